@@ -1,0 +1,83 @@
+"""Every error the server raises on purpose.
+
+AutoresearchError
+├── Refusal                 the agent can fix it; it reads the message and goes on
+│   ├── PatchRefused        the patch does not apply, or would break a rule
+│   ├── StaleText           the patch was written against another version of train.py
+│   ├── WrongPhase          this move is not legal now
+│   ├── NotImproved         keep was asked for a candidate the verdict does not allow
+│   └── UnknownExperiment   no experiment has this number
+└── Unavailable             only the operator can fix it
+    ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
+    ├── WorkspaceBusy       another server holds this workspace
+    ├── ProgramInvalid      program.md is missing or its front matter is wrong
+    ├── HeadMoved           somebody else moved our branch or refs
+    ├── LedgerUnavailable   the history cannot be read or written
+    └── RunnerUnavailable   a run cannot be started
+
+What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
+"""
+
+
+class AutoresearchError(Exception):
+    """Something went wrong, and the reader is told what to do next.
+
+    `problem` is one sentence about what is wrong; `next_step` one sentence with the next legal step.
+    """
+
+    def __init__(self, problem: str, next_step: str) -> None:
+        super().__init__(f"{problem} {next_step}")
+        self.problem = problem
+        self.next_step = next_step
+
+
+class Refusal(AutoresearchError):
+    """The agent can fix this by itself."""
+
+
+class PatchRefused(Refusal):
+    """The patch does not apply, or would break a rule; nothing was changed."""
+
+
+class StaleText(Refusal):
+    """The patch was written against another version of train.py."""
+
+
+class WrongPhase(Refusal):
+    """This move is not legal now."""
+
+
+class NotImproved(Refusal):
+    """The verdict does not allow this candidate to be kept."""
+
+
+class UnknownExperiment(Refusal):
+    """No experiment has this number."""
+
+
+class Unavailable(AutoresearchError):
+    """Only the operator can fix this."""
+
+
+class WorkspaceUnusable(Unavailable):
+    """The directory is not a repository we can work in."""
+
+
+class WorkspaceBusy(Unavailable):
+    """Another server holds this workspace."""
+
+
+class ProgramInvalid(Unavailable):
+    """program.md is missing, or its front matter is wrong."""
+
+
+class HeadMoved(Unavailable):
+    """Somebody else moved our branch or one of our refs."""
+
+
+class LedgerUnavailable(Unavailable):
+    """The history cannot be read or written."""
+
+
+class RunnerUnavailable(Unavailable):
+    """A run cannot be started."""

@@ -1,0 +1,155 @@
+"""The values everything else speaks in: frozen, and true for as long as they exist.
+
+An experiment grows by addition, never by filling in blanks: an `Attempt` is a fact when the run starts, a
+`Result` when it ends, a `Judgement` when the result has been compared, a `Decision` when somebody decided.
+"""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Value(BaseModel):
+    """A frozen value that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Outcome(StrEnum):
+    """How a run ended. Only `finished` has a score."""
+
+    FINISHED = "finished"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INVALID = "invalid"
+    ENV_FAIL = "env_fail"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+class Verdict(StrEnum):
+    """What a result means for the incumbent; a run without a score has its outcome as its verdict."""
+
+    BASELINE = "baseline"
+    IMPROVED = "improved"
+    WORSE = "worse"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INVALID = "invalid"
+    ENV_FAIL = "env_fail"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+class Attempt(Value):
+    """What was started: one commit, one budget."""
+
+    number: int = Field(ge=1)
+    baseline: bool
+    description: str
+    hypothesis: str = ""
+    parent: str  # commit of the incumbent this was built on
+    commit: str  # commit that holds the train.py under test
+    train_sha256: str
+    profile: str
+    seed: int
+    budget_seconds: float = Field(gt=0)
+    started_at: str  # ISO 8601, UTC; for people: order is by number
+
+
+class Score(Value):
+    """What the referee measured on the validation text."""
+
+    val_bpb: float = Field(ge=0)  # bits per byte, lower is better
+    val_tokens: int = Field(gt=0)
+    val_bytes: int = Field(gt=0)
+
+
+class Figures(Value):
+    """What is known about a run besides its score; a figure that was never reached is absent."""
+
+    steps: int | None = None
+    tokens: int | None = None  # training tokens seen, as reported by train.py
+    tokens_per_second: float | None = None
+    loss: float | None = None  # last training loss reported, nats per token
+    parameters: int | None = None
+    peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
+    setup_seconds: float | None = None
+    training_seconds: float | None = None
+    evaluation_seconds: float | None = None
+    total_seconds: float | None = None
+    device: str | None = None
+    torch: str | None = None
+    threads: int | None = None
+
+
+class Result(Value):
+    """How a run ended, as its supervisor wrote it down."""
+
+    outcome: Outcome
+    reason: str  # one sentence for a researcher
+    score: Score | None = None
+    figures: Figures = Figures()
+    traceback: str = ""  # the lines of train.py's traceback that matter
+    finished_at: str
+
+    @model_validator(mode="after")
+    def _score_iff_finished(self) -> "Result":
+        if (self.outcome is Outcome.FINISHED) != (self.score is not None):
+            raise ValueError("a score belongs to a finished run, and to no other")
+        return self
+
+
+class Judgement(Value):
+    """A result compared with the incumbent of its day."""
+
+    verdict: Verdict
+    why: str
+    incumbent: int | None = None  # number of the experiment it was compared with
+    delta: float | None = None  # val_bpb minus the incumbent's; negative is better
+    commit: str  # the attempt's commit again, its outcome added to the message as trailers
+
+
+class Decision(Value):
+    """What became of a judged experiment."""
+
+    kept: bool
+    reason: str = ""
+    decided_at: str
+
+
+class Experiment(Value):
+    """One row of the history."""
+
+    attempt: Attempt
+    result: Result | None = None
+    judgement: Judgement | None = None
+    decision: Decision | None = None
+
+    @property
+    def number(self) -> int:
+        return self.attempt.number
+
+    @property
+    def running(self) -> bool:
+        return self.result is None
+
+    @property
+    def kept(self) -> bool:
+        return self.decision is not None and self.decision.kept
+
+    @property
+    def val_bpb(self) -> float | None:
+        return self.result.score.val_bpb if self.result and self.result.score else None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's name, or `running`."""
+        return self.judgement.verdict.value if self.judgement else "running"
+
+    @property
+    def commit(self) -> str:
+        """The commit that stands for this experiment in git."""
+        return self.judgement.commit if self.judgement else self.attempt.commit
