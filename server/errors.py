@@ -5,7 +5,6 @@ AutoresearchError
 │   ├── PatchRefused        the patch does not apply, or would break a rule
 │   ├── StaleText           the patch was written against another version of train.py
 │   ├── WrongPhase          this move is not legal now
-│   ├── NotImproved         keep was asked for a candidate the verdict does not allow
 │   └── UnknownExperiment   no experiment has this number
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
@@ -45,10 +44,6 @@ class StaleText(Refusal):
 
 class WrongPhase(Refusal):
     """This move is not legal now."""
-
-
-class NotImproved(Refusal):
-    """The verdict does not allow this candidate to be kept."""
 
 
 class UnknownExperiment(Refusal):

@@ -1,0 +1,202 @@
+"""From the session's state to the replies an agent reads."""
+
+
+from server import patch
+from server.errors import UnknownExperiment
+from server.experiment import Experiment
+from server.phase import Move, next_actions, require
+from server.replies import (
+    DecisionReply,
+    Detail,
+    HistoryReply,
+    PatchReply,
+    Reply,
+    Running,
+    RunReply,
+    StatusReply,
+    TextReply,
+    decision,
+    row,
+    standing,
+)
+from server.session import Session, sha256
+
+_NOISE = "not measured: a difference smaller than the spread between two runs of the same text may be luck"
+_LOG_BYTES = 4096
+_CURVE_POINTS = 60
+
+
+def status(session: Session) -> StatusReply:
+    """The snapshot."""
+    last = session.settle()
+    task, counts, baseline = session.program().task, session.ledger.counts(), session.ledger.baseline()
+    return StatusReply(
+        next_actions=_next(session),
+        task=task.name,
+        metric=task.metric,
+        direction=task.direction,
+        editable_file=task.editable,
+        budget_seconds=session.budget_seconds,
+        tag=session.workspace.tag,
+        branch=session.workspace.branch,
+        phase=session.phase(),
+        experiments=last.number if last else 0,
+        counts=counts,
+        incumbent=standing(session.ledger.incumbent()),
+        baseline_val_bpb=baseline.val_bpb if baseline else None,
+        noise=_NOISE,
+        running=_running(session, last) if last and last.running else None,
+        profile=session.profile,
+        environment=session.hardware,
+        program_sha256=session.program().sha256,
+        candidate_sha256=sha256(session.workspace.candidate()),
+    )
+
+
+def program(session: Session) -> TextReply:
+    """program.md as it is now."""
+    return _numbered(session, session.program().text, 1, 0)
+
+
+def train(session: Session, start_line: int, end_line: int) -> TextReply:
+    """Lines of the candidate; `end_line` 0 is the last."""
+    return _numbered(session, session.workspace.candidate(), start_line, end_line)
+
+
+def patched(session: Session, text: str, base_sha256: str) -> PatchReply:
+    """Apply a patch."""
+    diff = session.apply_patch(text, base_sha256)
+    after = session.workspace.candidate()
+    note = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
+    return PatchReply(
+        next_actions=_next(session),
+        diff=diff,
+        sha256=sha256(after),
+        lines=len(after.splitlines()),
+        note=note if diff else "The candidate is identical to the incumbent again.",
+    )
+
+
+def started(session: Session, description: str, hypothesis: str) -> RunReply:
+    """Start a run."""
+    return _run(session, session.run(description, hypothesis))
+
+
+def run(session: Session) -> RunReply:
+    """The last run, under way or over. Raises WrongPhase when there was none."""
+    last = session.settle()
+    require(session.phase(), Move.WAIT_EXPERIMENT)
+    assert last is not None
+    return _run(session, last)
+
+
+def cancelled(session: Session, reason: str) -> Reply:
+    """Ask for the end of the run."""
+    session.cancel(reason)
+    return Reply(next_actions=_next(session))
+
+
+def kept(session: Session, reason: str) -> DecisionReply:
+    """Keep the candidate."""
+    return _decided(session, session.keep(reason))
+
+
+def discarded(session: Session, reason: str) -> DecisionReply:
+    """Discard the candidate."""
+    return _decided(session, session.discard(reason))
+
+
+def history(session: Session, limit: int, offset: int, verdict: str) -> HistoryReply:
+    """The compact table."""
+    last = session.settle()
+    total = session.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
+    page = session.ledger.page(limit, offset, verdict)
+    return HistoryReply(next_actions=_next(session), total=total, rows=[row(experiment) for experiment in page])
+
+
+def experiment(session: Session, number: int) -> HistoryReply:
+    """One experiment in depth. Raises UnknownExperiment."""
+    session.settle()
+    found = session.ledger.get(number)
+    if found is None:
+        raise unknown(session, number)
+    before, after = session.workspace.text(found.attempt.parent), session.workspace.text(found.commit)
+    detail = Detail(
+        record=found,
+        diff=patch.diff(before, after, session.workspace.file),
+        curve=session.runner.curve(number, _CURVE_POINTS),
+        log_tail=session.runner.log_tail(number, _LOG_BYTES),
+    )
+    return HistoryReply(next_actions=_next(session), total=1, rows=[row(found)], detail=detail)
+
+
+def unknown(session: Session, number: int) -> UnknownExperiment:
+    """The refusal for a number that no experiment has."""
+    last = session.ledger.last()
+    numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
+    return UnknownExperiment(f"There is no experiment {number}.", f"{numbers}: history() lists them.")
+
+
+def _next(session: Session) -> list[str]:
+    return next_actions(session.phase())
+
+
+def _count(diff: str, sign: str) -> int:
+    return sum(line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines())
+
+
+def _numbered(session: Session, text: str, start_line: int, end_line: int) -> TextReply:
+    lines = text.splitlines()
+    first = min(max(start_line, 1), max(len(lines), 1))
+    last = min(end_line or len(lines), len(lines))
+    return TextReply(
+        next_actions=_next(session),
+        text="\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines[first - 1 : last], first)),
+        sha256=sha256(text),
+        lines=len(lines),
+        first_line=first,
+        last_line=last,
+    )
+
+
+def _running(session: Session, experiment: Experiment) -> Running:
+    progress, budget = session.runner.progress(experiment.number), experiment.attempt.budget_seconds
+    left = {"starting": budget, "setup": budget, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
+    return Running(
+        experiment=experiment.number,
+        description=experiment.attempt.description,
+        stage=progress.stage,
+        elapsed_seconds=progress.elapsed_seconds,
+        remaining_seconds=round(max(left, 0.0), 1),
+        steps=progress.steps,
+        loss=progress.loss,
+    )
+
+
+def _run(session: Session, experiment: Experiment) -> RunReply:
+    head = {"experiment": experiment.number, "description": experiment.attempt.description}
+    if experiment.result is None or experiment.judgement is None:
+        return RunReply(
+            next_actions=_next(session), status="running", running=_running(session, experiment), **head
+        )
+    return RunReply(
+        next_actions=_next(session),
+        status=experiment.result.outcome,
+        verdict=experiment.verdict,
+        why=experiment.judgement.why,
+        val_bpb=experiment.val_bpb,
+        delta=experiment.judgement.delta,
+        figures=experiment.result.figures,
+        traceback=experiment.result.traceback,
+        **head,
+    )
+
+
+def _decided(session: Session, experiment: Experiment | None) -> DecisionReply:
+    return DecisionReply(
+        next_actions=_next(session),
+        decision=decision(experiment) if experiment else "discarded",
+        experiment=experiment.number if experiment else None,
+        branch=session.workspace.branch,
+        incumbent=standing(session.ledger.incumbent()),
+    )

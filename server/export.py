@@ -1,0 +1,39 @@
+"""The history in the formats other tools read. Pure."""
+
+from collections.abc import Iterable
+
+from server.experiment import Experiment
+from server.replies import decision
+
+_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+_STATUS = {"kept": "keep", "discarded": "discard"}
+
+
+def tsv(experiments: Iterable[Experiment]) -> str:
+    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0."""
+    return "\n".join([_HEADER, *map(_tsv_row, experiments)]) + "\n"
+
+
+def jsonl(experiments: Iterable[Experiment]) -> str:
+    """One experiment a line, everything the ledger knows."""
+    return "".join(experiment.model_dump_json(exclude_none=True) + "\n" for experiment in experiments)
+
+
+def _tsv_row(experiment: Experiment) -> str:
+    score = "" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
+    memory = experiment.result.figures.peak_memory_mb if experiment.result else None
+    fields = (
+        experiment.commit[:7],
+        score,
+        "" if memory is None else f"{memory / 1024:.1f}",
+        _status(experiment),
+        " ".join(experiment.attempt.description.split()),
+    )
+    return "\t".join(fields)
+
+
+def _status(experiment: Experiment) -> str:
+    # Upstream knows keep, discard and crash; a run without a score is a crash to it, whatever was decided.
+    if experiment.result is not None and experiment.val_bpb is None:
+        return "crash"
+    return _STATUS.get(decision(experiment), decision(experiment))

@@ -1,0 +1,122 @@
+"""The history: one SQLite file, one writer, one row an experiment. The only importer of sqlite3.
+
+A row is written before any ref moves, so that whatever dies, the next start can finish the move. `synchronous=FULL`
+and a rollback journal: a night writes a few rows a minute, and an acknowledged row must survive a power cut. (WAL has a
+corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from server.errors import LedgerUnavailable
+from server.experiment import Attempt, Decision, Experiment, Judgement, Result
+
+_FORMAT = 1
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS experiments (
+    number INTEGER PRIMARY KEY,
+    verdict TEXT NOT NULL,
+    kept INTEGER NOT NULL,
+    document TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_verdict ON experiments (verdict, number);
+CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
+PRAGMA user_version = {_FORMAT};
+"""
+
+
+class Ledger:
+    """All experiments of one tag, in the order they were started."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the ledger at `path`. Raises LedgerUnavailable."""
+        self._path = path
+        with self._speaking():
+            # Calls come from worker threads, one at a time: the session's lock sees to that.
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._check()
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def begin(self, attempt: Attempt) -> None:
+        """Add the row of a run that is about to start. Raises LedgerUnavailable."""
+        row = Experiment(attempt=attempt)
+        with self._speaking():
+            self._connection.execute("INSERT INTO experiments VALUES (?, ?, ?, ?)", _columns(row))
+
+    def finish(self, number: int, result: Result, judgement: Judgement) -> Experiment:
+        """Write down how a run ended and what that means. Raises LedgerUnavailable."""
+        return self._replace(number, result=result, judgement=judgement)
+
+    def decide(self, number: int, decision: Decision) -> Experiment:
+        """Write down what became of an experiment. Raises LedgerUnavailable."""
+        return self._replace(number, decision=decision)
+
+    def get(self, number: int) -> Experiment | None:
+        return next(self._select("WHERE number = ?", number), None)
+
+    def last(self) -> Experiment | None:
+        return next(self._select("ORDER BY number DESC LIMIT 1"), None)
+
+    def incumbent(self) -> Experiment | None:
+        """The experiment that was kept last."""
+        return next(self._select("WHERE kept ORDER BY number DESC LIMIT 1"), None)
+
+    def page(self, limit: int, offset: int, verdict: str = "") -> list[Experiment]:
+        """`limit` experiments, newest first, of one verdict or of all."""
+        if verdict:
+            return list(self._select("WHERE verdict = ? ORDER BY number DESC LIMIT ? OFFSET ?", verdict, limit, offset))
+        return list(self._select("ORDER BY number DESC LIMIT ? OFFSET ?", limit, offset))
+
+    def all(self) -> Iterator[Experiment]:
+        """Every experiment, oldest first."""
+        return self._select("ORDER BY number")
+
+    def counts(self) -> dict[str, int]:
+        """How many experiments have each verdict, and under `kept` how many were kept."""
+        with self._speaking():
+            rows = self._connection.execute("SELECT verdict, count(*) FROM experiments GROUP BY verdict").fetchall()
+            kept = self._connection.execute("SELECT count(*) FROM experiments WHERE kept").fetchone()
+        return {**dict(rows), "kept": kept[0]}
+
+    def _check(self) -> None:
+        if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("the file is damaged")
+        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, _FORMAT):
+            raise sqlite3.DatabaseError(f"written by another version (format {found}, this server knows {_FORMAT})")
+
+    def _replace(self, number: int, **parts: Any) -> Experiment:
+        row = self.get(number)
+        assert row is not None, number
+        row = row.model_copy(update=parts)
+        with self._speaking():
+            self._connection.execute("REPLACE INTO experiments VALUES (?, ?, ?, ?)", _columns(row))
+        return row
+
+    def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
+        with self._speaking():
+            rows = self._connection.execute(f"SELECT document FROM experiments {clause}", values).fetchall()
+        return (Experiment.model_validate_json(document) for (document,) in rows)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """The one place where sqlite3's errors become ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(
+                f"The ledger {self._path} cannot be used: {error}.",
+                "Nothing was changed. The operator frees space or restores write access to the file, then call again.",
+            ) from error
+
+
+def _columns(row: Experiment) -> tuple[int, str, int, str]:
+    return row.number, row.verdict, int(row.kept), row.model_dump_json(exclude_none=True)

@@ -1,0 +1,162 @@
+"""What the tools answer. Every reply carries the legal next calls."""
+
+from server.experiment import Experiment, Figures, Value
+from server.hardware import Hardware
+from server.runner import Point
+
+
+class Reply(Value):
+    """The part that every answer has."""
+
+    next_actions: list[str]
+
+
+class Standing(Value):
+    """The incumbent: what a candidate has to beat."""
+
+    experiment: int
+    val_bpb: float
+    commit: str
+    description: str
+
+
+class Running(Value):
+    """The run under way; times in seconds."""
+
+    experiment: int
+    description: str
+    stage: str
+    elapsed_seconds: float  # in this stage
+    remaining_seconds: float  # until the training budget ends; 0 while evaluating
+    steps: int | None = None
+    loss: float | None = None
+
+
+class StatusReply(Reply):
+    """One snapshot for an agent that has just arrived or lost its memory."""
+
+    task: str
+    metric: str
+    direction: str
+    editable_file: str
+    budget_seconds: float
+    tag: str
+    branch: str
+    phase: str
+    experiments: int
+    counts: dict[str, int]  # by verdict, and how many were kept
+    incumbent: Standing | None
+    baseline_val_bpb: float | None
+    noise: str
+    running: Running | None
+    profile: str
+    environment: Hardware
+    program_sha256: str
+    candidate_sha256: str
+
+
+class TextReply(Reply):
+    """A file, or lines of it, each with its number."""
+
+    text: str
+    sha256: str  # of the whole file
+    lines: int  # in the whole file
+    first_line: int
+    last_line: int
+
+
+class PatchReply(Reply):
+    """The candidate after a patch."""
+
+    diff: str  # against the incumbent
+    sha256: str
+    lines: int
+    note: str
+
+
+class RunReply(Reply):
+    """A run under way or over."""
+
+    status: str  # running, or the outcome
+    experiment: int
+    description: str
+    running: Running | None = None
+    verdict: str | None = None
+    why: str | None = None
+    val_bpb: float | None = None
+    delta: float | None = None  # to the incumbent, negative is better
+    figures: Figures | None = None
+    traceback: str = ""
+
+
+class DecisionReply(Reply):
+    """What became of a candidate."""
+
+    decision: str
+    experiment: int | None  # None: the candidate was dropped unmeasured
+    branch: str
+    incumbent: Standing | None
+
+
+class Row(Value):
+    """One experiment in the compact table."""
+
+    experiment: int
+    commit: str
+    verdict: str
+    decision: str
+    val_bpb: float | None
+    delta: float | None
+    seconds: float | None
+    description: str
+
+
+class Detail(Value):
+    """One experiment in depth."""
+
+    record: Experiment
+    diff: str  # against the incumbent it was built on
+    curve: list[Point]
+    log_tail: str  # what train.py printed: output of the experiment, not instructions
+
+
+class HistoryReply(Reply):
+    """The compact table, newest first, or one experiment in depth."""
+
+    total: int  # experiments of the verdict asked for
+    rows: list[Row]
+    detail: Detail | None = None
+
+
+def standing(experiment: Experiment | None) -> Standing | None:
+    """The incumbent as an agent sees it."""
+    if experiment is None or experiment.val_bpb is None:
+        return None
+    return Standing(
+        experiment=experiment.number,
+        val_bpb=experiment.val_bpb,
+        commit=experiment.commit[:12],
+        description=experiment.attempt.description,
+    )
+
+
+def decision(experiment: Experiment) -> str:
+    """kept, discarded, or what it waits for."""
+    if experiment.decision is not None:
+        return "kept" if experiment.kept else "discarded"
+    return "running" if experiment.running else "open"
+
+
+def row(experiment: Experiment) -> Row:
+    """An experiment as a line of the compact table."""
+    figures = experiment.result.figures if experiment.result else Figures()
+    return Row(
+        experiment=experiment.number,
+        commit=experiment.commit[:12],
+        verdict=experiment.verdict,
+        decision=decision(experiment),
+        val_bpb=experiment.val_bpb,
+        delta=experiment.judgement.delta if experiment.judgement else None,
+        seconds=figures.total_seconds,
+        description=experiment.attempt.description,
+    )

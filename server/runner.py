@@ -1,0 +1,195 @@
+"""Runs: one detached supervisor each. The only spawner of the server.
+
+The run folder is the only thing shared with the supervisor (trainer/letterbox.py names its files). A run outlives the
+server: whoever opens the folder next sees its progress, its result, or that its supervisor is gone.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import ValidationError
+
+from server.errors import RunnerUnavailable
+from server.experiment import Attempt, Outcome, Result, Value
+
+_PACKAGES = Path(__file__).resolve().parent.parent
+_COOKIE_VARIABLE = "AUTORESEARCH_RUN"
+
+
+class Limits(Value):
+    """Seconds a run may spend outside its budget."""
+
+    setup_seconds: float
+    evaluation_seconds: float
+    grace_seconds: float
+
+
+class Progress(Value):
+    """Where a run is; times in seconds."""
+
+    stage: str = "starting"
+    elapsed_seconds: float = 0.0
+    limit_seconds: float | None = None
+    steps: int | None = None
+    loss: float | None = None
+    tokens: int | None = None
+
+
+class Point(Value):
+    """One point of the loss curve."""
+
+    seconds: float
+    step: int
+    loss: float
+
+
+class Runner:
+    """All runs of one tag."""
+
+    def __init__(self, state: Path, data: Path, imports: Path) -> None:
+        """
+        Args:
+            state: folder of the tag. data: folder of tokenised data, shared by all runs.
+            imports: folder whose modules train.py may import.
+        """
+        self._runs, self._data, self._imports = state / "runs", data, imports
+        self._children: list[subprocess.Popen[bytes]] = []  # kept to be reaped, never to be waited for
+
+    def start(self, attempt: Attempt, text: str, limits: Limits) -> None:
+        """Write the run folder and start its supervisor.
+
+        Raises:
+            RunnerUnavailable: nothing was started.
+        """
+        folder = self.folder(attempt.number)
+        try:
+            folder.mkdir(parents=True)
+            (folder / "train.py").write_text(text, encoding="utf-8", newline="")
+            (folder / "spec.json").write_text(json.dumps(self._spec(attempt, limits)), encoding="utf-8")
+            self._children.append(_spawn(folder))
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RunnerUnavailable(
+                f"The run could not be started: {error}.",
+                "The operator runs `autoresearch doctor`; then call run_experiment again.",
+            ) from error
+
+    def progress(self, number: int) -> Progress:
+        try:
+            return Progress.model_validate_json((self.folder(number) / "progress.json").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return Progress()
+
+    def result(self, number: int) -> Result | None:
+        """How the run ended; None while its supervisor lives. A run without either is `lost`."""
+        self._children = [child for child in self._children if child.poll() is None]
+        if (result := self._written(number)) is not None:
+            return result
+        if self._alive(number):
+            return None
+        # The supervisor may have written its result between the two looks.
+        return self._written(number) or self._lost(number)
+
+    def cancel(self, number: int, reason: str) -> None:
+        """Ask the supervisor to end the run; it does so within about a second. Raises RunnerUnavailable."""
+        temporary = self.folder(number) / "cancel.new"
+        try:
+            temporary.write_text(reason, encoding="utf-8")
+            temporary.replace(temporary.with_name("cancel"))
+        except OSError as error:
+            raise RunnerUnavailable(f"The run cannot be cancelled: {error}.", "Wait for its end instead.") from error
+
+    def log_tail(self, number: int, size: int) -> str:
+        """The last `size` bytes of what train.py printed, from a line's beginning."""
+        try:
+            with (self.folder(number) / "run.log").open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - size))
+                tail = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return tail.partition("\n")[2] if end > size else tail
+
+    def curve(self, number: int, points: int) -> list[Point]:
+        """The loss curve, thinned evenly to at most `points`."""
+        try:
+            lines = (self.folder(number) / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        thin = -(-len(lines) // points) or 1
+        return [Point.model_validate_json(line) for line in lines[::thin] if line.endswith("}")]
+
+    def folder(self, number: int) -> Path:
+        return self._runs / f"{number:05d}"
+
+    def _spec(self, attempt: Attempt, limits: Limits) -> dict[str, Any]:
+        return {
+            "number": attempt.number,
+            "profile": attempt.profile,
+            "seed": attempt.seed,
+            "budget_seconds": attempt.budget_seconds,
+            **limits.model_dump(),
+            "data": str(self._data),
+            "imports": str(self._imports),
+            "cookie": self._cookie(attempt.number),
+        }
+
+    def _cookie(self, number: int) -> str:
+        return str(self.folder(number))  # unique on this machine, and says whose process it is
+
+    def _written(self, number: int) -> Result | None:
+        try:
+            return Result.model_validate_json((self.folder(number) / "result.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            reason = f"The supervisor's result cannot be read: {error.errors()[0]['msg']}."
+            return _ended(Outcome.ENV_FAIL, reason)
+
+    def _alive(self, number: int) -> bool:
+        """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
+        try:
+            with (self.folder(number) / "lease").open("rb") as lease:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _lost(self, number: int) -> Result:
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_COOKIE_VARIABLE) == self._cookie(number):
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue
+        return _ended(Outcome.LOST, "The supervisor of this run died without a result; the idea was not judged.")
+
+
+def _spawn(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the supervisor in a session of its own; it inherits the lock on the lease, and nothing else."""
+    with (folder / "lease").open("wb") as lease, (folder / "supervisor.log").open("wb") as errors:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-B", "-m", "trainer.supervisor", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(_PACKAGES)},
+            pass_fds=(lease.fileno(),),
+            start_new_session=True,
+        )
+
+
+def _ended(outcome: Outcome, reason: str) -> Result:
+    return Result(outcome=outcome, reason=reason, finished_at=datetime.now(UTC).isoformat(timespec="seconds"))

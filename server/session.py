@@ -1,0 +1,220 @@
+"""One night: the only mutable object of the server, and the only place where workspace, runner and ledger meet.
+
+Every method is one move, made whole under the app's lock, in a worker thread. The order of a move is always: commit
+object, ledger row, ref, file; whatever dies in between, `recover` finishes it on the next start.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from server import export, message, patch, program
+from server.errors import RunnerUnavailable, StaleText
+from server.experiment import Attempt, Decision, Experiment, Judgement, Outcome, Result
+from server.files import write_whole
+from server.hardware import Hardware, default_profile, probe
+from server.ledger import Ledger
+from server.lock import Lock
+from server.phase import Move, Phase, derive, require
+from server.program import Program
+from server.runner import Limits, Runner
+from server.verdict import judge
+from server.workspace import Workspace
+
+GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
+SEED = 42  # of every run: train.py is not asked
+
+
+class Session:
+    """A workspace, a tag, and everything that happened under it."""
+
+    def __init__(self, workspace: Path, tag: str, budget: float | None = None, profile: str | None = None) -> None:
+        """Open the workspace, make what the tag needs, and finish what an earlier server left unfinished.
+
+        Args:
+            budget: training seconds a run, None for program.md's. profile: None for the machine's.
+
+        Raises:
+            Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
+        """
+        self._program_path = workspace / "program.md"
+        self._budget = budget
+        task = self.program().task
+        self.workspace = Workspace.open(workspace, tag, task.editable)
+        home = self.workspace.root / ".autoresearch"
+        home.mkdir(exist_ok=True)
+        self._lock = Lock(home / "lock")
+        self.workspace.prepare()
+        self.hardware: Hardware = probe()
+        self.profile = profile or default_profile(self.hardware)
+        self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
+        self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
+        self.recover()
+
+    def close(self) -> None:
+        """Let go of everything; a run under way goes on."""
+        self.ledger.close()
+        self.workspace.close()
+        self._lock.release()
+
+    def program(self) -> Program:
+        """program.md as it is now: a human edits it while we run. Raises ProgramInvalid."""
+        return program.load(self._program_path)
+
+    @property
+    def budget_seconds(self) -> float:
+        return self._budget or self.program().task.budget_seconds
+
+    def incumbent_text(self) -> str:
+        return self.workspace.text(self.workspace.tip())
+
+    def phase(self) -> Phase:
+        """Where the night stands, after importing the result of a run that has ended meanwhile."""
+        return self._phase(self.settle())
+
+    def settle(self) -> Experiment | None:
+        """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
+        last = self.ledger.last()
+        if last is None or not last.running or (result := self.runner.result(last.number)) is None:
+            return last
+        return self._import(last, result)
+
+    def apply_patch(self, text: str, base_sha256: str = "") -> str:
+        """Change the candidate. Returns its diff against the incumbent. Raises Refusal; then nothing was changed."""
+        require(self.phase(), Move.APPLY_PATCH, self._fact())
+        before = self.workspace.candidate()
+        if base_sha256 and base_sha256 != sha256(before):
+            raise StaleText(
+                f"train.py has sha256 {sha256(before)}, the patch was written against {base_sha256}.",
+                "Call read_train() and write the patch against what it shows.",
+            )
+        after = patch.apply(before, text, self.workspace.file)
+        patch.check(after, self.workspace.file)
+        self.workspace.write_candidate(after)
+        return self.diff()
+
+    def diff(self) -> str:
+        """The candidate against the incumbent, as a unified diff."""
+        return patch.diff(self.incumbent_text(), self.workspace.candidate(), self.workspace.file)
+
+    def run(self, description: str, hypothesis: str = "") -> Experiment:
+        """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
+        phase = self.phase()
+        require(phase, Move.RUN_EXPERIMENT, self._fact())
+        baseline = phase in (Phase.NEW, Phase.BASELINE_FAILED)
+        parent = self.workspace.tip()
+        text = self.workspace.text(parent) if baseline else self.workspace.candidate()
+        patch.check(text, self.workspace.file)
+        task, now, last = self.program().task, _now(), self.ledger.last()
+        number = last.number + 1 if last else 1
+        commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
+        attempt = Attempt(
+            number=number,
+            baseline=baseline,
+            description=description,
+            hypothesis=hypothesis,
+            parent=parent,
+            commit=commit,
+            train_sha256=sha256(text),
+            profile=self.profile,
+            seed=SEED,
+            budget_seconds=self.budget_seconds,
+            started_at=now,
+        )
+        self.ledger.begin(attempt)
+        self.workspace.record(number, commit, None)
+        self._start(attempt, text, Limits(grace_seconds=GRACE_SECONDS, **task.limits()))
+        return Experiment(attempt=attempt)
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
+        require(self.phase(), Move.CANCEL_EXPERIMENT)
+        last = self.ledger.last()
+        assert last is not None
+        self.runner.cancel(last.number, reason)
+
+    def keep(self, reason: str) -> Experiment:
+        """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
+        require(self.phase(), Move.KEEP, self._fact())
+        return self._keep(self.ledger.last(), reason)
+
+    def discard(self, reason: str) -> Experiment | None:
+        """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
+        phase = self.phase()
+        require(phase, Move.DISCARD, self._fact())
+        last = self.ledger.last()
+        measured = last is not None and phase is not Phase.PATCHED
+        if measured:
+            last = self.ledger.decide(last.number, Decision(kept=False, reason=reason, decided_at=_now()))
+        self.workspace.write_candidate(self.incumbent_text())
+        self._export()
+        return last if measured else None
+
+    def recover(self) -> None:
+        """Finish the move that an earlier server was killed in. Every step may be made twice."""
+        last = self.settle()
+        if last is None or last.judgement is None:
+            return
+        self.workspace.record(last.number, last.judgement.commit, last.attempt.commit)
+        if last.attempt.baseline and last.val_bpb is not None and last.decision is None:
+            last = self._keep(last, "the baseline")
+        if last.kept:
+            self.workspace.advance(last.commit, last.attempt.parent)
+        elif last.decision is not None and sha256(self.workspace.candidate()) == last.attempt.train_sha256:
+            self.workspace.write_candidate(self.incumbent_text())
+        self._export()
+
+    def results_tsv(self) -> str:
+        return export.tsv(self.ledger.all())
+
+    def _phase(self, last: Experiment | None) -> Phase:
+        return derive(last, self.ledger.incumbent(), sha256(self.workspace.candidate()))
+
+    def _fact(self) -> str:
+        last = self.ledger.last()
+        if last is None or last.decision is not None:
+            return ""
+        return f"Experiment {last.number}: {last.judgement.why}" if last.judgement else f"Experiment {last.number} runs."
+
+    def _start(self, attempt: Attempt, text: str, limits: Limits) -> None:
+        try:
+            self.runner.start(attempt, text, limits)
+        except RunnerUnavailable as error:
+            result = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
+            self._import(Experiment(attempt=attempt), result)
+            raise
+
+    def _import(self, experiment: Experiment, result: Result) -> Experiment:
+        """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
+        attempt, incumbent = experiment.attempt, self.ledger.incumbent()
+        verdict, why, delta = judge(result, incumbent)
+        text = self.workspace.text(attempt.commit)
+        told = message.after(attempt, result, verdict)
+        commit = self.workspace.commit(text, attempt.parent, told, attempt.started_at)
+        compared = incumbent.number if incumbent and delta is not None else None
+        judgement = Judgement(verdict=verdict, why=why, incumbent=compared, delta=delta, commit=commit)
+        experiment = self.ledger.finish(attempt.number, result, judgement)
+        self.workspace.record(attempt.number, commit, attempt.commit)
+        if attempt.baseline and result.score is not None:
+            return self._keep(experiment, "the baseline")
+        self._export()
+        return experiment
+
+    def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
+        assert experiment is not None
+        kept = self.ledger.decide(experiment.number, Decision(kept=True, reason=reason, decided_at=_now()))
+        self.workspace.advance(kept.commit, kept.attempt.parent)
+        self._export()
+        return kept
+
+    def _export(self) -> None:
+        write_whole(self.workspace.state / "results.tsv", self.results_tsv())
+
+
+def sha256(text: str) -> str:
+    """The sha256 of a text, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,89 @@
+"""The run folder: the only thing server and trainer share. Every path in it is named here, every file appears whole.
+
+    spec.json       what to run (the server writes it, before it starts the supervisor)
+    train.py        the text under test
+    cancel          its presence asks for the end of the run; its text is the reason
+    lease           locked by the server, inherited by the supervisor, free when that is dead
+    progress.json   where the run is, rewritten about twice a second
+    curve.jsonl     {"seconds", "step", "loss"} a line, at most a few hundred
+    run.log         what train.py printed
+    result.json     how it ended; its presence means that the run is over
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to run, as the server wrote it. Times are in seconds."""
+
+    number: int
+    profile: str
+    seed: int
+    budget_seconds: float  # training, from the first token handed over to the weights handed in
+    grace_seconds: float  # how late the weights may be
+    setup_seconds: float
+    evaluation_seconds: float
+    data: str  # folder of tokenised data, shared by all runs
+    imports: str  # folder whose modules train.py may import beside the installed ones
+    cookie: str  # marks every process of this run in its environment
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended; the fields of server.experiment.Result, which a test holds against this."""
+
+    outcome: str
+    reason: str
+    score: dict[str, float | int] | None = None
+    figures: dict[str, float | int | str | None] = field(default_factory=dict)
+    traceback: str = ""
+    finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class Letterbox:
+    """One run folder, seen from the trainer's side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.train = folder / "train.py"
+        self.log = folder / "run.log"
+
+    def spec(self) -> Spec:
+        return Spec(**json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
+
+    def cancelled(self) -> str | None:
+        """The reason why somebody asked for the end of the run, or None."""
+        try:
+            return (self.folder / "cancel").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def report(self, progress: dict[str, Any]) -> None:
+        # Not fsynced: progress is worth nothing after a power cut.
+        temporary = self.folder / "progress.json.new"
+        temporary.write_text(json.dumps(progress), encoding="utf-8")
+        temporary.replace(self.folder / "progress.json")
+
+    def plot(self, seconds: float, step: int, loss: float) -> None:
+        with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seconds": round(seconds, 3), "step": step, "loss": loss}) + "\n")
+
+    def end(self, ending: Ending) -> None:
+        """Write result.json whole and durable: beside, fsync, rename, fsync of the folder."""
+        temporary = self.folder / "result.json.new"
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(ending), file, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.folder / "result.json")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,84 @@
+"""One process running train.py, as the referee talks to it: what it may say, and what its failures mean."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.processes import Launched
+from trainer.stage import Ended, Stage
+from trainer.wire import Channel, ChannelClosed, Frame, ProtocolViolation
+
+_EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its exit code
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+_FIGURES: dict[str, type] = {
+    "steps": int, "tokens": int, "loss": float, "parameters": int, "peak_memory_mb": float,
+    "device": str, "torch": str, "threads": int,
+}  # fmt: skip
+
+
+class Player:
+    """A candidate or a replica."""
+
+    def __init__(self, child: Launched, stage: Stage) -> None:
+        self._child = child
+        self._channel = Channel(child.socket, stage.watch)
+
+    def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:
+        """Send one frame. Raises Ended if the process is gone."""
+        try:
+            self._channel.send(kind, payload, descriptor, **fields)
+        except ChannelClosed:
+            raise self._gone() from None
+
+    def expect(self, *kinds: str, limit: int = 0) -> Frame:
+        """The next frame, of one of `kinds`. Raises Ended when the process fails, breaks the protocol or is gone."""
+        try:
+            frame = self._channel.receive(*kinds, "crash", limit=limit)
+        except ChannelClosed:
+            raise self._gone() from None
+        except ProtocolViolation as error:
+            raise Ended("invalid", f"train.py's process broke the protocol: {error}.") from None
+        if frame.kind == "crash":
+            raise _crashed(frame.fields)
+        return frame
+
+    def floats(self, kind: str, rows: int, columns: int) -> NDArray[np.float32]:
+        """The float32 matrix [rows, columns] that comes as the payload of a frame of `kind`."""
+        payload = self.expect(kind, limit=rows * columns * 4).payload
+        if len(payload) != rows * columns * 4:
+            raise Ended("invalid", f"train.py's process sent {len(payload)} bytes of {kind}, {rows}x{columns} were due.")
+        return np.frombuffer(payload, dtype=np.float32).reshape(rows, columns)
+
+    def dismiss(self) -> None:
+        """Hang up; the process is ended later, with all others."""
+        self._channel.close()
+
+    def _gone(self) -> Ended:
+        code = self._child.exit_code(_EXIT_SECONDS)
+        if code == 0:
+            return Ended("crashed", "train.py ended without session.submit(model).")
+        if code is not None and code < 0:
+            return Ended("crashed", f"train.py was killed by signal {-code}, and not by us: out of memory?")
+        return Ended("crashed", f"train.py ended with exit code {code} before session.submit(model).")
+
+
+def known(fields: dict[str, Any]) -> dict[str, float | int | str]:
+    """The figures among `fields` that are of the right type: they come from a process we do not trust."""
+    figures: dict[str, float | int | str] = {}
+    for name, kind in _FIGURES.items():
+        value = fields.get(name)
+        if type(value) is int and kind is float:
+            value = float(value)
+        if type(value) is kind and (kind is not float or math.isfinite(value)):
+            figures[name] = value[:100] if isinstance(value, str) else value
+    return figures
+
+
+def _crashed(fields: dict[str, Any]) -> Ended:
+    kind, message = str(fields.get("type", "Exception")), str(fields.get("message", ""))
+    starved = kind in ("OutOfMemoryError", "MemoryError") or any(words in message for words in _OUT_OF_MEMORY)
+    first = message.strip().splitlines()[0] if message.strip() else "no message"
+    reason = f"train.py raised {kind}: {first[:300]}"
+    return Ended("oom" if starved else "crashed", reason, str(fields.get("traceback", ""))[:4000])

@@ -1,0 +1,138 @@
+"""train.py's processes: how they are started, and how every last one of them is ended.
+
+Start: own process group, closed descriptors, an allow-listed environment with a cookie, private home and tmp.
+End: SIGKILL to every descendant, found by parentage. On Linux the supervisor is a child subreaper, so a daemon that
+double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER). Elsewhere the cookie finds it.
+Not covered: what the file system and the network let a process of this user do. The run is not confined.
+"""
+
+import ctypes
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from trainer.wire import CHANNEL_VARIABLE
+
+COOKIE_VARIABLE = "AUTORESEARCH_RUN"
+KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PACKAGES = Path(__file__).resolve().parent.parent
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
+
+
+def become_subreaper() -> None:
+    """Inherit every orphaned descendant of this process (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent dies, and be the first that the kernel's out-of-memory killer takes (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+
+
+def launch(folder: Path, scratch: Path, cookie: str, seed: int, threads: int | None) -> "Launched":
+    """Start train.py of run folder `folder` with one socket to us and nothing else.
+
+    Args:
+        scratch: home, tmp and working directory of the process; made here.
+        threads: size of the OpenMP pool, None for its own choice.
+    """
+    ours, theirs = socket.socketpair()
+    scratch.mkdir(parents=True, exist_ok=True)
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "XDG_CACHE_HOME": str(scratch),
+        "PYTHONUSERBASE": site.getuserbase(),  # packages installed with --user stay importable
+        "PYTHONPATH": str(_PACKAGES),
+        "PYTHONHASHSEED": str(seed),
+        "PYTHONUNBUFFERED": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        COOKIE_VARIABLE: cookie,
+        CHANNEL_VARIABLE: str(theirs.fileno()),
+    }
+    if threads is not None:
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-B", "-m", "trainer.launch", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=scratch,
+            env=environment,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    return Launched(process, ours)
+
+
+class Launched:
+    """One process running train.py."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
+        self._process = process
+        self.socket = sock
+
+    @property
+    def output(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def exit_code(self, timeout: float) -> int | None:
+        """Its exit code (negative: the signal), or None if it is still alive after `timeout` seconds."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def kill_descendants(cookie: str) -> list[int]:
+    """End every descendant of this process and every process that carries `cookie`.
+
+    Returns:
+        The pids that were still there after KILL_SECONDS; empty is the rule.
+    """
+    deadline = time.monotonic() + KILL_SECONDS
+    while (alive := _descendants() or _carriers(cookie)) and time.monotonic() < deadline:
+        for process in alive:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(alive, timeout=0.2)
+    return [process.pid for process in alive]
+
+
+def _descendants() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if _lives(child)]
+
+
+def _carriers(cookie: str) -> list[psutil.Process]:
+    """Processes outside our tree with our cookie in their environment."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(COOKIE_VARIABLE) == cookie and _lives(process):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

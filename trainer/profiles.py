@@ -1,0 +1,31 @@
+"""What a run looks like on one class of machine: given to train.py, never chosen by it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shapes and limits of one class of machine.
+
+    `threads` is torch's intra-op thread count; None leaves torch's own choice. On a CPU it is one: a second
+    thread turns any other load on the machine into a 10-20x loss of throughput, and val_bpb into a load meter.
+    """
+
+    name: str
+    device: str  # torch device type
+    sequence_length: int  # tokens in a row
+    threads: int | None
+    rows: int  # rows in one evaluation batch
+    max_rows: int | None  # evaluate at most this many validation rows; None is all of them
+    audits: int  # audited positions
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("smoke", "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
+        Profile("cpu", "cpu", sequence_length=256, threads=1, rows=8, max_rows=None, audits=128),
+        Profile("mps", "mps", sequence_length=512, threads=None, rows=8, max_rows=None, audits=128),
+        Profile("gpu", "cuda", sequence_length=1024, threads=None, rows=16, max_rows=None, audits=256),
+    )
+}

@@ -1,0 +1,202 @@
+"""What train.py sees of the referee: four calls, and a few facts that are given, not chosen.
+
+    session = Session()            # vocabulary, sequence length, device, seed
+    tokens = session.start()       # the clock starts
+    while session.training():      # one optimiser step a turn
+        ...
+    session.submit(model)          # freezes the weights, ends the clock
+
+This module runs inside train.py's process, so nothing it says is believed: the referee keeps its own clock and its
+own copy of the weights. In a *replica* the same train.py runs with no training data: start() gives zeros, training()
+is false at once, and submit() loads the frozen weights and answers the audit. Whatever shapes the forward pass must
+therefore be in parameters, registered buffers or constants.
+"""
+
+import io
+import mmap
+import os
+import random
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.wire import Channel, ChannelClosed, Frame, inherited
+
+_REPORT_SECONDS = 0.25
+_MAX_FRAME = 1 << 40  # the referee is trusted: its frames are as large as they need to be
+_RECENT_STEPS = 10
+
+
+class Session:
+    """One run, seen from train.py."""
+
+    def __init__(self) -> None:
+        """Say hello and take the settings.
+
+        Raises:
+            RuntimeError: train.py was not started by the server, or the profile's device is missing.
+        """
+        self._channel: Channel = inherited()
+        self._channel.send("hello")
+        config = self._channel.receive("config").fields
+        self.profile: str = config["profile"]
+        self.seed: int = config["seed"]
+        self.budget_seconds: float = config["budget_seconds"]
+        self.sequence_length: int = config["sequence_length"]  # tokens in a row of the evaluation
+        self.vocab_size: int = config["vocab_size"]
+        self.bos: int = config["bos"]  # the token that starts every document
+        self.device = torch.device(config["device"])
+        self.steps = 0
+        self._replica: bool = config["role"] == "replica"
+        self._token_count: int = config["token_count"]
+        self._started: float | None = None
+        self._durations: list[float] = []
+        self._turned = self._reported = 0.0
+        self._told: dict[str, float | int] = {}
+        self._prepare(config["threads"])
+
+    def _prepare(self, threads: int | None) -> None:
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError(f"profile {self.profile!r} needs CUDA, and torch sees no GPU: start with --profile cpu")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        random.seed(self.seed)
+        torch.manual_seed(self.seed)
+
+    def start(self) -> Tensor:
+        """Start the clock and get the training tokens.
+
+        Returns:
+            torch.uint16 [N] on the CPU, read-only in spirit: documents one after the other, each starting with `bos`.
+
+        Raises:
+            RuntimeError: called twice.
+        """
+        if self._started is not None:
+            raise RuntimeError("session.start() was called twice: the clock starts once")
+        tokens = torch.zeros(self._token_count, dtype=torch.uint16) if self._replica else self._receive_tokens()
+        self._started = self._turned = time.monotonic()
+        return tokens
+
+    def _receive_tokens(self) -> Tensor:
+        self._channel.send("start")
+        descriptor = self._channel.receive("tokens").descriptor
+        assert descriptor is not None
+        # A private mapping: writable, so that torch does not warn, and never written back.
+        memory = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        os.close(descriptor)
+        return torch.frombuffer(memory, dtype=torch.uint16)
+
+    def _elapsed(self) -> float:
+        if self._started is None:
+            raise RuntimeError("call session.start() first: it starts the clock")
+        return time.monotonic() - self._started
+
+    @property
+    def progress(self) -> float:
+        """Share of the time budget used, in [0, 1]; the natural argument of a schedule."""
+        return min(self._elapsed() / self.budget_seconds, 1.0)
+
+    def training(self) -> bool:
+        """Whether there is time for one more optimiser step, judged by the slowest of the last ten."""
+        if self._replica:
+            return False
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()  # steps are queued: without this the loop runs ahead of the clock
+        now, elapsed = time.monotonic(), self._elapsed()
+        if self.steps:
+            self._durations = [*self._durations[1 - _RECENT_STEPS :], now - self._turned]
+        self._turned = now
+        if elapsed + max(self._durations, default=0.0) > self.budget_seconds:
+            return False
+        self.steps += 1
+        return True
+
+    def log(self, loss: float, tokens: int) -> None:
+        """Tell what a step did, for the curve and the progress message.
+
+        Args:
+            loss: training loss, nats per token. tokens: training tokens of this step.
+        """
+        self._told["loss"] = float(loss)
+        self._told["tokens"] = int(self._told.get("tokens", 0)) + tokens
+        if not self._replica and time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self._channel.send("step", steps=self.steps, **self._told)
+
+    def submit(self, model: nn.Module) -> None:
+        """Freeze the weights, end the clock, and let the referee score the model.
+
+        Args:
+            model: model(idx int64 [B, T]) -> logits [B, T, vocab_size], of any float type.
+
+        Raises:
+            RuntimeError: called before start(), or the logits have another shape.
+        """
+        self._elapsed()
+        model.eval()
+        if self._replica:
+            self._channel.send("submit")
+            weights = io.BytesIO(self._channel.receive("weights", limit=_MAX_FRAME).payload)
+            model.load_state_dict(torch.load(weights, map_location=self.device, weights_only=True))
+        else:
+            self._hand_in(model)
+        try:
+            self._answer(model)
+        except ChannelClosed:
+            return  # the referee has all it wants
+
+    def _hand_in(self, model: nn.Module) -> None:
+        weights = io.BytesIO()
+        torch.save(model.state_dict(), weights)
+        self._channel.send(
+            "submit",
+            weights.getbuffer(),
+            steps=self.steps,
+            **self._told,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            peak_memory_mb=self._peak_memory_mb(),
+            device=torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type,
+            torch=torch.__version__,
+            threads=torch.get_num_threads(),
+        )
+
+    def _peak_memory_mb(self) -> float:
+        if self.device.type == "cuda":
+            return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) counts kilobytes on Linux
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+    @torch.inference_mode()
+    def _answer(self, model: nn.Module) -> None:
+        while True:
+            frame = self._channel.receive("rows", "probe", limit=_MAX_FRAME)
+            rows = self._rows(frame)
+            if frame.kind == "rows":
+                logits = self._logits(model, rows[:, :-1])
+                losses = F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), reduction="none")
+                self._reply("claims", losses)
+            else:
+                cuts = torch.tensor(frame.fields["cuts"], device=self.device)
+                logits = self._logits(model, rows)
+                self._reply("logits", logits[torch.arange(len(cuts), device=self.device), cuts])
+
+    def _rows(self, frame: Frame) -> Tensor:
+        flat = torch.frombuffer(frame.payload, dtype=torch.uint16)
+        return flat.reshape(frame.fields["shape"]).to(self.device, torch.int64)
+
+    def _logits(self, model: nn.Module, rows: Tensor) -> Tensor:
+        logits: Any = model(rows)
+        due = (*rows.shape, self.vocab_size)
+        if not isinstance(logits, Tensor) or logits.shape != due:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise RuntimeError(f"model(idx) must give logits of shape {due} in eval mode, it gave {found}")
+        return logits
+
+    def _reply(self, kind: str, values: Tensor) -> None:
+        self._channel.send(kind, values.float().cpu().contiguous().numpy().tobytes())

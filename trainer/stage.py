@@ -1,0 +1,61 @@
+"""Where a run is, how long it may stay there, and who may end it."""
+
+import time
+from typing import Any
+
+from trainer.letterbox import Letterbox
+
+_REPORT_SECONDS = 0.5
+_CURVE_POINTS = 300  # at most, over the whole budget
+
+
+class Ended(Exception):
+    """The run is over, and has no score."""
+
+    def __init__(self, outcome: str, reason: str, traceback: str = "") -> None:
+        super().__init__(reason)
+        self.outcome, self.reason, self.traceback = outcome, reason, traceback
+
+
+class Stage:
+    """The referee's monotonic clock: one stage at a time, each with its limit in seconds."""
+
+    def __init__(self, box: Letterbox) -> None:
+        self._box = box
+        self._name, self._what, self._limit = "starting", "the start", float("inf")
+        self._entered = time.monotonic()
+        self._reported = self._plotted = 0.0
+        self._told: dict[str, Any] = {}
+
+    def enter(self, name: str, limit: float, what: str) -> None:
+        """Start the clock of stage `name`; `what` begins the sentence that says it took too long."""
+        self._name, self._what, self._limit = name, what, limit
+        self._entered = time.monotonic()
+        self._report()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._entered
+
+    def watch(self) -> None:
+        """Called at least every 0.1 s. Raises Ended when the stage is over time or somebody cancelled the run."""
+        if (reason := self._box.cancelled()) is not None:
+            raise Ended("cancelled", f"Cancelled: {reason}")
+        if self.elapsed > self._limit:
+            raise Ended("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._report()
+
+    def step(self, told: dict[str, Any]) -> None:
+        """Take note of what train.py told about a step."""
+        self._told |= told
+        step, loss = told.get("steps"), told.get("loss")
+        if loss is not None and step is not None and self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
+            self._plotted = self.elapsed
+            self._box.plot(self.elapsed, step, loss)
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        self._box.report(
+            {"stage": self._name, "elapsed_seconds": round(self.elapsed, 2), "limit_seconds": self._limit, **self._told}
+        )
