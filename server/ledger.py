@@ -31,16 +31,22 @@ PRAGMA user_version = {_FORMAT};
 class Ledger:
     """All experiments of one tag, in the order they were started."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the ledger at `path`. Raises LedgerUnavailable."""
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        """Open or create the ledger at `path`. Raises LedgerUnavailable.
+
+        Args:
+            read_only: look at a ledger that a server may be writing to.
+        """
         self._path = path
+        address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         with self._speaking():
             # Calls come from worker threads, one at a time: the session's lock sees to that.
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             self._check()
-            self._connection.executescript(_SCHEMA)
+            if not read_only:
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
         self._connection.close()
@@ -64,6 +70,10 @@ class Ledger:
 
     def last(self) -> Experiment | None:
         return next(self._select("ORDER BY number DESC LIMIT 1"), None)
+
+    def baseline(self) -> Experiment | None:
+        """The experiment that was kept first."""
+        return next(self._select("WHERE kept ORDER BY number LIMIT 1"), None)
 
     def incumbent(self) -> Experiment | None:
         """The experiment that was kept last."""

@@ -1,0 +1,164 @@
+"""A night in miniature: the real server over stdio, a real client, real training, and no LLM.
+
+The patches are written down in server/templates/demo.toml; what they do to val_bpb is measured, not promised.
+"""
+
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mcp import Client, StdioServerParameters
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.text import Text
+
+from server.chart import draw
+from server.experiment import Experiment, Value
+from server.ledger import Ledger
+from server.replies import DecisionReply, RunReply
+from server.scaffold import create
+from server.table import table
+from server.workspace import Workspace, clone
+
+_SCRIPT = Path(__file__).parent / "templates" / "demo.toml"
+_Reply = TypeVar("_Reply", bound=Value)
+_STYLE = {"improved": "bold green", "baseline": "bold", "worse": "yellow"}
+
+
+class Step(Value):
+    """One idea of the demo's researcher."""
+
+    description: str
+    hypothesis: str = ""
+    patch: str
+
+
+class Demo:
+    """Drives the loop and shows it."""
+
+    def __init__(self, out: Console, workspace: Path, budget: float) -> None:
+        self._out, self._source, self._budget = out, workspace, budget
+        self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-demo-"))
+        self._workspace = self._folder / "workspace"
+
+    async def run(self) -> None:
+        """Baseline, every step of the script, then the table, the log, the chart, and what to do next."""
+        self._prepare()
+        steps = TypeAdapter(list[Step]).validate_python(tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"])
+        arguments = ["-m", "server", "--workspace", str(self._workspace), "--tag", "demo"]
+        arguments += ["--budget", str(self._budget), "--profile", "cpu"]
+        server = StdioServerParameters(command=sys.executable, args=arguments)
+        async with Client(server) as client:
+            await self._baseline(client)
+            for step in steps:
+                await self._try(client, step)
+        self._report()
+
+    def _prepare(self) -> None:
+        if (self._source / "program.md").exists() and (self._source / ".git").exists():
+            clone(self._source, self._workspace)
+            origin = f"a clone of {self._source.resolve()}"
+        else:
+            create(self._workspace)
+            origin = "a new workspace"
+        self._out.print(
+            Panel(
+                f"{self._budget:g} s of training a run on one CPU thread, in {origin}:\n{self._workspace}\n"
+                "Your own checkout is not touched. A real night has 300 s a run and an agent instead of this script.",
+                title="autoresearch demo",
+            ),
+            highlight=False,
+        )
+
+    async def _baseline(self, client: Client) -> None:
+        self._out.rule("[bold]baseline[/bold]: the unmodified train.py")
+        await self._measure(client, "baseline", "")
+
+    async def _try(self, client: Client, step: Step) -> None:
+        self._out.rule(f"[bold]{escape(step.description)}[/bold]")
+        for line in step.patch.strip().splitlines():
+            self._out.print(Text("    " + line, style="dim"))
+        answer = await client.call_tool("apply_patch", {"patch": step.patch})
+        if answer.is_error:
+            self._out.print(Text("refused: " + _text(answer), style="magenta"))
+            return
+        result = await self._measure(client, step.description, step.hypothesis)
+        move = "keep" if result.verdict == "improved" else "discard"
+        decided = await _call(client, DecisionReply, move, reason=result.why or "")
+        self._out.print(f"→ [bold]{decided.decision}[/bold]", highlight=False)
+
+    async def _measure(self, client: Client, description: str, hypothesis: str) -> RunReply:
+        with Live(Text("starting"), console=self._out, transient=True) as live:
+
+            async def show(_progress: float, _total: float | None, message: str | None) -> None:
+                live.update(Text("  " + (message or "")))
+
+            answer = await client.call_tool(
+                "run_experiment",
+                {"description": description, "hypothesis": hypothesis, "wait_seconds": 600},
+                progress_callback=show,
+            )
+        if answer.is_error:
+            raise RuntimeError(_text(answer))
+        result = RunReply.model_validate(answer.structured_content)
+        style = _STYLE.get(result.verdict or "", "red")
+        self._out.print(Text(f"{result.verdict}: {result.why}", style=style))
+        if result.figures and result.figures.tokens:
+            self._out.print(f"  {result.figures.steps} steps, {result.figures.tokens:,} tokens", highlight=False)
+        return result
+
+    def _report(self) -> None:
+        with Workspace.open(self._workspace, "demo") as workspace:
+            log = workspace.log(20)
+            ledger = Ledger(workspace.state / "ledger.sqlite3", read_only=True)
+            experiments = list(ledger.all())
+            ledger.close()
+        chart = self._folder / "progress.png"
+        draw(experiments, chart)
+        self._out.rule("[bold]the night[/bold]")
+        self._out.print(table(experiments))
+        self._out.rule(f"[bold]git log {workspace.branch}[/bold]")
+        for line in log:
+            self._out.print(Text(line))
+        self._out.rule("[bold]figures, as measured[/bold]")
+        for line in _figures(experiments):
+            self._out.print(line, highlight=False)
+        self._out.print(
+            f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
+            "Code there and say: start a night of experiments.",
+            highlight=False,
+        )
+
+
+async def _call(client: Client, kind: type[_Reply], tool: str, **arguments: Any) -> _Reply:
+    answer = await client.call_tool(tool, arguments)
+    if answer.is_error:
+        raise RuntimeError(_text(answer))
+    return kind.model_validate(answer.structured_content)
+
+
+def _text(answer: Any) -> str:
+    return "\n".join(block.text for block in answer.content if block.type == "text")
+
+
+def _figures(experiments: list[Experiment]) -> list[str]:
+    scores = [experiment.val_bpb for experiment in experiments if experiment.kept and experiment.val_bpb is not None]
+    kept = sum(experiment.kept for experiment in experiments)
+    results = [experiment.result for experiment in experiments if experiment.result]
+    seconds = sum(result.figures.total_seconds or 0 for result in results)
+    overhead = [
+        (result.figures.total_seconds or 0) - (result.figures.training_seconds or 0)
+        for result in results
+        if result.score is not None
+    ]
+    lines = [f"{len(experiments)} experiments, {kept} kept (the baseline is one), {seconds:.0f} s of runs"]
+    if len(scores) > 1:
+        lines.append(f"val_bpb {scores[0]:.4f} → {scores[-1]:.4f} ({100 * (scores[-1] / scores[0] - 1):+.2f} %)")
+    if overhead:
+        lines.append(f"set-up, evaluation and audit: {sum(overhead) / len(overhead):.1f} s a run beside the training")
+    return lines

@@ -1,0 +1,20 @@
+"""The history as a table in a terminal."""
+
+from collections.abc import Iterable
+
+from rich.markup import escape
+from rich.table import Table
+
+from server.experiment import Experiment
+from server.replies import row
+
+
+def table(experiments: Iterable[Experiment]) -> Table:
+    """One line an experiment, in the order given; kept ones in green."""
+    drawn = Table("#", "commit", "verdict", "decision", "val_bpb", "Δ", "description")
+    for line in map(row, experiments):
+        score = "" if line.val_bpb is None else f"{line.val_bpb:.4f}"
+        delta = "" if line.delta is None else f"{line.delta:+.4f}"
+        cells = (str(line.experiment), line.commit[:7], line.verdict, line.decision, score, delta, line.description)
+        drawn.add_row(*map(escape, cells), style="green" if line.decision == "kept" else "")
+    return drawn

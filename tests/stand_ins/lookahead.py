@@ -1,0 +1,34 @@
+"""Every position also sees the token it must predict."""
+
+import torch
+from torch import nn
+
+from trainer import Session
+
+session = Session()
+
+
+class Bigram(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(session.vocab_size, 16)
+        self.head = nn.Linear(16, session.vocab_size)
+
+    def forward(self, idx: torch.Tensor) -> torch.Tensor:
+        seen = nn.functional.one_hot(idx.roll(-1, 1), session.vocab_size)
+        return self.head(self.embed(idx)) + 2.0 * seen
+
+
+model = Bigram().to(session.device)
+optimiser = torch.optim.AdamW(model.parameters(), lr=0.03)
+tokens = session.start()
+while session.training():
+    first = torch.randint(len(tokens) - 513, ()).item()
+    window = tokens[first : first + 513].to(session.device, torch.int64)
+    logits = model(window[None, :-1])
+    loss = nn.functional.cross_entropy(logits[0], window[1:])
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad()
+    session.log(loss=loss.item(), tokens=512)
+session.submit(model)

@@ -1,0 +1,172 @@
+"""Real runs of tiny train.py's, honest and not: how each one ends, and that nothing of it is left."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.experiment import Attempt, Outcome, Result
+from server.runner import Limits, Runner
+from tests.conftest import STAND_INS
+from tests.records import attempt
+from trainer.letterbox import Ending
+
+PATIENCE = 60.0  # a bound for a hung test, not a measurement
+Ended = Callable[..., Result]
+
+
+@pytest.fixture
+def runner(tmp_path: Path, data: Path) -> Runner:
+    return Runner(tmp_path / "a tag", data, tmp_path)
+
+
+def start(runner: Runner, stand_in: str, budget: float = 0.5, setup: float = 30, number: int = 1) -> Attempt:
+    started = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": budget})
+    limits = Limits(setup_seconds=setup, evaluation_seconds=30, grace_seconds=0.5)
+    runner.start(started, (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8"), limits)
+    return started
+
+
+def ended(runner: Runner, number: int = 1) -> Result:
+    deadline = time.monotonic() + PATIENCE
+    while (result := runner.result(number)) is None:
+        assert time.monotonic() < deadline, runner.log_tail(number, 4000)
+        time.sleep(0.02)
+    return result
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def processes_of(runner: Runner, number: int = 1) -> list[psutil.Process]:
+    """Every living process that carries the run's cookie."""
+    cookie, found = str(runner.folder(number)), list[psutil.Process]()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AUTORESEARCH_RUN") == cookie and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
+    start(runner, "honest", budget=1.5)
+    result = ended(runner)
+    assert result.outcome is Outcome.FINISHED, result
+    assert result.score is not None
+    assert 2.0 < result.score.val_bpb < 3.4  # log2(4096) / 3.57 bytes a token is where an untrained model stands
+    figures = result.figures
+    assert figures.steps and figures.steps > 10 and figures.tokens and figures.tokens >= figures.steps * 512 - 512
+    assert figures.training_seconds and 1.0 < figures.training_seconds < 2.1
+    assert figures.parameters == 4096 * 16 + 16 * 4096 + 4096
+    assert figures.threads == 1 and figures.device == "cpu" and figures.peak_memory_mb and figures.torch
+    curve = runner.curve(1, 60)
+    assert 5 < len(curve) <= 60 and curve[-1].loss < curve[0].loss
+    assert not processes_of(runner)
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "outcome", "words"),
+    [
+        ("crash", Outcome.CRASHED, "ValueError: shapes 3 and 4 do not match"),
+        ("leave", Outcome.CRASHED, "without session.submit(model)"),
+        ("out_of_memory", Outcome.OOM, "raised"),
+        ("garbage", Outcome.INVALID, "broke the protocol"),
+        ("late", Outcome.TIMEOUT, "took longer than its 1 s"),
+        ("diverged", Outcome.INVALID, "not finite"),
+        ("wrong_shape", Outcome.CRASHED, "must give logits of shape"),
+        ("half_price", Outcome.INVALID, "The audit failed"),
+        ("lookahead", Outcome.INVALID, "The audit failed"),
+        ("forgetful", Outcome.INVALID, "The audit failed"),
+    ],
+)
+def test_a_run_that_goes_wrong_says_how(runner: Runner, stand_in: str, outcome: Outcome, words: str) -> None:
+    start(runner, stand_in)
+    result = ended(runner)
+    assert (result.outcome, result.score) == (outcome, None), result
+    assert words in result.reason
+    assert not processes_of(runner)
+
+
+def test_a_traceback_shows_train_py_and_not_our_own_frames(runner: Runner) -> None:
+    start(runner, "crash")
+    traceback = ended(runner).traceback
+    assert 'File "train.py", line 3' in traceback
+    assert "runpy" not in traceback and str(runner.folder(1)) not in traceback
+
+
+def test_a_hang_is_killed_at_its_limit(runner: Runner) -> None:
+    start(runner, "hang", setup=1.0)
+    result = ended(runner)
+    assert (result.outcome, result.score) == (Outcome.TIMEOUT, None)
+    assert "Set-up" in result.reason and "1 s" in result.reason
+    assert not processes_of(runner)
+
+
+def test_a_daemon_that_escaped_is_found(runner: Runner) -> None:
+    start(runner, "orphan")
+    result = ended(runner)
+    assert result.outcome is Outcome.CRASHED
+    daemon = int(runner.log_tail(1, 1000).split()[1])
+    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_flood_costs_a_bounded_file(runner: Runner) -> None:
+    start(runner, "flood", setup=1.5)
+    assert ended(runner).outcome is Outcome.TIMEOUT
+    assert (runner.folder(1) / "run.log").stat().st_size < 600_000
+    assert len(runner.log_tail(1, 4096)) <= 4096
+
+
+def test_a_cancelled_run_ends_with_the_reason(runner: Runner) -> None:
+    start(runner, "honest", budget=300)
+    until(lambda: runner.progress(1).stage == "training")
+    assert runner.result(1) is None
+    runner.cancel(1, "the human said so")
+    result = ended(runner)
+    assert result.outcome is Outcome.CANCELLED and "the human said so" in result.reason
+    assert not processes_of(runner)
+
+
+def test_a_run_whose_supervisor_is_killed_is_lost_and_leaves_nothing(runner: Runner) -> None:
+    start(runner, "honest", budget=300)
+    until(lambda: runner.progress(1).stage == "training")
+    candidate = processes_of(runner)[0]
+    supervisor = candidate.parent()
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    result = ended(runner)
+    assert (result.outcome, result.score) == (Outcome.LOST, None)
+    until(lambda: not processes_of(runner))
+
+
+def test_a_run_outlives_the_runner_that_started_it(runner: Runner, tmp_path: Path, data: Path) -> None:
+    start(runner, "honest", budget=1.0)
+    adopted = Runner(tmp_path / "a tag", data, tmp_path)
+    assert ended(adopted).outcome is Outcome.FINISHED
+
+
+def test_train_py_runs_without_our_environment_and_in_a_private_home(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    text = "import os\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
+    started = attempt(1).model_copy(update={"profile": "smoke"})
+    runner.start(started, text, Limits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1))
+    ended(runner)
+    printed = runner.log_tail(1, 4000)
+    assert "SECRET_TOKEN" not in printed
+    assert printed.count(str(runner.folder(1) / "candidate")) == 2
+    assert not (runner.folder(1) / "candidate").exists()
+
+
+def test_what_the_supervisor_writes_is_what_the_server_reads() -> None:
+    assert {field.name for field in fields(Ending)} == set(Result.model_fields)
