@@ -1,0 +1,132 @@
+"""The embedded corpus as token arrays on disk: built once, checked on every load, memory-mapped.
+
+    FOLDER/<key>/train.bin   little-endian uint16, documents in a shuffled order, each starting with BOS
+    FOLDER/<key>/val.bin     the same for the validation documents, in the archive's order
+    FOLDER/<key>/manifest.json
+
+The key pins corpus, tokenizer and format: other inputs are another folder. The holdout split is never written.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer import corpus
+from trainer.corpus import Document, Split
+from trainer.tokenizer import Tokenizer
+
+TOKENIZER = Path(__file__).parent / "data" / "tokenizer.json"
+_FORMAT = "1"
+_ORDER = 1337  # seed of the order of the training documents
+_ARRAYS = ("train.bin", "val.bin")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Tokens of the training and validation documents.
+
+    `train` uint16 [N] and `val` uint16 [M] are read-only; `token_bytes` int32 [vocab_size] is the length of each
+    token's raw bytes, 0 for BOS; `fingerprint` pins data and tokenizer.
+    """
+
+    train: NDArray[np.uint16]
+    val: NDArray[np.uint16]
+    train_path: Path
+    vocab_size: int
+    token_bytes: NDArray[np.int32]
+    bos: int
+    fingerprint: str
+
+
+def load(folder: Path) -> Shards:
+    """The token arrays in `folder`, built first where they are missing or damaged.
+
+    Raises:
+        CorpusDamaged: the archive is not the pinned one.
+        OSError: the folder cannot be written or read.
+    """
+    tokenizer = Tokenizer.load(TOKENIZER)
+    key = hashlib.sha256(f"{corpus.SHA256} {tokenizer.sha256} {_FORMAT}".encode()).hexdigest()[:16]
+    home = folder / key
+    if not _intact(home):
+        _build(home, tokenizer)
+    train, val = (np.memmap(home / name, dtype="<u2", mode="r") for name in _ARRAYS)
+    return Shards(train, val, home / "train.bin", tokenizer.vocab_size, tokenizer.token_bytes, tokenizer.bos, key)
+
+
+def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
+    """Evaluation rows uint16 [R, length + 1]: every token of `val` but the first is the target of exactly one position.
+
+    Inputs are row[:-1], targets row[1:]; consecutive rows overlap by one token. The last row is filled up with BOS,
+    which has no bytes and is not scored.
+    """
+    count = -(-(len(val) - 1) // length)
+    padded = np.full(count * length + 1, bos, dtype=np.uint16)
+    padded[: len(val)] = val
+    return padded[np.arange(count)[:, None] * length + np.arange(length + 1)]
+
+
+def _intact(home: Path) -> bool:
+    try:
+        manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
+        return all(_sha256(home / name) == manifest[name] for name in _ARRAYS)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _build(home: Path, tokenizer: Tokenizer) -> None:
+    """Write a new folder beside and rename it into place; of two builders at once, the first one wins."""
+    documents = corpus.documents()
+    train = [document for document in documents if document.split is Split.TRAIN]
+    random.Random(_ORDER).shuffle(train)
+    val = [document for document in documents if document.split is Split.VAL]
+    home.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}-"))
+    try:
+        for name, chosen in zip(_ARRAYS, (train, val), strict=True):
+            _write(fresh / name, _tokens(chosen, tokenizer).tobytes())
+        sums = {name: _sha256(fresh / name) for name in _ARRAYS}
+        _write(fresh / "manifest.json", json.dumps(sums).encode())
+        _move(fresh, home)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _move(fresh: Path, home: Path) -> None:
+    if home.exists() and not _intact(home):
+        damaged = Path(tempfile.mkdtemp(dir=home.parent, prefix=".damaged-"))
+        os.replace(home, damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        os.rename(fresh, home)
+    except OSError:
+        if not _intact(home):
+            raise
+
+
+def _tokens(documents: Iterable[Document], tokenizer: Tokenizer) -> NDArray[np.uint16]:
+    tokens: list[int] = []
+    for document in documents:
+        tokens += [tokenizer.bos, *tokenizer.encode(document.text)]
+    return np.array(tokens, dtype="<u2")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
