@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 from server.errors import PatchRefused
 
@@ -201,3 +200,28 @@ def _read_blocks(lines: list[str]) -> tuple[list[Hunk], list[str]]:
     if start is not None:
         raise _malformed(f"SEARCH block {len(hunks) + 1} has no '>>>>>>> REPLACE' line.")
     return hunks, paths
+
+
+def _name_above(lines: list[str]) -> list[str]:
+    """The file that the line above a block names, if it names one."""
+    above = next((line for line in reversed(lines) if line.strip() and not line.startswith("```")), "")
+    found = _FILE_NAME.match(above)
+    return [found[1]] if found else []
+
+
+def _block(lines: list[str], name: str) -> Hunk:
+    """A SEARCH/REPLACE block, from its opening line to the last line of its replacement."""
+    dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
+    if len(dividers) != 1:
+        raise _malformed(f"{name} needs exactly one '=======' line, it has {len(dividers)}.")
+    before, after = lines[1 : dividers[0]], lines[dividers[0] + 1 :]
+    if not any(line.strip() for line in before):
+        raise PatchRefused(
+            f"{name} searches for nothing.",
+            "Put the line above the place under SEARCH, and the same line followed by the new ones under REPLACE.",
+        )
+    return Hunk(name, tuple([("-", line + "\n") for line in before] + [("+", line + "\n") for line in after]))
+
+
+def _malformed(problem: str) -> PatchRefused:
+    return PatchRefused(problem, f"A block looks like this, each marker on a line of its own:\n{_EXAMPLE}")

@@ -1,0 +1,90 @@
+"""program.md: the human's instructions, and in its YAML front matter the definition of the task."""
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import frontmatter
+import yaml
+from pydantic import Field, ValidationError
+
+from server.errors import ProgramInvalid
+from server.experiment import Value
+
+MAX_BYTES = 256 * 1024
+_Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class Task(Value):
+    """The front matter. Times in seconds."""
+
+    name: str = Field("pretraining", min_length=1, max_length=100)
+    metric: Literal["val_bpb"] = "val_bpb"
+    direction: Literal["lower"] = "lower"
+    editable: str = Field("train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
+    budget_seconds: _Seconds = 300
+    setup_seconds: _Seconds = 300
+    evaluation_seconds: _Seconds = 300
+
+
+class Program(Value):
+    """program.md as it was read."""
+
+    task: Task
+    text: str
+    sha256: str
+
+
+def load(path: Path) -> Program:
+    """Read program.md. A file without front matter gets the defaults.
+
+    Raises:
+        ProgramInvalid: names the file, and where it can, line and field.
+    """
+    text = _read(path)
+    try:
+        metadata, _ = frontmatter.parse(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 2 if mark else 1  # the mark counts from 0, and from below the opening ---
+        raise _invalid(path, f"line {line}: the front matter is no YAML: {getattr(error, 'problem', error)}") from None
+    except (ValueError, TypeError):
+        raise _invalid(path, "line 1: the front matter must be a mapping of fields to values") from None
+    try:
+        task = Task.model_validate(metadata)
+    except ValidationError as error:
+        raise _invalid(path, "; ".join(_explain(text, dict(found)) for found in error.errors())) from None
+    return Program(task=task, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ProgramInvalid(
+            f"There is no {path.name} in {path.parent.resolve()}.",
+            "Name the workspace with --workspace, or make one with `autoresearch init DIR`.",
+        ) from None
+    except OSError as error:
+        raise _invalid(path, f"it cannot be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise _invalid(path, f"it has {len(data)} bytes, {MAX_BYTES} are allowed")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _invalid(path, f"it is not UTF-8 (byte {error.start})") from None
+
+
+def _explain(text: str, error: dict[str, Any]) -> str:
+    field = str(error["loc"][0]) if error["loc"] else "front matter"
+    line = next((n for n, line in enumerate(text.splitlines(), 1) if line.partition(":")[0].strip() == field), 1)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, Task.model_fields, n=1)
+        hint = f", did you mean {near[0]}?" if near else f"; known are {', '.join(Task.model_fields)}"
+        return f"line {line}, {field}: there is no such field{hint}"
+    return f"line {line}, {field}: {error['msg']}, got {error['input']!r}"
+
+
+def _invalid(path: Path, problem: str) -> ProgramInvalid:
+    return ProgramInvalid(f"{path.name} {problem}.", "Correct the file; the next call reads it again.")
