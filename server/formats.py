@@ -132,8 +132,8 @@ def _read_marked(lines: list[str]) -> tuple[list[Hunk], list[str]]:
                     f"Line {at + 1} of the patch is outside any hunk: {line[:160]}",
                     "Write one format only, and '@@' above each group of changed lines.",
                 )
-    hunks = [_finished(draft) for draft in drafts]
-    return [hunk for hunk in hunks if hunk.edits], paths
+    drafts = [draft for draft in drafts if any(mark for mark, _ in draft.edits)]
+    return [_finished(draft, f"Hunk {n} of {len(drafts)}") for n, draft in enumerate(drafts, 1)], paths
 
 
 def _begin_hunk(drafts: list[_Draft], header: str) -> None:
@@ -166,12 +166,12 @@ def _add_line(draft: _Draft, line: str, number: int) -> None:
         )
 
 
-def _finished(draft: _Draft) -> Hunk:
+def _finished(draft: _Draft, name: str) -> Hunk:
     """Without the blank lines at its end, which separate hunks more often than they belong to them."""
     while draft.edits and draft.edits[-1][0] == "":
         draft.edits.pop()
     edits = tuple((mark or " ", text) for mark, text in draft.edits)
-    return Hunk("The hunk", edits, draft.line, tuple(draft.anchors))
+    return Hunk(name, edits, draft.line, tuple(draft.anchors))
 
 
 def _paths(header: str) -> list[str]:
@@ -225,3 +225,39 @@ def _block(lines: list[str], name: str) -> Hunk:
 
 def _malformed(problem: str) -> PatchRefused:
     return PatchRefused(problem, f"A block looks like this, each marker on a line of its own:\n{_EXAMPLE}")
+
+
+def _name_above(lines: list[str]) -> list[str]:
+    """The file name on the line above a block, or above the fence above the block."""
+    above = [line for line in lines[-2:] if not line.startswith("```")][-1:]
+    return [found[1] for line in above if (found := _FILE_NAME.match(line))]
+
+
+def _block(lines: list[str], name: str) -> Hunk:
+    """A hunk from the lines of a block but its last; what both sides share stays as the file has it."""
+    width = len(lines[0]) - len(lines[0].lstrip("<"))
+    dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
+    if len(dividers) > 1:  # an underlined heading: the real one is as wide as the marker above
+        dividers = [at for at in dividers if len(lines[at].rstrip()) == width]
+    if len(dividers) != 1:
+        raise _malformed(f"{name} needs one line '=======' as wide as its other markers, and has {len(dividers)}.")
+    old, new = ([line + "\n" for line in side] for side in (lines[1 : dividers[0]], lines[dividers[0] + 1 :]))
+    if not old:
+        raise PatchRefused(
+            f"{name} has nothing in its SEARCH part, so it has no place.",
+            "To add lines, search for the line above them, and repeat it as the first line of the REPLACE part.",
+        )
+    head = _shared(old, new)
+    tail = _shared(old[head:][::-1], new[head:][::-1])
+    middle = [("-", line) for line in old[head : len(old) - tail]] + [("+", line) for line in new[head : len(new) - tail]]
+    stays = [(" ", line) for line in old]
+    return Hunk(name, (*stays[:head], *middle, *stays[len(old) - tail :]))
+
+
+def _shared(old: list[str], new: list[str]) -> int:
+    """How many lines both start with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+
+
+def _malformed(problem: str) -> PatchRefused:
+    return PatchRefused(problem, f"Write each block like this:\n{_EXAMPLE}")

@@ -1,0 +1,195 @@
+"""The git memory: a branch and a worktree a tag, one ref an attempt. The user's checkout is never written to.
+
+Every attempt is a commit object made by plumbing with an index of its own; refs move by compare-and-swap. One exception
+to "never written": `/.autoresearch/` is added once to the repository's info/exclude.
+"""
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+
+from git import Repo
+from git.exc import GitCommandError
+
+from server import doors
+from server.errors import HeadMoved, WorkspaceUnusable
+from server.files import write_whole
+from server.git_environment import IDENTITY, harden, open_repository, speaking
+
+HOME = ".autoresearch"
+_MAX_FILE = 1 << 20
+
+
+class Workspace:
+    """One tag in one repository."""
+
+    def __init__(self, repo: Repo, tag: str, file: str) -> None:
+        self._repo, self.tag, self.file = repo, tag, file
+        self.root = Path(str(repo.working_tree_dir))
+        self.branch = f"autoresearch/{tag}"
+        self.state = self.root / HOME / tag
+        self.worktree = self.state / "worktree"
+
+    @classmethod
+    def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
+        """Check the doors and change nothing. Raises WorkspaceUnusable: one sentence, and the next step."""
+        if not path.is_dir():
+            raise WorkspaceUnusable(f"{path} is not a directory.", "Name a git repository with --workspace.")
+        repo = open_repository(path)
+        try:
+            with speaking("Looking at the repository"):
+                doors.check_repository(repo, path, tag, file)
+                workspace = cls(repo, tag, file)
+                if not workspace.state.exists():
+                    doors.check_new_tag(repo, tag, file)
+        except BaseException:
+            repo.close()
+            raise
+        return workspace
+
+    def prepare(self) -> None:
+        """Make what the tag needs: folder, exclude line, branch, worktree. May be called again and again."""
+        with speaking("Preparing the workspace"):
+            exclude = Path(str(self._repo.common_dir)) / "info" / "exclude"
+            text = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
+            if f"/{HOME}/" not in text.splitlines():
+                exclude.parent.mkdir(exist_ok=True)
+                write_whole(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
+            ref = f"refs/heads/{self.branch}"
+            if self._resolve(ref) is None:
+                self._repo.git.update_ref(ref, "HEAD", "0" * 40)
+            self.state.mkdir(parents=True, exist_ok=True)
+            if not (self.worktree / ".git").exists():
+                self._repo.git.worktree("prune")
+                self._repo.git.worktree("add", "--force", str(self.worktree), self.branch)
+
+    def tip(self) -> str:
+        """The commit of the incumbent."""
+        found = self._resolve(f"refs/heads/{self.branch}")
+        if found is None:
+            raise HeadMoved(f"The branch {self.branch} is gone.", "The operator restores it, or starts a new --tag.")
+        return found
+
+    def text(self, commit: str) -> str:
+        """The editable file at `commit`."""
+        with speaking(f"Reading {self.file} at {commit[:12]}"):
+            blob = self._repo.commit(commit).tree / self.file
+            return blob.data_stream.read().decode("utf-8")
+
+    def candidate(self) -> str:
+        """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""
+        path = self.worktree / self.file
+        step = "Restore it with discard(), or with `git checkout` in the worktree."
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise WorkspaceUnusable(f"{path} is not a regular file.", step)
+            if found.st_size > _MAX_FILE:
+                raise WorkspaceUnusable(f"{path} has {found.st_size} bytes.", step)
+            return path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise WorkspaceUnusable(f"{path} cannot be read: {error.strerror}.", step) from error
+        except UnicodeDecodeError as error:
+            raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
+
+    def write_candidate(self, text: str) -> None:
+        """Replace the editable file in the worktree, whole. Raises WorkspaceUnusable; then it is unchanged."""
+        with speaking(f"Writing {self.file}"):
+            write_whole(self.worktree / self.file, text)
+
+    def commit(self, text: str, parent: str, message: str, date: str) -> str:
+        """A commit object: `parent` with the editable file replaced. Moves no ref; equal arguments, equal commit."""
+        scratch = self.state / f".{self.file}.blob"
+        index = self.state / ".index"
+        git = self._repo.git
+        identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+                    for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)}  # fmt: skip
+        with speaking("Making a commit"):
+            try:
+                write_whole(scratch, text)
+                blob = git.hash_object("-w", "--no-filters", str(scratch))
+                with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
+                    git.read_tree(parent)
+                    git.update_index("--cacheinfo", f"100644,{blob},{self.file}")
+                    tree = git.write_tree()
+                    write_whole(scratch, message)
+                    return str(git.commit_tree(tree, "-p", parent, "-F", str(scratch)))
+            finally:
+                for left in (scratch, index, index.with_name(".index.lock")):
+                    left.unlink(missing_ok=True)
+
+    def recorded(self, number: int) -> str | None:
+        """The commit of an attempt's ref."""
+        return self._resolve(self._ref(number))
+
+    def record(self, number: int, commit: str, expected: str | None) -> None:
+        """Move an attempt's ref from `expected` (None: it must be new) to `commit`. Raises HeadMoved."""
+        self._swap(self._ref(number), commit, expected)
+
+    def advance(self, commit: str, expected: str) -> None:
+        """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""
+        self._swap(f"refs/heads/{self.branch}", commit, expected)
+        with speaking("Bringing the worktree's index in line"), Repo(self.worktree) as linked:
+            harden(linked)
+            fresh = Path(str(linked.git_dir)) / "index.autoresearch"
+            with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):
+                linked.git.read_tree(commit)
+            os.replace(fresh, fresh.with_name("index"))
+
+    def log(self, limit: int) -> list[str]:
+        """The branch's history since it left the user's, one line a commit, newest first."""
+        with speaking("Reading the log"):
+            return self._repo.git.log("--oneline", "--no-decorate", f"-{limit}", self.branch).splitlines()
+
+    def close(self) -> None:
+        """End the git processes that serve this object."""
+        self._repo.close()
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _ref(self, number: int) -> str:
+        return f"refs/autoresearch/{self.tag}/{number}"
+
+    def _resolve(self, ref: str) -> str | None:
+        try:
+            return str(self._repo.git.rev_parse("--verify", "--quiet", ref))
+        except GitCommandError:
+            return None
+
+    def _swap(self, ref: str, commit: str, expected: str | None) -> None:
+        """Compare and swap, in one transaction of git's; done already is done."""
+        found = self._resolve(ref)
+        if found == commit:
+            return
+        if found != expected:
+            raise HeadMoved(
+                f"{ref} is at {found or 'nothing'}, not at {expected or 'nothing'}: somebody else moved it.",
+                "Nothing was changed. The operator moves it back with `git update-ref`, or starts a new --tag.",
+            )
+        with speaking(f"Moving {ref}"):
+            self._repo.git.update_ref(ref, commit, expected or "0" * 40)
+
+
+def initialise(folder: Path, message: str) -> str:
+    """A repository in `folder` with one commit of everything that is not ignored. Returns the commit."""
+    with speaking(f"Making a repository in {folder}"), Repo.init(folder, initial_branch="main") as repo:
+        harden(repo)
+        with repo.config_reader() as config:
+            known = config.has_option("user", "email")
+        who = {} if known else {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER")
+                                for part, value in zip(("NAME", "EMAIL"), IDENTITY, strict=True)}  # fmt: skip
+        with repo.git.custom_environment(**who):
+            repo.git.add("--all")
+            repo.git.commit("--quiet", "--no-verify", "-m", message)
+        return str(repo.head.commit.hexsha)
+
+
+def clone(source: Path, target: Path) -> None:
+    """A clone of the repository at `source`, sharing nothing with it."""
+    with open_repository(source) as repo, speaking(f"Cloning {source}"):
+        repo.git.clone("--quiet", "--no-local", "--", str(repo.working_tree_dir), str(target))
