@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from server.errors import PatchRefused
 
-Edit = tuple[str, str]  # what becomes of a line (" " stays, "-" goes, "+" comes) and the line with its "\n"
+Edit = tuple[str, str]  # what becomes of a line ("-" goes, "+" comes, " " or nothing: stays), the line with its "\n"
 
 _SIGN = re.compile(
     r"^(?:(?P<blocks><{5,9} ?SEARCH[ \t]*$)"
@@ -38,28 +38,19 @@ learning_rate = 0.02
 >>>>>>> REPLACE"""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Hunk:
     """A place in the file, known by its text, and what becomes of it."""
 
-    name: str  # what a refusal calls it
-    edits: tuple[Edit, ...]
+    edits: list[Edit] = field(default_factory=list[Edit])
     line: int | None = None  # where it starts, from 1, if the patch says so; a hint
-    anchors: tuple[str, ...] = ()  # lines somewhere above it, outermost first
+    anchors: list[str] = field(default_factory=list[str])  # lines somewhere above it, outermost first
+    name: str = ""  # what a refusal calls it
 
     @property
     def before(self) -> list[str]:
         """The lines that must be there, each with its "\\n"."""
         return [text for mark, text in self.edits if mark != "+"]
-
-
-@dataclass
-class _Draft:
-    """A hunk while it is being read; the mark "" is a blank line without any mark."""
-
-    line: int | None = None
-    anchors: list[str] = field(default_factory=list[str])
-    edits: list[Edit] = field(default_factory=list[Edit])
 
 
 def parse(patch: str, file: str) -> list[list[Hunk]]:
@@ -113,35 +104,35 @@ def _read_marked(lines: list[str]) -> tuple[list[Hunk], list[str]]:
 
     The counts in a header are not looked at: models get them wrong, and the next header ends a hunk as well.
     """
-    drafts: list[_Draft] = []
+    hunks: list[Hunk] = []
     paths: list[str] = []
     inside = False
     for at, line in enumerate(lines):
         if line.startswith("@@"):
-            _begin_hunk(drafts, line)
+            _begin_hunk(hunks, line)
             inside = True
         elif inside and not _ends_hunk(lines, at):
-            _add_line(drafts[-1], line, at + 1)
+            _add_line(hunks[-1], line, at + 1)
         else:
             paths += _paths(line)
             inside = line.startswith(("+++ ", "*** Update File:"))
             if inside:
-                drafts.append(_Draft())
+                hunks.append(Hunk())
             elif _STRAY.match(line):
                 raise PatchRefused(
                     f"Line {at + 1} of the patch is outside any hunk: {line[:160]}",
                     "Write one format only, and '@@' above each group of changed lines.",
                 )
-    drafts = [draft for draft in drafts if any(mark for mark, _ in draft.edits)]
-    return [_finished(draft, f"Hunk {n} of {len(drafts)}") for n, draft in enumerate(drafts, 1)], paths
+    return _finished(hunks), paths
 
 
-def _begin_hunk(drafts: list[_Draft], header: str) -> None:
+def _begin_hunk(hunks: list[Hunk], header: str) -> None:
     """Open a hunk; `@@` lines that follow each other directly are one header."""
-    anchors = drafts.pop().anchors if drafts and not drafts[-1].edits else []
+    anchors = hunks.pop().anchors if hunks and not hunks[-1].edits else []
     number = _LINE_NUMBER.match(header)
     anchor = "" if number else header.rpartition("@@")[2].strip()
-    drafts.append(_Draft(int(number[1]) if number else None, [*anchors, anchor] if anchor else anchors))
+    line = int(number[1]) if number else None
+    hunks.append(Hunk(line=line, anchors=[*anchors, anchor] if anchor else anchors))
 
 
 def _ends_hunk(lines: list[str], at: int) -> bool:
@@ -152,13 +143,13 @@ def _ends_hunk(lines: list[str], at: int) -> bool:
     return lines[at].startswith("--- ") and following[0].startswith("+++ ") and following[1].startswith("@@")
 
 
-def _add_line(draft: _Draft, line: str, number: int) -> None:
+def _add_line(hunk: Hunk, line: str, number: int) -> None:
     mark = line[:1]
-    if mark == "\\" and draft.edits:  # "\ No newline at end of file"
-        mark, text = draft.edits.pop()
-        draft.edits.append((mark, text.removesuffix("\n")))
+    if mark == "\\" and hunk.edits:  # "\ No newline at end of file"
+        mark, text = hunk.edits.pop()
+        hunk.edits.append((mark, text.removesuffix("\n")))
     elif mark in ("", " ", "+", "-"):
-        draft.edits.append((mark, line[1:] + "\n"))
+        hunk.edits.append((mark, line[1:] + "\n"))
     else:
         raise PatchRefused(
             f"Line {number} of the patch has no mark: {line[:160]}",
@@ -166,12 +157,15 @@ def _add_line(draft: _Draft, line: str, number: int) -> None:
         )
 
 
-def _finished(draft: _Draft, name: str) -> Hunk:
-    """Without the blank lines at its end, which separate hunks more often than they belong to them."""
-    while draft.edits and draft.edits[-1][0] == "":
-        draft.edits.pop()
-    edits = tuple((mark or " ", text) for mark, text in draft.edits)
-    return Hunk(name, edits, draft.line, tuple(draft.anchors))
+def _finished(hunks: list[Hunk]) -> list[Hunk]:
+    """Without the blank lines at their ends, which separate hunks more often than they belong to them."""
+    for hunk in hunks:
+        while hunk.edits and hunk.edits[-1][0] == "":
+            hunk.edits.pop()
+    hunks = [hunk for hunk in hunks if hunk.edits]
+    for number, hunk in enumerate(hunks, 1):
+        hunk.name = f"Hunk {number} of {len(hunks)}"
+    return hunks
 
 
 def _paths(header: str) -> list[str]:
@@ -203,61 +197,37 @@ def _read_blocks(lines: list[str]) -> tuple[list[Hunk], list[str]]:
 
 
 def _name_above(lines: list[str]) -> list[str]:
-    """The file that the line above a block names, if it names one."""
+    """The file that the line above a block names, or the line above its fence, if it names one."""
     above = next((line for line in reversed(lines) if line.strip() and not line.startswith("```")), "")
     found = _FILE_NAME.match(above)
     return [found[1]] if found else []
 
 
 def _block(lines: list[str], name: str) -> Hunk:
-    """A SEARCH/REPLACE block, from its opening line to the last line of its replacement."""
+    """A block, given without its last line; what both of its sides share stays as the file has it."""
+    width = len(lines[0]) - len(lines[0].lstrip("<"))
     dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
+    if len(dividers) > 1:  # one of them underlines a heading: the real one is as wide as the first marker
+        dividers = [at for at in dividers if len(lines[at].rstrip()) == width]
     if len(dividers) != 1:
-        raise _malformed(f"{name} needs exactly one '=======' line, it has {len(dividers)}.")
-    before, after = lines[1 : dividers[0]], lines[dividers[0] + 1 :]
-    if not any(line.strip() for line in before):
+        raise _malformed(f"{name} needs exactly one divider of {width} '=', it has {len(dividers)}.")
+    old, new = ([line + "\n" for line in side] for side in (lines[1 : dividers[0]], lines[dividers[0] + 1 :]))
+    if not any(line.strip() for line in old):
         raise PatchRefused(
             f"{name} searches for nothing.",
             "Put the line above the place under SEARCH, and the same line followed by the new ones under REPLACE.",
         )
-    return Hunk(name, tuple([("-", line + "\n") for line in before] + [("+", line + "\n") for line in after]))
-
-
-def _malformed(problem: str) -> PatchRefused:
-    return PatchRefused(problem, f"A block looks like this, each marker on a line of its own:\n{_EXAMPLE}")
-
-
-def _name_above(lines: list[str]) -> list[str]:
-    """The file name on the line above a block, or above the fence above the block."""
-    above = [line for line in lines[-2:] if not line.startswith("```")][-1:]
-    return [found[1] for line in above if (found := _FILE_NAME.match(line))]
-
-
-def _block(lines: list[str], name: str) -> Hunk:
-    """A hunk from the lines of a block but its last; what both sides share stays as the file has it."""
-    width = len(lines[0]) - len(lines[0].lstrip("<"))
-    dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
-    if len(dividers) > 1:  # an underlined heading: the real one is as wide as the marker above
-        dividers = [at for at in dividers if len(lines[at].rstrip()) == width]
-    if len(dividers) != 1:
-        raise _malformed(f"{name} needs one line '=======' as wide as its other markers, and has {len(dividers)}.")
-    old, new = ([line + "\n" for line in side] for side in (lines[1 : dividers[0]], lines[dividers[0] + 1 :]))
-    if not old:
-        raise PatchRefused(
-            f"{name} has nothing in its SEARCH part, so it has no place.",
-            "To add lines, search for the line above them, and repeat it as the first line of the REPLACE part.",
-        )
     head = _shared(old, new)
     tail = _shared(old[head:][::-1], new[head:][::-1])
-    middle = [("-", line) for line in old[head : len(old) - tail]] + [("+", line) for line in new[head : len(new) - tail]]
-    stays = [(" ", line) for line in old]
-    return Hunk(name, (*stays[:head], *middle, *stays[len(old) - tail :]))
+    goes, comes = old[head : len(old) - tail], new[head : len(new) - tail]
+    marked = ((" ", old[:head]), ("-", goes), ("+", comes), (" ", old[len(old) - tail :]))
+    return Hunk([(mark, line) for mark, side in marked for line in side], name=name)
 
 
 def _shared(old: list[str], new: list[str]) -> int:
     """How many lines both start with."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+    return next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 def _malformed(problem: str) -> PatchRefused:
-    return PatchRefused(problem, f"Write each block like this:\n{_EXAMPLE}")
+    return PatchRefused(problem, f"A block looks like this, each marker on a line of its own:\n{_EXAMPLE}")

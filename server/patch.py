@@ -85,7 +85,7 @@ def _apply_round(lines: list[str], hunks: list[Hunk], file: str) -> list[str]:
         for mark, text in hunk.edits:
             if mark == "+":
                 result.append(text)
-            elif mark == " ":
+            elif mark != "-":
                 result.append(lines[at])
             at += mark != "+"
         done = at
