@@ -21,6 +21,7 @@ from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Outcome, Result, Value
 
 _PACKAGES = Path(__file__).resolve().parent.parent
+_EXIT_SECONDS = 5.0
 _COOKIE_VARIABLE = "AUTORESEARCH_RUN"
 
 
@@ -90,12 +91,13 @@ class Runner:
 
     def result(self, number: int) -> Result | None:
         """How the run ended; None while its supervisor lives. A run without either is `lost`."""
-        self._children = [child for child in self._children if child.poll() is None]
         if (result := self._written(number)) is not None:
+            self._reap()
             return result
         if self._alive(number):
             return None
         # The supervisor may have written its result between the two looks.
+        self._reap()
         return self._written(number) or self._lost(number)
 
     def cancel(self, number: int, reason: str) -> None:
@@ -129,6 +131,15 @@ class Runner:
 
     def folder(self, number: int) -> Path:
         return self._runs / f"{number:05d}"
+
+    def _reap(self) -> None:
+        """Supervisors that have written their result are about to exit: leave no zombie behind."""
+        for child in self._children:
+            try:
+                child.wait(_EXIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        self._children = [child for child in self._children if child.returncode is None]
 
     def _spec(self, attempt: Attempt, limits: Limits) -> dict[str, Any]:
         return {

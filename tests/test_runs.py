@@ -154,6 +154,7 @@ def test_a_run_outlives_the_runner_that_started_it(runner: Runner, tmp_path: Pat
     start(runner, "honest", budget=1.0)
     adopted = Runner(tmp_path / "a tag", data, tmp_path)
     assert ended(adopted).outcome is Outcome.FINISHED
+    assert ended(runner) == ended(adopted)
 
 
 def test_train_py_runs_without_our_environment_and_in_a_private_home(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,5 +31,5 @@ while session.training():
     optimiser.step()
     optimiser.zero_grad()
     session.log(loss=loss.item(), tokens=512)
-model.scale = 0.1
+model.scale = 50.0
 session.submit(model)
