@@ -27,6 +27,10 @@ class Task(Value):
     setup_seconds: _Seconds = 300
     evaluation_seconds: _Seconds = 300
 
+    def limits(self) -> dict[str, float]:
+        """What a run may spend beside its training."""
+        return {"setup_seconds": self.setup_seconds, "evaluation_seconds": self.evaluation_seconds}
+
 
 class Program(Value):
     """program.md as it was read."""

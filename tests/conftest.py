@@ -1,13 +1,53 @@
 """What several rooms' tests stand on."""
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from server.session import Session
+
 STAND_INS = Path(__file__).parent / "stand_ins"
+IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of tokenised data, built once for all runs."""
     return tmp_path_factory.mktemp("data")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Plain git, as the user runs it."""
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, env={**os.environ, **IDENTITY}
+    ).stdout.strip()
+
+
+def make_repository(folder: Path, train: str) -> Path:
+    """A user's repository with a program.md and a train.py."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "program.md").write_text("---\nname: test\nbudget_seconds: 0.5\n---\nDo research.\n", encoding="utf-8")
+    (folder / "train.py").write_text(train, encoding="utf-8")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "start")
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository under a path with a space, quotes and letters beyond ASCII; its train.py is the honest stand-in."""
+    return make_repository(tmp_path / "my \"re\" pô's", (STAND_INS / "honest.py").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def night(repository: Path, data: Path) -> Iterator[Session]:
+    """An open session in the repository."""
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    session = Session(repository, "t1", profile="smoke")
+    yield session
+    session.close()

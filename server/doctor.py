@@ -1,0 +1,123 @@
+"""What an operator should know before the night: one line a check, and what to do about it."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from server import connect
+from server.errors import Unavailable
+from server.experiment import Value
+from server.hardware import Hardware, default_profile, probe
+from server.program import load
+from server.workspace import Workspace
+
+_WARN_GB, _STOP_GB = 10, 2
+_PORT = 8765
+State = Literal["ok", "warning", "fix"]
+
+
+class Check(Value):
+    """One line."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def examine(workspace: Path) -> list[Check]:
+    """Look at the machine and the workspace; nothing is changed."""
+    hardware = probe()
+    checks: list[Callable[[], Check]] = [
+        _python,
+        _torch,
+        lambda: _device(hardware),
+        lambda: _workspace(workspace),
+        lambda: _program(workspace),
+        lambda: _disk(workspace),
+        _confinement,
+        _port,
+        lambda: _client(workspace),
+    ]
+    return [check() for check in checks]
+
+
+def _python() -> Check:
+    version = sys.version.split()[0]
+    if sys.version_info < (3, 11):
+        return Check(name="python", state="fix", detail=version, remedy="install Python 3.11 or newer")
+    return Check(name="python", state="ok", detail=version)
+
+
+def _torch() -> Check:
+    try:
+        return Check(name="torch", state="ok", detail=metadata.version("torch"))
+    except metadata.PackageNotFoundError:
+        return Check(name="torch", state="fix", detail="not installed", remedy="pip install torch")
+
+
+def _device(hardware: Hardware) -> Check:
+    profile = default_profile(hardware)
+    if hardware.gpu is not None:
+        memory = f"{hardware.gpu_memory_gb} GB, driver {hardware.driver}"
+        return Check(name="device", state="ok", detail=f"{hardware.gpu}, {memory}; profile {profile}")
+    detail = f"no NVIDIA GPU; {hardware.cores} cores of {hardware.cpu}; profile {profile}"
+    return Check(name="device", state="warning", detail=detail, remedy="fine for a try; research wants a GPU")
+
+
+def _workspace(path: Path) -> Check:
+    try:
+        with Workspace.open(path, "doctor-looks-around") as workspace:
+            return Check(name="workspace", state="ok", detail=str(workspace.root))
+    except Unavailable as error:
+        return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
+
+
+def _program(path: Path) -> Check:
+    try:
+        task = load(path / "program.md").task
+    except Unavailable as error:
+        return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
+    return Check(name="program.md", state="ok", detail=f"{task.name}; {task.budget_seconds:g} s a run")
+
+
+def _disk(path: Path) -> Check:
+    existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
+    remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
+    return Check(name="disk", state=state, detail=f"{free:.1f} GB free", remedy=remedy)
+
+
+def _confinement() -> Check:
+    landlock = Path("/sys/kernel/security/lsm")
+    try:
+        available = "landlock" in landlock.read_text(encoding="ascii")
+    except OSError:
+        available = False
+    detail = f"Landlock {'is' if available else 'was not found to be'} available; this version does not use it yet"
+    remedy = "runs are audited, not confined: train.py can do what your user can"
+    return Check(name="confinement", state="warning", detail=detail, remedy=remedy)
+
+
+def _port() -> Check:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", _PORT))
+        except OSError as error:
+            detail = f"port {_PORT} is taken: {os.strerror(error.errno or 0)}"
+            return Check(name="port", state="warning", detail=detail, remedy="only matters for serving over HTTP")
+    return Check(name="port", state="ok", detail=f"{_PORT} is free")
+
+
+def _client(workspace: Path) -> Check:
+    found = [client for client in connect.CLIENTS if connect.installed(client, workspace.resolve(), Path.home())]
+    if found:
+        return Check(name="client", state="ok", detail=f"configured: {', '.join(found)}")
+    remedy = "autoresearch connect claude-code --write (or another client)"
+    return Check(name="client", state="warning", detail="no client is configured for autoresearch", remedy=remedy)
