@@ -1,6 +1,5 @@
 """From the session's state to the replies an agent reads."""
 
-
 from server import patch
 from server.errors import UnknownExperiment
 from server.experiment import Experiment
@@ -174,21 +173,20 @@ def _running(session: Session, experiment: Experiment) -> Running:
 
 
 def _run(session: Session, experiment: Experiment) -> RunReply:
-    head = {"experiment": experiment.number, "description": experiment.attempt.description}
-    if experiment.result is None or experiment.judgement is None:
-        return RunReply(
-            next_actions=_next(session), status="running", running=_running(session, experiment), **head
-        )
+    result, judgement = experiment.result, experiment.judgement
+    finished = result is not None and judgement is not None
     return RunReply(
         next_actions=_next(session),
-        status=experiment.result.outcome,
-        verdict=experiment.verdict,
-        why=experiment.judgement.why,
+        status=result.outcome if finished else "running",
+        experiment=experiment.number,
+        description=experiment.attempt.description,
+        running=None if finished else _running(session, experiment),
+        verdict=experiment.verdict if finished else None,
+        why=judgement.why if finished else None,
         val_bpb=experiment.val_bpb,
-        delta=experiment.judgement.delta,
-        figures=experiment.result.figures,
-        traceback=experiment.result.traceback,
-        **head,
+        delta=judgement.delta if finished else None,
+        figures=result.figures if finished else None,
+        traceback=result.traceback if finished else "",
     )
 
 

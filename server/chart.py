@@ -1,4 +1,6 @@
 """The night as a picture: every attempt a dot, the running best a line."""
+# pyright: reportUnknownMemberType=false
+# (matplotlib types its methods in part)
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from server.experiment import Experiment
 
@@ -34,7 +37,7 @@ def draw(experiments: Sequence[Experiment], path: Path) -> None:
     axes.set_title(_title(experiments, kept), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("experiment")
     axes.set_ylabel("val_bpb (lower is better)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#eceef1")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right", frameon=False)

@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs: `serve` must not pay for the chart's matplotlib."""
+"""The command line. A command imports what it needs when it runs: `serve` must not pay for matplotlib."""
 
 import sys
 from collections.abc import Sequence
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def serve(
     workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
     tag: Annotated[str, typer.Option(help="Name of the night; default: today's date. An old one is resumed.")] = "",
-    budget: Annotated[float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
+    ] = None,
     profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
 ) -> None:
     """Serve MCP on stdin and stdout."""
@@ -129,7 +131,9 @@ def export(
     format: Annotated[Format, typer.Argument(help="results.tsv, one JSON object a line, or the progress chart.")],
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    output: Annotated[Path | None, typer.Option(help="File to write; default: standard output, or progress.png")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; default: standard output, or progress.png")
+    ] = None,
 ) -> None:
     """Write the history for other tools."""
     from server.export import jsonl, tsv

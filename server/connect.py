@@ -137,7 +137,7 @@ def _parse(client: str, path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     try:
-        known = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
+        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
     except ValueError as error:
         raise Unavailable(
             f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."

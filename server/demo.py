@@ -95,7 +95,7 @@ class Demo:
     async def _measure(self, client: Client, description: str, hypothesis: str) -> RunReply:
         with Live(Text("starting"), console=self._out, transient=True) as live:
 
-            async def show(_progress: float, _total: float | None, message: str | None) -> None:
+            async def show(progress: float, total: float | None, message: str | None) -> None:
                 live.update(Text("  " + (message or "")))
 
             answer = await client.call_tool(

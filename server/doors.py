@@ -1,4 +1,4 @@
-"""The doors of a workspace: what a repository must be like before a night starts in it. Each refusal is one sentence."""
+"""The doors of a workspace: what a repository must be like before a night starts in it, each with its sentence."""
 
 import os
 import re
@@ -26,7 +26,8 @@ def check_repository(repo: Repo, path: Path, tag: str, file: str) -> None:
     root = Path(str(repo.working_tree_dir))
     if root.resolve() != path.resolve():
         raise WorkspaceUnusable(
-            f"{path.resolve()} is inside the repository {root}.", f"Use --workspace '{root}', or a repository of its own."
+            f"{path.resolve()} is inside the repository {root}.",
+            f"Use --workspace '{root}', or a repository of its own.",
         )
     if not repo.head.is_valid():
         raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {file} first.")
@@ -66,6 +67,6 @@ def _check_file(repo: Repo, root: Path, file: str) -> None:
     if entry.type != "blob" or entry.mode == 0o120000 or (root / file).is_symlink():
         raise WorkspaceUnusable(f"{file} is not a regular file.", "Commit a regular file in its place.")
     try:
-        entry.data_stream.read().decode("utf-8")
+        bytes(entry.data_stream.read()).decode("utf-8")
     except UnicodeDecodeError as error:
         raise WorkspaceUnusable(f"{file} is not UTF-8 (byte {error.start}).", "Commit it as UTF-8 text.") from None

@@ -1,7 +1,7 @@
-"""How git is called: nothing of the user's repository that could run, ask or wait does. With workspace the door of git."""
+"""How git is called: nothing in the user's repository that could run, ask or wait does so."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def harden(repo: Repo) -> None:
 
 
 @contextmanager
-def speaking(what: str) -> Iterator[None]:
+def speaking(what: str) -> Generator[None]:
     """The one place where git's errors become ours: `what` failed, and why."""
     try:
         yield

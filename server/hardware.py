@@ -1,4 +1,6 @@
 """The machine as the server sees it, without torch."""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (nvidia-ml-py has no types)
 
 import os
 import platform

@@ -6,7 +6,7 @@ corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class Ledger:
         return (Experiment.model_validate_json(document) for (document,) in rows)
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
+    def _speaking(self) -> Generator[None]:
         """The one place where sqlite3's errors become ours."""
         try:
             yield

@@ -153,7 +153,7 @@ def _nowhere(lines: list[str], hunk: Hunk, file: str) -> PatchRefused:
 
 
 def _nearest(lines: list[str], wanted: list[str]) -> int:
-    """The index where `lines` is most like `wanted`: by equal lines first, by likeness of the longest line otherwise."""
+    """Where `lines` is most like `wanted`: by equal lines, else by likeness to the longest one."""
     stripped, sought = [line.strip() for line in lines], [line.strip() for line in wanted]
     equal = [
         sum(a == b and a != "" for a, b in zip(stripped[at:], sought, strict=False)) for at in range(len(stripped))

@@ -143,12 +143,12 @@ class Session:
         phase = self.phase()
         require(phase, Move.DISCARD, self._fact())
         last = self.ledger.last()
-        measured = last is not None and phase is not Phase.PATCHED
-        if measured:
-            last = self.ledger.decide(last.number, Decision(kept=False, reason=reason, decided_at=_now()))
+        given_up = last if phase is not Phase.PATCHED else None
+        if given_up is not None:
+            given_up = self.ledger.decide(given_up.number, Decision(kept=False, reason=reason, decided_at=_now()))
         self.workspace.write_candidate(self.incumbent_text())
         self._export()
-        return last if measured else None
+        return given_up
 
     def recover(self) -> None:
         """Finish the move that an earlier server was killed in. Every step may be made twice."""
@@ -174,7 +174,9 @@ class Session:
         last = self.ledger.last()
         if last is None or last.decision is not None:
             return ""
-        return f"Experiment {last.number}: {last.judgement.why}" if last.judgement else f"Experiment {last.number} runs."
+        return (
+            f"Experiment {last.number}: {last.judgement.why}" if last.judgement else f"Experiment {last.number} runs."
+        )
 
     def _start(self, attempt: Attempt, text: str, limits: Limits) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The tools, as an agent sees them: name, docstring and hints are the contract. A tool is a translation, not a thought."""
+"""The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, it does not think."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from server import answer
 from server.errors import AutoresearchError
-from server.replies import DecisionReply, HistoryReply, PatchReply, Reply, Running, RunReply, StatusReply, TextReply
+from server.replies import DecisionReply, HistoryReply, PatchReply, Running, RunReply, StatusReply, TextReply
 from server.session import Session
 
 WAIT_SECONDS = 50.0  # shorter than the time-out of every client we know

@@ -75,7 +75,7 @@ class Workspace:
         """The editable file at `commit`."""
         with speaking(f"Reading {self.file} at {commit[:12]}"):
             blob = self._repo.commit(commit).tree / self.file
-            return blob.data_stream.read().decode("utf-8")
+            return bytes(blob.data_stream.read()).decode("utf-8")
 
     def candidate(self) -> str:
         """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""

@@ -31,7 +31,11 @@ DOORS = {
     "numpy": {"trainer.audit", "trainer.player", "trainer.referee", "trainer.shards", "trainer.tokenizer"},
 }
 LATE_IMPORTS = {"server.cli", "trainer.__init__"}  # start-up time: each says why
-SEPARATE = [("server.workspace", "server.runner"), ("server.runner", "server.ledger"), ("server.ledger", "server.workspace")]
+SEPARATE = [
+    ("server.workspace", "server.runner"),
+    ("server.runner", "server.ledger"),
+    ("server.ledger", "server.workspace"),
+]
 PURE = {"server.phase", "server.patch", "server.verdict", "server.message", "server.experiment", "server.errors"}
 IMPURE = {"os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
 DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}

@@ -35,7 +35,7 @@ def test_honest_claims_are_believed() -> None:
 
 
 def test_halved_claims_are_not_believed() -> None:
-    assert "do not hold" in str(audited(claims_of(TABLE) / 2))
+    assert "do not hold" in str(audited(claims_of(TABLE) / np.float32(2)))
 
 
 def test_a_small_gain_everywhere_shows_in_the_mean() -> None:

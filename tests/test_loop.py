@@ -1,11 +1,13 @@
 """The whole loop, through a real client: in memory, over stdio, and across a killed server."""
 
+import json
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+import anyio
 from mcp import Client, StdioServerParameters
 
 from server.app import create
@@ -13,16 +15,17 @@ from server.session import Session
 from tests.conftest import git
 
 LOOSE = {"wait_seconds": 60}
-BETTER = "<<<<<<< SEARCH\nlr=0.03)\n=======\nlr=0.1)\n>>>>>>> REPLACE"
-SLOWER = "<<<<<<< SEARCH\nlr=0.1)\n=======\nlr=0.0)\n>>>>>>> REPLACE"
-BROKEN = "<<<<<<< SEARCH\nmodel = Bigram()\n=======\nraise ValueError('no')\nmodel = Bigram()\n>>>>>>> REPLACE"
-BETTER = BETTER.replace("lr=0.03)", "optimiser = torch.optim.AdamW(model.parameters(), lr=0.03)").replace(
-    "lr=0.1)", "optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)"
-)
-SLOWER = SLOWER.replace("lr=0.1)", "optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)").replace(
-    "lr=0.0)", "optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)"
-)
-BROKEN = BROKEN.replace("model = Bigram()", "model = Bigram().to(session.device)")
+OPTIMISER = "optimiser = torch.optim.AdamW(model.parameters(), lr={})"
+MODEL = "model = Bigram().to(session.device)"
+
+
+def block(before: str, after: str) -> str:
+    return f"<<<<<<< SEARCH\n{before}\n=======\n{after}\n>>>>>>> REPLACE"
+
+
+BETTER = block(OPTIMISER.format(0.03), OPTIMISER.format(0.1))
+NO_LEARNING = block(OPTIMISER.format(0.1), OPTIMISER.format(0.0))
+BROKEN = block(MODEL, f"{MODEL}\nraise ValueError('no')")
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -37,12 +40,6 @@ async def refusal(client: Client, tool: str, **arguments: Any) -> str:
     answer = await client.call_tool(tool, arguments)
     assert answer.is_error
     return "".join(block.text for block in answer.content if block.type == "text")
-
-
-@pytest.fixture
-async def client(night: Session) -> AsyncIterator[Client]:
-    async with Client(create(night)) as client:
-        yield client
 
 
 def untouched(repository: Path) -> tuple[str, ...]:
@@ -74,7 +71,7 @@ async def night_of_experiments(client: Client) -> None:
     kept = await call(client, "keep", reason="lower")
     assert kept["incumbent"]["experiment"] == 2
 
-    await call(client, "apply_patch", patch=SLOWER)
+    await call(client, "apply_patch", patch=NO_LEARNING)
     worse = await call(client, "run_experiment", description="no learning", **LOOSE)
     assert worse["verdict"] == "worse"
     assert "is not better" in await refusal(client, "keep")
@@ -113,10 +110,11 @@ async def check_the_morning(client: Client, repository: Path) -> None:
     assert [line.split("\t")[3] for line in on_disk.splitlines()] == ["status", "keep", "keep", "discard", "crash"]
 
 
-async def test_the_loop_in_memory(client: Client, repository: Path) -> None:
+async def test_the_loop_in_memory(night: Session, repository: Path) -> None:
     before = untouched(repository)
-    await night_of_experiments(client)
-    await check_the_morning(client, repository)
+    async with Client(create(night)) as client:
+        await night_of_experiments(client)
+        await check_the_morning(client, repository)
     assert untouched(repository) == before
 
 
@@ -131,3 +129,75 @@ async def test_the_loop_over_stdio(repository: Path) -> None:
         await night_of_experiments(client)
         await check_the_morning(client, repository)
     assert untouched(repository) == before
+
+
+async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path) -> None:
+    async with Client(parameters(repository)) as client:
+        await call(client, "run_experiment", description="baseline", **LOOSE)
+        await call(client, "apply_patch", patch=BETTER)
+        await call(client, "run_experiment", description="higher rate", **LOOSE)
+        holder = int((repository / ".autoresearch" / "lock").read_text(encoding="ascii"))
+        os.kill(holder, signal.SIGKILL)
+    async with Client(parameters(repository)) as client:
+        assert (await call(client, "status"))["phase"] == "improved"
+        kept = await call(client, "keep")
+        assert kept["incumbent"]["experiment"] == 2
+    assert git(repository, "log", "-1", "--format=%s", "autoresearch/t1") == "higher rate"
+
+
+async def test_a_run_outlives_its_server_and_is_imported_once(repository: Path) -> None:
+    async with Client(parameters(repository)) as client:
+        answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
+        assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
+        assert "is running" in await refusal(client, "run_experiment", description="another")
+        holder = int((repository / ".autoresearch" / "lock").read_text(encoding="ascii"))
+        os.kill(holder, signal.SIGKILL)
+    async with Client(parameters(repository)) as client:
+        assert (await call(client, "wait_experiment", **LOOSE))["verdict"] == "baseline"
+        assert (await call(client, "status"))["experiments"] == 1
+
+
+async def test_a_second_server_is_refused_and_told_the_pid(night: Session, repository: Path) -> None:
+    arguments = parameters(repository)
+    second = await anyio.run_process([arguments.command, *arguments.args], check=False)
+    assert second.returncode == 1
+    assert f"pid {os.getpid()}" in second.stderr.decode() and second.stdout == b""
+
+
+async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(night: Session) -> None:
+    night._budget = 300  # pyright: ignore[reportPrivateUsage]
+    told: list[str] = []
+
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with Client(create(night)) as client:
+        arguments = {"description": "baseline", "wait_seconds": 8}
+        answer = await client.call_tool("run_experiment", arguments, progress_callback=listen)
+        assert answer.structured_content is not None and answer.structured_content["status"] == "running"
+        assert any("step " in message and "/300 s" in message for message in told)
+        cancelled = await call(client, "cancel_experiment", reason="enough")
+        assert (cancelled["status"], cancelled["val_bpb"]) == ("cancelled", None)
+        assert (await call(client, "status"))["phase"] == "baseline_failed"
+
+
+async def test_every_tool_has_hints_a_description_and_refuses_unknown_arguments(night: Session) -> None:
+    async with Client(create(night)) as client:
+        tools = (await client.list_tools()).tools
+        assert [tool.name for tool in tools] == [
+            "status", "read_program", "read_train", "apply_patch", "run_experiment",
+            "wait_experiment", "cancel_experiment", "keep", "discard", "history",
+        ]  # fmt: skip
+        for tool in tools:
+            assert tool.description and len(tool.description) < 2048 and tool.annotations
+            assert None not in tool.annotations.model_dump(exclude={"title"}).values()
+            assert "no_such_argument" in await refusal(client, tool.name, no_such_argument=1)
+        assert len(client.instructions or "") < 2048
+        prompt = await client.get_prompt("start", {"tag": "mar5"})
+        assert "mar5" in str(prompt.messages[0].content)
+
+
+async def test_text_and_structured_content_carry_the_same_facts(night: Session) -> None:
+    async with Client(create(night)) as client:
+        answer = await client.call_tool("status", {})
+        assert json.loads(getattr(answer.content[0], "text", "")) == answer.structured_content

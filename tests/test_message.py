@@ -24,7 +24,8 @@ def test_git_reads_the_outcome_from_the_trailers() -> None:
 
 
 def test_a_crash_has_no_score_trailer() -> None:
-    assert not any(line.startswith("Val-Bpb") for line in trailers(message.after(attempt(7), crashed(), Verdict.CRASHED)))
+    text = message.after(attempt(7), crashed(), Verdict.CRASHED)
+    assert not any(line.startswith("Val-Bpb") for line in trailers(text))
 
 
 def test_a_description_cannot_forge_a_trailer() -> None:

@@ -157,7 +157,9 @@ def test_a_run_outlives_the_runner_that_started_it(runner: Runner, tmp_path: Pat
     assert ended(runner) == ended(adopted)
 
 
-def test_train_py_runs_without_our_environment_and_in_a_private_home(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_py_has_a_private_home_and_nothing_of_our_environment(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     text = "import os\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
     started = attempt(1).model_copy(update={"profile": "smoke"})

@@ -1,13 +1,13 @@
 """The run folder: the only thing server and trainer share. Every path in it is named here, every file appears whole.
 
-    spec.json       what to run (the server writes it, before it starts the supervisor)
-    train.py        the text under test
-    cancel          its presence asks for the end of the run; its text is the reason
-    lease           locked by the server, inherited by the supervisor, free when that is dead
-    progress.json   where the run is, rewritten about twice a second
-    curve.jsonl     {"seconds", "step", "loss"} a line, at most a few hundred
-    run.log         what train.py printed
-    result.json     how it ended; its presence means that the run is over
+spec.json       what to run (the server writes it, before it starts the supervisor)
+train.py        the text under test
+cancel          its presence asks for the end of the run; its text is the reason
+lease           locked by the server, inherited by the supervisor, free when that is dead
+progress.json   where the run is, rewritten about twice a second
+curve.jsonl     {"seconds", "step", "loss"} a line, at most a few hundred
+run.log         what train.py printed
+result.json     how it ended; its presence means that the run is over
 """
 
 import json

@@ -48,7 +48,9 @@ class Player:
         """The float32 matrix [rows, columns] that comes as the payload of a frame of `kind`."""
         payload = self.expect(kind, limit=rows * columns * 4).payload
         if len(payload) != rows * columns * 4:
-            raise Ended("invalid", f"train.py's process sent {len(payload)} bytes of {kind}, {rows}x{columns} were due.")
+            raise Ended(
+                "invalid", f"train.py's process sent {len(payload)} bytes of {kind}, not {rows}x{columns} floats."
+            )
         return np.frombuffer(payload, dtype=np.float32).reshape(rows, columns)
 
     def dismiss(self) -> None:
@@ -64,15 +66,15 @@ class Player:
         return Ended("crashed", f"train.py ended with exit code {code} before session.submit(model).")
 
 
-def known(fields: dict[str, Any]) -> dict[str, float | int | str]:
+def known(fields: dict[str, Any]) -> dict[str, Any]:
     """The figures among `fields` that are of the right type: they come from a process we do not trust."""
-    figures: dict[str, float | int | str] = {}
+    figures: dict[str, Any] = {}
     for name, kind in _FIGURES.items():
-        value = fields.get(name)
+        value: Any = fields.get(name)
         if type(value) is int and kind is float:
             value = float(value)
         if type(value) is kind and (kind is not float or math.isfinite(value)):
-            figures[name] = value[:100] if isinstance(value, str) else value
+            figures[name] = value[:100] if kind is str else value
     return figures
 
 

@@ -57,7 +57,7 @@ class Session:
         self._started: float | None = None
         self._durations: list[float] = []
         self._turned = self._reported = 0.0
-        self._told: dict[str, float | int] = {}
+        self._told: dict[str, Any] = {}
         self._prepare(config["threads"])
 
     def _prepare(self, threads: int | None) -> None:

@@ -151,7 +151,7 @@ def inherited() -> Channel:
     Raises:
         RuntimeError: this process was not started by a supervisor.
     """
-    global _inherited  # noqa: PLW0603 - one descriptor, one stream: two readers would tear frames apart
+    global _inherited  # one descriptor, one stream: two readers would tear frames apart
     if _inherited is None:
         number = os.environ.get(CHANNEL_VARIABLE)
         if number is None:

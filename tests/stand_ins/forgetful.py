@@ -31,5 +31,5 @@ while session.training():
     optimiser.step()
     optimiser.zero_grad()
     session.log(loss=loss.item(), tokens=512)
-model.scale = 50.0
+model.scale = 1.0 + session.steps
 session.submit(model)
