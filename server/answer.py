@@ -173,21 +173,25 @@ def _running(session: Session, experiment: Experiment) -> Running:
 
 
 def _run(session: Session, experiment: Experiment) -> RunReply:
-    result, judgement = experiment.result, experiment.judgement
-    finished = result is not None and judgement is not None
-    return RunReply(
+    running = RunReply(
         next_actions=_next(session),
-        status=result.outcome if finished else "running",
+        status="running",
         experiment=experiment.number,
         description=experiment.attempt.description,
-        running=None if finished else _running(session, experiment),
-        verdict=experiment.verdict if finished else None,
-        why=judgement.why if finished else None,
-        val_bpb=experiment.val_bpb,
-        delta=judgement.delta if finished else None,
-        figures=result.figures if finished else None,
-        traceback=result.traceback if finished else "",
     )
+    result, judgement = experiment.result, experiment.judgement
+    if result is None or judgement is None:
+        return running.model_copy(update={"running": _running(session, experiment)})
+    over = {
+        "status": result.outcome.value,
+        "verdict": experiment.verdict,
+        "why": judgement.why,
+        "val_bpb": experiment.val_bpb,
+        "delta": judgement.delta,
+        "figures": result.figures,
+        "traceback": result.traceback,
+    }
+    return running.model_copy(update=over)
 
 
 def _decided(session: Session, experiment: Experiment | None) -> DecisionReply:

@@ -142,7 +142,7 @@ def _parse(client: str, path: Path) -> dict[str, Any]:
         raise Unavailable(
             f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."
         ) from error
-    if not isinstance(known, dict):
+    if type(known) is not dict:
         raise Unavailable(f"{path} is not a table of settings.", "Correct it, then call again.")
     return known
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from git import Repo
 
 from server.errors import WorkspaceUnusable
+from server.git_environment import content
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _OPERATIONS = {
@@ -67,6 +68,6 @@ def _check_file(repo: Repo, root: Path, file: str) -> None:
     if entry.type != "blob" or entry.mode == 0o120000 or (root / file).is_symlink():
         raise WorkspaceUnusable(f"{file} is not a regular file.", "Commit a regular file in its place.")
     try:
-        bytes(entry.data_stream.read()).decode("utf-8")
+        content(entry).decode("utf-8")
     except UnicodeDecodeError as error:
         raise WorkspaceUnusable(f"{file} is not UTF-8 (byte {error.start}).", "Commit it as UTF-8 text.") from None

@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from git import Git, Repo
 from git.exc import GitCommandError, GitCommandNotFound, GitError, InvalidGitRepositoryError, NoSuchPathError
@@ -43,6 +44,11 @@ def open_repository(path: Path) -> Repo:
         ) from None
     harden(repo)
     return repo
+
+
+def content(blob: Any) -> bytes:
+    """The bytes of a blob; GitPython does not type its streams."""
+    return blob.data_stream.read()
 
 
 def harden(repo: Repo) -> None:

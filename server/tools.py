@@ -1,4 +1,4 @@
-"""The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, it does not think."""
+"""The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ParamSpec, TypeVar

@@ -15,7 +15,7 @@ from git.exc import GitCommandError
 from server import doors
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.files import write_whole
-from server.git_environment import IDENTITY, harden, open_repository, speaking
+from server.git_environment import IDENTITY, content, harden, open_repository, speaking
 
 HOME = ".autoresearch"
 _MAX_FILE = 1 << 20
@@ -75,7 +75,7 @@ class Workspace:
         """The editable file at `commit`."""
         with speaking(f"Reading {self.file} at {commit[:12]}"):
             blob = self._repo.commit(commit).tree / self.file
-            return bytes(blob.data_stream.read()).decode("utf-8")
+            return content(blob).decode("utf-8")
 
     def candidate(self) -> str:
         """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""

@@ -13,21 +13,26 @@ MODULES = {
     for room in ("server", "trainer")
     for path in sorted((ROOT / room).glob("*.py"))
 }
-FILES = sorted(path for room in ("server", "trainer", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py"))
+FILES = sorted(
+    path
+    for room in ("server", "trainer", "tests", "benchmarks")
+    for path in (ROOT / room).rglob("*.py")
+    if not path.is_symlink()
+)
 
 DOORS = {
     "mcp": {"server.app", "server.tools", "server.demo"},
     "mcp_types": {"server.tools"},
-    "git": {"server.workspace", "server.git_environment"},
+    "git": {"server.workspace", "server.doors", "server.git_environment"},
     "sqlite3": {"server.ledger"},
     "torch": {"trainer.session"},
     "subprocess": {"server.runner", "trainer.processes"},
     "matplotlib": {"server.chart"},
     "pynvml": {"server.hardware"},
     "frontmatter": {"server.program"},
-    "rich": {"server.cli", "server.demo"},
+    "rich": {"server.cli", "server.demo", "server.table"},
     "typer": {"server.cli"},
-    "psutil": {"server.runner", "server.hardware", "server.doctor", "trainer.processes"},
+    "psutil": {"server.runner", "server.hardware", "trainer.processes"},
     "numpy": {"trainer.audit", "trainer.player", "trainer.referee", "trainer.shards", "trainer.tokenizer"},
 }
 LATE_IMPORTS = {"server.cli", "trainer.__init__"}  # start-up time: each says why

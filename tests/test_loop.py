@@ -23,8 +23,9 @@ def block(before: str, after: str) -> str:
     return f"<<<<<<< SEARCH\n{before}\n=======\n{after}\n>>>>>>> REPLACE"
 
 
-BETTER = block(OPTIMISER.format(0.03), OPTIMISER.format(0.1))
-NO_LEARNING = block(OPTIMISER.format(0.1), OPTIMISER.format(0.0))
+# The baseline hardly learns, so what is better and what is worse does not depend on the load of the machine.
+BETTER = block(OPTIMISER.format("1e-6"), OPTIMISER.format("0.02"))
+NO_LEARNING = block(OPTIMISER.format("0.02"), OPTIMISER.format("0.0"))
 BROKEN = block(MODEL, f"{MODEL}\nraise ValueError('no')")
 
 
@@ -65,7 +66,7 @@ async def night_of_experiments(client: Client) -> None:
     assert "nothing to measure" in await refusal(client, "run_experiment", description="again")
 
     patched = await call(client, "apply_patch", patch=BETTER)
-    assert "+optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)" in patched["diff"]
+    assert "+optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)" in patched["diff"]
     better = await call(client, "run_experiment", description="higher rate", hypothesis="few steps", **LOOSE)
     assert better["verdict"] == "improved" and better["delta"] < 0
     kept = await call(client, "keep", reason="lower")
@@ -76,7 +77,7 @@ async def night_of_experiments(client: Client) -> None:
     assert worse["verdict"] == "worse"
     assert "is not better" in await refusal(client, "keep")
     await call(client, "discard", reason="higher")
-    assert "lr=0.1" in (await call(client, "read_train"))["text"]
+    assert "lr=0.02" in (await call(client, "read_train"))["text"]
 
     await call(client, "apply_patch", patch=BROKEN)
     crash = await call(client, "run_experiment", description="crash", **LOOSE)
@@ -94,7 +95,7 @@ async def check_the_morning(client: Client, repository: Path) -> None:
         (1, "baseline", "kept"),
     ]
     depth = await call(client, "history", experiment=2)
-    assert "lr=0.1" in depth["detail"]["diff"] and depth["detail"]["curve"]
+    assert "lr=0.02" in depth["detail"]["diff"] and depth["detail"]["curve"]
     assert "no experiment 99" in await refusal(client, "history", experiment=99)
     log = git(repository, "log", "--format=%s", "autoresearch/t1")
     assert log.splitlines() == ["higher rate", "baseline", "start"]

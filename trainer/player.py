@@ -74,7 +74,7 @@ def known(fields: dict[str, Any]) -> dict[str, Any]:
         if type(value) is int and kind is float:
             value = float(value)
         if type(value) is kind and (kind is not float or math.isfinite(value)):
-            figures[name] = value[:100] if kind is str else value
+            figures[name] = str(value)[:100] if kind is str else value
     return figures
 
 
