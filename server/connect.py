@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from server.errors import Unavailable
 from server.files import write_whole
@@ -142,9 +142,9 @@ def _parse(client: str, path: Path) -> dict[str, Any]:
         raise Unavailable(
             f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."
         ) from error
-    if type(known) is not dict:
+    if not isinstance(known, dict):
         raise Unavailable(f"{path} is not a table of settings.", "Correct it, then call again.")
-    return known
+    return cast("dict[str, Any]", known)
 
 
 def _toml(key: str, entry: Entry) -> str:
