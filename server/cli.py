@@ -193,3 +193,7 @@ def _find_ledger(workspace: Path, tag: str) -> Path:
             "Name the workspace with --workspace, or start a night with `autoresearch serve` or `autoresearch demo`.",
         )
     return found[-1]
+
+
+if __name__ == "__main__":
+    main()
