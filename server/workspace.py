@@ -138,9 +138,9 @@ class Workspace:
             os.replace(fresh, fresh.with_name("index"))
 
     def log(self, limit: int) -> list[str]:
-        """The branch's history since it left the user's, one line a commit, newest first."""
+        """The branch's commits that the user's checkout does not have, one line each, newest first."""
         with speaking("Reading the log"):
-            return self._repo.git.log("--oneline", "--no-decorate", f"-{limit}", self.branch).splitlines()
+            return self._repo.git.log("--oneline", "--no-decorate", f"-{limit}", f"HEAD..{self.branch}").splitlines()
 
     def close(self) -> None:
         """End the git processes that serve this object."""
