@@ -22,7 +22,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def git(folder: Path, *arguments: str) -> str:
     """Plain git, as the user runs it."""
     return subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, env={**os.environ, **IDENTITY}
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env={**os.environ, **IDENTITY},
     ).stdout.strip()
 
 

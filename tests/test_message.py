@@ -10,7 +10,7 @@ from tests.records import attempt, crashed, finished
 def trailers(text: str) -> list[str]:
     """As git itself reads them."""
     return subprocess.run(
-        ["git", "interpret-trailers", "--parse"], input=text, capture_output=True, text=True, check=True
+        ["git", "interpret-trailers", "--parse"], input=text, capture_output=True, encoding="utf-8", check=True
     ).stdout.splitlines()
 
 
