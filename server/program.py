@@ -3,10 +3,10 @@
 import difflib
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-import frontmatter
 import yaml
+from frontmatter import YAMLHandler
 from pydantic import Field, ValidationError
 
 from server.errors import ProgramInvalid
@@ -47,19 +47,30 @@ def load(path: Path) -> Program:
         ProgramInvalid: names the file, and where it can, line and field.
     """
     text = _read(path)
-    try:
-        metadata, _ = frontmatter.parse(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 1  # the mark counts from 0, and from below the opening ---
-        raise _invalid(path, f"line {line}: the front matter is no YAML: {getattr(error, 'problem', error)}") from None
-    except (ValueError, TypeError):
-        raise _invalid(path, "line 1: the front matter must be a mapping of fields to values") from None
+    metadata = _front_matter(path, text)
     try:
         task = Task.model_validate(metadata)
     except ValidationError as error:
         raise _invalid(path, "; ".join(_explain(text, dict(found)) for found in error.errors())) from None
     return Program(task=task, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _front_matter(path: Path, text: str) -> dict[str, Any]:
+    handler = YAMLHandler()
+    if not handler.detect(text):
+        return {}
+    try:
+        header = handler.split(text)[0]
+        metadata = cast(object, handler.load(header) or {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1  # the header begins with the line end after the opening ---
+        raise _invalid(path, f"line {line}: the front matter is no YAML: {getattr(error, 'problem', error)}") from None
+    except ValueError:
+        raise _invalid(path, "line 1: the front matter is not closed by a line ---") from None
+    if not isinstance(metadata, dict):
+        raise _invalid(path, "line 2: the front matter must be a mapping of fields to values")
+    return cast("dict[str, Any]", metadata)
 
 
 def _read(path: Path) -> str:
