@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from frontmatter import YAMLHandler
+from frontmatter.default_handlers import YAMLHandler
 from pydantic import Field, ValidationError
 
 from server.errors import ProgramInvalid
@@ -19,10 +19,10 @@ _Seconds = Annotated[float, Field(gt=0, le=86400)]
 class Task(Value):
     """The front matter. Times in seconds."""
 
-    name: str = Field("pretraining", min_length=1, max_length=100)
+    name: str = Field(default="pretraining", min_length=1, max_length=100)
     metric: Literal["val_bpb"] = "val_bpb"
     direction: Literal["lower"] = "lower"
-    editable: str = Field("train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
+    editable: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
     budget_seconds: _Seconds = 300
     setup_seconds: _Seconds = 300
     evaluation_seconds: _Seconds = 300
