@@ -155,7 +155,7 @@ class Session:
         last = self.settle()
         if last is None or last.judgement is None:
             return
-        self.workspace.record(last.number, last.judgement.commit, last.attempt.commit)
+        self._record(last.attempt, last.judgement.commit)
         if last.attempt.baseline and last.val_bpb is not None and last.decision is None:
             last = self._keep(last, "the baseline")
         if last.kept:
@@ -196,11 +196,16 @@ class Session:
         compared = incumbent.number if incumbent and delta is not None else None
         judgement = Judgement(verdict=verdict, why=why, incumbent=compared, delta=delta, commit=commit)
         experiment = self.ledger.finish(attempt.number, result, judgement)
-        self.workspace.record(attempt.number, commit, attempt.commit)
+        self._record(attempt, commit)
         if attempt.baseline and result.score is not None:
             return self._keep(experiment, "the baseline")
         self._export()
         return experiment
+
+    def _record(self, attempt: Attempt, commit: str) -> None:
+        """Move the attempt's ref; a server killed between row and ref has left none."""
+        expected = None if self.workspace.recorded(attempt.number) is None else attempt.commit
+        self.workspace.record(attempt.number, commit, expected)
 
     def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
         assert experiment is not None

@@ -30,6 +30,7 @@ class Workspace:
         self.branch = f"autoresearch/{tag}"
         self.state = self.root / HOME / tag
         self.worktree = self.state / "worktree"
+        self.program = self.root / "program.md"
 
     @classmethod
     def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":

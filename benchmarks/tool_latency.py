@@ -1,0 +1,111 @@
+"""How long each tool call takes on a workspace with many experiments; how fast and how large the server is.
+
+    python benchmarks/tool_latency.py [--experiments 10000] [--calls 200]
+
+The history is written through the real ledger; the calls go through the real client and server over stdio. A warm-up
+call of each tool is not counted.
+"""
+
+import argparse
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+from mcp import Client, StdioServerParameters
+
+from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
+from server.ledger import Ledger
+from server.scaffold import create
+from server.session import Session, sha256
+
+NOON = "2026-01-01T12:00:00+00:00"
+KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
+
+
+def fill(workspace: Path, count: int) -> None:
+    """A night of `count` experiments, all but every tenth discarded; each stands at the same commit."""
+    session = Session(workspace, "bench", profile="cpu")
+    tip, digest = session.workspace.tip(), sha256(session.incumbent_text())
+    session.close()
+    ledger = Ledger(workspace / ".autoresearch" / "bench" / "ledger.sqlite3")
+    for number in range(1, count + 1):
+        kept = number % 10 == 1
+        verdict = Verdict.IMPROVED if kept else Verdict.WORSE
+        score = Score(val_bpb=2 - number / count / 2, val_tokens=100_000, val_bytes=365_318)
+        attempt = Attempt(
+            number=number, baseline=number == 1, description=f"experiment number {number} of a long night",
+            hypothesis="a sentence of the usual length about why this should help", parent=tip, commit=tip,
+            train_sha256=digest, profile="cpu", seed=42, budget_seconds=300, started_at=NOON,
+        )  # fmt: skip
+        ledger.begin(attempt)
+        result = Result(
+            outcome=Outcome.FINISHED, reason="val_bpb", score=score, finished_at=NOON,
+            figures=Figures(steps=900, tokens=900_000, peak_memory_mb=600.0, total_seconds=320.0),
+        )  # fmt: skip
+        ledger.finish(number, result, Judgement(verdict=verdict, why="because", delta=-0.01, commit=tip))
+        ledger.decide(number, Decision(kept=kept, decided_at=NOON))
+    ledger.close()
+
+
+async def measure(name: str, calls: int, call: Callable[[int], Awaitable[Any]]) -> None:
+    """Print p50 and p95 of `call` in milliseconds."""
+    times: list[float] = []
+    for turn in range(calls + 1):
+        start = time.perf_counter()
+        answer = await call(turn)
+        times.append(1000 * (time.perf_counter() - start))
+        assert not answer.is_error, answer.content
+    cuts = statistics.quantiles(times[1:], n=20)
+    print(f"{name:<28} p50 {statistics.median(times[1:]):7.1f} ms   p95 {cuts[18]:7.1f} ms", flush=True)
+
+
+async def run(experiments: int, calls: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace"
+        create(workspace)
+        start = time.perf_counter()
+        fill(workspace, experiments)
+        print(f"{experiments} experiments written in {time.perf_counter() - start:.1f} s")
+        arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "bench", "--profile", "cpu"]
+        start = time.perf_counter()
+        async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
+            print(f"server start to first answer  {time.perf_counter() - start:.2f} s")
+
+            def tool(name: str, **given: Any) -> Callable[[int], Awaitable[Any]]:
+                return lambda turn: client.call_tool(name, given)
+
+            def patch(turn: int) -> Awaitable[Any]:
+                old, new = KNOB.format(0.02 if turn == 0 else turn), KNOB.format(turn + 1)
+                text = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
+                return client.call_tool("apply_patch", {"patch": text})
+
+            await measure("status", calls, tool("status"))
+            await measure("read_program", calls, tool("read_program"))
+            await measure("read_train", calls, tool("read_train"))
+            await measure("history", calls, tool("history"))
+            await measure("history, one verdict", calls, tool("history", verdict="improved", offset=500))
+            await measure("history, one experiment", calls, tool("history", experiment=experiments // 2))
+            await measure("wait_experiment, none runs", calls, tool("wait_experiment"))
+            await measure("apply_patch", calls, patch)
+            server = psutil.Process(int((workspace / ".autoresearch" / "lock").read_text(encoding="ascii")))
+            print(f"resident memory of the server {server.memory_info().rss / 2**20:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=200)
+    given = parser.parse_args()
+    print(f"{platform.platform(terse=True)}, Python {platform.python_version()}, {psutil.cpu_count()} cores")
+    anyio.run(run, given.experiments, given.calls)
+
+
+if __name__ == "__main__":
+    main()
