@@ -12,18 +12,21 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises WorkspaceBusy when another process holds it."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = path.open("a+", encoding="ascii")  # not truncated: it may name another holder
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._descriptor, 32).decode("ascii", errors="replace").strip() or "unknown"
-            os.close(self._descriptor)
+            self._file.seek(0)
+            holder = self._file.read(32).strip() or "unknown"
+            self._file.close()
             raise WorkspaceBusy(
                 f"Another autoresearch server (pid {holder}) works in {path.parent.parent}.",
                 "Use that one, end it, or start this one with another --workspace.",
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
 
     def release(self) -> None:
-        os.close(self._descriptor)
+        """Let go; a second time does nothing."""
+        self._file.close()

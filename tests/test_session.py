@@ -55,7 +55,6 @@ def restarted(repository: Path, night: Session):
     yield restart
     for session in opened:
         session.close()
-    night.close = lambda: None  # it was closed by the restart
 
 
 Restart = Callable[[], Session]
