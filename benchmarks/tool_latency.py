@@ -20,6 +20,7 @@ import anyio
 import psutil
 from mcp import Client, StdioServerParameters
 
+from server.choices import Choices
 from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
 from server.ledger import Ledger
 from server.scaffold import create
@@ -31,7 +32,7 @@ KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
 
 def fill(workspace: Path, count: int) -> None:
     """A night of `count` experiments, all but every tenth discarded; each stands at the same commit."""
-    session = Session(workspace, "bench", profile="cpu")
+    session = Session(workspace, "bench", Choices(profile="cpu"))
     tip, digest = session.workspace.tip(), sha256(session.incumbent_text())
     session.close()
     ledger = Ledger(workspace / ".autoresearch" / "bench" / "ledger.sqlite3")

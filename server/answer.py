@@ -2,7 +2,7 @@
 
 from server import patch
 from server.errors import UnknownExperiment
-from server.experiment import Experiment
+from server.experiment import Experiment, Verdict
 from server.phase import Move, next_actions, require
 from server.replies import (
     DecisionReply,
@@ -39,13 +39,14 @@ def status(session: Session) -> StatusReply:
         tag=session.workspace.tag,
         branch=session.workspace.branch,
         phase=session.phase(),
-        experiments=last.number if last else 0,
+        experiments=last.number - counts.get(Verdict.REFUSED, 0) if last else 0,
         counts=counts,
         incumbent=standing(session.ledger.incumbent()),
         baseline_val_bpb=baseline.val_bpb if baseline else None,
         noise=_NOISE,
         running=_running(session, last) if last and last.running else None,
         profile=session.profile,
+        guards=last.result.guards if last and last.result else {},
         environment=session.hardware,
         program_sha256=session.program().sha256,
         candidate_sha256=sha256(session.workspace.candidate()),
@@ -160,7 +161,12 @@ def _numbered(session: Session, text: str, start_line: int, end_line: int) -> Te
 
 def _running(session: Session, experiment: Experiment) -> Running:
     progress, budget = session.runner.progress(experiment.number), experiment.attempt.budget_seconds
-    left = {"starting": budget, "setup": budget, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
+    left = {
+        "starting": budget,
+        "preflight": budget,
+        "setup": budget,
+        "training": budget - progress.elapsed_seconds,
+    }.get(progress.stage, 0)
     return Running(
         experiment=experiment.number,
         description=experiment.attempt.description,
@@ -188,6 +194,7 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
         "why": judgement.why,
         "val_bpb": experiment.val_bpb,
         "delta": judgement.delta,
+        "trust": experiment.trust,
         "figures": result.figures,
         "traceback": result.traceback,
     }

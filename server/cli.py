@@ -31,6 +31,13 @@ class Profile(StrEnum):
     GPU = "gpu"
 
 
+class Require(StrEnum):
+    """What an operator may insist on."""
+
+    SEALED = "sealed"
+    NOTHING = "nothing"
+
+
 class Format(StrEnum):
     """What `export` writes."""
 
@@ -63,15 +70,29 @@ def serve(
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
     ] = None,
     profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    require: Annotated[
+        Require | None,
+        typer.Option(
+            help="Guards around train.py. Default: all that the machine has. "
+            "sealed: run nothing that lacks one; nothing: put on none, and say so with every result."
+        ),
+    ] = None,
 ) -> None:
     """Serve MCP on stdin and stdout."""
     import anyio
 
     from server.app import create
     from server.app import serve as speak
+    from server.choices import Choices
     from server.session import Session
 
-    session = Session(workspace, tag or date.today().isoformat(), budget, profile.value if profile else None)
+    choices = Choices(
+        budget_seconds=budget,
+        profile=profile.value if profile else None,
+        confine=require is not Require.NOTHING,
+        require_sealed=require is Require.SEALED,
+    )
+    session = Session(workspace, tag or date.today().isoformat(), choices)
     try:
         anyio.run(speak, create(session))
     finally:

@@ -14,6 +14,7 @@ from server.errors import Unavailable
 from server.experiment import Value
 from server.hardware import Hardware, default_profile, probe
 from server.program import load
+from server.runner import guards
 from server.workspace import Workspace
 
 _WARN_GB, _STOP_GB = 10, 2
@@ -92,13 +93,14 @@ def _disk(path: Path) -> Check:
 
 
 def _confinement() -> Check:
-    landlock = Path("/sys/kernel/security/lsm")
     try:
-        available = "landlock" in landlock.read_text(encoding="ascii")
-    except OSError:
-        available = False
-    detail = f"Landlock {'is' if available else 'was not found to be'} available; this version does not use it yet"
-    remedy = "runs are audited, not confined: train.py can do what your user can"
+        found = guards()
+    except Unavailable as error:
+        return Check(name="confinement", state="fix", detail=error.problem, remedy=error.next_step)
+    detail = "; ".join(f"{name}: {state}" for name, state in found.items())
+    if all(state == "held" for state in found.values()):
+        return Check(name="confinement", state="ok", detail=f"sealed ({detail})")
+    remedy = "runs are still scored by the referee; run agents you do not trust in a container"
     return Check(name="confinement", state="warning", detail=detail, remedy=remedy)
 
 

@@ -23,9 +23,18 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     OOM = "oom"
     INVALID = "invalid"
+    REFUSED = "refused"  # by the preflight: no time was spent on it, and it counts as no experiment
     ENV_FAIL = "env_fail"
     LOST = "lost"
     CANCELLED = "cancelled"
+
+
+class Trust(StrEnum):
+    """How far a run's figures can be believed. The score is the referee's in all three."""
+
+    SEALED = "sealed"  # every guard held
+    AUDITED = "audited"  # some did not
+    UNCONFINED = "unconfined"  # none did: train.py could do what the operator's account can
 
 
 class Verdict(StrEnum):
@@ -38,6 +47,7 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
     OOM = "oom"
     INVALID = "invalid"
+    REFUSED = "refused"
     ENV_FAIL = "env_fail"
     LOST = "lost"
     CANCELLED = "cancelled"
@@ -76,6 +86,7 @@ class Figures(Value):
     loss: float | None = None  # last training loss reported, nats per token
     parameters: int | None = None
     peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
+    preflight_seconds: float | None = None
     setup_seconds: float | None = None
     training_seconds: float | None = None
     evaluation_seconds: float | None = None
@@ -83,6 +94,7 @@ class Figures(Value):
     device: str | None = None
     torch: str | None = None
     threads: int | None = None
+    unkillable: str | None = None  # pids that SIGKILL did not end
 
 
 class Result(Value):
@@ -93,7 +105,15 @@ class Result(Value):
     score: Score | None = None
     figures: Figures = Figures()
     traceback: str = ""  # the lines of train.py's traceback that matter
+    guards: dict[str, str] = {}  # guard around train.py: "held", or why not
     finished_at: str
+
+    @property
+    def trust(self) -> Trust:
+        held = [state == "held" for state in self.guards.values()]
+        if not any(held):
+            return Trust.UNCONFINED
+        return Trust.SEALED if all(held) else Trust.AUDITED
 
     @model_validator(mode="after")
     def _score_iff_finished(self) -> "Result":
@@ -143,6 +163,11 @@ class Experiment(Value):
     @property
     def val_bpb(self) -> float | None:
         return self.result.score.val_bpb if self.result and self.result.score else None
+
+    @property
+    def trust(self) -> str:
+        """How far the figures can be believed; empty where there are none."""
+        return self.result.trust.value if self.result and self.result.score else ""
 
     @property
     def verdict(self) -> str:

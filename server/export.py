@@ -1,8 +1,9 @@
 """The history in the formats other tools read. Pure."""
 
+import json
 from collections.abc import Iterable
 
-from server.experiment import Experiment
+from server.experiment import Experiment, Verdict
 from server.replies import decision
 
 _HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
@@ -10,13 +11,20 @@ _STATUS = {"kept": "keep", "discarded": "discard"}
 
 
 def tsv(experiments: Iterable[Experiment]) -> str:
-    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0."""
-    return "\n".join([_HEADER, *map(_tsv_row, experiments)]) + "\n"
+    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0.
+
+    What the preflight refused is left out: it was no experiment.
+    """
+    shown = [experiment for experiment in experiments if experiment.verdict != Verdict.REFUSED]
+    return "\n".join([_HEADER, *map(_tsv_row, shown)]) + "\n"
 
 
 def jsonl(experiments: Iterable[Experiment]) -> str:
     """One experiment a line, everything the ledger knows."""
-    return "".join(experiment.model_dump_json(exclude_none=True) + "\n" for experiment in experiments)
+    return "".join(
+        json.dumps({**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}) + "\n"
+        for experiment in experiments
+    )
 
 
 def _tsv_row(experiment: Experiment) -> str:

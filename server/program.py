@@ -26,10 +26,7 @@ class Task(Value):
     budget_seconds: _Seconds = 300
     setup_seconds: _Seconds = 300
     evaluation_seconds: _Seconds = 300
-
-    def limits(self) -> dict[str, float]:
-        """What a run may spend beside its training."""
-        return {"setup_seconds": self.setup_seconds, "evaluation_seconds": self.evaluation_seconds}
+    preflight: bool = True
 
 
 class Program(Value):

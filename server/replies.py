@@ -50,6 +50,7 @@ class StatusReply(Reply):
     noise: str
     running: Running | None
     profile: str
+    guards: dict[str, str]  # around train.py in the last run: held, or why not
     environment: Hardware
     program_sha256: str
     candidate_sha256: str
@@ -85,6 +86,7 @@ class RunReply(Reply):
     why: str | None = None
     val_bpb: float | None = None
     delta: float | None = None  # to the incumbent, negative is better
+    trust: str = ""
     figures: Figures | None = None
     traceback: str = ""
 
@@ -107,6 +109,7 @@ class Row(Value):
     decision: str
     val_bpb: float | None
     delta: float | None
+    trust: str  # sealed, audited or unconfined; empty without a score
     seconds: float | None
     description: str
 
@@ -157,6 +160,7 @@ def row(experiment: Experiment) -> Row:
         decision=decision(experiment),
         val_bpb=experiment.val_bpb,
         delta=experiment.judgement.delta if experiment.judgement else None,
+        trust=experiment.trust,
         seconds=figures.total_seconds,
         description=experiment.attempt.description,
     )

@@ -15,22 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Outcome, Result, Value
 
 _PACKAGES = Path(__file__).resolve().parent.parent
 _EXIT_SECONDS = 5.0
+_PROBE_SECONDS = 20.0
 _COOKIE_VARIABLE = "AUTORESEARCH_RUN"
 
 
-class Limits(Value):
-    """Seconds a run may spend outside its budget."""
+class Terms(Value):
+    """What a run may spend beside its budget, in seconds, and how it is guarded."""
 
     setup_seconds: float
     evaluation_seconds: float
     grace_seconds: float
+    preflight: bool = True
+    confine: bool = True
+    require_sealed: bool = False
 
 
 class Progress(Value):
@@ -64,7 +68,7 @@ class Runner:
         self._runs, self._data, self._imports = state / "runs", data, imports
         self._children: list[subprocess.Popen[bytes]] = []  # kept to be reaped, never to be waited for
 
-    def start(self, attempt: Attempt, text: str, limits: Limits) -> None:
+    def start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         """Write the run folder and start its supervisor.
 
         Raises:
@@ -74,7 +78,7 @@ class Runner:
         try:
             folder.mkdir(parents=True)
             (folder / "train.py").write_text(text, encoding="utf-8", newline="")
-            (folder / "spec.json").write_text(json.dumps(self._spec(attempt, limits)), encoding="utf-8")
+            (folder / "spec.json").write_text(json.dumps(self._spec(attempt, terms)), encoding="utf-8")
             self._children.append(_spawn(folder))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,13 +145,13 @@ class Runner:
                 continue
         self._children = [child for child in self._children if child.returncode is None]
 
-    def _spec(self, attempt: Attempt, limits: Limits) -> dict[str, Any]:
+    def _spec(self, attempt: Attempt, terms: Terms) -> dict[str, Any]:
         return {
             "number": attempt.number,
             "profile": attempt.profile,
             "seed": attempt.seed,
             "budget_seconds": attempt.budget_seconds,
-            **limits.model_dump(),
+            **terms.model_dump(),
             "data": str(self._data),
             "imports": str(self._imports),
             "cookie": self._cookie(attempt.number),
@@ -184,6 +188,23 @@ class Runner:
             except (psutil.Error, OSError):
                 continue
         return _ended(Outcome.LOST, "The supervisor of this run died without a result; the idea was not judged.")
+
+
+def guards() -> dict[str, str]:
+    """For each guard around train.py `held`, or why this machine cannot put it on: found by putting it on.
+
+    Raises:
+        RunnerUnavailable: no process of the trainer can be started.
+    """
+    command = [sys.executable, "-P", "-B", "-m", "trainer.confinement"]
+    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES)}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=_PROBE_SECONDS, check=True)
+        return TypeAdapter(dict[str, str]).validate_json(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValidationError) as error:
+        raise RunnerUnavailable(
+            f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
+        ) from error
 
 
 def _spawn(folder: Path) -> subprocess.Popen[bytes]:

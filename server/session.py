@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server import export, message, patch, program
+from server.choices import Choices
 from server.errors import RunnerUnavailable, StaleText
 from server.experiment import Attempt, Decision, Experiment, Judgement, Outcome, Result
 from server.files import write_whole
@@ -16,8 +17,8 @@ from server.hardware import Hardware, default_profile, probe
 from server.ledger import Ledger
 from server.lock import Lock
 from server.phase import Move, Phase, derive, require
-from server.program import Program
-from server.runner import Limits, Runner
+from server.program import Program, Task
+from server.runner import Runner, Terms, guards
 from server.verdict import judge
 from server.workspace import Workspace
 
@@ -28,17 +29,16 @@ SEED = 42  # of every run: train.py is not asked
 class Session:
     """A workspace, a tag, and everything that happened under it."""
 
-    def __init__(self, workspace: Path, tag: str, budget: float | None = None, profile: str | None = None) -> None:
+    def __init__(self, workspace: Path, tag: str, choices: Choices | None = None) -> None:
         """Open the workspace, make what the tag needs, and finish what an earlier server left unfinished.
-
-        Args:
-            budget: training seconds a run, None for program.md's. profile: None for the machine's.
 
         Raises:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
         """
         self._program_path = workspace / "program.md"
-        self._budget = budget
+        self.choices = choices or Choices()
+        if self.choices.require_sealed:
+            _require_guards()
         task = self.program().task
         self.workspace = Workspace.open(workspace, tag, task.editable)
         home = self.workspace.root / ".autoresearch"
@@ -46,7 +46,7 @@ class Session:
         self._lock = Lock(home / "lock")
         self.workspace.prepare()
         self.hardware: Hardware = probe()
-        self.profile = profile or default_profile(self.hardware)
+        self.profile = self.choices.profile or default_profile(self.hardware)
         self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
         self.recover()
@@ -63,7 +63,7 @@ class Session:
 
     @property
     def budget_seconds(self) -> float:
-        return self._budget or self.program().task.budget_seconds
+        return self.choices.budget_seconds or self.program().task.budget_seconds
 
     def incumbent_text(self) -> str:
         return self.workspace.text(self.workspace.tip())
@@ -123,7 +123,7 @@ class Session:
         )
         self.ledger.begin(attempt)
         self.workspace.record(number, commit, None)
-        self._start(attempt, text, Limits(grace_seconds=GRACE_SECONDS, **task.limits()))
+        self._start(attempt, text, self._terms(task))
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
@@ -178,13 +178,23 @@ class Session:
             f"Experiment {last.number}: {last.judgement.why}" if last.judgement else f"Experiment {last.number} runs."
         )
 
-    def _start(self, attempt: Attempt, text: str, limits: Limits) -> None:
+    def _start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         try:
-            self.runner.start(attempt, text, limits)
+            self.runner.start(attempt, text, terms)
         except RunnerUnavailable as error:
             result = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
             self._import(Experiment(attempt=attempt), result)
             raise
+
+    def _terms(self, task: Task) -> Terms:
+        return Terms(
+            setup_seconds=task.setup_seconds,
+            evaluation_seconds=task.evaluation_seconds,
+            grace_seconds=GRACE_SECONDS,
+            preflight=task.preflight,
+            confine=self.choices.confine,
+            require_sealed=self.choices.require_sealed,
+        )
 
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
@@ -216,6 +226,15 @@ class Session:
 
     def _export(self) -> None:
         write_whole(self.workspace.state / "results.tsv", self.results_tsv())
+
+
+def _require_guards() -> None:
+    missing = [f"{name} ({state})" for name, state in guards().items() if state != "held"]
+    if missing:
+        raise RunnerUnavailable(
+            f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",
+            "See `autoresearch doctor`, or start without --require; every result then names what was missing.",
+        )
 
 
 def sha256(text: str) -> str:

@@ -11,10 +11,11 @@ from server.replies import row
 
 def table(experiments: Iterable[Experiment]) -> Table:
     """One line an experiment, in the order given; kept ones in green."""
-    drawn = Table("#", "commit", "verdict", "decision", "val_bpb", "Δ", "description")
+    drawn = Table("#", "commit", "verdict", "decision", "val_bpb", "Δ", "trust", "description")
     for line in map(row, experiments):
         score = "" if line.val_bpb is None else f"{line.val_bpb:.4f}"
         delta = "" if line.delta is None else f"{line.delta:+.4f}"
-        cells = (str(line.experiment), line.commit[:7], line.verdict, line.decision, score, delta, line.description)
+        names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
+        cells = (*names, score, delta, line.trust, line.description)
         drawn.add_row(*map(escape, cells), style="green" if line.decision == "kept" else "")
     return drawn

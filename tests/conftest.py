@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.choices import Choices
 from server.session import Session
 
 STAND_INS = Path(__file__).parent / "stand_ins"
@@ -35,7 +36,7 @@ def make_repository(folder: Path, train: str) -> Path:
     """A user's repository with a program.md and a train.py."""
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
-    (folder / "program.md").write_text("---\nname: test\nbudget_seconds: 0.5\n---\nDo research.\n", encoding="utf-8")
+    (folder / "program.md").write_text("---\nname: test\nbudget_seconds: 0.5\npreflight: false\n---\nDo research.\n", encoding="utf-8")
     (folder / "train.py").write_text(train, encoding="utf-8")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "start")
@@ -54,6 +55,6 @@ def night(repository: Path, data: Path) -> Iterator[Session]:
     """An open session in the repository."""
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
-    session = Session(repository, "t1", profile="smoke")
+    session = Session(repository, "t1", Choices(profile="smoke"))
     yield session
     session.close()

@@ -33,9 +33,17 @@ DOORS = {
     "rich": {"server.cli", "server.demo", "server.table"},
     "typer": {"server.cli"},
     "psutil": {"server.runner", "server.hardware", "trainer.processes"},
-    "numpy": {"trainer.audit", "trainer.player", "trainer.referee", "trainer.shards", "trainer.tokenizer"},
+    "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
+    "numpy": {
+        "trainer.audit",
+        "trainer.player",
+        "trainer.referee",
+        "trainer.shards",
+        "trainer.tokenizer",
+        "trainer.trial",
+    },
 }
-LATE_IMPORTS = {"server.cli", "trainer.__init__"}  # start-up time: each says why
+LATE_IMPORTS = {"server.cli", "trainer.__init__", "trainer.launch"}  # start-up time: each says why
 SEPARATE = [
     ("server.workspace", "server.runner"),
     ("server.runner", "server.ledger"),

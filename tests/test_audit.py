@@ -20,7 +20,7 @@ def audited(claims: NDArray[np.float32]) -> str | None:
     probes = audit.draw(claims, ROWS, 64, np.random.default_rng(1))
     answers = TABLE[probes.inputs[np.arange(64), probes.cuts]]
     answered = audit.negative_log_likelihood(answers, ROWS[probes.rows, probes.cuts + 1])
-    return audit.objection(claims[probes.rows, probes.cuts], answered)
+    return audit.objection(claims[probes.rows, probes.cuts], answered, "cpu")
 
 
 def test_negative_log_likelihood_agrees_with_a_direct_softmax() -> None:
@@ -42,8 +42,15 @@ def test_a_small_gain_everywhere_shows_in_the_mean() -> None:
     assert "too good on average" in str(audited(claims_of(TABLE) - np.float32(0.02)))
 
 
+def test_the_tolerance_is_wider_where_arithmetic_is_rounded_and_never_as_wide_as_a_gain_of_one_percent() -> None:
+    claimed, answered = np.zeros(100, np.float32), np.full(100, 0.004)
+    assert audit.objection(claimed, answered, "cuda") is None
+    assert audit.objection(claimed, answered, "cpu") is not None
+    assert audit.objection(claimed, answered + 0.013, "cuda") is not None
+
+
 def test_answers_that_are_not_finite_are_no_answers() -> None:
-    assert "not finite" in str(audit.objection(np.zeros(2, np.float32), np.array([0.0, np.nan])))
+    assert "not finite" in str(audit.objection(np.zeros(2, np.float32), np.array([0.0, np.nan]), "cpu"))
 
 
 def test_a_probe_keeps_the_past_and_replaces_the_future() -> None:

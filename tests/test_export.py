@@ -27,6 +27,14 @@ def test_tsv_has_upstreams_columns_and_a_missing_score_is_missing() -> None:
     assert lines[5][4] == "tabs and lines"
 
 
-def test_jsonl_gives_back_every_experiment() -> None:
+def test_what_the_preflight_refused_is_no_experiment_to_other_tools() -> None:
+    rows = [experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.REFUSED)]
+    assert len(tsv(rows).splitlines()) == 2
+    assert len(jsonl(rows).splitlines()) == 2
+
+
+def test_jsonl_gives_back_every_experiment_and_how_far_it_can_be_believed() -> None:
     rows = [experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.CRASHED)]
-    assert [Experiment.model_validate(json.loads(line)) for line in jsonl(rows).splitlines()] == rows
+    documents = [json.loads(line) for line in jsonl(rows).splitlines()]
+    assert [document.pop("trust") for document in documents] == ["unconfined", ""]
+    assert [Experiment.model_validate(document) for document in documents] == rows

@@ -11,6 +11,7 @@ import anyio
 from mcp import Client, StdioServerParameters
 
 from server.app import create
+from server.choices import Choices
 from server.session import Session
 from tests.conftest import git
 
@@ -166,7 +167,7 @@ async def test_a_second_server_is_refused_and_told_the_pid(night: Session, repos
 
 
 async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(night: Session) -> None:
-    night._budget = 300  # pyright: ignore[reportPrivateUsage]
+    night.choices = Choices(profile="smoke", budget_seconds=300)
     told: list[str] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:

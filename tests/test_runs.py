@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,13 +9,11 @@ import psutil
 import pytest
 
 from server.experiment import Attempt, Outcome, Result
-from server.runner import Limits, Runner
+from server.runner import Runner, Terms
 from tests.conftest import STAND_INS
 from tests.records import attempt
+from tests.watch import ended, processes_of, until
 from trainer.letterbox import Ending
-
-PATIENCE = 60.0  # a bound for a hung test, not a measurement
-Ended = Callable[..., Result]
 
 
 @pytest.fixture
@@ -27,36 +23,9 @@ def runner(tmp_path: Path, data: Path) -> Runner:
 
 def start(runner: Runner, stand_in: str, budget: float = 0.5, setup: float = 30, number: int = 1) -> Attempt:
     started = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": budget})
-    limits = Limits(setup_seconds=setup, evaluation_seconds=30, grace_seconds=0.5)
-    runner.start(started, (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8"), limits)
+    terms = Terms(setup_seconds=setup, evaluation_seconds=30, grace_seconds=0.5, preflight=False)
+    runner.start(started, (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8"), terms)
     return started
-
-
-def ended(runner: Runner, number: int = 1) -> Result:
-    deadline = time.monotonic() + PATIENCE
-    while (result := runner.result(number)) is None:
-        assert time.monotonic() < deadline, runner.log_tail(number, 4000)
-        time.sleep(0.02)
-    return result
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def processes_of(runner: Runner, number: int = 1) -> list[psutil.Process]:
-    """Every living process that carries the run's cookie."""
-    cookie, found = str(runner.folder(number)), list[psutil.Process]()
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("AUTORESEARCH_RUN") == cookie and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
@@ -84,7 +53,7 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
         ("garbage", Outcome.INVALID, "broke the protocol"),
         ("late", Outcome.TIMEOUT, "took longer than its 1 s"),
         ("diverged", Outcome.INVALID, "not finite"),
-        ("wrong_shape", Outcome.CRASHED, "must give logits of shape"),
+        ("wrong_shape", Outcome.CRASHED, "RuntimeError in the evaluation. What it said is withheld"),
         ("half_price", Outcome.INVALID, "The audit failed"),
         ("lookahead", Outcome.INVALID, "The audit failed"),
         ("forgetful", Outcome.INVALID, "The audit failed"),
@@ -163,7 +132,7 @@ def test_train_py_has_a_private_home_and_nothing_of_our_environment(
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     text = "import os\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
     started = attempt(1).model_copy(update={"profile": "smoke"})
-    runner.start(started, text, Limits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1))
+    runner.start(started, text, Terms(setup_seconds=30, evaluation_seconds=30, grace_seconds=1, preflight=False))
     ended(runner)
     printed = runner.log_tail(1, 4000)
     assert "SECRET_TOKEN" not in printed

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server import message
+from server.choices import Choices
 from server.errors import LedgerUnavailable, StaleText, WrongPhase
 from server.experiment import Attempt, Decision, Experiment, Figures, Outcome, Result, Score, Verdict
 from server.phase import Move, Phase, legal
@@ -49,7 +50,7 @@ def restarted(repository: Path, night: Session):
 
     def restart() -> Session:
         (opened[-1] if opened else night).close()
-        opened.append(Session(repository, "t1", profile="smoke"))
+        opened.append(Session(repository, "t1", Choices(profile="smoke")))
         return opened[-1]
 
     yield restart

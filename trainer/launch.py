@@ -1,22 +1,34 @@
-"""What the child process runs: train.py, as `__main__`, with its exceptions told to the referee by structure."""
+"""What the child process runs: train.py, as `__main__`, confined, with its exceptions told to the referee by structure.
+
+Until the referee says `go`, only trusted code has run here; what it tells by then can be believed.
+"""
 
 import runpy
 import sys
 import traceback
 from pathlib import Path
 
-from trainer.letterbox import Letterbox
+from trainer.confinement import GUARDS, confine
+from trainer.letterbox import Letterbox, Spec
 from trainer.processes import die_with_parent
+from trainer.reach import reach
 from trainer.wire import ChannelClosed, inherited
 
 _MAX_TRACEBACK = 4000  # characters
 
 
 def main() -> None:
-    """Run train.py of the run folder named on the command line."""
+    """Run train.py of the run folder named on the command line; its scratch folder is the working directory."""
     die_with_parent()
     box = Letterbox(Path(sys.argv[1]))
-    sys.path.append(box.spec().imports)  # last: nothing there can shadow torch or trainer
+    spec = box.spec()
+    channel = inherited()
+    channel.send("ready", guards=_confine(box, spec))
+    if channel.receive("import", "go").kind == "import":
+        import trainer.session  # noqa: F401  # takes seconds: a replica spends them while it waits
+
+        channel.receive("go")
+    sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
     sys.argv = [str(box.train)]
     try:
         runpy.run_path(str(box.train), run_name="__main__")
@@ -25,6 +37,13 @@ def main() -> None:
             return
         _tell(error, box.train)
         raise
+
+
+def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:
+    if not spec.confine:
+        return dict.fromkeys(GUARDS, "switched off by the operator")
+    hidden = [Path(spec.data), box.folder.parent]
+    return confine(reach(box.train, Path.cwd(), Path(spec.imports), hidden))
 
 
 def _tell(error: BaseException, train: Path) -> None:

@@ -32,6 +32,9 @@ class Spec:
     data: str  # folder of tokenised data, shared by all runs
     imports: str  # folder whose modules train.py may import beside the installed ones
     cookie: str  # marks every process of this run in its environment
+    preflight: bool = True  # rehearse two steps on training text before the clock is started
+    confine: bool = True  # put on every guard this machine has
+    require_sealed: bool = False  # refuse to run with less than all of them
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Ending:
     score: dict[str, float | int] | None = None
     figures: dict[str, float | int | str | None] = field(default_factory=dict)
     traceback: str = ""
+    guards: dict[str, str] = field(default_factory=dict)  # guard: "held", or why not
     finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -63,6 +67,10 @@ class Letterbox:
             return (self.folder / "cancel").read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the run, as the server does."""
+        (self.folder / "cancel").write_text(reason, encoding="utf-8")
 
     def report(self, progress: dict[str, Any]) -> None:
         # Not fsynced: progress is worth nothing after a power cut.

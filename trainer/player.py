@@ -1,5 +1,6 @@
 """One process running train.py, as the referee talks to it: what it may say, and what its failures mean."""
 
+import builtins
 import math
 from typing import Any
 
@@ -12,6 +13,8 @@ from trainer.wire import Channel, ChannelClosed, Frame, ProtocolViolation
 
 _EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its exit code
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+_STARVED = ("OutOfMemoryError", "MemoryError")
+_SPEAKABLE = {*_STARVED, *(name for name, kind in vars(builtins).items() if isinstance(kind, type))}
 _FIGURES: dict[str, type] = {
     "steps": int, "tokens": int, "loss": float, "parameters": int, "peak_memory_mb": float,
     "device": str, "torch": str, "threads": int,
@@ -23,7 +26,16 @@ class Player:
 
     def __init__(self, child: Launched, stage: Stage) -> None:
         self._child = child
+        self._hushed = False
         self._channel = Channel(child.socket, stage.watch)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def hush(self) -> None:
+        """From here on the process knows validation text: of its failures no word of its own is passed on."""
+        self._hushed = True
 
     def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:
         """Send one frame. Raises Ended if the process is gone."""
@@ -41,7 +53,7 @@ class Player:
         except ProtocolViolation as error:
             raise Ended("invalid", f"train.py's process broke the protocol: {error}.") from None
         if frame.kind == "crash":
-            raise _crashed(frame.fields)
+            raise self._hush(frame.fields) if self._hushed else _crashed(frame.fields)
         return frame
 
     def floats(self, kind: str, rows: int, columns: int) -> NDArray[np.float32]:
@@ -59,11 +71,19 @@ class Player:
 
     def _gone(self) -> Ended:
         code = self._child.exit_code(_EXIT_SECONDS)
+        if self._hushed:
+            return Ended("crashed", "train.py's process ended during the evaluation.")
         if code == 0:
             return Ended("crashed", "train.py ended without session.submit(model).")
         if code is not None and code < 0:
             return Ended("crashed", f"train.py was killed by signal {-code}, and not by us: out of memory?")
         return Ended("crashed", f"train.py ended with exit code {code} before session.submit(model).")
+
+    def _hush(self, fields: dict[str, Any]) -> Ended:
+        kind = str(fields.get("type"))
+        kind = kind if kind in _SPEAKABLE else "an exception"
+        reason = f"train.py raised {kind} in the evaluation. What it said is withheld: it had seen validation text."
+        return Ended("oom" if kind in _STARVED else "crashed", reason)
 
 
 def known(fields: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +100,7 @@ def known(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _crashed(fields: dict[str, Any]) -> Ended:
     kind, message = str(fields.get("type", "Exception")), str(fields.get("message", ""))
-    starved = kind in ("OutOfMemoryError", "MemoryError") or any(words in message for words in _OUT_OF_MEMORY)
+    starved = kind in _STARVED or any(words in message for words in _OUT_OF_MEMORY)
     first = message.strip().splitlines()[0] if message.strip() else "no message"
     reason = f"train.py raised {kind}: {first[:300]}"
     return Ended("oom" if starved else "crashed", reason, str(fields.get("traceback", ""))[:4000])

@@ -3,7 +3,7 @@
 Start: own process group, closed descriptors, an allow-listed environment with a cookie, private home and tmp.
 End: SIGKILL to every descendant, found by parentage. On Linux the supervisor is a child subreaper, so a daemon that
 double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER). Elsewhere the cookie finds it.
-Not covered: what the file system and the network let a process of this user do. The run is not confined.
+What it may do while it lives is trainer.confinement's.
 """
 
 import ctypes
@@ -41,12 +41,12 @@ def die_with_parent() -> None:
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
-def launch(folder: Path, scratch: Path, cookie: str, seed: int, threads: int | None) -> "Launched":
+def launch(folder: Path, scratch: Path, cookie: str, settings: dict[str, str]) -> "Launched":
     """Start train.py of run folder `folder` with one socket to us and nothing else.
 
     Args:
         scratch: home, tmp and working directory of the process; made here.
-        threads: size of the OpenMP pool, None for its own choice.
+        settings: environment variables beside the ones every run has.
     """
     ours, theirs = socket.socketpair()
     scratch.mkdir(parents=True, exist_ok=True)
@@ -56,14 +56,12 @@ def launch(folder: Path, scratch: Path, cookie: str, seed: int, threads: int | N
         "XDG_CACHE_HOME": str(scratch),
         "PYTHONUSERBASE": site.getuserbase(),  # packages installed with --user stay importable
         "PYTHONPATH": str(_PACKAGES),
-        "PYTHONHASHSEED": str(seed),
         "PYTHONUNBUFFERED": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         COOKIE_VARIABLE: cookie,
         CHANNEL_VARIABLE: str(theirs.fileno()),
+        **settings,
     }
-    if threads is not None:
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-P", "-B", "-m", "trainer.launch", str(folder)],
@@ -86,6 +84,10 @@ class Launched:
         self.socket = sock
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> IO[bytes]:
         assert self._process.stdout is not None
         return self._process.stdout
@@ -98,14 +100,17 @@ class Launched:
             return None
 
 
-def kill_descendants(cookie: str) -> list[int]:
+def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:
     """End every descendant of this process and every process that carries `cookie`.
+
+    Args:
+        spared: pid of a child that lives on, with its own descendants.
 
     Returns:
         The pids that were still there after KILL_SECONDS; empty is the rule.
     """
     deadline = time.monotonic() + KILL_SECONDS
-    while (alive := _descendants() or _carriers(cookie)) and time.monotonic() < deadline:
+    while (alive := _alive(cookie, spared)) and time.monotonic() < deadline:
         for process in alive:
             try:
                 process.kill()
@@ -115,8 +120,21 @@ def kill_descendants(cookie: str) -> list[int]:
     return [process.pid for process in alive]
 
 
-def _descendants() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if _lives(child)]
+def _alive(cookie: str, spared: int | None) -> list[psutil.Process]:
+    tree = psutil.Process().children(recursive=True)
+    kept: set[int] = set()
+    for process in tree:  # parents come before their children
+        if process.pid == spared or _parent(process) in kept:
+            kept.add(process.pid)
+    left = [process for process in tree if process.pid not in kept and _lives(process)]
+    return left or [process for process in _carriers(cookie) if process.pid not in kept]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _carriers(cookie: str) -> list[psutil.Process]:

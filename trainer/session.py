@@ -54,6 +54,7 @@ class Session:
         self.steps = 0
         self._replica: bool = config["role"] == "replica"
         self._token_count: int = config["token_count"]
+        self._max_steps: int | None = config["max_steps"]  # in a preflight; otherwise the clock alone ends training
         self._started: float | None = None
         self._durations: list[float] = []
         self._turned = self._reported = 0.0
@@ -104,7 +105,7 @@ class Session:
 
     def training(self) -> bool:
         """Whether there is time for one more optimiser step, judged by the slowest of the last ten."""
-        if self._replica:
+        if self._replica or self.steps == self._max_steps:
             return False
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # steps are queued: without this the loop runs ahead of the clock

@@ -26,9 +26,17 @@ class Stage:
         self._entered = time.monotonic()
         self._reported = self._plotted = 0.0
         self._told: dict[str, Any] = {}
+        self._whole = False
+
+    def enclose(self, name: str, limit: float, what: str) -> None:
+        """One stage for all that follows: later calls of `enter` change nothing."""
+        self.enter(name, limit, what)
+        self._whole = True
 
     def enter(self, name: str, limit: float, what: str) -> None:
         """Start the clock of stage `name`; `what` begins the sentence that says it took too long."""
+        if self._whole:
+            return
         self._name, self._what, self._limit = name, what, limit
         self._entered = time.monotonic()
         self._report()

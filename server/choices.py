@@ -1,0 +1,12 @@
+"""What the operator chose when the server was started; program.md says the rest."""
+
+from server.experiment import Value
+
+
+class Choices(Value):
+    """The options of `autoresearch serve` that concern runs."""
+
+    budget_seconds: float | None = None  # None: program.md's
+    profile: str | None = None  # None: the machine's
+    confine: bool = True  # put every guard that the machine has around train.py
+    require_sealed: bool = False  # run nothing that is confined less

@@ -1,0 +1,193 @@
+"""One trial of train.py, from launch to claims that were audited. The protocol, each line a frame or its answer:
+
+    ready -> go               confined, and nothing of train.py has run yet
+    hello -> config           set-up: build, compile, warm up; off the clock, but bounded
+    start -> tokens           the clock starts when the training tokens are handed over
+    step*                     progress, as told by train.py
+    submit + weights          the clock ends when the last byte of the weights is here
+    rows -> claims            -log p of every token of the rows, by the process that trained
+    probe -> logits           the same from a replica that cannot remember (trainer.audit)
+
+The candidate and all its descendants are dead before a line of train.py runs in the replica: the two never meet.
+"""
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer import audit
+from trainer.letterbox import Letterbox, Spec
+from trainer.player import Player, known
+from trainer.processes import kill_descendants, launch
+from trainer.profiles import PROFILES
+from trainer.runlog import RunLog
+from trainer.shards import Shards
+from trainer.stage import Ended, Stage
+
+MAX_WEIGHTS = 16 << 30  # bytes
+_REPLICA_AT = 0.9  # share of the budget after which the replica is started, so that its imports cost no time
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a trial trains and is measured on.
+
+    `rows` uint16 [R, T + 1] are the evaluation's tokens; `secret` says that they are validation text, of which no word
+    may come back but the score; `max_steps` ends training beside the clock.
+    """
+
+    rows: NDArray[np.uint16]
+    secret: bool
+    max_steps: int | None = None
+
+
+class Trial:
+    """One pass; the caller ends the processes, whatever happens."""
+
+    def __init__(self, box: Letterbox, spec: Spec, shards: Shards, log: RunLog) -> None:
+        self._box, self._spec, self._shards, self._log = box, spec, shards, log
+        self._profile = PROFILES[spec.profile]
+        self._replica: Player | None = None
+        self.stage = Stage(box)
+        self.figures: dict[str, float | int | str | None] = {}
+        self.guards: dict[str, str] = {}
+
+    def run(self, course: Course) -> NDArray[np.float32]:
+        """The whole pass.
+
+        Returns:
+            -log p of every target of the rows in nats, float32 [R, T], as claimed, and found to hold.
+
+        Raises:
+            Ended: every other end; `figures` then holds what was known by then.
+        """
+        started = time.monotonic()
+        self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
+        candidate = self._launch("candidate", course)
+        candidate.tell("go")
+        self._greet(candidate, "candidate", course)
+        candidate.expect("start")
+        self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
+        weights = self._train(candidate, course)
+        submitted = time.monotonic()
+        if course.secret:
+            self._log.mute()
+            candidate.hush()
+        self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
+        replica = self._replica or self._call_replica(course)
+        claims = self._claims(candidate, course.rows)
+        candidate.dismiss()
+        kill_descendants(self._spec.cookie, spared=replica.pid)
+        self._audit(replica, weights, course, claims)
+        # To a tenth of a second: train.py could tell what it saw by how long it took.
+        self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
+        return claims
+
+    def _launch(self, role: str, course: Course) -> Player:
+        settings = {"PYTHONHASHSEED": str(self._spec.seed)}
+        if (threads := self._profile.threads) is not None:
+            settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        if not course.secret:
+            settings["TORCHDYNAMO_DISABLE"] = "1"  # a rehearsal must not wait for a compiler
+        child = launch(self._box.folder, self._box.folder / role, self._spec.cookie, settings)
+        self._log.drain(child.output)
+        player = Player(child, self.stage)
+        guards = player.expect("ready").fields["guards"]
+        self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
+        if self._spec.require_sealed and set(guards.values()) != {"held"}:
+            missing = "; ".join(f"{name}: {state}" for name, state in guards.items() if state != "held")
+            raise Ended("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
+        return player
+
+    def _call_replica(self, course: Course) -> Player:
+        replica = self._launch("replica", course)
+        replica.tell("import")
+        self._replica = replica
+        return replica
+
+    def _greet(self, player: Player, role: str, course: Course) -> None:
+        player.expect("hello")
+        player.tell(
+            "config",
+            role=role,
+            profile=self._profile.name,
+            device=self._profile.device,
+            threads=self._profile.threads,
+            seed=self._spec.seed,
+            budget_seconds=self._spec.budget_seconds,
+            sequence_length=self._profile.sequence_length,
+            vocab_size=self._shards.vocab_size,
+            bos=self._shards.bos,
+            token_count=len(self._shards.train),
+            max_steps=course.max_steps,
+        )
+
+    def _train(self, candidate: Player, course: Course) -> bytearray:
+        """Hand over the tokens, watch the clock, return the frozen weights."""
+        limit = self._spec.budget_seconds + self._spec.grace_seconds
+        descriptor = os.open(self._shards.train_path, os.O_RDONLY)
+        self.stage.enter("training", limit, "training, from session.start() to session.submit(model),")
+        try:
+            candidate.tell("tokens", descriptor=descriptor)
+        finally:
+            os.close(descriptor)
+        while True:
+            frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
+            seconds = self.stage.elapsed
+            told = known(frame.fields)
+            self.figures |= told
+            if frame.kind == "submit":
+                break
+            self.stage.step(told)
+            if self._replica is None and seconds > _REPLICA_AT * self._spec.budget_seconds:
+                self._call_replica(course)
+        self.figures["training_seconds"] = round(seconds, 3)
+        if isinstance(tokens := self.figures.get("tokens"), int):
+            self.figures["tokens_per_second"] = round(tokens / seconds, 1)
+        return frame.payload
+
+    def _claims(self, candidate: Player, rows: NDArray[np.uint16]) -> NDArray[np.float32]:
+        height, length = self._profile.rows, self._profile.sequence_length
+        claims = np.empty((len(rows), length), dtype=np.float32)
+        for first in range(0, len(claims), height):
+            batch = rows[first : first + height]
+            full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
+            candidate.tell("rows", full.tobytes(), shape=full.shape)
+            claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
+        if not np.isfinite(claims).all():
+            raise Ended("invalid", "The model's scores are not finite: did training diverge?")
+        if claims.min() < -1e-4:
+            raise Ended("invalid", "A negative -log p was claimed: no probability is above one.")
+        return claims
+
+    def _audit(self, replica: Player, weights: bytearray, course: Course, claims: NDArray[np.float32]) -> None:
+        """Compare the claims with a replica's answers. Raises Ended when they do not hold."""
+        if course.secret:
+            replica.hush()
+        replica.tell("go")
+        self._greet(replica, "replica", course)
+        replica.expect("submit")
+        replica.tell("weights", bytes(weights))
+        probes = audit.draw(claims, course.rows, self._profile.audits, np.random.default_rng(secrets.randbits(128)))
+        claimed, device = claims[probes.rows, probes.cuts], self._profile.device
+        if objection := audit.objection(claimed, self._asked(replica, probes, probes.inputs, course.rows), device):
+            unaltered = self._asked(replica, probes, course.rows[probes.rows, :-1], course.rows)
+            cause = audit.cause(audit.objection(claimed, unaltered, device))
+            raise Ended("invalid", f"The audit failed: {objection} {cause}")
+
+    def _asked(
+        self, replica: Player, probes: audit.Probes, inputs: NDArray[np.uint16], rows: NDArray[np.uint16]
+    ) -> NDArray[np.float64]:
+        """-log p in nats, float64 [K], by the replica's logits at the probes' positions of `inputs` [K, T]."""
+        height, length, vocabulary = self._profile.rows, self._profile.sequence_length, self._shards.vocab_size
+        answers = np.empty((len(probes.cuts), vocabulary), dtype=np.float32)
+        for first in range(0, len(answers), height):
+            batch = np.resize(inputs[first : first + height], (height, length))
+            cuts = np.resize(probes.cuts[first : first + height], height)
+            replica.tell("probe", batch.tobytes(), shape=batch.shape, cuts=cuts.tolist())
+            answers[first : first + height] = replica.floats("logits", height, vocabulary)[: len(answers) - first]
+        return audit.negative_log_likelihood(answers, rows[probes.rows, probes.cuts + 1])
