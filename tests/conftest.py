@@ -10,6 +10,7 @@ import pytest
 from server.choices import Choices
 from server.session import Session
 
+PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\n---\nDo research.\n"
 STAND_INS = Path(__file__).parent / "stand_ins"
 IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 
@@ -36,7 +37,7 @@ def make_repository(folder: Path, train: str) -> Path:
     """A user's repository with a program.md and a train.py."""
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
-    (folder / "program.md").write_text("---\nname: test\nbudget_seconds: 0.5\npreflight: false\n---\nDo research.\n", encoding="utf-8")
+    (folder / "program.md").write_text(PROGRAM, encoding="utf-8")
     (folder / "train.py").write_text(train, encoding="utf-8")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "start")
