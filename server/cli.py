@@ -102,14 +102,15 @@ def serve(
 @app.command()
 def demo(
     workspace: _Workspace = Path(),
-    budget: Annotated[float, typer.Option(min=1, help="Training seconds a run.")] = 15.0,
+    budget: Annotated[float, typer.Option(min=0.1, help="Training seconds a run.")] = 15.0,
+    profile: Annotated[Profile, typer.Option(help="Class of machine; the script's ideas are about cpu.")] = Profile.CPU,
 ) -> None:
     """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
     import anyio
 
     from server.demo import Demo
 
-    anyio.run(Demo(_out, workspace, budget).run)
+    anyio.run(Demo(_out, workspace, budget, profile.value).run)
 
 
 @app.command()

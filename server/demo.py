@@ -41,8 +41,8 @@ class Step(Value):
 class Demo:
     """Drives the loop and shows it."""
 
-    def __init__(self, out: Console, workspace: Path, budget: float) -> None:
-        self._out, self._source, self._budget = out, workspace, budget
+    def __init__(self, out: Console, workspace: Path, budget: float, profile: str) -> None:
+        self._out, self._source, self._budget, self._profile = out, workspace, budget, profile
         self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-demo-"))
         self._workspace = self._folder / "workspace"
 
@@ -51,7 +51,7 @@ class Demo:
         self._prepare()
         steps = TypeAdapter(list[Step]).validate_python(tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"])
         arguments = ["-m", "server", "--workspace", str(self._workspace), "--tag", "demo"]
-        arguments += ["--budget", str(self._budget), "--profile", "cpu"]
+        arguments += ["--budget", str(self._budget), "--profile", self._profile]
         server = StdioServerParameters(command=sys.executable, args=arguments)
         async with Client(server) as client:
             await self._baseline(client)
@@ -68,7 +68,7 @@ class Demo:
             origin = "a new workspace"
         self._out.print(
             Panel(
-                f"{self._budget:g} s of training a run on one CPU thread, in {origin}:\n{self._workspace}\n"
+                f"{self._budget:g} s of training a run, profile {self._profile}, in {origin}:\n{self._workspace}\n"
                 "Your own checkout is not touched. A real night has 300 s a run and an agent instead of this script.",
                 title="autoresearch demo",
             ),

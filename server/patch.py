@@ -48,7 +48,7 @@ def check(text: str, file: str = "train.py") -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
-            ast.parse(text, filename=file)
+            ast.parse(text)  # given a file name, Python quotes the line of that file, if there is one here
     except SyntaxError as error:
         quoted = (error.text or "").strip()[:160]
         problem = f"{file} would not parse: line {error.lineno}, column {error.offset}: {error.msg}: {quoted}"

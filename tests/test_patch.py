@@ -1,6 +1,7 @@
 """Patches as models write them, and everything that is not one."""
 
 import difflib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,15 @@ def test_nothing_is_half_applied_when_a_later_block_fails() -> None:
 def test_a_text_that_breaks_a_rule_is_refused(text: str, words: str) -> None:
     with pytest.raises(PatchRefused, match=words):
         check(text)
+
+
+def test_a_refusal_quotes_the_refused_text_and_not_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("the old line\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PatchRefused, match=r"line 1, column 5: invalid syntax: x = = 1 "):
+        check("x = = 1\n")
 
 
 def test_odd_but_legal_python_is_let_through() -> None:

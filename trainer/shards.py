@@ -3,17 +3,20 @@
     FOLDER/<key>/train.bin   little-endian uint16, documents in a shuffled order, each starting with BOS
     FOLDER/<key>/val.bin     the same for the validation documents, in the archive's order
     FOLDER/<key>/manifest.json
+    FOLDER/lock              held while one builds
 
 The key pins corpus, tokenizer and format: other inputs are another folder. The holdout split is never written.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +61,9 @@ def load(folder: Path) -> Shards:
     key = hashlib.sha256(f"{corpus.SHA256} {tokenizer.sha256} {_FORMAT}".encode()).hexdigest()[:16]
     home = folder / key
     if not _intact(home):
-        _build(home, tokenizer)
+        with _alone(folder):
+            if not _intact(home):  # nobody built it while we waited
+                _build(home, tokenizer)
     train, val = (np.memmap(home / name, dtype="<u2", mode="r") for name in _ARRAYS)
     return Shards(train, val, home / "train.bin", tokenizer.vocab_size, tokenizer.token_bytes, tokenizer.bos, key)
 
@@ -79,17 +84,25 @@ def _intact(home: Path) -> bool:
     try:
         manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
         return all(_sha256(home / name) == manifest[name] for name in _ARRAYS)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One builder at a time: without a lock, a second one could take away as damaged what the first just built."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _build(home: Path, tokenizer: Tokenizer) -> None:
-    """Write a new folder beside and rename it into place; of two builders at once, the first one wins."""
+    """Write a new folder beside and rename it into place: what is there is whole, whenever the builder dies."""
     documents = corpus.documents()
     train = [document for document in documents if document.split is Split.TRAIN]
     random.Random(_ORDER).shuffle(train)
     val = [document for document in documents if document.split is Split.VAL]
-    home.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}-"))
     try:
         for name, chosen in zip(_ARRAYS, (train, val), strict=True):
@@ -102,15 +115,11 @@ def _build(home: Path, tokenizer: Tokenizer) -> None:
 
 
 def _move(fresh: Path, home: Path) -> None:
-    if home.exists() and not _intact(home):
+    if home.exists():
         damaged = Path(tempfile.mkdtemp(dir=home.parent, prefix=".damaged-"))
-        os.replace(home, damaged)
+        os.replace(home, damaged / home.name)  # into it: a file cannot replace a folder
         shutil.rmtree(damaged, ignore_errors=True)
-    try:
-        os.rename(fresh, home)
-    except OSError:
-        if not _intact(home):
-            raise
+    os.rename(fresh, home)
 
 
 def _tokens(documents: Iterable[Document], tokenizer: Tokenizer) -> NDArray[np.uint16]:
