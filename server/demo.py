@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from server.chart import draw
-from server.experiment import Experiment, Value
+from server.experiment import Experiment, Value, Verdict
 from server.ledger import Ledger
 from server.replies import DecisionReply, RunReply
 from server.scaffold import create
@@ -146,7 +146,8 @@ def _text(answer: Any) -> str:
     return "\n".join(block.text for block in answer.content if block.type == "text")
 
 
-def _figures(experiments: list[Experiment]) -> list[str]:
+def _figures(rows: list[Experiment]) -> list[str]:
+    experiments = [row for row in rows if row.verdict != Verdict.REFUSED]
     scores = [experiment.val_bpb for experiment in experiments if experiment.kept and experiment.val_bpb is not None]
     kept = sum(experiment.kept for experiment in experiments)
     results = [experiment.result for experiment in experiments if experiment.result]

@@ -18,6 +18,11 @@ ROOT = Path(__file__).parent.parent
 TRAIN = (ROOT / "train.py").read_text(encoding="utf-8")
 STEPS = tomllib.loads((ROOT / "server" / "templates" / "demo.toml").read_text(encoding="utf-8"))["step"]
 REFUSED = "a syntax error"
+ENDINGS = {
+    "a slip: one head width that does not divide": Verdict.REFUSED,
+    "another slip: a name that does not exist, met in the tenth step": Verdict.CRASHED,
+    "a cheat: claims that are five percent too good": Verdict.INVALID,
+}
 DEPENDENT = "half the batch"  # is about what "two blocks instead of three" leaves behind
 
 
@@ -75,10 +80,18 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
     assert tried[0] == "baseline" and REFUSED not in tried and len(tried) >= len(STEPS) - 1
     assert all(experiment.decision for experiment in experiments)
     assert experiments[0].kept and not all(experiment.kept for experiment in experiments)
-    assert [row.attempt.description for row in experiments if row.verdict == Verdict.CRASHED] == [
-        "a slip: one head width that does not divide"
-    ]
-    for said in ("refused: ", "MLP_RATIO = = 3", "crashed: ", "→ discarded", "the night", str(folder / "progress.png")):
+    verdicts = {row.attempt.description: row.verdict for row in experiments}
+    for description, verdict in ENDINGS.items():
+        assert verdicts[description] == verdict
+    for said in (
+        "refused: ",
+        "MLP_RATIO = = 3",
+        "crashed: ",
+        "invalid: The audit failed",
+        "→ discarded",
+        "the night",
+        str(folder / "progress.png"),
+    ):
         assert said in shown
     assert (folder / "progress.png").read_bytes().startswith(b"\x89PNG")
 

@@ -4,19 +4,18 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from server.experiment import Outcome
-from server.runner import Limits, Runner
+from server.runner import Runner, Terms
 from tests.conftest import STAND_INS
 from tests.records import attempt
+from tests.watch import PATIENCE, ended, until
 from trainer.shards import load
 
-PATIENCE = 60.0  # a bound for a hung test, not a measurement
 BUILDER = """
 import hashlib, sys
 from pathlib import Path
@@ -119,10 +118,7 @@ def test_a_builder_that_is_killed_leaves_the_way_free(home: Path) -> None:
     shutil.rmtree(home)
     with builder(home.parent) as process:
         go(process)
-        deadline = time.monotonic() + PATIENCE
-        while not [path for path in home.parent.iterdir() if path.is_dir()]:  # it has begun
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        until(lambda: any(path.is_dir() for path in home.parent.iterdir()))  # it has begun
         process.kill()
     load(home.parent)
     assert sums(home) == whole
@@ -140,11 +136,8 @@ def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: 
     blocked = tmp_path / "data"
     blocked.write_text("a file, not a folder", encoding="utf-8")
     runner = Runner(tmp_path / "a tag", blocked, tmp_path)
-    limits = Limits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1)
-    runner.start(attempt(1).model_copy(update={"profile": "smoke"}), "", limits)
-    deadline = time.monotonic() + PATIENCE
-    while (result := runner.result(1)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    terms = Terms(setup_seconds=30, evaluation_seconds=30, grace_seconds=1)
+    runner.start(attempt(1).model_copy(update={"profile": "smoke"}), "", terms)
+    result = ended(runner)
     assert (result.outcome, result.score) == (Outcome.ENV_FAIL, None)
     assert "could not be carried out" in result.reason and str(blocked) in result.reason
