@@ -23,6 +23,8 @@ from server.experiment import Attempt, Outcome, Result, Value
 _PACKAGES = Path(__file__).resolve().parent.parent
 _EXIT_SECONDS = 5.0
 _PROBE_SECONDS = 20.0
+# Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
+_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 _COOKIE_VARIABLE = "AUTORESEARCH_RUN"
 
 
@@ -66,7 +68,6 @@ class Runner:
             imports: folder whose modules train.py may import.
         """
         self._runs, self._data, self._imports = state / "runs", data, imports
-        self._children: list[subprocess.Popen[bytes]] = []  # kept to be reaped, never to be waited for
 
     def start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         """Write the run folder and start its supervisor.
@@ -79,7 +80,7 @@ class Runner:
             folder.mkdir(parents=True)
             (folder / "train.py").write_text(text, encoding="utf-8", newline="")
             (folder / "spec.json").write_text(json.dumps(self._spec(attempt, terms)), encoding="utf-8")
-            self._children.append(_spawn(folder))
+            _CHILDREN[folder] = _spawn(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise RunnerUnavailable(
@@ -96,12 +97,12 @@ class Runner:
     def result(self, number: int) -> Result | None:
         """How the run ended; None while its supervisor lives. A run without either is `lost`."""
         if (result := self._written(number)) is not None:
-            self._reap()
+            self._reap(number)
             return result
         if self._alive(number):
             return None
         # The supervisor may have written its result between the two looks.
-        self._reap()
+        self._reap(number)
         return self._written(number) or self._lost(number)
 
     def cancel(self, number: int, reason: str) -> None:
@@ -136,14 +137,15 @@ class Runner:
     def folder(self, number: int) -> Path:
         return self._runs / f"{number:05d}"
 
-    def _reap(self) -> None:
-        """Supervisors that have written their result are about to exit: leave no zombie behind."""
-        for child in self._children:
-            try:
-                child.wait(_EXIT_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        self._children = [child for child in self._children if child.returncode is None]
+    def _reap(self, number: int) -> None:
+        """A supervisor that has written its result is about to exit: leave no zombie behind."""
+        folder = self.folder(number)
+        if (child := _CHILDREN.pop(folder, None)) is None:
+            return
+        try:
+            child.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            _CHILDREN[folder] = child
 
     def _spec(self, attempt: Attempt, terms: Terms) -> dict[str, Any]:
         return {
