@@ -22,6 +22,7 @@ import time
 from typing import Any
 
 import torch
+import torch._dynamo  # for a second, and by every optimiser: a replica has it before it is asked anything
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -29,7 +29,6 @@ from trainer.shards import Shards
 from trainer.stage import Ended, Stage
 
 MAX_WEIGHTS = 16 << 30  # bytes
-_REPLICA_AT = 0.9  # share of the budget after which the replica is started, so that its imports cost no time
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class Trial:
     def __init__(self, box: Letterbox, spec: Spec, shards: Shards, log: RunLog) -> None:
         self._box, self._spec, self._shards, self._log = box, spec, shards, log
         self._profile = PROFILES[spec.profile]
-        self._replica: Player | None = None
         self.stage = Stage(box)
         self.figures: dict[str, float | int | str | None] = {}
         self.guards: dict[str, str] = {}
@@ -67,18 +65,20 @@ class Trial:
         """
         started = time.monotonic()
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
-        candidate = self._launch("candidate", course)
+        candidate, replica = self._launch("candidate", course), self._launch("replica", course)
+        self._check_guards(candidate)
         candidate.tell("go")
+        self._check_guards(replica)
+        replica.tell("import")  # and no more: its imports cost no time, as they pass while the candidate has its own
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
         self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
-        weights = self._train(candidate, course)
+        weights = self._train(candidate)
         submitted = time.monotonic()
         if course.secret:
             self._log.mute()
             candidate.hush()
         self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
-        replica = self._replica or self._call_replica(course)
         claims = self._claims(candidate, course.rows)
         candidate.dismiss()
         kill_descendants(self._spec.cookie, spared=replica.pid)
@@ -95,19 +95,15 @@ class Trial:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # a rehearsal must not wait for a compiler
         child = launch(self._box.folder, self._box.folder / role, self._spec.cookie, settings)
         self._log.drain(child.output)
-        player = Player(child, self.stage)
+        return Player(child, self.stage)
+
+    def _check_guards(self, player: Player) -> None:
+        """Note how the process is confined. Raises Ended: it is less so than the operator asks for."""
         guards = player.expect("ready").fields["guards"]
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in guards.items() if state != "held")
             raise Ended("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
-        return player
-
-    def _call_replica(self, course: Course) -> Player:
-        replica = self._launch("replica", course)
-        replica.tell("import")
-        self._replica = replica
-        return replica
 
     def _greet(self, player: Player, role: str, course: Course) -> None:
         player.expect("hello")
@@ -126,7 +122,7 @@ class Trial:
             max_steps=course.max_steps,
         )
 
-    def _train(self, candidate: Player, course: Course) -> bytearray:
+    def _train(self, candidate: Player) -> bytearray:
         """Hand over the tokens, watch the clock, return the frozen weights."""
         limit = self._spec.budget_seconds + self._spec.grace_seconds
         descriptor = os.open(self._shards.train_path, os.O_RDONLY)
@@ -143,8 +139,6 @@ class Trial:
             if frame.kind == "submit":
                 break
             self.stage.step(told)
-            if self._replica is None and seconds > _REPLICA_AT * self._spec.budget_seconds:
-                self._call_replica(course)
         self.figures["training_seconds"] = round(seconds, 3)
         if isinstance(tokens := self.figures.get("tokens"), int):
             self.figures["tokens_per_second"] = round(tokens / seconds, 1)
