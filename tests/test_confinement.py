@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.experiment import Outcome, Trust
+from server.patch import apply
 from server.runner import Runner, Terms
 from tests.attack import BASE
 from tests.records import attempt
@@ -101,3 +103,43 @@ def test_a_run_without_guards_says_so(tmp_path: Path, data: Path) -> None:
     result = ended(runner)
     assert result.outcome is Outcome.FINISHED and result.trust is Trust.UNCONFINED
     assert set(result.guards.values()) == {"switched off by the operator"}
+
+
+COMPILED = """
+<<<<<<< SEARCH
+model = Model().to(session.device)
+=======
+class Gate(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.silu(x) * x.sigmoid()
+
+
+model = Model().to(session.device)
+model.head = nn.Sequential(gate := Gate(), model.head)
+gate.compile()
+model(torch.zeros(8, 65, dtype=torch.int64)[:, :-1]).sum().backward()
+model.zero_grad()
+compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+>>>>>>> REPLACE
+<<<<<<< SEARCH
+session.submit(model)
+=======
+print("compiled graphs:", compiled)
+session.submit(model)
+>>>>>>> REPLACE
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_torch_compile_works_within_the_guards_and_the_evaluation_does_not_wait_for_it(
+    tmp_path: Path, data: Path
+) -> None:
+    runner = Runner(tmp_path, data, tmp_path / "imports")
+    terms = Terms(setup_seconds=100, evaluation_seconds=30, grace_seconds=2)
+    compiled = apply(BASE, COMPILED)
+    runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8}), compiled, terms)
+    result = ended(runner)
+    assert result.outcome is Outcome.FINISHED, (result, runner.log_tail(1, 4000))
+    assert "compiled graphs: 1" in runner.log_tail(1, 4000)
+    setup, evaluation = result.figures.setup_seconds, result.figures.evaluation_seconds
+    assert setup and evaluation and evaluation < setup / 2

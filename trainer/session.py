@@ -175,6 +175,7 @@ class Session:
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
     @torch.inference_mode()
+    @torch.compiler.set_stance("force_eager")  # compiling for new shapes takes longer than all of the evaluation
     def _answer(self, model: nn.Module) -> None:
         while True:
             frame = self._channel.receive("rows", "probe", limit=_MAX_FRAME)

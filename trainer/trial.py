@@ -91,8 +91,8 @@ class Trial:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if not course.secret:
-            settings["TORCHDYNAMO_DISABLE"] = "1"  # a rehearsal must not wait for a compiler
+        if role == "replica" or not course.secret:
+            settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
         child = launch(self._box.folder, self._box.folder / role, self._spec.cookie, settings)
         self._log.drain(child.output)
         return Player(child, self.stage)
