@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format
+.PHONY: demo test attack lint format
 
 demo: $(VENV)/.ready
 	$(BIN)/autoresearch demo
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
+
+attack: $(VENV)/.ready  # every cheat, and fifty runs of honest models; some minutes
+	$(BIN)/python -m tests.attack
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check

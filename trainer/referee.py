@@ -24,6 +24,7 @@ from trainer.trial import Course, Trial
 
 _REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
+_REHEARSAL_AUDITS = 32
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
@@ -64,7 +65,7 @@ class Referee:
         rows = evaluation_rows(shards.train, self._profile.sequence_length, shards.bos)[: self._profile.rows]
         started = time.monotonic()
         try:
-            self._try(shards, Course(rows, secret=False, max_steps=_REHEARSAL_STEPS))
+            self._try(shards, Course(rows, secret=False, audits=_REHEARSAL_AUDITS, max_steps=_REHEARSAL_STEPS))
         except Ended as ended:
             if ended.outcome in ("crashed", "invalid"):
                 raise Ended("refused", f"Preflight: {ended.reason}", ended.traceback) from ended
@@ -75,7 +76,7 @@ class Referee:
 
     def _score(self, shards: Shards) -> dict[str, float | int]:
         rows = evaluation_rows(shards.val, self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
-        claims = self._try(shards, Course(rows, secret=True))
+        claims = self._try(shards, Course(rows, secret=True, audits=self._profile.audits))
         lengths = shards.token_bytes[rows[:, 1:]]
         scored = lengths > 0
         nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())

@@ -36,11 +36,12 @@ class Course:
     """What a trial trains and is measured on.
 
     `rows` uint16 [R, T + 1] are the evaluation's tokens; `secret` says that they are validation text, of which no word
-    may come back but the score; `max_steps` ends training beside the clock.
+    may come back but the score; `audits` positions are audited; `max_steps` ends training beside the clock.
     """
 
     rows: NDArray[np.uint16]
     secret: bool
+    audits: int
     max_steps: int | None = None
 
 
@@ -166,7 +167,7 @@ class Trial:
         self._greet(replica, "replica", course)
         replica.expect("submit")
         replica.tell("weights", bytes(weights))
-        probes = audit.draw(claims, course.rows, self._profile.audits, np.random.default_rng(secrets.randbits(128)))
+        probes = audit.draw(claims, course.rows, course.audits, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
         if objection := audit.objection(claimed, self._asked(replica, probes, probes.inputs, course.rows), device):
             unaltered = self._asked(replica, probes, course.rows[probes.rows, :-1], course.rows)

@@ -1,0 +1,95 @@
+"""What the referee costs: a sealed evaluation beside one inside the training process, of the same model in one run.
+
+    python benchmarks/referee_overhead.py [--profile cpu] [--budget 15] [--runs 3]
+
+The train.py of this repository is trained under the referee. Just before it submits, it scores as many rows of its
+training text in its own process, as upstream's loop does; that is the cost an evaluation has anyway. The referee then
+takes claims for the validation rows, ends the process, rebuilds the model in a replica and audits it. The difference,
+as a share of a five-minute experiment, is the price of numbers that need not be believed.
+"""
+
+import argparse
+import platform
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from server.experiment import Attempt, Result
+from server.runner import Runner, Terms
+from trainer.profiles import PROFILES
+from trainer.shards import load, rows
+
+TRAIN = Path(__file__).parent.parent / "train.py"
+EXPERIMENT_SECONDS = 300
+SUBMIT = "session.submit(model)"
+INSIDE = """
+def inside(count: int, height: int) -> float:
+    model.eval()
+    begun = time.monotonic()
+    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
+        for _ in range(0, count, height):
+            batch = next_rows(height)
+            logits = model(batch[:, :-1])
+            F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten(), reduction="none").cpu()
+    return time.monotonic() - begun
+
+
+import time
+if session.steps > 2:  # neither in the preflight nor in the replica
+    print(f"inside: {{inside({count}, {height}):.3f}} s", flush=True)
+session.submit(model)
+"""
+
+
+def measured(folder: Path, text: str, profile: str, budget: float) -> tuple[Result, float]:
+    """One run: its result, and the seconds of the evaluation inside the training process."""
+    runner = Runner(folder, folder.parent / "data", folder)
+    terms = Terms(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
+    attempt = Attempt(
+        number=1, baseline=True, description="baseline", parent="0" * 40, commit="0" * 40, train_sha256="0" * 64,
+        profile=profile, seed=42, budget_seconds=budget, started_at="2026-01-01T12:00:00+00:00",
+    )  # fmt: skip
+    runner.start(attempt, text, terms)
+    while (result := runner.result(1)) is None:
+        time.sleep(0.05)
+    found = re.search(r"^inside: ([\d.]+) s$", runner.log_tail(1, 4000), re.MULTILINE)
+    if result.score is None or found is None:
+        raise SystemExit(f"{result.outcome}: {result.reason}\n{result.traceback}")
+    return result, float(found[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, default="cpu")
+    parser.add_argument("--budget", type=float, default=15.0, help="training seconds a run")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    profile = PROFILES[options.profile]
+    columns: dict[str, list[float]] = {"inside": [], "sealed": [], "preflight": [], "set-up": []}
+    with tempfile.TemporaryDirectory() as name:
+        shards = load(Path(name) / "data")
+        count = len(rows(shards.val, profile.sequence_length, shards.bos)[: profile.max_rows])
+        text = TRAIN.read_text(encoding="utf-8").replace(SUBMIT, INSIDE.format(count=count, height=profile.rows))
+        for number in range(options.runs):
+            result, inside = measured(Path(name) / str(number), text, options.profile, options.budget)
+            figures = result.figures
+            seconds = inside, figures.evaluation_seconds, figures.preflight_seconds, figures.setup_seconds
+            for column, value in zip(columns.values(), seconds, strict=True):
+                column.append(value or 0.0)
+            print(f"run {number + 1}: " + ", ".join(f"{key} {values[-1]:.2f} s" for key, values in columns.items()))
+    inside, sealed, preflight, _ = (statistics.median(values) for values in columns.values())
+    print(
+        f"\nmedian of {options.runs}, {count} rows of {profile.sequence_length} tokens, trust {result.trust},"
+        f" {figures.device}, {platform.machine()} {platform.system()}, torch {torch.__version__}:\n"
+        f"evaluation inside the training process {inside:.2f} s, sealed {sealed:.2f} s: ratio {sealed / inside:.2f},\n"
+        f"{sealed - inside:+.2f} s or {100 * (sealed - inside) / EXPERIMENT_SECONDS:+.2f} % of {EXPERIMENT_SECONDS} s;"
+        f" with the preflight {100 * (sealed - inside + preflight) / EXPERIMENT_SECONDS:+.2f} %"
+    )
+
+
+if __name__ == "__main__":
+    main()
