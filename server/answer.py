@@ -1,17 +1,21 @@
 """From the session's state to the replies an agent reads."""
 
-from server import patch
+import math
+
+from server import evidence, patch
 from server.errors import UnknownExperiment
 from server.experiment import Experiment, Verdict
-from server.phase import Move, next_actions, require
+from server.phase import Move, Phase, next_actions, require
 from server.replies import (
     DecisionReply,
     Detail,
     HistoryReply,
+    NoiseReply,
     PatchReply,
     Reply,
     Running,
     RunReply,
+    Standing,
     StatusReply,
     TextReply,
     decision,
@@ -20,14 +24,15 @@ from server.replies import (
 )
 from server.session import Session, sha256
 
-_NOISE = "not measured: a difference smaller than the spread between two runs of the same text may be luck"
+_NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
+_SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _LOG_BYTES = 4096
 _CURVE_POINTS = 60
 
 
 def status(session: Session) -> StatusReply:
     """The snapshot."""
-    last = session.settle()
+    last, incumbent = session.settle(), session.ledger.incumbent()
     task, counts, baseline = session.program().task, session.ledger.counts(), session.ledger.baseline()
     return StatusReply(
         next_actions=_next(session),
@@ -39,11 +44,11 @@ def status(session: Session) -> StatusReply:
         tag=session.workspace.tag,
         branch=session.workspace.branch,
         phase=session.phase(),
-        experiments=last.number - counts.get(Verdict.REFUSED, 0) if last else 0,
+        experiments=sum(counts[verdict] for verdict in counts if verdict not in _NO_EXPERIMENTS),
         counts=counts,
-        incumbent=standing(session.ledger.incumbent()),
+        incumbent=_standing(session),
         baseline_val_bpb=baseline.val_bpb if baseline else None,
-        noise=_NOISE,
+        noise=_noise(session, incumbent) if incumbent else None,
         running=_running(session, last) if last and last.running else None,
         profile=session.profile,
         guards=last.result.guards if last and last.result else {},
@@ -138,7 +143,32 @@ def unknown(session: Session, number: int) -> UnknownExperiment:
 
 
 def _next(session: Session) -> list[str]:
-    return next_actions(session.phase())
+    phase = session.phase()
+    actions, incumbent, task = next_actions(phase), session.ledger.incumbent(), session.program().task
+    if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
+        return actions
+    done, wanted = evidence.value(session.ledger, incumbent)[1], task.baseline_runs
+    if done >= wanted:
+        return actions
+    again = f"run_experiment(description): measures the baseline again ({done} of {wanted} runs: they tell the noise)"
+    return [again, *actions[:-1]]
+
+
+def _standing(session: Session) -> Standing | None:
+    incumbent = session.ledger.incumbent()
+    return standing(incumbent, *evidence.value(session.ledger, incumbent)) if incumbent else None
+
+
+def _noise(session: Session, incumbent: Experiment) -> NoiseReply:
+    found, runs = evidence.noise(session.ledger, incumbent), evidence.value(session.ledger, incumbent)[1]
+    assumed = "assumed from published runs, not measured here" if not found.repeats else "measured"
+    error, after = (found.sigma / math.sqrt(max(count, 1)) for count in (runs, runs + 1))
+    return NoiseReply(
+        sigma=found.sigma,
+        repeats=found.repeats,
+        smallest_effect=_SEEN * found.sigma,
+        note=f"{assumed}; the incumbent is known to ±{error:.6f}, after one more run of it to ±{after:.6f}",
+    )
 
 
 def _count(diff: str, sign: str) -> int:
@@ -188,12 +218,15 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
     result, judgement = experiment.result, experiment.judgement
     if result is None or judgement is None:
         return running.model_copy(update={"running": _running(session, experiment)})
+    # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
+    root = session.ledger.measured()
+    subject = root if root and root.judgement and root.decision is None and experiment.attempt.of else experiment
     over = {
         "status": result.outcome.value,
-        "verdict": experiment.verdict,
-        "why": judgement.why,
+        "verdict": subject.verdict,
+        "why": subject.judgement.why if subject.judgement else judgement.why,
         "val_bpb": experiment.val_bpb,
-        "delta": judgement.delta,
+        "delta": subject.judgement.delta if subject.judgement else None,
         "trust": experiment.trust,
         "figures": result.figures,
         "traceback": result.traceback,
@@ -207,5 +240,5 @@ def _decided(session: Session, experiment: Experiment | None) -> DecisionReply:
         decision=decision(experiment) if experiment else "discarded",
         experiment=experiment.number if experiment else None,
         branch=session.workspace.branch,
-        incumbent=standing(session.ledger.incumbent()),
+        incumbent=_standing(session),
     )

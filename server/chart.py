@@ -24,13 +24,14 @@ def draw(experiments: Sequence[Experiment], path: Path) -> None:
     """
     figure = Figure(figsize=(12, 6.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    scored = [(experiment.number, value) for experiment in experiments if (value := experiment.val_bpb) is not None]
-    kept = [experiment for experiment in experiments if experiment.kept and experiment.val_bpb is not None]
+    experiments = [experiment for experiment in experiments if experiment.attempt.of is None or experiment.running]
+    scored = [(experiment.number, value) for experiment in experiments if (value := experiment.value) is not None]
+    kept = [experiment for experiment in experiments if experiment.kept and experiment.value is not None]
     if scored:
-        _frame(axes, [value for _, value in scored], [experiment.val_bpb or 0.0 for experiment in kept])
+        _frame(axes, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
     grey = [point for point in scored if point[0] not in {experiment.number for experiment in kept}]
     axes.scatter(*_columns(grey), s=28, color=_GREY, label="discarded", zorder=2)
-    failed = [experiment.number for experiment in experiments if experiment.val_bpb is None and not experiment.running]
+    failed = [experiment.number for experiment in experiments if experiment.value is None and not experiment.running]
     top = [axes.get_ylim()[1]] * len(failed)
     axes.scatter(failed, top, s=40, marker="x", color=_RED, label="no score", zorder=4, clip_on=False)
     _best(axes, kept, len(experiments))
@@ -59,7 +60,7 @@ def _frame(axes: Axes, values: list[float], best: list[float]) -> None:
 
 
 def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
-    points = [(experiment.number, experiment.val_bpb or 0.0) for experiment in kept]
+    points = [(experiment.number, experiment.value or 0.0) for experiment in kept]
     if not points:
         return
     # The best stays the best through later attempts that failed.
@@ -75,7 +76,7 @@ def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
 
 def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment]) -> str:
     head = f"{len(experiments)} experiments, {len(kept)} kept"
-    scores = [experiment.val_bpb for experiment in kept if experiment.val_bpb is not None]
+    scores = [experiment.value for experiment in kept if experiment.value is not None]
     if len(scores) < 2:
         return head
     return f"{head}: val_bpb {scores[0]:.4f} → {scores[-1]:.4f} ({100 * (scores[-1] / scores[0] - 1):+.1f} %)"

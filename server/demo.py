@@ -18,16 +18,26 @@ from rich.panel import Panel
 from rich.text import Text
 
 from server.chart import draw
-from server.experiment import Experiment, Value, Verdict
+from server.experiment import Experiment, Purpose, Value, Verdict
 from server.ledger import Ledger
-from server.replies import DecisionReply, RunReply
+from server.replies import DecisionReply, PatchReply, RunReply, StatusReply
 from server.scaffold import create
 from server.table import table
+from server.verdict import mean
 from server.workspace import Workspace, clone
 
 _SCRIPT = Path(__file__).parent / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)
-_STYLE = {"improved": "bold green", "baseline": "bold", "worse": "yellow"}
+_BASELINE_RUNS = 3
+_KEPT = ("improved", "simpler")
+_STYLE = {
+    "improved": "bold green", "promising": "green", "baseline": "bold", "reference": "bold", "worse": "yellow",
+    "within_noise": "yellow",
+}  # fmt: skip
+
+
+class ToolRefused(Exception):
+    """The server said no, and what to do instead."""
 
 
 class Step(Value):
@@ -76,19 +86,28 @@ class Demo:
         )
 
     async def _baseline(self, client: Client) -> None:
-        self._out.rule("[bold]baseline[/bold]: the unmodified train.py")
+        self._out.rule("[bold]baseline[/bold]: the unmodified train.py, until its spread is known")
         await self._measure(client, "baseline", "")
+        while (runs := (await _call(client, StatusReply, "status")).incumbent) and runs.runs < _BASELINE_RUNS:
+            await self._measure(client, "baseline again", "")
+        noise = (await _call(client, StatusReply, "status")).noise
+        if noise:
+            self._out.print(f"  σ {noise.sigma:.4f}; visible from {noise.smallest_effect:.4f} on", highlight=False)
 
     async def _try(self, client: Client, step: Step) -> None:
         self._out.rule(f"[bold]{escape(step.description)}[/bold]")
         for line in step.patch.strip().splitlines():
             self._out.print(Text("    " + line, style="dim"))
-        answer = await client.call_tool("apply_patch", {"patch": step.patch})
-        if answer.is_error:
-            self._out.print(Text("refused: " + _text(answer), style="magenta"))
+        try:
+            await _call(client, PatchReply, "apply_patch", patch=step.patch)
+            result = await self._measure(client, step.description, step.hypothesis)
+            while result.verdict == "promising":
+                result = await self._measure(client, f"confirmation: {step.description}", "")
+        except ToolRefused as refused:
+            self._out.print(Text(f"refused: {refused}", style="magenta"))
+            await client.call_tool("discard", {})  # the candidate, if there is one
             return
-        result = await self._measure(client, step.description, step.hypothesis)
-        move = "keep" if result.verdict == "improved" else "discard"
+        move = "keep" if result.verdict in _KEPT else "discard"
         decided = await _call(client, DecisionReply, move, reason=result.why or "")
         self._out.print(f"→ [bold]{decided.decision}[/bold]", highlight=False)
 
@@ -104,7 +123,7 @@ class Demo:
                 progress_callback=show,
             )
         if answer.is_error:
-            raise RuntimeError(_text(answer))
+            raise ToolRefused(_text(answer))
         result = RunReply.model_validate(answer.structured_content)
         style = _STYLE.get(result.verdict or "", "red")
         self._out.print(Text(f"{result.verdict}: {result.why}", style=style))
@@ -138,7 +157,7 @@ class Demo:
 async def _call(client: Client, kind: type[_Reply], tool: str, **arguments: Any) -> _Reply:
     answer = await client.call_tool(tool, arguments)
     if answer.is_error:
-        raise RuntimeError(_text(answer))
+        raise ToolRefused(_text(answer))
     return kind.model_validate(answer.structured_content)
 
 
@@ -147,19 +166,22 @@ def _text(answer: Any) -> str:
 
 
 def _figures(rows: list[Experiment]) -> list[str]:
-    experiments = [row for row in rows if row.verdict != Verdict.REFUSED]
-    scores = [experiment.val_bpb for experiment in experiments if experiment.kept and experiment.val_bpb is not None]
-    kept = sum(experiment.kept for experiment in experiments)
-    results = [experiment.result for experiment in experiments if experiment.result]
-    seconds = sum(result.figures.total_seconds or 0 for result in results)
-    overhead = [
-        (result.figures.total_seconds or 0) - (result.figures.training_seconds or 0)
-        for result in results
-        if result.score is not None
+    experiments = [row for row in rows if row.verdict != Verdict.REFUSED and row.attempt.of is None]
+    kept = [row.value for row in experiments if row.kept and row.value is not None]
+    again = sum(row.attempt.of is not None for row in rows)
+    results = [row.result.figures for row in rows if row.result]
+    lines = [
+        f"{len(experiments)} experiments, {again} runs to judge them, {len(kept)} kept (the baseline is one), "
+        f"{sum(figures.total_seconds or 0 for figures in results):.0f} s of runs"
     ]
-    lines = [f"{len(experiments)} experiments, {kept} kept (the baseline is one), {seconds:.0f} s of runs"]
-    if len(scores) > 1:
-        lines.append(f"val_bpb {scores[0]:.4f} → {scores[-1]:.4f} ({100 * (scores[-1] / scores[0] - 1):+.2f} %)")
-    if overhead:
+    # The baseline by all its runs: the first alone may have been lucky or not.
+    repeats = [row for row in rows if row.attempt.of == 1 and row.attempt.purpose is Purpose.REFERENCE]
+    baseline = [row.val_bpb for row in (*experiments[:1], *repeats) if row.val_bpb is not None]
+    if len(kept) > 1:
+        before, after = mean(baseline), kept[-1]
+        lines.append(f"val_bpb {before:.4f} → {after:.4f} ({100 * (after / before - 1):+.2f} %)")
+    scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
+    if scored:
+        overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]
         lines.append(f"set-up, evaluation and audit: {sum(overhead) / len(overhead):.1f} s a run beside the training")
     return lines

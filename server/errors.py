@@ -5,6 +5,7 @@ AutoresearchError
 │   ├── PatchRefused        the patch does not apply, or would break a rule
 │   ├── StaleText           the patch was written against another version of train.py
 │   ├── WrongPhase          this move is not legal now
+│   ├── AlreadyMeasured     this code was run before
 │   └── UnknownExperiment   no experiment has this number
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
@@ -44,6 +45,10 @@ class StaleText(Refusal):
 
 class WrongPhase(Refusal):
     """This move is not legal now."""
+
+
+class AlreadyMeasured(Refusal):
+    """This code was run before."""
 
 
 class UnknownExperiment(Refusal):

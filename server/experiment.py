@@ -37,12 +37,25 @@ class Trust(StrEnum):
     UNCONFINED = "unconfined"  # none did: train.py could do what the operator's account can
 
 
+class Purpose(StrEnum):
+    """What a run is for."""
+
+    MEASURE = "measure"  # a new train.py, or the baseline
+    CONFIRM = "confirm"  # the promising candidate again
+    REFERENCE = "reference"  # the incumbent again
+
+
 class Verdict(StrEnum):
     """What a result means for the incumbent; a run without a score has its outcome as its verdict."""
 
     BASELINE = "baseline"
+    PROMISING = "promising"  # better once: more runs decide
     IMPROVED = "improved"
+    SIMPLER = "simpler"  # not worse, with less code
+    WITHIN_NOISE = "within_noise"
     WORSE = "worse"
+    CONFIRMATION = "confirmation"  # a run that helped to judge another experiment, as the next one
+    REFERENCE = "reference"
     CRASHED = "crashed"
     TIMEOUT = "timeout"
     OOM = "oom"
@@ -58,11 +71,14 @@ class Attempt(Value):
 
     number: int = Field(ge=1)
     baseline: bool
+    purpose: Purpose = Purpose.MEASURE
+    of: int | None = None  # the experiment whose train.py is run again; None for a new one
     description: str
     hypothesis: str = ""
     parent: str  # commit of the incumbent this was built on
     commit: str  # commit that holds the train.py under test
     train_sha256: str
+    fingerprint: str = ""  # of the code without comments and prints
     profile: str
     seed: int
     budget_seconds: float = Field(gt=0)
@@ -94,6 +110,7 @@ class Figures(Value):
     device: str | None = None
     torch: str | None = None
     threads: int | None = None
+    data: str | None = None  # key of the tokenised data: corpus, tokenizer and format
     unkillable: str | None = None  # pids that SIGKILL did not end
 
 
@@ -128,7 +145,8 @@ class Judgement(Value):
     verdict: Verdict
     why: str
     incumbent: int | None = None  # number of the experiment it was compared with
-    delta: float | None = None  # val_bpb minus the incumbent's; negative is better
+    delta: float | None = None  # the value minus the incumbent's; negative is better
+    value: float | None = None  # val_bpb as it counts: the mean of the confirmations, where there were any
     commit: str  # the attempt's commit again, its outcome added to the message as trailers
 
 
@@ -163,6 +181,11 @@ class Experiment(Value):
     @property
     def val_bpb(self) -> float | None:
         return self.result.score.val_bpb if self.result and self.result.score else None
+
+    @property
+    def value(self) -> float | None:
+        """val_bpb as it counts: by the confirmations, where there were any."""
+        return self.judgement.value if self.judgement and self.judgement.value is not None else self.val_bpb
 
     @property
     def trust(self) -> str:

@@ -13,9 +13,9 @@ _STATUS = {"kept": "keep", "discarded": "discard"}
 def tsv(experiments: Iterable[Experiment]) -> str:
     """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0.
 
-    What the preflight refused is left out: it was no experiment.
+    What the preflight refused and the runs that judged another experiment are left out: they were no experiments.
     """
-    shown = [experiment for experiment in experiments if experiment.verdict != Verdict.REFUSED]
+    shown = [row for row in experiments if row.verdict != Verdict.REFUSED and row.attempt.of is None]
     return "\n".join([_HEADER, *map(_tsv_row, shown)]) + "\n"
 
 
@@ -28,7 +28,7 @@ def jsonl(experiments: Iterable[Experiment]) -> str:
 
 
 def _tsv_row(experiment: Experiment) -> str:
-    score = "" if experiment.val_bpb is None else f"{experiment.val_bpb:.6f}"
+    score = "" if experiment.value is None else f"{experiment.value:.6f}"
     memory = experiment.result.figures.peak_memory_mb if experiment.result else None
     fields = (
         experiment.commit[:7],

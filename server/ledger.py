@@ -12,20 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import LedgerUnavailable
-from server.experiment import Attempt, Decision, Experiment, Judgement, Result
+from server.experiment import Attempt, Decision, Experiment, Judgement, Purpose, Result
 
-_FORMAT = 1
+_FORMAT = 2
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS experiments (
     number INTEGER PRIMARY KEY,
     verdict TEXT NOT NULL,
     kept INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    of INTEGER,
+    fingerprint TEXT NOT NULL,
     document TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_verdict ON experiments (verdict, number);
+CREATE INDEX IF NOT EXISTS by_purpose ON experiments (purpose, number);
+CREATE INDEX IF NOT EXISTS repeats ON experiments (of, number) WHERE of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_code ON experiments (fingerprint, number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
 PRAGMA user_version = {_FORMAT};
 """
+_MARKS = "(?, ?, ?, ?, ?, ?, ?)"
+_RECENT = 100  # repeated runs that tell the noise: older ones may be of another day's machine
 
 
 class Ledger:
@@ -55,7 +63,7 @@ class Ledger:
         """Add the row of a run that is about to start. Raises LedgerUnavailable."""
         row = Experiment(attempt=attempt)
         with self._speaking():
-            self._connection.execute("INSERT INTO experiments VALUES (?, ?, ?, ?)", _columns(row))
+            self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
 
     def finish(self, number: int, result: Result, judgement: Judgement) -> Experiment:
         """Write down how a run ended and what that means. Raises LedgerUnavailable."""
@@ -70,6 +78,23 @@ class Ledger:
 
     def last(self) -> Experiment | None:
         return next(self._select("ORDER BY number DESC LIMIT 1"), None)
+
+    def measured(self) -> Experiment | None:
+        """The last run of a train.py that was new: what a decision is about."""
+        return next(self._select("WHERE purpose = 'measure' ORDER BY number DESC LIMIT 1"), None)
+
+    def repeats(self, number: int, purpose: Purpose) -> list[Experiment]:
+        """The later runs of experiment `number`'s train.py, oldest first."""
+        return list(self._select("WHERE of = ? AND purpose = ? ORDER BY number", number, purpose.value))
+
+    def recent_repeats(self) -> list[Experiment]:
+        """The last hundred runs of a train.py that was not new."""
+        return list(self._select("WHERE of IS NOT NULL ORDER BY number DESC LIMIT ?", _RECENT))
+
+    def same_code(self, fingerprint: str) -> Experiment | None:
+        """The last experiment with this code that was measured."""
+        rows = self._select("WHERE fingerprint = ? AND purpose = 'measure' ORDER BY number DESC LIMIT 5", fingerprint)
+        return next((row for row in rows if row.val_bpb is not None), None)
 
     def baseline(self) -> Experiment | None:
         """The experiment that was kept first."""
@@ -108,7 +133,7 @@ class Ledger:
         assert row is not None, number
         row = row.model_copy(update=parts)
         with self._speaking():
-            self._connection.execute("REPLACE INTO experiments VALUES (?, ?, ?, ?)", _columns(row))
+            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
         return row
 
     def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
@@ -128,5 +153,6 @@ class Ledger:
             ) from error
 
 
-def _columns(row: Experiment) -> tuple[int, str, int, str]:
-    return row.number, row.verdict, int(row.kept), row.model_dump_json(exclude_none=True)
+def _columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
+    attempt, document = row.attempt, row.model_dump_json(exclude_none=True)
+    return row.number, row.verdict, int(row.kept), attempt.purpose.value, attempt.of, attempt.fingerprint, document

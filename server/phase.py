@@ -18,6 +18,7 @@ class Phase(StrEnum):
     IDLE = "idle"  # the candidate is the incumbent
     PATCHED = "patched"  # the candidate differs from the incumbent and was not run
     RUNNING = "running"
+    PROMISING = "promising"  # measured, better once: further runs decide
     IMPROVED = "improved"  # measured, may be kept
     WORSE = "worse"  # measured, may not be kept
     FAILED = "failed"  # the last run of this candidate has no score
@@ -43,6 +44,7 @@ _NEXT: dict[Phase, list[str]] = {
     Phase.IDLE: [
         "apply_patch(patch): one idea, as a change to train.py",
         "history(): what was tried before",
+        "run_experiment(description): measures the incumbent once more, which sharpens every verdict",
     ],
     Phase.PATCHED: [
         "run_experiment(description): measures the candidate",
@@ -52,6 +54,10 @@ _NEXT: dict[Phase, list[str]] = {
     Phase.RUNNING: [
         "wait_experiment(): waits for the result; there is nothing else to do",
         "cancel_experiment(reason): ends the run",
+    ],
+    Phase.PROMISING: [
+        "run_experiment(description): the next run of the confirmation; the server chooses which",
+        "discard(reason): gives the idea up, back to the incumbent",
     ],
     Phase.IMPROVED: [
         "keep(reason): makes the candidate the incumbent",
@@ -65,6 +71,7 @@ _NEXT: dict[Phase, list[str]] = {
     ],
 }
 
+_UNCONFIRMED = {Phase.PROMISING: "The candidate was better once, which may be luck: it must be confirmed first."}
 _UNDECIDED = {
     Phase.IMPROVED: "The candidate was measured and waits for a decision.",
     Phase.WORSE: "The candidate was measured and is not better.",
@@ -77,14 +84,13 @@ _NO_BASELINE = {
 _NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase is not Phase.RUNNING}
 
 _ILLEGAL: dict[Move, dict[Phase, str]] = {
-    Move.APPLY_PATCH: _NO_BASELINE | _RUNNING | _UNDECIDED,
-    Move.RUN_EXPERIMENT: _RUNNING
-    | _UNDECIDED
-    | {Phase.IDLE: "The candidate is identical to the incumbent: there is nothing to measure."},
+    Move.APPLY_PATCH: _NO_BASELINE | _RUNNING | _UNDECIDED | _UNCONFIRMED,
+    Move.RUN_EXPERIMENT: _RUNNING | _UNDECIDED,
     Move.WAIT_EXPERIMENT: {Phase.NEW: "No experiment was ever started."},
     Move.CANCEL_EXPERIMENT: _NOT_RUNNING,
     Move.KEEP: _NO_BASELINE
     | _RUNNING
+    | _UNCONFIRMED
     | {
         Phase.IDLE: "There is nothing to keep: the candidate is the incumbent.",
         Phase.PATCHED: "There is nothing to keep: the candidate was not measured.",
@@ -94,6 +100,12 @@ _ILLEGAL: dict[Move, dict[Phase, str]] = {
     Move.DISCARD: _NO_BASELINE
     | _RUNNING
     | {Phase.IDLE: "There is nothing to discard: the candidate is the incumbent."},
+}
+
+_MEASURED: dict[str, Phase] = {
+    Verdict.PROMISING: Phase.PROMISING,
+    Verdict.IMPROVED: Phase.IMPROVED,
+    Verdict.SIMPLER: Phase.IMPROVED,
 }
 
 
@@ -122,17 +134,23 @@ def require(phase: Phase, move: Move, fact: str = "") -> None:
     raise WrongPhase(f"{problem} {fact}".rstrip(), "Legal now: " + "; or ".join(_NEXT[phase]) + ".")
 
 
-def derive(last: Experiment | None, incumbent: Experiment | None, candidate_sha256: str) -> Phase:
-    """The phase that the ledger and the candidate's text amount to."""
-    if last is None:
+def derive(
+    last: Experiment | None, measured: Experiment | None, incumbent: Experiment | None, candidate_sha256: str
+) -> Phase:
+    """The phase that the ledger and the candidate's text amount to.
+
+    Args:
+        last: the last run. measured: the last run of a new train.py, which later runs confirm or not.
+    """
+    if last is None or measured is None:
         return Phase.NEW
     if last.running:
         return Phase.RUNNING
     if incumbent is None:
         return Phase.BASELINE_FAILED
-    if last.decision is None:
-        if last.val_bpb is not None:
-            return Phase.IMPROVED if last.verdict == Verdict.IMPROVED else Phase.WORSE
-        if candidate_sha256 == last.attempt.train_sha256:
+    if measured.decision is None:
+        if measured.val_bpb is not None:
+            return _MEASURED.get(measured.verdict, Phase.WORSE)
+        if candidate_sha256 == measured.attempt.train_sha256:
             return Phase.FAILED
     return Phase.IDLE if candidate_sha256 == incumbent.attempt.train_sha256 else Phase.PATCHED

@@ -27,6 +27,8 @@ class Task(Value):
     setup_seconds: _Seconds = 300
     evaluation_seconds: _Seconds = 300
     preflight: bool = True
+    keep_rule: Literal["confirmed", "any"] = "confirmed"
+    baseline_runs: int = Field(default=3, ge=1, le=10)
 
 
 class Program(Value):

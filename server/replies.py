@@ -15,9 +15,19 @@ class Standing(Value):
     """The incumbent: what a candidate has to beat."""
 
     experiment: int
-    val_bpb: float
+    val_bpb: float  # the mean of the runs that did not select it
+    runs: int  # how many those are; 0: none yet, the value is provisional and too good
     commit: str
     description: str
+
+
+class NoiseReply(Value):
+    """How much val_bpb moves by itself."""
+
+    sigma: float  # standard deviation of one run
+    repeats: int  # degrees of freedom behind it; 0: assumed
+    smallest_effect: float  # found three times in four
+    note: str
 
 
 class Running(Value):
@@ -47,7 +57,7 @@ class StatusReply(Reply):
     counts: dict[str, int]  # by verdict, and how many were kept
     incumbent: Standing | None
     baseline_val_bpb: float | None
-    noise: str
+    noise: NoiseReply | None
     running: Running | None
     profile: str
     guards: dict[str, str]  # around train.py in the last run: held, or why not
@@ -131,20 +141,23 @@ class HistoryReply(Reply):
     detail: Detail | None = None
 
 
-def standing(experiment: Experiment | None) -> Standing | None:
+def standing(experiment: Experiment | None, value: float | None, runs: int) -> Standing | None:
     """The incumbent as an agent sees it."""
-    if experiment is None or experiment.val_bpb is None:
+    if experiment is None or value is None:
         return None
     return Standing(
         experiment=experiment.number,
-        val_bpb=experiment.val_bpb,
+        val_bpb=value,
+        runs=runs,
         commit=experiment.commit[:12],
         description=experiment.attempt.description,
     )
 
 
 def decision(experiment: Experiment) -> str:
-    """kept, discarded, or what it waits for."""
+    """kept, discarded, or what it waits for; empty for a run that judges another experiment."""
+    if experiment.attempt.of is not None and not experiment.running:
+        return ""
     if experiment.decision is not None:
         return "kept" if experiment.kept else "discarded"
     return "running" if experiment.running else "open"
@@ -158,7 +171,7 @@ def row(experiment: Experiment) -> Row:
         commit=experiment.commit[:12],
         verdict=experiment.verdict,
         decision=decision(experiment),
-        val_bpb=experiment.val_bpb,
+        val_bpb=experiment.value,
         delta=experiment.judgement.delta if experiment.judgement else None,
         trust=experiment.trust,
         seconds=figures.total_seconds,

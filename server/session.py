@@ -8,10 +8,11 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import export, message, patch, program
+from server import evidence, export, message, patch, program
 from server.choices import Choices
+from server.court import Court
 from server.errors import RunnerUnavailable, StaleText
-from server.experiment import Attempt, Decision, Experiment, Judgement, Outcome, Result
+from server.experiment import Attempt, Decision, Experiment, Outcome, Result
 from server.files import write_whole
 from server.hardware import Hardware, default_profile, probe
 from server.ledger import Ledger
@@ -19,11 +20,11 @@ from server.lock import Lock
 from server.phase import Move, Phase, derive, require
 from server.program import Program, Task
 from server.runner import Runner, Terms, guards
-from server.verdict import judge
+from server.structure import fingerprint
 from server.workspace import Workspace
 
 GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
-SEED = 42  # of every run: train.py is not asked
+SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
 
 
 class Session:
@@ -48,6 +49,7 @@ class Session:
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
         self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
+        self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
         self.recover()
 
@@ -101,29 +103,33 @@ class Session:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         phase = self.phase()
         require(phase, Move.RUN_EXPERIMENT, self._fact())
-        baseline = phase in (Phase.NEW, Phase.BASELINE_FAILED)
-        parent = self.workspace.tip()
-        text = self.workspace.text(parent) if baseline else self.workspace.candidate()
+        plan = self.court.plan(phase, self.program().task.keep_rule)
+        text = plan.text
         patch.check(text, self.workspace.file)
-        task, now, last = self.program().task, _now(), self.ledger.last()
+        if phase in (Phase.PATCHED, Phase.FAILED):
+            evidence.require_new(self.ledger, fingerprint(text), self.profile, self.budget_seconds)
+        task, now, last, parent = self.program().task, _now(), self.ledger.last(), self.workspace.tip()
         number = last.number + 1 if last else 1
         commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
         attempt = Attempt(
             number=number,
-            baseline=baseline,
+            baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
+            purpose=plan.purpose,
+            of=plan.of,
             description=description,
             hypothesis=hypothesis,
             parent=parent,
             commit=commit,
             train_sha256=sha256(text),
+            fingerprint=fingerprint(text),
             profile=self.profile,
-            seed=SEED,
+            seed=SEED + number - 1,
             budget_seconds=self.budget_seconds,
             started_at=now,
         )
         self.ledger.begin(attempt)
         self.workspace.record(number, commit, None)
-        self._start(attempt, text, self._terms(task))
+        self._start(attempt, text, self._terms(task, attempt))
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
@@ -136,14 +142,13 @@ class Session:
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
         require(self.phase(), Move.KEEP, self._fact())
-        return self._keep(self.ledger.last(), reason)
+        return self._keep(self.ledger.measured(), reason)
 
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
         phase = self.phase()
         require(phase, Move.DISCARD, self._fact())
-        last = self.ledger.last()
-        given_up = last if phase is not Phase.PATCHED else None
+        given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
         if given_up is not None:
             given_up = self.ledger.decide(given_up.number, Decision(kept=False, reason=reason, decided_at=_now()))
         self.workspace.write_candidate(self.incumbent_text())
@@ -152,15 +157,17 @@ class Session:
 
     def recover(self) -> None:
         """Finish the move that an earlier server was killed in. Every step may be made twice."""
-        last = self.settle()
-        if last is None or last.judgement is None:
+        last, root = self.settle(), self.ledger.measured()
+        if last is None or last.judgement is None or root is None or root.judgement is None:
             return
-        self._record(last.attempt, last.judgement.commit)
-        if last.attempt.baseline and last.val_bpb is not None and last.decision is None:
-            last = self._keep(last, "the baseline")
-        if last.kept:
-            self.workspace.advance(last.commit, last.attempt.parent)
-        elif last.decision is not None and sha256(self.workspace.candidate()) == last.attempt.train_sha256:
+        self.court.record(last)
+        self.court.record(root)
+        self.court.reassess(self.program().task.keep_rule)
+        if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
+            root = self._keep(root, "the baseline")
+        if root.kept:
+            self.workspace.advance(root.commit, root.attempt.parent)
+        elif root.decision is not None and sha256(self.workspace.candidate()) == root.attempt.train_sha256:
             self.workspace.write_candidate(self.incumbent_text())
         self._export()
 
@@ -168,15 +175,14 @@ class Session:
         return export.tsv(self.ledger.all())
 
     def _phase(self, last: Experiment | None) -> Phase:
-        return derive(last, self.ledger.incumbent(), sha256(self.workspace.candidate()))
+        return derive(last, self.ledger.measured(), self.ledger.incumbent(), sha256(self.workspace.candidate()))
 
     def _fact(self) -> str:
-        last = self.ledger.last()
-        if last is None or last.decision is not None:
+        root = self.ledger.measured()
+        if root is None or root.decision is not None:
             return ""
-        return (
-            f"Experiment {last.number}: {last.judgement.why}" if last.judgement else f"Experiment {last.number} runs."
-        )
+        told = root.judgement.why if root.judgement else "it runs."
+        return f"Experiment {root.number}: {told}"
 
     def _start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         try:
@@ -186,36 +192,25 @@ class Session:
             self._import(Experiment(attempt=attempt), result)
             raise
 
-    def _terms(self, task: Task) -> Terms:
+    def _terms(self, task: Task, attempt: Attempt) -> Terms:
         return Terms(
             setup_seconds=task.setup_seconds,
             evaluation_seconds=task.evaluation_seconds,
             grace_seconds=GRACE_SECONDS,
-            preflight=task.preflight,
+            preflight=task.preflight and attempt.of is None,  # what ran once need not rehearse
             confine=self.choices.confine,
             require_sealed=self.choices.require_sealed,
         )
 
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
-        attempt, incumbent = experiment.attempt, self.ledger.incumbent()
-        verdict, why, delta = judge(result, incumbent)
-        text = self.workspace.text(attempt.commit)
-        told = message.after(attempt, result, verdict)
-        commit = self.workspace.commit(text, attempt.parent, told, attempt.started_at)
-        compared = incumbent.number if incumbent and delta is not None else None
-        judgement = Judgement(verdict=verdict, why=why, incumbent=compared, delta=delta, commit=commit)
-        experiment = self.ledger.finish(attempt.number, result, judgement)
-        self._record(attempt, commit)
+        attempt = experiment.attempt
+        experiment = self.court.judge(Experiment(attempt=attempt, result=result), self.program().task.keep_rule)
         if attempt.baseline and result.score is not None:
             return self._keep(experiment, "the baseline")
+        self.court.reassess(self.program().task.keep_rule)
         self._export()
         return experiment
-
-    def _record(self, attempt: Attempt, commit: str) -> None:
-        """Move the attempt's ref; a server killed between row and ref has left none."""
-        expected = None if self.workspace.recorded(attempt.number) is None else attempt.commit
-        self.workspace.record(attempt.number, commit, expected)
 
     def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
         assert experiment is not None

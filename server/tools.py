@@ -82,7 +82,8 @@ class Tools:
     ) -> RunReply:
         """Commit the candidate and train it for the fixed budget; the first run of a tag is the baseline, the
         unmodified train.py. Returns the finished result with its verdict, or status "running" when the wait ends
-        first: then call wait_experiment. Ending this call never ends the run. Next: keep or discard."""
+        first: then call wait_experiment. Ending this call never ends the run. Verdict "promising": call it again, on
+        the same candidate, until runs with other seeds have decided. Next: keep or discard."""
         await self.call(answer.started, self._session, description, hypothesis)
         return await self._follow(ctx, wait_seconds)
 
@@ -98,7 +99,7 @@ class Tools:
 
     async def keep(self, reason: _Reason = "") -> DecisionReply:
         """Make the measured candidate the incumbent: the branch moves to it. Refused unless its verdict is
-        "improved". Next: apply_patch with the next idea."""
+        "improved" or "simpler". Next: apply_patch with the next idea."""
         return await self.call(answer.kept, self._session, reason)
 
     async def discard(self, reason: _Reason = "") -> DecisionReply:

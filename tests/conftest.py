@@ -10,7 +10,7 @@ import pytest
 from server.choices import Choices
 from server.session import Session
 
-PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\n---\nDo research.\n"
+PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
 STAND_INS = Path(__file__).parent / "stand_ins"
 IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 

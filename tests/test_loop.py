@@ -64,7 +64,6 @@ async def night_of_experiments(client: Client) -> None:
     assert "no baseline" in await refusal(client, "apply_patch", patch=BETTER)
     baseline = await call(client, "run_experiment", description="baseline", **LOOSE)
     assert (baseline["status"], baseline["verdict"]) == ("finished", "baseline")
-    assert "nothing to measure" in await refusal(client, "run_experiment", description="again")
 
     patched = await call(client, "apply_patch", patch=BETTER)
     assert "+optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)" in patched["diff"]

@@ -11,9 +11,10 @@ APPLY, RUN, WAIT, CANCEL, KEEP, DISCARD = Move
 LEGAL: dict[Phase, set[Move]] = {
     Phase.NEW: {RUN},
     Phase.BASELINE_FAILED: {RUN, WAIT},
-    Phase.IDLE: {APPLY, WAIT},
+    Phase.IDLE: {APPLY, RUN, WAIT},
     Phase.PATCHED: {APPLY, RUN, WAIT, DISCARD},
     Phase.RUNNING: {WAIT, CANCEL},
+    Phase.PROMISING: {RUN, WAIT, DISCARD},
     Phase.IMPROVED: {WAIT, KEEP, DISCARD},
     Phase.WORSE: {WAIT, DISCARD},
     Phase.FAILED: {APPLY, RUN, WAIT, DISCARD},
@@ -70,6 +71,9 @@ SAME, OTHER = "0" * 64, "1" * 64
         (BASE, BASE, OTHER, Phase.PATCHED),
         (Experiment(attempt=attempt(2)), BASE, OTHER, Phase.RUNNING),
         (experiment(2, Verdict.IMPROVED, 1.9), BASE, SAME, Phase.IMPROVED),
+        (experiment(2, Verdict.SIMPLER, 1.99), BASE, SAME, Phase.IMPROVED),
+        (experiment(2, Verdict.PROMISING, 1.9), BASE, SAME, Phase.PROMISING),
+        (experiment(2, Verdict.WITHIN_NOISE, 1.99), BASE, SAME, Phase.WORSE),
         (experiment(2, Verdict.WORSE, 2.1), BASE, SAME, Phase.WORSE),
         (experiment(2, Verdict.WORSE, 2.1, kept=False), BASE, SAME, Phase.IDLE),
         (experiment(2, Verdict.CRASHED), BASE, SAME, Phase.FAILED),
@@ -80,4 +84,4 @@ SAME, OTHER = "0" * 64, "1" * 64
 def test_phase_follows_from_ledger_and_candidate(
     last: Experiment | None, incumbent: Experiment | None, candidate: str, phase: Phase
 ) -> None:
-    assert derive(last, incumbent, candidate) is phase
+    assert derive(last, last, incumbent, candidate) is phase

@@ -6,41 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from server import message
 from server.choices import Choices
 from server.errors import LedgerUnavailable, StaleText, WrongPhase
-from server.experiment import Attempt, Decision, Experiment, Figures, Outcome, Result, Score, Verdict
+from server.experiment import Decision, Experiment, Verdict
 from server.phase import Move, Phase, legal
 from server.session import Session, sha256
 from tests.conftest import git
 from tests.records import NOON
+from tests.steps import begin, leave_result, measured
 
 PATIENCE = 60.0
 PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram()\n>>>>>>> REPLACE"
-
-
-def measured(val_bpb: float) -> Result:
-    score = Score(val_bpb=val_bpb, val_tokens=10, val_bytes=30)
-    return Result(outcome=Outcome.FINISHED, reason="ok", score=score, figures=Figures(), finished_at=NOON)
-
-
-def begin(night: Session, number: int) -> Attempt:
-    """The first steps of a run, up to the ledger's row: then the server dies."""
-    parent, text = night.workspace.tip(), night.workspace.candidate()
-    commit = night.workspace.commit(text, parent, message.before(number, "idea", ""), NOON)
-    attempt = Attempt(
-        number=number, baseline=number == 1, description="idea", parent=parent, commit=commit,
-        train_sha256=sha256(text), profile="smoke", seed=42, budget_seconds=1, started_at=NOON,
-    )  # fmt: skip
-    night.ledger.begin(attempt)
-    return attempt
-
-
-def leave_result(night: Session, number: int, val_bpb: float) -> None:
-    """What a supervisor leaves behind."""
-    folder = night.runner.folder(number)
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(measured(val_bpb).model_dump_json(), encoding="utf-8")
 
 
 @pytest.fixture
@@ -74,7 +50,7 @@ def test_a_row_without_ref_or_run_becomes_lost_and_the_loop_goes_on(night: Sessi
 def test_a_result_that_nobody_saw_is_imported_once(night: Session, restarted: Restart) -> None:
     attempt = begin(night, 1)
     night.workspace.record(1, attempt.commit, None)
-    leave_result(night, 1, 2.0)
+    leave_result(night, 1, measured(2.0))
     after = restarted()
     row = after.ledger.get(1)
     assert row and row.kept and after.workspace.tip() == row.commit == after.workspace.recorded(1)
@@ -83,7 +59,7 @@ def test_a_result_that_nobody_saw_is_imported_once(night: Session, restarted: Re
 
 def kept_baseline(night: Session) -> Experiment:
     begin(night, 1)
-    leave_result(night, 1, 2.0)
+    leave_result(night, 1, measured(2.0))
     baseline = night.settle()
     assert baseline and baseline.kept
     return baseline
@@ -93,7 +69,7 @@ def improved(night: Session) -> Experiment:
     kept_baseline(night)
     night.apply_patch(PATCH)
     begin(night, 2)
-    leave_result(night, 2, 1.9)
+    leave_result(night, 2, measured(1.9))
     row = night.settle()
     assert row and night.phase() is Phase.IMPROVED
     return row
@@ -124,7 +100,7 @@ def test_keep_is_never_granted_twice_nor_to_what_is_not_better(night: Session) -
         PATCH.replace("Bigram()\n>>", "Bigram().train()\n>>").replace("Bigram().to(session.device)", "Bigram()")
     )
     begin(night, 3)
-    leave_result(night, 3, 1.9)  # equal is not lower
+    leave_result(night, 3, measured(1.9))  # equal is not lower
     with pytest.raises(WrongPhase, match=r"Not lower: val_bpb 1\.900000 against 1\.900000"):
         night.keep("equal")
     assert night.phase() is Phase.WORSE

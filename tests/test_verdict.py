@@ -1,29 +1,100 @@
-"""Upstream's rule: strictly lower wins."""
+"""The rule for keeping, score by score."""
+
+import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.experiment import Verdict
-from server.verdict import judge
-from tests.records import crashed, experiment, finished
+from server.experiment import Purpose, Verdict
+from server.noise import Noise
+from server.verdict import RUNS, Assessment, Reference, any_lower, assess
 
-INCUMBENT = experiment(3, Verdict.IMPROVED, 1.9, kept=True)
+NOISE = Noise(sigma=0.01, repeats=2)
+CONFIRM, REFERENCE = Purpose.CONFIRM, Purpose.REFERENCE
+SCORE = st.floats(1.9, 2.1)
+
+
+def reference(*scores: float, provisional: float | None = None) -> Reference:
+    return Reference(experiment=3, scores=list(scores), provisional=provisional)
+
+
+THREE = reference(2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(1.899999, "improved"), (1.9, "worse"), (1.900001, "worse")])
+def test_upstreams_rule_keeps_what_is_strictly_lower(score: float, verdict: str) -> None:
+    found = any_lower(score, 1.9, 3)
+    assert found.verdict == verdict and found.delta == pytest.approx(score - 1.9)
+    assert f"{score:.6f} against 1.900000 of experiment 3" in found.why
 
 
 @pytest.mark.parametrize(
-    ("val_bpb", "verdict"), [(1.899999, Verdict.IMPROVED), (1.9, Verdict.WORSE), (1.900001, Verdict.WORSE)]
+    ("first", "confirmed", "against", "verdict", "further"),
+    [
+        (1.9905, [], THREE, Verdict.PROMISING, CONFIRM),  # 0.95σ
+        (1.9915, [], THREE, Verdict.WITHIN_NOISE, None),  # 0.85σ
+        (2.0200, [], THREE, Verdict.WITHIN_NOISE, None),
+        (2.0250, [], THREE, Verdict.WORSE, None),  # over two standard errors of a difference
+        (1.9000, [], THREE, Verdict.PROMISING, CONFIRM),  # however low: once is never enough
+        (1.9000, [1.97], THREE, Verdict.IMPROVED, None),  # 2.6 standard errors
+        (1.9000, [1.98], THREE, Verdict.PROMISING, CONFIRM),  # 1.7
+        (1.9000, [1.996], THREE, Verdict.WITHIN_NOISE, None),  # 0.3
+        (1.9000, [2.1], THREE, Verdict.WITHIN_NOISE, None),
+        (1.9000, [1.985, 1.985, 1.992], THREE, Verdict.IMPROVED, None),  # 1.6 at last
+        (1.9000, [1.985, 1.990, 1.999], THREE, Verdict.WITHIN_NOISE, None),  # 1.1 at last
+        (1.9000, [], reference(provisional=2.0), Verdict.PROMISING, CONFIRM),
+        (1.9000, [1.9], reference(provisional=2.0), Verdict.PROMISING, REFERENCE),  # a selected value is too good
+        (1.9000, [1.98], reference(2.0), Verdict.PROMISING, CONFIRM),
+        (1.9000, [1.985, 1.985], reference(2.0), Verdict.PROMISING, REFERENCE),
+        (1.9000, [], reference(), Verdict.PROMISING, REFERENCE),  # measured on another machine
+    ],
 )
-def test_only_a_strictly_lower_score_improves(val_bpb: float, verdict: Verdict) -> None:
-    found, why, delta = judge(finished(val_bpb), INCUMBENT)
-    assert found is verdict
-    assert delta == pytest.approx(val_bpb - 1.9)
-    assert f"{val_bpb:.6f}" in why and "experiment 3" in why
+def test_the_rule(
+    first: float, confirmed: list[float], against: Reference, verdict: Verdict, further: Purpose | None
+) -> None:
+    found = assess(first, confirmed, against, NOISE)
+    assert (found.verdict, found.next) == (verdict, further), found.why
 
 
-def test_the_first_score_is_the_baseline() -> None:
-    assert judge(finished(2.0), None)[0] is Verdict.BASELINE
+def test_at_last_less_is_asked_than_on_the_way() -> None:
+    close = [1.9885, 1.9885, 1.9885]  # 1.4 standard errors
+    assert assess(1.9, close[:2], THREE, NOISE).verdict is Verdict.PROMISING
+    assert assess(1.9, close, THREE, NOISE).verdict is Verdict.IMPROVED
 
 
-def test_a_run_without_a_score_has_its_outcome_as_verdict_and_no_delta() -> None:
-    verdict, why, delta = judge(crashed(), INCUMBENT)
-    assert (verdict, delta) == (Verdict.CRASHED, None)
-    assert "ValueError" in why
+def test_less_code_may_be_kept_if_it_is_not_worse() -> None:
+    assert assess(2.0, [], THREE, NOISE, simpler=True).verdict is Verdict.SIMPLER
+    assert assess(2.001, [], THREE, NOISE, simpler=True).verdict is Verdict.WITHIN_NOISE
+    assert assess(1.9, [], THREE, NOISE, simpler=True).verdict is Verdict.PROMISING
+
+
+@given(SCORE, st.lists(SCORE, max_size=RUNS), st.lists(SCORE, min_size=1, max_size=RUNS), st.randoms())
+def test_the_same_runs_give_the_same_verdict_whatever_their_order(
+    first: float, confirmed: list[float], incumbent: list[float], shuffler: random.Random
+) -> None:
+    before = assess(first, confirmed, reference(*incumbent), NOISE)
+    shuffler.shuffle(confirmed)
+    shuffler.shuffle(incumbent)
+    assert assess(first, confirmed, reference(*incumbent), NOISE) == before
+
+
+@given(SCORE, st.lists(SCORE, min_size=2 * RUNS, max_size=2 * RUNS), st.integers(0, RUNS))
+def test_a_decision_comes_within_six_runs_and_never_from_the_first_score(
+    first: float, later: list[float], fresh: int
+) -> None:
+    confirmed, incumbent = list[float](), [2.0] * fresh
+    for score in later:
+        found = decided(first, confirmed, incumbent)
+        if found.next is None:
+            break
+        (confirmed if found.next is CONFIRM else incumbent).append(score)
+    found = decided(first, confirmed, incumbent)
+    assert found.next is None and found.verdict is not Verdict.PROMISING
+    if found.verdict is Verdict.IMPROVED:
+        assert confirmed and incumbent and found.delta < 0
+        assert decided(1.0, confirmed, incumbent) == found  # whatever the first one was
+
+
+def decided(first: float, confirmed: list[float], incumbent: list[float]) -> Assessment:
+    return assess(first, confirmed, reference(*incumbent, provisional=2.0), NOISE)

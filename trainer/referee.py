@@ -44,6 +44,7 @@ class Referee:
             shards = load(Path(self._spec.data))
             if self._spec.preflight:
                 self._rehearse(shards)
+            self._figures["data"] = shards.fingerprint
             score = self._score(shards)
             ending = Ending("finished", f"val_bpb {score['val_bpb']:.6f}", score)
         except Ended as ended:

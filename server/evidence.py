@@ -1,0 +1,79 @@
+"""What the ledger holds for and against the candidate: the runs that may be compared, and how much they scatter."""
+
+from collections import defaultdict
+
+from server import verdict
+from server.errors import AlreadyMeasured
+from server.experiment import Experiment, Purpose
+from server.ledger import Ledger
+from server.noise import Noise, estimate
+from server.verdict import Assessment, Reference, mean
+
+
+def segment(experiment: Experiment) -> tuple[object, ...]:
+    """Scores are compared within one class of machine, software, data and budget alone."""
+    attempt = experiment.attempt
+    figures = experiment.result.figures if experiment.result else None
+    machine = (figures.device, figures.torch, figures.threads, figures.data) if figures else ()
+    return (attempt.profile, attempt.budget_seconds, *machine)
+
+
+def scores(runs: list[Experiment], like: Experiment) -> list[float]:
+    """The scores of the runs that may be compared with `like`."""
+    return [run.val_bpb for run in runs if run.val_bpb is not None and segment(run) == segment(like)]
+
+
+def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Reference:
+    """The incumbent, by the runs that did not select it."""
+    fresh = [incumbent] if incumbent.attempt.baseline else []
+    fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    provisional = incumbent.value if segment(incumbent) == segment(like) else None
+    return Reference(experiment=incumbent.number, scores=scores(fresh, like), provisional=provisional)
+
+
+def confirmations(ledger: Ledger, candidate: Experiment) -> list[float]:
+    """The scores of a candidate's later runs."""
+    return scores(ledger.repeats(candidate.number, Purpose.CONFIRM), candidate)
+
+
+def noise(ledger: Ledger, like: Experiment) -> Noise:
+    """The spread of one run's score, from the night's repeated runs."""
+    groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
+    for run in ledger.recent_repeats():
+        groups[run.attempt.of, run.attempt.purpose].append(run)
+    baseline = ledger.baseline()
+    if baseline is not None:
+        groups[baseline.number, Purpose.REFERENCE].append(baseline)
+    level = like.val_bpb or 1.0
+    return estimate([scores(group, like) for group in groups.values()], level)
+
+
+def assess(ledger: Ledger, candidate: Experiment, keep_rule: str, simpler: bool) -> Assessment:
+    """What the candidate's scores amount to against the incumbent's. Both have one.
+
+    Args:
+        keep_rule: program.md's. simpler: whether the candidate has less code than the incumbent.
+    """
+    incumbent = ledger.incumbent()
+    assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
+    if keep_rule == "any":
+        return verdict.any_lower(candidate.val_bpb, incumbent.val_bpb, incumbent.number)
+    known, spread = reference(ledger, incumbent, candidate), noise(ledger, candidate)
+    return verdict.assess(candidate.val_bpb, confirmations(ledger, candidate), known, spread, simpler)
+
+
+def value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:
+    """The incumbent's val_bpb as it counts, and how many runs it is the mean of; 0 when it is provisional."""
+    known = reference(ledger, incumbent, incumbent)
+    return (mean(known.scores) if known.scores else known.provisional), len(known.scores)
+
+
+def require_new(ledger: Ledger, fingerprint: str, profile: str, budget_seconds: float) -> None:
+    """Refuse code that was measured before. Raises AlreadyMeasured."""
+    same = ledger.same_code(fingerprint)
+    if same and (same.attempt.profile, same.attempt.budget_seconds) == (profile, budget_seconds):
+        raise AlreadyMeasured(
+            f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
+            f"val_bpb {same.value:.6f}.",
+            "Change it further with apply_patch(patch), or call discard().",
+        )
