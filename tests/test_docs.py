@@ -38,6 +38,7 @@ async def test_the_readmes_script_drives_the_loop(tmp_path: Path, data: Path) ->
     assert script and len(script[1].splitlines()) <= 40
     train = (ROOT / "train.py").read_text(encoding="utf-8")
     workspace = make_repository(tmp_path / "workspace", train)
+    (workspace / "program.md").write_text("---\npreflight: false\n---\n", encoding="utf-8")  # the rule as it is shipped
     (workspace / ".autoresearch").mkdir()
     (workspace / ".autoresearch" / "data").symlink_to(data)
     (tmp_path / "client.py").write_text(script[1], encoding="utf-8")
@@ -46,7 +47,10 @@ async def test_the_readmes_script_drives_the_loop(tmp_path: Path, data: Path) ->
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0, done.stderr.decode()
     assert lines[0].startswith("baseline baseline ")
-    assert lines[1].startswith(("a higher learning rate improved ", "a higher learning rate worse "))
+    assert [line.startswith("baseline reference ") for line in lines[1:3]] == [True, True]
+    assert lines[3].startswith("a higher learning rate ")
+    final = lines[-1].removeprefix("a higher learning rate ").partition(" ")[0]
+    assert final in {"improved", "within_noise", "worse"}
 
 
 def test_the_example_configuration_has_the_shape_that_connect_writes(tmp_path: Path) -> None:
