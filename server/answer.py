@@ -23,6 +23,7 @@ from server.replies import (
     standing,
 )
 from server.session import Session, sha256
+from server.structure import fingerprint
 
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
@@ -73,6 +74,8 @@ def patched(session: Session, text: str, base_sha256: str) -> PatchReply:
     diff = session.apply_patch(text, base_sha256)
     after = session.workspace.candidate()
     note = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
+    if diff and (same := session.ledger.same_code(fingerprint(after))):
+        note += f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
     return PatchReply(
         next_actions=_next(session),
         diff=diff,
