@@ -136,8 +136,8 @@ def test_train_py_has_a_private_home_and_nothing_of_our_environment(
     ended(runner)
     printed = runner.log_tail(1, 4000)
     assert "SECRET_TOKEN" not in printed
-    assert printed.count(str(runner.folder(1) / "candidate")) == 2
-    assert not (runner.folder(1) / "candidate").exists()
+    assert printed.count(str(runner.folder(1) / "candidate-")) == 2
+    assert not [path for path in runner.folder(1).iterdir() if path.is_dir()]
 
 
 def test_what_the_supervisor_writes_is_what_the_server_reads() -> None:

@@ -15,6 +15,7 @@ _EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 _STARVED = ("OutOfMemoryError", "MemoryError")
 _SPEAKABLE = {*_STARVED, *(name for name, kind in vars(builtins).items() if isinstance(kind, type))}
+_MAX_COUNT = 1 << 53  # what a double holds exactly
 _FIGURES: dict[str, type] = {
     "steps": int, "tokens": int, "loss": float, "parameters": int, "peak_memory_mb": float,
     "device": str, "torch": str, "threads": int,
@@ -91,6 +92,8 @@ def known(fields: dict[str, Any]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, kind in _FIGURES.items():
         value: Any = fields.get(name)
+        if type(value) is int and not 0 <= value < _MAX_COUNT:
+            continue
         if type(value) is int and kind is float:
             value = float(value)
         if type(value) is kind and (kind is not float or math.isfinite(value)):

@@ -45,11 +45,10 @@ def launch(folder: Path, scratch: Path, cookie: str, settings: dict[str, str]) -
     """Start train.py of run folder `folder` with one socket to us and nothing else.
 
     Args:
-        scratch: home, tmp and working directory of the process; made here.
+        scratch: home, tmp and working directory of the process.
         settings: environment variables beside the ones every run has.
     """
     ours, theirs = socket.socketpair()
-    scratch.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
         "HOME": str(scratch),
         "TMPDIR": str(scratch),

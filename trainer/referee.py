@@ -6,13 +6,14 @@ have no bytes and are not scored.
 """
 
 import math
-import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import scratch
 from trainer.letterbox import Ending, Letterbox, Spec
 from trainer.processes import kill_descendants
 from trainer.profiles import PROFILES
@@ -93,8 +94,11 @@ class Referee:
         finally:
             if left := kill_descendants(self._spec.cookie):
                 trial.figures["unkillable"] = ", ".join(map(str, left))
-            log.close(_LOG_SECONDS)
-            for role in ("candidate", "replica"):
-                shutil.rmtree(self._box.folder / role, ignore_errors=True)
             self._figures |= trial.figures
             self._guards = trial.guards
+            log.close(_LOG_SECONDS)
+            for folder in trial.folders.values():
+                with suppress(
+                    OSError
+                ):  # gone already, or held by what could not be killed: its name is never used again
+                    scratch.remove(folder)

@@ -18,7 +18,8 @@ import sys
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
 _KILL, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; of the argument its low half
+_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+_FIRST_ARGUMENT, _SECOND_ARGUMENT = 16, 24  # their low halves
 _X32_BIT = 0x40000000
 
 # name: number on x86-64, number on aarch64 (None: that architecture has no such call)
@@ -43,6 +44,11 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
     "setxattrat": (463, 463),
+    "file_setattr": (469, 469),
+    "cachestat": (451, 451),  # these four tell or change which pages of a file are in memory: bits for a later process
+    "fadvise64": (221, 223),
+    "mincore": (27, 232),
+    "preadv2": (327, 286),
     "setpriority": (141, 140),  # can name all processes of a user
     "ioprio_set": (251, 30),
 }
@@ -68,6 +74,11 @@ _IGNORED: dict[str, tuple[int | None, int | None]] = {
     "utimes": (235, None),
     "futimesat": (261, None),
     "utimensat": (280, 88),
+}
+# Second arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints.
+_COMMANDS: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
+    "ioctl": ((16, 29), (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820)),
+    "fcntl": ((72, 25), (1036, 1038)),
 }
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 
@@ -107,6 +118,14 @@ def program(column: int, architecture: int) -> bytes:
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
+    for numbers, commands in _COMMANDS.values():
+        code += [
+            _instruction(_EQUAL, numbers[column], 0, 2 + 2 * len(commands)),
+            _instruction(_LOAD, _SECOND_ARGUMENT),
+        ]
+        for command in commands:
+            code += [_instruction(_EQUAL, command, 0, 1), _instruction(_RETURN, _ERRNO | errno.EPERM)]
+        code += [_instruction(_RETURN, _ALLOW)]
     for numbers in _OWN_ONLY.values():
         code += [
             _instruction(_EQUAL, numbers[column], 0, 4),

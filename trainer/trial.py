@@ -15,11 +15,12 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import audit
+from trainer import audit, scratch
 from trainer.letterbox import Letterbox, Spec
 from trainer.player import Player, known
 from trainer.processes import kill_descendants, launch
@@ -29,6 +30,7 @@ from trainer.shards import Shards
 from trainer.stage import Ended, Stage
 
 MAX_WEIGHTS = 16 << 30  # bytes
+_EXCESS_SECONDS, _EXCESS_SHARE = 3.0, 0.01  # of the budget: what the first batches may take for kernels to be chosen
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Trial:
         self.stage = Stage(box)
         self.figures: dict[str, float | int | str | None] = {}
         self.guards: dict[str, str] = {}
+        self.folders: dict[str, Path] = {}  # scratch folder of each role
 
     def run(self, course: Course) -> NDArray[np.float32]:
         """The whole pass.
@@ -82,11 +85,20 @@ class Trial:
         self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
         claims = self._claims(candidate, course.rows)
         candidate.dismiss()
-        kill_descendants(self._spec.cookie, spared=replica.pid)
+        self._bury(replica)
         self._audit(replica, weights, course, claims)
         # To a tenth of a second: train.py could tell what it saw by how long it took.
         self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
         return claims
+
+    def _bury(self, replica: Player) -> None:
+        """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
+        if left := kill_descendants(self._spec.cookie, spared=replica.pid):
+            raise Ended("invalid", f"train.py left processes that cannot be ended: {', '.join(map(str, left))}.")
+        try:
+            scratch.remove(self.folders["candidate"])
+        except OSError as error:
+            raise Ended("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
 
     def _launch(self, role: str, course: Course) -> Player:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
@@ -94,7 +106,8 @@ class Trial:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         if role == "replica" or not course.secret:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
-        child = launch(self._box.folder, self._box.folder / role, self._spec.cookie, settings)
+        self.folders[role] = scratch.make(self._box.folder, role)
+        child = launch(self._box.folder, self.folders[role], self._spec.cookie, settings)
         self._log.drain(child.output)
         return Player(child, self.stage)
 
@@ -147,17 +160,35 @@ class Trial:
 
     def _claims(self, candidate: Player, rows: NDArray[np.uint16]) -> NDArray[np.float32]:
         height, length = self._profile.rows, self._profile.sequence_length
-        claims = np.empty((len(rows), length), dtype=np.float32)
+        claims, times = np.empty((len(rows), length), dtype=np.float32), list[float]()
         for first in range(0, len(claims), height):
-            batch = rows[first : first + height]
+            batch, begun = rows[first : first + height], time.monotonic()
             full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
             candidate.tell("rows", full.tobytes(), shape=full.shape)
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
+            times.append(time.monotonic() - begun)
+        self._check_times(times)
+        claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
             raise Ended("invalid", "The model's scores are not finite: did training diverge?")
         if claims.min() < -1e-4:
             raise Ended("invalid", "A negative -log p was claimed: no probability is above one.")
         return claims
+
+    def _scored(self, rows: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """Which targets count, bool [R, T]: a special token has no bytes, and what is said of it does not matter."""
+        return self._shards.token_bytes[rows[:, 1:]] > 0
+
+    def _check_times(self, times: list[float]) -> None:
+        """Batches are alike: a long one did more than evaluate. Raises Ended."""
+        usual = float(np.median(times))
+        excess = sum(max(0.0, seconds - 3 * usual) for seconds in times)
+        if excess > _EXCESS_SECONDS + _EXCESS_SHARE * self._spec.budget_seconds:
+            raise Ended(
+                "invalid",
+                f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
+                "work that belongs between session.start() and session.submit(model)?",
+            )
 
     def _audit(self, replica: Player, weights: bytearray, course: Course, claims: NDArray[np.float32]) -> None:
         """Compare the claims with a replica's answers. Raises Ended when they do not hold."""
@@ -165,13 +196,16 @@ class Trial:
             replica.hush()
         replica.tell("go")
         self._greet(replica, "replica", course)
+        surprise = audit.surprise(self._shards.train, course.rows)  # while the replica builds its model
         replica.expect("submit")
         replica.tell("weights", bytes(weights))
-        probes = audit.draw(claims, course.rows, course.audits, np.random.default_rng(secrets.randbits(128)))
+        evidence = audit.Evidence(claims, course.rows, self._scored(course.rows), surprise)
+        probes = audit.draw(evidence, course.audits, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
-        if objection := audit.objection(claimed, self._asked(replica, probes, probes.inputs, course.rows), device):
+        asked = self._asked(replica, probes, probes.inputs, course.rows)
+        if objection := audit.objection(claimed, asked, probes.uniform, device):
             unaltered = self._asked(replica, probes, course.rows[probes.rows, :-1], course.rows)
-            cause = audit.cause(audit.objection(claimed, unaltered, device))
+            cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
             raise Ended("invalid", f"The audit failed: {objection} {cause}")
 
     def _asked(
