@@ -18,7 +18,7 @@ from tests.steps import measured, ran
 
 LINE = "model = Bigram().to(session.device)"
 OTHERS = ["model = Bigram()", "model = Bigram().train()", "model = Bigram().float()"]
-SETTINGS = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def patch(line: str, before: str = LINE) -> str:
