@@ -15,7 +15,7 @@ def tsv(experiments: Iterable[Experiment]) -> str:
 
     What the preflight refused and the runs that judged another experiment are left out: they were no experiments.
     """
-    shown = [row for row in experiments if row.verdict != Verdict.REFUSED and row.attempt.of is None]
+    shown = (row for row in experiments if row.verdict != Verdict.REFUSED and row.attempt.of is None)
     return "\n".join([_HEADER, *map(_tsv_row, shown)]) + "\n"
 
 
