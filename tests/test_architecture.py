@@ -30,8 +30,8 @@ DOORS = {
     "matplotlib": {"server.chart"},
     "pynvml": {"server.hardware"},
     "frontmatter": {"server.program"},
-    "rich": {"server.cli", "server.demo", "server.table"},
-    "typer": {"server.cli"},
+    "rich": {"server.cli", "server.evening", "server.night", "server.morning", "server.demo", "server.table"},
+    "typer": {"server.cli", "server.evening", "server.night", "server.morning"},
     "psutil": {"server.runner", "server.hardware", "trainer.processes"},
     "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
     "numpy": {
@@ -43,7 +43,13 @@ DOORS = {
         "trainer.trial",
     },
 }
-LATE_IMPORTS = {"server.cli", "trainer.__init__", "trainer.launch"}  # start-up time: each says why
+LATE_IMPORTS = {
+    "server.evening",
+    "server.night",
+    "server.morning",
+    "trainer.__init__",
+    "trainer.launch",
+}  # start-up time: each says why
 SEPARATE = [
     ("server.workspace", "server.runner"),
     ("server.runner", "server.ledger"),

@@ -11,7 +11,7 @@ from mcp import Client
 
 from server import connect
 from server.app import create
-from server.cli import Profile
+from server.night import Profile
 from server.session import Session
 from tests.conftest import make_repository
 from trainer.profiles import PROFILES

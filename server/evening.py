@@ -1,0 +1,51 @@
+"""The commands before a night. A command imports what it needs when it runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+_out, _err = Console(), Console(stderr=True)
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+
+
+def init(folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")]) -> None:
+    """Make a workspace from nothing: program.md, train.py, a git repository, a first commit."""
+    from server.scaffold import create
+
+    for line in create(folder):
+        _out.print(line, highlight=False)
+
+
+def doctor(workspace: _Workspace = Path()) -> None:
+    """Check the machine and the workspace; exit code 1 if something must be fixed."""
+    from server.doctor import examine
+
+    marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "fix": "[red]fix[/red]"}
+    checks = examine(workspace)
+    for check in checks:
+        _out.print(f"{marks[check.state]:<28} [bold]{check.name}[/bold]: {check.detail}", highlight=False)
+        if check.remedy:
+            _out.print(f"{'':<8} → {check.remedy}", highlight=False)
+    if any(check.state == "fix" for check in checks):
+        raise SystemExit(1)
+
+
+def connect(
+    client: Annotated[str, typer.Argument(help="claude-code, claude-desktop, codex, cursor, vscode, gemini, opencode")],
+    workspace: _Workspace = Path(),
+    write: Annotated[bool, typer.Option("--write", help="Install it instead of printing it.")] = False,
+) -> None:
+    """Print, or install, the configuration that lets a client use this workspace."""
+    from server.connect import configuration, target
+    from server.connect import write as install
+
+    folder, home = workspace.resolve(), Path.home()
+    if write:
+        _err.print(f"wrote {install(client, folder, sys.executable, home)}", highlight=False)
+        return
+    text = configuration(client, folder, sys.executable)
+    _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:", highlight=False)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
