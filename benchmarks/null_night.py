@@ -54,14 +54,14 @@ class Agent:
         result = await self.measure(kind)
         if result is None:
             self.runs -= 1
-            await self.call("discard")
+            await self.call("discard", reason="not improved")
             self.ends[kind, "refused"] += 1
             return
         while result and result["verdict"] == "promising":
             result = await self.measure(f"{kind}, again")
-        kept = await self.call("keep") is not None
+        kept = await self.call("keep", reason="improved") is not None
         if not kept:
-            await self.call("discard")
+            await self.call("discard", reason="not improved")
         assert result is not None
         print(f"{kind}: {result['verdict']}, {'kept' if kept else 'discarded'}: {result['why']}", flush=True)
         self.ends[kind, "kept" if kept else "discarded"] += 1

@@ -5,6 +5,7 @@ import math
 from server import evidence, patch
 from server.errors import UnknownExperiment
 from server.experiment import Experiment, Verdict
+from server.fence import fence
 from server.phase import Move, Phase, next_actions, require
 from server.replies import (
     DecisionReply,
@@ -29,6 +30,7 @@ _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "ke
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _LOG_BYTES = 4096
 _CURVE_POINTS = 60
+_WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
 
 
 def status(session: Session) -> StatusReply:
@@ -90,12 +92,12 @@ def started(session: Session, description: str, hypothesis: str) -> RunReply:
     return _run(session, session.run(description, hypothesis))
 
 
-def run(session: Session) -> RunReply:
-    """The last run, under way or over. Raises WrongPhase when there was none."""
+def run(session: Session, number: int = 0) -> RunReply:
+    """A run, under way or over; 0 is the last one. Raises WrongPhase when there was none."""
     last = session.settle()
     require(session.phase(), Move.WAIT_EXPERIMENT)
     assert last is not None
-    return _run(session, last)
+    return _run(session, (session.ledger.get(number) if number else None) or last)
 
 
 def cancelled(session: Session, reason: str) -> Reply:
@@ -133,7 +135,7 @@ def experiment(session: Session, number: int) -> HistoryReply:
         record=found,
         diff=patch.diff(before, after, session.workspace.file),
         curve=session.runner.curve(number, _CURVE_POINTS),
-        log_tail=session.runner.log_tail(number, _LOG_BYTES),
+        log_tail=fence(session.runner.log_tail(number, _LOG_BYTES), number),
     )
     return HistoryReply(next_actions=_next(session), total=1, rows=[row(found)], detail=detail)
 
@@ -194,12 +196,8 @@ def _numbered(session: Session, text: str, start_line: int, end_line: int) -> Te
 
 def _running(session: Session, experiment: Experiment) -> Running:
     progress, budget = session.runner.progress(experiment.number), experiment.attempt.budget_seconds
-    left = {
-        "starting": budget,
-        "preflight": budget,
-        "setup": budget,
-        "training": budget - progress.elapsed_seconds,
-    }.get(progress.stage, 0)
+    before = dict.fromkeys(("starting", "preflight", "setup"), budget)
+    left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
     return Running(
         experiment=experiment.number,
         description=experiment.attempt.description,
@@ -220,10 +218,12 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
     )
     result, judgement = experiment.result, experiment.judgement
     if result is None or judgement is None:
-        return running.model_copy(update={"running": _running(session, experiment)})
+        now = _running(session, experiment)
+        return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
     root = session.ledger.measured()
-    subject = root if root and root.judgement and root.decision is None and experiment.attempt.of else experiment
+    helps = root is not None and experiment.attempt.of is not None and root.number <= experiment.number
+    subject = root if root and helps and root.judgement and root.decision is None else experiment
     over = {
         "status": result.outcome.value,
         "verdict": subject.verdict,
@@ -232,7 +232,7 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
         "delta": subject.judgement.delta if subject.judgement else None,
         "trust": experiment.trust,
         "figures": result.figures,
-        "traceback": result.traceback,
+        "traceback": fence(result.traceback, experiment.number),
     }
     return running.model_copy(update=over)
 

@@ -12,8 +12,10 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from server import __version__, answer
 from server.errors import UnknownExperiment
+from server.fence import fence
 from server.session import Session
-from server.tools import Tools, build
+from server.tasks import Tasks
+from server.tools import WAITING, Tools, build, running
 
 _EXIT_SECONDS = 1.0
 INSTRUCTIONS = """\
@@ -38,6 +40,7 @@ def create(session: Session) -> MCPServer[None]:
         instructions=INSTRUCTIONS,
         version=__version__,
         tools=build(tools),
+        extensions=[Tasks(WAITING, running, tools.view, session.workspace.state / "tasks.json")],
         log_level="WARNING",
     )
     library = Library(session, tools)
@@ -78,7 +81,7 @@ class Library:
     def _log(self, n: str) -> str:
         if not n.isdecimal() or self._session.ledger.get(int(n)) is None:
             raise answer.unknown(self._session, int(n) if n.isdecimal() else 0)
-        return self._session.runner.log_tail(int(n), 1 << 20)
+        return fence(self._session.runner.log_tail(int(n), 1 << 20), int(n))
 
     async def _read(self, reader: Callable[[], str]) -> str:
         try:

@@ -10,3 +10,4 @@ class Choices(Value):
     profile: str | None = None  # None: the machine's
     confine: bool = True  # put every guard that the machine has around train.py
     require_sealed: bool = False  # run nothing that is confined less
+    wait_seconds: float | None = None  # that a call may wait; None: what its client bears

@@ -105,7 +105,7 @@ class Demo:
                 result = await self._measure(client, f"confirmation: {step.description}", "")
         except ToolRefused as refused:
             self._out.print(Text(f"refused: {refused}", style="magenta"))
-            await client.call_tool("discard", {})  # the candidate, if there is one
+            await client.call_tool("discard", {"reason": "it was refused"})  # the candidate, if there is one
             return
         move = "keep" if result.verdict in _KEPT else "discard"
         decided = await _call(client, DecisionReply, move, reason=result.why or "")

@@ -31,6 +31,14 @@ def serve(
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
     ] = None,
     profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            envvar="AUTORESEARCH_WAIT_SECONDS",
+            help="Seconds a call may wait for a run; default: what each client bears.",
+        ),
+    ] = None,
     require: Annotated[
         Require | None,
         typer.Option(
@@ -52,6 +60,7 @@ def serve(
         profile=profile.value if profile else None,
         confine=require is not Require.NOTHING,
         require_sealed=require is Require.SEALED,
+        wait_seconds=wait,
     )
     session = Session(workspace, tag or date.today().isoformat(), choices)
     try:

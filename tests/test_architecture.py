@@ -21,8 +21,8 @@ FILES = sorted(
 )
 
 DOORS = {
-    "mcp": {"server.app", "server.tools", "server.demo"},
-    "mcp_types": {"server.tools"},
+    "mcp": {"server.app", "server.tools", "server.tasks", "server.demo"},
+    "mcp_types": {"server.tools", "server.tasks"},
     "git": {"server.workspace", "server.doors", "server.git_environment"},
     "sqlite3": {"server.ledger"},
     "torch": {"trainer.session"},
@@ -55,7 +55,16 @@ SEPARATE = [
     ("server.runner", "server.ledger"),
     ("server.ledger", "server.workspace"),
 ]
-PURE = {"server.phase", "server.patch", "server.verdict", "server.message", "server.experiment", "server.errors"}
+PURE = {
+    "server.phase",
+    "server.patience",
+    "server.fence",
+    "server.patch",
+    "server.verdict",
+    "server.message",
+    "server.experiment",
+    "server.errors",
+}
 IMPURE = {"os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
 DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 

@@ -75,7 +75,7 @@ async def night_of_experiments(client: Client) -> None:
     await call(client, "apply_patch", patch=NO_LEARNING)
     worse = await call(client, "run_experiment", description="no learning", **LOOSE)
     assert worse["verdict"] == "worse"
-    assert "is not better" in await refusal(client, "keep")
+    assert "is not better" in await refusal(client, "keep", reason="it is mine")
     await call(client, "discard", reason="higher")
     assert "lr=0.02" in (await call(client, "read_train"))["text"]
 
@@ -83,7 +83,7 @@ async def night_of_experiments(client: Client) -> None:
     crash = await call(client, "run_experiment", description="crash", **LOOSE)
     assert (crash["status"], crash["val_bpb"]) == ("crashed", None)
     assert "ValueError: no" in crash["traceback"]
-    await call(client, "discard")
+    await call(client, "discard", reason="broken")
 
 
 async def check_the_morning(client: Client, repository: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path)
         os.kill(holder, signal.SIGKILL)
     async with Client(parameters(repository)) as client:
         assert (await call(client, "status"))["phase"] == "improved"
-        kept = await call(client, "keep")
+        kept = await call(client, "keep", reason="lower")
         assert kept["incumbent"]["experiment"] == 2
     assert git(repository, "log", "-1", "--format=%s", "autoresearch/t1") == "higher rate"
 
