@@ -20,9 +20,11 @@ import anyio
 import psutil
 from mcp import Client, StdioServerParameters
 
+from server.change import Change
 from server.choices import Choices
 from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
 from server.ledger import Ledger
+from server.lessons import nearest
 from server.scaffold import create
 from server.session import Session, sha256
 
@@ -45,7 +47,9 @@ def fill(workspace: Path, count: int) -> None:
             hypothesis="a sentence of the usual length about why this should help", parent=tip, commit=tip,
             train_sha256=digest, profile="cpu", seed=42, budget_seconds=300, started_at=NOON,
         )  # fmt: skip
-        ledger.begin(attempt)
+        places = [f"{(number * step) % 997:08x}" for step in (1, 7, 31)]  # some shared by ten, some by a thousand
+        made = Change(knobs={("MATRIX_LR", "EMBED_LR")[number % 2]: "1 → 2"}, places=places, category="knob")
+        ledger.begin(attempt, made)
         result = Result(
             outcome=Outcome.FINISHED, reason="val_bpb", score=score, finished_at=NOON,
             figures=Figures(steps=900, tokens=900_000, peak_memory_mb=600.0, total_seconds=320.0),
@@ -65,6 +69,17 @@ async def measure(name: str, calls: int, call: Callable[[int], Awaitable[Any]]) 
         assert not answer.is_error, answer.content
     cuts = statistics.quantiles(times[1:], n=20)
     print(f"{name:<28} p50 {statistics.median(times[1:]):7.1f} ms   p95 {cuts[18]:7.1f} ms", flush=True)
+
+
+def look_up(workspace: Path, calls: int) -> None:
+    """Print what the nearest earlier attempts cost, of a knob that half of all attempts turned."""
+    ledger = Ledger(workspace / ".autoresearch" / "bench" / "ledger.sqlite3", read_only=True)
+    made = Change(knobs={"MATRIX_LR": "1 → 3"}, places=[f"{10 * step:08x}" for step in (1, 7, 31)], category="knob")
+    begun = time.perf_counter()
+    for _ in range(calls):
+        assert nearest(ledger, made)
+    print(f"{'of it, the look-up of earlier attempts':<28} mean {1000 * (time.perf_counter() - begun) / calls:.1f} ms")
+    ledger.close()
 
 
 async def run(experiments: int, calls: int) -> None:
@@ -94,7 +109,9 @@ async def run(experiments: int, calls: int) -> None:
             await measure("history, one verdict", calls, tool("history", verdict="improved", offset=500))
             await measure("history, one experiment", calls, tool("history", experiment=experiments // 2))
             await measure("wait_experiment, none runs", calls, tool("wait_experiment"))
+            await measure("history, lessons", calls, tool("history", lessons=True))
             await measure("apply_patch", calls, patch)
+            look_up(workspace, calls)
             server = psutil.Process(int((workspace / ".autoresearch" / "lock").read_text(encoding="ascii")))
             print(f"resident memory of the server {server.memory_info().rss / 2**20:.0f} MB")
 

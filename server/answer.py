@@ -2,15 +2,16 @@
 
 import math
 
-from server import evidence, patch
-from server.errors import UnknownExperiment
+from server import evidence, recall
+from server.agenda import next_calls
+from server.change import change
+from server.errors import PatchRefused
 from server.experiment import Experiment, Verdict
 from server.fence import fence
-from server.phase import Move, Phase, next_actions, require
+from server.lessons import nearest
+from server.phase import Move, require
 from server.replies import (
     DecisionReply,
-    Detail,
-    HistoryReply,
     NoiseReply,
     PatchReply,
     Reply,
@@ -20,7 +21,6 @@ from server.replies import (
     StatusReply,
     TextReply,
     decision,
-    row,
     standing,
 )
 from server.session import Session, sha256
@@ -28,8 +28,6 @@ from server.structure import fingerprint
 
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
-_LOG_BYTES = 4096
-_CURVE_POINTS = 60
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
 
 
@@ -38,7 +36,7 @@ def status(session: Session) -> StatusReply:
     last, incumbent = session.settle(), session.ledger.incumbent()
     task, counts, baseline = session.program().task, session.ledger.counts(), session.ledger.baseline()
     return StatusReply(
-        next_actions=_next(session),
+        next_actions=next_calls(session),
         task=task.name,
         metric=task.metric,
         direction=task.direction,
@@ -71,19 +69,24 @@ def train(session: Session, start_line: int, end_line: int) -> TextReply:
     return _numbered(session, session.workspace.candidate(), start_line, end_line)
 
 
-def patched(session: Session, text: str, base_sha256: str) -> PatchReply:
-    """Apply a patch."""
-    diff = session.apply_patch(text, base_sha256)
+def patched(session: Session, text: str, base_sha256: str, number: int) -> PatchReply:
+    """Apply a patch, or an earlier attempt's. Raises Refusal."""
+    if bool(text) == bool(number):
+        raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
+    if number and session.ledger.get(number) is None:
+        raise recall.unknown(session, number)
+    diff = session.apply_patch(text, base_sha256, number)
     after = session.workspace.candidate()
     note = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
     if diff and (same := session.ledger.same_code(fingerprint(after))):
         note += f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
     return PatchReply(
-        next_actions=_next(session),
+        next_actions=next_calls(session),
         diff=diff,
         sha256=sha256(after),
         lines=len(after.splitlines()),
         note=note if diff else "The candidate is identical to the incumbent again.",
+        similar=nearest(session.ledger, change(session.incumbent_text(), after)) if diff else [],
     )
 
 
@@ -103,7 +106,7 @@ def run(session: Session, number: int = 0) -> RunReply:
 def cancelled(session: Session, reason: str) -> Reply:
     """Ask for the end of the run."""
     session.cancel(reason)
-    return Reply(next_actions=_next(session))
+    return Reply(next_actions=next_calls(session))
 
 
 def kept(session: Session, reason: str) -> DecisionReply:
@@ -114,49 +117,6 @@ def kept(session: Session, reason: str) -> DecisionReply:
 def discarded(session: Session, reason: str) -> DecisionReply:
     """Discard the candidate."""
     return _decided(session, session.discard(reason))
-
-
-def history(session: Session, limit: int, offset: int, verdict: str) -> HistoryReply:
-    """The compact table."""
-    last = session.settle()
-    total = session.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
-    page = session.ledger.page(limit, offset, verdict)
-    return HistoryReply(next_actions=_next(session), total=total, rows=[row(experiment) for experiment in page])
-
-
-def experiment(session: Session, number: int) -> HistoryReply:
-    """One experiment in depth. Raises UnknownExperiment."""
-    session.settle()
-    found = session.ledger.get(number)
-    if found is None:
-        raise unknown(session, number)
-    before, after = session.workspace.text(found.attempt.parent), session.workspace.text(found.commit)
-    detail = Detail(
-        record=found,
-        diff=patch.diff(before, after, session.workspace.file),
-        curve=session.runner.curve(number, _CURVE_POINTS),
-        log_tail=fence(session.runner.log_tail(number, _LOG_BYTES), number),
-    )
-    return HistoryReply(next_actions=_next(session), total=1, rows=[row(found)], detail=detail)
-
-
-def unknown(session: Session, number: int) -> UnknownExperiment:
-    """The refusal for a number that no experiment has."""
-    last = session.ledger.last()
-    numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
-    return UnknownExperiment(f"There is no experiment {number}.", f"{numbers}: history() lists them.")
-
-
-def _next(session: Session) -> list[str]:
-    phase = session.phase()
-    actions, incumbent, task = next_actions(phase), session.ledger.incumbent(), session.program().task
-    if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
-        return actions
-    done, wanted = evidence.value(session.ledger, incumbent)[1], task.baseline_runs
-    if done >= wanted:
-        return actions
-    again = f"run_experiment(description): measures the baseline again ({done} of {wanted} runs: they tell the noise)"
-    return [again, *actions[:-1]]
 
 
 def _standing(session: Session) -> Standing | None:
@@ -185,7 +145,7 @@ def _numbered(session: Session, text: str, start_line: int, end_line: int) -> Te
     first = min(max(start_line, 1), max(len(lines), 1))
     last = min(end_line or len(lines), len(lines))
     return TextReply(
-        next_actions=_next(session),
+        next_actions=next_calls(session),
         text="\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines[first - 1 : last], first)),
         sha256=sha256(text),
         lines=len(lines),
@@ -211,7 +171,7 @@ def _running(session: Session, experiment: Experiment) -> Running:
 
 def _run(session: Session, experiment: Experiment) -> RunReply:
     running = RunReply(
-        next_actions=_next(session),
+        next_actions=next_calls(session),
         status="running",
         experiment=experiment.number,
         description=experiment.attempt.description,
@@ -239,7 +199,7 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
 
 def _decided(session: Session, experiment: Experiment | None) -> DecisionReply:
     return DecisionReply(
-        next_actions=_next(session),
+        next_actions=next_calls(session),
         decision=decision(experiment) if experiment else "discarded",
         experiment=experiment.number if experiment else None,
         branch=session.workspace.branch,

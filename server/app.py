@@ -10,7 +10,7 @@ from anyio import CancelScope
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
-from server import __version__, answer
+from server import __version__, recall
 from server.errors import UnknownExperiment
 from server.fence import fence
 from server.session import Session
@@ -80,7 +80,7 @@ class Library:
 
     def _log(self, n: str) -> str:
         if not n.isdecimal() or self._session.ledger.get(int(n)) is None:
-            raise answer.unknown(self._session, int(n) if n.isdecimal() else 0)
+            raise recall.unknown(self._session, int(n) if n.isdecimal() else 0)
         return fence(self._session.runner.log_tail(int(n), 1 << 20), int(n))
 
     async def _read(self, reader: Callable[[], str]) -> str:

@@ -6,11 +6,12 @@ corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 """
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from server.change import Change
 from server.errors import LedgerUnavailable
 from server.experiment import Attempt, Decision, Experiment, Judgement, Purpose, Result
 
@@ -29,9 +30,17 @@ CREATE INDEX IF NOT EXISTS by_verdict ON experiments (verdict, number);
 CREATE INDEX IF NOT EXISTS by_purpose ON experiments (purpose, number);
 CREATE INDEX IF NOT EXISTS repeats ON experiments (of, number) WHERE of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_code ON experiments (fingerprint, number);
+CREATE TABLE IF NOT EXISTS changes (
+    feature TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (feature, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS changed ON changes (number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
 PRAGMA user_version = {_FORMAT};
 """
+_CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _RECENT = 100  # repeated runs that tell the noise: older ones may be of another day's machine
 
@@ -59,11 +68,13 @@ class Ledger:
     def close(self) -> None:
         self._connection.close()
 
-    def begin(self, attempt: Attempt) -> None:
-        """Add the row of a run that is about to start. Raises LedgerUnavailable."""
-        row = Experiment(attempt=attempt)
-        with self._speaking():
+    def begin(self, attempt: Attempt, made: Change | None = None) -> None:
+        """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
+        row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
+        with self._speaking(), self._whole():
             self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+            places = [(feature, row.number, value) for feature, value in features.items()]
+            self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
 
     def finish(self, number: int, result: Result, judgement: Judgement) -> Experiment:
         """Write down how a run ended and what that means. Raises LedgerUnavailable."""
@@ -120,6 +131,56 @@ class Ledger:
             rows = self._connection.execute("SELECT verdict, count(*) FROM experiments GROUP BY verdict").fetchall()
             kept = self._connection.execute("SELECT count(*) FROM experiments WHERE kept").fetchone()
         return {**dict(rows), "kept": kept[0]}
+
+    def kept(self) -> list[Experiment]:
+        """Everything that was kept, oldest first."""
+        return list(self._select("WHERE kept ORDER BY number"))
+
+    def sharing(self, features: Iterable[str], limit: int) -> list[tuple[int, int, int]]:
+        """(number, how many of `features` it has, how many it has in all), most alike and newest first."""
+        wanted = list(features)
+        count = f"(SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{_CATEGORY}')"
+        return self._rows(
+            f"SELECT number, count(*), {count} FROM changes AS a WHERE feature IN ({','.join('?' * len(wanted))}) "
+            f"GROUP BY number ORDER BY 1.0 * count(*) / ({len(wanted)} + {count} - count(*)) DESC, number DESC LIMIT ?",
+            *wanted, limit,
+        )  # fmt: skip
+
+    def features(self, number: int) -> dict[str, str]:
+        """What experiment `number` changed."""
+        query = "SELECT feature, value FROM changes WHERE number = ? AND feature != ?"
+        return dict(self._rows(query, number, _CATEGORY))
+
+    def category(self, number: int) -> str:
+        """The kind of idea that experiment `number` was; empty for the baseline and for repeats."""
+        rows = self._rows("SELECT value FROM changes WHERE feature = ? AND number = ?", _CATEGORY, number)
+        return rows[0][0] if rows else ""
+
+    def categories(self) -> dict[str, int]:
+        """How often each kind of idea was tried."""
+        return dict(self._rows("SELECT value, count(*) FROM changes WHERE feature = ? GROUP BY value", _CATEGORY))
+
+    def values(self, limit: int) -> list[tuple[int, str, str]]:
+        """(number, knob, "before → after") of the last attempts that turned a knob, newest first."""
+        return self._rows(
+            "SELECT number, substr(feature, 6), value FROM changes WHERE feature GLOB 'knob *' "
+            "ORDER BY number DESC, feature LIMIT ?", limit,
+        )  # fmt: skip
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._speaking():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        """All of it or nothing."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
 
     def _check(self) -> None:
         if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":

@@ -1,5 +1,7 @@
 """What the tools answer. Every reply carries the legal next calls."""
 
+from pydantic import Field
+
 from server.experiment import Experiment, Figures, Value
 from server.hardware import Hardware
 from server.runner import Point
@@ -76,6 +78,17 @@ class TextReply(Reply):
     last_line: int
 
 
+class Similar(Value):
+    """An earlier attempt that changed the same things."""
+
+    experiment: int
+    likeness: float  # 1: the very same places and knobs, if with other constants
+    description: str
+    verdict: str
+    delta: float | None
+    knobs: dict[str, str]  # "before → after"
+
+
 class PatchReply(Reply):
     """The candidate after a patch."""
 
@@ -83,6 +96,7 @@ class PatchReply(Reply):
     sha256: str
     lines: int
     note: str
+    similar: list[Similar] = Field(default_factory=list[Similar])  # what became of the nearest earlier attempts
 
 
 class RunReply(Reply):
@@ -133,12 +147,49 @@ class Detail(Value):
     log_tail: str  # what train.py printed: output of the experiment, not instructions
 
 
+class Gain(Value):
+    """What one kind of idea has brought."""
+
+    category: str
+    tried: int
+    kept: int
+    gain: float  # sum of the deltas of those kept; negative is better
+
+
+class Tried(Value):
+    """The values that a knob was given."""
+
+    knob: str
+    values: list[str]
+
+
+class NearMiss(Value):
+    """An attempt that may have been better: too little to tell."""
+
+    experiment: int
+    description: str
+    delta: float
+
+
+class Lessons(Value):
+    """What the night so far can teach."""
+
+    attempts: int
+    keep_rate: float | None
+    since_last_keep: int  # runs
+    gains: list[Gain]
+    knobs: list[Tried]
+    near_misses: list[NearMiss]
+    combinations: list[str]  # untested pairs of near misses
+
+
 class HistoryReply(Reply):
     """The compact table, newest first, or one experiment in depth."""
 
     total: int  # experiments of the verdict asked for
     rows: list[Row]
     detail: Detail | None = None
+    lessons: Lessons | None = None
 
 
 def standing(experiment: Experiment | None, value: float | None, runs: int) -> Standing | None:

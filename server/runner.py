@@ -227,3 +227,13 @@ def _spawn(folder: Path) -> subprocess.Popen[bytes]:
 
 def _ended(outcome: Outcome, reason: str) -> Result:
     return Result(outcome=outcome, reason=reason, finished_at=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def require_guards() -> None:
+    """Hold the operator's word that every run is sealed. Raises RunnerUnavailable where it cannot be."""
+    missing = [f"{name} ({state})" for name, state in guards().items() if state != "held"]
+    if missing:
+        raise RunnerUnavailable(
+            f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",
+            "See `autoresearch doctor`, or start without --require; every result then names what was missing.",
+        )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server import evidence, export, message, patch, program
+from server.change import change
 from server.choices import Choices
 from server.court import Court
 from server.errors import RunnerUnavailable, StaleText
@@ -19,7 +20,7 @@ from server.ledger import Ledger
 from server.lock import Lock
 from server.phase import Move, Phase, derive, require
 from server.program import Program, Task
-from server.runner import Runner, Terms, guards
+from server.runner import Runner, Terms, require_guards
 from server.structure import fingerprint
 from server.workspace import Workspace
 
@@ -39,7 +40,7 @@ class Session:
         self._program_path = workspace / "program.md"
         self.choices = choices or Choices()
         if self.choices.require_sealed:
-            _require_guards()
+            require_guards()
         task = self.program().task
         self.workspace = Workspace.open(workspace, tag, task.editable)
         home = self.workspace.root / ".autoresearch"
@@ -81,8 +82,11 @@ class Session:
             return last
         return self._import(last, result)
 
-    def apply_patch(self, text: str, base_sha256: str = "") -> str:
-        """Change the candidate. Returns its diff against the incumbent. Raises Refusal; then nothing was changed."""
+    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
+        """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
+
+        Returns its diff against the incumbent. Raises Refusal; then nothing was changed.
+        """
         require(self.phase(), Move.APPLY_PATCH, self._fact())
         before = self.workspace.candidate()
         if base_sha256 and base_sha256 != sha256(before):
@@ -90,10 +94,16 @@ class Session:
                 f"train.py has sha256 {sha256(before)}, the patch was written against {base_sha256}.",
                 "Call read_train() and write the patch against what it shows.",
             )
-        after = patch.apply(before, text, self.workspace.file)
+        after = self._again(number, before) if number else patch.apply(before, text, self.workspace.file)
         patch.check(after, self.workspace.file)
         self.workspace.write_candidate(after)
         return self.diff()
+
+    def _again(self, number: int, before: str) -> str:
+        found = self.ledger.get(number)
+        assert found is not None
+        base, theirs = (self.workspace.text(commit) for commit in (found.attempt.parent, found.attempt.commit))
+        return self.workspace.merge(base, before, theirs, f"experiment {number}")
 
     def diff(self) -> str:
         """The candidate against the incumbent, as a unified diff."""
@@ -127,7 +137,8 @@ class Session:
             budget_seconds=self.budget_seconds,
             started_at=now,
         )
-        self.ledger.begin(attempt)
+        made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
+        self.ledger.begin(attempt, made)
         self.workspace.record(number, commit, None)
         self._start(attempt, text, self._terms(task, attempt))
         return Experiment(attempt=attempt)
@@ -221,15 +232,6 @@ class Session:
 
     def _export(self) -> None:
         write_whole(self.workspace.state / "results.tsv", self.results_tsv())
-
-
-def _require_guards() -> None:
-    missing = [f"{name} ({state})" for name, state in guards().items() if state != "held"]
-    if missing:
-        raise RunnerUnavailable(
-            f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",
-            "See `autoresearch doctor`, or start without --require; every result then names what was missing.",
-        )
 
 
 def sha256(text: str) -> str:

@@ -26,15 +26,16 @@ def _is_cosmetic(node: ast.Expr) -> bool:
 
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
-    return hashlib.sha256(ast.dump(_bare(text)).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(bare(text)).encode()).hexdigest()
 
 
 def code_lines(text: str) -> int:
     """Lines of code, however the text is laid out or commented. Raises SyntaxError."""
-    return len(ast.unparse(_bare(text)).splitlines())
+    return len(ast.unparse(bare(text)).splitlines())
 
 
-def _bare(text: str) -> ast.Module:
+def bare(text: str) -> ast.Module:
+    """The syntax tree without what changes nothing but luck and looks. Raises SyntaxError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
         tree = ast.parse(text)

@@ -5,20 +5,23 @@ to "never written": `/.autoresearch/` is added once to the repository's info/exc
 """
 
 import os
+import re
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from git import Repo
 from git.exc import GitCommandError
 
 from server import doors
-from server.errors import HeadMoved, WorkspaceUnusable
+from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
 from server.files import write_whole
 from server.git_environment import IDENTITY, content, harden, open_repository, speaking
 
 HOME = ".autoresearch"
 _MAX_FILE = 1 << 20
+_QUOTED = 4000  # characters of a conflict
 
 
 class Workspace:
@@ -120,6 +123,24 @@ class Workspace:
                 for left in (scratch, index, index.with_name(".index.lock")):
                     left.unlink(missing_ok=True)
 
+    def merge(self, base: str, ours: str, theirs: str, name: str) -> str:
+        """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
+        with speaking("Merging"), TemporaryDirectory(dir=self.state) as folder:
+            paths = [Path(folder) / side for side in ("ours", "base", "theirs")]
+            for path, text in zip(paths, (ours, base, theirs), strict=True):
+                write_whole(path, text)
+            labels = [f"-L{label}" for label in ("the candidate", "before", name)]
+            status, merged, _ = self._repo.git.merge_file(
+                "-p", "--diff3", *labels, *map(str, paths),
+                with_extended_output=True, with_exceptions=False, strip_newline_in_stdout=False, stdout_as_string=True,
+            )  # fmt: skip
+        if status:
+            raise PatchRefused(f"What {name} changed conflicts with the candidate:\n{_conflicts(merged)}",
+                               "Write the change against the candidate with apply_patch(patch).")  # fmt: skip
+        if merged == ours:
+            raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
+        return merged
+
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""
         return self._resolve(self._ref(number))
@@ -174,6 +195,11 @@ class Workspace:
             )
         with speaking(f"Moving {ref}"):
             self._repo.git.update_ref(ref, commit, expected or "0" * 40)
+
+
+def _conflicts(merged: str) -> str:
+    """The places that git could not merge, with both sides."""
+    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))[:_QUOTED]
 
 
 def initialise(folder: Path, message: str) -> str:

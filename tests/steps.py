@@ -1,6 +1,7 @@
 """The steps of a run, one by one, as a server makes them that dies in between; no process is started."""
 
 from server import message
+from server.change import change
 from server.experiment import Attempt, Experiment, Figures, Outcome, Result, Score
 from server.session import Session, sha256
 from server.structure import fingerprint
@@ -22,7 +23,8 @@ def begin(night: Session, number: int) -> Attempt:
         commit=commit, train_sha256=sha256(plan.text), fingerprint=fingerprint(plan.text), profile="smoke", seed=42,
         budget_seconds=1, started_at=NOON,
     )  # fmt: skip
-    night.ledger.begin(attempt)
+    made = None if plan.of or number == 1 else change(night.workspace.text(parent), plan.text)
+    night.ledger.begin(attempt, made)
     return attempt
 
 

@@ -56,6 +56,7 @@ SEPARATE = [
     ("server.ledger", "server.workspace"),
 ]
 PURE = {
+    "server.change",
     "server.phase",
     "server.patience",
     "server.fence",
@@ -65,7 +66,7 @@ PURE = {
     "server.experiment",
     "server.errors",
 }
-IMPURE = {"os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
+IMPURE = {"server.change", "os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
 DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 
 

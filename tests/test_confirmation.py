@@ -153,7 +153,7 @@ def test_code_that_was_measured_is_refused_with_its_result(night: Session) -> No
     night.apply_patch(patch(OTHERS[0]))
     ran(night, 2.1)
     night.discard("worse")
-    assert "this is experiment 4: worse" in answer.patched(night, patch(OTHERS[0]), "").note
+    assert "this is experiment 4: worse" in answer.patched(night, patch(OTHERS[0]), "", 0).note
     with pytest.raises(AlreadyMeasured, match="experiment 4, which was worse"):
         night.run("once more")
 

@@ -18,6 +18,5 @@ async def test_no_tool_that_acts_does_so_on_a_blind_call(night: Session) -> None
         for tool in (await client.list_tools()).tools:
             assert tool.annotations
             if not tool.annotations.read_only_hint:
-                assert tool.input_schema["required"]
                 assert (await client.call_tool(tool.name, {})).is_error
         assert night.ledger.last() is None

@@ -1,0 +1,18 @@
+"""The legal next calls, as an agent reads them with every answer."""
+
+from server import evidence
+from server.phase import Phase, next_actions
+from server.session import Session
+
+
+def next_calls(session: Session) -> list[str]:
+    """What may be called now; first the baseline's repeats, as many as program.md asks for."""
+    phase = session.phase()
+    actions, incumbent, task = next_actions(phase), session.ledger.incumbent(), session.program().task
+    if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
+        return actions
+    done, wanted = evidence.value(session.ledger, incumbent)[1], task.baseline_runs
+    if done >= wanted:
+        return actions
+    again = f"run_experiment(description): measures the baseline again ({done} of {wanted} runs: they tell the noise)"
+    return [again, *actions[:-1]]

@@ -1,0 +1,50 @@
+"""From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
+
+from server import patch
+from server.agenda import next_calls
+from server.errors import UnknownExperiment
+from server.fence import fence
+from server.lessons import lessons
+from server.replies import Detail, HistoryReply, row
+from server.session import Session
+
+_LOG_BYTES = 4096
+_CURVE_POINTS = 60
+
+
+def history(session: Session, limit: int, offset: int, verdict: str) -> HistoryReply:
+    """The compact table."""
+    last = session.settle()
+    total = session.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
+    page = session.ledger.page(limit, offset, verdict)
+    return HistoryReply(next_actions=next_calls(session), total=total, rows=[row(experiment) for experiment in page])
+
+
+def learnt(session: Session) -> HistoryReply:
+    """What the history can teach."""
+    session.settle()
+    found = lessons(session.ledger)
+    return HistoryReply(next_actions=next_calls(session), total=found.attempts, rows=[], lessons=found)
+
+
+def experiment(session: Session, number: int) -> HistoryReply:
+    """One experiment in depth. Raises UnknownExperiment."""
+    session.settle()
+    found = session.ledger.get(number)
+    if found is None:
+        raise unknown(session, number)
+    before, after = session.workspace.text(found.attempt.parent), session.workspace.text(found.commit)
+    detail = Detail(
+        record=found,
+        diff=patch.diff(before, after, session.workspace.file),
+        curve=session.runner.curve(number, _CURVE_POINTS),
+        log_tail=fence(session.runner.log_tail(number, _LOG_BYTES), number),
+    )
+    return HistoryReply(next_actions=next_calls(session), total=1, rows=[row(found)], detail=detail)
+
+
+def unknown(session: Session, number: int) -> UnknownExperiment:
+    """The refusal for a number that no experiment has."""
+    last = session.ledger.last()
+    numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
+    return UnknownExperiment(f"There is no experiment {number}.", f"{numbers}: history() lists them.")
