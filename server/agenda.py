@@ -7,6 +7,11 @@ from server.session import Session
 
 def next_calls(session: Session) -> list[str]:
     """What may be called now; first the baseline's repeats, as many as program.md asks for."""
+    if session.queue.active:
+        return [
+            "wait_experiment(): waits for the sweep; there is nothing else to do",
+            "cancel_experiment(reason): ends the sweep",
+        ]
     phase = session.phase()
     actions, incumbent, task = next_actions(phase), session.ledger.incumbent(), session.program().task
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":

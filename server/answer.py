@@ -2,14 +2,14 @@
 
 import math
 
-from server import evidence, recall
+from server import evidence, recall, sweep
 from server.agenda import next_calls
 from server.change import change
 from server.errors import PatchRefused
 from server.experiment import Experiment, Verdict
 from server.fence import fence
 from server.lessons import nearest
-from server.phase import Move, require
+from server.phase import Move, Phase, require
 from server.replies import (
     DecisionReply,
     NoiseReply,
@@ -71,6 +71,7 @@ def train(session: Session, start_line: int, end_line: int) -> TextReply:
 
 def patched(session: Session, text: str, base_sha256: str, number: int) -> PatchReply:
     """Apply a patch, or an earlier attempt's. Raises Refusal."""
+    sweep.require_free(session)
     if bool(text) == bool(number):
         raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
     if number and session.ledger.get(number) is None:
@@ -92,7 +93,14 @@ def patched(session: Session, text: str, base_sha256: str, number: int) -> Patch
 
 def started(session: Session, description: str, hypothesis: str) -> RunReply:
     """Start a run."""
+    sweep.require_free(session)
     return _run(session, session.run(description, hypothesis))
+
+
+def swept(session: Session, description: str, changes: list[dict[str, str]]) -> RunReply:
+    """Start a sweep."""
+    sweep.begin(session, description, changes)
+    return run(session)
 
 
 def run(session: Session, number: int = 0) -> RunReply:
@@ -105,17 +113,22 @@ def run(session: Session, number: int = 0) -> RunReply:
 
 def cancelled(session: Session, reason: str) -> Reply:
     """Ask for the end of the run."""
-    session.cancel(reason)
+    swept = session.queue.active
+    session.queue.end(f"cancelled: {reason}")
+    if swept is None or session.phase() is Phase.RUNNING:
+        session.cancel(reason)
     return Reply(next_actions=next_calls(session))
 
 
 def kept(session: Session, reason: str) -> DecisionReply:
     """Keep the candidate."""
+    sweep.require_free(session)
     return _decided(session, session.keep(reason))
 
 
 def discarded(session: Session, reason: str) -> DecisionReply:
     """Discard the candidate."""
+    sweep.require_free(session)
     return _decided(session, session.discard(reason))
 
 
@@ -175,8 +188,11 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
         status="running",
         experiment=experiment.number,
         description=experiment.attempt.description,
+        sweep=sweep.summary(session),
     )
     result, judgement = experiment.result, experiment.judgement
+    if session.queue.active and result is not None:
+        return running  # between two runs of the sweep
     if result is None or judgement is None:
         now = _running(session, experiment)
         return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})

@@ -99,6 +99,37 @@ class PatchReply(Reply):
     similar: list[Similar] = Field(default_factory=list[Similar])  # what became of the nearest earlier attempts
 
 
+class Row(Value):
+    """One experiment in the compact table."""
+
+    experiment: int
+    commit: str
+    verdict: str
+    decision: str
+    val_bpb: float | None
+    delta: float | None
+    trust: str  # sealed, audited or unconfined; empty without a score
+    seconds: float | None
+    description: str
+
+
+class SweepRow(Value):
+    """One change of a sweep."""
+
+    knobs: dict[str, str]
+    skipped: str  # why it was not run
+    experiment: Row | None
+
+
+class SweepReply(Value):
+    """A sweep under way or just over."""
+
+    description: str
+    ended: str  # why; empty while it goes on
+    left: int
+    rows: list[SweepRow]
+
+
 class RunReply(Reply):
     """A run under way or over."""
 
@@ -113,6 +144,7 @@ class RunReply(Reply):
     trust: str = ""
     figures: Figures | None = None
     traceback: str = ""
+    sweep: SweepReply | None = None
 
 
 class DecisionReply(Reply):
@@ -122,20 +154,6 @@ class DecisionReply(Reply):
     experiment: int | None  # None: the candidate was dropped unmeasured
     branch: str
     incumbent: Standing | None
-
-
-class Row(Value):
-    """One experiment in the compact table."""
-
-    experiment: int
-    commit: str
-    verdict: str
-    decision: str
-    val_bpb: float | None
-    delta: float | None
-    trust: str  # sealed, audited or unconfined; empty without a score
-    seconds: float | None
-    description: str
 
 
 class Detail(Value):

@@ -20,6 +20,7 @@ from server.ledger import Ledger
 from server.lock import Lock
 from server.phase import Move, Phase, derive, require
 from server.program import Program, Task
+from server.queue import Queue
 from server.runner import Runner, Terms, require_guards
 from server.structure import fingerprint
 from server.workspace import Workspace
@@ -50,6 +51,7 @@ class Session:
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
         self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
+        self.queue = Queue(self.workspace.state / "sweep.json")
         self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
         self.recover()
@@ -95,9 +97,13 @@ class Session:
                 "Call read_train() and write the patch against what it shows.",
             )
         after = self._again(number, before) if number else patch.apply(before, text, self.workspace.file)
-        patch.check(after, self.workspace.file)
-        self.workspace.write_candidate(after)
+        self.replace(after)
         return self.diff()
+
+    def replace(self, text: str) -> None:
+        """Make `text` the candidate. Raises PatchRefused; then it is what it was."""
+        patch.check(text, self.workspace.file)
+        self.workspace.write_candidate(text)
 
     def _again(self, number: int, before: str) -> str:
         found = self.ledger.get(number)

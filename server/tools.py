@@ -1,24 +1,24 @@
 """The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.mcpserver.tools import Tool
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from server import answer, recall
+from server import answer, recall, sweep
 from server.errors import AutoresearchError
 from server.patience import patience
 from server.replies import DecisionReply, HistoryReply, PatchReply, Running, RunReply, StatusReply, TextReply
 from server.session import Session
 from server.tasks import View
 
-WAITING = {"run_experiment", "wait_experiment"}
+WAITING = {"run_experiment", "wait_experiment", "sweep"}
 _LOOK_SECONDS = 0.2
 _PROGRESS_SECONDS = 2.0
 
@@ -97,6 +97,26 @@ class Tools:
         await self.call(answer.started, self._session, description, hypothesis)
         return await self._follow(ctx, wait_seconds)
 
+    async def sweep(
+        self,
+        ctx: Context[Any, Any],
+        changes: Annotated[
+            list[dict[str, str | int | float]],
+            Field(
+                min_length=1, max_length=64, description='Each {"KNOB": value, ...}: constants at train.py\'s top level'
+            ),
+        ],
+        description: Annotated[str, Field(min_length=3, max_length=200, description="One line: what this looks for")],
+        wait_seconds: _Wait = None,
+    ) -> RunReply:
+        """Try constants one after the other without a turn of yours between them. Call it when an idea is a question of
+        values. The server runs each change on the incumbent of its moment, confirms, keeps and discards by the same
+        rule as ever. Returns the last run, and under `sweep` what became of each change; status "running" means: call
+        wait_experiment, or cancel_experiment to end the sweep. Next: apply_patch."""
+        given = [{name: str(value) for name, value in change.items()} for change in changes]
+        await self.call(answer.swept, self._session, description, given)
+        return await self._follow(ctx, wait_seconds)
+
     async def wait_experiment(self, ctx: Context[Any, Any], wait_seconds: _Wait = None) -> RunReply:
         """Wait another slice of time for the run under way. Call it while the status is "running", as often as it
         takes; there is nothing else to do meanwhile. Returns the result, at once if the run is over; changes nothing.
@@ -146,11 +166,11 @@ class Tools:
         while True:
             reply = await self.call(answer.run, self._session)
             now = anyio.current_time()
-            if reply.running is None or now - begun >= wait:
+            if reply.status != "running" or now - begun >= wait:
                 return reply
             if now - told >= _PROGRESS_SECONDS:
                 told = now
-                await ctx.report_progress(now - begun, None, _progress(reply.running))
+                await ctx.report_progress(now - begun, None, _progress(reply))
             await anyio.sleep(_LOOK_SECONDS)
 
     def _patience(self, ctx: Context[Any, Any]) -> float:
@@ -161,11 +181,19 @@ class Tools:
         progress = request.meta is not None and request.meta.get("progress_token") is not None
         return patience(client.client_info.name if client else "", progress)
 
+    async def pulse(self) -> None:
+        """Go on with a sweep, also when nobody asks; for as long as the server runs."""
+        while True:
+            if self._session.queue.active:
+                with suppress(ToolError):  # the sweep has ended, and says why
+                    await self.call(sweep.step, self._session)
+            await anyio.sleep(_LOOK_SECONDS)
+
     async def view(self, handle: str) -> View:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""
         reply = await self.call(answer.run, self._session, int(handle))
-        if reply.running is not None:
-            return View(message=_progress(reply.running))
+        if reply.status == "running":
+            return View(message=_progress(reply))
         return View(message=reply.verdict or reply.status, result=_result(reply))
 
 
@@ -181,42 +209,16 @@ def _result(reply: RunReply) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text)], structured_content=reply.model_dump(mode="json"))
 
 
-def _progress(running: Running) -> str:
+def _progress(reply: RunReply) -> str:
     """One line for a person: "step 812, loss 3.41, 241/300 s"."""
+    running, left = reply.running, f", {reply.sweep.left} left in the sweep" if reply.sweep else ""
+    return (_stage(running) if running else "deciding") + left
+
+
+def _stage(running: Running) -> str:
     if running.stage != "training":
         return f"{running.stage}, {running.elapsed_seconds:.0f} s"
     step = f"step {running.steps or 0}"
     loss = "" if running.loss is None else f", loss {running.loss:.2f}"
     budget = running.elapsed_seconds + running.remaining_seconds
     return f"{step}{loss}, {running.elapsed_seconds:.0f}/{budget:.0f} s"
-
-
-def build(tools: Tools) -> list[Tool]:
-    """The tools as the SDK registers them, with all four hints, refusing arguments they do not know."""
-    reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-    acting = reading.model_copy(update={"read_only_hint": False, "idempotent_hint": False})
-    repeatable = acting.model_copy(update={"idempotent_hint": True})
-    final = repeatable.model_copy(update={"destructive_hint": True})
-    hints: list[tuple[Callable[..., Any], ToolAnnotations]] = [
-        (tools.status, reading),
-        (tools.read_program, reading),
-        (tools.read_train, reading),
-        (tools.apply_patch, acting),
-        (tools.run_experiment, acting),
-        (tools.wait_experiment, reading),
-        (tools.cancel_experiment, final),
-        (tools.keep, repeatable),
-        (tools.discard, final),
-        (tools.history, reading),
-    ]
-    return [_strict(Tool.from_function(function, annotations=annotations)) for function, annotations in hints]
-
-
-def _strict(tool: Tool) -> Tool:
-    """Refuse unknown arguments: the SDK ignores them, and a misspelt name would silently take its default."""
-    arguments = tool.fn_metadata.arg_model
-    arguments.model_config["extra"] = "forbid"
-    arguments.model_rebuild(force=True)
-    tool.parameters = arguments.model_json_schema(by_alias=True)
-    tool.description = " ".join(tool.description.split())
-    return tool

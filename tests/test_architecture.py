@@ -21,8 +21,8 @@ FILES = sorted(
 )
 
 DOORS = {
-    "mcp": {"server.app", "server.tools", "server.tasks", "server.demo"},
-    "mcp_types": {"server.tools", "server.tasks"},
+    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.demo"},
+    "mcp_types": {"server.tools", "server.register", "server.tasks"},
     "git": {"server.workspace", "server.doors", "server.git_environment"},
     "sqlite3": {"server.ledger"},
     "torch": {"trainer.session"},
@@ -56,6 +56,7 @@ SEPARATE = [
     ("server.ledger", "server.workspace"),
 ]
 PURE = {
+    "server.knob",
     "server.change",
     "server.phase",
     "server.patience",
@@ -66,7 +67,7 @@ PURE = {
     "server.experiment",
     "server.errors",
 }
-IMPURE = {"server.change", "os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
+IMPURE = {"server.knob", "server.change", "os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
 DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 
 

@@ -1,0 +1,57 @@
+"""What is to be run one after the other without an agent: a list of changes, and how far it got. One file."""
+
+from pathlib import Path
+
+from server.experiment import Value
+from server.files import write_whole
+
+
+class Item(Value):
+    """One change of constants, and what became of it."""
+
+    knobs: dict[str, str]  # name → value
+    experiment: int | None = None
+    skipped: str = ""  # why it was not run
+
+
+class Sweep(Value):
+    """A list of changes; each is built on the incumbent of its moment."""
+
+    description: str
+    items: list[Item]
+    ended: str = ""  # why; empty while it goes on
+
+    @property
+    def next(self) -> int | None:
+        """Index of the change that comes next."""
+        open_ = (index for index, item in enumerate(self.items) if item.experiment is None and not item.skipped)
+        return next(open_, None)
+
+
+class Queue:
+    """The sweep under way, or the last one. It survives the server."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.sweep = Sweep.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    @property
+    def active(self) -> Sweep | None:
+        """The sweep under way."""
+        return self.sweep if self.sweep and not self.sweep.ended else None
+
+    def write(self, sweep: Sweep) -> None:
+        """Remember how far it got. Raises OSError."""
+        write_whole(self._path, sweep.model_dump_json(indent=1))
+        self.sweep = sweep
+
+    def settle(self, index: int, item: Item) -> None:
+        """Write down what became of a change."""
+        assert self.sweep is not None
+        items = [*self.sweep.items[:index], item, *self.sweep.items[index + 1 :]]
+        self.write(self.sweep.model_copy(update={"items": items}))
+
+    def end(self, why: str) -> None:
+        """End the sweep, if one is under way."""
+        if self.active:
+            self.write(self.active.model_copy(update={"ended": why}))

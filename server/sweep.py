@@ -1,0 +1,110 @@
+"""A list of constants to try, run by the server through the same referee and the same rule as any idea."""
+
+from server.errors import AutoresearchError, PatchRefused, Refusal, WrongPhase
+from server.experiment import Experiment
+from server.knob import turn
+from server.phase import Phase, next_actions
+from server.queue import Item, Sweep
+from server.replies import SweepReply, SweepRow, row
+from server.session import Session
+
+
+def begin(session: Session, description: str, changes: list[dict[str, str]]) -> None:
+    """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
+    require_free(session)
+    phase = session.phase()
+    if phase is not Phase.IDLE:
+        raise WrongPhase(f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0])
+    for change in changes:
+        _text(session, change)
+    session.queue.write(Sweep(description=description, items=[Item(knobs=change) for change in changes]))
+    step(session)
+
+
+def step(session: Session) -> None:
+    """Make the next move of the sweep under way, if it is time for one. May be called as often as one likes.
+
+    Raises:
+        AutoresearchError: the machine fails; the sweep has ended, and says so.
+    """
+    sweep = session.queue.active
+    if sweep is None:
+        return
+    try:
+        _move(session, sweep)
+    except AutoresearchError as error:
+        session.queue.end(error.problem)
+        raise
+
+
+def require_free(session: Session) -> None:
+    """Refuse an agent's move while the server moves. Raises WrongPhase."""
+    sweep = session.queue.active
+    if sweep is not None:
+        done = sum(item.experiment is not None or bool(item.skipped) for item in sweep.items)
+        raise WrongPhase(
+            f"A sweep is under way, change {done} of {len(sweep.items)}: the server decides until it is over.",
+            "Call wait_experiment() until then, or cancel_experiment(reason).",
+        )
+
+
+def summary(session: Session) -> SweepReply | None:
+    """The last sweep, if nothing else was started since."""
+    sweep, last = session.queue.sweep, session.ledger.measured()
+    if sweep is None or (sweep.ended and last and last.number > max(_numbers(sweep), default=last.number)):
+        return None
+    return SweepReply(
+        description=sweep.description,
+        ended=sweep.ended,
+        left=sum(item.experiment is None and not item.skipped for item in sweep.items),
+        rows=[_row(item, session.ledger.get(item.experiment) if item.experiment else None) for item in sweep.items],
+    )
+
+
+def _move(session: Session, sweep: Sweep) -> None:
+    phase = session.phase()
+    if phase is Phase.PROMISING:
+        session.run(f"{sweep.description}: confirmation")
+    elif phase is Phase.IMPROVED:
+        session.keep(sweep.description)
+    elif phase in (Phase.WORSE, Phase.FAILED):
+        session.discard(sweep.description)
+    elif phase is Phase.PATCHED:  # a server ended between the text and its run
+        session.discard(sweep.description)
+    elif phase is Phase.IDLE:
+        _next(session, sweep)
+
+
+def _next(session: Session, sweep: Sweep) -> None:
+    if (index := sweep.next) is None:
+        session.queue.end("done")
+        return
+    item = sweep.items[index]
+    told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
+    try:
+        text = _text(session, item.knobs)
+        if text == session.incumbent_text():
+            raise PatchRefused("The incumbent has these values.", "Go on with the next.")
+        session.replace(text)
+        run = session.run(f"{sweep.description}: {told}")
+    except Refusal as refused:
+        if session.phase() is Phase.PATCHED:
+            session.discard(refused.problem)
+        session.queue.settle(index, item.model_copy(update={"skipped": refused.problem}))
+        return
+    session.queue.settle(index, item.model_copy(update={"experiment": run.number}))
+
+
+def _text(session: Session, knobs: dict[str, str]) -> str:
+    text = session.incumbent_text()
+    for name, value in knobs.items():
+        text = turn(text, name, value)
+    return text
+
+
+def _numbers(sweep: Sweep) -> list[int]:
+    return [item.experiment for item in sweep.items if item.experiment is not None]
+
+
+def _row(item: Item, experiment: Experiment | None) -> SweepRow:
+    return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=row(experiment) if experiment else None)

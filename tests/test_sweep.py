@@ -1,0 +1,83 @@
+"""A sweep: a list of constants that the server tries by itself, under the same rule as any idea."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from server import sweep
+from server.app import create
+from server.choices import Choices
+from server.errors import PatchRefused, RunnerUnavailable, WrongPhase
+from server.phase import Phase
+from server.session import Session
+from tests.conftest import STAND_INS, make_repository
+from tests.steps import ran
+from tests.watch import PATIENCE
+
+TRAIN = "RATE = 1e-6\nOTHER = 1\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("lr=0.03", "lr=RATE")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", TRAIN)
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    with anyio.fail_after(PATIENCE):
+        answer = await client.call_tool(tool, arguments)
+    assert not answer.is_error and answer.structured_content, answer.content
+    return answer.structured_content
+
+
+async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(night: Session) -> None:
+    async with Client(create(night)) as client:
+        await call(client, "run_experiment", description="baseline", wait_seconds=100)
+        changes = [{"RATE": 0.02}, {"RATE": "0.02", "OTHER": 1}, {"RATE": 1e-9}]
+        told = await call(client, "sweep", changes=changes, description="rates", wait_seconds=0)
+        assert told["status"] == "running" and "sweep" in told["next_actions"][0]
+        for tool, given in (("keep", {"reason": "mine"}), ("apply_patch", {"patch": "x"})):
+            refused = await client.call_tool(tool, given)
+            assert refused.is_error and "sweep is under way" in str(refused.content)
+        told = await call(client, "wait_experiment", wait_seconds=100)
+        rows = told["sweep"]["rows"]
+        assert told["sweep"]["ended"] == "done" and told["sweep"]["left"] == 0
+        assert [row["experiment"] and row["experiment"]["decision"] for row in rows] == ["kept", None, "discarded"]
+        assert "has these values" in rows[1]["skipped"]
+        assert "RATE = 0.02" in night.incumbent_text() and night.phase() is Phase.IDLE
+
+
+def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(night: Session) -> None:
+    ran(night, 2.0)
+    with pytest.raises(PatchRefused, match="sets no NONE"):
+        sweep.begin(night, "typo", [{"RATE": "0.1"}, {"NONE": "1"}])
+    assert night.queue.sweep is None and night.phase() is Phase.IDLE
+    night.choices = Choices(profile="smoke", budget_seconds=300)
+    sweep.begin(night, "rates", [{"RATE": "0.1"}, {"RATE": "0.2"}])
+    assert night.phase() is Phase.RUNNING
+    night.close()
+
+    after = Session(night.workspace.root, "t1", night.choices)
+    with pytest.raises(WrongPhase, match="change 1 of 2"):
+        sweep.require_free(after)
+    sweep.step(after)  # the run goes on: nothing to do yet
+    told = sweep.summary(after)
+    assert told and (told.left, told.ended) == (1, "")
+    after.queue.end("cancelled: enough")
+    after.cancel("enough")
+    sweep.step(after)
+    told = sweep.summary(after)
+    assert told and told.left == 1 and told.rows[0].experiment and not told.rows[1].experiment
+    after.close()
+
+
+def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(night: Session) -> None:
+    ran(night, 2.0)
+    night.runner.folder(2).parent.mkdir(parents=True, exist_ok=True)
+    night.runner.folder(2).write_text("in the way", encoding="utf-8")
+    with pytest.raises(RunnerUnavailable):
+        sweep.begin(night, "rates", [{"RATE": "0.1"}])
+    told = sweep.summary(night)
+    assert told and told.ended and not night.queue.active
