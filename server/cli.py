@@ -25,7 +25,7 @@ def version() -> None:
 for command in (
     night.serve, night.demo,
     evening.init, evening.doctor, evening.connect,
-    morning.history, morning.export,
+    morning.history, morning.export, morning.report, morning.transfer,
     version,
 ):  # fmt: skip
     app.command()(command)

@@ -37,6 +37,7 @@ class Terms(Value):
     preflight: bool = True
     confine: bool = True
     require_sealed: bool = False
+    split: str = "val"  # which text the score is measured on
 
 
 class Progress(Value):

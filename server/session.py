@@ -19,7 +19,7 @@ from server.hardware import Hardware, default_profile, probe
 from server.ledger import Ledger
 from server.lock import Lock
 from server.phase import Move, Phase, derive, require
-from server.program import Program, Task
+from server.program import Program
 from server.queue import Queue
 from server.runner import Runner, Terms, require_guards
 from server.structure import fingerprint
@@ -124,7 +124,7 @@ class Session:
         patch.check(text, self.workspace.file)
         if phase in (Phase.PATCHED, Phase.FAILED):
             evidence.require_new(self.ledger, fingerprint(text), self.profile, self.budget_seconds)
-        task, now, last, parent = self.program().task, _now(), self.ledger.last(), self.workspace.tip()
+        now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
         number = last.number + 1 if last else 1
         commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
         attempt = Attempt(
@@ -146,7 +146,7 @@ class Session:
         made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
         self.ledger.begin(attempt, made)
         self.workspace.record(number, commit, None)
-        self._start(attempt, text, self._terms(task, attempt))
+        self._start(attempt, text, self.terms(rehearse=attempt.of is None))  # what ran once need not
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
@@ -188,9 +188,6 @@ class Session:
             self.workspace.write_candidate(self.incumbent_text())
         self._export()
 
-    def results_tsv(self) -> str:
-        return export.tsv(self.ledger.all())
-
     def _phase(self, last: Experiment | None) -> Phase:
         return derive(last, self.ledger.measured(), self.ledger.incumbent(), sha256(self.workspace.candidate()))
 
@@ -209,12 +206,14 @@ class Session:
             self._import(Experiment(attempt=attempt), result)
             raise
 
-    def _terms(self, task: Task, attempt: Attempt) -> Terms:
+    def terms(self, rehearse: bool) -> Terms:
+        """What a run may spend beside its budget."""
+        task = self.program().task
         return Terms(
             setup_seconds=task.setup_seconds,
             evaluation_seconds=task.evaluation_seconds,
             grace_seconds=GRACE_SECONDS,
-            preflight=task.preflight and attempt.of is None,  # what ran once need not rehearse
+            preflight=task.preflight and rehearse,
             confine=self.choices.confine,
             require_sealed=self.choices.require_sealed,
         )
@@ -237,7 +236,7 @@ class Session:
         return kept
 
     def _export(self) -> None:
-        write_whole(self.workspace.state / "results.tsv", self.results_tsv())
+        write_whole(self.workspace.state / "results.tsv", export.tsv(self.ledger.all()))
 
 
 def sha256(text: str) -> str:

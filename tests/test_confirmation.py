@@ -10,6 +10,7 @@ from server import answer
 from server.choices import Choices
 from server.errors import AlreadyMeasured, Refusal, WrongPhase
 from server.experiment import Experiment, Purpose, Verdict
+from server.export import tsv
 from server.phase import Phase
 from server.session import Session
 from tests.conftest import STAND_INS, make_repository
@@ -101,7 +102,7 @@ def test_a_confirmed_gain_is_kept_with_the_value_that_did_not_select_it(night: S
     standing = answer.status(night).incumbent
     assert standing and (standing.val_bpb, standing.runs) == (1.985, 1)
     assert root(night).verdict == Verdict.IMPROVED
-    assert [line.split("\t")[3] for line in night.results_tsv().splitlines()[1:]] == ["keep", "keep", "open"]
+    assert [line.split("\t")[3] for line in tsv(night.ledger.all()).splitlines()[1:]] == ["keep", "keep", "open"]
 
 
 def test_a_confirmation_without_a_score_leaves_the_question_open(night: Session) -> None:

@@ -18,7 +18,7 @@ from trainer.letterbox import Ending, Letterbox, Spec
 from trainer.processes import kill_descendants
 from trainer.profiles import PROFILES
 from trainer.runlog import RunLog
-from trainer.shards import Shards, load
+from trainer.shards import Shards, holdout, load
 from trainer.shards import rows as evaluation_rows
 from trainer.stage import Ended
 from trainer.trial import Course, Trial
@@ -77,12 +77,15 @@ class Referee:
         self._figures = {"preflight_seconds": round(time.monotonic() - started, 3)}
 
     def _score(self, shards: Shards) -> dict[str, float | int]:
-        rows = evaluation_rows(shards.val, self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
+        rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
         claims = self._try(shards, Course(rows, secret=True, audits=self._profile.audits))
         lengths = shards.token_bytes[rows[:, 1:]]
         scored = lengths > 0
         nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())
         return {"val_bpb": nats / (math.log(2) * size), "val_tokens": int(scored.sum()), "val_bytes": size}
+
+    def _text(self, shards: Shards) -> NDArray[np.uint16]:
+        return shards.val if self._spec.split == "val" else holdout()
 
     def _try(self, shards: Shards, course: Course) -> NDArray[np.float32]:
         log = RunLog(self._box.log)

@@ -68,6 +68,16 @@ def load(folder: Path) -> Shards:
     return Shards(train, val, home / "train.bin", tokenizer.vocab_size, tokenizer.token_bytes, tokenizer.bos, key)
 
 
+def holdout() -> NDArray[np.uint16]:
+    """Tokens uint16 [N] of the documents that score nothing at night, read from the archive each time.
+
+    Raises:
+        CorpusDamaged: the archive is not the pinned one.
+    """
+    chosen = [document for document in corpus.documents() if document.split is Split.HOLDOUT]
+    return _tokens(chosen, Tokenizer.load(TOKENIZER))
+
+
 def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
     """Evaluation rows uint16 [R, length + 1]: every token of `val` but the first is the target of exactly one position.
 

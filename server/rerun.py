@@ -1,0 +1,129 @@
+"""Runs after the night: a train.py again, by the same referee, on another split, for another time, at another size.
+
+They are no experiments: the history does not know them, and no verdict comes of them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import Field
+
+from server.errors import Unavailable
+from server.experiment import Attempt, Experiment, Result, Value
+from server.knob import turn
+from server.phase import Phase
+from server.runner import Progress, Runner
+from server.session import Session, sha256
+
+_LOOK_SECONDS = 0.2
+_FIRST_SEED = 1_000_000  # no run of a night has it
+_SURE = 2.0  # standard errors
+
+
+class Question(Value):
+    """What is asked of a train.py that was measured."""
+
+    split: str = "val"  # or holdout: text that scores nothing at night
+    budget_seconds: float | None = None  # None: that of the night
+    seeds: int = 1
+    knobs: dict[str, str] = Field(default_factory=dict[str, str])  # constants to turn first
+
+
+class Answer(Value):
+    """Every score of one train.py."""
+
+    experiment: int
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.scores) / len(self.scores)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean; None of a single score."""
+        if len(self.scores) < 2:
+            return None
+        variance = math.fsum((score - self.mean) ** 2 for score in self.scores) / (len(self.scores) - 1)
+        return math.sqrt(variance / len(self.scores))
+
+
+def ask(
+    session: Session, experiments: Sequence[Experiment], question: Question, show: Callable[[str], None]
+) -> list[Answer]:
+    """Run every seed of every experiment, in turn, so that a drift of the machine meets them alike.
+
+    Raises:
+        PatchRefused: a train.py has no constant of that name.
+        Unavailable: a run has no score, or one of the night is under way; the sentence says which.
+    """
+    if session.phase() is Phase.RUNNING:
+        raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
+    texts = {row.number: _text(session, row, question) for row in experiments}
+    scores: dict[int, list[float]] = {row.number: [] for row in experiments}
+    runner = Runner(session.workspace.state / "reruns", session.workspace.root / ".autoresearch/data",
+                    session.workspace.worktree)  # fmt: skip
+    for seed in range(question.seeds):
+        for row in experiments:
+            told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
+            attempt = _attempt(row, texts[row.number], question).model_copy(
+                update={"number": _free(runner), "seed": _FIRST_SEED + seed}
+            )
+            terms = session.terms(rehearse=False).model_copy(update={"split": question.split})
+            runner.start(attempt, texts[row.number], terms)
+            result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
+            if result.score is None:
+                raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
+            scores[row.number].append(result.score.val_bpb)
+    return [Answer(experiment=row.number, scores=scores[row.number]) for row in experiments]
+
+
+def holds(before: Answer, after: Answer) -> str:
+    """What two answers say about the gain from one to the other."""
+    gain = before.mean - after.mean
+    told = f"{before.mean:.6f} → {after.mean:.6f} ({-gain:+.6f}, {-100 * gain / before.mean:+.2f} %)"
+    if before.error is None or after.error is None:
+        return f"{told}; one run each does not tell it from luck"
+    error = math.hypot(before.error, after.error)
+    sure = "the gain holds" if gain > _SURE * error else "the gain does not show"
+    return f"{told} ± {error:.6f}: {sure}"
+
+
+def _text(session: Session, row: Experiment, question: Question) -> str:
+    text = session.workspace.text(row.commit)
+    for name, value in question.knobs.items():
+        text = turn(text, name, value)
+    return text
+
+
+def _attempt(row: Experiment, text: str, question: Question) -> Attempt:
+    return row.attempt.model_copy(
+        update={
+            "train_sha256": sha256(text),
+            "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def _free(runner: Runner) -> int:
+    folders = runner.folder(1).parent
+    return 1 + max((int(folder.name) for folder in folders.glob("[0-9]*") if Path(folder).is_dir()), default=0)
+
+
+def _wait(runner: Runner, number: int, show: Callable[[Progress], None]) -> Result:
+    try:
+        while (result := runner.result(number)) is None:
+            show(runner.progress(number))
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        runner.cancel(number, "interrupted")
+        raise
+    return result
+
+
+def _line(progress: Progress) -> str:
+    return f"{progress.stage}, {progress.elapsed_seconds:.0f} s"
