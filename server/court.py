@@ -3,9 +3,10 @@
 from typing import Any
 
 from server import evidence, message
-from server.experiment import Experiment, Judgement, Purpose, Value, Verdict
+from server.experiment import Experiment, Judgement, Purpose, Result, Value, Verdict
 from server.ledger import Ledger
 from server.phase import Phase
+from server.rule import Rule
 from server.structure import code_lines
 from server.verdict import Assessment
 from server.workspace import Workspace
@@ -27,26 +28,26 @@ class Court:
     def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
         self._ledger, self._workspace = ledger, workspace
 
-    def judge(self, experiment: Experiment, keep_rule: str) -> Experiment:
+    def judge(self, experiment: Experiment, rule: Rule) -> Experiment:
         """Judge a result that has just come in: commit object, ledger row, ref."""
         assert experiment.result is not None
-        judgement = self._judgement(experiment, keep_rule)
+        judgement = self._judgement(experiment, rule)
         judged = self._ledger.finish(experiment.number, experiment.result, judgement)
         self.record(judged)
         return judged
 
-    def reassess(self, keep_rule: str) -> None:
+    def reassess(self, rule: Rule) -> None:
         """Judge the undecided candidate again, by all that was run since."""
         root = self._ledger.measured()
         if root is None or root.decision or root.val_bpb is None or root.attempt.baseline:
             return
-        if self._judgement(root, keep_rule) != root.judgement:
-            self.judge(root, keep_rule)
+        if self._judgement(root, rule) != root.judgement:
+            self.judge(root, rule)
 
-    def plan(self, phase: Phase, keep_rule: str) -> Plan:
+    def plan(self, phase: Phase, rule: Rule) -> Plan:
         """What the next run is for."""
         root, incumbent = self._ledger.measured(), self._ledger.incumbent()
-        if phase is Phase.PROMISING and root and self.assess(root, keep_rule).next is Purpose.CONFIRM:
+        if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
             return Plan(purpose=Purpose.CONFIRM, of=root.number, text=self._workspace.text(root.commit))
         if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
             text = self._workspace.text(incumbent.commit)
@@ -54,20 +55,24 @@ class Court:
         tip = self._workspace.tip()
         return Plan(text=self._workspace.candidate() if incumbent else self._workspace.text(tip))
 
-    def assess(self, candidate: Experiment, keep_rule: str) -> Assessment:
+    def assess(self, candidate: Experiment, rule: Rule) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = self._ledger.incumbent()
         assert incumbent is not None
         texts = (self._workspace.text(commit) for commit in (candidate.attempt.commit, incumbent.commit))
         fewer, lines = map(code_lines, texts)
-        return evidence.assess(self._ledger, candidate, keep_rule, simpler=fewer < lines)
+        return evidence.assess(self._ledger, candidate, rule, simpler=fewer < lines)
 
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
         recorded = self._workspace.recorded(experiment.number)
         self._workspace.record(experiment.number, experiment.commit, recorded)
 
-    def _judgement(self, experiment: Experiment, keep_rule: str) -> Judgement:
+    def _complaint(self, result: Result, incumbent: Experiment, rule: Rule) -> str:
+        assert incumbent.result is not None
+        return rule.complaint(result.figures, incumbent.result.figures)
+
+    def _judgement(self, experiment: Experiment, rule: Rule) -> Judgement:
         attempt, result = experiment.attempt, experiment.result
         assert result is not None
         facts: dict[str, Any] = {}
@@ -79,9 +84,11 @@ class Court:
             verdict = _BESIDE[attempt.purpose]
             why = f"Experiment {attempt.of} again: val_bpb {result.score.val_bpb:.6f}."
         else:
-            found, incumbent = self.assess(experiment, keep_rule), self._ledger.incumbent()
+            found, incumbent = self.assess(experiment, rule), self._ledger.incumbent()
             assert incumbent is not None
             verdict, why = found.verdict, found.why
+            if complaint := self._complaint(result, incumbent, rule):
+                verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
             facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
         text, told = self._workspace.text(attempt.commit), message.after(attempt, result, verdict)
         commit = self._workspace.commit(text, attempt.parent, told, attempt.started_at)

@@ -1,5 +1,6 @@
 """What the ledger holds for and against the candidate: the runs that may be compared, and how much they scatter."""
 
+import math
 from collections import defaultdict
 
 from server import verdict
@@ -7,6 +8,7 @@ from server.errors import AlreadyMeasured
 from server.experiment import Experiment, Purpose
 from server.ledger import Ledger
 from server.noise import Noise, estimate
+from server.rule import Rule
 from server.verdict import Assessment, Reference, mean
 
 
@@ -48,18 +50,23 @@ def noise(ledger: Ledger, like: Experiment) -> Noise:
     return estimate([scores(group, like) for group in groups.values()], level)
 
 
-def assess(ledger: Ledger, candidate: Experiment, keep_rule: str, simpler: bool) -> Assessment:
+def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> Assessment:
     """What the candidate's scores amount to against the incumbent's. Both have one.
 
     Args:
-        keep_rule: program.md's. simpler: whether the candidate has less code than the incumbent.
+        rule: program.md's. simpler: whether the candidate has less code than the incumbent.
     """
     incumbent = ledger.incumbent()
     assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
-    if keep_rule == "any":
+    if rule.keep_rule == "any":
         return verdict.any_lower(candidate.val_bpb, incumbent.val_bpb, incumbent.number)
     known, spread = reference(ledger, incumbent, candidate), noise(ledger, candidate)
-    return verdict.assess(candidate.val_bpb, confirmations(ledger, candidate), known, spread, simpler)
+    runs = [candidate.val_bpb, *confirmations(ledger, candidate)]
+    if len(runs) < rule.seeds:
+        return verdict.unfinished(runs, known, rule.seeds)
+    if len(runs) == rule.seeds:  # what is screened is their mean
+        spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
+    return verdict.assess(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
 
 
 def value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:

@@ -54,6 +54,7 @@ class Verdict(StrEnum):
     SIMPLER = "simpler"  # not worse, with less code
     WITHIN_NOISE = "within_noise"
     WORSE = "worse"
+    GUARDRAIL = "guardrail"  # better or not: a figure is out of the bounds that program.md sets
     CONFIRMATION = "confirmation"  # a run that helped to judge another experiment, as the next one
     REFERENCE = "reference"
     CRASHED = "crashed"

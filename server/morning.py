@@ -68,7 +68,7 @@ def export(
 
         target = output or Path("progress.png")
         draw(experiments, target)
-        _err.print(f"wrote {target}", highlight=False)
+        _err.print(f"wrote {target}", highlight=False, soft_wrap=True)
         return
     text = tsv(experiments) if format is Format.TSV else jsonl(experiments)
     if output is None:
@@ -98,7 +98,7 @@ def report(
     _out.print(table(kept))
     for gain in told.gains:
         line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, val_bpb {gain.gain:+.6f}"
-        _out.print(line, highlight=False)
+        _out.print(line, highlight=False, soft_wrap=True)
     if hidden:
         _again(path, [kept[0].number, kept[-1].number] if kept else [], Question(split="holdout", seeds=seeds))
 
@@ -135,8 +135,10 @@ def _again(path: Path, numbers: list[int], question: "Question") -> None:
     what = "hidden text" if question.split == "holdout" else "validation text"
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(f"{score:.6f}" for score in answer.scores)
-        _out.print(f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False)
-    _out.print(holds(before, after), highlight=False)
+        _out.print(
+            f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False, soft_wrap=True
+        )
+    _out.print(holds(before, after), highlight=False, soft_wrap=True)
 
 
 def _find_ledger(workspace: Path, tag: str) -> Path:

@@ -11,12 +11,13 @@ from pydantic import Field, ValidationError
 
 from server.errors import ProgramInvalid
 from server.experiment import Value
+from server.rule import Rule
 
 MAX_BYTES = 256 * 1024
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
-class Task(Value):
+class Task(Rule):
     """The front matter. Times in seconds."""
 
     name: str = Field(default="pretraining", min_length=1, max_length=100)
@@ -27,7 +28,6 @@ class Task(Value):
     setup_seconds: _Seconds = 300
     evaluation_seconds: _Seconds = 300
     preflight: bool = True
-    keep_rule: Literal["confirmed", "any"] = "confirmed"
     baseline_runs: int = Field(default=3, ge=1, le=10)
 
 

@@ -119,7 +119,7 @@ class Session:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         phase = self.phase()
         require(phase, Move.RUN_EXPERIMENT, self._fact())
-        plan = self.court.plan(phase, self.program().task.keep_rule)
+        plan = self.court.plan(phase, self.program().task)
         text = plan.text
         patch.check(text, self.workspace.file)
         if phase in (Phase.PATCHED, Phase.FAILED):
@@ -179,7 +179,7 @@ class Session:
             return
         self.court.record(last)
         self.court.record(root)
-        self.court.reassess(self.program().task.keep_rule)
+        self.court.reassess(self.program().task)
         if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
             root = self._keep(root, "the baseline")
         if root.kept:
@@ -221,10 +221,10 @@ class Session:
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
         attempt = experiment.attempt
-        experiment = self.court.judge(Experiment(attempt=attempt, result=result), self.program().task.keep_rule)
+        experiment = self.court.judge(Experiment(attempt=attempt, result=result), self.program().task)
         if attempt.baseline and result.score is not None:
             return self._keep(experiment, "the baseline")
-        self.court.reassess(self.program().task.keep_rule)
+        self.court.reassess(self.program().task)
         self._export()
         return experiment
 

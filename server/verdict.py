@@ -61,6 +61,14 @@ def any_lower(first: float, incumbent: float, number: int) -> Assessment:
     return Assessment(verdict=Verdict.WORSE, why=f"Not lower: {told}.", delta=delta, value=first)
 
 
+def unfinished(runs: Sequence[float], reference: Reference, wanted: int) -> Assessment:
+    """Fewer runs so far than program.md wants before the first verdict."""
+    value = mean(runs)
+    delta = value - (value if reference.value is None else reference.value)
+    why = f"{len(runs)} of the {wanted} runs that program.md asks for: {value:.6f} so far ({delta:+.6f})."
+    return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.CONFIRM)
+
+
 def assess(
     first: float, confirmed: Sequence[float], reference: Reference, noise: Noise, simpler: bool = False
 ) -> Assessment:

@@ -16,7 +16,7 @@ def measured(val_bpb: float, device: str = "cpu") -> Result:
 
 def begin(night: Session, number: int) -> Attempt:
     """The first steps of a run, up to the ledger's row: then the server dies."""
-    plan, parent = night.court.plan(night.phase(), night.program().task.keep_rule), night.workspace.tip()
+    plan, parent = night.court.plan(night.phase(), night.program().task), night.workspace.tip()
     commit = night.workspace.commit(plan.text, parent, message.before(number, "idea", ""), NOON)
     attempt = Attempt(
         number=number, baseline=number == 1, purpose=plan.purpose, of=plan.of, description="idea", parent=parent,

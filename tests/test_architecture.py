@@ -56,6 +56,7 @@ SEPARATE = [
     ("server.ledger", "server.workspace"),
 ]
 PURE = {
+    "server.rule",
     "server.knob",
     "server.change",
     "server.phase",
@@ -67,7 +68,19 @@ PURE = {
     "server.experiment",
     "server.errors",
 }
-IMPURE = {"server.knob", "server.change", "os", "pathlib", "subprocess", "sqlite3", "git", "socket", "time", "shutil"}
+IMPURE = {
+    "server.rule",
+    "server.knob",
+    "server.change",
+    "os",
+    "pathlib",
+    "subprocess",
+    "sqlite3",
+    "git",
+    "socket",
+    "time",
+    "shutil",
+}
 DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 
 
