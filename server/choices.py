@@ -2,6 +2,8 @@
 
 from server.experiment import Value
 
+HTTP = "127.0.0.1:8765"  # where a server listens unless it is told otherwise
+
 
 class Choices(Value):
     """The options of `autoresearch serve` that concern runs."""

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from server import __version__, evening, morning, night
+from server.choices import HTTP
 from server.errors import AutoresearchError
 
 app = typer.Typer(
@@ -38,10 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print("autoresearch needs POSIX process groups and file locks: on Windows, run it inside WSL2.")
         raise SystemExit(2)
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        app(args=_spelt_out(sys.argv[1:] if arguments is None else arguments))
     except AutoresearchError as error:
         console.print(f"[red]{error.problem}[/red]\n{error.next_step}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
+
+
+def _spelt_out(arguments: Sequence[str]) -> list[str]:
+    """`--http` may stand alone: typer knows no option whose value can be left away."""
+    following = [*arguments[1:], "--"]
+    pairs = zip(arguments, following, strict=True)
+    return [word for one, then in pairs for word in ([one, HTTP] if one == "--http" and then[:1] == "-" else [one])]
 
 
 if __name__ == "__main__":

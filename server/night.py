@@ -1,11 +1,17 @@
 """The commands that run a night. A command imports what it needs when it runs: a server must start fast."""
 
+from contextlib import closing
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from server.choices import HTTP
+
+if TYPE_CHECKING:
+    from server.session import Session
 
 
 class Profile(StrEnum):
@@ -39,6 +45,11 @@ def serve(
             help="Seconds a call may wait for a run; default: what each client bears.",
         ),
     ] = None,
+    http: Annotated[
+        str | None, typer.Option(metavar="[HOST:PORT]", help=f"Serve over HTTP, in place of stdio; alone: {HTTP}.")
+    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="Another name of this machine, over HTTP.")] = None,
+    token: Annotated[bool, typer.Option("--token/--no-token", help="Ask for a bearer token over HTTP.")] = True,
     require: Annotated[
         Require | None,
         typer.Option(
@@ -47,7 +58,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve MCP on stdin and stdout."""
+    """Serve MCP on stdin and stdout, or over HTTP."""
     import anyio
 
     from server.app import create
@@ -62,11 +73,31 @@ def serve(
         require_sealed=require is Require.SEALED,
         wait_seconds=wait,
     )
-    session = Session(workspace, tag or date.today().isoformat(), choices)
-    try:
-        anyio.run(speak, create(session))
-    finally:
-        session.close()
+    with closing(Session(workspace, tag or date.today().isoformat(), choices)) as session:
+        if http is None:
+            anyio.run(speak, create(session))
+        else:
+            _listen(session, http, allow_host or [], token)
+
+
+def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
+    import anyio
+    from rich.console import Console
+
+    from server.app import create
+    from server.bearer import Bearer
+    from server.http import PATH, Address, door, listen
+
+    address = Address(told)
+    bearer = Bearer(session.workspace.root / ".autoresearch" / "token") if ask else None
+    door(address, bearer)
+    with address.bind() as listening:
+        where = f"the token is {bearer.where}" if bearer else "no token is asked for"
+        port = listening.getsockname()[1]
+        Console(stderr=True).print(
+            f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
+        )
+        anyio.run(listen, create(session), listening, [*address.names(), *hosts], bearer)
 
 
 def demo(

@@ -21,9 +21,11 @@ FILES = sorted(
 )
 
 DOORS = {
-    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.demo"},
+    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.http", "server.demo"},
     "mcp_types": {"server.tools", "server.register", "server.tasks"},
     "git": {"server.workspace", "server.doors", "server.git_environment"},
+    "uvicorn": {"server.http"},
+    "starlette": {"server.http", "server.gate"},
     "sqlite3": {"server.ledger"},
     "torch": {"trainer.session"},
     "subprocess": {"server.runner", "trainer.processes"},

@@ -10,6 +10,7 @@ import pytest
 
 from server import connect
 from server.chart import draw
+from server.cli import _spelt_out  # pyright: ignore[reportPrivateUsage]
 from server.errors import ProgramInvalid, Unavailable
 from server.experiment import Experiment, Verdict
 from server.hardware import probe
@@ -32,6 +33,12 @@ def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_
     assert done.returncode == 1 and done.stdout == ""
     assert "There is no" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_http_may_stand_alone_or_with_an_address() -> None:
+    assert _spelt_out(["serve", "--http"]) == ["serve", "--http", "127.0.0.1:8765"]
+    assert _spelt_out(["--http", "--tag", "x"]) == ["--http", "127.0.0.1:8765", "--tag", "x"]
+    assert _spelt_out(["--http", "0.0.0.0:80"]) == ["--http", "0.0.0.0:80"]
 
 
 def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
