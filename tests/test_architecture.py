@@ -21,7 +21,7 @@ FILES = sorted(
 )
 
 DOORS = {
-    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.demo"},
+    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.panel", "server.demo"},
     "mcp_types": {"server.tools", "server.register", "server.tasks"},
     "git": {"server.workspace", "server.doors", "server.git_environment"},
     "sqlite3": {"server.ledger"},
