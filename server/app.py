@@ -15,6 +15,7 @@ from server import __version__, recall
 from server.errors import UnknownExperiment
 from server.export import tsv
 from server.fence import fence
+from server.panel import panel
 from server.register import build
 from server.session import Session
 from server.tasks import Tasks
@@ -52,7 +53,7 @@ def create(session: Session) -> MCPServer[None]:
         instructions=INSTRUCTIONS,
         version=__version__,
         tools=build(tools),
-        extensions=[Tasks(WAITING, running, tools.view, session.workspace.state / "tasks.json")],
+        extensions=[Tasks(WAITING, running, tools.view, session.workspace.state / "tasks.json"), panel()],
         log_level="WARNING",
         lifespan=lifespan,
     )

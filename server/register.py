@@ -6,6 +6,7 @@ from typing import Any
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 
+from server.panel import META
 from server.tools import Tools
 
 
@@ -28,7 +29,10 @@ def build(tools: Tools) -> list[Tool]:
         (tools.discard, final),
         (tools.history, reading),
     ]
-    return [_strict(Tool.from_function(function, annotations=annotations)) for function, annotations in hints]
+    return [
+        _strict(Tool.from_function(function, annotations=annotations, meta=META.get(function.__name__)))
+        for function, annotations in hints
+    ]
 
 
 def _strict(tool: Tool) -> Tool:

@@ -21,7 +21,7 @@ FILES = sorted(
 )
 
 DOORS = {
-    "mcp": {"server.app", "server.tools", "server.register", "server.tasks", "server.http", "server.demo"},
+    "mcp": {"server." + name for name in ("app", "tools", "register", "tasks", "panel", "http", "demo")},
     "mcp_types": {"server.tools", "server.register", "server.tasks"},
     "git": {"server.workspace", "server.doors", "server.git_environment"},
     "uvicorn": {"server.http"},
