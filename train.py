@@ -233,6 +233,7 @@ MACHINES = {
     "smoke": (1, 32, 32, 4, 4),
     "cpu": (3, 128, 64, 4, 4),
     "mps": (4, 256, 64, 16, 16),
+    "gpu-small": (6, 384, 64, 64, 32),
     "gpu": (8, 512, 128, 256, 64),
 }
 DEPTH, WIDTH, HEAD_DIM, BATCH_ROWS, MICRO_ROWS = MACHINES[session.profile]
