@@ -106,7 +106,9 @@ class GPT(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
         self.residual_scale = nn.Parameter(torch.ones(shape.depth))  # of the stream before each block
         self.embed_scale = nn.Parameter(torch.full((shape.depth,), 0.1))  # of the embedding added to it again
-        self.bigram_scale = nn.Parameter(torch.full((shape.depth,), 0.1))  # of the embedding of the last two tokens
+        self.bigram_scale = nn.Parameter(
+            torch.full((shape.depth,), 0.1)
+        )  # of the embedding of the last two tokens, a bigram
         self.init_weights()
 
     @torch.no_grad()
@@ -139,7 +141,7 @@ class GPT(nn.Module):
         return SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
 
     def bigram_rows(self, idx: Tensor) -> Tensor:
-        """The row of each token and the one before it, by a hash: frequent pairs have a row for themselves, roughly."""
+        """The row of each token with the one before it, int64 [B, T], by a hash: pairs that collide share a row."""
         before = F.pad(idx[:, :-1], (1, 0))
         return (before * 36_313 + idx) % self.bigrams.num_embeddings
 
@@ -208,8 +210,7 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     matrices = [p for p in blocks if min(p.shape) > GATE_CHANNELS]
     gates = [p for p in blocks if min(p.shape) <= GATE_CHANNELS]
     adam = [
-        {"params": [model.embed.weight], "lr": EMBED_LR},
-        {"params": [*model.values.parameters(), model.bigrams.weight], "lr": EMBED_LR},
+        {"params": [model.embed.weight, model.bigrams.weight, *model.values.parameters()], "lr": EMBED_LR},
         {"params": [model.head.weight], "lr": HEAD_LR},
         {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *gates], "lr": SCALAR_LR},
     ]
@@ -252,7 +253,7 @@ BFLOAT16 = has_fast_bfloat16(session.device)  # matrix products; sums, softmax a
 COMPILE = GPU or (session.profile == "cpu" and LONG and shutil.which(os.environ.get("CXX", "g++")) is not None)
 
 MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream
-BIGRAM_ROWS = 5  # rows of the table of token pairs, per token of the vocabulary
+BIGRAM_ROWS = 5  # rows of the table of token pairs for each token of the vocabulary
 GATE_CHANNELS = 12  # channels that decide how much of the value embedding is let in
 ROPE_BASE = 200_000.0 if GPU else 10_000.0  # longest wavelength, in tokens / 2π
 QK_SCALE = 1.15  # sharpens attention after QK-norm
@@ -262,7 +263,7 @@ INIT_SCALE = 0.68  # of the uniform initialisation, 1 keeps the variance
 EMBED_STD = 0.8
 
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
-EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, values and pairs of tokens
+EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, of pairs of them, and of values
 HEAD_LR = 0.008  # AdamW, unembedding
 SCALAR_LR = 0.02  # AdamW, scales and gates
 ADAM_BETAS = (0.8, 0.95)
