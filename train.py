@@ -6,7 +6,10 @@ registered buffers or constants, because the referee rebuilds the model from thi
 """
 
 import math
-from contextlib import nullcontext
+import os
+import shutil
+import sys
+import sysconfig
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +30,6 @@ class Shape:
     depth: int  # blocks
     width: int  # channels of the residual stream
     head_dim: int  # channels of one attention head
-    window: int  # tokens an attention layer sees; the last layer sees all
-    bfloat16: bool  # matrix products in bfloat16, sums and softmax in float32
 
 
 def norm(x: Tensor) -> Tensor:
@@ -57,7 +58,6 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape, layer: int) -> None:
         super().__init__()
         self.heads, self.head_dim = shape.width // shape.head_dim, shape.head_dim
-        self.window = 0 if layer == shape.depth - 1 else shape.window  # 0: no limit
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.out = nn.Linear(shape.width, shape.width, bias=False)
         self.gate = nn.Linear(GATE_CHANNELS, self.heads, bias=False) if layer % 2 == (shape.depth - 1) % 2 else None
@@ -70,16 +70,11 @@ class Attention(nn.Module):
             share = 2 * torch.sigmoid(self.gate(x[..., :GATE_CHANNELS]))
             v = v + share[..., None] * value.view_as(v).to(v.dtype)
         q, k = norm(self.rotary(q)) * QK_SCALE, norm(self.rotary(k)) * QK_SCALE
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, **self.mask(length, x.device))
+        # On a CPU the kernel's backward pass is slower in bfloat16.
+        q, k, v = (t.transpose(1, 2).to(torch.float32 if x.device.type == "cpu" else v.dtype) for t in (q, k, v))
+        with torch.autocast(x.device.type, enabled=False):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(batch, length, width))
-
-    def mask(self, length: int, device: torch.device) -> dict[str, bool | Tensor]:
-        if not 0 < self.window < length:
-            return {"is_causal": True}
-        place = torch.arange(length, device=device)
-        distance = place[:, None] - place[None, :]
-        return {"attn_mask": (distance >= 0) & (distance < self.window)}
 
 
 class Block(nn.Module):
@@ -103,6 +98,7 @@ class GPT(nn.Module):
         super().__init__()
         self.shape = shape
         self.embed = nn.Embedding(shape.vocab_size, shape.width)
+        self.bigrams = nn.Embedding(BIGRAM_ROWS * shape.vocab_size, shape.width)
         self.values = nn.ModuleList(
             nn.Embedding(shape.vocab_size, shape.width)
             for layer in range(shape.depth)
@@ -112,6 +108,9 @@ class GPT(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
         self.residual_scale = nn.Parameter(torch.ones(shape.depth))  # of the stream before each block
         self.embed_scale = nn.Parameter(torch.full((shape.depth,), 0.1))  # of the embedding added to it again
+        self.bigram_scale = nn.Parameter(
+            torch.full((shape.depth,), 0.1)
+        )  # of the embedding of the last two tokens, a bigram
         self.init_weights()
 
     @torch.no_grad()
@@ -119,6 +118,7 @@ class GPT(nn.Module):
         bound = INIT_SCALE * math.sqrt(3 / self.shape.width)
         nn.init.normal_(self.embed.weight, std=EMBED_STD)
         nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.zeros_(self.bigrams.weight)
         for table in self.values:
             nn.init.uniform_(table.weight, -bound, bound)
         for block in self.blocks:
@@ -131,16 +131,21 @@ class GPT(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:
         # The referee calls the model outside the loop below, so the precision is chosen here.
-        with torch.autocast(idx.device.type, torch.bfloat16) if self.shape.bfloat16 else nullcontext():
+        with torch.autocast(idx.device.type, torch.bfloat16, enabled=BFLOAT16):
             x = first = norm(self.embed(idx))
+            pair = self.bigrams(self.bigram_rows(idx))
             tables = iter(self.values)
             for layer, block in enumerate(self.blocks):
                 value = next(tables)(idx) if block.attention.gate is not None else None
-                x = self.residual_scale[layer] * x + self.embed_scale[layer] * first
+                x = self.residual_scale[layer] * x + self.embed_scale[layer] * first + self.bigram_scale[layer] * pair
                 x = block(x, value)
             logits = self.head(norm(x))
-        logits = logits.float()
-        return SOFTCAP * torch.tanh(logits / SOFTCAP) if SOFTCAP else logits
+        return SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
+
+    def bigram_rows(self, idx: Tensor) -> Tensor:
+        """The row of each token with the one before it, int64 [B, T], by a hash: pairs that collide share a row."""
+        before = F.pad(idx[:, :-1], (1, 0))
+        return (before * 36_313 + idx) % self.bigrams.num_embeddings
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ POLAR_EXPRESS = (
 
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly, of each matrix of a stack [..., rows, columns]."""
-    x = matrix.bfloat16() if matrix.is_cuda else matrix
+    x = matrix.bfloat16() if BFLOAT16 else matrix
     wide = x.size(-2) <= x.size(-1)
     x = x if wide else x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
@@ -207,10 +212,9 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     matrices = [p for p in blocks if min(p.shape) > GATE_CHANNELS]
     gates = [p for p in blocks if min(p.shape) <= GATE_CHANNELS]
     adam = [
-        {"params": [model.embed.weight], "lr": EMBED_LR},
-        {"params": list(model.values.parameters()), "lr": EMBED_LR},
+        {"params": [model.embed.weight, model.bigrams.weight, *model.values.parameters()], "lr": EMBED_LR},
         {"params": [model.head.weight], "lr": HEAD_LR},
-        {"params": [model.residual_scale, model.embed_scale, *gates], "lr": SCALAR_LR},
+        {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *gates], "lr": SCALAR_LR},
     ]
     fused = model.embed.weight.device.type in ("cpu", "cuda")
     made = [
@@ -226,29 +230,50 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Knobs. Those that depend on the machine are in the table; a batch is in rows of `session.sequence_length` tokens.
 
-session = Session()
 
-#              depth width head  batch  micro  (batch: rows an optimiser step; micro: rows a forward pass)
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 pays: a question of the chip's instructions."""
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def has_compiler() -> bool:
+    """Whether kernels for the CPU can be compiled here: that takes a C++ compiler and the headers of Python."""
+    headers = os.path.join(sysconfig.get_path("include"), "Python.h")
+    return (
+        sys.platform == "linux" and os.path.exists(headers) and shutil.which(os.environ.get("CXX", "g++")) is not None
+    )
+
+
+session = Session()
+GPU = session.device.type == "cuda"
+LONG = session.budget_seconds >= 120  # enough for a deeper model, and to wait for a compiler before the clock starts
+
+#                 depth width head batch micro  (batch: rows an optimiser step; micro: rows a forward pass)
 MACHINES = {
     "smoke": (1, 32, 32, 4, 4),
-    "cpu": (3, 128, 64, 4, 4),
+    "cpu": (3 if LONG else 2, 128, 64, 4, 4),
     "mps": (4, 256, 64, 16, 16),
-    "gpu": (8, 512, 128, 256, 64),
+    "gpu-small": (6, 384, 64, 64, 32),
+    "gpu": (9, 512, 128, 256, 64),
 }
 DEPTH, WIDTH, HEAD_DIM, BATCH_ROWS, MICRO_ROWS = MACHINES[session.profile]
-WINDOW = session.sequence_length if session.device.type != "cuda" else session.sequence_length // 4  # tokens
+BFLOAT16 = has_fast_bfloat16(session.device)  # matrix products; sums, softmax and weights stay in float32
+COMPILE = GPU or (session.device.type == "cpu" and LONG and has_compiler())  # on a CPU a minute, for a third more steps
 
 MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream
+BIGRAM_ROWS = 5  # rows of the table of token pairs for each token of the vocabulary
 GATE_CHANNELS = 12  # channels that decide how much of the value embedding is let in
-ROPE_BASE = 10_000.0 if session.device.type != "cuda" else 200_000.0  # longest wavelength, in tokens / 2π
+ROPE_BASE = 200_000.0 if GPU else 10_000.0  # longest wavelength, in tokens / 2π
 QK_SCALE = 1.15  # sharpens attention after QK-norm
 # Logits stay within ±SOFTCAP, 0 is no limit: on a CPU the tanh alone would take a third of the step.
-SOFTCAP = 15.0 if session.device.type == "cuda" else 0.0
+SOFTCAP = 15.0 if GPU else 0.0
 INIT_SCALE = 0.68  # of the uniform initialisation, 1 keeps the variance
 EMBED_STD = 0.8
 
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
-EMBED_LR = 0.3  # AdamW, token and value embeddings
+EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, of pairs of them, and of values
 HEAD_LR = 0.008  # AdamW, unembedding
 SCALAR_LR = 0.02  # AdamW, scales and gates
 ADAM_BETAS = (0.8, 0.95)
@@ -265,13 +290,6 @@ LOG_EVERY = 10  # steps between two prints
 # Set-up: nothing here is on the clock
 
 
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 pays. On a CPU that is a question of its instructions."""
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device.type == "cuda"
-
-
 def rate(progress: float) -> float:
     """The learning rate's share of its peak: up, level, and down to FINAL_LR."""
     if progress < WARMUP:
@@ -282,18 +300,24 @@ def rate(progress: float) -> float:
 
 device = session.device
 torch.set_float32_matmul_precision("high")
-model = GPT(Shape(session.vocab_size, DEPTH, WIDTH, HEAD_DIM, WINDOW, has_fast_bfloat16(device))).to(device)
-if device.type == "cuda":
-    model.compile()  # on a CPU compiling takes longer than a short budget gains
+model = GPT(Shape(session.vocab_size, DEPTH, WIDTH, HEAD_DIM)).to(device)
 updates = optimisers(model)
+
+
+def loss_of(batch: Tensor) -> Tensor:
+    """Mean loss in nats per token of rows [B, T + 1]."""
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+
+
+if COMPILE:
+    loss_of = torch.compile(loss_of, dynamic=False)
 
 
 def train_step(batches: list[Tensor], lr_share: float) -> float:
     """One optimiser step over micro-batches [rows, T + 1]. Returns the mean loss in nats per token."""
     total = torch.zeros((), device=device)
     for batch in batches:
-        logits = model(batch[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()) / len(batches)
+        loss = loss_of(batch) / len(batches)
         loss.backward()
         total += loss.detach()
     for optimiser in updates:

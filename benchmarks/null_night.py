@@ -23,7 +23,7 @@ from server.scaffold import create
 from server.workspace import initialise
 
 GOOD, NULL, BAD = "good", "null", "bad"
-RATE, SLOW, NONE = (f"EMBED_LR = {rate}  # AdamW" for rate in (0.3, 0.003, 0.0001))
+RATE, SLOW, NONE = (f"EMBED_LR = {rate}  # AdamW" for rate in ("0.3 if GPU else 0.15", "0.0015", "0.0001"))
 
 
 class Agent:

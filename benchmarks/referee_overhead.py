@@ -13,17 +13,15 @@ import platform
 import re
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from run import TRAIN, run
 
-from server.experiment import Attempt, Result
-from server.runner import Runner, Terms
+from server.experiment import Result
 from trainer.profiles import PROFILES
 from trainer.shards import load, rows
 
-TRAIN = Path(__file__).parent.parent / "train.py"
 EXPERIMENT_SECONDS = 300
 SUBMIT = "session.submit(model)"
 INSIDE = """
@@ -45,20 +43,11 @@ session.submit(model)
 """
 
 
-def measured(folder: Path, text: str, profile: str, budget: float) -> tuple[Result, float]:
+def measured(place: Path, text: str, profile: str, budget: float) -> tuple[Result, float]:
     """One run: its result, and the seconds of the evaluation inside the training process."""
-    runner = Runner(folder, folder.parent / "data", folder)
-    terms = Terms(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
-    attempt = Attempt(
-        number=1, baseline=True, description="baseline", parent="0" * 40, commit="0" * 40, train_sha256="0" * 64,
-        profile=profile, seed=42, budget_seconds=budget, started_at="2026-01-01T12:00:00+00:00",
-    )  # fmt: skip
-    runner.start(attempt, text, terms)
-    while (result := runner.result(1)) is None:
-        time.sleep(0.05)
-    found = re.search(r"^inside: ([\d.]+) s$", runner.log_tail(1, 4000), re.MULTILINE)
-    if result.score is None or found is None:
-        raise SystemExit(f"{result.outcome}: {result.reason}\n{result.traceback}")
+    result, log = run(place, text, profile, budget)
+    found = re.search(r"^inside: ([\d.]+) s$", log, re.MULTILINE)
+    assert found, log
     return result, float(found[1])
 
 

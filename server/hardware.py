@@ -2,6 +2,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # (nvidia-ml-py has no types)
 
+import math
 import os
 import platform
 import sys
@@ -11,6 +12,8 @@ import psutil
 import pynvml
 
 from server.experiment import Value
+
+_LARGE_GPU_GB = 36.0  # below it (8 to 32 GB cards) the micro-batches of the gpu profile may not fit
 
 
 class Hardware(Value):
@@ -50,7 +53,7 @@ def probe(timeout: float = 3.0) -> Hardware:
 def default_profile(hardware: Hardware) -> str:
     """The trainer's profile for this machine."""
     if hardware.gpu is not None:
-        return "gpu"
+        return "gpu-small" if (hardware.gpu_memory_gb or math.inf) < _LARGE_GPU_GB else "gpu"
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return "mps"
     return "cpu"

@@ -20,6 +20,7 @@ class Profile(StrEnum):
     SMOKE = "smoke"
     CPU = "cpu"
     MPS = "mps"
+    GPU_SMALL = "gpu-small"
     GPU = "gpu"
 
 

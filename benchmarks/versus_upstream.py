@@ -1,0 +1,85 @@
+"""Our train.py against upstream's: the same tokens, tokenizer, minutes and referee, in turn.
+
+    git clone https://github.com/karpathy/autoresearch ../upstream
+    python benchmarks/versus_upstream.py --upstream ../upstream [--seconds 60] [--seeds 3] [--profile cpu]
+
+Upstream is scaled to the machine as its README advises (benchmarks/upstream.py); `--depth` and `--batch` try whether
+another size suits it better. A window costs its attention a dense mask here, which its own kernel does not need: on a
+GPU `--windows L` is the fair comparison of speed. Without `--upstream` ours runs alone, which tells how far its score
+spreads over seeds.
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from run import TRAIN, run
+from upstream import SIZES, Size, adapted
+
+from server.experiment import Result
+
+
+def told(result: Result) -> str:
+    score, figures = result.score, result.figures
+    assert score is not None
+    return (
+        f"val_bpb {score.val_bpb:.4f}, {figures.steps} steps, {figures.tokens or 0:,} tokens,"
+        f" {figures.tokens_per_second or 0:,.0f} tokens/s, {figures.peak_memory_mb or 0:,.0f} MB,"
+        f" {(figures.parameters or 0) / 1e6:.2f} M parameters, set-up {figures.setup_seconds or 0:.1f} s"
+    )
+
+
+def spread(scores: list[float]) -> str:
+    deviation = f" σ {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
+    return f"{statistics.mean(scores):.4f}{deviation}"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upstream", type=Path, help="a checkout of karpathy/autoresearch")
+    parser.add_argument("--seconds", type=float, default=60.0, help="training seconds a run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--profile", choices=SIZES, default="cpu")
+    parser.add_argument("--depth", type=int, help="upstream's DEPTH; default: its README's advice")
+    parser.add_argument("--windows", help='upstream\'s WINDOW_PATTERN; default: "L" on a CPU, "SSSL" on a GPU')
+    parser.add_argument("--batch", type=int, help="upstream's tokens an optimiser step; default: the same")
+    return parser.parse_args()
+
+
+def texts(chosen: argparse.Namespace) -> dict[str, str]:
+    """The train.py's that run, in the order they run."""
+    ours = {"ours": TRAIN.read_text(encoding="utf-8")}
+    if chosen.upstream is None:
+        return ours
+    size = SIZES[chosen.profile]
+    batch = chosen.batch or size.total_batch
+    size = Size(chosen.depth or size.depth, batch, min(batch, size.forward), chosen.windows or size.windows)
+    return {"upstream": adapted(chosen.upstream, chosen.profile, size)} | ours
+
+
+def main() -> None:
+    chosen = options()
+    competitors = texts(chosen)
+    scores: dict[str, list[float]] = {name: [] for name in competitors}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(42, 42 + chosen.seeds):
+            for name, text in competitors.items():
+                result, _ = run(Path(folder) / f"{name}-{seed}", text, chosen.profile, chosen.seconds, seed)
+                assert result.score is not None
+                scores[name].append(result.score.val_bpb)
+                print(f"{name}, seed {seed}: {told(result)}", flush=True)
+    print(
+        f"\n{chosen.seconds:g} s, {chosen.seeds} seeds, {platform.machine()} {platform.system()}, {torch.__version__}"
+    )
+    for name, values in scores.items():
+        print(f"{name}: val_bpb {spread(values)}")
+    if chosen.upstream is not None:
+        upstream, ours = (statistics.mean(values) for values in scores.values())
+        print(f"ours is {100 * (1 - ours / upstream):.1f} % lower")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The profile that a machine gets."""
+
+import pytest
+
+from server.hardware import Hardware, default_profile
+
+LAPTOP = Hardware(gpu=None, gpu_memory_gb=None, driver=None, cpu="x", cores=2, memory_gb=16.0, platform="Linux")
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "profile"),
+    [(8.0, "gpu-small"), (24.0, "gpu-small"), (32.0, "gpu-small"), (40.0, "gpu"), (139.8, "gpu")],
+)
+def test_a_gpu_gets_the_profile_that_its_memory_holds(gigabytes: float, profile: str) -> None:
+    machine = LAPTOP.model_copy(update={"gpu": "one", "gpu_memory_gb": gigabytes})
+    assert default_profile(machine) == profile
+
+
+def test_a_gpu_that_does_not_tell_its_memory_counts_as_large() -> None:
+    assert default_profile(LAPTOP.model_copy(update={"gpu": "one"})) == "gpu"
