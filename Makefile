@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack lint format
+.PHONY: demo test attack conformance lint format
 
 demo: $(VENV)/.ready
 	$(BIN)/autoresearch demo
@@ -13,6 +13,9 @@ test: $(VENV)/.ready
 
 attack: $(VENV)/.ready  # every cheat, and fifty runs of honest models; some minutes
 	$(BIN)/python -m tests.attack
+
+conformance: $(VENV)/.ready  # the official suite and the Inspector; npm packages, a minute
+	$(BIN)/python -m tests.conformance
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
