@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack conformance lint format
+.PHONY: demo test attack conformance bundle lint format
 
 demo: $(VENV)/.ready
 	$(BIN)/autoresearch demo
@@ -16,6 +16,11 @@ attack: $(VENV)/.ready  # every cheat, and fifty runs of honest models; some min
 
 conformance: $(VENV)/.ready  # the official suite and the Inspector; npm packages, a minute
 	$(BIN)/python -m tests.conformance
+
+bundle:  # dist/autoresearch.mcpb, for Claude Desktop; needs npx
+	rm -rf build/bundle && mkdir -p build/bundle dist
+	cp -RL packaging/manifest.json pyproject.toml README.md LICENSE server trainer build/bundle
+	npx --yes @anthropic-ai/mcpb@2.1.2 pack build/bundle dist/autoresearch.mcpb
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from server.bearer import VARIABLE
 from server.errors import Unavailable
 from server.files import write_whole
 
@@ -22,59 +23,92 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Place:
+    """How a client reaches the server: by a command, or where it listens."""
+
+    command: str = ""
+    arguments: tuple[str, ...] = ()
+    url: str = ""
+
+    @classmethod
+    def local(cls, workspace: Path, python: str) -> "Place":
+        """A server that each client starts for itself, over stdio."""
+        return cls(python, ("-m", "server", "--workspace", str(workspace)))
+
+    def entry(self, **more: Any) -> Entry:
+        """The command, as most clients spell it."""
+        return {"command": self.command, "args": list(self.arguments), **more}
+
+    def listening(self, token: str, **more: Any) -> Entry:
+        """The address, and `token`: the variable with it, as the client spells variables."""
+        return {"url": self.url, "headers": {"Authorization": f"Bearer {token}"}, **more}
+
+
+@dataclass(frozen=True)
 class Client:
     """Where a client keeps its servers and how it spells one."""
 
     path: str  # below the workspace, or below the home folder where it starts with ~
     key: str  # of the table of servers
-    entry: Callable[[str, list[str]], Entry]
+    near: Callable[[Place], Entry]
+    far: Callable[[Place], Entry] | None = None  # None: it knows no address
 
 
-def _plain(command: str, arguments: list[str]) -> Entry:
-    return {"command": command, "args": arguments}
-
-
-def _stdio(command: str, arguments: list[str]) -> Entry:
-    return {"type": "stdio", "command": command, "args": arguments}
-
-
-def _claude_code(command: str, arguments: list[str]) -> Entry:
-    return {**_stdio(command, arguments), "timeout": _CALL_SECONDS * 1000}
-
-
-def _gemini(command: str, arguments: list[str]) -> Entry:
-    return {**_plain(command, arguments), "timeout": _CALL_SECONDS * 1000}
-
-
-def _codex(command: str, arguments: list[str]) -> Entry:
+def _codex(place: Place) -> Entry:
     # required: else the first turn may start before the server is up, without its tools.
-    waits = {"startup_timeout_sec": _START_SECONDS, "tool_timeout_sec": _CALL_SECONDS}
-    return {**_plain(command, arguments), "required": True, **waits}
+    waits = {"required": True, "startup_timeout_sec": _START_SECONDS, "tool_timeout_sec": _CALL_SECONDS}
+    if place.url:
+        return {"url": place.url, "bearer_token_env_var": VARIABLE, **waits}
+    return place.entry(**waits)
 
 
-def _opencode(command: str, arguments: list[str]) -> Entry:
-    return {"type": "local", "command": [command, *arguments], "enabled": True, "timeout": _CALL_SECONDS * 1000}
+def _opencode(place: Place) -> Entry:
+    command = [place.command, *place.arguments]
+    return {"type": "local", "command": command, "enabled": True, "timeout": _CALL_SECONDS * 1000}
 
 
+_MILLISECONDS = {"timeout": _CALL_SECONDS * 1000}
 _DESKTOP = {
     "darwin": "~/Library/Application Support/Claude/claude_desktop_config.json",
     "win32": "~/AppData/Roaming/Claude/claude_desktop_config.json",
 }.get(sys.platform, "~/.config/Claude/claude_desktop_config.json")
 
 CLIENTS = {
-    "claude-code": Client(".mcp.json", "mcpServers", _claude_code),
-    "claude-desktop": Client(_DESKTOP, "mcpServers", _plain),
-    "codex": Client("~/.codex/config.toml", "mcp_servers", _codex),
-    "cursor": Client(".cursor/mcp.json", "mcpServers", _plain),
-    "vscode": Client(".vscode/mcp.json", "servers", _stdio),
-    "gemini": Client("~/.gemini/settings.json", "mcpServers", _gemini),
-    "opencode": Client("opencode.json", "mcp", _opencode),
+    "claude-code": Client(
+        ".mcp.json",
+        "mcpServers",
+        lambda place: {"type": "stdio", **place.entry(), **_MILLISECONDS},
+        lambda place: {"type": "http", **place.listening(f"${{{VARIABLE}}}"), **_MILLISECONDS},
+    ),
+    "claude-desktop": Client(_DESKTOP, "mcpServers", Place.entry),
+    "codex": Client("~/.codex/config.toml", "mcp_servers", _codex, _codex),
+    "cursor": Client(
+        ".cursor/mcp.json", "mcpServers", Place.entry, lambda place: place.listening(f"${{env:{VARIABLE}}}")
+    ),
+    "vscode": Client(
+        ".vscode/mcp.json",
+        "servers",
+        lambda place: {"type": "stdio", **place.entry()},
+        lambda place: {"type": "http", **place.listening(f"${{env:{VARIABLE}}}")},
+    ),
+    "gemini": Client(
+        "~/.gemini/settings.json",
+        "mcpServers",
+        lambda place: place.entry(**_MILLISECONDS),
+        lambda place: {"type": "http", **place.listening(f"${{{VARIABLE}}}"), **_MILLISECONDS},
+    ),
+    "opencode": Client(
+        "opencode.json",
+        "mcp",
+        _opencode,
+        lambda place: {"type": "remote", **place.listening(f"{{env:{VARIABLE}}}", enabled=True), **_MILLISECONDS},
+    ),
 }
 
 
-def configuration(client: str, workspace: Path, python: str) -> str:
+def configuration(client: str, place: Place) -> str:
     """The text to put into an empty configuration file. Raises Unavailable for an unknown client."""
-    entry = _entry(client, workspace, python)
+    entry = _entry(client, place)
     if _is_toml(client):
         return _toml(_client(client).key, entry)
     return json.dumps({_client(client).key: {NAME: entry}}, indent=2) + "\n"
@@ -94,13 +128,13 @@ def installed(client: str, workspace: Path, home: Path) -> bool:
         return False
 
 
-def write(client: str, workspace: Path, python: str, home: Path) -> Path:
+def write(client: str, place: Place, workspace: Path, home: Path) -> Path:
     """Add our entry to the client's file; what is there stays, and a copy of it beside.
 
     Raises:
         Unavailable: the file cannot be read as what it should be, or has another entry of this name.
     """
-    path, key, entry = target(client, workspace, home), _client(client).key, _entry(client, workspace, python)
+    path, key, entry = target(client, workspace, home), _client(client).key, _entry(client, place)
     known = _parse(client, path)
     servers = known.setdefault(key, {})
     if servers.get(NAME, entry) != entry:
@@ -123,8 +157,14 @@ def _client(name: str) -> Client:
     return CLIENTS[name]
 
 
-def _entry(client: str, workspace: Path, python: str) -> Entry:
-    return _client(client).entry(python, ["-m", "server", "--workspace", str(workspace)])
+def _entry(client: str, place: Place) -> Entry:
+    known = _client(client)
+    if not place.url:
+        return known.near(place)
+    if known.far is None:
+        problem = f"{client} cannot be told the address of a server in its file."
+        raise Unavailable(problem, "Add it among its connectors, or let it start a bridge such as mcp-remote.")
+    return known.far(place)
 
 
 def _is_toml(client: str) -> bool:

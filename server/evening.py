@@ -37,15 +37,19 @@ def connect(
     client: Annotated[str, typer.Argument(help="claude-code, claude-desktop, codex, cursor, vscode, gemini, opencode")],
     workspace: _Workspace = Path(),
     write: Annotated[bool, typer.Option("--write", help="Install it instead of printing it.")] = False,
+    http: Annotated[
+        str, typer.Option(metavar="URL", help="A server that listens there, in place of a local one.")
+    ] = "",
 ) -> None:
     """Print, or install, the configuration that lets a client use this workspace."""
-    from server.connect import configuration, target
+    from server.connect import Place, configuration, target
     from server.connect import write as install
 
     folder, home = workspace.resolve(), Path.home()
+    place = Place(url=http) if http else Place.local(folder, sys.executable)
     if write:
-        _err.print(f"wrote {install(client, folder, sys.executable, home)}", highlight=False)
+        _err.print(f"wrote {install(client, place, folder, home)}", highlight=False)
         return
-    text = configuration(client, folder, sys.executable)
+    text = configuration(client, place)
     _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:", highlight=False)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -11,6 +11,7 @@ import pytest
 from server import connect
 from server.chart import draw
 from server.cli import _spelt_out  # pyright: ignore[reportPrivateUsage]
+from server.connect import Place
 from server.errors import ProgramInvalid, Unavailable
 from server.experiment import Experiment, Verdict
 from server.hardware import probe
@@ -92,13 +93,14 @@ def test_a_chart_is_drawn_of_any_night(tmp_path: Path, experiments: list[Experim
 @pytest.mark.parametrize("client", connect.CLIENTS)
 def test_connecting_a_client_keeps_what_is_there(tmp_path: Path, client: str) -> None:
     home, workspace = tmp_path / "home", tmp_path / "work"
+    place = Place.local(workspace, "/usr/bin/python3")
     workspace.mkdir()
     path = connect.target(client, workspace, home)
     path.parent.mkdir(parents=True, exist_ok=True)
     toml = path.suffix == ".toml"
     path.write_text('model = "x" # mine\n' if toml else '{"theme": "dark"}', encoding="utf-8")
     assert not connect.installed(client, workspace, home)
-    assert connect.write(client, workspace, "/usr/bin/python3", home) == path
+    assert connect.write(client, place, workspace, home) == path
     text = path.read_text(encoding="utf-8")
     known = tomllib.loads(text) if toml else json.loads(text)
     assert ("model" if toml else "theme") in known
@@ -107,11 +109,22 @@ def test_connecting_a_client_keeps_what_is_there(tmp_path: Path, client: str) ->
     assert str(workspace) in json.dumps(entry) and "/usr/bin/python3" in json.dumps(entry)
     assert connect.installed(client, workspace, home)
     assert path.with_name(path.name + ".bak").exists()
-    connect.write(client, workspace, "/usr/bin/python3", home)
+    connect.write(client, place, workspace, home)
     assert path.read_text(encoding="utf-8") == text
     with pytest.raises(Unavailable, match="another entry"):
-        connect.write(client, workspace, "/other/python", home)
+        connect.write(client, Place.local(workspace, "/other/python"), workspace, home)
     assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_server_elsewhere_is_named_by_its_address_and_never_by_its_token() -> None:
+    for name, client in connect.CLIENTS.items():
+        place = Place(url="http://127.0.0.1:8765/mcp")
+        if client.far is None:
+            with pytest.raises(Unavailable, match="cannot be told the address"):
+                connect.configuration(name, place)
+        else:
+            text = connect.configuration(name, place)
+            assert "http://127.0.0.1:8765/mcp" in text and "AUTORESEARCH_TOKEN" in text and "command" not in text
 
 
 def test_a_configuration_with_comments_is_not_clobbered(tmp_path: Path) -> None:
@@ -119,7 +132,7 @@ def test_a_configuration_with_comments_is_not_clobbered(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text("{ // mine\n}", encoding="utf-8")
     with pytest.raises(Unavailable, match="cannot be read"):
-        connect.write("vscode", tmp_path, "python", tmp_path)
+        connect.write("vscode", Place.local(tmp_path, "python"), tmp_path, tmp_path)
     assert path.read_text(encoding="utf-8") == "{ // mine\n}"
     done = run("connect", "emacs", "--workspace", tmp_path)
     assert done.returncode == 1 and "claude-code" in done.stderr

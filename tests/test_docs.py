@@ -55,7 +55,7 @@ async def test_the_readmes_script_drives_the_loop(tmp_path: Path, data: Path) ->
 
 def test_the_example_configuration_has_the_shape_that_connect_writes(tmp_path: Path) -> None:
     example = json.loads((ROOT / "claude_config.example.json").read_text(encoding="utf-8"))
-    made = json.loads(connect.configuration("claude-desktop", tmp_path, sys.executable))
+    made = json.loads(connect.configuration("claude-desktop", connect.Place.local(tmp_path, sys.executable)))
     entry, other = example["mcpServers"]["autoresearch"], made["mcpServers"]["autoresearch"]
     assert entry.keys() == other.keys() and entry["args"][:3] == other["args"][:3]
 

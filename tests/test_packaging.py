@@ -1,9 +1,13 @@
-"""What an installed server needs beside its code is in the wheel."""
+"""What an installed server needs beside its code is in the wheel, and every package says the same."""
 
+import json
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from server import __version__
+from tests.examples import examples
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,3 +24,18 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert set(tracked) <= set(archive.namelist())
         assert archive.read("server/templates/train.py") == (ROOT / "train.py").read_bytes()
+
+
+def test_the_examples_are_what_connect_prints() -> None:
+    known = {path: (ROOT / path).read_text(encoding="utf-8") for path in examples()}
+    assert known == examples(), "python -m tests.examples"
+    made = {path for path in examples() if path.startswith("examples/")}
+    others = {"examples/README.md", "examples/autoresearch.service"}
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "examples").iterdir()} == made | others
+
+
+def test_every_package_has_the_servers_version() -> None:
+    for path in ("plugin/.claude-plugin/plugin.json", "packaging/manifest.json", "server.json"):
+        known = json.loads((ROOT / path).read_text(encoding="utf-8"))
+        versions = {known["version"], *(package["version"] for package in known.get("packages", []))}
+        assert versions == {__version__}, path

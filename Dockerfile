@@ -1,0 +1,26 @@
+# The server and its trainer. pip's torch brings its own CUDA libraries, so a GPU needs no more than
+# `docker run --gpus all`; FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 is the base where the host insists on one.
+#   docker build -t autoresearch .
+#   docker run --rm -p 127.0.0.1:8765:8765 -v "$PWD/my-night:/work" -e AUTORESEARCH_TOKEN autoresearch
+FROM python:3.12-slim
+
+LABEL io.modelcontextprotocol.server.name="io.github.OWNER/autoresearch-mcp"
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/autoresearch
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY server server
+COPY trainer trainer
+COPY program.md train.py ./
+RUN pip install --no-cache-dir --constraint constraints.txt . \
+    && useradd --create-home --uid 1000 researcher
+USER 1000
+WORKDIR /work
+EXPOSE 8765
+ENTRYPOINT ["autoresearch"]
+# The port is published by docker alone; the token is asked for.
+CMD ["serve", "--http", "0.0.0.0:8765"]
