@@ -24,7 +24,7 @@ def version() -> None:
 
 
 for command in (
-    night.serve, night.demo,
+    night.serve, night.demo, night.drive,
     evening.init, evening.doctor, evening.connect,
     morning.history, morning.export, morning.report, morning.transfer,
     version,

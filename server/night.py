@@ -81,6 +81,31 @@ def serve(
             _listen(session, http, allow_host or [], token)
 
 
+def drive(
+    client: Annotated[str, typer.Argument(help="claude-code, codex, opencode or gemini; it must be installed.")],
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
+    experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
+    serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
+) -> None:
+    """Start a night headless with an installed client; start it again when it stops too early."""
+    from rich.console import Console
+
+    from server.app import start
+    from server.drive import Drive, Limits
+
+    console = Console(stderr=True, soft_wrap=True)
+    night = Drive(client, workspace.resolve(), serving or [], start())
+    console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
+    before = night.measured()
+    try:
+        reason = night.run(Limits(hours=hours, experiments=experiments), lambda line: console.print(line))
+    except KeyboardInterrupt:
+        reason = "interrupted; a run under way goes on"
+    done = night.measured() - before
+    console.print(f"{reason}: {done} runs; see `autoresearch history`", highlight=False)
+
+
 def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
     import anyio
     from rich.console import Console

@@ -28,7 +28,7 @@ DOORS = {
     "starlette": {"server.http", "server.gate"},
     "sqlite3": {"server.ledger"},
     "torch": {"trainer.session"},
-    "subprocess": {"server.runner", "trainer.processes"},
+    "subprocess": {"server.runner", "server.drive", "trainer.processes"},
     "matplotlib": {"server.chart"},
     "pynvml": {"server.hardware"},
     "frontmatter": {"server.program"},

@@ -1,0 +1,152 @@
+"""A night without anybody at the client: an installed one, started headless, and again when it stops too early."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.connect import Place, configuration
+from server.errors import Unavailable
+from server.experiment import Value
+from server.ledger import Ledger
+
+_FRUITLESS = 5  # starts in a row that measured nothing; then it is not the idea that fails
+_LOOK_SECONDS = 0.5
+_PAUSES = (1.0, 10.0, 60.0, 300.0)  # seconds before the next start, by how many have been fruitless
+_END_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a client is started: its words, and what it needs in its environment."""
+
+    words: list[str]
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Limits(Value):
+    """When a night is over; 0 and less: never for that reason."""
+
+    hours: float = 0.0
+    experiments: int = 0
+    pauses: tuple[float, ...] = _PAUSES
+
+
+def _claude(prompt: str, place: Place, folder: Path) -> Launch:
+    settings = folder / "claude.json"
+    settings.write_text(configuration("claude-code", place), encoding="utf-8")
+    return Launch(["claude", "-p", prompt, "--mcp-config", str(settings), "--strict-mcp-config",
+                   "--allowedTools", "mcp__autoresearch"])  # fmt: skip
+
+
+def _codex(prompt: str, place: Place, folder: Path) -> Launch:
+    told = {"command": place.command, "args": list(place.arguments), "required": True, "tool_timeout_sec": 900}
+    # A JSON string, number, boolean or list of strings is valid TOML as well.
+    settings = [f"mcp_servers.autoresearch.{name}={json.dumps(value)}" for name, value in told.items()]
+    overrides = [word for setting in settings for word in ("-c", setting)]
+    return Launch(["codex", "exec", "--skip-git-repo-check", *overrides, prompt])
+
+
+def _opencode(prompt: str, place: Place, folder: Path) -> Launch:
+    settings = folder / "opencode.json"
+    settings.write_text(configuration("opencode", place), encoding="utf-8")
+    return Launch(["opencode", "run", prompt], {"OPENCODE_CONFIG": str(settings)})
+
+
+def _gemini(prompt: str, place: Place, folder: Path) -> Launch:
+    settings = folder / "gemini.json"
+    settings.write_text(configuration("gemini", place), encoding="utf-8")
+    words = ["gemini", "--allowed-mcp-server-names", "autoresearch", "--yolo", "-p", prompt]
+    return Launch(words, {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(settings)})
+
+
+_LAUNCHES: dict[str, Callable[[str, Place, Path], Launch]] = {
+    "claude-code": _claude,
+    "codex": _codex,
+    "opencode": _opencode,
+    "gemini": _gemini,
+}
+
+
+class Drive:
+    """One night with one client."""
+
+    def __init__(self, client: str, workspace: Path, options: list[str], prompt: str) -> None:
+        """`options`: of `autoresearch serve`. Raises Unavailable: no such client, or it is not installed."""
+        if client not in _LAUNCHES:
+            raise Unavailable(
+                f"{client} cannot be driven.", f"Can be: {', '.join(_LAUNCHES)}; `autoresearch demo` needs no client."
+            )
+        self._folder = workspace / ".autoresearch" / "drive"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._workspace = workspace
+        arguments = ("-m", "server", "--workspace", str(workspace), *options)
+        self._launch = _LAUNCHES[client](prompt, Place(sys.executable, arguments), self._folder)
+        if shutil.which(self._launch.words[0]) is None:
+            raise Unavailable(
+                f"There is no {self._launch.words[0]} on the PATH.",
+                f"Install {client}, or try one of: {', '.join(_LAUNCHES)}; `autoresearch demo` needs none.",
+            )
+        self.log = self._folder / f"{client}.log"
+
+    def run(self, limits: Limits, tell: Callable[[str], None]) -> str:
+        """Start the client, again and again, until the night is over. Returns why it ended."""
+        begun, fruitless, before = time.monotonic(), 0, self.measured()
+        while True:
+            seen = self.measured()
+            reason = self._watch(limits, begun, before)
+            if reason:
+                return reason
+            fruitless = 0 if self.measured() > seen else fruitless + 1
+            if fruitless >= _FRUITLESS:
+                return f"the client was started {fruitless} times and measured nothing: see {self.log}"
+            pause = limits.pauses[min(fruitless, len(limits.pauses) - 1)]
+            tell(f"the client stopped after {self.measured() - before} experiments; it is started again in {pause:g} s")
+            time.sleep(pause)
+
+    def measured(self) -> int:
+        """How many runs the latest night has that are over."""
+        found = sorted(self._workspace.glob(".autoresearch/*/ledger.sqlite3"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            return 0
+        ledger = Ledger(found[-1], read_only=True)
+        counts = ledger.counts()
+        ledger.close()
+        return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
+
+    def _watch(self, limits: Limits, begun: float, before: int) -> str:
+        """One start of the client. Returns why the night is over, or nothing if the client stopped by itself."""
+        environment = {**os.environ, **self._launch.environment}
+        with self.log.open("ab") as log, subprocess.Popen(
+            self._launch.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._workspace, env=environment
+        ) as process:  # fmt: skip
+            try:
+                while process.poll() is None:
+                    if reason := self._over(limits, begun, before):
+                        return reason
+                    time.sleep(_LOOK_SECONDS)
+            finally:
+                _end(process)
+        return self._over(limits, begun, before)
+
+    def _over(self, limits: Limits, begun: float, before: int) -> str:
+        if limits.hours > 0 and time.monotonic() - begun >= 3600 * limits.hours:
+            return f"{limits.hours:g} hours are over"
+        if 0 < limits.experiments <= self.measured() - before:
+            return f"{limits.experiments} experiments are done"
+        return ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the client; a run under way goes on, and the next server adopts it."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -1,0 +1,65 @@
+"""A night without anybody at the client: it is started, started again, and ended when the night is over."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.drive import Drive, Limits
+from server.errors import Unavailable
+from tests.conftest import STAND_INS
+
+LIMITS = Limits(experiments=2, pauses=(0.0,))
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for programs, first on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    return folder
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def drive(repository: Path, data: Path) -> Drive:
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    return Drive("claude-code", repository, ["--tag", "t1", "--profile", "smoke"], "go")
+
+
+def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: Path, path: Path) -> None:
+    client = (STAND_INS / "client.py").read_text(encoding="utf-8")
+    program(path / "claude", client.replace("/usr/bin/env python3", sys.executable))
+    told: list[str] = []
+    night = drive(repository, data)
+    assert night.run(LIMITS, told.append) == "2 experiments are done"
+    assert night.measured() == 2 and "after 1 experiments" in told[0]
+    assert "val_bpb" in night.log.read_text(encoding="utf-8")
+
+
+def test_a_client_that_never_measures_ends_the_night_with_its_log(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\necho no key\nexit 1\n")
+    night = drive(repository, data)
+    assert "5 times and measured nothing" in night.run(LIMITS, lambda line: None)
+    assert night.log.read_text(encoding="utf-8").count("no key") == 5
+
+
+def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\nexec sleep 600\n")
+    assert drive(repository, data).run(Limits(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
+
+
+def test_a_client_that_is_not_there_is_named_with_what_to_do(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unavailable, match="cannot be driven"):
+        Drive("emacs", repository, [], "go")
+    monkeypatch.setenv("PATH", "/nowhere")
+    for client in ("claude-code", "codex", "opencode", "gemini"):
+        with pytest.raises(Unavailable, match="autoresearch demo"):
+            Drive(client, repository, [], "go")
