@@ -105,7 +105,8 @@ class Figures(Value):
     peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
     preflight_seconds: float | None = None
     setup_seconds: float | None = None
-    training_seconds: float | None = None
+    training_seconds: float | None = None  # of the budget: CPU seconds on a CPU, wall time elsewhere
+    training_wall_seconds: float | None = None
     evaluation_seconds: float | None = None
     total_seconds: float | None = None
     device: str | None = None

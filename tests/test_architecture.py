@@ -34,7 +34,7 @@ DOORS = {
     "frontmatter": {"server.program"},
     "rich": {"server.cli", "server.evening", "server.night", "server.morning", "server.demo", "server.table"},
     "typer": {"server.cli", "server.evening", "server.night", "server.morning"},
-    "psutil": {"server.runner", "server.hardware", "trainer.processes"},
+    "psutil": {"server.runner", "server.hardware", "trainer.meter", "trainer.processes"},
     "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
     "numpy": {
         "trainer.audit",

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -44,6 +47,21 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
     assert not processes_of(runner)
 
 
+def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(runner: Runner) -> None:
+    start(runner, "honest", budget=1.5, number=1)
+    quiet = ended(runner, 1).figures
+    with ExitStack() as stack:
+        for _ in range(2 * (os.cpu_count() or 1)):
+            busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(busy.kill)
+        start(runner, "honest", budget=1.5, number=2)
+        busy_run = ended(runner, 2)
+    loud = busy_run.figures
+    assert quiet.steps and loud.steps and loud.training_wall_seconds and loud.training_seconds, busy_run
+    assert loud.training_seconds < 2.1 and loud.training_wall_seconds > 1.2 * loud.training_seconds
+    assert loud.steps > 0.5 * quiet.steps  # caches are shared all the same
+
+
 @pytest.mark.parametrize(
     ("stand_in", "outcome", "words"),
     [
@@ -52,6 +70,7 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
         ("out_of_memory", Outcome.OOM, "raised"),
         ("garbage", Outcome.INVALID, "broke the protocol"),
         ("late", Outcome.TIMEOUT, "took longer than its 1 s"),
+        ("workers", Outcome.TIMEOUT, "took longer than its 1 s"),
         ("diverged", Outcome.INVALID, "not finite"),
         ("wrong_shape", Outcome.CRASHED, "RuntimeError in the evaluation. What it said is withheld"),
         ("half_price", Outcome.INVALID, "The audit failed"),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+WALL_SHARE = 3.0  # wall time that a budget of CPU seconds may take, as a multiple
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -18,6 +20,11 @@ class Profile:
     rows: int  # rows in one evaluation batch
     max_rows: int | None  # evaluate at most this many validation rows; None is all of them
     audits: int  # audited positions
+
+    @property
+    def clock(self) -> str:
+        """What the budget counts: `cpu`, seconds of train.py's processes, or `wall`, time that passes."""
+        return "cpu" if self.device == "cpu" else "wall"
 
 
 PROFILES = {

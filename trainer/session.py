@@ -56,6 +56,7 @@ class Session:
         self._replica: bool = config["role"] == "replica"
         self._token_count: int = config["token_count"]
         self._max_steps: int | None = config["max_steps"]  # in a preflight; otherwise the clock alone ends training
+        self._clock = time.process_time if config["clock"] == "cpu" else time.monotonic
         self._started: float | None = None
         self._durations: list[float] = []
         self._turned = self._reported = 0.0
@@ -82,7 +83,7 @@ class Session:
         if self._started is not None:
             raise RuntimeError("session.start() was called twice: the clock starts once")
         tokens = torch.zeros(self._token_count, dtype=torch.uint16) if self._replica else self._receive_tokens()
-        self._started = self._turned = time.monotonic()
+        self._started = self._turned = self._clock()
         return tokens
 
     def _receive_tokens(self) -> Tensor:
@@ -97,11 +98,11 @@ class Session:
     def _elapsed(self) -> float:
         if self._started is None:
             raise RuntimeError("call session.start() first: it starts the clock")
-        return time.monotonic() - self._started
+        return self._clock() - self._started
 
     @property
     def progress(self) -> float:
-        """Share of the time budget used, in [0, 1]; the natural argument of a schedule."""
+        """Share of the budget used, in [0, 1]; the natural argument of a schedule. On a CPU it counts CPU seconds."""
         return min(self._elapsed() / self.budget_seconds, 1.0)
 
     def training(self) -> bool:
@@ -110,7 +111,7 @@ class Session:
             return False
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # steps are queued: without this the loop runs ahead of the clock
-        now, elapsed = time.monotonic(), self._elapsed()
+        now, elapsed = self._clock(), self._elapsed()
         if self.steps:
             self._durations = [*self._durations[1 - _RECENT_STEPS :], now - self._turned]
         self._turned = now

@@ -1,12 +1,21 @@
 """Where a run is, how long it may stay there, and who may end it."""
 
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from trainer.letterbox import Letterbox
 
 _REPORT_SECONDS = 0.5
 _CURVE_POINTS = 300  # at most, over the whole budget
+
+
+Clock = Callable[[], float]  # seconds since it was made
+
+
+def _wall(since: float) -> Clock:
+    return lambda: time.monotonic() - since
 
 
 class Ended(Exception):
@@ -22,8 +31,8 @@ class Stage:
 
     def __init__(self, box: Letterbox) -> None:
         self._box = box
-        self._name, self._what, self._limit = "starting", "the start", float("inf")
-        self._entered = time.monotonic()
+        self._name, self._what, self._limit, self._cap = "starting", "the start", float("inf"), float("inf")
+        self._entered, self._clock = time.monotonic(), _wall(time.monotonic())
         self._reported = self._plotted = 0.0
         self._told: dict[str, Any] = {}
         self._whole = False
@@ -33,16 +42,28 @@ class Stage:
         self.enter(name, limit, what)
         self._whole = True
 
-    def enter(self, name: str, limit: float, what: str) -> None:
-        """Start the clock of stage `name`; `what` begins the sentence that says it took too long."""
+    def enter(self, name: str, limit: float, what: str, clock: Clock | None = None, cap: float = math.inf) -> None:
+        """Start the clock of stage `name`; `what` begins the sentence that says it took too long.
+
+        Args:
+            limit: seconds of `clock`, which counts from here on; without one they are seconds of wall time.
+            cap: seconds of wall time after which the stage ends all the same.
+        """
         if self._whole:
             return
-        self._name, self._what, self._limit = name, what, limit
+        self._name, self._what, self._limit, self._cap = name, what, limit, cap
         self._entered = time.monotonic()
+        self._clock = clock or _wall(self._entered)
         self._report()
 
     @property
     def elapsed(self) -> float:
+        """Seconds of the stage's clock."""
+        return self._clock()
+
+    @property
+    def wall(self) -> float:
+        """Seconds of wall time."""
         return time.monotonic() - self._entered
 
     def watch(self) -> None:
@@ -51,6 +72,9 @@ class Stage:
             raise Ended("cancelled", f"Cancelled: {reason}")
         if self.elapsed > self._limit:
             raise Ended("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
+        if self.wall > self._cap:
+            used = f"used {self.elapsed:.0f} CPU seconds in {self.wall:.0f} s"
+            raise Ended("timeout", f"{self._what.capitalize()} {used}: the machine was too busy, or train.py waited.")
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
             self._report()
 

@@ -11,6 +11,7 @@
 The candidate and all its descendants are dead before a line of train.py runs in the replica: the two never meet.
 """
 
+import math
 import os
 import secrets
 import time
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 
 from trainer import audit, scratch
 from trainer.letterbox import Letterbox, Spec
+from trainer.meter import Meter
 from trainer.player import Player, known
 from trainer.processes import kill_descendants, launch
-from trainer.profiles import PROFILES
+from trainer.profiles import PROFILES, WALL_SHARE
 from trainer.runlog import RunLog
 from trainer.shards import Shards
 from trainer.stage import Ended, Stage
@@ -77,7 +79,7 @@ class Trial:
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
         self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
-        weights = self._train(candidate)
+        weights = self._train(candidate, replica.pid)
         submitted = time.monotonic()
         if course.secret:
             self._log.mute()
@@ -129,6 +131,7 @@ class Trial:
             threads=self._profile.threads,
             seed=self._spec.seed,
             budget_seconds=self._spec.budget_seconds,
+            clock=self._profile.clock,
             sequence_length=self._profile.sequence_length,
             vocab_size=self._shards.vocab_size,
             bos=self._shards.bos,
@@ -136,24 +139,27 @@ class Trial:
             max_steps=course.max_steps,
         )
 
-    def _train(self, candidate: Player) -> bytearray:
+    def _train(self, candidate: Player, spared: int) -> bytearray:
         """Hand over the tokens, watch the clock, return the frozen weights."""
         limit = self._spec.budget_seconds + self._spec.grace_seconds
         descriptor = os.open(self._shards.train_path, os.O_RDONLY)
-        self.stage.enter("training", limit, "training, from session.start() to session.submit(model),")
+        meter = Meter(spared=spared) if self._profile.clock == "cpu" else None
+        what = "training, from session.start() to session.submit(model),"
+        cap = WALL_SHARE * self._spec.budget_seconds + self._spec.grace_seconds if meter else math.inf
+        self.stage.enter("training", limit, what, meter.read if meter else None, cap)
         try:
             candidate.tell("tokens", descriptor=descriptor)
         finally:
             os.close(descriptor)
         while True:
             frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
-            seconds = self.stage.elapsed
+            seconds, wall = meter.read(now=True) if meter else self.stage.elapsed, self.stage.wall
             told = known(frame.fields)
             self.figures |= told
             if frame.kind == "submit":
                 break
             self.stage.step(told)
-        self.figures["training_seconds"] = round(seconds, 3)
+        self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
         if isinstance(tokens := self.figures.get("tokens"), int):
             self.figures["tokens_per_second"] = round(tokens / seconds, 1)
         return frame.payload
