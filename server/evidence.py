@@ -7,9 +7,11 @@ from server import verdict
 from server.errors import AlreadyMeasured
 from server.experiment import Experiment, Purpose
 from server.ledger import Ledger
-from server.noise import Noise, estimate
+from server.noise import Noise, estimate, since_drift
 from server.rule import Rule
 from server.verdict import Assessment, Reference, mean
+
+STALE_RUNS = 30  # after so many runs a machine may have changed
 
 
 def segment(experiment: Experiment) -> tuple[object, ...]:
@@ -30,7 +32,8 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Refere
     fresh = [incumbent] if incumbent.attempt.baseline else []
     fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
     provisional = incumbent.value if segment(incumbent) == segment(like) else None
-    return Reference(experiment=incumbent.number, scores=scores(fresh, like), provisional=provisional)
+    steady = since_drift(scores(fresh, like))
+    return Reference(experiment=incumbent.number, scores=steady, provisional=provisional)
 
 
 def confirmations(ledger: Ledger, candidate: Experiment) -> list[float]:
@@ -47,7 +50,7 @@ def noise(ledger: Ledger, like: Experiment) -> Noise:
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
     level = like.val_bpb or 1.0
-    return estimate([scores(group, like) for group in groups.values()], level)
+    return estimate([since_drift(scores(group, like)) for group in groups.values()], level)
 
 
 def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> Assessment:
@@ -66,7 +69,17 @@ def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> 
         return verdict.unfinished(runs, known, rule.seeds)
     if len(runs) == rule.seeds:  # what is screened is their mean
         spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
-    return verdict.assess(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
+    found = verdict.assess(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
+    if found.next is Purpose.CONFIRM and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS:
+        why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
+        return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
+    return found
+
+
+def _freshest(ledger: Ledger, incumbent: Experiment) -> int:
+    """Number of the last run of the incumbent's train.py."""
+    again = ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    return again[-1].number if again else incumbent.number
 
 
 def value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from server import answer
 from server.choices import Choices
 from server.errors import AlreadyMeasured, Refusal, WrongPhase
+from server.evidence import STALE_RUNS
 from server.experiment import Experiment, Purpose, Verdict
 from server.export import tsv
 from server.phase import Phase
@@ -135,6 +136,30 @@ def test_scores_of_another_machine_are_not_compared(night: Session) -> None:
             break
         ran(night, measured(1.51, device="another"))
     assert root(night).verdict == Verdict.WITHIN_NOISE
+
+
+def test_what_was_measured_before_the_machine_drifted_does_not_count(night: Session) -> None:
+    for score in (2.06, 2.061, 2.059):
+        assert ran(night, score).attempt.purpose is Purpose.REFERENCE
+    standing = answer.status(night).incumbent
+    assert standing and standing.runs == 3 and standing.val_bpb == pytest.approx(2.06)
+    night.apply_patch(patch(OTHERS[0]))
+    assert ran(night, 2.061).verdict == Verdict.WITHIN_NOISE  # and not worse
+
+
+def test_an_incumbent_that_was_not_measured_for_long_is_run_beside_what_is_promising(night: Session) -> None:
+    for number in range(STALE_RUNS):
+        night.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
+        ran(night, 2.1)
+        night.discard("worse")
+    night.apply_patch(patch(OTHERS[0]))
+    assert ran(night, 1.95).verdict == Verdict.PROMISING
+    assert "run again beside it" in str(root(night).judgement)
+    assert ran(night, 1.951).attempt.purpose is Purpose.REFERENCE  # the machine is faster now, the idea is nothing
+    for score in (1.952, 1.951, 1.95, 1.952):
+        if night.phase() is Phase.PROMISING:
+            ran(night, score)
+    assert night.phase() is Phase.WORSE
 
 
 def test_less_code_is_simpler_and_may_be_kept(night: Session) -> None:

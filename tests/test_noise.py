@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.noise import PRIOR_SHARE, estimate
+from server.noise import PRIOR_SHARE, estimate, since_drift
 
 SCORES = st.lists(st.lists(st.floats(0.5, 3.0), max_size=5), max_size=8)
 
@@ -48,3 +48,11 @@ def test_the_order_of_arrival_does_not_matter(groups: list[list[float]], shuffle
     shuffler.shuffle(groups)
     assert estimate(groups, 1.0).sigma == pytest.approx(before.sigma, rel=1e-12)
     assert before.sigma > 0
+
+
+def test_a_cut_is_made_where_the_machine_changed_and_nowhere_else() -> None:
+    steady = [2.0, 2.001, 1.999, 2.002]
+    assert since_drift(steady) == steady and since_drift([]) == [] and since_drift([2.0, 2.0, 2.0, 2.0]) == [2.0] * 4
+    assert since_drift([*steady, 1.95, 1.951]) == [1.95, 1.951]
+    assert since_drift([1.9, 1.901, *steady, 1.95, 1.951]) == [1.95, 1.951]
+    assert since_drift([2.0, 1.9]) == [2.0, 1.9]  # too few to tell
