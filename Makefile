@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack conformance bundle lint format
+.PHONY: demo test attack clients conformance bundle lint format
 
 demo: $(VENV)/.ready
 	$(BIN)/autoresearch demo
@@ -13,6 +13,9 @@ test: $(VENV)/.ready
 
 attack: $(VENV)/.ready  # every cheat, and fifty runs of honest models; some minutes
 	$(BIN)/python -m tests.attack
+
+clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment each; npm packages (1.5 GB), a quarter of an hour
+	$(BIN)/python -m tests.clients
 
 conformance: $(VENV)/.ready  # the official suite and the Inspector; npm packages, a minute
 	$(BIN)/python -m tests.conformance

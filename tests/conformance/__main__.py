@@ -8,12 +8,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from server.scaffold import create
 from tests.conformance import packages
+from tests.conformance.served import served
 
 SERVER = [
     "server-initialize", "server-session-lifecycle", "server-stateless", "ping", "tools-list", "resources-list",
@@ -41,29 +40,13 @@ def main() -> int:
         workspace = Path(folder) / "workspace"
         create(workspace)
         options = ["--workspace", str(workspace), "--tag", "c", "--profile", "smoke", "--budget", "1"]
-        with serving("server", *options, "--http", "127.0.0.1:0", "--no-token") as url:
+        with served("server", *options, "--http", "127.0.0.1:0", "--no-token") as url:
             failed = [name for name in SERVER if not scenario(suite, url, name)]
-        with serving("tests.conformance.fixture") as url:
+        with served("tests.conformance.fixture") as url:
             failed += [name for name in TASKS if not scenario(suite, url, name)]
         failed += [name for name in INSPECTIONS if not inspection(modules, options, name)]
     print(f"{len(SERVER) + len(TASKS) + len(INSPECTIONS) - len(failed)} passed, {len(failed)} failed {failed or ''}")
     return bool(failed)
-
-
-@contextmanager
-def serving(module: str, *options: str) -> Generator[str]:
-    """A server process; its URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    )
-    assert process.stdout
-    try:
-        found = re.search(r"http://\S+/mcp", process.stdout.readline())
-        assert found, process.stdout.read()
-        yield found[0]
-    finally:
-        process.terminate()
-        process.communicate(timeout=LIMIT)
 
 
 def scenario(suite: Path, url: str, name: str) -> bool:
