@@ -52,10 +52,17 @@ def _anthropic_results(body: Body) -> list[tuple[str, str]]:
 
 def _anthropic_answer(call: Call | None) -> Iterator[Event]:
     usage = {"input_tokens": 1, "output_tokens": 1}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "mock", "content": [], "usage": usage}
+    message: Event = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "mock",
+        "content": [],
+        "usage": usage,
+    }
     yield {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None}}
     if call:
-        block = {"type": "tool_use", "id": call.id, "name": call.tool, "input": {}}
+        block: Event = {"type": "tool_use", "id": call.id, "name": call.tool, "input": {}}
         delta = {"type": "input_json_delta", "partial_json": json.dumps(call.arguments)}
     else:
         block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": DONE}

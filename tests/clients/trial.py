@@ -9,6 +9,7 @@ import sys
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -125,8 +126,8 @@ class Trial:
             passed and listed != "not connected",
         )  # fmt: skip
 
-    def _recorded(self) -> list[dict[str, object]]:
-        rows: list[dict[str, object]] = []
+    def _recorded(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
         for path in (self._workspace / ".autoresearch").glob("*/ledger.sqlite3"):
             with closing(Ledger(path, read_only=True)) as ledger:
                 rows += [{"verdict": str(row.verdict), "val_bpb": row.val_bpb} for row in ledger.all()]
