@@ -82,7 +82,7 @@ def serve(
 
 
 def drive(
-    client: Annotated[str, typer.Argument(help="claude-code, codex, opencode or gemini; it must be installed.")],
+    client: Annotated[str, typer.Argument(help="claude-code, codex, opencode, gemini; or sweep: no LLM, optuna.")],
     workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
     hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
     experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
@@ -95,6 +95,9 @@ def drive(
     from server.drive import Drive, Limits
 
     console = Console(stderr=True, soft_wrap=True)
+    if client == "sweep":
+        console.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
+        return
     night = Drive(client, workspace.resolve(), serving or [], start())
     console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
     before = night.measured()
@@ -104,6 +107,21 @@ def drive(
         reason = "interrupted; a run under way goes on"
     done = night.measured() - before
     console.print(f"{reason}: {done} runs; see `autoresearch history`", highlight=False)
+
+
+def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
+    import anyio
+    from rich.console import Console
+
+    from server.errors import Unavailable
+    from server.program import load
+
+    try:
+        from server.search import Search
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is not installed.", "Run `pip install 'autoresearch-mcp[sweep]'`.") from error
+    night = Search(workspace.resolve(), serving, load(workspace / "program.md").task)
+    return anyio.run(night.run, hours, experiments, Console(stderr=True, soft_wrap=True).print)
 
 
 def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import yaml
 from frontmatter.default_handlers import YAMLHandler
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from server.errors import ProgramInvalid
 from server.experiment import Value
@@ -15,6 +15,24 @@ from server.rule import Rule
 
 MAX_BYTES = 256 * 1024
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class Range(Value):
+    """What a search may set a constant of train.py to: a stretch of numbers, or one of some choices."""
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    integer: bool = False
+    choices: list[float | int | str] = Field(default_factory=list[float | int | str])
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Range":
+        if not self.choices and not self.low < self.high:
+            raise ValueError("give low < high, or choices")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic stretch begins above 0")
+        return self
 
 
 class Task(Rule):
@@ -29,6 +47,7 @@ class Task(Rule):
     evaluation_seconds: _Seconds = 300
     preflight: bool = True
     baseline_runs: int = Field(default=3, ge=1, le=10)
+    knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
 
 
 class Program(Value):

@@ -1,0 +1,90 @@
+"""A researcher without an LLM: the tree-structured Parzen estimator over the knobs that program.md declares.
+
+(TPE: Bergstra et al. 2011; here optuna's.) It is a client like any other, so that a user can see whether an agent beats
+it: each proposal is a sweep of one, judged, confirmed and kept by the same rule.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from mcp import Client, StdioServerParameters
+from optuna.trial import Trial, TrialState
+
+from server.errors import Unavailable
+from server.program import Task
+from server.replies import RunReply
+
+_SEED = 0
+_WAIT_SECONDS = 3600
+
+
+class Search:
+    """One night of proposals."""
+
+    def __init__(self, workspace: Path, options: list[str], task: Task) -> None:
+        """`options`: of `autoresearch serve`. Raises Unavailable when program.md declares no knobs."""
+        if not task.knobs:
+            raise Unavailable(
+                "program.md declares no knobs.",
+                "Add, say, `knobs: {MATRIX_LR: {low: 0.005, high: 0.1, log: true}}` to its front matter.",
+            )
+        self._arguments = ["-m", "server", "--workspace", str(workspace), *options]
+        self._task = task
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=_SEED))
+
+    async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
+        """Propose until the night is over; 0: not for that reason. Returns why it ended."""
+        begun, done = time.monotonic(), 0
+        async with Client(StdioServerParameters(command=sys.executable, args=self._arguments)) as client:
+            await self._baseline(client)
+            while True:
+                if hours > 0 and time.monotonic() - begun >= 3600 * hours:
+                    return f"{hours:g} hours are over"
+                if 0 < experiments <= done:
+                    return f"{experiments} proposals are done"
+                tell(await self._propose(client))
+                done += 1
+
+    async def _baseline(self, client: Client) -> None:
+        """The baseline, as often as program.md asks for it."""
+        for _ in range(self._task.baseline_runs):
+            status = await _call(client, "status", {})
+            wanted = status["phase"] in ("new", "baseline_failed") or "baseline" in status["next_actions"][0]
+            if not wanted:
+                return
+            answer = await _call(client, "run_experiment", {"description": "baseline", "wait_seconds": _WAIT_SECONDS})
+            if answer["val_bpb"] is None:
+                raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
+
+    async def _propose(self, client: Client) -> str:
+        trial = self._study.ask()
+        change = {name: _value(trial, name, knob.model_dump()) for name, knob in self._task.knobs.items()}
+        given = {"changes": [change], "description": "TPE", "wait_seconds": _WAIT_SECONDS}
+        reply = RunReply.model_validate(await _call(client, "sweep", given))
+        (row,) = reply.sweep.rows if reply.sweep else (None,)
+        scored = row.experiment if row else None
+        value = scored.val_bpb if scored else None
+        self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
+        became = f"{scored.verdict}, {scored.decision}" if scored else row.skipped if row else "nothing"
+        return f"{', '.join(f'{name} = {value}' for name, value in change.items())}: {became}"
+
+
+def _value(trial: Trial, name: str, knob: dict[str, Any]) -> float | int | str:
+    if knob["choices"]:
+        chosen: float | int | str = trial.suggest_categorical(name, knob["choices"])
+        return chosen
+    if knob["integer"]:
+        return trial.suggest_int(name, int(knob["low"]), int(knob["high"]), log=knob["log"])
+    return float(f"{trial.suggest_float(name, knob['low'], knob['high'], log=knob['log']):.4g}")
+
+
+async def _call(client: Client, tool: str, given: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.call_tool(tool, given)
+    if answer.is_error or answer.structured_content is None:
+        raise Unavailable(f"{tool} was refused: {answer.content}", "Look at `autoresearch history`.")
+    return answer.structured_content

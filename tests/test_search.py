@@ -1,0 +1,36 @@
+"""A researcher without an LLM: proposals for the knobs that program.md declares, through the real server."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.errors import Unavailable
+from server.ledger import Ledger
+from server.program import Range, Task
+from server.search import Search
+from tests.conftest import STAND_INS, make_repository
+
+TRAIN = "RATE = 1e-6\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("lr=0.03", "lr=RATE")
+
+
+async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:
+    repository = make_repository(tmp_path / "work", TRAIN)
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    task = Task(baseline_runs=1, knobs={"RATE": Range(low=0.01, high=0.05, log=True)})
+    told: list[str] = []
+    search = Search(repository, ["--tag", "t1", "--profile", "smoke"], task)
+    assert await search.run(0, 1, told.append) == "1 proposals are done"
+    assert len(told) == 1 and told[0].startswith("RATE = 0.0") and "improved, kept" in told[0]
+    ledger = Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)
+    assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
+    ledger.close()
+
+
+def test_what_may_be_turned_is_said_in_the_program(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="declares no knobs"):
+        Search(tmp_path, [], Task())
+    for wrong in ({"low": 2, "high": 1}, {}, {"low": 0, "high": 1, "log": True}):
+        with pytest.raises(ValidationError):
+            Range.model_validate(wrong)
