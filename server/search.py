@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from mcp import Client, StdioServerParameters
@@ -76,8 +76,7 @@ class Search:
 
 def _value(trial: Trial, name: str, knob: dict[str, Any]) -> float | int | str:
     if knob["choices"]:
-        chosen: float | int | str = trial.suggest_categorical(name, knob["choices"])
-        return chosen
+        return cast("float | int | str", trial.suggest_categorical(name, knob["choices"]))
     if knob["integer"]:
         return trial.suggest_int(name, int(knob["low"]), int(knob["high"]), log=knob["log"])
     return float(f"{trial.suggest_float(name, knob['low'], knob['high'], log=knob['log']):.4g}")
