@@ -26,7 +26,8 @@ from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Re
 from server.ledger import Ledger
 from server.lessons import nearest
 from server.scaffold import create
-from server.session import Session, sha256
+from server.session import Session
+from server.structure import sha256
 
 NOON = "2026-01-01T12:00:00+00:00"
 KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"

@@ -23,8 +23,8 @@ from server.replies import (
     decision,
     standing,
 )
-from server.session import Session, sha256
-from server.structure import fingerprint
+from server.session import Session
+from server.structure import fingerprint, sha256
 
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)

@@ -5,12 +5,13 @@ from collections import defaultdict
 
 from server import verdict
 from server.errors import AlreadyMeasured
-from server.experiment import Experiment, Purpose
+from server.experiment import Attempt, Experiment, Purpose, Verdict
 from server.ledger import Ledger
 from server.noise import Noise, estimate, since_drift
 from server.rule import Rule
 from server.verdict import Assessment, Reference, mean
 
+_LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
 
@@ -39,6 +40,13 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Refere
 def confirmations(ledger: Ledger, candidate: Experiment) -> list[float]:
     """The scores of a candidate's later runs."""
     return scores(ledger.repeats(candidate.number, Purpose.CONFIRM), candidate)
+
+
+def good(ledger: Ledger, attempt: Attempt) -> list[int]:
+    """Numbers of the last runs like this one that were any good: not worse than their incumbent."""
+    like = (attempt.profile, attempt.budget_seconds)
+    rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.val_bpb is not None and row.verdict != Verdict.WORSE]
+    return [row.number for row in rows if (row.attempt.profile, row.attempt.budget_seconds) == like]
 
 
 def noise(ledger: Ledger, like: Experiment) -> Noise:

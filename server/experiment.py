@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     ENV_FAIL = "env_fail"
     LOST = "lost"
     CANCELLED = "cancelled"
+    STOPPED_EARLY = "stopped_early"  # its loss was hopeless, and program.md says not to wait
 
 
 class Trust(StrEnum):
@@ -65,6 +66,7 @@ class Verdict(StrEnum):
     ENV_FAIL = "env_fail"
     LOST = "lost"
     CANCELLED = "cancelled"
+    STOPPED_EARLY = "stopped_early"
 
 
 class Attempt(Value):

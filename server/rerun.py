@@ -16,7 +16,8 @@ from server.experiment import Attempt, Experiment, Result, Value
 from server.knob import turn
 from server.phase import Phase
 from server.runner import Progress, Runner
-from server.session import Session, sha256
+from server.session import Session
+from server.structure import sha256
 
 _LOOK_SECONDS = 0.2
 _FIRST_SEED = 1_000_000  # no run of a night has it

@@ -40,6 +40,7 @@ class Rule(Value):
 
     keep_rule: Literal["confirmed", "any"] = "confirmed"
     seeds: int = Field(default=1, ge=1, le=10)  # runs of a candidate before its first verdict
+    early_stop: bool = False  # end a new candidate whose loss is above that of every run that was any good
     guardrails: dict[str, Guardrail] = Field(default_factory=dict[str, Guardrail])
 
     @model_validator(mode="after")

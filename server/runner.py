@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Outcome, Result, Value
@@ -38,6 +38,9 @@ class Terms(Value):
     confine: bool = True
     require_sealed: bool = False
     split: str = "val"  # which text the score is measured on
+    ceiling: list[tuple[float, float]] = Field(
+        default_factory=list[tuple[float, float]]
+    )  # (seconds, loss) above which the run is hopeless; none: it never is
 
 
 class Progress(Value):

@@ -4,7 +4,6 @@ Every method is one move, made whole under the app's lock, in a worker thread. T
 object, ledger row, ref, file; whatever dies in between, `recover` finishes it on the next start.
 """
 
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from server import evidence, export, message, patch, program
 from server.change import change
 from server.choices import Choices
 from server.court import Court
+from server.early import ceiling
 from server.errors import RunnerUnavailable, StaleText
 from server.experiment import Attempt, Decision, Experiment, Outcome, Result
 from server.files import write_whole
@@ -22,9 +22,10 @@ from server.phase import Move, Phase, derive, require
 from server.program import Program
 from server.queue import Queue
 from server.runner import Runner, Terms, require_guards
-from server.structure import fingerprint
+from server.structure import fingerprint, sha256
 from server.workspace import Workspace
 
+_CURVE_POINTS = 300
 GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
 SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
 
@@ -146,7 +147,11 @@ class Session:
         made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
         self.ledger.begin(attempt, made)
         self.workspace.record(number, commit, None)
-        self._start(attempt, text, self.terms(rehearse=attempt.of is None))  # what ran once need not
+        terms = self.terms(rehearse=attempt.of is None)  # what ran once need not
+        if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
+            curves = [self.runner.curve(good, _CURVE_POINTS) for good in evidence.good(self.ledger, attempt)]
+            terms = terms.model_copy(update={"ceiling": ceiling(curves, attempt.budget_seconds)})
+        self._start(attempt, text, terms)
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
@@ -237,11 +242,6 @@ class Session:
 
     def _export(self) -> None:
         write_whole(self.workspace.state / "results.tsv", export.tsv(self.ledger.all()))
-
-
-def sha256(text: str) -> str:
-    """The sha256 of a text, hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _now() -> str:

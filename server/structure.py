@@ -43,3 +43,8 @@ def bare(text: str) -> ast.Module:
         if getattr(node, "body", None) == []:
             vars(node)["body"] = [ast.Pass()]
     return ast.fix_missing_locations(tree)
+
+
+def sha256(text: str) -> str:
+    """The sha256 of a text, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()

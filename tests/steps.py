@@ -3,8 +3,8 @@
 from server import message
 from server.change import change
 from server.experiment import Attempt, Experiment, Figures, Outcome, Result, Score
-from server.session import Session, sha256
-from server.structure import fingerprint
+from server.session import Session
+from server.structure import fingerprint, sha256
 from tests.records import NOON
 
 

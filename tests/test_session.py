@@ -10,7 +10,8 @@ from server.choices import Choices
 from server.errors import LedgerUnavailable, StaleText, WrongPhase
 from server.experiment import Decision, Experiment, Verdict
 from server.phase import Move, Phase, legal
-from server.session import Session, sha256
+from server.session import Session
+from server.structure import sha256
 from tests.conftest import git
 from tests.records import NOON
 from tests.steps import begin, leave_result, measured

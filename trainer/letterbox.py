@@ -35,6 +35,7 @@ class Spec:
     preflight: bool = True  # rehearse two steps on training text before the clock is started
     confine: bool = True  # put on every guard this machine has
     require_sealed: bool = False  # refuse to run with less than all of them
+    ceiling: tuple[tuple[float, float], ...] = ()  # (seconds, loss): who is above it for long is hopeless
     split: str = "val"  # which text the score is measured on: after a night, holdout
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import audit, scratch
+from trainer.ceiling import Ceiling
 from trainer.letterbox import Letterbox, Spec
 from trainer.meter import Meter
 from trainer.player import Player, known
@@ -79,7 +80,7 @@ class Trial:
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
         self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
-        weights = self._train(candidate, replica.pid)
+        weights = self._train(candidate, replica.pid, course)
         submitted = time.monotonic()
         if course.secret:
             self._log.mute()
@@ -139,7 +140,7 @@ class Trial:
             max_steps=course.max_steps,
         )
 
-    def _train(self, candidate: Player, spared: int) -> bytearray:
+    def _train(self, candidate: Player, spared: int, course: Course) -> bytearray:
         """Hand over the tokens, watch the clock, return the frozen weights."""
         limit = self._spec.budget_seconds + self._spec.grace_seconds
         descriptor = os.open(self._shards.train_path, os.O_RDONLY)
@@ -151,6 +152,7 @@ class Trial:
             candidate.tell("tokens", descriptor=descriptor)
         finally:
             os.close(descriptor)
+        ceiling = Ceiling(self._spec.ceiling, self._spec.budget_seconds)
         while True:
             frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
             seconds, wall = meter.read(now=True) if meter else self.stage.elapsed, self.stage.wall
@@ -159,6 +161,11 @@ class Trial:
             if frame.kind == "submit":
                 break
             self.stage.step(told)
+            if course.secret and ceiling.hopeless(seconds, float(told.get("loss", 0.0))):
+                raise Ended(
+                    "stopped_early",
+                    f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
+                )
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
         if isinstance(tokens := self.figures.get("tokens"), int):
             self.figures["tokens_per_second"] = round(tokens / seconds, 1)
