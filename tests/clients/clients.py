@@ -50,7 +50,7 @@ CLIENTS = (
         {".claude/settings.json": json.dumps({"enableAllProjectMcpServers": True})},
     ),
     Client(
-        "codex", "@openai/codex", "codex", ("stdio",),
+        "codex", "@openai/codex", "codex", ("stdio", "http"),
         lambda model: {"OPENAI_API_KEY": _KEY},
         _codex,
         {},
@@ -63,7 +63,7 @@ CLIENTS = (
         {},
     ),
     Client(
-        "gemini", "@google/gemini-cli", "gemini", ("stdio",),
+        "gemini", "@google/gemini-cli", "gemini", ("stdio", "http"),
         lambda model: {
             "GOOGLE_GEMINI_BASE_URL": model, "GEMINI_API_KEY": _KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true",
         },

@@ -127,6 +127,7 @@ class Trial:
         )  # fmt: skip
 
     def _recorded(self) -> list[dict[str, Any]]:
+        """What the ledger holds: one row, if no call started a second run."""
         rows: list[dict[str, Any]] = []
         for path in (self._workspace / ".autoresearch").glob("*/ledger.sqlite3"):
             with closing(Ledger(path, read_only=True)) as ledger:
