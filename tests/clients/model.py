@@ -71,10 +71,10 @@ def of_ours(results: list[tuple[str, str]]) -> list[str]:
 
 
 def final(told: str) -> dict[str, Any] | None:
-    """Verdict and val_bpb, if the text has them: quoted once, or again by a client that wraps it."""
+    """Verdict and val_bpb, if the text has a verdict: quoted once, or again by a client that wraps it."""
     plain = told.replace('\\"', '"')
     verdict, value = re.search(r'"verdict":\s*"(\w+)"', plain), re.search(r'"val_bpb":\s*([\d.]+)', plain)
-    return {"verdict": verdict[1], "val_bpb": float(value[1])} if verdict and value else None
+    return {"verdict": verdict[1], "val_bpb": float(value[1]) if value else None} if verdict else None
 
 
 def _wire(event: Event) -> str:
