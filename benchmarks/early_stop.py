@@ -1,0 +1,83 @@
+"""What `early_stop: true` would have saved of a night, and how often it would have been wrong.
+
+    python benchmarks/early_stop.py [--changes 24] [--budget 4] [--profile smoke]
+
+A night of random learning rates, from far too low to far too high, through the real server with early stop off; then
+every run's loss curve is replayed against the ceiling that the server would have given it. Wrong is a stop of a run that
+was kept, or lower than its incumbent.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import anyio
+from mcp import Client, StdioServerParameters
+
+from server import evidence
+from server.early import ceiling
+from server.experiment import Purpose
+from server.ledger import Ledger
+from server.runner import Runner
+from server.scaffold import create
+from trainer.ceiling import Ceiling
+
+_POINTS = 300
+
+
+async def night(workspace: Path, given: argparse.Namespace) -> None:
+    arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "b"]
+    arguments += ["--profile", given.profile, "--budget", str(given.budget)]
+    draw = random.Random(0)
+    changes = [{"MATRIX_LR": f"{0.02 * 10 ** draw.uniform(-1.5, 1):.4g}"} for _ in range(given.changes)]
+    async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
+        for _ in range(3):
+            await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 3600})
+        answer = await client.call_tool("sweep", {"changes": changes, "description": "rates", "wait_seconds": 3600})
+        assert not answer.is_error, json.dumps(str(answer.content))
+
+
+def replay(state: Path) -> None:
+    """Print what would have been stopped, and when."""
+    ledger, runner = Ledger(state / "ledger.sqlite3", read_only=True), Runner(state, state, state)
+    rows = list(ledger.all())
+    saved = spent = 0.0
+    stopped = wrong = 0
+    for row in rows:
+        budget = row.attempt.budget_seconds
+        spent += budget
+        if row.attempt.purpose is not Purpose.MEASURE or row.attempt.baseline:
+            continue
+        good = [number for number in evidence.good(ledger, row.attempt) if number < row.number]
+        limit = Ceiling(ceiling([runner.curve(number, _POINTS) for number in good], budget), budget)
+        points = runner.curve(row.number, _POINTS)
+        at = next((point.seconds for point in points if limit.hopeless(point.seconds, point.loss)), None)
+        if at is None:
+            continue
+        delta = row.judgement.delta if row.judgement else None
+        stopped, saved = stopped + 1, saved + budget - at
+        wrong += row.kept or (delta is not None and delta < 0)
+        print(f"experiment {row.number}, {row.verdict}, delta {delta}: stopped at {at:.1f} of {budget:g} s")
+    ledger.close()
+    share = 100 * saved / spent
+    print(f"{stopped} of {len(rows)} runs stopped, {wrong} wrongly; {share:.0f} % of the training time saved")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--changes", type=int, default=24)
+    parser.add_argument("--budget", type=float, default=4)
+    parser.add_argument("--profile", default="smoke")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace"
+        create(workspace)
+        anyio.run(night, workspace, given)
+        replay(workspace / ".autoresearch" / "b")
+
+
+if __name__ == "__main__":
+    main()
