@@ -3,8 +3,8 @@
     python benchmarks/early_stop.py [--changes 24] [--budget 4] [--profile smoke]
 
 A night of random learning rates, from far too low to far too high, through the real server with early stop off; then
-every run's loss curve is replayed against the ceiling that the server would have given it. Wrong is a stop of a run that
-was kept, or lower than its incumbent.
+every run's loss curve is replayed against the ceiling that the server would have given it. Wrong is a stop of a run
+that was kept, or lower than its incumbent.
 """
 
 import argparse
