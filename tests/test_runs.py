@@ -52,7 +52,8 @@ def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(runner: Runner) -> 
     quiet = ended(runner, 1).figures
     with ExitStack() as stack:
         for _ in range(2 * (os.cpu_count() or 1)):
-            busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            spin = [sys.executable, "-c", "while True: pass"]
+            busy = stack.enter_context(subprocess.Popen(spin, start_new_session=True))  # Linux shares by session
             stack.callback(busy.kill)
         start(runner, "honest", budget=1.5, number=2)
         busy_run = ended(runner, 2)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 WALL_SHARE = 3.0  # wall time that a budget of CPU seconds may take, as a multiple
+LEAST_WALL_SECONDS = 10.0  # and at the least: a busy machine can hold up a budget of one second for longer than three
 
 
 @dataclass(frozen=True)

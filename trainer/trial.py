@@ -27,7 +27,7 @@ from trainer.letterbox import Letterbox, Spec
 from trainer.meter import Meter
 from trainer.player import Player, known
 from trainer.processes import kill_descendants, launch
-from trainer.profiles import PROFILES, WALL_SHARE
+from trainer.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.runlog import RunLog
 from trainer.shards import Shards
 from trainer.stage import Ended, Stage
@@ -146,8 +146,8 @@ class Trial:
         descriptor = os.open(self._shards.train_path, os.O_RDONLY)
         meter = Meter(spared=spared) if self._profile.clock == "cpu" else None
         what = "training, from session.start() to session.submit(model),"
-        cap = WALL_SHARE * self._spec.budget_seconds + self._spec.grace_seconds if meter else math.inf
-        self.stage.enter("training", limit, what, meter.read if meter else None, cap)
+        cap = max(WALL_SHARE * self._spec.budget_seconds, LEAST_WALL_SECONDS) + self._spec.grace_seconds
+        self.stage.enter("training", limit, what, meter.read if meter else None, cap if meter else math.inf)
         try:
             candidate.tell("tokens", descriptor=descriptor)
         finally:
@@ -167,7 +167,9 @@ class Trial:
                     f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
                 )
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
-        if isinstance(tokens := self.figures.get("tokens"), int):
+        if (
+            isinstance(tokens := self.figures.get("tokens"), int) and seconds
+        ):  # of a preflight the kernel may count none
             self.figures["tokens_per_second"] = round(tokens / seconds, 1)
         return frame.payload
 
