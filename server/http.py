@@ -1,11 +1,15 @@
 """The server over streamable HTTP: one process for many clients, near or far. The only importer of uvicorn."""
 
+import ipaddress
+import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from threading import Timer
+from typing import Any
 
 import anyio
 import uvicorn
@@ -15,17 +19,20 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import __version__
 from server.bearer import Bearer
 from server.choices import HTTP
+from server.crowd import Crowd
 from server.errors import Unavailable
-from server.gate import MAX_BODY, Gate
+from server.gate import BODY_SECONDS, LOOPBACK, MAX_BODY, Gate
 
 PATH = "/mcp"
-_CONNECTIONS = 512
+_CONNECTIONS = 256
+_BACKLOG = 128  # so many are accepted at once, before one can be hung up on
+_TIDY_SECONDS = 1.0
 _EXIT_SECONDS = 1.5
-_LOOPBACK = ("127.", "localhost", "::1")
 
 
 class Address:
@@ -42,13 +49,13 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host.startswith(_LOOPBACK)
+        return _loopback(self.host)
 
     def bind(self) -> socket.socket:
         """Listen. Raises Unavailable."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=_CONNECTIONS)
+            return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except OSError as error:
             problem = f"{self.host}:{self.port} cannot be listened on: {error.strerror or error}."
             raise Unavailable(problem, "Name another with --http HOST:PORT, or end what listens there.") from error
@@ -58,13 +65,21 @@ class Address:
         return [] if self.loopback else [self.host, socket.gethostname(), socket.getfqdn()]
 
 
-def door(address: Address, bearer: Bearer | None) -> None:
-    """Refuse to stand open to others. Raises Unavailable."""
-    if bearer is None and not address.loopback:
+def door(address: Address, bearer: Bearer | None, hosts: Sequence[str]) -> None:
+    """Refuse to stand open to others, or to those behind a proxy that calls us by another name. Raises Unavailable."""
+    others = [name for name in (address.host, *hosts) if not _loopback(name)]
+    if bearer is None and others:
         raise Unavailable(
-            f"{address.host} can be reached by others, and no token would be asked for.",
+            f"{others[0]} can be reached by others, and no token would be asked for.",
             "Leave --no-token away, or listen on 127.0.0.1 and let an ssh tunnel lead there.",
         )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK
 
 
 async def listen(
@@ -77,18 +92,52 @@ async def listen(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's
     )
     app.router.routes.append(Route("/health", _health))
+    crowd = Crowd(_room(), BODY_SECONDS)
     config = uvicorn.Config(
-        Gate(app, bearer, hosts),
-        log_level="warning",
-        limit_concurrency=_CONNECTIONS,
+        Gate(app, bearer, hosts, crowd.admit),
+        http=_counted(crowd),
+        ws="none",
+        log_level="error",  # a stranger's nonsense is worth no line
+        backlog=_BACKLOG,
+        proxy_headers=False,  # whose connection it is, not whose request
         timeout_graceful_shutdown=1,
         server_header=False,
     )
     web = _Web(config)
     async with anyio.create_task_group() as group:
-        await group.start(_end_on_signal, web)
+        await group.start(_end_on_signal, web, crowd)
+        group.start_soon(_tidy, crowd)
         await web.serve(sockets=[listening])
         group.cancel_scope.cancel()
+
+
+def _room() -> int:
+    """How many connections leave enough descriptors for everything else."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS if descriptors == resource.RLIM_INFINITY else min(_CONNECTIONS, descriptors // 4)
+
+
+def _counted(crowd: Crowd) -> type[H11Protocol]:
+    """uvicorn's connection, which tells the crowd that it came and went."""
+
+    class Counted(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if self.client:
+                crowd.arrive(self.client, transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.client:
+                crowd.leave(self.client)
+            super().connection_lost(exc)
+
+    return Counted
+
+
+async def _tidy(crowd: Crowd) -> None:
+    while True:
+        await anyio.sleep(_TIDY_SECONDS)
+        crowd.tidy()
 
 
 class _Web(uvicorn.Server):
@@ -98,7 +147,7 @@ class _Web(uvicorn.Server):
         yield
 
 
-async def _end_on_signal(web: uvicorn.Server, *, task_status: TaskStatus[None]) -> None:
+async def _end_on_signal(web: uvicorn.Server, crowd: Crowd, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
@@ -106,6 +155,8 @@ async def _end_on_signal(web: uvicorn.Server, *, task_status: TaskStatus[None]) 
             timer = Timer(_EXIT_SECONDS, os._exit, (0,))
             timer.daemon = True
             timer.start()
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # calls that end with us are no errors
+            crowd.close()
             web.should_exit = True
 
 

@@ -134,7 +134,7 @@ def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
 
     address = Address(told)
     bearer = Bearer(session.workspace.root / ".autoresearch" / "token") if ask else None
-    door(address, bearer)
+    door(address, bearer, hosts)
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is asked for"
         port = listening.getsockname()[1]

@@ -2,7 +2,7 @@
 
     python -m tests.attack [--honest N]     N runs of honest models in all, 50 by default
 
-The default tests run the same once (tests/test_cheats.py); as another user: run this as that user.
+The default tests run most of them once (tests/test_cheats.py); as another user: run this as that user.
 """
 
 import re
@@ -35,6 +35,7 @@ class Case(Value):
     patch: str
     ends: str = "finished"
     reason: str = ""  # a regular expression
+    thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
 
     @property
     def text(self) -> str:

@@ -4,11 +4,10 @@ import http.client
 import json
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +18,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from server.bearer import Bearer
-from server.errors import Unavailable
 from server.gate import MAX_BODY, Gate
-from server.http import Address, door
 from tests.conftest import STAND_INS, make_repository
 from tests.watch import PATIENCE
 
@@ -34,11 +30,12 @@ HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
 class Web:
     """`autoresearch serve --http` as a process."""
 
-    def __init__(self, workspace: Path, *options: str, budget: str = "3") -> None:
+    def __init__(self, workspace: Path, *options: str, budget: str = "3", descriptors: int = 1024) -> None:
         arguments = ["--workspace", str(workspace), "--tag", "t1", "--profile", "smoke", "--budget", budget]
         self.workspace = workspace
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "server", *arguments, "--http", "127.0.0.1:0", *options],
+            ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh",
+             sys.executable, "-m", "server", *arguments, "--http", "127.0.0.1:0", *options],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", cwd=Path(__file__).parent.parent,
         )  # fmt: skip
         assert self.process.stderr
@@ -74,12 +71,16 @@ class Web:
         return self.process.wait(END_SECONDS)
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    repository = make_repository(tmp_path_factory.mktemp("web") / "w", (STAND_INS / "honest.py").read_text("utf-8"))
+def make_workspace(folder: Path, data: Path) -> Path:
+    repository = make_repository(folder / "w", (STAND_INS / "honest.py").read_text("utf-8"))
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
     return repository
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    return make_workspace(tmp_path_factory.mktemp("web"), data)
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +105,20 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
         ({"Authorization": "Basic dXNlcjpwYXNz"}, 401, "Bearer TOKEN"),
         ({"Host": "evil.example"}, 421, "--allow-host evil.example"),
         ({"Host": "127.0.0.1.evil.example"}, 421, "is not called"),
+        ({"Host": "[localhost]evil.example"}, 421, "is not called"),
+        ({"Host": "localhost:1@evil.example"}, 421, "is not called"),
         ({"Origin": "http://evil.example"}, 403, "may not call"),
         ({"Origin": "null"}, 403, "may not call"),
-        ({"Content-Length": str(100 << 20)}, 413, "larger than"),
     ],
 )
 def test_a_stranger_is_told_what_is_wrong(web: Web, headers: dict[str, str], status: int, words: str) -> None:
     found, body = web.ask(**headers)
     assert (found, words in body) == (status, True), body
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 413), ({"Authorization": ""}, 401)])
+def test_who_sends_far_too_much_hears_so(web: Web, headers: dict[str, str], status: int) -> None:
+    assert web.ask(" " * (100 << 20), **headers)[0] == status
 
 
 def test_a_body_that_grows_without_saying_so_is_cut(web: Web) -> None:
@@ -120,13 +127,10 @@ def test_a_body_that_grows_without_saying_so_is_cut(web: Web) -> None:
         wire.sendall(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
         sent = 0
-        try:
-            while sent < 100 << 20:
-                wire.sendall(chunk)
-                sent += 65536
-        except OSError:
-            assert sent < 4 * MAX_BODY  # it hung up on us
-        assert sent < 100 << 20 or b" 413 " in wire.recv(100)
+        while sent < 4 * MAX_BODY:
+            wire.sendall(chunk)
+            sent += 65536
+        assert b" 413 " in wire.recv(100)
 
 
 async def test_a_body_that_comes_too_slowly_is_given_up() -> None:
@@ -141,10 +145,28 @@ async def test_a_body_that_comes_too_slowly_is_given_up() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("nothing whole has arrived")
 
-    scope = {"type": "http", "path": "/mcp", "headers": [(b"host", b"localhost")]}
+    scope = {"type": "http", "path": "/mcp", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)}
     with anyio.fail_after(PATIENCE):
-        await Gate(app, None, [], body_seconds=0.05)(scope, never, note)
-    assert told[0]["status"] == 408
+        await Gate(app, None, [], told.append, body_seconds=0.05)(scope, never, note)
+    assert told[0] == ("127.0.0.1", 1) and told[1]["status"] == 408
+
+
+async def test_a_crowd_of_strangers_keeps_nobody_out_and_uses_nothing_up(tmp_path: Path, data: Path) -> None:
+    crowded = Web(make_workspace(tmp_path, data), descriptors=256)
+    silence, half, slow = b"", b"GET /", b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+    with crowded.process, ExitStack() as stack:
+        stack.callback(crowded.process.kill)
+        async with crowded.client() as client:
+            for number in range(600):
+                wire = stack.enter_context(socket.create_connection(("127.0.0.1", crowded.port), timeout=PATIENCE))
+                with suppress(OSError):  # hung up on already
+                    wire.sendall((silence, half, slow)[number % 3])
+                if number % 100 == 99:
+                    assert (await call(client, "status"))["phase"] == "new"
+                    assert crowded.ask("", "/health", "GET")[0] == 200
+                    assert crowded.ask(Authorization="")[0] == 401
+        assert crowded.end() == 0
+        assert crowded.process.stderr and not crowded.process.stderr.read()
 
 
 def test_health_is_open_and_discovery_finds_no_issuer(web: Web) -> None:
@@ -205,36 +227,3 @@ def test_a_server_that_is_ended_in_the_middle_of_a_call_leaves_the_run_alone(web
 
         anyio.run(cancel)
         assert last.end() == 0
-
-
-def test_the_token_is_made_once_and_read_by_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "new" / "token"
-    first = Bearer(file)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and str(file) in first.where
-    token = file.read_text(encoding="ascii").strip()
-    assert Bearer(file).opens(f"Bearer {token}") and first.opens(f"bearer {token}")
-    assert not first.opens(f"Bearer {token[:-1]}") and not first.opens("Bearer ") and not first.opens("")
-    file.chmod(0o640)
-    with pytest.raises(Unavailable, match="chmod 600"):
-        Bearer(file)
-    monkeypatch.setenv("AUTORESEARCH_TOKEN", "short")
-    with pytest.raises(Unavailable, match="fewer than 16"):
-        Bearer(file)
-    monkeypatch.setenv("AUTORESEARCH_TOKEN", "a-token-of-enough-letters")
-    assert Bearer(file).opens("Bearer a-token-of-enough-letters")
-
-
-def test_a_server_does_not_stand_open_to_others() -> None:
-    for told in ("127.0.0.1:1", "localhost:1", "[::1]:1", "1"):
-        door(Address(told), None)
-    for told in ("0.0.0.0:1", "192.0.2.1:1", "[::]:1"):
-        with pytest.raises(Unavailable, match="can be reached by others"):
-            door(Address(told), None)
-    for told in ("host", "host:port", "host:99999"):
-        with pytest.raises(Unavailable, match="is no address"):
-            Address(told)
-
-
-def test_a_port_in_use_is_one_sentence() -> None:
-    with Address("127.0.0.1:0").bind() as taken, pytest.raises(Unavailable, match="cannot be listened on"):
-        Address(f"127.0.0.1:{taken.getsockname()[1]}").bind()
