@@ -12,20 +12,33 @@ from server.rule import Rule
 from server.verdict import Assessment, Reference, mean
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
+_HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
 
 def segment(experiment: Experiment) -> tuple[object, ...]:
-    """Scores are compared within one class of machine, software, data and budget alone."""
+    """Scores are compared within one class of machine, software, data and budget alone, and in one state of it."""
     attempt = experiment.attempt
     figures = experiment.result.figures if experiment.result else None
-    machine = (figures.device, figures.torch, figures.threads, figures.data) if figures else ()
-    return (attempt.profile, attempt.budget_seconds, *machine)
+    machine = (figures.device, figures.driver, figures.torch, figures.threads, figures.data) if figures else ()
+    return (attempt.profile, attempt.budget_seconds, *machine, bool(experiment.disturbance))
 
 
-def scores(runs: list[Experiment], like: Experiment) -> list[float]:
+def fair(ledger: Ledger, run: Experiment) -> bool:
+    """Whether a run may be judged: not after a disturbance, unless both runs before it were disturbed, too.
+
+    Then that is how this machine is, and runs are compared with others like it (`segment`).
+    """
+    if not run.disturbance:
+        return True
+    before = [ledger.get(number) for number in range(max(run.number - _HABIT, 1), run.number)]
+    return len(before) == _HABIT and all(row and row.disturbance for row in before)
+
+
+def scores(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[float]:
     """The scores of the runs that may be compared with `like`."""
-    return [run.val_bpb for run in runs if run.val_bpb is not None and segment(run) == segment(like)]
+    alike = [run for run in runs if run.val_bpb is not None and segment(run) == segment(like)]
+    return [run.val_bpb for run in alike if run.val_bpb is not None and fair(ledger, run)]
 
 
 def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Reference:
@@ -33,13 +46,8 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Refere
     fresh = [incumbent] if incumbent.attempt.baseline else []
     fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
     provisional = incumbent.value if segment(incumbent) == segment(like) else None
-    steady = since_drift(scores(fresh, like))
+    steady = since_drift(scores(ledger, fresh, like))
     return Reference(experiment=incumbent.number, scores=steady, provisional=provisional)
-
-
-def confirmations(ledger: Ledger, candidate: Experiment) -> list[float]:
-    """The scores of a candidate's later runs."""
-    return scores(ledger.repeats(candidate.number, Purpose.CONFIRM), candidate)
 
 
 def good(ledger: Ledger, attempt: Attempt) -> list[int]:
@@ -58,7 +66,7 @@ def noise(ledger: Ledger, like: Experiment) -> Noise:
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
     level = like.val_bpb or 1.0
-    return estimate([since_drift(scores(group, like)) for group in groups.values()], level)
+    return estimate([since_drift(scores(ledger, group, like)) for group in groups.values()], level)
 
 
 def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> Assessment:
@@ -71,8 +79,12 @@ def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> 
     assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
     if rule.keep_rule == "any":
         return verdict.any_lower(candidate.val_bpb, incumbent.val_bpb, incumbent.number)
-    known, spread = reference(ledger, incumbent, candidate), noise(ledger, candidate)
-    runs = [candidate.val_bpb, *confirmations(ledger, candidate)]
+    every = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
+    judged = [run for run in every if run.val_bpb is not None and fair(ledger, run)]
+    if not judged:
+        return verdict.disturbed(every[-1].val_bpb or candidate.val_bpb, every[-1].disturbance)
+    known, spread = reference(ledger, incumbent, judged[-1]), noise(ledger, judged[-1])
+    runs = scores(ledger, judged, judged[-1])
     if len(runs) < rule.seeds:
         return verdict.unfinished(runs, known, rule.seeds)
     if len(runs) == rule.seeds:  # what is screened is their mean

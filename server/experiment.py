@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SLOWED_SHARE = 0.1  # of a training; less is no disturbance
+
 
 class Value(BaseModel):
     """A frozen value that refuses fields it does not know."""
@@ -116,6 +118,22 @@ class Figures(Value):
     threads: int | None = None
     data: str | None = None  # key of the tokenised data: corpus, tokenizer and format
     unkillable: str | None = None  # pids that SIGKILL did not end
+    driver: str | None = None  # of the GPU, as the four below
+    slowed_share: float | None = None  # of the training, by heat or by a lack of power
+    gpu_clock_mhz: int | None = None
+    gpu_celsius: int | None = None  # at the most
+    gpu_strangers: str | None = None  # other processes that computed on it
+
+    @property
+    def disturbance(self) -> str:
+        """Why the machine was not itself during the training; empty if it was."""
+        if self.gpu_strangers:
+            return f"the GPU was shared with {self.gpu_strangers}"
+        if (self.slowed_share or 0.0) > SLOWED_SHARE:
+            return (
+                f"heat or a lack of power slowed the GPU down for {100 * (self.slowed_share or 0.0):.0f} % of the time"
+            )
+        return ""
 
 
 class Result(Value):
@@ -190,6 +208,11 @@ class Experiment(Value):
     def value(self) -> float | None:
         """val_bpb as it counts: by the confirmations, where there were any."""
         return self.judgement.value if self.judgement and self.judgement.value is not None else self.val_bpb
+
+    @property
+    def disturbance(self) -> str:
+        """Why the machine was not itself during the run; empty if it was."""
+        return self.result.figures.disturbance if self.result else ""
 
     @property
     def trust(self) -> str:

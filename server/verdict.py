@@ -61,6 +61,12 @@ def any_lower(first: float, incumbent: float, number: int) -> Assessment:
     return Assessment(verdict=Verdict.WORSE, why=f"Not lower: {told}.", delta=delta, value=first)
 
 
+def disturbed(score: float, disturbance: str) -> Assessment:
+    """No run so far that could be judged."""
+    why = f"Not judged: {disturbance}. It is run again."
+    return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=score, next=Purpose.CONFIRM)
+
+
 def unfinished(runs: Sequence[float], reference: Reference, wanted: int) -> Assessment:
     """Fewer runs so far than program.md wants before the first verdict."""
     value = mean(runs)

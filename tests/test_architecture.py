@@ -31,11 +31,11 @@ DOORS = {
     "torch": {"trainer.session"},
     "subprocess": {"server.runner", "server.drive", "trainer.processes"},
     "matplotlib": {"server.chart"},
-    "pynvml": {"server.hardware"},
+    "pynvml": {"server.hardware", "trainer.gauge"},
     "frontmatter": {"server.program"},
     "rich": {"server.cli", "server.evening", "server.night", "server.morning", "server.demo", "server.table"},
     "typer": {"server.cli", "server.evening", "server.night", "server.morning"},
-    "psutil": {"server.runner", "server.hardware", "trainer.meter", "trainer.processes"},
+    "psutil": {"server.runner", "server.hardware", "trainer.gauge", "trainer.meter", "trainer.processes"},
     "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
     "numpy": {
         "trainer.audit",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from trainer import audit, scratch
 from trainer.ceiling import Ceiling
+from trainer.gauge import Gauge
 from trainer.letterbox import Letterbox, Spec
 from trainer.meter import Meter
 from trainer.player import Player, known
@@ -70,7 +71,7 @@ class Trial:
         Raises:
             Ended: every other end; `figures` then holds what was known by then.
         """
-        started = time.monotonic()
+        started, gauge = time.monotonic(), Gauge() if self._profile.device == "cuda" else None
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
         candidate, replica = self._launch("candidate", course), self._launch("replica", course)
         self._check_guards(candidate)
@@ -80,7 +81,11 @@ class Trial:
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
         self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
+        if gauge:
+            gauge.begin()
         weights = self._train(candidate, replica.pid, course)
+        if gauge:
+            self.figures |= gauge.end()
         submitted = time.monotonic()
         if course.secret:
             self._log.mute()
