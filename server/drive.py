@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _FRUITLESS = 5  # starts in a row that measured nothing; then it is not the idea
 _LOOK_SECONDS = 0.5
 _PAUSES = (1.0, 10.0, 60.0, 300.0)  # seconds before the next start, by how many have been fruitless
 _END_SECONDS = 10.0
+_DECIDE_SECONDS = 60.0  # a client that was shown a result keeps or discards it within
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def _opencode(prompt: str, place: Place, folder: Path) -> Launch:
 
 
 def _gemini(prompt: str, place: Place, folder: Path) -> Launch:
+    if insecure := next((above for above in folder.resolve().parents if above.stat().st_mode & 0o022), None):
+        raise Unavailable(
+            f"Gemini CLI ignores settings below {insecure}, because others can write there.",
+            f"Move the workspace, or run `chmod go-w {insecure}`.",
+        )
     settings = folder / "gemini.json"
     settings.write_text(configuration("gemini", place), encoding="utf-8")
     words = ["gemini", "--allowed-mcp-server-names", "autoresearch", "--yolo", "-p", prompt]
@@ -92,6 +99,7 @@ class Drive:
                 f"There is no {self._launch.words[0]} on the PATH.",
                 f"Install {client}, or try one of: {', '.join(_LAUNCHES)}; `autoresearch demo` needs none.",
             )
+        self._done_at = 0.0  # when the last experiment of the night was measured
         self.log = self._folder / f"{client}.log"
 
     def run(self, limits: Limits, tell: Callable[[str], None]) -> str:
@@ -111,13 +119,22 @@ class Drive:
 
     def measured(self) -> int:
         """How many runs the latest night has that are over."""
-        found = sorted(self._workspace.glob(".autoresearch/*/ledger.sqlite3"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            return 0
-        ledger = Ledger(found[-1], read_only=True)
-        counts = ledger.counts()
-        ledger.close()
+        with self._ledger() as ledger:
+            counts = ledger.counts() if ledger else {}
         return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
+
+    def _decided(self) -> bool:
+        """Whether nothing that was measured waits for its keep or discard."""
+        with self._ledger() as ledger:
+            last = ledger.measured() if ledger else None
+        return last is None or last.decision is not None
+
+    @contextmanager
+    def _ledger(self) -> Generator[Ledger | None]:
+        """The latest night's, if there is one."""
+        found = sorted(self._workspace.glob(".autoresearch/*/ledger.sqlite3"), key=lambda path: path.stat().st_mtime)
+        with closing(Ledger(found[-1], read_only=True)) if found else nullcontext() as ledger:
+            yield ledger
 
     def _watch(self, limits: Limits, begun: float, before: int) -> str:
         """One start of the client. Returns why the night is over, or nothing if the client stopped by itself."""
@@ -132,12 +149,16 @@ class Drive:
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(process)
-        return self._over(limits, begun, before)
+        return self._over(limits, begun, before, patience=0.0)
 
-    def _over(self, limits: Limits, begun: float, before: int) -> str:
+    def _over(self, limits: Limits, begun: float, before: int, patience: float = _DECIDE_SECONDS) -> str:
+        """Why the night is over; the last experiment may still be decided for `patience` seconds."""
         if limits.hours > 0 and time.monotonic() - begun >= 3600 * limits.hours:
             return f"{limits.hours:g} hours are over"
-        if 0 < limits.experiments <= self.measured() - before:
+        if not 0 < limits.experiments <= self.measured() - before:
+            return ""
+        self._done_at = self._done_at or time.monotonic()
+        if self._decided() or time.monotonic() - self._done_at >= patience:
             return f"{limits.experiments} experiments are done"
         return ""
 

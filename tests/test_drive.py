@@ -56,10 +56,16 @@ def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: 
     assert drive(repository, data).run(Limits(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
 
 
+def test_settings_that_gemini_would_ignore_are_refused(repository: Path) -> None:
+    repository.chmod(0o777)
+    with pytest.raises(Unavailable, match="Gemini CLI ignores settings below"):
+        Drive("gemini", repository, [], "go")
+
+
 def test_a_client_that_is_not_there_is_named_with_what_to_do(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unavailable, match="cannot be driven"):
         Drive("emacs", repository, [], "go")
     monkeypatch.setenv("PATH", "/nowhere")
-    for client in ("claude-code", "codex", "opencode", "gemini"):
+    for client in ("claude-code", "codex", "opencode"):
         with pytest.raises(Unavailable, match="autoresearch demo"):
             Drive(client, repository, [], "go")

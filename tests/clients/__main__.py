@@ -30,7 +30,7 @@ def main(
     failed = 0
     for client in chosen:
         for transport in client.transports:
-            with tempfile.TemporaryDirectory(prefix="autoresearch-client-") as folder:
+            with tempfile.TemporaryDirectory(prefix=".autoresearch-client-", dir=Path.home()) as folder:
                 report = Trial(client, modules, Path(folder), budget).run(transport)
             print(report.line, flush=True)
             failed += not report.passed

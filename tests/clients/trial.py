@@ -63,29 +63,50 @@ class Trial:
 
     def run(self, transport: str) -> Report:
         """Configure the client as a user does, let it list its servers, then let it take one turn."""
-        self._prepare()
+        self._workspace.mkdir()
         options = ["--workspace", str(self._workspace), "--http", "127.0.0.1:0"]
         try:
-            with serving() as model, served("server", *options) if transport == "http" else nullcontext() as url:
-                environment = self._environment(model, url)
-                connect = [sys.executable, "-m", "server.cli", "connect", self._client.name, "--write"]
-                connect += ["--workspace", str(self._workspace), *(["--http", url] if url else [])]
-                subprocess.run(connect, check=True, env=environment, stderr=subprocess.DEVNULL)
-                listed = self._listed(environment)
-                said = self._ask(self._client.turn(model.url), environment, _SLOWEST * self._budget + _BESIDE_SECONDS)
-                return self._report(transport, model, listed, said)
+            with serving() as model:
+                self._prepare(model)
+                if transport == "drive":
+                    return self._drive(model)
+                with served("server", *options) if transport == "http" else nullcontext() as url:
+                    return self._turn(model, url)
         finally:
             self._end()
 
-    def _prepare(self) -> None:
-        self._workspace.mkdir()
+    def _turn(self, model: Model, url: str | None) -> Report:
+        environment = self._environment(model, url)
+        connect = [sys.executable, "-m", "server.cli", "connect", self._client.name, "--write"]
+        connect += ["--workspace", str(self._workspace), *(["--http", url] if url else [])]
+        subprocess.run(connect, check=True, env=environment, stderr=subprocess.DEVNULL)
+        listed = self._listed(environment)
+        said = self._ask(self._client.turn, environment, _SLOWEST * self._budget + _BESIDE_SECONDS)
+        return self._report("http" if url else "stdio", model, listed, said)
+
+    def _drive(self, model: Model) -> Report:
+        """A night of one experiment; the client is ended with it, so it is the history that tells of the result."""
+        environment = self._environment(model, None)
+        environment["PATH"] = f"{self._modules / '.bin'}{os.pathsep}{environment['PATH']}"
+        words = [sys.executable, "-m", "server.cli", "drive", self._client.name, "--workspace", str(self._workspace)]
+        done = subprocess.run(
+            [*words, "--hours", "1", "--experiments", "1"], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        )  # fmt: skip
+        rows = self._recorded()
+        passed = "1 experiments are done: 1 runs" in done.stdout and len(rows) == 1 and rows[0]["val_bpb"] is not None
+        outcome = f"{rows[0]['verdict']}, val_bpb {rows[0]['val_bpb']:.4f}" if passed else f"{rows}: {done.stdout}"
+        calls = len(model.received)
+        return Report(self._client.name, self._version(), "drive", calls, model.longest, "not asked", outcome, passed)
+
+    def _prepare(self, model: Model) -> None:
         (self._workspace / "train.py").write_text(STAND_IN.read_text(encoding="utf-8"), encoding="utf-8")
         program = f"---\nname: a long call\nbudget_seconds: {self._budget:g}\n---\nMeasure the baseline.\n"
         (self._workspace / "program.md").write_text(program, encoding="utf-8")
         initialise(self._workspace, "Start")
         for path, told in self._client.settings.items():
             (self._home / path).parent.mkdir(parents=True, exist_ok=True)
-            (self._home / path).write_text(told, encoding="utf-8")
+            (self._home / path).write_text(told.replace("{model}", model.url), encoding="utf-8")
 
     def _environment(self, model: Model, url: str | None) -> dict[str, str]:
         token = (self._workspace / ".autoresearch" / "token").read_text(encoding="ascii").strip() if url else ""
@@ -119,12 +140,15 @@ class Trial:
         if not passed:
             outcome = f"the model received {told}, the history says {recorded}"
             sys.stderr.write(f"{said}\n{model.requests[-20:]}\n{model.received}\n")
-        found = json.loads((self._modules / self._client.package / "package.json").read_text(encoding="utf-8"))
-        version: str = found["version"]
         return Report(
-            self._client.name, version, transport, len(model.received), model.longest, listed, outcome,
+            self._client.name, self._version(), transport, len(model.received), model.longest, listed, outcome,
             passed and listed != "not connected",
         )  # fmt: skip
+
+    def _version(self) -> str:
+        found = json.loads((self._modules / self._client.package / "package.json").read_text(encoding="utf-8"))
+        version: str = found["version"]
+        return version
 
     def _recorded(self) -> list[dict[str, Any]]:
         """What the ledger holds: one row, if no call started a second run."""
