@@ -127,7 +127,8 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:  # without a bar it would draw an empty line
+            self._progress.stop()
 
     def advance(self, what: str) -> Advance:
         """What tells the bar `what` how far it is."""
@@ -143,7 +144,7 @@ class _Bars:
         self._progress.update(bar, completed=total)
 
     def _bar(self, what: str, total: int | None) -> TaskID:
-        self._progress.start()  # with the first bar: without one it draws an empty line
+        self._progress.start()
         return self._progress.add_task(what, total=total)
 
 

@@ -23,6 +23,7 @@ class Splits:
     """The draw for a stream of documents, which is then read a second time."""
 
     total: int  # bytes of the whole stream, about
+    most: int = MOST
     sample: list[str] = field(default_factory=list[str])  # of the training documents, for the tokenizer
     sizes: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(Split, 0))  # bytes
     counts: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(Split, 0))  # documents
@@ -41,7 +42,7 @@ class Splits:
             return
         number, size = int.from_bytes(digest[:8]), len(text.encode("utf-8"))
         split = _SHARES.get(number % 20, Split.TRAIN)
-        if split is not Split.TRAIN and self.sizes[split] >= MOST:  # full for good: no equal text can get in later
+        if split is not Split.TRAIN and self.sizes[split] >= self.most:  # full for good: no equal text can get in later
             split = Split.TRAIN
         if split is not Split.TRAIN:
             self._held[digest] = split

@@ -18,7 +18,7 @@ import numpy as np
 
 Pair = tuple[int, int]
 
-_MAX_WORD = 512  # bytes; longer ones are encoded in parts, because a word takes time by the square of its length
+_MAX_WORD = 128  # bytes; longer ones are encoded in parts, because a word takes time by the square of its length
 _MAX_KNOWN = 500_000  # words remembered: some 100 MB, however much text there is
 # Words, as GPT-4's pre-split has them, in what the standard library's re can say. No merge crosses a word.
 PATTERN = r" ?[^\W\d_]+|'[^\W\d_]{1,2}\b|\d{1,2}| ?[^\w\s]+[\r\n]*|_+|\s*[\r\n]|\s+(?!\S)|\s+"
