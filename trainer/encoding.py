@@ -1,6 +1,7 @@
 """Documents into token arrays on disk, on as many cores as there are, in bounded memory."""
 
 import os
+import signal
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,17 +18,16 @@ from trainer.tokenizer import Tokenizer
 _BATCH = 1 << 20  # characters that one process encodes at a time
 _SMALL = 1 << 23  # bytes of text for which other processes are not worth their start
 _MOST_WORKERS = 32
-_ORDER = 1337  # seed of the order of the training documents
+_ORDER = 1337  # seed of the order of the documents
 Texts = list[tuple[Split, str]]
 Tokens = list[tuple[Split, bytes]]  # little-endian uint16
 _loaded: list[Tokenizer] = []  # in a worker process
 
 
 def encode(documents: Iterable[tuple[Split, str]], tokenizer: Path, folder: Path, total: int) -> dict[Split, int]:
-    """Write FOLDER/<split>.bin of every split, each document starting with BOS, and count the tokens of each.
+    """Write FOLDER/<split>.bin of every split, documents shuffled, each starting with BOS; count the tokens of each.
 
     Args:
-        documents: validation and holdout keep their order, training documents are shuffled.
         tokenizer: its file. total: bytes of the text, about.
     """
     workers = 1 if total < _SMALL else min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -37,7 +37,8 @@ def encode(documents: Iterable[tuple[Split, str]], tokenizer: Path, folder: Path
         for split, tokens in _encoded(_batches(documents), tokenizer, workers):
             files[split].write(tokens)
             lengths[split].append(len(tokens))
-    _shuffle(folder / f"{Split.TRAIN}.bin", lengths[Split.TRAIN])
+    for split in Split:
+        _shuffle(folder / f"{split}.bin", lengths[split])
     return {split: sum(sizes) // 2 for split, sizes in lengths.items()}
 
 
@@ -61,13 +62,18 @@ def _encoded(batches: Iterator[Texts], tokenizer: Path, workers: int) -> Iterato
         return
     waiting = deque[Future[Tokens]]()
     context = get_context("spawn")  # a fork would copy the thread that draws the progress bar
-    with ProcessPoolExecutor(workers, context, _load, (tokenizer,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (tokenizer,)) as pool:
         for batch in batches:
             waiting.append(pool.submit(_encode, batch))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+
+
+def _start(tokenizer: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that can tell what it means
+    _load(tokenizer)
 
 
 def _load(tokenizer: Path) -> None:
@@ -80,7 +86,7 @@ def _encode(batch: Texts) -> Tokens:
 
 
 def _shuffle(path: Path, lengths: "array[int]") -> None:
-    """Write the documents of a file in another order: a data set is often sorted, and a reader may be too."""
+    """Write the documents in another order: text is often sorted, and some profiles score the first rows alone."""
     ends = np.cumsum(lengths, dtype=np.int64)
     ordered = path.with_suffix(".new")
     tokens = np.memmap(path, dtype=np.uint8, mode="r") if len(ends) else np.empty(0, dtype=np.uint8)

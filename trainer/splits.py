@@ -23,7 +23,7 @@ class Splits:
     """The draw for a stream of documents, which is then read a second time."""
 
     total: int  # bytes of the whole stream, about
-    most: int = MOST
+    most: int = MOST  # bytes of a split that scores
     sample: list[str] = field(default_factory=list[str])  # of the training documents, for the tokenizer
     sizes: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(Split, 0))  # bytes
     counts: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(Split, 0))  # documents
