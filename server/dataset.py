@@ -47,7 +47,8 @@ def find(told: str, data: Path) -> Dataset:
     if card.format != _FORMAT:
         raise _missing(told, data)
     detail = f"{card.tokens.get('train', 0):,} training tokens, vocabulary {card.vocab_size}"
-    return Dataset(name=told if folder == own else str(folder), folder=str(folder), detail=detail)
+    name = folder.name if folder.parent == data.resolve() else str(folder)
+    return Dataset(name=name, folder=str(folder), detail=detail)
 
 
 def prepared(data: Path) -> list[str]:

@@ -71,8 +71,9 @@ def test_a_night_on_a_prepared_set_is_scored_on_text_that_train_py_cannot_read(
 
 
 def test_a_data_set_is_found_by_its_name_or_its_folder(prepared: Path, tmp_path: Path) -> None:
-    for told in ("stories", str(prepared / "stories")):
+    for told in ("stories", "./stories", str(prepared / "stories")):
         found = find(told, prepared)
+        assert found.name == "stories" and find(found.folder, tmp_path).name == found.folder
         assert found.folder == str((prepared / "stories").resolve()) and "vocabulary 300" in found.detail
     assert find("embedded", tmp_path).folder == ""
 

@@ -19,6 +19,7 @@ from trainer.assembly import Order, build
 from trainer.corpus import Split
 from trainer.documents import documents
 from trainer.encoding import encode
+from trainer.errors import DataUnavailable
 from trainer.presets import PRESETS
 from trainer.splits import Splits
 from trainer.tokenizer import Tokenizer
@@ -113,6 +114,14 @@ def test_a_split_that_is_full_stays_so_and_copies_are_still_dropped() -> None:
     score = [text for split, text in assigned if split is not Split.TRAIN]
     assert 2000 <= splits.sizes[Split.VAL] < 3000 and len(set(score)) == len(score) == splits.duplicates
     assert not {text for split, text in assigned if split is Split.TRAIN} & set(score)
+
+
+def test_text_that_changes_between_the_two_readings_is_refused(tmp_path: Path) -> None:
+    readings = iter([texts(100), texts(100)[1:]])
+    order = Order("stories", VOCAB, {"here": "0"}, lambda: next(readings), 1)
+    with pytest.raises(DataUnavailable, match="was changed while it was read"):
+        build(tmp_path / "set", order, lambda _, texts: iter(texts))
+    assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
 
 
 def test_many_processes_write_what_one_writes(tmp_path: Path) -> None:
