@@ -52,6 +52,7 @@ def status(session: Session) -> StatusReply:
         noise=_noise(session, incumbent) if incumbent else None,
         running=_running(session, last) if last and last.running else None,
         profile=session.profile,
+        dataset=str(session.dataset),
         guards=last.result.guards if last and last.result else {},
         environment=session.hardware,
         program_sha256=session.program().sha256,

@@ -10,6 +10,7 @@ class Choices(Value):
 
     budget_seconds: float | None = None  # None: program.md's
     profile: str | None = None  # None: the machine's
+    data: str = "embedded"  # or the name or folder of a prepared data set
     confine: bool = True  # put every guard that the machine has around train.py
     require_sealed: bool = False  # run nothing that is confined less
     wait_seconds: float | None = None  # that a call may wait; None: what its client bears

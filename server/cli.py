@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from server import __version__, evening, morning, night
 from server.choices import HTTP
@@ -25,7 +26,7 @@ def version() -> None:
 
 for command in (
     night.serve, night.demo, night.drive,
-    evening.init, evening.doctor, evening.connect,
+    evening.init, evening.prepare, evening.doctor, evening.connect,
     morning.history, morning.export, morning.report, morning.transfer,
     version,
 ):  # fmt: skip
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=_spelt_out(sys.argv[1:] if arguments is None else arguments))
     except AutoresearchError as error:
-        console.print(f"[red]{error.problem}[/red]\n{error.next_step}", highlight=False, soft_wrap=True)
+        console.print(f"[red]{escape(error.problem)}[/red]\n{escape(error.next_step)}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from server import connect
+from server.dataset import EMBEDDED, find, prepared
 from server.errors import Unavailable
 from server.experiment import Value
 from server.hardware import Hardware, default_profile, probe
@@ -31,7 +32,7 @@ class Check(Value):
     remedy: str = ""
 
 
-def examine(workspace: Path) -> list[Check]:
+def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
     """Look at the machine and the workspace; nothing is changed."""
     hardware = probe()
     checks: list[Callable[[], Check]] = [
@@ -40,6 +41,7 @@ def examine(workspace: Path) -> list[Check]:
         lambda: _device(hardware),
         lambda: _workspace(workspace),
         lambda: _program(workspace),
+        lambda: _data(workspace / ".autoresearch" / "data", data, hardware),
         lambda: _disk(workspace),
         _confinement,
         _port,
@@ -82,6 +84,19 @@ def _program(path: Path) -> Check:
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
     return Check(name="program.md", state="ok", detail=f"{task.name}; {task.budget_seconds:g} s a run")
+
+
+def _data(folder: Path, told: str, hardware: Hardware) -> Check:
+    try:
+        found = find(told, folder)
+    except Unavailable as error:
+        return Check(name="data", state="fix", detail=error.problem, remedy=error.next_step)
+    others = [name for name in prepared(folder) if name != found.name]
+    detail = f"{found}; also prepared: {', '.join(others)}" if others else str(found)
+    if found.name == EMBEDDED and hardware.gpu is not None:
+        remedy = "too small for a GPU: autoresearch prepare climbmix, then serve --data climbmix"
+        return Check(name="data", state="warning", detail=f"a smoke test only: {detail}", remedy=remedy)
+    return Check(name="data", state="ok", detail=detail)
 
 
 def _disk(path: Path) -> Check:

@@ -14,6 +14,7 @@ AutoresearchError
     ├── HeadMoved           somebody else moved our branch or refs
     ├── LedgerUnavailable   the history cannot be read or written
     └── RunnerUnavailable   a run cannot be started
+        └── DatasetMissing  because the text to train on was not prepared
 
 What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
 """
@@ -81,3 +82,7 @@ class LedgerUnavailable(Unavailable):
 
 class RunnerUnavailable(Unavailable):
     """A run cannot be started."""
+
+
+class DatasetMissing(RunnerUnavailable):
+    """The text to train on was not prepared."""

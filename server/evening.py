@@ -1,5 +1,6 @@
 """The commands before a night. A command imports what it needs when it runs."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 _out, _err = Console(), Console(stderr=True)
+_LAPTOP_SHARDS, _GPU_SHARDS = 1, 8  # of 60 million tokens: an H200 reads some 400 million in five minutes
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
 
 
@@ -19,12 +21,45 @@ def init(folder: Annotated[Path, typer.Argument(help="The new workspace; made if
         _out.print(line, highlight=False)
 
 
-def doctor(workspace: _Workspace = Path()) -> None:
+def prepare(
+    what: Annotated[
+        str, typer.Argument(help="embedded, climbmix, fineweb-edu, tinystories, tinystories-mini, or a folder.")
+    ] = "embedded",
+    workspace: _Workspace = Path(),
+    shards: Annotated[
+        int,
+        typer.Option(min=0, help="Files to download, some 60 million tokens each; 0: enough for the machine."),
+    ] = 0,
+    name: Annotated[str, typer.Option(help="What to call a folder's text; default: the folder's name.")] = "",
+    vocab: Annotated[int, typer.Option(min=300, max=65536, help="Tokens of the vocabulary.")] = 8192,
+    retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
+) -> None:
+    """Download text, or read a folder of .txt and .parquet, and make of it what `serve --data` trains on."""
+    from server.hardware import probe
+    from server.program import load
+
+    load(workspace / "program.md")  # a data set belongs to a workspace: its server keeps it from train.py
+    few = _LAPTOP_SHARDS if probe().gpu is None else _GPU_SHARDS
+    options = {"name": name, "shards": shards or few, "vocab": vocab, "retries": retries}
+    command = [sys.executable, "-P", "-B", "-m", "trainer.prepare", what, str(workspace / ".autoresearch" / "data")]
+    packages = str(Path(__file__).resolve().parent.parent)
+    # This process becomes the trainer's, which owns data: nothing is left here to do, and Ctrl-C reaches it.
+    os.execve(
+        sys.executable,
+        command + [f"--{option}={value}" for option, value in options.items()],
+        {**os.environ, "PYTHONPATH": packages},
+    )
+
+
+def doctor(
+    workspace: _Workspace = Path(),
+    data: Annotated[str, typer.Option(help="The data set that `serve` will be given.")] = "embedded",
+) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.doctor import examine
 
     marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "fix": "[red]fix[/red]"}
-    checks = examine(workspace)
+    checks = examine(workspace, data)
     for check in checks:
         _out.print(f"{marks[check.state]:<28} [bold]{check.name}[/bold]: {check.detail}", highlight=False)
         if check.remedy:

@@ -24,6 +24,11 @@ def segment(experiment: Experiment) -> tuple[object, ...]:
     return (attempt.profile, attempt.budget_seconds, *machine, bool(experiment.disturbance))
 
 
+def _circumstances(attempt: Attempt) -> tuple[str, str, float]:
+    """What was asked for; what a run then had is its segment."""
+    return attempt.profile, attempt.dataset, attempt.budget_seconds
+
+
 def fair(ledger: Ledger, run: Experiment) -> bool:
     """Whether a run may be judged: not after a disturbance, unless both runs before it were disturbed, too.
 
@@ -52,9 +57,8 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Refere
 
 def good(ledger: Ledger, attempt: Attempt) -> list[int]:
     """Numbers of the last runs like this one that were any good: not worse than their incumbent."""
-    like = (attempt.profile, attempt.budget_seconds)
     rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.val_bpb is not None and row.verdict != Verdict.WORSE]
-    return [row.number for row in rows if (row.attempt.profile, row.attempt.budget_seconds) == like]
+    return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
 
 
 def noise(ledger: Ledger, like: Experiment) -> Noise:
@@ -108,10 +112,10 @@ def value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:
     return (mean(known.scores) if known.scores else known.provisional), len(known.scores)
 
 
-def require_new(ledger: Ledger, fingerprint: str, profile: str, budget_seconds: float) -> None:
+def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:
     """Refuse code that was measured before. Raises AlreadyMeasured."""
     same = ledger.same_code(fingerprint)
-    if same and (same.attempt.profile, same.attempt.budget_seconds) == (profile, budget_seconds):
+    if same and _circumstances(same.attempt) == (profile, dataset, budget_seconds):
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
             f"val_bpb {same.value:.6f}.",

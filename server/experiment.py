@@ -85,6 +85,7 @@ class Attempt(Value):
     train_sha256: str
     fingerprint: str = ""  # of the code without comments and prints
     profile: str
+    dataset: str = "embedded"
     seed: int
     budget_seconds: float = Field(gt=0)
     started_at: str  # ISO 8601, UTC; for people: order is by number

@@ -38,6 +38,9 @@ def serve(
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
     ] = None,
     profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    data: Annotated[
+        str, typer.Option(metavar="NAME|PATH", envvar="AUTORESEARCH_DATA", help="What `autoresearch prepare` made.")
+    ] = "embedded",
     wait: Annotated[
         float | None,
         typer.Option(
@@ -70,6 +73,7 @@ def serve(
     choices = Choices(
         budget_seconds=budget,
         profile=profile.value if profile else None,
+        data=data,
         confine=require is not Require.NOTHING,
         require_sealed=require is Require.SEALED,
         wait_seconds=wait,

@@ -62,6 +62,7 @@ class StatusReply(Reply):
     noise: NoiseReply | None
     running: Running | None
     profile: str
+    dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not
     environment: Hardware
     program_sha256: str

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from pydantic import Field, TypeAdapter, ValidationError
 
+from server.dataset import find
 from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Outcome, Result, Value
 
@@ -79,11 +80,11 @@ class Runner:
         Raises:
             RunnerUnavailable: nothing was started.
         """
-        folder = self.folder(attempt.number)
+        folder, spec = self.folder(attempt.number), self._spec(attempt, terms)
         try:
             folder.mkdir(parents=True)
             (folder / "train.py").write_text(text, encoding="utf-8", newline="")
-            (folder / "spec.json").write_text(json.dumps(self._spec(attempt, terms)), encoding="utf-8")
+            (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
             _CHILDREN[folder] = _spawn(folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -159,6 +160,7 @@ class Runner:
             "budget_seconds": attempt.budget_seconds,
             **terms.model_dump(),
             "data": str(self._data),
+            "dataset": find(attempt.dataset, self._data).folder,
             "imports": str(self._imports),
             "cookie": self._cookie(attempt.number),
         }

@@ -11,6 +11,7 @@ from server import evidence, export, message, patch, program
 from server.change import change
 from server.choices import Choices
 from server.court import Court
+from server.dataset import find
 from server.early import ceiling
 from server.errors import RunnerUnavailable, StaleText
 from server.experiment import Attempt, Decision, Experiment, Outcome, Result
@@ -46,6 +47,7 @@ class Session:
         task = self.program().task
         self.workspace = Workspace.open(workspace, tag, task.editable)
         home = self.workspace.root / ".autoresearch"
+        self.dataset = find(self.choices.data, home / "data")
         home.mkdir(exist_ok=True)
         self._lock = Lock(home / "lock")
         self.workspace.prepare()
@@ -124,7 +126,7 @@ class Session:
         text = plan.text
         patch.check(text, self.workspace.file)
         if phase in (Phase.PATCHED, Phase.FAILED):
-            evidence.require_new(self.ledger, fingerprint(text), self.profile, self.budget_seconds)
+            evidence.require_new(self.ledger, fingerprint(text), self.profile, self.dataset.name, self.budget_seconds)
         now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
         number = last.number + 1 if last else 1
         commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
@@ -140,6 +142,7 @@ class Session:
             train_sha256=sha256(text),
             fingerprint=fingerprint(text),
             profile=self.profile,
+            dataset=self.dataset.name,
             seed=SEED + number - 1,
             budget_seconds=self.budget_seconds,
             started_at=now,
@@ -168,8 +171,7 @@ class Session:
 
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
-        phase = self.phase()
-        require(phase, Move.DISCARD, self._fact())
+        require(phase := self.phase(), Move.DISCARD, self._fact())
         given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
         if given_up is not None:
             given_up = self.ledger.decide(given_up.number, Decision(kept=False, reason=reason, decided_at=_now()))

@@ -68,5 +68,5 @@ def test_every_command_of_the_readme_exists() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "server.cli", "--help"], capture_output=True, encoding="utf-8", check=True
     )
-    for command in set(re.findall(r"autoresearch (init|doctor|connect|history|export|demo|serve)\b", README)):
+    for command in set(re.findall(r"autoresearch (init|prepare|doctor|connect|history|export|demo|serve)\b", README)):
         assert command in known.stdout

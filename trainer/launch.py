@@ -42,7 +42,7 @@ def main() -> None:
 def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
-    hidden = [Path(spec.data), box.folder.parent]
+    hidden = [Path(spec.data), box.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
     return confine(reach(box.train, Path.cwd(), Path(spec.imports), hidden))
 
 

@@ -36,6 +36,7 @@ class Spec:
     confine: bool = True  # put on every guard this machine has
     require_sealed: bool = False  # refuse to run with less than all of them
     ceiling: tuple[tuple[float, float], ...] = ()  # (seconds, loss): who is above it for long is hopeless
+    dataset: str = ""  # folder of a prepared data set; empty: the embedded corpus, in `data`
     split: str = "val"  # which text the score is measured on: after a night, holdout
 
 

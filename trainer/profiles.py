@@ -32,7 +32,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("smoke", "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
-        Profile("cpu", "cpu", sequence_length=256, threads=1, rows=8, max_rows=None, audits=128),
+        Profile("cpu", "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=128),
         Profile("mps", "mps", sequence_length=512, threads=None, rows=8, max_rows=None, audits=128),
         Profile("gpu-small", "cuda", sequence_length=512, threads=None, rows=16, max_rows=None, audits=256),
         Profile("gpu", "cuda", sequence_length=1024, threads=None, rows=16, max_rows=None, audits=256),

@@ -8,7 +8,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,12 @@ def reach(train: Path, scratch: Path, imports: Path, hidden: list[Path]) -> Reac
         readable += list(folder.glob("*.py"))[: _MAX_IMPORTS - len(readable)]
     devices = [path for pattern in _DEVICES for path in Path("/dev").glob(pattern)]
     return Reach(readable, listed, devices, scratch)
+
+
+def exposed(files: Iterable[Path]) -> Path | None:
+    """The first of these files that train.py could read because of where it lies."""
+    roots = [root.resolve() for root in _roots()]
+    return next((file for file in files if any(file.resolve().is_relative_to(root) for root in roots)), None)
 
 
 def _roots() -> Iterator[Path]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import scratch
+from trainer import prepared, scratch
+from trainer.errors import DataUnavailable
 from trainer.letterbox import Ending, Letterbox, Spec
 from trainer.processes import kill_descendants
 from trainer.profiles import PROFILES
@@ -34,6 +35,7 @@ class Referee:
 
     def __init__(self, box: Letterbox, spec: Spec) -> None:
         self._box, self._spec = box, spec
+        self._dataset = Path(spec.dataset) if spec.dataset else None
         self._profile = PROFILES[spec.profile]
         self._figures: dict[str, float | int | str | None] = {}
         self._guards: dict[str, str] = {}
@@ -42,7 +44,7 @@ class Referee:
         """The whole experiment. Raises nothing: every end is an outcome."""
         started = time.monotonic()
         try:
-            shards = load(Path(self._spec.data))
+            shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
             if self._spec.preflight:
                 self._rehearse(shards)
             self._figures["data"] = shards.fingerprint
@@ -50,6 +52,8 @@ class Referee:
             ending = Ending("finished", f"val_bpb {score['val_bpb']:.6f}", score)
         except Ended as ended:
             ending = Ending(ended.outcome, ended.reason, traceback=ended.traceback)
+        except DataUnavailable as error:
+            ending = Ending("env_fail", str(error))
         except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
             ending = Ending("env_fail", f"The run could not be carried out: {type(error).__name__}: {error}")
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
@@ -64,7 +68,8 @@ class Referee:
             Ended: `refused`, when train.py is certain to fail. When unsure, let it run: a rehearsal that was too slow
             or ran out of memory (it is not compiled, the run may be) proves nothing.
         """
-        rows = evaluation_rows(shards.train, self._profile.sequence_length, shards.bos)[: self._profile.rows]
+        length = self._profile.sequence_length
+        rows = evaluation_rows(shards.train[: self._profile.rows * length + 1], length, shards.bos)
         started = time.monotonic()
         try:
             self._try(shards, Course(rows, secret=False, audits=_REHEARSAL_AUDITS, max_steps=_REHEARSAL_STEPS))
@@ -85,7 +90,9 @@ class Referee:
         return {"val_bpb": nats / (math.log(2) * size), "val_tokens": int(scored.sum()), "val_bytes": size}
 
     def _text(self, shards: Shards) -> NDArray[np.uint16]:
-        return shards.val if self._spec.split == "val" else holdout()
+        if self._spec.split == "val":
+            return shards.val
+        return prepared.holdout(self._dataset) if self._dataset else holdout()
 
     def _try(self, shards: Shards, course: Course) -> NDArray[np.float32]:
         log = RunLog(self._box.log)

@@ -8,22 +8,16 @@
 The key pins corpus, tokenizer and format: other inputs are another folder. The holdout split is never written.
 """
 
-import fcntl
 import hashlib
-import json
-import os
 import random
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import corpus
+from trainer import corpus, shelf
 from trainer.corpus import Document, Split
 from trainer.tokenizer import Tokenizer
 
@@ -60,9 +54,9 @@ def load(folder: Path) -> Shards:
     tokenizer = Tokenizer.load(TOKENIZER)
     key = hashlib.sha256(f"{corpus.SHA256} {tokenizer.sha256} {_FORMAT}".encode()).hexdigest()[:16]
     home = folder / key
-    if not _intact(home):
-        with _alone(folder):
-            if not _intact(home):  # nobody built it while we waited
+    if not shelf.intact(home, _ARRAYS):
+        with shelf.alone(folder / "lock"):
+            if not shelf.intact(home, _ARRAYS):  # nobody built it while we waited
                 _build(home, tokenizer)
     train, val = (np.memmap(home / name, dtype="<u2", mode="r") for name in _ARRAYS)
     return Shards(train, val, home / "train.bin", tokenizer.vocab_size, tokenizer.token_bytes, tokenizer.bos, key)
@@ -90,46 +84,14 @@ def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
     return padded[np.arange(count)[:, None] * length + np.arange(length + 1)]
 
 
-def _intact(home: Path) -> bool:
-    try:
-        manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
-        return all(_sha256(home / name) == manifest[name] for name in _ARRAYS)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One builder at a time: without a lock, a second one could take away as damaged what the first just built."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _build(home: Path, tokenizer: Tokenizer) -> None:
-    """Write a new folder beside and rename it into place: what is there is whole, whenever the builder dies."""
     documents = corpus.documents()
     train = [document for document in documents if document.split is Split.TRAIN]
     random.Random(_ORDER).shuffle(train)
     val = [document for document in documents if document.split is Split.VAL]
-    fresh = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}-"))
-    try:
+    with shelf.building(home) as fresh:
         for name, chosen in zip(_ARRAYS, (train, val), strict=True):
-            _write(fresh / name, _tokens(chosen, tokenizer).tobytes())
-        sums = {name: _sha256(fresh / name) for name in _ARRAYS}
-        _write(fresh / "manifest.json", json.dumps(sums).encode())
-        _move(fresh, home)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _move(fresh: Path, home: Path) -> None:
-    if home.exists():
-        damaged = Path(tempfile.mkdtemp(dir=home.parent, prefix=".damaged-"))
-        os.replace(home, damaged / home.name)  # into it: a file cannot replace a folder
-        shutil.rmtree(damaged, ignore_errors=True)
-    os.rename(fresh, home)
+            (fresh / name).write_bytes(_tokens(chosen, tokenizer).tobytes())
 
 
 def _tokens(documents: Iterable[Document], tokenizer: Tokenizer) -> NDArray[np.uint16]:
@@ -137,15 +99,3 @@ def _tokens(documents: Iterable[Document], tokenizer: Tokenizer) -> NDArray[np.u
     for document in documents:
         tokens += [tokenizer.bos, *tokenizer.encode(document.text)]
     return np.array(tokens, dtype="<u2")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

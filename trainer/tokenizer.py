@@ -18,6 +18,8 @@ import numpy as np
 
 Pair = tuple[int, int]
 
+_MAX_WORD = 128  # bytes; longer ones are encoded in parts, because a word takes time by the square of its length
+_MAX_KNOWN = 500_000  # words remembered: some 100 MB, however much text there is
 # Words, as GPT-4's pre-split has them, in what the standard library's re can say. No merge crosses a word.
 PATTERN = r" ?[^\W\d_]+|'[^\W\d_]{1,2}\b|\d{1,2}| ?[^\w\s]+[\r\n]*|_+|\s*[\r\n]|\s+(?!\S)|\s+"
 
@@ -77,12 +79,14 @@ class Tokenizer:
         tokens: list[int] = []
         for word in self._pattern.findall(text):
             if word not in self._known:
-                self._known[word] = self._encode_word(word)
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
+                self._known[word] = [token for part in _parts(word) for token in self._encode_part(part)]
             tokens += self._known[word]
         return tokens
 
-    def _encode_word(self, word: str) -> list[int]:
-        tokens = list(word.encode("utf-8"))
+    def _encode_part(self, part: bytes) -> list[int]:
+        tokens = list(part)
         while len(tokens) > 1:
             first = min(pairwise(tokens), key=lambda pair: self._merges.get(pair, self.vocab_size))
             if first not in self._merges:
@@ -104,8 +108,9 @@ class _Learner:
 
     def __init__(self, texts: Iterable[str]) -> None:
         words = Counter(word for text in texts for word in re.findall(PATTERN, text))
-        self._words = [list(word.encode("utf-8")) for word in words]
-        self._weights = list(words.values())
+        parts = [(part, weight) for word, weight in words.items() for part in _parts(word)]
+        self._words = [list(part) for part, _ in parts]
+        self._weights = [weight for _, weight in parts]
         self._counts: Counter[Pair] = Counter()
         self._where: defaultdict[Pair, set[int]] = defaultdict(set)
         for index in range(len(self._words)):
@@ -140,6 +145,11 @@ class _Learner:
             self._counts[pair] += sign * self._weights[index]
             self._where[pair].add(index)
         return set(pairs)
+
+
+def _parts(word: str) -> list[bytes]:
+    raw = word.encode("utf-8")
+    return [raw[start : start + _MAX_WORD] for start in range(0, len(raw), _MAX_WORD)]
 
 
 def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:
