@@ -40,7 +40,7 @@ class Task(Rule):
 
     name: str = Field(default="pretraining", min_length=1, max_length=100)
     metric: Literal["val_bpb"] = "val_bpb"
-    direction: Literal["lower"] = "lower"
+    direction: Literal["lower"] = "lower"  # of val_bpb; the referee measures no score that is better when higher
     editable: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
     budget_seconds: _Seconds = 300
     setup_seconds: _Seconds = 300
