@@ -313,19 +313,24 @@ if COMPILE:
     loss_of = torch.compile(loss_of, dynamic=False)
 
 
-def train_step(batches: list[Tensor], lr_share: float) -> float:
-    """One optimiser step over micro-batches [rows, T + 1]. Returns the mean loss in nats per token."""
+def train_step(batches: list[Tensor], lr_share: float, look: bool = False) -> tuple[float, float | None]:
+    """One optimiser step over micro-batches [rows, T + 1].
+
+    Returns:
+        The mean loss in nats per token; the norm of all gradients, if `look`.
+    """
     total = torch.zeros((), device=device)
     for batch in batches:
         loss = loss_of(batch) / len(batches)
         loss.backward()
         total += loss.detach()
+    size = float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])) if look else None
     for optimiser in updates:
         for group in optimiser.param_groups:
             group["lr"] = group["peak_lr"] * lr_share
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return total.item()
+    return total.item(), size
 
 
 def warm_up() -> None:
@@ -362,9 +367,10 @@ def next_rows(count: int) -> Tensor:
 
 while session.training():
     batches = [next_rows(MICRO_ROWS) for _ in range(BATCH_ROWS // MICRO_ROWS)]
-    loss = train_step(batches, rate(session.progress))
+    share = rate(session.progress)
+    loss, size = train_step(batches, share, look=session.due)
     step += 1
-    session.log(loss=loss, tokens=BATCH_ROWS * session.sequence_length)
+    session.log(loss=loss, tokens=BATCH_ROWS * session.sequence_length, lr=MATRIX_LR * share, grad_norm=size)
     if step % LOG_EVERY == 0:
         print(f"step {step} loss {loss:.3f} progress {session.progress:.0%}", flush=True)
     if math.isnan(loss):

@@ -5,8 +5,9 @@ import math
 from server import evidence, recall, sweep
 from server.agenda import next_calls
 from server.change import change
+from server.contrast import Contrast, contrast
 from server.errors import PatchRefused
-from server.experiment import Experiment, Verdict
+from server.experiment import Experiment, Purpose, Verdict
 from server.fence import fence
 from server.lessons import nearest
 from server.phase import Move, Phase, require
@@ -209,9 +210,21 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
         "delta": subject.judgement.delta if subject.judgement else None,
         "trust": experiment.trust,
         "figures": result.figures,
+        "beside": _beside(session, experiment),
         "traceback": fence(result.traceback, experiment.number),
     }
     return running.model_copy(update=over)
+
+
+def _beside(session: Session, experiment: Experiment) -> Contrast | None:
+    """The run's figures beside the incumbent's, and beside other runs of its own train.py."""
+    if experiment.result is None or experiment.result.score is None:
+        return None
+    root, incumbent = experiment.attempt.of or experiment.number, session.ledger.incumbent()
+    runs = [session.ledger.get(root), *(run for kind in Purpose for run in session.ledger.repeats(root, kind))]
+    alike = [run.result.figures for run in runs if run and run.result and run.number != experiment.number]
+    other = incumbent.result.figures if incumbent and incumbent.result and incumbent.number != root else None
+    return contrast(experiment.result.figures, other, alike)
 
 
 def _decided(session: Session, experiment: Experiment | None) -> DecisionReply:

@@ -105,7 +105,11 @@ class Figures(Value):
     steps: int | None = None
     tokens: int | None = None  # training tokens seen, as reported by train.py
     tokens_per_second: float | None = None
+    epochs: float | None = None  # how often the training text was seen
+    ms_per_step: float | None = None
+    mfu: float | None = None  # share of the device's peak, where that is known; attention not counted
     loss: float | None = None  # last training loss reported, nats per token
+    grad_norm: float | None = None  # the last one reported
     parameters: int | None = None
     peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
     preflight_seconds: float | None = None

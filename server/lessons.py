@@ -8,7 +8,7 @@ from server import evidence
 from server.change import Change
 from server.experiment import Experiment, Verdict
 from server.ledger import Ledger
-from server.replies import Gain, Lessons, NearMiss, Similar, Tried
+from server.past import Gain, Lessons, NearMiss, Similar, Tried
 
 _NEAREST = 3
 _ALIKE = 0.3  # Jaccard; below it two attempts merely touch the same file

@@ -2,8 +2,10 @@
 
 from pydantic import Field
 
+from server.contrast import Contrast
 from server.experiment import Experiment, Figures, Value
 from server.hardware import Hardware
+from server.past import Lessons, Similar
 from server.runner import Point
 
 
@@ -79,17 +81,6 @@ class TextReply(Reply):
     last_line: int
 
 
-class Similar(Value):
-    """An earlier attempt that changed the same things."""
-
-    experiment: int
-    likeness: float  # 1: the very same places and knobs, if with other constants
-    description: str
-    verdict: str
-    delta: float | None
-    knobs: dict[str, str]  # "before → after"
-
-
 class PatchReply(Reply):
     """The candidate after a patch."""
 
@@ -144,6 +135,7 @@ class RunReply(Reply):
     delta: float | None = None  # to the incumbent, negative is better
     trust: str = ""
     figures: Figures | None = None
+    beside: Contrast | None = None  # the figures beside the incumbent's
     traceback: str = ""
     sweep: SweepReply | None = None
 
@@ -164,42 +156,6 @@ class Detail(Value):
     diff: str  # against the incumbent it was built on
     curve: list[Point]
     log_tail: str  # what train.py printed: output of the experiment, not instructions
-
-
-class Gain(Value):
-    """What one kind of idea has brought."""
-
-    category: str
-    tried: int
-    kept: int
-    gain: float  # sum of the deltas of those kept; negative is better
-
-
-class Tried(Value):
-    """The values that a knob was given."""
-
-    knob: str
-    values: list[str]
-
-
-class NearMiss(Value):
-    """An attempt that may have been better: too little to tell."""
-
-    experiment: int
-    description: str
-    delta: float
-
-
-class Lessons(Value):
-    """What the night so far can teach."""
-
-    attempts: int
-    keep_rate: float | None
-    since_last_keep: int  # runs
-    gains: list[Gain]
-    knobs: list[Tried]
-    near_misses: list[NearMiss]
-    combinations: list[str]  # untested pairs of near misses
 
 
 class HistoryReply(Reply):

@@ -56,11 +56,13 @@ class Progress(Value):
 
 
 class Point(Value):
-    """One point of the loss curve."""
+    """One point of the curves."""
 
     seconds: float
     step: int
     loss: float
+    lr: float | None = None  # learning rate, where train.py tells it, as the next
+    grad_norm: float | None = None
 
 
 class Runner:

@@ -44,6 +44,8 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
     assert figures.threads == 1 and figures.device == "cpu" and figures.peak_memory_mb and figures.torch
     curve = runner.curve(1, 60)
     assert 3 <= len(curve) <= 60 and curve[-1].loss < curve[0].loss
+    assert curve[-1].lr == 0.03 and curve[-1].grad_norm is None
+    assert figures.ms_per_step and figures.epochs and figures.mfu is None  # nobody knows a CPU's peak
     assert not processes_of(runner)
 
 

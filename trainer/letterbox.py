@@ -5,7 +5,7 @@ train.py        the text under test
 cancel          its presence asks for the end of the run; its text is the reason
 lease           locked by the server, inherited by the supervisor, free when that is dead
 progress.json   where the run is, rewritten about twice a second
-curve.jsonl     {"seconds", "step", "loss"} a line, at most a few hundred
+curve.jsonl     {"seconds", "step", "loss", and where told "lr", "grad_norm"} a line, at most a few hundred
 run.log         what train.py printed
 result.json     how it ended; its presence means that the run is over
 """
@@ -81,9 +81,9 @@ class Letterbox:
         temporary.write_text(json.dumps(progress), encoding="utf-8")
         temporary.replace(self.folder / "progress.json")
 
-    def plot(self, seconds: float, step: int, loss: float) -> None:
+    def plot(self, point: dict[str, Any]) -> None:
         with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"seconds": round(seconds, 3), "step": step, "loss": loss}) + "\n")
+            file.write(json.dumps({name: value for name, value in point.items() if value is not None}) + "\n")
 
     def end(self, ending: Ending) -> None:
         """Write result.json whole and durable: beside, fsync, rename, fsync of the folder."""

@@ -18,7 +18,7 @@ _SPEAKABLE = {*_STARVED, *(name for name, kind in vars(builtins).items() if isin
 _MAX_COUNT = 1 << 53  # what a double holds exactly
 _FIGURES: dict[str, type] = {
     "steps": int, "tokens": int, "loss": float, "parameters": int, "peak_memory_mb": float,
-    "device": str, "torch": str, "threads": int,
+    "device": str, "torch": str, "threads": int, "lr": float, "grad_norm": float, "matrix_parameters": int,
 }  # fmt: skip
 
 

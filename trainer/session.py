@@ -60,6 +60,7 @@ class Session:
         self._started: float | None = None
         self._durations: list[float] = []
         self._turned = self._reported = 0.0
+        self._due = False
         self._told: dict[str, Any] = {}
         self._prepare(config["threads"])
 
@@ -118,18 +119,26 @@ class Session:
         if elapsed + max(self._durations, default=0.0) > self.budget_seconds:
             return False
         self.steps += 1
+        self._due = time.monotonic() - self._reported >= _REPORT_SECONDS
         return True
 
-    def log(self, loss: float, tokens: int) -> None:
-        """Tell what a step did, for the curve and the progress message.
+    @property
+    def due(self) -> bool:
+        """Whether the next log() is told to the referee: what costs time to find out is worth it then alone."""
+        return self._due
+
+    def log(self, loss: float, tokens: int, **figures: float | None) -> None:
+        """Tell what a step did, for the curves and the progress message.
 
         Args:
             loss: training loss, nats per token. tokens: training tokens of this step.
+            figures: `lr`, the learning rate; `grad_norm`, the norm of all gradients. Others are not known.
         """
+        self._told |= {name: float(value) for name, value in figures.items() if value is not None}
         self._told["loss"] = float(loss)
         self._told["tokens"] = int(self._told.get("tokens", 0)) + tokens
-        if not self._replica and time.monotonic() - self._reported >= _REPORT_SECONDS:
-            self._reported = time.monotonic()
+        if self.due:
+            self._reported, self._due = time.monotonic(), False
             self._channel.send("step", steps=self.steps, **self._told)
 
     def submit(self, model: nn.Module) -> None:
@@ -163,6 +172,7 @@ class Session:
             steps=self.steps,
             **self._told,
             parameters=sum(parameter.numel() for parameter in model.parameters()),
+            matrix_parameters=_matrix_parameters(model),
             peak_memory_mb=self._peak_memory_mb(),
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type,
             torch=torch.__version__,
@@ -204,3 +214,14 @@ class Session:
 
     def _reply(self, kind: str, values: Tensor) -> None:
         self._channel.send(kind, values.float().cpu().contiguous().numpy().tobytes())
+
+
+def _matrix_parameters(model: nn.Module) -> int:
+    """Parameters that are multiplied for every token; a table that is only looked up is none, unless it is tied."""
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    used = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    return sum(
+        parameter.numel()
+        for parameter in model.parameters()
+        if parameter.ndim > 1 and (id(parameter) not in tables or id(parameter) in used)
+    )

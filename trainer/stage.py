@@ -84,7 +84,8 @@ class Stage:
         step, loss = told.get("steps"), told.get("loss")
         if loss is not None and step is not None and self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
             self._plotted = self.elapsed
-            self._box.plot(self.elapsed, step, loss)
+            point = {name: told.get(name) for name in ("step", "loss", "lr", "grad_norm")}
+            self._box.plot({"seconds": round(self.elapsed, 3), **point, "step": step})
 
     def _report(self) -> None:
         self._reported = time.monotonic()

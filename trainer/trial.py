@@ -26,6 +26,7 @@ from trainer.ceiling import Ceiling
 from trainer.gauge import Gauge
 from trainer.letterbox import Letterbox, Spec
 from trainer.meter import Meter
+from trainer.pace import pace
 from trainer.player import Player, known
 from trainer.processes import kill_descendants, launch
 from trainer.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
@@ -33,6 +34,7 @@ from trainer.runlog import RunLog
 from trainer.shards import Shards
 from trainer.stage import Ended, Stage
 
+_FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the pace
 MAX_WEIGHTS = 16 << 30  # bytes
 _EXCESS_SECONDS, _EXCESS_SHARE = 3.0, 0.01  # of the budget: what the first batches may take for kernels to be chosen
 
@@ -162,7 +164,7 @@ class Trial:
             frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
             seconds, wall = meter.read(now=True) if meter else self.stage.elapsed, self.stage.wall
             told = known(frame.fields)
-            self.figures |= told
+            self.figures |= {name: value for name, value in told.items() if name not in _FOR_OTHERS}
             if frame.kind == "submit":
                 break
             self.stage.step(told)
@@ -172,10 +174,7 @@ class Trial:
                     f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
                 )
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
-        if (
-            isinstance(tokens := self.figures.get("tokens"), int) and seconds
-        ):  # of a preflight the kernel may count none
-            self.figures["tokens_per_second"] = round(tokens / seconds, 1)
+        self.figures |= pace(told, seconds, len(self._shards.train))
         return frame.payload
 
     def _claims(self, candidate: Player, rows: NDArray[np.uint16]) -> NDArray[np.float32]:

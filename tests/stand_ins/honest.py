@@ -29,5 +29,5 @@ while session.training():
     loss.backward()
     optimiser.step()
     optimiser.zero_grad()
-    session.log(loss=loss.item(), tokens=512)
+    session.log(loss=loss.item(), tokens=512, lr=0.03)
 session.submit(model)
