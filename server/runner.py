@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from server.dataset import find
 from server.errors import RunnerUnavailable
-from server.experiment import Attempt, Outcome, Result, Value
+from server.experiment import Attempt, Outcome, Purpose, Result, Value
 
 _PACKAGES = Path(__file__).resolve().parent.parent
 _EXIT_SECONDS = 5.0
@@ -165,6 +165,8 @@ class Runner:
             "dataset": find(attempt.dataset, self._data).folder,
             "imports": str(self._imports),
             "cookie": self._cookie(attempt.number),
+            "kernels": "" if attempt.purpose is Purpose.CONFIRM else str(self._runs.parent / "kernels"),
+            "keeps_kernels": attempt.baseline,
         }
 
     def _cookie(self, number: int) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from server.experiment import Outcome, Trust
+from server.experiment import Outcome, Purpose, Trust
 from server.patch import apply
 from server.runner import Runner, Terms
 from tests.attack import BASE
+from tests.conftest import STAND_INS
 from tests.records import attempt
 from tests.watch import ended
 from trainer import landlock, reach, seatbelt, seccomp
@@ -125,6 +126,7 @@ compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 session.submit(model)
 =======
 print("compiled graphs:", compiled)
+print("found compiled:", torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"])
 session.submit(model)
 >>>>>>> REPLACE
 """
@@ -137,9 +139,22 @@ def test_torch_compile_works_within_the_guards_and_the_evaluation_does_not_wait_
     runner = Runner(tmp_path, data, tmp_path / "imports")
     terms = Terms(setup_seconds=100, evaluation_seconds=30, grace_seconds=2)
     compiled = apply(BASE, COMPILED)
-    runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8}), compiled, terms)
+    baseline = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8, "baseline": True})
+    runner.start(baseline, compiled, terms)
     result = ended(runner)
     assert result.outcome is Outcome.FINISHED, (result, runner.log_tail(1, 4000))
     assert "compiled graphs: 1" in runner.log_tail(1, 4000)
     setup, evaluation = result.figures.setup_seconds, result.figures.evaluation_seconds
     assert setup and evaluation and evaluation < setup / 2
+
+    kernels = tmp_path / "kernels"
+    kept = {path: path.stat().st_mtime_ns for path in kernels.rglob("*")}
+    later = baseline.model_copy(update={"number": 2, "baseline": False})
+    runner.start(later, compiled, terms)
+    ended(runner, 2)
+    assert "found compiled: 0" in runner.log_tail(1, 4000) and "found compiled: 2" in runner.log_tail(2, 4000)
+    assert kept and {path: path.stat().st_mtime_ns for path in kernels.rglob("*")} == kept
+    confirmation = later.model_copy(update={"number": 3, "of": 2, "purpose": Purpose.CONFIRM})
+    runner.start(confirmation, (STAND_INS / "crash.py").read_text(encoding="utf-8"), terms)
+    ended(runner, 3)
+    assert not json.loads((runner.folder(3) / "spec.json").read_text(encoding="utf-8"))["kernels"]

@@ -37,6 +37,8 @@ class Spec:
     require_sealed: bool = False  # refuse to run with less than all of them
     ceiling: tuple[tuple[float, float], ...] = ()  # (seconds, loss): who is above it for long is hopeless
     dataset: str = ""  # folder of a prepared data set; empty: the embedded corpus, in `data`
+    kernels: str = ""  # folder of compiled kernels to start from; empty: from none
+    keeps_kernels: bool = False  # leave those compiled in this run there
     split: str = "val"  # which text the score is measured on: after a night, holdout
 
 

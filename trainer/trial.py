@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import audit, scratch
+from trainer import audit, scratch, warmth
 from trainer.ceiling import Ceiling
 from trainer.gauge import Gauge
 from trainer.letterbox import Letterbox, Spec
@@ -62,6 +62,7 @@ class Trial:
         self.stage = Stage(box)
         self.figures: dict[str, float | int | str | None] = {}
         self.guards: dict[str, str] = {}
+        self._kernels = Path(spec.kernels) if spec.kernels else None
         self.folders: dict[str, Path] = {}  # scratch folder of each role
 
     def run(self, course: Course) -> NDArray[np.float32]:
@@ -88,6 +89,8 @@ class Trial:
         weights = self._train(candidate, replica.pid, course)
         if gauge:
             self.figures |= gauge.end()
+        if self._kernels and self._spec.keeps_kernels:
+            warmth.keep(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
         submitted = time.monotonic()
         if course.secret:
             self._log.mute()
@@ -117,6 +120,8 @@ class Trial:
         if role == "replica" or not course.secret:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
         self.folders[role] = scratch.make(self._box.folder, role)
+        if role == "candidate" and course.secret:
+            settings |= warmth.lend(self._kernels, self.folders[role])
         child = launch(self._box.folder, self.folders[role], self._spec.cookie, settings)
         self._log.drain(child.output)
         return Player(child, self.stage)
