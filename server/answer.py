@@ -211,6 +211,7 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
         "trust": experiment.trust,
         "figures": result.figures,
         "beside": _beside(session, experiment),
+        "cause": result.cause,
         "traceback": fence(result.traceback, experiment.number),
     }
     return running.model_copy(update=over)

@@ -148,6 +148,7 @@ class Result(Value):
     reason: str  # one sentence for a researcher
     score: Score | None = None
     figures: Figures = Figures()
+    cause: str = ""  # of a failure, in one word (trainer.cause); empty where the outcome says it all
     traceback: str = ""  # the lines of train.py's traceback that matter
     guards: dict[str, str] = {}  # guard around train.py: "held", or why not
     finished_at: str

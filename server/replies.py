@@ -136,6 +136,7 @@ class RunReply(Reply):
     trust: str = ""
     figures: Figures | None = None
     beside: Contrast | None = None  # the figures beside the incumbent's
+    cause: str = ""  # of a failure, in one word
     traceback: str = ""
     sweep: SweepReply | None = None
 

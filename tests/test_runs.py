@@ -66,25 +66,27 @@ def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(runner: Runner) -> 
 
 
 @pytest.mark.parametrize(
-    ("stand_in", "outcome", "words"),
+    ("stand_in", "outcome", "cause", "words"),
     [
-        ("crash", Outcome.CRASHED, "ValueError: shapes 3 and 4 do not match"),
-        ("leave", Outcome.CRASHED, "without session.submit(model)"),
-        ("out_of_memory", Outcome.OOM, "raised"),
-        ("garbage", Outcome.INVALID, "broke the protocol"),
-        ("late", Outcome.TIMEOUT, "took longer than its 1 s"),
-        ("workers", Outcome.TIMEOUT, "took longer than its 1 s"),
-        ("diverged", Outcome.INVALID, "not finite"),
-        ("wrong_shape", Outcome.CRASHED, "RuntimeError in the evaluation. What it said is withheld"),
-        ("half_price", Outcome.INVALID, "The audit failed"),
-        ("lookahead", Outcome.INVALID, "The audit failed"),
-        ("forgetful", Outcome.INVALID, "The audit failed"),
+        ("crash", Outcome.CRASHED, "exception", "ValueError: shapes 3 and 4 do not match"),
+        ("leave", Outcome.CRASHED, "left_early", "without session.submit(model)"),
+        ("out_of_memory", Outcome.OOM, "oom", "raised"),
+        ("garbage", Outcome.INVALID, "", "broke the protocol"),
+        ("late", Outcome.TIMEOUT, "", "took longer than its 1 s"),
+        ("workers", Outcome.TIMEOUT, "", "took longer than its 1 s"),
+        ("diverged", Outcome.INVALID, "nan", "not finite"),
+        ("wrong_shape", Outcome.CRASHED, "", "RuntimeError in the evaluation. What it said is withheld"),
+        ("half_price", Outcome.INVALID, "", "The audit failed"),
+        ("lookahead", Outcome.INVALID, "", "The audit failed"),
+        ("forgetful", Outcome.INVALID, "", "The audit failed"),
     ],
 )
-def test_a_run_that_goes_wrong_says_how(runner: Runner, stand_in: str, outcome: Outcome, words: str) -> None:
+def test_a_run_that_goes_wrong_says_how(
+    runner: Runner, stand_in: str, outcome: Outcome, cause: str, words: str
+) -> None:
     start(runner, stand_in)
     result = ended(runner)
-    assert (result.outcome, result.score) == (outcome, None), result
+    assert (result.outcome, result.score, result.cause) == (outcome, None, cause), result
     assert words in result.reason
     assert not processes_of(runner)
 

@@ -50,6 +50,7 @@ class Ending:
     reason: str
     score: dict[str, float | int] | None = None
     figures: dict[str, float | int | str | None] = field(default_factory=dict)
+    cause: str = ""
     traceback: str = ""
     guards: dict[str, str] = field(default_factory=dict)  # guard: "held", or why not
     finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.cause import STARVED, kernel_kills, of_exception, of_exit
 from trainer.processes import Launched
 from trainer.stage import Ended, Stage
 from trainer.wire import Channel, ChannelClosed, Frame, ProtocolViolation
 
 _EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its exit code
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
-_STARVED = ("OutOfMemoryError", "MemoryError")
-_SPEAKABLE = {*_STARVED, *(name for name, kind in vars(builtins).items() if isinstance(kind, type))}
+_SPEAKABLE = {"OutOfMemoryError", *(name for name, kind in vars(builtins).items() if isinstance(kind, type))}
 _MAX_COUNT = 1 << 53  # what a double holds exactly
 _FIGURES: dict[str, type] = {
     "steps": int, "tokens": int, "loss": float, "parameters": int, "peak_memory_mb": float,
@@ -28,6 +27,7 @@ class Player:
     def __init__(self, child: Launched, stage: Stage) -> None:
         self._child = child
         self._hushed = False
+        self._kills = kernel_kills()
         self._channel = Channel(child.socket, stage.watch)
 
     @property
@@ -75,16 +75,19 @@ class Player:
         if self._hushed:
             return Ended("crashed", "train.py's process ended during the evaluation.")
         if code == 0:
-            return Ended("crashed", "train.py ended without session.submit(model).")
+            return Ended("crashed", "train.py ended without session.submit(model).", cause="left_early")
+        cause = of_exit(code, (kernel_kills() or 0) - (self._kills or 0))
+        if cause == "kernel_oom":
+            return Ended("oom", "The kernel ended train.py for lack of memory.", cause=cause)
         if code is not None and code < 0:
-            return Ended("crashed", f"train.py was killed by signal {-code}, and not by us: out of memory?")
-        return Ended("crashed", f"train.py ended with exit code {code} before session.submit(model).")
+            return Ended("crashed", f"train.py was killed by signal {-code}, and not by us.", cause=cause)
+        return Ended("crashed", f"train.py ended with exit code {code} before session.submit(model).", cause=cause)
 
     def _hush(self, fields: dict[str, Any]) -> Ended:
         kind = str(fields.get("type"))
         kind = kind if kind in _SPEAKABLE else "an exception"
         reason = f"train.py raised {kind} in the evaluation. What it said is withheld: it had seen validation text."
-        return Ended("oom" if kind in _STARVED else "crashed", reason)
+        return Ended("oom" if of_exception(kind, "") in STARVED else "crashed", reason)
 
 
 def known(fields: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def known(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _crashed(fields: dict[str, Any]) -> Ended:
     kind, message = str(fields.get("type", "Exception")), str(fields.get("message", ""))
-    starved = kind in _STARVED or any(words in message for words in _OUT_OF_MEMORY)
+    cause = of_exception(kind, message)
     first = message.strip().splitlines()[0] if message.strip() else "no message"
     reason = f"train.py raised {kind}: {first[:300]}"
-    return Ended("oom" if starved else "crashed", reason, str(fields.get("traceback", ""))[:4000])
+    return Ended("oom" if cause in STARVED else "crashed", reason, str(fields.get("traceback", ""))[:4000], cause)

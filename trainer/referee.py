@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import prepared, scratch
+from trainer.cause import of_exception
 from trainer.errors import DataUnavailable
 from trainer.letterbox import Ending, Letterbox, Spec
 from trainer.processes import kill_descendants
@@ -51,11 +52,12 @@ class Referee:
             score = self._score(shards)
             ending = Ending("finished", f"val_bpb {score['val_bpb']:.6f}", score)
         except Ended as ended:
-            ending = Ending(ended.outcome, ended.reason, traceback=ended.traceback)
+            ending = Ending(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
         except DataUnavailable as error:
-            ending = Ending("env_fail", str(error))
+            ending = Ending("env_fail", str(error), cause="data")
         except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
-            ending = Ending("env_fail", f"The run could not be carried out: {type(error).__name__}: {error}")
+            told = f"The run could not be carried out: {type(error).__name__}: {error}"
+            ending = Ending("env_fail", told, cause=of_exception(type(error).__name__, str(error)))
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
         ending.guards.update(self._guards)
@@ -75,7 +77,7 @@ class Referee:
             self._try(shards, Course(rows, secret=False, audits=_REHEARSAL_AUDITS, max_steps=_REHEARSAL_STEPS))
         except Ended as ended:
             if ended.outcome in ("crashed", "invalid"):
-                raise Ended("refused", f"Preflight: {ended.reason}", ended.traceback) from ended
+                raise Ended("refused", f"Preflight: {ended.reason}", ended.traceback, ended.cause) from ended
             if ended.outcome not in ("timeout", "oom"):
                 raise
         self._box.log.unlink()

@@ -21,9 +21,9 @@ def _wall(since: float) -> Clock:
 class Ended(Exception):
     """The run is over, and has no score."""
 
-    def __init__(self, outcome: str, reason: str, traceback: str = "") -> None:
+    def __init__(self, outcome: str, reason: str, traceback: str = "", cause: str = "") -> None:
         super().__init__(reason)
-        self.outcome, self.reason, self.traceback = outcome, reason, traceback
+        self.outcome, self.reason, self.traceback, self.cause = outcome, reason, traceback, cause
 
 
 class Stage:

@@ -194,7 +194,7 @@ class Trial:
         self._check_times(times)
         claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
-            raise Ended("invalid", "The model's scores are not finite: did training diverge?")
+            raise Ended("invalid", "The model's scores are not finite: did training diverge?", cause="nan")
         if claims.min() < -1e-4:
             raise Ended("invalid", "A negative -log p was claimed: no probability is above one.")
         return claims
