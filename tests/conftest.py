@@ -3,8 +3,10 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from server.choices import Choices
@@ -19,6 +21,19 @@ IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COM
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of tokenised data, built once for all runs."""
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(autouse=True)
+def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A run outlives its server, and so the test that failed in between: it would slow down all that follow."""
+    wanted = {"repository", "night", "runner"} & set(request.fixturenames)
+    folder: Path | None = request.getfixturevalue("tmp_path") if wanted else None
+    yield
+    if folder is not None:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if any(word.startswith(str(folder)) for word in process.cmdline()):
+                    process.kill()
 
 
 def git(folder: Path, *arguments: str) -> str:

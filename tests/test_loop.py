@@ -173,10 +173,10 @@ async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(night:
         told.append(message or "")
 
     async with Client(create(night)) as client:
-        arguments = {"description": "baseline", "wait_seconds": 8}
-        answer = await client.call_tool("run_experiment", arguments, progress_callback=listen)
-        assert answer.structured_content is not None and answer.structured_content["status"] == "running"
-        assert any("step " in message and "/300 s" in message for message in told)
+        assert (await call(client, "run_experiment", description="baseline", wait_seconds=0))["status"] == "running"
+        while not any("step " in message and "/300 s" in message for message in told):
+            answer = await client.call_tool("wait_experiment", {"wait_seconds": 5}, progress_callback=listen)
+            assert answer.structured_content is not None and answer.structured_content["status"] == "running"
         cancelled = await call(client, "cancel_experiment", reason="enough")
         assert (cancelled["status"], cancelled["val_bpb"]) == ("cancelled", None)
         assert (await call(client, "status"))["phase"] == "baseline_failed"

@@ -8,6 +8,7 @@ from typing import Any
 from trainer.letterbox import Letterbox
 
 _REPORT_SECONDS = 0.5
+_PROGRESS = ("steps", "loss", "tokens")  # of what train.py tells, for the progress message
 _CURVE_POINTS = 300  # at most, over the whole budget
 
 
@@ -80,12 +81,12 @@ class Stage:
 
     def step(self, told: dict[str, Any]) -> None:
         """Take note of what train.py told about a step."""
-        self._told |= told
+        self._told = {name: told[name] for name in _PROGRESS if name in told}
         step, loss = told.get("steps"), told.get("loss")
         if loss is not None and step is not None and self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
             self._plotted = self.elapsed
-            point = {name: told.get(name) for name in ("step", "loss", "lr", "grad_norm")}
-            self._box.plot({"seconds": round(self.elapsed, 3), **point, "step": step})
+            beside = {name: told.get(name) for name in ("lr", "grad_norm")}
+            self._box.plot({"seconds": round(self.elapsed, 3), "step": step, "loss": loss, **beside})
 
     def _report(self) -> None:
         self._reported = time.monotonic()
