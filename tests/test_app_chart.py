@@ -1,9 +1,6 @@
 """The progress page, an MCP App: what the server says of it, and what a browser makes of it."""
 
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,13 @@ from server.experiment import Experiment, Purpose, Verdict
 from server.panel import URI
 from server.replies import HistoryReply, row
 from server.session import Session
+from tests import app_host
 from tests.records import experiment
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "server" / "templates" / "progress.html").read_text(encoding="utf-8")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), "")
 HOSTILE = "</script><script>parent.hacked = 1</script><img src=x onerror='parent.hacked = 1'> & \u202egnp.exe"
-browser = pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")
+browser = pytest.mark.skipif(not app_host.BROWSER, reason="no Chromium is installed")
 
 
 async def test_status_and_history_and_no_other_tool_show_the_page(night: Session) -> None:
@@ -87,20 +84,9 @@ def told(page: Sequence[Experiment]) -> dict[str, Any]:
 
 
 def shown(folder: Path, **host: Any) -> dict[str, Any]:
-    """What tests/app_host.html saw of the page in a browser."""
-    data: dict[str, Any] = {"html": PAGE, "result": told(NIGHT[:20]), "point": [], "context": {"theme": "dark"}, **host}
-    text = (TESTS / "app_host.html").read_text(encoding="utf-8")
-    page = folder / "host.html"
-    page.write_text(text.replace("DATA", json.dumps(data).replace("<", "\\u003c"), 1), encoding="utf-8")
-    options = ["--headless", "--disable-gpu", "--no-sandbox", f"--user-data-dir={folder}", "--virtual-time-budget=8000"]
-    dom = subprocess.run(
-        [BROWSER, *options, "--dump-dom", page.as_uri()], capture_output=True, encoding="utf-8", timeout=60, check=True
-    ).stdout
-    report = re.search(r'<script id="report".*?>(.*?)</script>', dom, re.DOTALL)
-    assert report, dom
-    seen: dict[str, Any] = json.loads(report[1])
-    assert "error" not in seen, seen
-    return seen
+    """What a host of the app saw of it in a browser."""
+    given: dict[str, Any] = {"html": PAGE, "result": told(NIGHT[:20]), "point": [], "context": {"theme": "dark"}}
+    return app_host.shown(folder, given | host)
 
 
 @browser
