@@ -11,7 +11,8 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
-attack: $(VENV)/.ready  # every cheat, and fifty runs of honest models; some minutes
+attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
+	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
 
 clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment each; npm packages (1.5 GB), a quarter of an hour

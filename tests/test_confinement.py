@@ -132,6 +132,7 @@ session.submit(model)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_torch_compile_works_within_the_guards_and_the_evaluation_does_not_wait_for_it(
     tmp_path: Path, data: Path

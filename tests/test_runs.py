@@ -49,6 +49,7 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
     assert not processes_of(runner)
 
 
+@pytest.mark.thorough
 def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(runner: Runner) -> None:
     start(runner, "honest", budget=1.5, number=1)
     quiet = ended(runner, 1).figures
