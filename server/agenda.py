@@ -1,6 +1,6 @@
 """The legal next calls, as an agent reads them with every answer."""
 
-from server import evidence
+from server import curfew, evidence
 from server.phase import Phase, next_actions
 from server.session import Session
 
@@ -13,6 +13,9 @@ def next_calls(session: Session) -> list[str]:
             "cancel_experiment(reason): ends the sweep",
         ]
     phase = session.phase()
+    if phase is not Phase.RUNNING and (why := curfew.ended(session)):
+        others = [action for action in next_actions(phase) if not action.startswith("run_experiment")]
+        return [f"No run is started: {why}. {curfew.advice(session)}", *others]
     actions, incumbent, task = next_actions(phase), session.ledger.incumbent(), session.program().task
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions

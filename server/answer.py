@@ -2,12 +2,12 @@
 
 import math
 
-from server import evidence, recall, sweep
+from server import curfew, evidence, recall, sweep
 from server.agenda import next_calls
 from server.change import change
 from server.contrast import Contrast, contrast
 from server.errors import PatchRefused
-from server.experiment import Experiment, Purpose, Verdict
+from server.experiment import Experiment, Purpose
 from server.fence import fence
 from server.lessons import nearest
 from server.phase import Move, Phase, require
@@ -27,7 +27,6 @@ from server.replies import (
 from server.session import Session
 from server.structure import fingerprint, sha256
 
-_NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
 
@@ -46,12 +45,14 @@ def status(session: Session) -> StatusReply:
         tag=session.workspace.tag,
         branch=session.workspace.branch,
         phase=session.phase(),
-        experiments=sum(counts[verdict] for verdict in counts if verdict not in _NO_EXPERIMENTS),
+        experiments=evidence.experiments(session.ledger),
         counts=counts,
         incumbent=_standing(session),
         baseline_val_bpb=baseline.val_bpb if baseline else None,
         noise=_noise(session, incumbent) if incumbent else None,
         running=_running(session, last) if last and last.running else None,
+        limits=task.stop.progress(curfew.facts(session.workspace.state, session.ledger)),
+        over=curfew.ended(session),
         profile=session.profile,
         dataset=str(session.dataset),
         guards=last.result.guards if last and last.result else {},
@@ -96,6 +97,7 @@ def patched(session: Session, text: str, base_sha256: str, number: int) -> Patch
 def started(session: Session, description: str, hypothesis: str) -> RunReply:
     """Start a run."""
     sweep.require_free(session)
+    curfew.require_open(session)
     return _run(session, session.run(description, hypothesis))
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from server import __version__, evening, morning, night
+from server import __version__, evening, morning, night, steering
 from server.choices import HTTP
 from server.errors import AutoresearchError
 
@@ -28,6 +28,7 @@ for command in (
     night.serve, night.demo, night.drive,
     evening.init, evening.prepare, evening.doctor, evening.connect,
     morning.history, morning.export, morning.report, morning.transfer,
+    steering.stop, steering.pause, steering.resume, steering.health,
     version,
 ):  # fmt: skip
     app.command()(command)

@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
+from server import curfew
 from server.connect import Place, configuration
 from server.errors import Unavailable
 from server.experiment import Value
 from server.ledger import Ledger
+from server.program import load
+from server.word import Word, heard
 
 _FRUITLESS = 5  # starts in a row that measured nothing; then it is not the idea that fails
 _LOOK_SECONDS = 0.5
@@ -31,8 +35,8 @@ class Launch:
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class Limits(Value):
-    """When a night is over; 0 and less: never for that reason."""
+class Shift(Value):
+    """For how long a client is driven; 0 and less: not limited in this way."""
 
     hours: float = 0.0
     experiments: int = 0
@@ -92,7 +96,10 @@ class Drive:
         self._folder = workspace / ".autoresearch" / "drive"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._workspace = workspace
-        arguments = ("-m", "server", "--workspace", str(workspace), *options)
+        # Named, because a client that is started again after midnight must not begin another night.
+        tag = _tag(options) or date.today().isoformat()
+        self._path = workspace / ".autoresearch" / tag / "ledger.sqlite3"
+        arguments = ("-m", "server", "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = _LAUNCHES[client](prompt, Place(sys.executable, arguments), self._folder)
         if shutil.which(self._launch.words[0]) is None:
             raise Unavailable(
@@ -102,23 +109,25 @@ class Drive:
         self._done_at = 0.0  # when the last experiment of the night was measured
         self.log = self._folder / f"{client}.log"
 
-    def run(self, limits: Limits, tell: Callable[[str], None]) -> str:
+    def run(self, shift: Shift, tell: Callable[[str], None]) -> str:
         """Start the client, again and again, until the night is over. Returns why it ended."""
         begun, fruitless, before = time.monotonic(), 0, self.measured()
         while True:
+            while self._curfew()[1]:
+                time.sleep(_LOOK_SECONDS)
             seen = self.measured()
-            reason = self._watch(limits, begun, before)
+            reason = self._watch(shift, begun, before)
             if reason:
                 return reason
             fruitless = 0 if self.measured() > seen else fruitless + 1
             if fruitless >= _FRUITLESS:
                 return f"the client was started {fruitless} times and measured nothing: see {self.log}"
-            pause = limits.pauses[min(fruitless, len(limits.pauses) - 1)]
+            pause = shift.pauses[min(fruitless, len(shift.pauses) - 1)]
             tell(f"the client stopped after {self.measured() - before} experiments; it is started again in {pause:g} s")
             time.sleep(pause)
 
     def measured(self) -> int:
-        """How many runs the latest night has that are over."""
+        """How many runs the night has that are over."""
         with self._ledger() as ledger:
             counts = ledger.counts() if ledger else {}
         return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
@@ -129,14 +138,23 @@ class Drive:
             last = ledger.measured() if ledger else None
         return last is None or last.decision is not None
 
+    def _curfew(self) -> tuple[str, bool]:
+        """Why the night is over, once no run goes on; and whether it is only paused."""
+        with self._ledger() as ledger:
+            last = ledger.last() if ledger else None
+            if ledger is None or last is None or last.running:
+                return "", False
+            state = self._path.parent
+            why = curfew.over(state, load(self._workspace / "program.md").task.stop, ledger)
+        return ("", True) if heard(state) is Word.PAUSE else (why, False)
+
     @contextmanager
     def _ledger(self) -> Generator[Ledger | None]:
-        """The latest night's, if there is one."""
-        found = sorted(self._workspace.glob(".autoresearch/*/ledger.sqlite3"), key=lambda path: path.stat().st_mtime)
-        with closing(Ledger(found[-1], read_only=True)) if found else nullcontext() as ledger:
+        """The night's, once there is one."""
+        with closing(Ledger(self._path, read_only=True)) if self._path.exists() else nullcontext() as ledger:
             yield ledger
 
-    def _watch(self, limits: Limits, begun: float, before: int) -> str:
+    def _watch(self, shift: Shift, begun: float, before: int) -> str:
         """One start of the client. Returns why the night is over, or nothing if the client stopped by itself."""
         environment = {**os.environ, **self._launch.environment}
         with self.log.open("ab") as log, subprocess.Popen(
@@ -144,23 +162,30 @@ class Drive:
         ) as process:  # fmt: skip
             try:
                 while process.poll() is None:
-                    if reason := self._over(limits, begun, before):
+                    if reason := self._over(shift, begun, before):
                         return reason
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(process)
-        return self._over(limits, begun, before, patience=0.0)
+        return self._over(shift, begun, before, patience=0.0)
 
-    def _over(self, limits: Limits, begun: float, before: int, patience: float = _DECIDE_SECONDS) -> str:
+    def _over(self, shift: Shift, begun: float, before: int, patience: float = _DECIDE_SECONDS) -> str:
         """Why the night is over; the last experiment may still be decided for `patience` seconds."""
-        if limits.hours > 0 and time.monotonic() - begun >= 3600 * limits.hours:
-            return f"{limits.hours:g} hours are over"
-        if not 0 < limits.experiments <= self.measured() - before:
+        if shift.hours > 0 and time.monotonic() - begun >= 3600 * shift.hours:
+            return f"{shift.hours:g} hours are over"
+        done = 0 < shift.experiments <= self.measured() - before
+        why = f"{shift.experiments} experiments are done" if done else self._curfew()[0]
+        if not why:
             return ""
         self._done_at = self._done_at or time.monotonic()
-        if self._decided() or time.monotonic() - self._done_at >= patience:
-            return f"{limits.experiments} experiments are done"
-        return ""
+        return why if self._decided() or time.monotonic() - self._done_at >= patience else ""
+
+
+def _tag(options: list[str]) -> str:
+    """The tag among the options of `autoresearch serve`; empty if they name none."""
+    told = [word.removeprefix("--tag=") for word in options if word.startswith("--tag=")]
+    after = [options[place + 1] for place, word in enumerate(options[:-1]) if word == "--tag"]
+    return next(iter([*told, *after]), "")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

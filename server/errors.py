@@ -6,6 +6,7 @@ AutoresearchError
 │   ├── StaleText           the patch was written against another version of train.py
 │   ├── WrongPhase          this move is not legal now
 │   ├── AlreadyMeasured     this code was run before
+│   ├── NightOver           a limit is reached, or the operator has said so
 │   └── UnknownExperiment   no experiment has this number
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
@@ -50,6 +51,10 @@ class WrongPhase(Refusal):
 
 class AlreadyMeasured(Refusal):
     """This code was run before."""
+
+
+class NightOver(Refusal):
+    """Nothing new is started: a limit of program.md is reached, or the operator has said so."""
 
 
 class UnknownExperiment(Refusal):

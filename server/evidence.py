@@ -12,6 +12,7 @@ from server.rule import Rule
 from server.verdict import Assessment, Reference, mean
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
+_NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
@@ -71,6 +72,11 @@ def noise(ledger: Ledger, like: Experiment) -> Noise:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
     level = like.val_bpb or 1.0
     return estimate([since_drift(scores(ledger, group, like)) for group in groups.values()], level)
+
+
+def experiments(ledger: Ledger) -> int:
+    """How many ideas were measured, or tried to be; neither refused ones nor runs that help to judge another."""
+    return sum(count for verdict, count in ledger.counts().items() if verdict not in _NO_EXPERIMENTS)
 
 
 def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> Assessment:

@@ -30,3 +30,15 @@ class Lock:
     def release(self) -> None:
         """Let go; a second time does nothing."""
         self._file.close()
+
+
+def holder(path: Path) -> int | None:
+    """The pid that holds the lock; None while nobody does."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(path.read_text(encoding="ascii").strip() or 0)
+    except FileNotFoundError:
+        return None
+    return None

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from server.errors import LedgerUnavailable
+from server.latest import latest
 
 if TYPE_CHECKING:
     from server.rerun import Question
@@ -42,7 +43,7 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     from server.ledger import Ledger
     from server.table import table
 
-    ledger = Ledger(_find_ledger(workspace, tag), read_only=True)
+    ledger = Ledger(latest(workspace, tag), read_only=True)
     _out.print(table(ledger.page(limit, 0)))
     ledger.close()
 
@@ -60,7 +61,7 @@ def export(
     from server.files import write_whole
     from server.ledger import Ledger
 
-    ledger = Ledger(_find_ledger(workspace, tag), read_only=True)
+    ledger = Ledger(latest(workspace, tag), read_only=True)
     experiments = list(ledger.all())
     ledger.close()
     if format is Format.PNG:
@@ -91,7 +92,7 @@ def report(
     from server.rerun import Question
     from server.table import table
 
-    path = _find_ledger(workspace, tag)
+    path = latest(workspace, tag)
     ledger = Ledger(path, read_only=True)
     kept, told = ledger.kept(), lessons(ledger)
     ledger.close()
@@ -117,7 +118,7 @@ def transfer(
     from server.rerun import Question
 
     question = Question(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})
-    _again(_find_ledger(workspace, tag), [1, experiment], question)
+    _again(latest(workspace, tag), [1, experiment], question)
 
 
 def _again(path: Path, numbers: list[int], question: "Question") -> None:
@@ -139,16 +140,3 @@ def _again(path: Path, numbers: list[int], question: "Question") -> None:
             f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False, soft_wrap=True
         )
     _out.print(holds(before, after), highlight=False, soft_wrap=True)
-
-
-def _find_ledger(workspace: Path, tag: str) -> Path:
-    """The ledger of `tag`, or the one written last."""
-    found = sorted(
-        (workspace / ".autoresearch").glob(f"{tag or '*'}/ledger.sqlite3"), key=lambda path: path.stat().st_mtime
-    )
-    if not found:
-        raise LedgerUnavailable(
-            f"There is no history{f' under tag {tag}' if tag else ''} in {workspace.resolve()}.",
-            "Name the workspace with --workspace, or start a night with `autoresearch serve` or `autoresearch demo`.",
-        )
-    return found[-1]

@@ -96,7 +96,7 @@ def drive(
     from rich.console import Console
 
     from server.app import start
-    from server.drive import Drive, Limits
+    from server.drive import Drive, Shift
 
     console = Console(stderr=True, soft_wrap=True)
     if client == "sweep":
@@ -106,7 +106,7 @@ def drive(
     console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
     before = night.measured()
     try:
-        reason = night.run(Limits(hours=hours, experiments=experiments), lambda line: console.print(line))
+        reason = night.run(Shift(hours=hours, experiments=experiments), lambda line: console.print(line))
     except KeyboardInterrupt:
         reason = "interrupted; a run under way goes on"
     done = night.measured() - before

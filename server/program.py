@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from server.errors import ProgramInvalid
 from server.experiment import Value
+from server.limits import Limits
 from server.rule import Rule
 
 MAX_BYTES = 256 * 1024
@@ -47,6 +48,7 @@ class Task(Rule):
     evaluation_seconds: _Seconds = 300
     preflight: bool = True
     baseline_runs: int = Field(default=3, ge=1, le=10)
+    stop: Limits = Limits()
     knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
 
 

@@ -63,6 +63,8 @@ class StatusReply(Reply):
     baseline_val_bpb: float | None
     noise: NoiseReply | None
     running: Running | None
+    limits: str  # what ends the night, and how far it has come
+    over: str  # why no run is started any more; empty while the night goes on
     profile: str
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not

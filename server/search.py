@@ -47,6 +47,8 @@ class Search:
                     return f"{hours:g} hours are over"
                 if 0 < experiments <= done:
                     return f"{experiments} proposals are done"
+                if over := (await _call(client, "status", {}))["over"]:
+                    return over
                 tell(await self._propose(client))
                 done += 1
 

@@ -1,5 +1,6 @@
 """A list of constants to try, run by the server through the same referee and the same rule as any idea."""
 
+from server import curfew
 from server.errors import AutoresearchError, PatchRefused, Refusal, WrongPhase
 from server.experiment import Experiment
 from server.knob import turn
@@ -12,6 +13,7 @@ from server.session import Session
 def begin(session: Session, description: str, changes: list[dict[str, str]]) -> None:
     """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
     require_free(session)
+    curfew.require_open(session)
     phase = session.phase()
     if phase is not Phase.IDLE:
         raise WrongPhase(f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0])
@@ -63,7 +65,9 @@ def summary(session: Session) -> SweepReply | None:
 
 def _move(session: Session, sweep: Sweep) -> None:
     phase = session.phase()
-    if phase is Phase.PROMISING:
+    if phase in (Phase.PROMISING, Phase.IDLE) and (why := curfew.ended(session)):
+        session.queue.end(why)
+    elif phase is Phase.PROMISING:
         session.run(f"{sweep.description}: confirmation")
     elif phase is Phase.IMPROVED:
         session.keep(sweep.description)

@@ -40,11 +40,12 @@ DOORS = {
         "server.evening",
         "server.night",
         "server.morning",
+        "server.steering",
         "server.demo",
         "server.table",
         "trainer.prepare",
     },
-    "typer": {"server.cli", "server.evening", "server.night", "server.morning"},
+    "typer": {"server.cli", "server.evening", "server.night", "server.morning", "server.steering"},
     "psutil": {"server.runner", "server.hardware", "trainer.gauge", "trainer.meter", "trainer.processes"},
     "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
     "numpy": {
@@ -62,6 +63,7 @@ LATE_IMPORTS = {
     "server.evening",
     "server.night",
     "server.morning",
+    "server.steering",
     "trainer.__init__",
     "trainer.launch",
 }  # start-up time: each says why

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server import answer
+from server import answer, curfew
 from server.choices import Choices
 from server.errors import AlreadyMeasured, Refusal, WrongPhase
 from server.evidence import STALE_RUNS
@@ -14,6 +14,7 @@ from server.experiment import Experiment, Purpose, Verdict
 from server.export import tsv
 from server.phase import Phase
 from server.session import Session
+from server.word import Word, say
 from tests.conftest import STAND_INS, make_repository
 from tests.records import crashed
 from tests.steps import measured, ran
@@ -113,6 +114,19 @@ def test_a_confirmation_without_a_score_leaves_the_question_open(night: Session)
     assert night.phase() is Phase.PROMISING
     ran(night, 1.985)
     assert root(night).verdict == Verdict.IMPROVED
+
+
+def test_the_question_may_still_be_decided_when_the_night_has_come_to_a_limit(night: Session) -> None:
+    program = night.workspace.program
+    program.write_text(program.read_text(encoding="utf-8").replace("---\n", "---\nstop: {target: 1.99}\n", 1), "utf-8")
+    night.apply_patch(patch(OTHERS[0]))
+    ran(night, 1.96)
+    assert curfew.ended(night) == ""
+    ran(night, 1.98)
+    assert night.keep("confirmed")
+    assert curfew.ended(night) == "val_bpb 1.980000 has reached the target of 1.99"
+    say(night.workspace.state, Word.STOP)
+    assert answer.status(night).over == "the operator has stopped the night"
 
 
 def test_the_question_survives_the_server(night: Session, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from server.drive import Drive, Limits
+from server.drive import Drive, Shift
 from server.errors import Unavailable
 from tests.conftest import STAND_INS
 
-LIMITS = Limits(experiments=2, pauses=(0.0,))
+SHIFT = Shift(experiments=2, pauses=(0.0,))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: 
     program(path / "claude", client.replace("/usr/bin/env python3", sys.executable))
     told: list[str] = []
     night = drive(repository, data)
-    assert night.run(LIMITS, told.append) == "2 experiments are done"
+    assert night.run(SHIFT, told.append) == "2 experiments are done"
     assert night.measured() == 2 and "after 1 experiments" in told[0]
     assert "val_bpb" in night.log.read_text(encoding="utf-8")
 
@@ -47,13 +47,13 @@ def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: 
 def test_a_client_that_never_measures_ends_the_night_with_its_log(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\necho no key\nexit 1\n")
     night = drive(repository, data)
-    assert "5 times and measured nothing" in night.run(LIMITS, lambda line: None)
+    assert "5 times and measured nothing" in night.run(SHIFT, lambda line: None)
     assert night.log.read_text(encoding="utf-8").count("no key") == 5
 
 
 def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\nexec sleep 600\n")
-    assert drive(repository, data).run(Limits(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
+    assert drive(repository, data).run(Shift(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
 
 
 def test_settings_that_gemini_would_ignore_are_refused(repository: Path) -> None:

@@ -1,0 +1,100 @@
+"""The operator's commands for a night that runs in another process. A command imports what it needs when it runs."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from server.latest import latest
+from server.word import Word, say
+
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+_Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
+_out = Console(highlight=False, soft_wrap=True)
+
+
+class Health(IntEnum):
+    """Exit codes of `autoresearch health`."""
+
+    ON = 0
+    OVER = 1  # a server lives, but it starts no run any more, or nothing has happened for long
+    OFF = 2  # no server
+
+
+def stop(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    now: Annotated[bool, typer.Option("--now/--after-run", help="End the run under way, too.")] = False,
+) -> None:
+    """End the night: no run is started any more. `autoresearch resume` takes it back."""
+    state = latest(workspace, tag).parent
+    say(state, Word.STOP)
+    _out.print("stopped; the run under way is ended" if now and _end_run(state) else "stopped; no run is started now")
+
+
+def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
+    """Start no run until `autoresearch resume`; a run under way goes on."""
+    say(latest(workspace, tag).parent, Word.PAUSE)
+    _out.print("paused; `autoresearch resume` goes on")
+
+
+def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
+    """Take back `stop` or `pause`."""
+    say(latest(workspace, tag).parent, None)
+    _out.print("the night goes on with the next run_experiment")
+
+
+def health(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    idle: Annotated[float, typer.Option(min=0, help="Minutes without a run that end a night.")] = 60.0,
+) -> None:
+    """Say whether the night is on. Exit code 0: it is; 1: it is over, or idle for too long; 2: no server."""
+    from server.lock import holder
+
+    path = latest(workspace, tag)
+    pid = holder(path.parent.parent / "lock")
+    if pid is None:
+        _out.print("off: no server works here; a run under way is taken up by the next one")
+        raise typer.Exit(Health.OFF)
+    if why := _over(workspace, path, idle):
+        _out.print(f"over: server {pid} lives, but {why}")
+        raise typer.Exit(Health.OVER)
+    _out.print(f"on: server {pid} lives")
+
+
+def _over(workspace: Path, path: Path, idle: float) -> str:
+    """Why the night of the ledger at `path` does not go on; empty if it does."""
+    from server import curfew
+    from server.ledger import Ledger
+    from server.program import load
+
+    with closing(Ledger(path, read_only=True)) as ledger:
+        last = ledger.last()
+        if last and last.running:
+            return ""
+        if why := curfew.over(path.parent, load(workspace / "program.md").task.stop, ledger):
+            return why
+        minutes = _since(last.result.finished_at) if last and last.result else 0.0
+    return f"no run was started for {minutes:.0f} minutes" if minutes > idle else ""
+
+
+def _since(moment: str) -> float:
+    """Minutes since an ISO 8601 moment."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() / 60
+
+
+def _end_run(state: Path) -> bool:
+    from server.ledger import Ledger
+    from server.runner import Runner
+
+    with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
+        last = ledger.last()
+    if last is None or not last.running:
+        return False
+    Runner(state, state, state).cancel(last.number, "the operator stopped the night")
+    return True

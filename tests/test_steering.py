@@ -1,0 +1,89 @@
+"""The operator's hand on a night that runs: program.md's limits, and words from another terminal."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from server import answer, sweep, word
+from server.errors import NightOver
+from server.session import Session
+from server.word import Word, heard, say
+from tests.conftest import PROGRAM
+from tests.steps import ran
+from tests.watch import PATIENCE
+
+
+def limited(night: Session, stop: str) -> None:
+    """Write the limits into program.md, as an operator does while the night runs."""
+    night.workspace.program.write_text(PROGRAM.replace("keep_rule:", f"stop: {stop}\nkeep_rule:"), encoding="utf-8")
+
+
+def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_answer(night: Session) -> None:
+    ran(night, 2.0)
+    limited(night, "{experiments: 1}")
+    with pytest.raises(NightOver, match="No run is started: 1 experiments are done"):
+        answer.started(night, "more", "")
+    with pytest.raises(NightOver):
+        sweep.begin(night, "rates", [{"RATE": "1"}])
+    assert night.ledger.counts() == {"baseline": 1, "kept": 1}
+    status = answer.status(night)
+    assert status.over == "1 experiments are done" and status.limits.startswith("1 of 1 experiments; ")
+    assert "1 experiments are done. Tell the user" in status.next_actions[0]
+    assert not any(action.startswith("run_experiment") for action in status.next_actions)
+    limited(night, "{experiments: 2}")
+    assert answer.status(night).over == ""
+
+
+def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
+    assert heard(tmp_path) is None
+    for said in Word:
+        say(tmp_path, said)
+        assert heard(tmp_path) is said
+    (tmp_path / word.NAME).write_text("please wait\n", encoding="utf-8")
+    assert heard(tmp_path) is Word.STOP
+    say(tmp_path, None)
+    say(tmp_path, None)
+    assert heard(tmp_path) is None
+
+
+def autoresearch(repository: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "server.cli", *arguments, "--workspace", str(repository)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_the_operator_steers_a_night_from_another_terminal(repository: Path, data: Path) -> None:
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    options = ["--workspace", str(repository), "--tag", "t1", "--profile", "smoke", "--budget", "300"]
+    server = StdioServerParameters(command=sys.executable, args=["-m", "server", *options])
+
+    async def operator(*arguments: str) -> tuple[int, str]:
+        return await anyio.to_thread.run_sync(autoresearch, repository, *arguments)
+
+    async with Client(server) as client:
+
+        async def call(tool: str, **given: Any) -> Any:
+            with anyio.fail_after(PATIENCE):
+                return await client.call_tool(tool, given)
+
+        assert (await operator("health"))[0] == 0
+        await call("run_experiment", description="baseline", wait_seconds=0)
+        assert await operator("pause") == (0, "paused; `autoresearch resume` goes on\n")
+        assert (await operator("health"))[0] == 0  # the run goes on
+        assert (await operator("stop", "--now")) == (0, "stopped; the run under way is ended\n")
+        ended = (await call("wait_experiment", wait_seconds=PATIENCE)).structured_content
+        assert (ended["status"], ended["why"]) == ("cancelled", "Cancelled: the operator stopped the night")
+        code, told = await operator("health")
+        assert code == 1 and "over: " in told and "the operator has stopped the night" in told
+        refused = await call("run_experiment", description="again")
+        assert refused.is_error and "the operator has stopped the night" in str(refused.content)
+        assert (await operator("resume"))[0] == 0
+        assert (await call("status")).structured_content["over"] == ""
+    code, told = await operator("health")
+    assert code == 2 and told.startswith("off: no server")
