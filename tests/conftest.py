@@ -63,7 +63,7 @@ def make_repository(folder: Path, train: str) -> Path:
 def repository(tmp_path: Path) -> Path:
     """A repository under a path with a space, quotes and letters beyond ASCII; its train.py hardly learns."""
     honest = (STAND_INS / "honest.py").read_text(encoding="utf-8")
-    return make_repository(tmp_path / 'my "re" pô\'s', honest.replace("lr=0.03", "lr=1e-6"))
+    return make_repository(tmp_path / 'my "re" pô\'s', honest.replace("RATE = 0.03", "RATE = 1e-6"))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ DOORS = {
     "uvicorn": {"server.http"},
     "starlette": {"server.http", "server.gate"},
     "sqlite3": {"server.ledger"},
-    "torch": {"trainer.session"},
+    "torch": {"trainer.session", "trainer.launch"},
     "urllib": {"trainer.download"},
     "pyarrow": {"trainer.documents"},
     "subprocess": {"server.runner", "server.drive", "trainer.processes"},

@@ -12,7 +12,7 @@ from server.session import Session
 from tests.conftest import STAND_INS, make_repository
 from tests.steps import ran
 
-TRAIN = "RATE = 0.03\nWIDTH = 8\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8")
+TRAIN = "WIDTH = 8\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8")
 MODEL = "model = Bigram().to(session.device)"
 
 
@@ -45,7 +45,7 @@ def test_a_patch_is_answered_with_the_attempts_like_it_and_what_became_of_them(n
     assert [(like.experiment, like.likeness, like.verdict) for like in told] == [(4, 1.0, "worse")]
     assert told[0].knobs == {"RATE": "0.03 → 0.05"} and told[0].delta == pytest.approx(0.1)
     night.discard("enough")
-    other = block("    optimiser.step()", "    optimiser.step(lambda: loss)")
+    other = block("    model.zero_grad()", "    model.zero_grad(set_to_none=True)")
     assert answer.patched(night, other, "", 0).similar == []
 
 

@@ -16,7 +16,7 @@ from server.session import Session
 from tests.conftest import git
 
 LOOSE = {"wait_seconds": 60}
-OPTIMISER = "optimiser = torch.optim.AdamW(model.parameters(), lr={})"
+RATE = "RATE = {}"
 MODEL = "model = Bigram().to(session.device)"
 
 
@@ -25,8 +25,8 @@ def block(before: str, after: str) -> str:
 
 
 # The baseline hardly learns, so what is better and what is worse does not depend on the load of the machine.
-BETTER = block(OPTIMISER.format("1e-6"), OPTIMISER.format("0.02"))
-NO_LEARNING = block(OPTIMISER.format("0.02"), OPTIMISER.format("0.0"))
+BETTER = block(RATE.format("1e-6"), RATE.format("0.02"))
+NO_LEARNING = block(RATE.format("0.02"), RATE.format("0.0"))
 BROKEN = block(MODEL, f"{MODEL}\nraise ValueError('no')")
 
 
@@ -66,7 +66,7 @@ async def night_of_experiments(client: Client) -> None:
     assert (baseline["status"], baseline["verdict"]) == ("finished", "baseline")
 
     patched = await call(client, "apply_patch", patch=BETTER)
-    assert "+optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)" in patched["diff"]
+    assert "+RATE = 0.02\n" in patched["diff"]
     better = await call(client, "run_experiment", description="higher rate", hypothesis="few steps", **LOOSE)
     assert better["verdict"] == "improved" and better["delta"] < 0
     kept = await call(client, "keep", reason="lower")
@@ -77,7 +77,7 @@ async def night_of_experiments(client: Client) -> None:
     assert worse["verdict"] == "worse"
     assert "is not better" in await refusal(client, "keep", reason="it is mine")
     await call(client, "discard", reason="higher")
-    assert "lr=0.02" in (await call(client, "read_train"))["text"]
+    assert "RATE = 0.02" in (await call(client, "read_train"))["text"]
 
     await call(client, "apply_patch", patch=BROKEN)
     crash = await call(client, "run_experiment", description="crash", **LOOSE)
@@ -95,7 +95,7 @@ async def check_the_morning(client: Client, repository: Path) -> None:
         (1, "baseline", "kept"),
     ]
     depth = await call(client, "history", experiment=2)
-    assert "lr=0.02" in depth["detail"]["diff"] and depth["detail"]["curve"]
+    assert "RATE = 0.02" in depth["detail"]["diff"] and depth["detail"]["curve"]
     assert "no experiment 99" in await refusal(client, "history", experiment=99)
     log = git(repository, "log", "--format=%s", "autoresearch/t1")
     assert log.splitlines() == ["higher rate", "baseline", "start"]
@@ -119,8 +119,8 @@ async def test_the_loop_in_memory(night: Session, repository: Path) -> None:
     assert untouched(repository) == before
 
 
-def parameters(repository: Path) -> StdioServerParameters:
-    arguments = ["-m", "server", "--workspace", str(repository), "--tag", "t1", "--profile", "smoke"]
+def parameters(repository: Path, *options: str) -> StdioServerParameters:
+    arguments = ["-m", "server", "--workspace", str(repository), "--tag", "t1", "--profile", "smoke", *options]
     return StdioServerParameters(command=sys.executable, args=arguments)
 
 
@@ -147,7 +147,7 @@ async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path)
 
 
 async def test_a_run_outlives_its_server_and_is_imported_once(repository: Path) -> None:
-    async with Client(parameters(repository)) as client:
+    async with Client(parameters(repository, "--budget", "4")) as client:
         answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
         assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
         assert "is running" in await refusal(client, "run_experiment", description="another")

@@ -11,7 +11,7 @@ from server.program import Range, Task
 from server.search import Search
 from tests.conftest import STAND_INS, make_repository
 
-TRAIN = "RATE = 1e-6\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("lr=0.03", "lr=RATE")
+TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
 
 
 async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:

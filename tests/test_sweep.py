@@ -17,7 +17,7 @@ from tests.conftest import STAND_INS, make_repository
 from tests.steps import ran
 from tests.watch import PATIENCE
 
-TRAIN = "RATE = 1e-6\nOTHER = 1\n" + (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("lr=0.03", "lr=RATE")
+TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6\nOTHER = 1")
 
 
 @pytest.fixture

@@ -25,8 +25,7 @@ def main() -> None:
     channel = inherited()
     channel.send("ready", guards=_confine(box, spec))
     if channel.receive("import", "go").kind == "import":
-        import trainer.session  # noqa: F401  # takes seconds: a replica spends them while it waits
-
+        _import_ahead(box.train.read_text(encoding="utf-8"))
         channel.receive("go")
     sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
     sys.argv = [str(box.train)]
@@ -37,6 +36,14 @@ def main() -> None:
             return
         _tell(error, box.train)
         raise
+
+
+def _import_ahead(train: str) -> None:
+    """What takes seconds to import: a replica spends them while it waits."""
+    import trainer.session  # noqa: F401
+
+    if "torch.optim" in train or "compile(" in train:  # both bring torch's compiler along
+        import torch._dynamo  # noqa: F401
 
 
 def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:

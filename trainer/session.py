@@ -19,10 +19,10 @@ import random
 import resource
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch._dynamo  # for a second, and by every optimiser: a replica has it before it is asked anything
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -186,19 +186,21 @@ class Session:
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
     @torch.inference_mode()
-    @torch.compiler.set_stance("force_eager")  # compiling for new shapes takes longer than all of the evaluation
     def _answer(self, model: nn.Module) -> None:
-        while True:
-            frame = self._channel.receive("rows", "probe", limit=_MAX_FRAME)
-            rows = self._rows(frame)
-            if frame.kind == "rows":
-                logits = self._logits(model, rows[:, :-1])
-                losses = F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), reduction="none")
-                self._reply("claims", losses)
-            else:
-                cuts = torch.tensor(frame.fields["cuts"], device=self.device)
-                logits = self._logits(model, rows)
-                self._reply("logits", logits[torch.arange(len(cuts), device=self.device), cuts])
+        with _eagerly():
+            while True:
+                self._answer_one(model, self._channel.receive("rows", "probe", limit=_MAX_FRAME))
+
+    def _answer_one(self, model: nn.Module, frame: Frame) -> None:
+        rows = self._rows(frame)
+        if frame.kind == "rows":
+            logits = self._logits(model, rows[:, :-1])
+            losses = F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), reduction="none")
+            self._reply("claims", losses)
+        else:
+            cuts = torch.tensor(frame.fields["cuts"], device=self.device)
+            logits = self._logits(model, rows)
+            self._reply("logits", logits[torch.arange(len(cuts), device=self.device), cuts])
 
     def _rows(self, frame: Frame) -> Tensor:
         flat = torch.frombuffer(frame.payload, dtype=torch.uint16)
@@ -214,6 +216,14 @@ class Session:
 
     def _reply(self, kind: str, values: Tensor) -> None:
         self._channel.send(kind, values.float().cpu().contiguous().numpy().tobytes())
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Nothing is compiled in the evaluation: for new shapes that takes longer than all of the rest.
+
+    Asking torch for it imports the compiler, for a second; a train.py without it (and without torch.optim) is spared.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _matrix_parameters(model: nn.Module) -> int:

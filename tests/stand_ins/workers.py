@@ -22,7 +22,8 @@ class Bigram(nn.Module):
 
 
 model = Bigram().to(session.device)
-optimiser = torch.optim.AdamW(model.parameters(), lr=0.03)
+# Sign descent: torch's optimisers take longer to import than the whole run.
+RATE = 0.03
 tokens = session.start()
 if not os.fork():
     while True:
@@ -33,8 +34,9 @@ while session.training():
     logits = model(window[None, :-1])
     loss = nn.functional.cross_entropy(logits[0], window[1:])
     loss.backward()
-    optimiser.step()
-    optimiser.zero_grad()
+    for parameter in model.parameters():
+        parameter.data -= RATE * parameter.grad.sign()
+    model.zero_grad()
     session.log(loss=loss.item(), tokens=512)
     time.sleep(0.2)  # and rests meanwhile
 session.submit(model)
