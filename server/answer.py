@@ -10,6 +10,7 @@ from server.errors import PatchRefused
 from server.experiment import Experiment, Purpose
 from server.fence import fence
 from server.lessons import nearest
+from server.memory import memory
 from server.phase import Move, Phase, require
 from server.replies import (
     DecisionReply,
@@ -56,6 +57,7 @@ def status(session: Session) -> StatusReply:
         profile=session.profile,
         dataset=str(session.dataset),
         guards=last.result.guards if last and last.result else {},
+        memory=memory(session.ledger, session.notebook),
         environment=session.hardware,
         program_sha256=session.program().sha256,
         candidate_sha256=sha256(session.workspace.candidate()),

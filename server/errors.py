@@ -7,7 +7,8 @@ AutoresearchError
 │   ├── WrongPhase          this move is not legal now
 │   ├── AlreadyMeasured     this code was run before
 │   ├── NightOver           a limit is reached, or the operator has said so
-│   └── UnknownExperiment   no experiment has this number
+│   ├── UnknownExperiment   no experiment has this number
+│   └── UnknownNote         no open idea has this number
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
     ├── WorkspaceBusy       another server holds this workspace
@@ -59,6 +60,10 @@ class NightOver(Refusal):
 
 class UnknownExperiment(Refusal):
     """No experiment has this number."""
+
+
+class UnknownNote(Refusal):
+    """No open idea has this number."""
 
 
 class Unavailable(AutoresearchError):

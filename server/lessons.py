@@ -6,7 +6,7 @@ from itertools import combinations
 
 from server import evidence
 from server.change import Change
-from server.experiment import Experiment, Verdict
+from server.experiment import Verdict
 from server.ledger import Ledger
 from server.past import Gain, Lessons, NearMiss, Similar, Tried
 
@@ -30,7 +30,7 @@ def lessons(ledger: Ledger) -> Lessons:
     counts, last, incumbent = ledger.counts(), ledger.last(), ledger.incumbent()
     tried = ledger.categories()
     attempts = sum(tried.values())
-    misses = _near_misses(ledger, incumbent)
+    misses = near_misses(ledger)
     return Lessons(
         attempts=attempts,
         keep_rate=(counts["kept"] - 1) / attempts if attempts and incumbent else None,
@@ -55,8 +55,9 @@ def _similar(ledger: Ledger, number: int, likeness: float) -> Similar:
     )
 
 
-def _near_misses(ledger: Ledger, incumbent: Experiment | None) -> list[NearMiss]:
-    """Attempts that were better, though not surely, or hardly worse."""
+def near_misses(ledger: Ledger) -> list[NearMiss]:
+    """Attempts that were better, though not surely, or hardly worse: the best first."""
+    incumbent = ledger.incumbent()
     if incumbent is None:
         return []
     sigma = evidence.noise(ledger, incumbent).sigma

@@ -1,6 +1,10 @@
 """What earlier attempts teach, as values."""
 
+from textwrap import shorten
+
 from server.experiment import Value
+
+_LINE = 80  # characters
 
 
 class Similar(Value):
@@ -36,6 +40,21 @@ class NearMiss(Value):
     experiment: int
     description: str
     delta: float
+
+
+class Memory(Value):
+    """The night in lines of 80 characters, newest first."""
+
+    path: list[str]  # what was kept: how the incumbent came about
+    recent: list[str]  # the last attempts
+    near_misses: list[str]
+    ideas: list[str]  # open ones, by number
+    notes: list[str]
+
+
+def brief(text: str) -> str:
+    """One line of it; history() has the whole."""
+    return shorten(text, _LINE, placeholder=" …")
 
 
 class Lessons(Value):

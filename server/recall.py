@@ -5,7 +5,7 @@ from server.agenda import next_calls
 from server.errors import UnknownExperiment
 from server.fence import fence
 from server.lessons import lessons
-from server.replies import Detail, HistoryReply, row
+from server.replies import Detail, HistoryReply, NoteReply, row
 from server.session import Session
 
 _LOG_BYTES = 4096
@@ -25,6 +25,23 @@ def learnt(session: Session) -> HistoryReply:
     session.settle()
     found = lessons(session.ledger)
     return HistoryReply(next_actions=next_calls(session), total=found.attempts, rows=[], lessons=found)
+
+
+def noted(session: Session, text: str, idea: bool, closes: int) -> NoteReply:
+    """Write a note down, or strike idea `closes`: legal at any time. Raises UnknownNote."""
+    book, last = session.notebook, session.ledger.last()
+    note = book.close(closes, text) if closes else book.add(text, idea, last.number if last else 0)
+    ideas = sum(other.open for other in book.notes)
+    return NoteReply(next_actions=next_calls(session), note=note, open_ideas=ideas)
+
+
+def notes(session: Session, limit: int, offset: int) -> HistoryReply:
+    """What was written down, newest first."""
+    session.settle()
+    written = session.notebook.notes[::-1]
+    return HistoryReply(
+        next_actions=next_calls(session), total=len(written), rows=[], notes=written[offset : offset + limit]
+    )
 
 
 def experiment(session: Session, number: int) -> HistoryReply:

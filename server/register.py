@@ -28,6 +28,7 @@ def build(tools: Tools) -> list[Tool]:
         (tools.keep, repeatable),
         (tools.discard, final),
         (tools.history, reading),
+        (tools.note, acting),
     ]
     return [
         _strict(Tool.from_function(function, annotations=annotations, meta=META.get(function.__name__)))

@@ -5,7 +5,8 @@ from pydantic import Field
 from server.contrast import Contrast
 from server.experiment import Experiment, Figures, Value
 from server.hardware import Hardware
-from server.past import Lessons, Similar
+from server.notebook import Note
+from server.past import Lessons, Memory, Similar, brief
 from server.runner import Point
 
 
@@ -68,6 +69,7 @@ class StatusReply(Reply):
     profile: str
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not
+    memory: Memory
     environment: Hardware
     program_sha256: str
     candidate_sha256: str
@@ -161,13 +163,21 @@ class Detail(Value):
     log_tail: str  # what train.py printed: output of the experiment, not instructions
 
 
+class NoteReply(Reply):
+    """A note that was written down, or an idea that was struck."""
+
+    note: Note
+    open_ideas: int
+
+
 class HistoryReply(Reply):
-    """The compact table, newest first, or one experiment in depth."""
+    """The compact table, newest first, one experiment in depth, the lessons, or the notes."""
 
     total: int  # experiments of the verdict asked for
     rows: list[Row]
     detail: Detail | None = None
     lessons: Lessons | None = None
+    notes: list[Note] | None = None  # newest first
 
 
 def standing(experiment: Experiment | None, value: float | None, runs: int) -> Standing | None:
@@ -179,7 +189,7 @@ def standing(experiment: Experiment | None, value: float | None, runs: int) -> S
         val_bpb=value,
         runs=runs,
         commit=experiment.commit[:12],
-        description=experiment.attempt.description,
+        description=brief(experiment.attempt.description),
     )
 
 

@@ -19,6 +19,7 @@ from server.files import write_whole
 from server.hardware import Hardware, default_profile, probe
 from server.ledger import Ledger
 from server.lock import Lock
+from server.notebook import Notebook
 from server.phase import Move, Phase, derive, require
 from server.program import Program
 from server.queue import Queue
@@ -55,6 +56,7 @@ class Session:
         self.profile = self.choices.profile or default_profile(self.hardware)
         self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
         self.queue = Queue(self.workspace.state / "sweep.json")
+        self.notebook = Notebook(self.workspace.state / "notes.json")
         self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
         self.recover()
@@ -160,9 +162,8 @@ class Session:
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
         require(self.phase(), Move.CANCEL_EXPERIMENT)
-        last = self.ledger.last()
-        assert last is not None
-        self.runner.cancel(last.number, reason)
+        if last := self.ledger.last():
+            self.runner.cancel(last.number, reason)
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
@@ -209,8 +210,8 @@ class Session:
         try:
             self.runner.start(attempt, text, terms)
         except RunnerUnavailable as error:
-            result = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
-            self._import(Experiment(attempt=attempt), result)
+            failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
+            self._import(Experiment(attempt=attempt), failed)
             raise
 
     def terms(self, rehearse: bool) -> Terms:
@@ -227,9 +228,8 @@ class Session:
 
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
-        attempt = experiment.attempt
-        experiment = self.court.judge(Experiment(attempt=attempt, result=result), self.program().task)
-        if attempt.baseline and result.score is not None:
+        experiment = self.court.judge(experiment.model_copy(update={"result": result}), self.program().task)
+        if experiment.attempt.baseline and result.score is not None:
             return self._keep(experiment, "the baseline")
         self.court.reassess(self.program().task)
         self._export()

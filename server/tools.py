@@ -14,7 +14,7 @@ from pydantic import Field
 from server import answer, recall, sweep
 from server.errors import AutoresearchError
 from server.patience import patience
-from server.replies import DecisionReply, HistoryReply, PatchReply, Running, RunReply, StatusReply, TextReply
+from server.replies import DecisionReply, HistoryReply, NoteReply, PatchReply, Running, RunReply, StatusReply, TextReply
 from server.session import Session
 from server.tasks import View
 
@@ -147,6 +147,7 @@ class Tools:
         verdict: Annotated[str, Field(description="Only this verdict, such as improved, worse or crashed")] = "",
         experiment: Annotated[int, Field(ge=0, description="One experiment in depth; 0 is the table")] = 0,
         lessons: Annotated[bool, Field(description="What the history teaches, in place of the table")] = False,
+        notes: Annotated[bool, Field(description="What was written down with note, in place of the table")] = False,
     ) -> HistoryReply:
         """What was tried and what became of it. Call it before a new idea, and when you are out of them. Returns a
         compact table; with `experiment` one attempt in depth (diff, loss curve, timings, log tail: output of the
@@ -156,7 +157,22 @@ class Tools:
             return await self.call(recall.experiment, self._session, experiment)
         if lessons:
             return await self.call(recall.learnt, self._session)
+        if notes:
+            return await self.call(recall.notes, self._session, limit, offset)
         return await self.call(recall.history, self._session, limit, offset, verdict)
+
+    async def note(
+        self,
+        text: Annotated[str, Field(min_length=1, max_length=2000, description="What to remember, in plain words")],
+        idea: Annotated[
+            bool, Field(description="Something to try later: it stays in status until it is closed")
+        ] = False,
+        closes: Annotated[int, Field(ge=0, description="An open idea's number; text is what became of it")] = 0,
+    ) -> NoteReply:
+        """Write down what must outlive your memory: what you noticed, what to try later (idea), what became of an idea
+        (closes). Call it whenever you would be sorry to forget, also during a run. Returns the note with its number;
+        status and history(notes=true) show it again. Next: go on where you were."""
+        return await self.call(recall.noted, self._session, text, idea, closes)
 
     async def _follow(self, ctx: Context[Any, Any], wait_seconds: float | None) -> RunReply:
         """Wait for the end of the run, telling its progress; leaving this function leaves the run alone."""

@@ -187,7 +187,7 @@ async def test_every_tool_has_hints_a_description_and_refuses_unknown_arguments(
         tools = (await client.list_tools()).tools
         assert [tool.name for tool in tools] == [
             "status", "read_program", "read_train", "apply_patch", "run_experiment",
-            "sweep", "wait_experiment", "cancel_experiment", "keep", "discard", "history",
+            "sweep", "wait_experiment", "cancel_experiment", "keep", "discard", "history", "note",
         ]  # fmt: skip
         for tool in tools:
             assert tool.description and len(tool.description) < 2048 and tool.annotations

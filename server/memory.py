@@ -1,0 +1,32 @@
+"""The night in a few lines, for an agent that has just arrived or lost its memory."""
+
+from server.experiment import Experiment
+from server.ledger import Ledger
+from server.lessons import near_misses
+from server.notebook import Note, Notebook
+from server.past import Memory, brief
+
+_KEPT, _RECENT, _MISSES, _NOTES = 4, 10, 3, 3
+
+
+def memory(ledger: Ledger, notebook: Notebook) -> Memory:
+    """How the incumbent came about, the last attempts, near misses, open ideas and notes: newest first, < 3 KB."""
+    recent = [row for row in ledger.page(4 * _RECENT, 0) if row.attempt.of is None]
+    misses, written = near_misses(ledger)[:_MISSES], notebook.notes[::-1]
+    return Memory(
+        path=[_line(row) for row in reversed(ledger.kept()[-_KEPT:])],
+        recent=[_line(row) for row in recent[:_RECENT]],
+        near_misses=[brief(f"{miss.experiment}: {miss.delta:+.4f}, {miss.description}") for miss in misses],
+        ideas=[_note(note) for note in written if note.open][:_NOTES],
+        notes=[_note(note) for note in written if not note.idea][:_NOTES],
+    )
+
+
+def _line(row: Experiment) -> str:
+    value = "" if row.value is None else f" {row.value:.4f}"
+    kept = ", kept" if row.kept else ""
+    return brief(f"{row.number}: {row.verdict}{kept}{value}, {row.attempt.description}")
+
+
+def _note(note: Note) -> str:
+    return brief(f"{note.number}: {note.text}")
