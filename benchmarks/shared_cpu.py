@@ -25,7 +25,9 @@ def measured(place: Path, seconds: float, busy: int) -> tuple[float, Figures]:
     """val_bpb and figures of one run beside `busy` endless loops."""
     with ExitStack() as stack:
         for _ in range(busy):
-            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            process = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            )
             stack.callback(process.kill)
         result, _ = run(place, TRAIN.read_text(encoding="utf-8"), "cpu", seconds)
     assert result.score

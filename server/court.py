@@ -1,9 +1,10 @@
 """Judges results: what a run means for the candidate, written into the ledger, the commit's trailers and its ref."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from server import evidence, message
-from server.experiment import Experiment, Judgement, Purpose, Result, Value, Verdict
+from server.experiment import Decision, Experiment, Judgement, Purpose, Result, Value, Verdict
 from server.ledger import Ledger
 from server.phase import Phase
 from server.rule import Rule
@@ -67,6 +68,18 @@ class Court:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
         recorded = self._workspace.recorded(experiment.number)
         self._workspace.record(experiment.number, experiment.commit, recorded)
+        self.archive(experiment)
+
+    def decide(self, number: int, kept: bool, reason: str) -> Experiment:
+        """Write down what becomes of a candidate."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        decided = self._ledger.decide(number, Decision(kept=kept, reason=reason, decided_at=now))
+        self.archive(decided)
+        return decided
+
+    def archive(self, experiment: Experiment) -> None:
+        """Copy a row of the ledger into git, from where it can be rebuilt."""
+        self._workspace.archive(experiment.number, experiment.model_dump_json(exclude_none=True))
 
     def _complaint(self, result: Result, incumbent: Experiment, rule: Rule) -> str:
         assert incumbent.result is not None

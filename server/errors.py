@@ -15,6 +15,7 @@ AutoresearchError
     ├── ProgramInvalid      program.md is missing or its front matter is wrong
     ├── HeadMoved           somebody else moved our branch or refs
     ├── LedgerUnavailable   the history cannot be read or written
+    │   └── LedgerDamaged   because the file is no longer a ledger
     └── RunnerUnavailable   a run cannot be started
         └── DatasetMissing  because the text to train on was not prepared
 
@@ -88,6 +89,10 @@ class HeadMoved(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     """The history cannot be read or written."""
+
+
+class LedgerDamaged(LedgerUnavailable):
+    """The file is no longer a ledger: the next server makes it anew from the copies in git."""
 
 
 class RunnerUnavailable(Unavailable):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.change import Change
-from server.errors import LedgerUnavailable
+from server.errors import LedgerDamaged, LedgerUnavailable
 from server.experiment import Attempt, Decision, Experiment, Judgement, Purpose, Result
 
 _FORMAT = 2
@@ -187,7 +187,7 @@ class Ledger:
             raise sqlite3.DatabaseError("the file is damaged")
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, _FORMAT):
-            raise sqlite3.DatabaseError(f"written by another version (format {found}, this server knows {_FORMAT})")
+            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {_FORMAT})")
 
     def _replace(self, number: int, **parts: Any) -> Experiment:
         row = self.get(number)
@@ -208,6 +208,11 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
+            if type(error) is sqlite3.DatabaseError:  # not one of its subclasses: malformed, or no database at all
+                raise LedgerDamaged(
+                    f"The ledger {self._path} is damaged: {error}.",
+                    "The operator starts the server again, which moves it aside and rebuilds it from git.",
+                ) from error
             raise LedgerUnavailable(
                 f"The ledger {self._path} cannot be used: {error}.",
                 "Nothing was changed. The operator frees space or restores write access to the file, then call again.",

@@ -7,17 +7,16 @@ object, ledger row, ref, file; whatever dies in between, `recover` finishes it o
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import evidence, export, message, patch, program
+from server import evidence, export, message, patch, program, restore
 from server.change import change
 from server.choices import Choices
 from server.court import Court
 from server.dataset import find
 from server.early import ceiling
 from server.errors import RunnerUnavailable, StaleText
-from server.experiment import Attempt, Decision, Experiment, Outcome, Result
+from server.experiment import Attempt, Experiment, Outcome, Result
 from server.files import write_whole
 from server.hardware import Hardware, default_profile, probe
-from server.ledger import Ledger
 from server.lock import Lock
 from server.notebook import Notebook
 from server.phase import Move, Phase, derive, require
@@ -54,9 +53,9 @@ class Session:
         self.workspace.prepare()
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
-        self.ledger = Ledger(self.workspace.state / "ledger.sqlite3")
-        self.queue = Queue(self.workspace.state / "sweep.json")
         self.notebook = Notebook(self.workspace.state / "notes.json")
+        self.ledger = restore.ledger(self.workspace, self.notebook)
+        self.queue = Queue(self.workspace.state / "sweep.json")
         self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
         self.recover()
@@ -152,6 +151,7 @@ class Session:
         made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
         self.ledger.begin(attempt, made)
         self.workspace.record(number, commit, None)
+        self.court.archive(Experiment(attempt=attempt))
         terms = self.terms(rehearse=attempt.of is None)  # what ran once need not
         if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in evidence.good(self.ledger, attempt)]
@@ -175,7 +175,7 @@ class Session:
         require(phase := self.phase(), Move.DISCARD, self._fact())
         given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
         if given_up is not None:
-            given_up = self.ledger.decide(given_up.number, Decision(kept=False, reason=reason, decided_at=_now()))
+            given_up = self.court.decide(given_up.number, kept=False, reason=reason)
         self.workspace.write_candidate(self.incumbent_text())
         self._export()
         return given_up
@@ -237,7 +237,7 @@ class Session:
 
     def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
         assert experiment is not None
-        kept = self.ledger.decide(experiment.number, Decision(kept=True, reason=reason, decided_at=_now()))
+        kept = self.court.decide(experiment.number, kept=True, reason=reason)
         self.workspace.advance(kept.commit, kept.attempt.parent)
         self._export()
         return kept

@@ -149,6 +149,25 @@ class Workspace:
         """Move an attempt's ref from `expected` (None: it must be new) to `commit`. Raises HeadMoved."""
         self._swap(self._ref(number), commit, expected)
 
+    def archive(self, number: int, document: str) -> None:
+        """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
+        scratch, ref = self.state / ".row", f"{self._rows}/{number}"
+        with speaking("Copying a row of the ledger"):
+            write_whole(scratch, document)
+            blob = str(self._repo.git.hash_object("-w", "--no-filters", str(scratch)))
+        self._swap(ref, blob, self._resolve(ref))
+
+    def archived(self) -> list[int]:
+        """The numbers whose rows are in git, in order."""
+        with speaking("Looking for copied rows"):
+            refs = self._repo.git.for_each_ref("--format=%(refname)", f"{self._rows}/").splitlines()
+        return sorted(int(ref.rpartition("/")[2]) for ref in refs)
+
+    def row(self, number: int) -> str:
+        """The copy of an experiment's row. Raises WorkspaceUnusable."""
+        with speaking(f"Reading the copy of row {number}"):
+            return str(self._repo.git.cat_file("blob", f"{self._rows}/{number}"))
+
     def advance(self, commit: str, expected: str) -> None:
         """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""
         self._swap(f"refs/heads/{self.branch}", commit, expected)
@@ -173,6 +192,10 @@ class Workspace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def _rows(self) -> str:
+        return f"refs/autoresearch-rows/{self.tag}"
 
     def _ref(self, number: int) -> str:
         return f"refs/autoresearch/{self.tag}/{number}"

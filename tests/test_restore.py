@@ -1,0 +1,136 @@
+"""A ledger that is damaged, cut off, gone or of yesterday is made anew from git, row for row."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server import answer, restore
+from server.choices import Choices
+from server.errors import LedgerDamaged
+from server.experiment import Experiment
+from server.ledger import Ledger
+from server.notebook import Notebook
+from server.phase import Phase
+from server.session import Session
+from server.workspace import Workspace
+from tests.conftest import git
+from tests.records import crashed
+from tests.steps import ran
+
+PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram(){}\n>>>>>>> REPLACE"
+
+
+@pytest.fixture
+def told(night: Session) -> list[Experiment]:
+    """A baseline, one kept, one discarded, one crashed; then the server ends."""
+    ran(night, 2.0)
+    night.apply_patch(PATCH.format(".float()"))
+    ran(night, 1.9)
+    night.keep("better")
+    for score in (2.1, crashed()):
+        night.apply_patch(PATCH.replace(".to(session.device)", ".float()").format(f".float().float()  # {score}"[:30]))
+        ran(night, score)
+        night.discard("not better")
+    rows = list(night.ledger.all())
+    night.close()
+    return rows
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"not a database at all" * 500)
+
+
+def flipped(path: Path) -> None:
+    """One page in the middle, as a bad sector leaves it."""
+    held = bytearray(path.read_bytes())
+    held[4096:8192] = b"\xff" * 4096
+    path.write_bytes(held)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def foreign_journal(path: Path) -> None:
+    """What must not be played into the new file."""
+    garbage(path)
+    Path(f"{path}-journal").write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("damage", [garbage, flipped, cut_off, emptied, foreign_journal, Path.unlink])
+def test_a_damaged_ledger_is_rebuilt_row_for_row(
+    told: list[Experiment], repository: Path, damage: Callable[[Path], None]
+) -> None:
+    state = repository / ".autoresearch" / "t1"
+    tips = git(repository, "for-each-ref")
+    damage(state / "ledger.sqlite3")
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == told and after.phase() is Phase.IDLE
+    assert git(repository, "for-each-ref") == tips
+    assert after.ledger.categories() and after.ledger.incumbent() == told[1]
+    (note,) = answer.status(after).memory.notes
+    assert "ledger" in note and "rebuilt from git: 4 experiments" in after.notebook.notes[0].text
+    assert damage is Path.unlink or list(state.glob("ledger.sqlite3.*.damaged"))
+    assert ran(after, 1.95).number == 5
+    after.close()
+    again = Session(repository, "t1", Choices(profile="smoke"))
+    assert len(again.notebook.notes) == 1
+    again.close()
+
+
+def test_a_ledger_of_yesterday_is_brought_up_to_date(night: Session, repository: Path, tmp_path: Path) -> None:
+    ran(night, 2.0)
+    shutil.copy(repository / ".autoresearch" / "t1" / "ledger.sqlite3", tmp_path / "backup")
+    night.apply_patch(PATCH.format(".float()"))
+    ran(night, 1.9)
+    rows = list(night.ledger.all())
+    night.close()
+    shutil.copy(tmp_path / "backup", repository / ".autoresearch" / "t1" / "ledger.sqlite3")
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == rows and after.phase() is Phase.IMPROVED
+    after.close()
+
+
+def test_a_rebuild_that_is_killed_is_begun_again(
+    told: list[Experiment], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    garbage(path)
+    with Workspace.open(repository, "t1") as workspace, monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            restore.ledger(workspace, Notebook(tmp_path / "notes.json"))
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == told
+    after.close()
+
+
+def test_a_row_whose_copy_is_unreadable_is_named_and_the_others_are_there(
+    told: list[Experiment], repository: Path
+) -> None:
+    (repository / "junk").write_text("{", encoding="utf-8")
+    blob = git(repository, "hash-object", "-w", "junk")
+    git(repository, "update-ref", "refs/autoresearch-rows/t1/3", blob)
+    garbage(repository / ".autoresearch" / "t1" / "ledger.sqlite3")
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert [row.number for row in after.ledger.all()] == [1, 2, 4]
+    assert "Rows without a readable copy: 3." in after.notebook.notes[0].text
+    after.close()
+
+
+def test_a_reader_is_told_that_the_ledger_is_damaged_and_what_to_do(told: list[Experiment], repository: Path) -> None:
+    path = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    garbage(path)
+    with pytest.raises(LedgerDamaged, match="starts the server again, which moves it aside and rebuilds it"):
+        Ledger(path, read_only=True)
+    assert path.exists()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
