@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack clients conformance bundle lint format
+.PHONY: demo test attack faults clients conformance bundle lint format
 
 demo: $(VENV)/.ready
 	$(BIN)/autoresearch demo
@@ -14,6 +14,9 @@ test: $(VENV)/.ready
 attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
 	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
+
+faults: $(VENV)/.ready  # fifty kinds of faults, hundreds of kills, what was survived; half an hour
+	$(BIN)/python -m tests.faults
 
 clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment each; npm packages (1.5 GB), a quarter of an hour
 	$(BIN)/python -m tests.clients

@@ -19,8 +19,8 @@ from typing import Any
 import anyio
 from mcp import Client, StdioServerParameters
 
+from server.repositories import initialise
 from server.scaffold import create
-from server.workspace import initialise
 
 GOOD, NULL, BAD = "good", "null", "bad"
 RATE, SLOW, NONE = (f"EMBED_LR = {rate}  # AdamW" for rate in ("0.3 if GPU else 0.15", "0.0015", "0.0001"))

@@ -60,7 +60,7 @@ def status(session: Session) -> StatusReply:
         memory=memory(session.ledger, session.notebook),
         environment=session.hardware,
         program_sha256=session.program().sha256,
-        candidate_sha256=sha256(session.workspace.candidate()),
+        candidate_sha256=session.workspace.candidate_sha256(),
     )
 
 

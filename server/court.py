@@ -60,7 +60,7 @@ class Court:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = self._ledger.incumbent()
         assert incumbent is not None
-        texts = (self._workspace.text(commit) for commit in (candidate.attempt.commit, incumbent.commit))
+        texts = (self._workspace.text(commit) for commit in (candidate.commit, incumbent.commit))
         fewer, lines = map(code_lines, texts)
         return evidence.assess(self._ledger, candidate, rule, simpler=fewer < lines)
 
@@ -103,6 +103,6 @@ class Court:
             if complaint := self._complaint(result, incumbent, rule):
                 verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
             facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
-        text, told = self._workspace.text(attempt.commit), message.after(attempt, result, verdict)
+        text, told = self._workspace.text(experiment.commit), message.after(attempt, result, verdict)
         commit = self._workspace.commit(text, attempt.parent, told, attempt.started_at)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)

@@ -21,10 +21,11 @@ from server.chart import draw
 from server.experiment import Experiment, Purpose, Value, Verdict
 from server.ledger import Ledger
 from server.replies import DecisionReply, PatchReply, RunReply, StatusReply
+from server.repositories import clone
 from server.scaffold import create
 from server.table import table
 from server.verdict import mean
-from server.workspace import Workspace, clone
+from server.workspace import Workspace
 
 _SCRIPT = Path(__file__).parent / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)

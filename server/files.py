@@ -1,6 +1,7 @@
 """A file that is written whole: readers see the old text or the new one, also after a crash."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -25,3 +26,11 @@ def write_whole(path: Path, text: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename what is damaged, so that nothing is lost; None if there is nothing. Raises OSError."""
+    if not path.exists():
+        return None
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    return path.rename(path.with_name(f"{path.name}.{stamp}.damaged"))

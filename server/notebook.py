@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 
 from server.errors import UnknownNote
 from server.experiment import Value
-from server.files import write_whole
+from server.files import set_aside, write_whole
 
 
 class Note(Value):
@@ -34,7 +34,12 @@ class Notebook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.notes = _NOTES.validate_json(path.read_bytes()) if path.exists() else []
+        self.notes: list[Note] = []
+        try:
+            self.notes = _NOTES.validate_json(path.read_bytes()) if path.exists() else []
+        except ValueError:
+            old = set_aside(path)
+            self.add(f"The notes before this one are damaged. The old file is {old}.", idea=False, after=0)
 
     def add(self, text: str, idea: bool, after: int) -> Note:
         """Write a note down. Raises OSError; then there is none."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from server.experiment import Value
-from server.files import write_whole
+from server.files import set_aside, write_whole
 
 
 class Item(Value):
@@ -33,7 +33,11 @@ class Queue:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.sweep = Sweep.model_validate_json(path.read_bytes()) if path.exists() else None
+        try:
+            self.sweep = Sweep.model_validate_json(path.read_bytes()) if path.exists() else None
+        except ValueError:  # what was queued is lost; its experiments are in the ledger
+            set_aside(path)
+            self.sweep = None
 
     @property
     def active(self) -> Sweep | None:

@@ -1,12 +1,12 @@
 """The ledger of a night: opened, or, when it is damaged or gone, made anew from the copies of its rows in git."""
 
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from server.change import change
 from server.errors import LedgerDamaged, WorkspaceUnusable
 from server.experiment import Experiment
+from server.files import set_aside
 from server.ledger import Ledger
 from server.notebook import Notebook
 from server.workspace import Workspace
@@ -42,19 +42,17 @@ def _rebuild(path: Path, workspace: Workspace, numbers: list[int]) -> str:
                 _enter(made, workspace, Experiment.model_validate_json(workspace.row(number)))
             except (ValueError, WorkspaceUnusable):
                 lost.append(str(number))
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for old in (Path(f"{path}-journal"), path):  # first the journal: it must not be played into the new file
-        if old.exists():
-            old.rename(old.with_name(f"{old.name}.{stamp}.damaged"))
+    set_aside(Path(f"{path}-journal"))  # first: it must not be played into the new file
+    old = set_aside(path)
     fresh.rename(path)
-    told = f"The old file is {path.name}.{stamp}.damaged."
+    told = f"The old file is {old.name}." if old else "There was no file."
     return f"{told} Rows without a readable copy: {', '.join(lost)}." if lost else told
 
 
 def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
     attempt = row.attempt
     new = attempt.of is None and not attempt.baseline
-    made.begin(attempt, change(*map(workspace.text, (attempt.parent, attempt.commit))) if new else None)
+    made.begin(attempt, change(*map(workspace.text, (attempt.parent, row.commit))) if new else None)
     if row.result and row.judgement:
         made.finish(row.number, row.result, row.judgement)
     if row.decision:

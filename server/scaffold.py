@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from server.errors import WorkspaceUnusable
-from server.workspace import initialise
+from server.repositories import initialise
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("program.md", "train.py")

@@ -112,7 +112,7 @@ class Session:
     def _again(self, number: int, before: str) -> str:
         found = self.ledger.get(number)
         assert found is not None
-        base, theirs = (self.workspace.text(commit) for commit in (found.attempt.parent, found.attempt.commit))
+        base, theirs = (self.workspace.text(commit) for commit in (found.attempt.parent, found.commit))
         return self.workspace.merge(base, before, theirs, f"experiment {number}")
 
     def diff(self) -> str:
@@ -192,12 +192,12 @@ class Session:
             root = self._keep(root, "the baseline")
         if root.kept:
             self.workspace.advance(root.commit, root.attempt.parent)
-        elif root.decision is not None and sha256(self.workspace.candidate()) == root.attempt.train_sha256:
+        elif root.decision is not None and self.workspace.candidate_sha256() == root.attempt.train_sha256:
             self.workspace.write_candidate(self.incumbent_text())
         self._export()
 
     def _phase(self, last: Experiment | None) -> Phase:
-        return derive(last, self.ledger.measured(), self.ledger.incumbent(), sha256(self.workspace.candidate()))
+        return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
 
     def _fact(self) -> str:
         root = self.ledger.measured()

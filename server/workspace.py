@@ -7,6 +7,7 @@ to "never written": `/.autoresearch/` is added once to the repository's info/exc
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -18,6 +19,7 @@ from server import doors
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
 from server.files import write_whole
 from server.git_environment import IDENTITY, content, harden, open_repository, speaking
+from server.structure import sha256
 
 HOME = ".autoresearch"
 _MAX_FILE = 1 << 20
@@ -45,7 +47,7 @@ class Workspace:
             with speaking("Looking at the repository"):
                 doors.check_repository(repo, path, tag, file)
                 workspace = cls(repo, tag, file)
-                if not workspace.state.exists():
+                if not workspace.state.exists() and not workspace.archived():
                     doors.check_new_tag(repo, tag, file)
         except BaseException:
             repo.close()
@@ -96,6 +98,12 @@ class Workspace:
             raise WorkspaceUnusable(f"{path} cannot be read: {error.strerror}.", step) from error
         except UnicodeDecodeError as error:
             raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
+
+    def candidate_sha256(self) -> str:
+        """Of the editable file in the worktree; empty for what is no plain text file."""
+        with suppress(WorkspaceUnusable):
+            return sha256(self.candidate())
+        return ""
 
     def write_candidate(self, text: str) -> None:
         """Replace the editable file in the worktree, whole. Raises WorkspaceUnusable; then it is unchanged."""
@@ -223,23 +231,3 @@ class Workspace:
 def _conflicts(merged: str) -> str:
     """The places that git could not merge, with both sides."""
     return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))[:_QUOTED]
-
-
-def initialise(folder: Path, message: str) -> str:
-    """A repository in `folder` with one commit of everything that is not ignored. Returns the commit."""
-    with speaking(f"Making a repository in {folder}"), Repo.init(folder, initial_branch="main") as repo:
-        harden(repo)
-        with repo.config_reader() as config:
-            known = config.has_option("user", "email")
-        who = {} if known else {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER")
-                                for part, value in zip(("NAME", "EMAIL"), IDENTITY, strict=True)}  # fmt: skip
-        with repo.git.custom_environment(**who):
-            repo.git.add("--all")
-            repo.git.commit("--quiet", "--no-verify", "-m", message)
-        return str(repo.head.commit.hexsha)
-
-
-def clone(source: Path, target: Path) -> None:
-    """A clone of the repository at `source`, sharing nothing with it."""
-    with open_repository(source) as repo, speaking(f"Cloning {source}"):
-        repo.git.clone("--quiet", "--no-local", "--", str(repo.working_tree_dir), str(target))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.workspace import Workspace, initialise
+from server.repositories import initialise
+from server.workspace import Workspace
 from tests.conftest import git, make_repository
 
 NOON = "2026-01-01T12:00:00+00:00"

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from server.ledger import Ledger
-from server.workspace import initialise
+from server.repositories import initialise
 from tests.clients.clients import Client
 from tests.clients.model import Model, final, serving
 from tests.conformance import packages

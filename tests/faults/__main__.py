@@ -1,0 +1,112 @@
+"""Every fault, as often as it is to be tried, two nights at a time, and a table of what was survived.
+
+python -m tests.faults [--only WORDS] [--short]
+"""
+
+import random
+import re
+import tempfile
+import time
+import traceback
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.catalogue import FAULTS, Fault, NotHere
+from tests.faults.night import Night
+
+_AT_ONCE = 2
+_TRIAL_SECONDS = 300.0
+_ROOMS = ("kills", "lines", "files", "repository", "trainers", "clients", "patches")
+_out = Console(highlight=False, soft_wrap=True)
+
+
+def _last(error: BaseException) -> str:
+    """The end of the story, without the layers of task groups around it."""
+    return "".join(traceback.format_exception(error))[-1500:]
+
+
+class Trials:
+    """What became of every trial so far."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.survived: Counter[str] = Counter()
+        self.failed: dict[str, list[str]] = {}
+        self.not_here: dict[str, str] = {}
+
+    async def one(self, fault: Fault, seed: int) -> None:
+        """One trial, in a folder of its own."""
+        random.seed(seed)
+        with tempfile.TemporaryDirectory(prefix="autoresearch-fault-", ignore_cleanup_errors=True) as folder:
+            night = Night(Path(folder), self._data)
+            try:
+                begun = time.monotonic()
+                with anyio.fail_after(_TRIAL_SECONDS):
+                    await fault.inject(night)
+                self.survived[fault.name] += 1
+                _out.print(f"{time.monotonic() - begun:6.1f} s  {fault.name}")
+            except NotHere as reason:
+                self.not_here[fault.name] = str(reason)
+            except BaseException as error:  # what pytest.raises raises is no Exception
+                if isinstance(error, KeyboardInterrupt | anyio.get_cancelled_exc_class()):
+                    raise
+                self.failed.setdefault(fault.name, []).append(_last(error))
+                _out.print(f"{fault.name}, seed {seed}:\n{_last(error)}", markup=False)
+            finally:
+                for process in night.processes():
+                    process.kill()
+
+    def table(self, faults: list[Fault]) -> Table:
+        drawn = Table("fault", "trials", "survived")
+        for fault in faults:
+            survived, failed = self.survived[fault.name], len(self.failed.get(fault.name, []))
+            shown = self.not_here.get(fault.name, str(survived))
+            drawn.add_row(fault.name, str(survived + failed), shown, style="red" if failed else "")
+        return drawn
+
+
+def faults() -> list[Fault]:
+    """All of them: each room adds its own to the list."""
+    for room in _ROOMS:
+        import_module(f"tests.faults.{room}")
+    return FAULTS
+
+
+async def run(chosen: list[Fault], data: Path, short: bool) -> Trials:
+    """All trials of the chosen faults."""
+    trials, limit = Trials(data), anyio.CapacityLimiter(_AT_ONCE)
+
+    async def one(fault: Fault, seed: int) -> None:
+        async with limit:
+            await trials.one(fault, seed)
+
+    async with anyio.create_task_group() as group:
+        for fault in chosen:
+            for seed in range(1 if short else fault.trials):
+                group.start_soon(one, fault, seed)
+    return trials
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Only faults whose name this regular expression finds.")] = "",
+    short: Annotated[bool, typer.Option(help="One trial of those in the default tests.")] = False,
+) -> None:
+    """Inject the faults; exit with 1 if one was not survived."""
+    chosen = [fault for fault in faults() if re.search(only, fault.name) and (fault.short or not short)]
+    with tempfile.TemporaryDirectory() as data:
+        trials = anyio.run(run, chosen, Path(data), short)
+    _out.print(trials.table(chosen))
+    passed, failed = trials.survived.total(), sum(map(len, trials.failed.values()))
+    _out.print(f"{len(chosen)} faults: {passed} passed, {failed} failed, {len(trials.not_here)} not possible here")
+    raise typer.Exit(bool(failed))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,146 @@
+"""Processes that die or stop: the server, the supervisor, train.py, together and apart, at any moment."""
+
+import random
+import signal
+import sys
+from contextlib import suppress
+
+import anyio
+
+from tests.faults.catalogue import fault
+from tests.faults.night import Night, Refused
+
+_LIFE = 2.5  # seconds: about as long as one of these runs lives
+_AT_ONCE = 5  # kills a trial of a night, one after the other
+
+
+async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> None:
+    """Again and again at a random moment of a night that goes on; after each kill all must be well again."""
+    for _ in range(_AT_ONCE):
+        with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
+            async with night.agent() as agent, anyio.create_task_group() as group:
+                group.start_soon(agent.go_on)
+                await night.until_running()
+                await anyio.sleep(random.uniform(0, _LIFE))
+                night.kill(*names, number=number)
+                if "server" not in names:
+                    await anyio.sleep(1)
+                group.cancel_scope.cancel()
+        await night.recover()
+
+
+@fault(f"kill -9 of the server at a random moment, x{_AT_ONCE}", trials=14, short=True)
+async def server(night: Night) -> None:
+    await _killed(night, "server")
+
+
+@fault(f"kill -9 of the supervisor at a random moment, x{_AT_ONCE}", trials=9)
+async def supervisor(night: Night) -> None:
+    await _killed(night, "supervisor")
+
+
+@fault(f"kill -9 of train.py and its replica at a random moment, x{_AT_ONCE}", trials=9)
+async def trainer(night: Night) -> None:
+    await _killed(night, "launch")
+
+
+@fault(f"kill -9 of server and supervisor at once, x{_AT_ONCE}", trials=5)
+async def server_and_supervisor(night: Night) -> None:
+    await _killed(night, "server", "supervisor")
+
+
+@fault(f"kill -9 of everything at once, x{_AT_ONCE}", trials=5)
+async def everything(night: Night) -> None:
+    await _killed(night, "server", "supervisor", "launch")
+
+
+@fault(f"SIGTERM to the server in the middle of a call, x{_AT_ONCE}")
+async def terminated(night: Night) -> None:
+    await _killed(night, "server", number=signal.SIGTERM)
+
+
+@fault(f"SIGHUP to the server: the terminal is closed, x{_AT_ONCE}")
+async def hung_up(night: Night) -> None:
+    await _killed(night, "server", number=signal.SIGHUP)
+
+
+@fault(f"SIGINT to the server: Ctrl-C, x{_AT_ONCE}")
+async def interrupted(night: Night) -> None:
+    await _killed(night, "server", number=signal.SIGINT)
+
+
+@fault("the supervisor stopped for three seconds (SIGSTOP), then going on")
+async def supervisor_stopped(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.start()
+        await night.until_running()
+        night.kill("supervisor", number=signal.SIGSTOP)
+        await anyio.sleep(3)
+        night.kill("supervisor", number=signal.SIGCONT)
+        assert (await agent.finish())["status"] in ("finished", "timeout")
+    await night.recover()
+
+
+@fault("train.py stopped for ever (SIGSTOP)")
+async def trainer_stopped(night: Night) -> None:
+    night.write_program("setup_seconds: 8\n")
+    async with night.agent() as agent:
+        await agent.start()
+        await night.until_running()
+        night.kill("launch", number=signal.SIGSTOP)
+        ended = await agent.finish()
+        assert ended["status"] == "timeout", ended
+    await night.recover()
+
+
+@fault("the server stopped for three seconds in a call, then going on")
+async def server_stopped(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.start()
+        night.kill("server", number=signal.SIGSTOP)
+        await anyio.sleep(3)
+        night.kill("server", number=signal.SIGCONT)
+        assert (await agent.finish())["verdict"] == "baseline"
+    await night.recover()
+
+
+@fault("a second server on the same repository", short=True)
+async def second(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.start()
+        told = await anyio.run_process([sys.executable, *night.command()], check=False)
+        said = " ".join(told.stderr.decode().split())
+        assert told.returncode == 1 and f"pid {night.server().pid}" in said, said
+        assert (await agent.finish())["verdict"] == "baseline"
+    await night.recover()
+
+
+@fault("the client gone in the middle of a call")
+async def client_gone(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.start()
+        with anyio.move_on_after(0.5):
+            await agent.finish()
+        assert (await agent.finish())["verdict"] == "baseline"
+    await night.recover()
+
+
+@fault("the same run asked for twice at once")
+async def twice(night: Night) -> None:
+    started: list[int] = []
+    refused: list[str] = []
+
+    async def ask() -> None:
+        try:
+            told = await agent.call("run_experiment", description="the baseline", wait_seconds=0)
+            started.append(told["experiment"])
+        except Refused as refusal:
+            refused.append(str(refusal))
+
+    async with night.agent() as agent:
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(ask)
+        assert started == [1] and len(refused) == 3 and "is running" in refused[0]
+        await agent.finish()
+    await night.recover()

@@ -1,0 +1,92 @@
+"""A server's moves without its client, killed at the N-th line: `python -m tests.faults.moves REPOSITORY N`.
+
+Every line of server/ that is run counts down, and at zero the process kills itself. What was done is printed at once.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import server
+from server.choices import Choices
+from server.phase import Phase
+from server.session import Session
+from tests.faults.night import TAG
+
+_SERVER = str(Path(str(server.__file__)).parent)
+_DECIDED = 3  # experiments; then the night ends by itself
+
+
+class Countdown:
+    """Traces lines of the server's modules, and no others."""
+
+    def __init__(self, lines: int) -> None:
+        self._left = lines
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """For sys.settrace."""
+        if not frame.f_code.co_filename.startswith(_SERVER):
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.trace
+
+
+def work(session: Session) -> None:
+    """From wherever the night stands until a few more experiments are decided."""
+    decided = 0
+    while decided < _DECIDED:
+        match session.phase():
+            case Phase.RUNNING:
+                _wait(session)
+            case Phase.IDLE:
+                _patch(session)
+            case Phase.IMPROVED:
+                _tell("keep", session.keep("better").number)
+                decided += 1
+            case Phase.WORSE:
+                session.discard("not better")
+                decided += 1
+            case _:
+                _tell("run", session.run("an idea").number)
+
+
+def _tell(word: str, number: int) -> None:
+    sys.stdout.write(f"{word} {number}\n")
+    sys.stdout.flush()
+
+
+def _wait(session: Session) -> None:
+    """Until the result is written, without a line of the server's."""
+    last = session.ledger.last()
+    assert last
+    result = session.runner.folder(last.number) / "result.json"
+    until = time.monotonic() + 30
+    while not result.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _patch(session: Session) -> None:
+    line = next(line for line in session.incumbent_text().splitlines() if line.startswith("RATE = "))
+    new = f"RATE = {0.02 + time.time() % 1e4 / 1e6:.9f}"
+    session.apply_patch(f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE")
+
+
+def main() -> None:
+    """See above."""
+    countdown = Countdown(int(sys.argv[2]))
+    sys.settrace(countdown.trace)
+    session = Session(Path(sys.argv[1]), TAG, Choices(profile="smoke"))
+    work(session)
+    sys.settrace(None)
+    session.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What a user, or git, does to the repository while a night works in it."""
+
+import pytest
+
+from tests.conftest import git
+from tests.faults.catalogue import fault
+from tests.faults.night import TAG, Night, Refused
+
+_BRANCH = f"autoresearch/{TAG}"
+
+
+@fault("index.lock left behind, in the checkout and in the worktree")
+async def index_lock(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+    locks = [
+        night.repository / ".git" / "index.lock",
+        night.repository / ".git" / "worktrees" / "worktree" / "index.lock",
+    ]
+    for lock in locks:
+        lock.write_bytes(b"")
+    await night.recover()
+    assert all(lock.exists() for lock in locks)
+
+
+@fault("the user commits on the branch while a run is on", short=True)
+async def moved(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        tip = git(night.repository, "rev-parse", _BRANCH)
+        await agent.start()
+        tree = git(night.repository, "rev-parse", f"{_BRANCH}^{{tree}}")
+        theirs = git(night.repository, "commit-tree", tree, "-p", tip, "-m", "theirs")
+        git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", theirs)
+        assert (await agent.finish())["verdict"] == "improved"
+        with pytest.raises(Refused, match="somebody else moved it"):
+            await agent.call("keep", reason="better")
+        assert git(night.repository, "rev-parse", _BRANCH) == theirs
+    git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", tip)
+    await night.recover()
+
+
+@fault("the branch deleted in the middle of a night, and restored")
+async def deleted(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        tip = git(night.repository, "rev-parse", _BRANCH)
+        git(night.repository, "update-ref", "-d", f"refs/heads/{_BRANCH}")
+        with pytest.raises(Refused, match="The branch autoresearch/t1 is gone"):
+            await agent.start()
+        git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", tip)
+        assert (await agent.experiment())["val_bpb"] is not None
+    await night.recover()
+
+
+@fault("the user edits, commits and switches branches in the checkout while a run is on")
+async def at_work(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        await agent.start()
+        git(night.repository, "switch", "--quiet", "-c", "mine")
+        (night.repository / "train.py").write_text("# mine\n", encoding="utf-8")
+        git(night.repository, "commit", "--quiet", "-am", "mine")
+        (night.repository / "train.py").write_text("# mine, and not committed\n", encoding="utf-8")
+        night.accept()
+        assert (await agent.finish())["verdict"] == "improved"
+        await agent.call("keep", reason="better")
+    await night.recover()
+
+
+@fault("the checkout in the middle of a merge with conflicts")
+async def merging(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+    for name in ("one", "other"):
+        git(night.repository, "switch", "--quiet", "-c", name, "main")
+        (night.repository / "notes.txt").write_text(name, encoding="utf-8")
+        git(night.repository, "add", "notes.txt")
+        git(night.repository, "commit", "--quiet", "-m", name)
+    with pytest.raises(Exception, match="merge"):
+        git(night.repository, "merge", "--quiet", "one")
+    night.accept()
+    await night.recover()
+
+
+@fault("hooks that fail, in the repository and in core.hooksPath")
+async def hooks(night: Night) -> None:
+    for name in ("pre-commit", "post-commit", "reference-transaction", "post-index-change", "post-checkout"):
+        hook = night.repository / ".git" / "hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {night.folder}/hooked\nexit 1\n", encoding="utf-8")
+        hook.chmod(0o755)
+    night.accept()
+    await night.recover()
+    assert not (night.folder / "hooked").exists()
+
+
+@fault("git gc --prune=now between two runs")
+async def pruned(night: Night) -> None:
+    async with night.agent() as agent:
+        for _ in range(3):
+            await agent.experiment()
+        git(night.repository, "gc", "--quiet", "--prune=now")
+        for number in (1, 2, 3):
+            assert (await agent.call("history", experiment=number))["detail"]["record"]
+    await night.recover()
+
+
+@fault("git gc --prune=now, and then the ledger deleted")
+async def pruned_and_lost(night: Night) -> None:
+    async with night.agent() as agent:
+        for _ in range(3):
+            await agent.experiment()
+        before = night.rows()
+    git(night.repository, "gc", "--quiet", "--prune=now")
+    (night.state / "ledger.sqlite3").unlink()
+    await night.recover()
+    assert night.rows()[:3] == before
+
+
+@fault("signing, filters and a template with hooks in the user's configuration")
+async def configured(night: Night) -> None:
+    for key, value in (
+        ("commit.gpgsign", "true"),
+        ("gpg.program", "/bin/false"),
+        ("filter.lfs.clean", "false"),
+        ("filter.lfs.required", "true"),
+        ("core.fsmonitor", "/bin/false"),
+        ("core.autocrlf", "true"),
+    ):
+        git(night.repository, "config", key, value)
+    (night.repository / ".gitattributes").write_text("*.py filter=lfs\n", encoding="utf-8")
+    night.accept()
+    await night.recover()
+
+
+@fault("the user edits the candidate in the worktree between two calls")
+async def candidate(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        path = night.state / "worktree" / "train.py"
+        path.write_text(path.read_text(encoding="utf-8") + "# theirs\n", encoding="utf-8")
+        assert (await agent.call("status"))["phase"] == "patched"
+        with pytest.raises(Refused):  # but for a comment it is the incumbent
+            await agent.call("run_experiment", description="what somebody wrote", wait_seconds=0)
+        await agent.call("discard", reason="not mine")
+    await night.recover()
