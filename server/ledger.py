@@ -132,9 +132,9 @@ class Ledger:
             kept = self._connection.execute("SELECT count(*) FROM experiments WHERE kept").fetchone()
         return {**dict(rows), "kept": kept[0]}
 
-    def kept(self) -> list[Experiment]:
-        """Everything that was kept, oldest first."""
-        return list(self._select("WHERE kept ORDER BY number"))
+    def kept(self, last: int = -1) -> list[Experiment]:
+        """The last so many that were kept, oldest first; -1: all."""
+        return list(self._select("WHERE kept ORDER BY number DESC LIMIT ?", last))[::-1]
 
     def sharing(self, features: Iterable[str], limit: int) -> list[tuple[int, int, int]]:
         """(number, how many of `features` it has, how many it has in all), most alike and newest first."""

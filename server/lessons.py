@@ -55,13 +55,13 @@ def _similar(ledger: Ledger, number: int, likeness: float) -> Similar:
     )
 
 
-def near_misses(ledger: Ledger) -> list[NearMiss]:
-    """Attempts that were better, though not surely, or hardly worse: the best first."""
+def near_misses(ledger: Ledger, last: int = 200) -> list[NearMiss]:
+    """Attempts that were better, though not surely, or hardly worse, among the `last` of each kind: the best first."""
     incumbent = ledger.incumbent()
     if incumbent is None:
         return []
     sigma = evidence.noise(ledger, incumbent).sigma
-    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(200, 0, verdict.value)]
+    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
     told = [(row.judgement.delta, row) for row in rows if row.judgement and row.judgement.delta is not None]
     close = sorted((delta, row.number, row) for delta, row in told if delta < sigma / 2 and not row.kept)
     return [

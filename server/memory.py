@@ -7,14 +7,15 @@ from server.notebook import Note, Notebook
 from server.past import Memory, brief
 
 _KEPT, _RECENT, _MISSES, _NOTES = 4, 10, 3, 3
+_LOOK_BACK = 40  # attempts among which near misses are looked for: status must be quick
 
 
 def memory(ledger: Ledger, notebook: Notebook) -> Memory:
     """How the incumbent came about, the last attempts, near misses, open ideas and notes: newest first, < 3 KB."""
-    recent = [row for row in ledger.page(4 * _RECENT, 0) if row.attempt.of is None]
-    misses, written = near_misses(ledger)[:_MISSES], notebook.notes[::-1]
+    recent = [row for row in ledger.page(2 * _RECENT, 0) if row.attempt.of is None]
+    misses, written = near_misses(ledger, _LOOK_BACK)[:_MISSES], notebook.notes[::-1]
     return Memory(
-        path=[_line(row) for row in reversed(ledger.kept()[-_KEPT:])],
+        path=[_line(row) for row in reversed(ledger.kept(_KEPT))],
         recent=[_line(row) for row in recent[:_RECENT]],
         near_misses=[brief(f"{miss.experiment}: {miss.delta:+.4f}, {miss.description}") for miss in misses],
         ideas=[_note(note) for note in written if note.open][:_NOTES],

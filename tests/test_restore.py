@@ -16,6 +16,7 @@ from server.phase import Phase
 from server.session import Session
 from server.workspace import Workspace
 from tests.conftest import git
+from tests.damage import emptied, flipped, garbage, gone, halved
 from tests.records import crashed
 from tests.steps import ran
 
@@ -38,32 +39,13 @@ def told(night: Session) -> list[Experiment]:
     return rows
 
 
-def garbage(path: Path) -> None:
-    path.write_bytes(b"not a database at all" * 500)
-
-
-def flipped(path: Path) -> None:
-    """One page in the middle, as a bad sector leaves it."""
-    held = bytearray(path.read_bytes())
-    held[4096:8192] = b"\xff" * 4096
-    path.write_bytes(held)
-
-
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def foreign_journal(path: Path) -> None:
     """What must not be played into the new file."""
     garbage(path)
     Path(f"{path}-journal").write_bytes(path.read_bytes())
 
 
-@pytest.mark.parametrize("damage", [garbage, flipped, cut_off, emptied, foreign_journal, Path.unlink])
+@pytest.mark.parametrize("damage", [garbage, flipped, halved, emptied, foreign_journal, gone])
 def test_a_damaged_ledger_is_rebuilt_row_for_row(
     told: list[Experiment], repository: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -76,7 +58,7 @@ def test_a_damaged_ledger_is_rebuilt_row_for_row(
     assert after.ledger.categories() and after.ledger.incumbent() == told[1]
     (note,) = answer.status(after).memory.notes
     assert "ledger" in note and "rebuilt from git: 4 experiments" in after.notebook.notes[0].text
-    assert damage is Path.unlink or list(state.glob("ledger.sqlite3.*.damaged"))
+    assert damage is gone or list(state.glob("ledger.sqlite3.*.damaged"))
     assert ran(after, 1.95).number == 5
     after.close()
     again = Session(repository, "t1", Choices(profile="smoke"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.damage import emptied, flipped, garbage, gone, halved
 from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import Night, Refused
 
@@ -102,32 +103,6 @@ async def read_only(night: Night) -> None:
         await night.recover()
 
 
-def _garbage(path: Path) -> None:
-    path.write_bytes(b"\xff\x00not what it was" * 400)
-
-
-def _flipped(path: Path) -> None:
-    held = bytearray(path.read_bytes())
-    held[4096:8192] = b"\xff" * 4096
-    path.write_bytes(held)
-
-
-def _halved(path: Path) -> None:
-    held = path.read_bytes()
-    path.write_bytes(held[: len(held) // 2])
-
-
-def _emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _gone(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
 def _between_servers(name: str, place: str, damage: Callable[[Path], None], rows: int = 3) -> None:
     """A fault: something of the night's state is damaged while no server runs; not a row is lost."""
 
@@ -145,17 +120,17 @@ def _between_servers(name: str, place: str, damage: Callable[[Path], None], rows
 
 
 for _name, _place, _damage in (
-    ("the ledger overwritten", "ledger.sqlite3", _garbage),
-    ("a page of the ledger overwritten", "ledger.sqlite3", _flipped),
-    ("half of the ledger cut off", "ledger.sqlite3", _halved),
-    ("the ledger emptied", "ledger.sqlite3", _emptied),
-    ("the ledger deleted", "ledger.sqlite3", _gone),
-    ("the sweep's file overwritten", "sweep.json", _garbage),
-    ("the notes' file overwritten", "notes.json", _garbage),
-    ("results.tsv deleted", "results.tsv", _gone),
-    ("the worktree deleted", "worktree", _gone),
-    ("all folders of runs deleted", "runs", _gone),
-    ("the whole state of the night deleted", ".", _gone),
+    ("the ledger overwritten", "ledger.sqlite3", garbage),
+    ("a page of the ledger overwritten", "ledger.sqlite3", flipped),
+    ("half of the ledger cut off", "ledger.sqlite3", halved),
+    ("the ledger emptied", "ledger.sqlite3", emptied),
+    ("the ledger deleted", "ledger.sqlite3", gone),
+    ("the sweep's file overwritten", "sweep.json", garbage),
+    ("the notes' file overwritten", "notes.json", garbage),
+    ("results.tsv deleted", "results.tsv", gone),
+    ("the worktree deleted", "worktree", gone),
+    ("all folders of runs deleted", "runs", gone),
+    ("the whole state of the night deleted", ".", gone),
 ):
     _between_servers(_name, _place, _damage)
 
@@ -180,7 +155,7 @@ async def result(night: Night) -> None:
     with anyio.fail_after(60):
         while not path.exists():  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    _garbage(path)
+    garbage(path)
     async with night.agent() as agent:
         assert (await agent.finish())["status"] == "env_fail"
     await night.recover()
@@ -191,7 +166,7 @@ async def progress(night: Night) -> None:
     async with night.agent() as agent:
         number = await agent.start()
         await night.until_running()
-        _garbage(night.state / "runs" / f"{number:05d}" / "progress.json")
+        garbage(night.state / "runs" / f"{number:05d}" / "progress.json")
         assert (await agent.finish())["val_bpb"] is not None
     await night.recover()
 
@@ -212,5 +187,5 @@ def _candidate(name: str, damage: Callable[[Path], None]) -> None:
         await night.recover()
 
 
-_candidate("train.py deleted from the worktree", _gone)
-_candidate("train.py in the worktree overwritten with bytes", _garbage)
+_candidate("train.py deleted from the worktree", gone)
+_candidate("train.py in the worktree overwritten with bytes", garbage)

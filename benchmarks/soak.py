@@ -1,0 +1,109 @@
+"""A long night on one server: does anything grow?
+
+    python benchmarks/soak.py [--experiments 1000] [--budget 0.5]
+
+Experiments one after the other through a real client over stdio, with a train.py that learns next to nothing, so that
+one in a few is kept. At 10, 100 and 1,000 of them it prints what the server process holds, the size of the ledger, and
+how long its answers take at the 95th percentile. (In git, each takes two refs.)
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+from mcp import Client, StdioServerParameters
+
+from server.repositories import initialise
+
+TRAIN = Path(__file__).parent.parent / "tests" / "stand_ins" / "honest.py"
+PROGRAM = "---\nbudget_seconds: {}\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
+LOOKS = (10, 100, 300, 1000, 3000)
+CALLS = 20  # of status and of history, for a percentile
+
+
+class Soak:
+    """One night and its server."""
+
+    def __init__(self, client: Client, workspace: Path) -> None:
+        self._client, self._state = client, workspace / ".autoresearch" / "soak"
+        self._server = psutil.Process(int((workspace / ".autoresearch" / "lock").read_text(encoding="ascii")))
+
+    async def call(self, tool: str, **given: Any) -> dict[str, Any]:
+        answer = await self._client.call_tool(tool, given)
+        if answer.is_error or answer.structured_content is None:
+            raise SystemExit(f"{tool}: {answer.content}")
+        return answer.structured_content
+
+    async def experiment(self, number: int) -> None:
+        """One idea, from the patch to the decision."""
+        if number > 1:
+            text = (await self.call("read_train"))["text"]
+            before = re.search(r"RATE = \S+$", text, re.MULTILINE)
+            assert before
+            after = f"RATE = {1e-6 + number * 1e-9:.10f}"
+            patch = f"<<<<<<< SEARCH\n{before[0]}\n=======\n{after}\n>>>>>>> REPLACE"
+            await self.call("apply_patch", patch=patch)
+        told = await self.call("run_experiment", description=f"idea {number}", wait_seconds=600)
+        if number > 1:
+            await self.call("keep" if told["verdict"] in ("improved", "simpler") else "discard", reason="measured")
+
+    async def look(self, number: int) -> None:
+        """One line of the table."""
+        slowest = [await self._slowest(tool) for tool in ("status", "history")]
+        memory = self._server.memory_info().rss / 2**20
+        children = len(self._server.children(recursive=True))
+        ledger = (self._state / "ledger.sqlite3").stat().st_size / 1024
+        files = sum(path.stat().st_size for path in self._state.rglob("*") if path.is_file()) / 2**20
+        print(
+            f"{number:>11} {memory:>9.1f} {self._server.num_fds():>6} {children:>9} {ledger:>10.0f} {files:>9.1f} "
+            f"{slowest[0]:>10.1f} {slowest[1]:>11.1f}",
+            flush=True,
+        )
+
+    async def _slowest(self, tool: str) -> float:
+        """The 95th percentile of its answers, in milliseconds."""
+        taken: list[float] = []
+        for _ in range(CALLS):
+            begun = time.perf_counter()
+            await self.call(tool)
+            taken.append(1000 * (time.perf_counter() - begun))
+        return statistics.quantiles(taken, n=20)[-1]
+
+
+async def soak(workspace: Path, experiments: int) -> None:
+    """The whole night."""
+    options = ["-m", "server", "--workspace", str(workspace), "--tag", "soak", "--profile", "smoke"]
+    async with Client(StdioServerParameters(command=sys.executable, args=options)) as client:
+        night, begun = Soak(client, workspace), time.monotonic()
+        print("experiments    RSS MB  files  children  ledger KB  state MB  status ms  history ms")
+        for number in range(1, experiments + 1):
+            await night.experiment(number)
+            if number in LOOKS or number == experiments:
+                await night.look(number)
+        print(f"{experiments} experiments in {(time.monotonic() - begun) / 60:.1f} minutes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiments", type=int, default=1000)
+    parser.add_argument("--budget", type=float, default=0.5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "soak"
+        workspace.mkdir()
+        text = TRAIN.read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
+        (workspace / "train.py").write_text(text, encoding="utf-8")
+        (workspace / "program.md").write_text(PROGRAM.format(given.budget), encoding="utf-8")
+        initialise(workspace, "start")
+        anyio.run(soak, workspace, given.experiments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What happens to files."""
+
+import shutil
+from pathlib import Path
+
+
+def garbage(path: Path) -> None:
+    """Overwritten by something else."""
+    path.write_bytes(b"\xff\x00not what it was" * 400)
+
+
+def flipped(path: Path) -> None:
+    """One page in the middle, as a bad sector leaves it."""
+    held = bytearray(path.read_bytes())
+    held[4096:8192] = b"\xff" * 4096
+    path.write_bytes(held)
+
+
+def halved(path: Path) -> None:
+    """Cut off."""
+    held = path.read_bytes()
+    path.write_bytes(held[: len(held) // 2])
+
+
+def emptied(path: Path) -> None:
+    """Nothing in it any more."""
+    path.write_bytes(b"")
+
+
+def gone(path: Path) -> None:
+    """Deleted, file or folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
