@@ -44,6 +44,16 @@ def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: 
     assert "val_bpb" in night.log.read_text(encoding="utf-8")
 
 
+def test_a_night_that_has_come_to_its_limit_is_not_driven_on(repository: Path, data: Path, path: Path) -> None:
+    task = repository / "program.md"
+    task.write_text(task.read_text(encoding="utf-8").replace("name:", "stop: {experiments: 1}\nname:"), "utf-8")
+    client = (STAND_INS / "client.py").read_text(encoding="utf-8")
+    program(path / "claude", client.replace("/usr/bin/env python3", sys.executable))
+    night = drive(repository, data)
+    assert night.run(Shift(pauses=(0.0,)), lambda line: None) == "1 experiments are done"
+    assert night.measured() == 1
+
+
 def test_a_client_that_never_measures_ends_the_night_with_its_log(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\necho no key\nexit 1\n")
     night = drive(repository, data)

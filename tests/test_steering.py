@@ -84,6 +84,9 @@ async def test_the_operator_steers_a_night_from_another_terminal(repository: Pat
         refused = await call("run_experiment", description="again")
         assert refused.is_error and "the operator has stopped the night" in str(refused.content)
         assert (await operator("resume"))[0] == 0
+        assert (await operator("health"))[0] == 0
+        code, told = await operator("health", "--idle", "0")
+        assert code == 1 and "no run was started for" in told
         assert (await call("status")).structured_content["over"] == ""
     code, told = await operator("health")
     assert code == 2 and told.startswith("off: no server")
