@@ -185,6 +185,7 @@ def _running(session: Session, experiment: Experiment) -> Running:
         remaining_seconds=round(max(left, 0.0), 1),
         steps=progress.steps,
         loss=progress.loss,
+        gpu_strangers=progress.gpu_strangers,
     )
 
 

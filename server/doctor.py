@@ -13,9 +13,10 @@ from server import connect
 from server.dataset import EMBEDDED, find, prepared
 from server.errors import Unavailable
 from server.experiment import Value
-from server.hardware import Hardware, default_profile, probe
+from server.hardware import Hardware, default_profile, gpu_pids, probe
 from server.program import load
 from server.runner import guards
+from server.slot import named
 from server.workspace import Workspace
 
 _WARN_GB, _STOP_GB = 10, 2
@@ -64,8 +65,11 @@ def _torch() -> Check:
 def _device(hardware: Hardware) -> Check:
     profile = default_profile(hardware)
     if hardware.gpu is not None:
-        memory = f"{hardware.gpu_memory_gb} GB, driver {hardware.driver}"
-        return Check(name="device", state="ok", detail=f"{hardware.gpu}, {memory}; profile {profile}")
+        detail = f"{hardware.gpu}, {hardware.gpu_memory_gb} GB, driver {hardware.driver}; profile {profile}"
+        if not (others := gpu_pids()):
+            return Check(name="device", state="ok", detail=detail)
+        detail += f"; in use by {', '.join(map(named, sorted(others)))}"
+        return Check(name="device", state="warning", detail=detail, remedy="runs beside others are run again: end them")
     detail = f"no NVIDIA GPU; {hardware.cores} cores of {hardware.cpu}; profile {profile}"
     return Check(name="device", state="warning", detail=detail, remedy="fine for a try; research wants a GPU")
 

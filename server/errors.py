@@ -17,7 +17,8 @@ AutoresearchError
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
     └── RunnerUnavailable   a run cannot be started
-        └── DatasetMissing  because the text to train on was not prepared
+        ├── DatasetMissing  because the text to train on was not prepared
+        └── GpuHeld         because a process of the last run has not given the GPU back
 
 What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
 """
@@ -101,3 +102,7 @@ class RunnerUnavailable(Unavailable):
 
 class DatasetMissing(RunnerUnavailable):
     """The text to train on was not prepared."""
+
+
+class GpuHeld(RunnerUnavailable):
+    """A process of the last run cannot be ended, and keeps the GPU."""

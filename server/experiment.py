@@ -123,6 +123,7 @@ class Figures(Value):
     threads: int | None = None
     data: str | None = None  # key of the tokenised data: corpus, tokenizer and format
     unkillable: str | None = None  # pids that SIGKILL did not end
+    gpu_held: str | None = None  # pids, as the driver numbers them, that did not give the GPU back
     driver: str | None = None  # of the GPU, as the four below
     slowed_share: float | None = None  # of the training, by heat or by a lack of power
     gpu_clock_mhz: int | None = None

@@ -1,5 +1,6 @@
 """The machine as the server sees it, without torch."""
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 # (nvidia-ml-py has no types)
 
 import math
@@ -7,6 +8,7 @@ import os
 import platform
 import sys
 from threading import Thread
+from typing import Any
 
 import psutil
 import pynvml
@@ -59,10 +61,35 @@ def default_profile(hardware: Hardware) -> str:
     return "cpu"
 
 
+def gpu_pids(timeout: float = 3.0) -> set[int]:
+    """Who computes on the GPU, as the driver numbers them; nobody, if it does not answer within `timeout` seconds."""
+    found: set[int] = set()
+    thread = Thread(target=_ask_processes, args=(found,), daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return set(found)
+
+
+def _ask_processes(found: set[int]) -> None:
+    try:
+        pynvml.nvmlInit()
+        found.update(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_device()))
+    except pynvml.NVMLError:
+        found.clear()
+
+
+def _device() -> Any:
+    """The first that torch will see, whether CUDA_VISIBLE_DEVICES names it by number or by UUID."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
+    if first.startswith(("GPU-", "MIG-")):
+        return pynvml.nvmlDeviceGetHandleByUUID(first)
+    return pynvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdecimal() else 0)
+
+
 def _ask_nvml(found: dict[str, str | float]) -> None:
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        handle = _device()
         found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
         found["memory"] = round(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) / 2**30, 1)
         found["gpu"] = str(pynvml.nvmlDeviceGetName(handle))

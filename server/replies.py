@@ -45,6 +45,7 @@ class Running(Value):
     remaining_seconds: float  # until the training budget ends; 0 while evaluating
     steps: int | None = None
     loss: float | None = None
+    gpu_strangers: str | None = None  # who computes on the GPU beside it
 
 
 class StatusReply(Reply):

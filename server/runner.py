@@ -14,19 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from pydantic import Field, TypeAdapter, ValidationError
 
 from server.dataset import find
 from server.errors import RunnerUnavailable
-from server.experiment import Attempt, Outcome, Purpose, Result, Value
+from server.experiment import Attempt, Figures, Outcome, Purpose, Result, Value
+from server.slot import clear
 
 _PACKAGES = Path(__file__).resolve().parent.parent
 _EXIT_SECONDS = 5.0
 _PROBE_SECONDS = 20.0
 # Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
-_COOKIE_VARIABLE = "AUTORESEARCH_RUN"
 
 
 class Terms(Value):
@@ -53,6 +52,7 @@ class Progress(Value):
     steps: int | None = None
     loss: float | None = None
     tokens: int | None = None
+    gpu_strangers: str | None = None  # who computed on the GPU before the run
 
 
 class Point(Value):
@@ -193,13 +193,9 @@ class Runner:
         return False
 
     def _lost(self, number: int) -> Result:
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(_COOKIE_VARIABLE) == self._cookie(number):
-                    process.kill()
-            except (psutil.Error, OSError):
-                continue
-        return _ended(Outcome.LOST, "The supervisor of this run died without a result; the idea was not judged.")
+        left = ", ".join(map(str, clear(self._cookie(number)))) or None
+        ended = _ended(Outcome.LOST, "The supervisor of this run died without a result; the idea was not judged.")
+        return ended.model_copy(update={"figures": Figures(unkillable=left)})
 
 
 def guards() -> dict[str, str]:

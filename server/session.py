@@ -7,7 +7,7 @@ object, ledger row, ref, file; whatever dies in between, `recover` finishes it o
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import evidence, export, message, patch, program, restore
+from server import evidence, export, message, patch, program, restore, slot
 from server.change import change
 from server.choices import Choices
 from server.court import Court
@@ -121,8 +121,8 @@ class Session:
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
-        phase = self.phase()
-        require(phase, Move.RUN_EXPERIMENT, self._fact())
+        require(phase := self.phase(), Move.RUN_EXPERIMENT, self._fact())
+        slot.require_free(self.ledger.last())
         plan = self.court.plan(phase, self.program().task)
         text = plan.text
         patch.check(text, self.workspace.file)

@@ -72,12 +72,15 @@ def _over(workspace: Path, path: Path, idle: float) -> str:
     from server import curfew
     from server.ledger import Ledger
     from server.program import load
+    from server.slot import held
 
     with closing(Ledger(path, read_only=True)) as ledger:
         last = ledger.last()
         if last and last.running:
             return ""
         if why := curfew.over(path.parent, load(workspace / "program.md").task.stop, ledger):
+            return why
+        if why := held(last):
             return why
         minutes = _since(last.result.finished_at) if last and last.result else 0.0
     return f"no run was started for {minutes:.0f} minutes" if minutes > idle else ""

@@ -22,8 +22,8 @@ def begin(night: Session, number: int) -> Attempt:
     commit = night.workspace.commit(plan.text, parent, message.before(number, "idea", ""), NOON)
     attempt = Attempt(
         number=number, baseline=number == 1, purpose=plan.purpose, of=plan.of, description="idea", parent=parent,
-        commit=commit, train_sha256=sha256(plan.text), fingerprint=fingerprint(plan.text), profile="smoke", seed=42,
-        budget_seconds=1, started_at=NOON,
+        commit=commit, train_sha256=sha256(plan.text), fingerprint=fingerprint(plan.text), profile=night.profile,
+        seed=42, budget_seconds=1, started_at=NOON,
     )  # fmt: skip
     made = None if plan.of or number == 1 else change(night.workspace.text(parent), plan.text)
     night.ledger.begin(attempt, made)

@@ -46,7 +46,7 @@ DOORS = {
         "trainer.prepare",
     },
     "typer": {"server.cli", "server.evening", "server.night", "server.morning", "server.steering"},
-    "psutil": {"server.runner", "server.hardware", "trainer.gauge", "trainer.meter", "trainer.processes"},
+    "psutil": {"server.slot", "server.hardware", "trainer.gauge", "trainer.meter", "trainer.processes"},
     "ctypes": {"trainer.confinement", "trainer.landlock", "trainer.processes", "trainer.seatbelt", "trainer.seccomp"},
     "numpy": {
         "trainer.audit",

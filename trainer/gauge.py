@@ -1,4 +1,4 @@
-"""The GPU watched from outside while train.py trains: was it slowed down, and was somebody else on it?
+"""The GPU watched from outside: was it slowed down, was somebody else on it, and is it free again after a run?
 
 A driver in trouble can hang for ever: everything that asks it happens in a thread that nobody waits for.
 """
@@ -6,6 +6,7 @@ A driver in trouble can hang for ever: everything that asks it happens in a thre
 # (nvidia-ml-py has no types)
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -16,6 +17,8 @@ import pynvml
 
 _LOOK_SECONDS = 1.0
 _FIRST_LOOK_SECONDS = 3.0
+_RELEASE_SECONDS = 5.0  # after its processes are dead, a driver may take a moment to free their memory
+_RELEASE_LOOK_SECONDS = 0.1
 _SLOWED = (  # by heat or by a lack of power; a GPU at its power limit is at work as it should be
     pynvml.nvmlClocksThrottleReasonHwSlowdown
     | pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
@@ -40,35 +43,77 @@ class Gauge:
     def __init__(self) -> None:
         """Note who is on the GPU before us; returns after three seconds, whatever the driver does."""
         self._driver = ""
-        self._before: frozenset[int] = frozenset()
+        self._before = self._ours = self._left = frozenset[int]()
         self._samples: list[Sample] = []
-        self._first, self._begun, self._over = Event(), Event(), Event()
+        self._figures: dict[str, float | int | str | None] = {}
+        self._first, self._begun, self._over, self._dead, self._free = (Event() for _ in range(5))
         Thread(target=self._watch, daemon=True).start()
         self._first.wait(_FIRST_LOOK_SECONDS)
+
+    @property
+    def strangers(self) -> str | None:
+        """Who was on the GPU before us."""
+        return _named(self._before)
 
     def begin(self) -> None:
         """The training begins."""
         self._begun.set()
 
     def end(self) -> dict[str, float | int | str | None]:
-        """The training has ended. Returns what was seen; nothing of it where there is no driver."""
-        self._over.set()
-        ours = {process.pid for process in psutil.Process().children(recursive=True)}
-        seen = summary(tuple(self._samples), self._before, frozenset(ours))
-        return seen | {"driver": self._driver} if self._driver else seen
+        """The training has ended, or the run without one; its processes still live.
+
+        Returns:
+            What was seen; nothing of it where there is no driver. Asked again, it tells the same.
+        """
+        if not self._over.is_set():
+            self._ours = frozenset(process.pid for process in psutil.Process().children(recursive=True))
+            self._over.set()
+            self._begun.set()
+            seen = summary(tuple(self._samples), self._before, self._ours) or {"gpu_strangers": self.strangers}
+            self._figures = seen | {"driver": self._driver} if self._driver else {}
+        return self._figures
+
+    def held(self, unkillable: bool, patience: float = _RELEASE_SECONDS) -> str | None:
+        """After `end`, and after the run's processes were ended: pids of those that do not give the GPU back.
+
+        Args:
+            unkillable: some of them would not end. Where NVML has other numbers for our processes (a container), it
+                decides whether those who came while we trained are ours.
+            patience: seconds that the driver may take to free their memory.
+        """
+        if not self._driver:
+            return None
+        self._dead.set()
+        self._free.wait(patience)
+        left = self._left if unkillable else self._left & self._ours
+        return ", ".join(map(str, sorted(left))) or None
+
+    def _newcomers(self, pids: frozenset[int]) -> frozenset[int]:
+        """Those of our run, where NVML tells them by our numbers; elsewhere all who came meanwhile."""
+        if any(sample.pids & self._ours for sample in self._samples):
+            return pids & self._ours
+        return pids - self._before
 
     def _watch(self) -> None:
         try:
             pynvml.nvmlInit()
             handle = _device()
-            self._driver = str(pynvml.nvmlSystemGetDriverVersion())
             self._before = _look(handle).pids
+            self._driver = str(pynvml.nvmlSystemGetDriverVersion())
             self._first.set()
             self._begun.wait()
             while not self._over.wait(_LOOK_SECONDS):
                 self._samples.append(_look(handle))
+            self._dead.wait()
+            while left := self._newcomers(_look(handle).pids):
+                self._left = left
+                time.sleep(_RELEASE_LOOK_SECONDS)
+            self._left = left
         except pynvml.NVMLError:
-            self._first.set()  # no driver, or one that does not tell
+            pass  # no driver, or one that does not tell
+        finally:
+            self._first.set()
+            self._free.set()
 
 
 def summary(
@@ -87,11 +132,15 @@ def summary(
         "slowed_share": round(sum(bool(sample.reasons & _SLOWED) for sample in samples) / len(samples), 3),
         "gpu_clock_mhz": round(sum(sample.clock_mhz for sample in samples) / len(samples)),
         "gpu_celsius": max(sample.celsius for sample in samples),
-        "gpu_strangers": ", ".join(map(_named, sorted(strangers))) or None,
+        "gpu_strangers": _named(strangers),
     }
 
 
-def _named(pid: int) -> str:
+def _named(pids: frozenset[int]) -> str | None:
+    return ", ".join(map(_name, sorted(pids))) or None
+
+
+def _name(pid: int) -> str:
     try:
         return f"{psutil.Process(pid).name()} ({pid})"
     except psutil.Error:

@@ -113,7 +113,7 @@ def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:
         for process in alive:
             try:
                 process.kill()
-            except psutil.NoSuchProcess:
+            except psutil.Error:  # ended meanwhile; or another user's, and left to who may
                 continue
         psutil.wait_procs(alive, timeout=0.2)
     return [process.pid for process in alive]

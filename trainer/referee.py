@@ -104,13 +104,17 @@ class Referee:
         try:
             return trial.run(course)
         finally:
-            if left := kill_descendants(self._spec.cookie):
-                trial.figures["unkillable"] = ", ".join(map(str, left))
-            self._figures |= trial.figures
-            self._guards = trial.guards
+            self._clear(trial)
             log.close(_LOG_SECONDS)
-            for folder in trial.folders.values():
-                with suppress(
-                    OSError
-                ):  # gone already, or held by what could not be killed: its name is never used again
-                    scratch.remove(folder)
+
+    def _clear(self, trial: Trial) -> None:
+        """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""
+        seen = trial.gauge.end() if trial.gauge else {}
+        left = kill_descendants(self._spec.cookie)
+        held = trial.gauge.held(bool(left)) if trial.gauge else None
+        found = {"unkillable": ", ".join(map(str, left)) or None, "gpu_held": held}
+        self._figures |= trial.figures | seen | found
+        self._guards = trial.guards
+        for folder in trial.folders.values():
+            with suppress(OSError):  # gone already, or held by what lives on: its name is never used again
+                scratch.remove(folder)

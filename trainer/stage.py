@@ -37,6 +37,7 @@ class Stage:
         self._reported = self._plotted = 0.0
         self._told: dict[str, Any] = {}
         self._whole = False
+        self.strangers: str | None = None  # who else is on the GPU, for the progress message
 
     def enclose(self, name: str, limit: float, what: str) -> None:
         """One stage for all that follows: later calls of `enter` change nothing."""
@@ -90,6 +91,5 @@ class Stage:
 
     def _report(self) -> None:
         self._reported = time.monotonic()
-        self._box.report(
-            {"stage": self._name, "elapsed_seconds": round(self.elapsed, 2), "limit_seconds": self._limit, **self._told}
-        )
+        now = {"stage": self._name, "elapsed_seconds": round(self.elapsed, 2), "limit_seconds": self._limit}
+        self._box.report({**now, "gpu_strangers": self.strangers, **self._told})

@@ -64,6 +64,7 @@ class Trial:
         self.guards: dict[str, str] = {}
         self._kernels = Path(spec.kernels) if spec.kernels else None
         self.folders: dict[str, Path] = {}  # scratch folder of each role
+        self.gauge: Gauge | None = None
 
     def run(self, course: Course) -> NDArray[np.float32]:
         """The whole pass.
@@ -74,7 +75,8 @@ class Trial:
         Raises:
             Ended: every other end; `figures` then holds what was known by then.
         """
-        started, gauge = time.monotonic(), Gauge() if self._profile.device == "cuda" else None
+        started, self.gauge = time.monotonic(), Gauge() if self._profile.device == "cuda" else None
+        self.stage.strangers = self.gauge.strangers if self.gauge else None
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
         candidate, replica = self._launch("candidate", course), self._launch("replica", course)
         self._check_guards(candidate)
@@ -84,11 +86,11 @@ class Trial:
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
         self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
-        if gauge:
-            gauge.begin()
+        if self.gauge:
+            self.gauge.begin()
         weights = self._train(candidate, replica.pid, course)
-        if gauge:
-            self.figures |= gauge.end()
+        if self.gauge:
+            self.gauge.end()
         if self._kernels and self._spec.keeps_kernels:
             warmth.keep(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
         submitted = time.monotonic()
@@ -107,7 +109,8 @@ class Trial:
     def _bury(self, replica: Player) -> None:
         """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
         if left := kill_descendants(self._spec.cookie, spared=replica.pid):
-            raise Ended("invalid", f"train.py left processes that cannot be ended: {', '.join(map(str, left))}.")
+            told = f"Processes of train.py cannot be ended: {', '.join(map(str, left))}. Is a driver in trouble?"
+            raise Ended("env_fail", told, cause="unkillable")
         try:
             scratch.remove(self.folders["candidate"])
         except OSError as error:

@@ -1,0 +1,111 @@
+"""A machine in trouble: a process that no signal ends, too little memory, a driver that does not answer."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import psutil
+
+from tests.drivers import driver
+from tests.faults.catalogue import NotHere, fault
+from tests.faults.night import PATIENCE, Agent, Night
+
+_CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(600)"
+_MEMORY = 1 << 30  # bytes: enough for a server and a run, and not for this:
+_GREEDY = "hoard = bytearray(4 << 30)"
+
+
+@contextmanager
+def _group(night: Night, controller: str) -> Generator[Path]:
+    """A control group of the night's own (version 1). Raises NotHere."""
+    path = Path("/sys/fs/cgroup") / controller / night.folder.name
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise NotHere(f"no control group of {controller}: {error.strerror}") from error
+    try:
+        yield path
+    finally:
+        path.rmdir()
+
+
+@contextmanager
+def _frozen(group: Path, process: psutil.Process) -> Generator[None]:
+    """In state D, as one that waits for a driver: SIGKILL is noted, and does nothing until the end of it."""
+    (group / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
+    (group / "freezer.state").write_text("FROZEN", encoding="ascii")
+    try:
+        yield
+    finally:
+        (group / "freezer.state").write_text("THAWED", encoding="ascii")
+        psutil.wait_procs([process], timeout=PATIENCE)
+
+
+@asynccontextmanager
+async def _stuck(night: Night, agent: Agent, group: Path) -> AsyncGenerator[psutil.Process]:
+    """A run is on, and one of its processes is in state D."""
+    await agent.start(_CHILD)
+    found: list[psutil.Process] = []
+    with anyio.fail_after(PATIENCE):
+        while not found:  # of other processes: no event tells
+            found = [one for one in night.processes("trainer.launch") if _launched(one.parent())]
+            await anyio.sleep(0.01)
+    with _frozen(group, found[0]):
+        yield found[0]
+
+
+def _launched(process: psutil.Process | None) -> bool:
+    return process is not None and "trainer.launch" in process.cmdline()
+
+
+@fault("a process of train.py in state D: no signal ends it")
+async def uninterruptible(night: Night) -> None:
+    with _group(night, "freezer") as group:
+        async with night.agent() as agent:
+            await agent.experiment()
+            async with _stuck(night, agent, group) as process:
+                told = await agent.finish()
+                assert (told["status"], told["cause"]) == ("env_fail", "unkillable"), told
+                assert told["figures"]["unkillable"] == str(process.pid) and process.is_running()
+                await agent.call("discard", reason="not its fault")
+                assert (await agent.experiment())["val_bpb"] is not None  # on a CPU it is in nobody's way
+    await night.recover()
+
+
+@fault("a process in state D that a killed supervisor leaves behind")
+async def left_behind(night: Night) -> None:
+    with _group(night, "freezer") as group:
+        async with night.agent() as agent:
+            await agent.experiment()
+            async with _stuck(night, agent, group) as process:
+                night.kill("supervisor")
+                told = await agent.finish()
+                assert told["status"] == "lost" and told["figures"]["unkillable"] == str(process.pid), told
+    await night.recover()
+
+
+@fault("the kernel out of memory: it ends train.py, and nothing else")
+async def starved(night: Night) -> None:
+    with _group(night, "memory") as group:
+        (group / "memory.limit_in_bytes").write_text(str(_MEMORY), encoding="ascii")
+        async with night.agent(command=f"echo $$ > {group}/cgroup.procs; ") as agent:
+            await agent.experiment()
+            server = night.server().pid
+            await agent.start(_GREEDY)
+            told = await agent.finish()
+            assert (told["status"], told["cause"]) == ("oom", "kernel_oom"), told
+            assert night.server().pid == server
+            await agent.call("discard", reason="too large")
+            assert (await agent.experiment())["val_bpb"] is not None
+        await night.recover()
+
+
+@fault("a GPU driver that never answers")
+async def hanging(night: Night) -> None:
+    if (environment := driver(night.folder, "hang")) is None:
+        raise NotHere("no C compiler")
+    async with night.agent(**environment) as agent:
+        assert (await agent.call("status"))["environment"]["gpu"] is None
+        assert (await agent.experiment())["val_bpb"] is not None
+    await night.recover()
