@@ -13,13 +13,14 @@ from server import connect
 from server.dataset import EMBEDDED, find, prepared
 from server.errors import Unavailable
 from server.experiment import Value
-from server.hardware import Hardware, default_profile, gpu_pids, probe
+from server.hardware import Hardware, default_profile, file_system, gpu_pids, probe
 from server.program import load
 from server.runner import guards
 from server.slot import named
 from server.workspace import Workspace
 
 _WARN_GB, _STOP_GB = 10, 2
+_REMOTE = ("nfs", "cifs", "smb", "afpfs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs", "beegfs")  # file systems
 _PORT = 8765
 State = Literal["ok", "warning", "fix"]
 
@@ -105,10 +106,12 @@ def _data(folder: Path, told: str, hardware: Hardware) -> Check:
 
 def _disk(path: Path) -> Check:
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free / 2**30
+    free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
     state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
     remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
-    return Check(name="disk", state=state, detail=f"{free:.1f} GB free", remedy=remedy)
+    if state == "ok" and kind.startswith(_REMOTE):
+        state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"
+    return Check(name="disk", state=state, detail=f"{free:.1f} GB free, {kind}", remedy=remedy)
 
 
 def _confinement() -> Check:

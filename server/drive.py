@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 from server import curfew
 from server.connect import Place, configuration
 from server.errors import Unavailable
 from server.experiment import Value
+from server.files import rotate
+from server.latest import tonight
 from server.ledger import Ledger
 from server.program import load
 from server.word import Word, heard
@@ -41,6 +42,7 @@ class Shift(Value):
     hours: float = 0.0
     experiments: int = 0
     pauses: tuple[float, ...] = _PAUSES
+    log_bytes: int = 10 << 20  # of what the client prints; the last part of it is kept once more
 
 
 def _claude(prompt: str, place: Place, folder: Path) -> Launch:
@@ -96,8 +98,7 @@ class Drive:
         self._folder = workspace / ".autoresearch" / "drive"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._workspace = workspace
-        # Named, because a client that is started again after midnight must not begin another night.
-        tag = _tag(options) or date.today().isoformat()
+        tag = _tag(options) or tonight(workspace)  # named, for all that are started after midnight
         self._path = workspace / ".autoresearch" / tag / "ledger.sqlite3"
         arguments = ("-m", "server", "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = _LAUNCHES[client](prompt, Place(sys.executable, arguments), self._folder)
@@ -164,6 +165,7 @@ class Drive:
                 while process.poll() is None:
                     if reason := self._over(shift, begun, before):
                         return reason
+                    rotate(self.log, shift.log_bytes)
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(process)

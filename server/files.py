@@ -1,6 +1,7 @@
-"""A file that is written whole: readers see the old text or the new one, also after a crash."""
+"""Files that outlive trouble: written whole (readers see the old text or the new one), set aside, kept from growing."""
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def set_aside(path: Path) -> Path | None:
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     return path.rename(path.with_name(f"{path.name}.{stamp}.damaged"))
+
+
+def rotate(path: Path, most: int) -> None:
+    """Move a log of more than `most` bytes to `<name>.1`; whoever has it open to append goes on in an empty one.
+
+    As logrotate's copytruncate: what is written in the moment between the copy and the cut is lost.
+    """
+    if path.stat().st_size > most:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)

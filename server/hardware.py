@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import sys
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -59,6 +60,12 @@ def default_profile(hardware: Hardware) -> str:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return "mps"
     return "cpu"
+
+
+def file_system(path: Path) -> str:
+    """The kind of the one that holds `path`, as the system names it: ext4, apfs, nfs4; empty if it does not tell."""
+    mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
+    return next((mounts[str(folder)] for folder in (path, *path.parents) if str(folder) in mounts), "")
 
 
 def gpu_pids(timeout: float = 3.0) -> set[int]:

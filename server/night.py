@@ -1,7 +1,6 @@
 """The commands that run a night. A command imports what it needs when it runs: a server must start fast."""
 
 from contextlib import closing
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +32,7 @@ class Require(StrEnum):
 
 def serve(
     workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
-    tag: Annotated[str, typer.Option(help="Name of the night; default: today's date. An old one is resumed.")] = "",
+    tag: Annotated[str, typer.Option(help="Name of the night; default: the one under way, else today's date.")] = "",
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
     ] = None,
@@ -68,6 +67,7 @@ def serve(
     from server.app import create
     from server.app import serve as speak
     from server.choices import Choices
+    from server.latest import tonight
     from server.session import Session
 
     choices = Choices(
@@ -78,7 +78,7 @@ def serve(
         require_sealed=require is Require.SEALED,
         wait_seconds=wait,
     )
-    with closing(Session(workspace, tag or date.today().isoformat(), choices)) as session:
+    with closing(Session(workspace, tag or tonight(workspace), choices)) as session:
         if http is None:
             anyio.run(speak, create(session))
         else:

@@ -61,6 +61,15 @@ def test_a_client_that_never_measures_ends_the_night_with_its_log(repository: Pa
     assert night.log.read_text(encoding="utf-8").count("no key") == 5
 
 
+def test_a_client_that_prints_all_night_fills_no_disk(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\nwhile :; do echo a line of the client; done\n")
+    night = drive(repository, data)
+    night.run(Shift(hours=2 / 3600, log_bytes=100_000), lambda line: None)
+    kept = night.log.with_name(f"{night.log.name}.1")
+    assert kept.stat().st_size > 100_000 and kept.read_text(encoding="utf-8").startswith("a line of the client\n")
+    assert sorted(entry.name for entry in kept.parent.glob("*.log*")) == ["claude-code.log", "claude-code.log.1"]
+
+
 def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\nexec sleep 600\n")
     assert drive(repository, data).run(Shift(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"

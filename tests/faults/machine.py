@@ -104,7 +104,7 @@ async def starved(night: Night) -> None:
 @fault("a GPU driver that never answers")
 async def hanging(night: Night) -> None:
     if (environment := driver(night.folder, "hang")) is None:
-        raise NotHere("no C compiler")
+        raise NotHere("no Linux, or no C compiler")
     async with night.agent(**environment) as agent:
         assert (await agent.call("status"))["environment"]["gpu"] is None
         assert (await agent.experiment())["val_bpb"] is not None
