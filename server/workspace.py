@@ -69,6 +69,7 @@ class Workspace:
             if not (self.worktree / ".git").exists():
                 self._repo.git.worktree("prune")
                 self._repo.git.worktree("add", "--force", str(self.worktree), self.branch)
+                self.write_candidate(self.text(self.tip()))  # git may have changed line ends on the way
 
     def tip(self) -> str:
         """The commit of the incumbent."""

@@ -15,16 +15,17 @@ from typing import Annotated
 
 import anyio
 import typer
+from rich.box import MARKDOWN
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests.faults.catalogue import FAULTS, Fault, NotHere
 from tests.faults.night import Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 300.0
-_ROOMS = ("kills", "lines", "files", "repository", "trainers", "clients", "machine", "patches")
-_out = Console(highlight=False, soft_wrap=True)
+_ROOMS = ("kills", "lines", "files", "repository", "checkouts", "trainers", "clients", "machine", "patches")
+_out = Console(highlight=False, soft_wrap=True, width=120)
 
 
 def _last(error: BaseException) -> str:
@@ -64,7 +65,7 @@ class Trials:
                     process.kill()
 
     def table(self, faults: list[Fault]) -> Table:
-        drawn = Table("fault", "trials", "survived")
+        drawn = Table(Column("fault", no_wrap=True), "trials", "survived", box=MARKDOWN)
         for fault in faults:
             survived, failed = self.survived[fault.name], len(self.failed.get(fault.name, []))
             shown = self.not_here.get(fault.name, str(survived))

@@ -97,16 +97,21 @@ class Night:
 
     def __init__(self, folder: Path, data: Path, budget: float = 0.4) -> None:
         self.folder, self._budget = folder, budget
+        self._data = data
         self.repository = make_repository(folder / "a night, pérhaps", TRAIN)
         self.write_program()
         git(self.repository, "commit", "--quiet", "-am", "the task")
-        self.home = self.repository / ".autoresearch"
-        self.state = self.home / TAG
-        self.home.mkdir()
-        (self.home / "data").symlink_to(data)
         self.ideas = 0
         self._acknowledged: dict[str, set[int]] = {"run": set(), "keep": set()}
-        self._protected = self.protected()
+        self.move(self.repository)
+
+    def move(self, repository: Path) -> None:
+        """The night takes place in this repository."""
+        self.repository, self.home = repository, repository / ".autoresearch"
+        self.state = self.home / TAG
+        self.home.mkdir()
+        (self.home / "data").symlink_to(self._data)
+        self.accept()
 
     def write_program(self, extra: str = "") -> None:
         """program.md, with more lines in its front matter."""
@@ -205,11 +210,8 @@ class Night:
     def protected(self) -> dict[str, str]:
         """Hashes of what no fault and no run may change."""
         repository = self.repository
-        files = [
-            repository / "train.py",
-            repository / ".git" / "config",
-            *sorted((repository / ".git/hooks").iterdir()),
-        ]
+        shared = repository / git(repository, "rev-parse", "--git-common-dir")
+        files = [repository / "train.py", shared / "config", *sorted((shared / "hooks").iterdir())]
         files += [path for package in _PACKAGES for path in sorted(package.rglob("*.py"))]
         told = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         return {**told, "HEAD": git(repository, "symbolic-ref", "HEAD"), "main": git(repository, "rev-parse", "main")}
