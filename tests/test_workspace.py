@@ -138,6 +138,16 @@ def test_the_worktree_is_clean_after_the_branch_has_moved(workspace: Workspace) 
     assert git(workspace.worktree, "rev-parse", "HEAD") == commit
 
 
+def test_line_ends_that_git_changes_on_the_way_make_no_candidate(repository: Path) -> None:
+    (repository / ".gitattributes").write_text("*.py text eol=crlf\n", encoding="utf-8")
+    git(repository, "add", ".gitattributes")
+    git(repository, "commit", "--quiet", "-m", "line ends")
+    with Workspace.open(repository, "t1") as workspace:
+        workspace.prepare()
+        assert workspace.candidate() == workspace.text(workspace.tip()) and "\r" not in workspace.candidate()
+        assert git(workspace.worktree, "status", "--porcelain") == ""
+
+
 def test_hooks_and_filters_of_the_user_never_run(repository: Path) -> None:
     witness = repository.parent / "witness"
     for name in ("post-checkout", "pre-commit", "post-commit", "reference-transaction", "post-index-change"):
