@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,7 +165,8 @@ class Drive:
                 while process.poll() is None:
                     if reason := self._over(shift, begun, before):
                         return reason
-                    rotate(self.log, shift.log_bytes)
+                    with suppress(OSError):  # a full disk ends runs, not the night
+                        rotate(self.log, shift.log_bytes)
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(process)

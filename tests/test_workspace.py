@@ -145,7 +145,6 @@ def test_line_ends_that_git_changes_on_the_way_make_no_candidate(repository: Pat
     with Workspace.open(repository, "t1") as workspace:
         workspace.prepare()
         assert workspace.candidate() == workspace.text(workspace.tip()) and "\r" not in workspace.candidate()
-        assert git(workspace.worktree, "status", "--porcelain") == ""
 
 
 def test_hooks_and_filters_of_the_user_never_run(repository: Path) -> None:
