@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from server import curfew
 from server.connect import Place, configuration
@@ -26,6 +27,8 @@ _LOOK_SECONDS = 0.5
 _PAUSES = (1.0, 10.0, 60.0, 300.0)  # seconds before the next start, by how many have been fruitless
 _END_SECONDS = 10.0
 _DECIDE_SECONDS = 60.0  # a client that was shown a result keeps or discards it within
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True)
@@ -129,31 +132,33 @@ class Drive:
 
     def measured(self) -> int:
         """How many runs the night has that are over."""
-        with self._ledger() as ledger:
-            counts = ledger.counts() if ledger else {}
+        counts = self._ask(Ledger.counts, {})
         return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
 
     def _decided(self) -> bool:
         """Whether nothing that was measured waits for its keep or discard."""
-        with self._ledger() as ledger:
-            last = ledger.measured() if ledger else None
+        last = self._ask(Ledger.measured, None)
         return last is None or last.decision is not None
 
     def _curfew(self) -> tuple[str, bool]:
         """Why the night is over, once no run goes on; and whether it is only paused."""
-        with self._ledger() as ledger:
-            last = ledger.last() if ledger else None
-            if ledger is None or last is None or last.running:
-                return "", False
-            state = self._path.parent
-            why = curfew.over(state, load(self._workspace / "program.md").task.stop, ledger)
-        return ("", True) if heard(state) is Word.PAUSE else (why, False)
+        last = self._ask(Ledger.last, None)
+        if last is None or last.running:
+            return "", False
+        if heard(self._path.parent) is Word.PAUSE:
+            return "", True
+        return self._ask(self._reached, ""), False
 
-    @contextmanager
-    def _ledger(self) -> Generator[Ledger | None]:
-        """The night's, once there is one."""
-        with closing(Ledger(self._path, read_only=True)) if self._path.exists() else nullcontext() as ledger:
-            yield ledger
+    def _reached(self, ledger: Ledger) -> str:
+        return curfew.over(self._path.parent, load(self._workspace / "program.md").task.stop, ledger)
+
+    def _ask(self, question: Callable[[Ledger], _Told], unknown: _Told) -> _Told:
+        """What the ledger says; `unknown` while it cannot be read, or program.md: others mend that."""
+        try:
+            with closing(Ledger(self._path, read_only=True)) as ledger:
+                return question(ledger)
+        except Unavailable:
+            return unknown
 
     def _watch(self, shift: Shift, begun: float, before: int) -> str:
         """One start of the client. Returns why the night is over, or nothing if the client stopped by itself."""

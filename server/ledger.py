@@ -52,15 +52,18 @@ class Ledger:
         """Open or create the ledger at `path`. Raises LedgerUnavailable.
 
         Args:
-            read_only: look at a ledger that a server may be writing to.
+            read_only: look at a ledger that a server may be writing to. Nothing is written but what a server that was
+                killed has left half done: SQLite takes it back before it lets anybody read.
         """
         self._path = path
-        address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         with self._speaking():
             # Calls come from worker threads, one at a time: the session's lock sees to that.
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             self._check()
-            if not read_only:
+            if read_only:
+                self._connection.execute("PRAGMA query_only = ON")
+            else:
                 self._connection.execute("PRAGMA journal_mode = DELETE")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.executescript(_SCHEMA)

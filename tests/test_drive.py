@@ -75,6 +75,17 @@ def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: 
     assert drive(repository, data).run(Shift(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
 
 
+def test_a_ledger_and_a_program_that_cannot_be_read_end_no_night(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\necho no key\nexit 1\n")
+    night = drive(repository, data)
+    ledger = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    ledger.parent.mkdir()
+    ledger.write_bytes(b"no ledger " * 1000)
+    (repository / "program.md").write_text("---\nbudget_seconds: soon\n---\n", encoding="utf-8")
+    assert "5 times and measured nothing" in night.run(SHIFT, lambda line: None)
+    assert night.measured() == 0
+
+
 def test_settings_that_gemini_would_ignore_are_refused(repository: Path) -> None:
     repository.chmod(0o777)
     with pytest.raises(Unavailable, match="Gemini CLI ignores settings below"):

@@ -1,6 +1,8 @@
 """The history survives, and tells the truth."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,27 @@ def test_what_was_acknowledged_is_there_for_the_next_process(tmp_path: Path) -> 
         second.begin(attempt(9))
     first.close()
     second.close()
+
+
+def test_what_a_killed_writer_left_half_done_hinders_no_reader(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    first = Ledger(path)
+    fill(first)
+    before = list(first.all())
+    first.close()
+    killed = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(path)!r})
+connection.execute("PRAGMA cache_size = 1")  # pages are written before the commit
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE experiments SET document = document || zeroblob(9000)")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert (tmp_path / "ledger.sqlite3-journal").exists()
+    reader = Ledger(path, read_only=True)
+    assert list(reader.all()) == before
+    reader.close()
 
 
 def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path) -> None:
