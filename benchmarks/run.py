@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 from server.experiment import Attempt, Result
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 _TERMS = Terms(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)

@@ -1,7 +1,10 @@
-"""Files that outlive trouble: written whole (readers see the old text or the new one), set aside, kept from growing."""
+"""Files that outlive trouble: written whole (readers see the old text or the new one), set aside, kept small."""
 
 import os
 import shutil
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +38,26 @@ def set_aside(path: Path) -> Path | None:
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     return path.rename(path.with_name(f"{path.name}.{stamp}.damaged"))
+
+
+@contextmanager
+def scratch(*paths: Path) -> Generator[None]:
+    """Files for these steps alone: gone afterwards, and before, as a killed git has left them. Raises OSError."""
+    try:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        yield
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def abandoned(lock: Path, seconds: float) -> bool:
+    """Whether a lock file has been there for longer than anybody holds it. A clock that was set back counts as long."""
+    try:
+        return abs(time.time() - lock.stat().st_mtime) > seconds
+    except FileNotFoundError:
+        return False
 
 
 def rotate(path: Path, most: int) -> None:

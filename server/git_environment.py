@@ -82,6 +82,10 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
         step = "The disk is full: the operator frees space, then call again; nothing was lost."
     elif "Read-only file system" in said or "Permission denied" in said:
         step = "The operator restores write access to the repository, then call again; nothing was lost."
+    elif ".lock'" in said and "File exists" in said:
+        step = "Another git is at work there, or was killed at it: call again in ten seconds."
+    elif "Input/output error" in said:
+        step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
     else:
         step = "The operator looks into the repository with `autoresearch doctor`."
     return WorkspaceUnusable(f"{what} failed: {said.splitlines()[0] if said else 'no reason given'}.", step)

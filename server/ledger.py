@@ -74,7 +74,8 @@ class Ledger:
     def begin(self, attempt: Attempt, made: Change | None = None) -> None:
         """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
         row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
-        with self._speaking(), self._whole():
+        with self._speaking(), self._connection:  # all of it or nothing
+            self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
             places = [(feature, row.number, value) for feature, value in features.items()]
             self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
@@ -174,17 +175,6 @@ class Ledger:
         with self._speaking():
             return self._connection.execute(query, values).fetchall()
 
-    @contextmanager
-    def _whole(self) -> Generator[None]:
-        """All of it or nothing."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
     def _check(self) -> None:
         if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the file is damaged")
@@ -218,7 +208,7 @@ class Ledger:
                 ) from error
             raise LedgerUnavailable(
                 f"The ledger {self._path} cannot be used: {error}.",
-                "Nothing was changed. The operator frees space or restores write access to the file, then call again.",
+                "The operator frees space or restores write access; then status() tells what was done.",
             ) from error
 
 

@@ -18,6 +18,7 @@ from server.phase import Phase
 from server.runner import Progress, Runner
 from server.session import Session
 from server.structure import sha256
+from server.terms import Terms
 
 _LOOK_SECONDS = 0.2
 _FIRST_SEED = 1_000_000  # no run of a night has it
@@ -73,7 +74,9 @@ def ask(
             attempt = _attempt(row, texts[row.number], question).model_copy(
                 update={"number": _free(runner), "seed": _FIRST_SEED + seed}
             )
-            terms = session.terms(rehearse=False).model_copy(update={"split": question.split})
+            terms = Terms.of(session.program().task, session.choices, rehearse=False).model_copy(
+                update={"split": question.split}
+            )
             runner.start(attempt, texts[row.number], terms)
             result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:

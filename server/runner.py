@@ -14,33 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from server.dataset import find
 from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Figures, Outcome, Purpose, Result, Value
 from server.slot import clear
+from server.terms import Terms
 
 _PACKAGES = Path(__file__).resolve().parent.parent
 _EXIT_SECONDS = 5.0
 _PROBE_SECONDS = 20.0
 # Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
-
-
-class Terms(Value):
-    """What a run may spend beside its budget, in seconds, and how it is guarded."""
-
-    setup_seconds: float
-    evaluation_seconds: float
-    grace_seconds: float
-    preflight: bool = True
-    confine: bool = True
-    require_sealed: bool = False
-    split: str = "val"  # which text the score is measured on
-    ceiling: list[tuple[float, float]] = Field(
-        default_factory=list[tuple[float, float]]
-    )  # (seconds, loss) above which the run is hopeless; none: it never is
 
 
 class Progress(Value):

@@ -1,9 +1,12 @@
 """One night: the only mutable object of the server, and the only place where workspace, runner and ledger meet.
 
 Every method is one move, made whole under the app's lock, in a worker thread. The order of a move is always: commit
-object, ledger row, ref, file; whatever dies in between, `recover` finishes it on the next start.
+object, ledger row, ref, file. What breaks off in between, because the server is killed or the disk fails, is finished
+by `recover` before anything else: on the next start, or by the next call.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +25,12 @@ from server.notebook import Notebook
 from server.phase import Move, Phase, derive, require
 from server.program import Program
 from server.queue import Queue
-from server.runner import Runner, Terms, require_guards
+from server.runner import Runner, require_guards
 from server.structure import fingerprint, sha256
+from server.terms import Terms
 from server.workspace import Workspace
 
 _CURVE_POINTS = 300
-GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
 SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
 
 
@@ -58,7 +61,8 @@ class Session:
         self.queue = Queue(self.workspace.state / "sweep.json")
         self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
-        self.recover()
+        self._broken_off = True
+        self.settle()
 
     def close(self) -> None:
         """Let go of everything; a run under way goes on."""
@@ -83,10 +87,10 @@ class Session:
 
     def settle(self) -> Experiment | None:
         """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
-        last = self.ledger.last()
-        if last is None or not last.running or (result := self.runner.result(last.number)) is None:
-            return last
-        return self._import(last, result)
+        if self._broken_off:
+            self.recover()
+            self._broken_off = False
+        return self._settle()
 
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
         """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
@@ -132,27 +136,17 @@ class Session:
         number = last.number + 1 if last else 1
         commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
         attempt = Attempt(
-            number=number,
-            baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
-            purpose=plan.purpose,
-            of=plan.of,
-            description=description,
-            hypothesis=hypothesis,
-            parent=parent,
-            commit=commit,
-            train_sha256=sha256(text),
-            fingerprint=fingerprint(text),
-            profile=self.profile,
-            dataset=self.dataset.name,
-            seed=SEED + number - 1,
-            budget_seconds=self.budget_seconds,
-            started_at=now,
-        )
+            number=number, baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED), purpose=plan.purpose, of=plan.of,
+            description=description, hypothesis=hypothesis, parent=parent, commit=commit, train_sha256=sha256(text),
+            fingerprint=fingerprint(text), profile=self.profile, dataset=self.dataset.name, seed=SEED + number - 1,
+            budget_seconds=self.budget_seconds, started_at=now,
+        )  # fmt: skip
         made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
-        self.ledger.begin(attempt, made)
-        self.workspace.record(number, commit, None)
-        self.court.archive(Experiment(attempt=attempt))
-        terms = self.terms(rehearse=attempt.of is None)  # what ran once need not
+        with self._whole():
+            self.ledger.begin(attempt, made)
+            self.workspace.record(number, commit, None)
+            self.court.archive(Experiment(attempt=attempt))
+        terms = Terms.of(self.program().task, self.choices, rehearse=attempt.of is None)
         if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in evidence.good(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": ceiling(curves, attempt.budget_seconds)})
@@ -174,15 +168,16 @@ class Session:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
         require(phase := self.phase(), Move.DISCARD, self._fact())
         given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
-        if given_up is not None:
-            given_up = self.court.decide(given_up.number, kept=False, reason=reason)
-        self.workspace.write_candidate(self.incumbent_text())
-        self._export()
+        with self._whole():
+            if given_up is not None:
+                given_up = self.court.decide(given_up.number, kept=False, reason=reason)
+            self.workspace.write_candidate(self.incumbent_text())
+            self._export()
         return given_up
 
     def recover(self) -> None:
-        """Finish the move that an earlier server was killed in. Every step may be made twice."""
-        last, root = self.settle(), self.ledger.measured()
+        """Finish the move that was broken off. Every step may be made twice."""
+        last, root = self._settle(), self.ledger.measured()
         if last is None or last.judgement is None or root is None or root.judgement is None:
             return
         self.court.record(last)
@@ -195,6 +190,21 @@ class Session:
         elif root.decision is not None and self.workspace.candidate_sha256() == root.attempt.train_sha256:
             self.workspace.write_candidate(self.incumbent_text())
         self._export()
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        """What of these steps is broken off is finished by the next call."""
+        try:
+            yield
+        except BaseException:
+            self._broken_off = True
+            raise
+
+    def _settle(self) -> Experiment | None:
+        last = self.ledger.last()
+        if last is None or not last.running or (result := self.runner.result(last.number)) is None:
+            return last
+        return self._import(last, result)
 
     def _phase(self, last: Experiment | None) -> Phase:
         return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
@@ -214,32 +224,22 @@ class Session:
             self._import(Experiment(attempt=attempt), failed)
             raise
 
-    def terms(self, rehearse: bool) -> Terms:
-        """What a run may spend beside its budget."""
-        task = self.program().task
-        return Terms(
-            setup_seconds=task.setup_seconds,
-            evaluation_seconds=task.evaluation_seconds,
-            grace_seconds=GRACE_SECONDS,
-            preflight=task.preflight and rehearse,
-            confine=self.choices.confine,
-            require_sealed=self.choices.require_sealed,
-        )
-
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
-        experiment = self.court.judge(experiment.model_copy(update={"result": result}), self.program().task)
-        if experiment.attempt.baseline and result.score is not None:
-            return self._keep(experiment, "the baseline")
-        self.court.reassess(self.program().task)
-        self._export()
+        with self._whole():
+            experiment = self.court.judge(experiment.model_copy(update={"result": result}), self.program().task)
+            if experiment.attempt.baseline and result.score is not None:
+                return self._keep(experiment, "the baseline")
+            self.court.reassess(self.program().task)
+            self._export()
         return experiment
 
     def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
         assert experiment is not None
-        kept = self.court.decide(experiment.number, kept=True, reason=reason)
-        self.workspace.advance(kept.commit, kept.attempt.parent)
-        self._export()
+        with self._whole():
+            kept = self.court.decide(experiment.number, kept=True, reason=reason)
+            self.workspace.advance(kept.commit, kept.attempt.parent)
+            self._export()
         return kept
 
     def _export(self) -> None:

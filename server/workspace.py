@@ -17,13 +17,14 @@ from git.exc import GitCommandError
 
 from server import doors
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
-from server.files import write_whole
+from server.files import abandoned, scratch, write_whole
 from server.git_environment import IDENTITY, content, harden, open_repository, speaking
 from server.structure import sha256
 
 HOME = ".autoresearch"
 _MAX_FILE = 1 << 20
 _QUOTED = 4000  # characters of a conflict
+_LOCK_SECONDS = 10.0  # that a ref is locked by git, at the very most
 
 
 class Workspace:
@@ -113,24 +114,19 @@ class Workspace:
 
     def commit(self, text: str, parent: str, message: str, date: str) -> str:
         """A commit object: `parent` with the editable file replaced. Moves no ref; equal arguments, equal commit."""
-        scratch = self.state / f".{self.file}.blob"
-        index = self.state / ".index"
+        file, index = self.state / f".{self.file}.blob", self.state / ".index"
         git = self._repo.git
         identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
                     for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)}  # fmt: skip
-        with speaking("Making a commit"):
-            try:
-                write_whole(scratch, text)
-                blob = git.hash_object("-w", "--no-filters", str(scratch))
-                with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
-                    git.read_tree(parent)
-                    git.update_index("--cacheinfo", f"100644,{blob},{self.file}")
-                    tree = git.write_tree()
-                    write_whole(scratch, message)
-                    return str(git.commit_tree(tree, "-p", parent, "-F", str(scratch)))
-            finally:
-                for left in (scratch, index, index.with_name(".index.lock")):
-                    left.unlink(missing_ok=True)
+        with speaking("Making a commit"), scratch(file, index, index.with_name(".index.lock")):
+            write_whole(file, text)
+            blob = git.hash_object("-w", "--no-filters", str(file))
+            with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
+                git.read_tree(parent)
+                git.update_index("--cacheinfo", f"100644,{blob},{self.file}")
+                tree = git.write_tree()
+                write_whole(file, message)
+                return str(git.commit_tree(tree, "-p", parent, "-F", str(file)))
 
     def merge(self, base: str, ours: str, theirs: str, name: str) -> str:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
@@ -160,10 +156,10 @@ class Workspace:
 
     def archive(self, number: int, document: str) -> None:
         """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
-        scratch, ref = self.state / ".row", f"{self._rows}/{number}"
+        file, ref = self.state / ".row", f"{self._rows}/{number}"
         with speaking("Copying a row of the ledger"):
-            write_whole(scratch, document)
-            blob = str(self._repo.git.hash_object("-w", "--no-filters", str(scratch)))
+            write_whole(file, document)
+            blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
         self._swap(ref, blob, self._resolve(ref))
 
     def archived(self) -> list[int]:
@@ -183,9 +179,10 @@ class Workspace:
         with speaking("Bringing the worktree's index in line"), Repo(self.worktree) as linked:
             harden(linked)
             fresh = Path(str(linked.git_dir)) / "index.autoresearch"
-            with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):
-                linked.git.read_tree(commit)
-            os.replace(fresh, fresh.with_name("index"))
+            with scratch(fresh, fresh.with_name(f"{fresh.name}.lock")):
+                with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):
+                    linked.git.read_tree(commit)
+                os.replace(fresh, fresh.with_name("index"))
 
     def log(self, limit: int) -> list[str]:
         """The branch's commits that the user's checkout does not have, one line each, newest first."""
@@ -225,7 +222,10 @@ class Workspace:
                 f"{ref} is at {found or 'nothing'}, not at {expected or 'nothing'}: somebody else moved it.",
                 "Nothing was changed. The operator moves it back with `git update-ref`, or starts a new --tag.",
             )
+        lock = Path(str(self._repo.common_dir)) / f"{ref}.lock"
         with speaking(f"Moving {ref}"):
+            if abandoned(lock, _LOCK_SECONDS):  # its git was killed; the ref is ours alone, as the night is
+                lock.unlink(missing_ok=True)
             self._repo.git.update_ref(ref, commit, expected or "0" * 40)
 
 

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from server import patch
 from server.experiment import Result, Value
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 from tests.records import attempt
 from tests.watch import ended, processes_of
 

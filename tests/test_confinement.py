@@ -12,7 +12,8 @@ import pytest
 
 from server.experiment import Outcome, Purpose, Trust
 from server.patch import apply
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 from tests.attack import BASE
 from tests.conftest import STAND_INS
 from tests.records import attempt

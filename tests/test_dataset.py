@@ -16,8 +16,9 @@ from server.evidence import require_new, segment
 from server.experiment import Experiment, Figures, Outcome
 from server.hardware import Hardware
 from server.rerun import Question, ask
-from server.runner import Runner, Terms
+from server.runner import Runner
 from server.session import Session
+from server.terms import Terms
 from tests.conftest import STAND_INS, make_repository
 from tests.records import attempt, finished
 from tests.steps import ran

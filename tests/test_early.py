@@ -6,7 +6,8 @@ import pytest
 
 from server.early import ceiling
 from server.experiment import Outcome
-from server.runner import Point, Runner, Terms
+from server.runner import Point, Runner
+from server.terms import Terms
 from tests.conftest import STAND_INS
 from tests.records import attempt
 from tests.watch import ended

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from server.experiment import Outcome, Result
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 from tests.attack import BASE
 from tests.conftest import STAND_INS
 from tests.records import attempt

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from server.experiment import Attempt, Outcome, Result
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 from tests.conftest import STAND_INS
 from tests.records import attempt
 from tests.watch import ended, processes_of, until

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.choices import Choices
-from server.errors import LedgerUnavailable, StaleText, WrongPhase
+from server.errors import LedgerUnavailable, StaleText, WorkspaceUnusable, WrongPhase
 from server.experiment import Decision, Experiment, Verdict
 from server.phase import Move, Phase, legal
 from server.session import Session
@@ -89,6 +89,17 @@ def test_a_discard_that_reached_only_the_ledger_reaches_the_file(night: Session,
     night.ledger.decide(2, Decision(kept=False, decided_at=NOON))
     after = restarted()
     assert after.workspace.candidate() == after.incumbent_text() and after.phase() is Phase.IDLE
+
+
+def test_a_keep_that_broke_off_is_finished_by_the_next_call(night: Session) -> None:
+    row = improved(night)
+    lock = night.workspace.root / ".git" / "refs" / "heads" / f"{night.workspace.branch}.lock"
+    lock.touch()
+    with pytest.raises(WorkspaceUnusable, match="Another git is at work"):
+        night.keep("lower")
+    lock.unlink()
+    assert night.phase() is Phase.IDLE and night.workspace.tip() == row.commit
+    assert "\tkeep\t" in (night.workspace.state / "results.tsv").read_text(encoding="utf-8").splitlines()[-1]
 
 
 def test_keep_is_never_granted_twice_nor_to_what_is_not_better(night: Session) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from server.experiment import Outcome
-from server.runner import Runner, Terms
+from server.runner import Runner
+from server.terms import Terms
 from tests.conftest import STAND_INS
 from tests.records import attempt
 from tests.watch import PATIENCE, ended, until

@@ -174,6 +174,19 @@ def test_the_users_lock_neither_hinders_us_nor_is_removed(workspace: Workspace) 
     assert lock.exists()
 
 
+def test_locks_that_a_killed_git_left_at_our_refs_and_indexes_are_removed(workspace: Workspace) -> None:
+    (workspace.state / ".index.lock").touch()
+    (workspace.root / ".git" / "worktrees" / "worktree" / "index.autoresearch.lock").touch()
+    commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
+    lock = workspace.root / ".git" / "refs" / "heads" / f"{workspace.branch}.lock"
+    lock.touch()
+    with pytest.raises(WorkspaceUnusable, match=r"Another git is at work there.* in ten seconds"):
+        workspace.advance(commit, workspace.tip())
+    os.utime(lock, (0, 0))
+    workspace.advance(commit, workspace.tip())
+    assert workspace.tip() == commit and not lock.exists()
+
+
 def test_a_candidate_that_became_a_symlink_is_not_read(workspace: Workspace) -> None:
     path = workspace.worktree / "train.py"
     path.unlink()

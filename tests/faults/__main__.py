@@ -24,7 +24,7 @@ from tests.faults.night import Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 300.0
-_ROOMS = ("kills", "lines", "web", "files", "repository", "checkouts", "trainers", "clients", "machine", "patches")
+_ROOMS = "kills lines web files calls repository checkouts trainers clients machine patches".split()
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 

@@ -1,0 +1,49 @@
+"""A disk that answers EIO: to a write, a rename or an fsync of the server, its git, its ledger or its supervisor."""
+
+import random
+from contextlib import suppress
+
+import anyio
+
+from tests.drivers import Disk
+from tests.faults.catalogue import NotHere, fault
+from tests.faults.night import PATIENCE, Agent, Night, Refused
+
+_EXPERIMENTS = 12  # in one night
+_CALLS = 300  # about what one of them takes
+_TIMES = 5
+_PAUSE = 0.5  # seconds before the client tries again
+
+
+async def _through(agent: Agent) -> int:
+    """An experiment, by a client that tries again, and gives up what it can neither run nor keep."""
+    refusals = 0
+    with anyio.fail_after(PATIENCE):
+        while True:
+            try:
+                await agent.experiment()
+            except Refused:
+                refusals += 1
+                with suppress(Refused):
+                    if (await agent.call("status"))["phase"] == "patched":
+                        await agent.call("discard", reason="it was refused")
+                await anyio.sleep(_PAUSE)
+            else:
+                return refusals
+
+
+@fault(f"a call that answers EIO at a random moment, up to {_TIMES} in a row, x{_EXPERIMENTS}", trials=6, short=True)
+async def failing(night: Night) -> None:
+    try:
+        disk = Disk(night.folder, night.repository)
+    except OSError as error:
+        raise NotHere(str(error)) from error
+    refusals = 0
+    async with night.agent(**disk.environment) as agent:
+        server = night.server().pid
+        for _ in range(_EXPERIMENTS):
+            disk.fail(random.randrange(_CALLS), random.randint(1, _TIMES))
+            refusals += await _through(agent)
+        assert refusals and night.server().pid == server
+        disk.fail(0, 0)
+    await night.recover()
