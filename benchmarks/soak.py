@@ -20,6 +20,7 @@ import anyio
 import psutil
 from mcp import Client, StdioServerParameters
 
+from server.lock import holder
 from server.repositories import initialise
 
 TRAIN = Path(__file__).parent.parent / "tests" / "stand_ins" / "honest.py"
@@ -33,7 +34,9 @@ class Soak:
 
     def __init__(self, client: Client, workspace: Path) -> None:
         self._client, self._state = client, workspace / ".autoresearch" / "soak"
-        self._server = psutil.Process(int((workspace / ".autoresearch" / "lock").read_text(encoding="ascii")))
+        held = holder(workspace)
+        assert held
+        self._server = psutil.Process(held.pid)
 
     async def call(self, tool: str, **given: Any) -> dict[str, Any]:
         answer = await self._client.call_tool(tool, given)

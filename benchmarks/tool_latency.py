@@ -25,6 +25,7 @@ from server.choices import Choices
 from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
 from server.ledger import Ledger
 from server.lessons import nearest
+from server.lock import holder
 from server.scaffold import create
 from server.session import Session
 from server.structure import sha256
@@ -113,7 +114,9 @@ async def run(experiments: int, calls: int) -> None:
             await measure("history, lessons", calls, tool("history", lessons=True))
             await measure("apply_patch", calls, patch)
             look_up(workspace, calls)
-            server = psutil.Process(int((workspace / ".autoresearch" / "lock").read_text(encoding="ascii")))
+            held = holder(workspace)
+            assert held
+            server = psutil.Process(held.pid)
             print(f"resident memory of the server {server.memory_info().rss / 2**20:.0f} MB")
 
 

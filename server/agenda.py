@@ -13,6 +13,9 @@ def next_calls(session: Session) -> list[str]:
             "cancel_experiment(reason): ends the sweep",
         ]
     phase = session.phase()
+    if moved := session.head_moved:
+        back = [action for action in next_actions(phase) if action.startswith(("wait", "cancel", "discard", "history"))]
+        return [f"Nothing new is started: {moved}", *back]
     if phase is not Phase.RUNNING and (why := curfew.ended(session)):
         others = [action for action in next_actions(phase) if not action.startswith("run_experiment")]
         return [f"No run is started: {why}. {curfew.advice(session)}", *others]

@@ -54,6 +54,7 @@ def status(session: Session) -> StatusReply:
         running=_running(session, last) if last and last.running else None,
         limits=task.stop.progress(curfew.facts(session.workspace.state, session.ledger)),
         over=curfew.ended(session),
+        head_moved=session.head_moved,
         profile=session.profile,
         dataset=str(session.dataset),
         guards=last.result.guards if last and last.result else {},

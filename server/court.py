@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from server import evidence, message
+from server.errors import HeadMoved
 from server.experiment import Decision, Experiment, Judgement, Purpose, Result, Value, Verdict
 from server.ledger import Ledger
 from server.phase import Phase
@@ -29,8 +30,16 @@ class Court:
     def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
         self._ledger, self._workspace = ledger, workspace
 
+    def receive(self, experiment: Experiment, rule: Rule) -> bool:
+        """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
+        judged = self.judge(experiment, rule)
+        if judged.attempt.baseline and judged.val_bpb is not None:
+            return self.keep(judged, "the baseline")
+        self.reassess(rule)
+        return True
+
     def judge(self, experiment: Experiment, rule: Rule) -> Experiment:
-        """Judge a result that has just come in: commit object, ledger row, ref."""
+        """Judge a result: commit object with trailers, ledger row, ref."""
         assert experiment.result is not None
         judgement = self._judgement(experiment, rule)
         judged = self._ledger.finish(experiment.number, experiment.result, judgement)
@@ -53,8 +62,7 @@ class Court:
         if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
             text = self._workspace.text(incumbent.commit)
             return Plan(purpose=Purpose.REFERENCE, of=incumbent.number, text=text)
-        tip = self._workspace.tip()
-        return Plan(text=self._workspace.candidate() if incumbent else self._workspace.text(tip))
+        return Plan(text=self._workspace.candidate() if incumbent else self._workspace.text(self._workspace.tip()))
 
     def assess(self, candidate: Experiment, rule: Rule) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
@@ -63,6 +71,38 @@ class Court:
         texts = (self._workspace.text(commit) for commit in (candidate.commit, incumbent.commit))
         fewer, lines = map(code_lines, texts)
         return evidence.assess(self._ledger, candidate, rule, simpler=fewer < lines)
+
+    def finish(self, last: Experiment, rule: Rule) -> bool:
+        """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""
+        root = self._ledger.measured()
+        if root is None or root.judgement is None:
+            return True
+        self.record(last)
+        self.record(root)
+        self.reassess(rule)
+        if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
+            return self.keep(root, "the baseline")
+        if root.kept:
+            return self._advance(root)
+        if root.decision is not None and self._workspace.candidate_sha256() == root.attempt.train_sha256:
+            self.restore()
+        return True
+
+    def fact(self) -> str:
+        """What is known of the candidate, in a sentence; empty once it is decided."""
+        root = self._ledger.measured()
+        if root is None or root.decision is not None:
+            return ""
+        return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
+
+    def keep(self, experiment: Experiment, reason: str) -> bool:
+        """Make a candidate the incumbent: the row first, then the branch. Whether the branch could be moved."""
+        return self._advance(self.decide(experiment.number, kept=True, reason=reason))
+
+    def restore(self) -> None:
+        """Make the incumbent's text the candidate."""
+        incumbent = self._ledger.incumbent()
+        self._workspace.write_candidate(self._workspace.text(incumbent.commit if incumbent else self._workspace.tip()))
 
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
@@ -80,6 +120,14 @@ class Court:
     def archive(self, experiment: Experiment) -> None:
         """Copy a row of the ledger into git, from where it can be rebuilt."""
         self._workspace.archive(experiment.number, experiment.model_dump_json(exclude_none=True))
+
+    def _advance(self, kept: Experiment) -> bool:
+        """Move the branch to what was kept; where somebody else has moved it, it is left to them."""
+        try:
+            self._workspace.advance(kept.commit, kept.attempt.parent)
+        except HeadMoved:
+            return False
+        return True
 
     def _complaint(self, result: Result, incumbent: Experiment, rule: Rule) -> str:
         assert incumbent.result is not None

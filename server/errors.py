@@ -93,7 +93,7 @@ class LedgerUnavailable(Unavailable):
 
 
 class LedgerDamaged(LedgerUnavailable):
-    """The file is no longer a ledger: the next server makes it anew from the copies in git."""
+    """The file is no longer a ledger: a server makes it anew from the copies in git."""
 
 
 class RunnerUnavailable(Unavailable):

@@ -42,6 +42,7 @@ PRAGMA user_version = {_FORMAT};
 """
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
+_PAGE = 100  # rows read at once
 _RECENT = 100  # repeated runs that tell the noise: older ones may be of another day's machine
 
 
@@ -56,6 +57,7 @@ class Ledger:
                 killed has left half done: SQLite takes it back before it lets anybody read.
         """
         self._path = path
+        self._file: tuple[int, int] | None = None
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         with self._speaking():
             # Calls come from worker threads, one at a time: the session's lock sees to that.
@@ -67,9 +69,15 @@ class Ledger:
                 self._connection.execute("PRAGMA journal_mode = DELETE")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.executescript(_SCHEMA)
+        self._file = _identity(path)
 
     def close(self) -> None:
         self._connection.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
+        return _identity(self._path) != self._file
 
     def begin(self, attempt: Attempt, made: Change | None = None) -> None:
         """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
@@ -126,8 +134,15 @@ class Ledger:
         return list(self._select("ORDER BY number DESC LIMIT ? OFFSET ?", limit, offset))
 
     def all(self) -> Iterator[Experiment]:
-        """Every experiment, oldest first."""
-        return self._select("ORDER BY number")
+        """Every experiment, oldest first; read by and by, as a long night does not fit into one hand."""
+        number = 0
+        while rows := list(self._select("WHERE number > ? ORDER BY number LIMIT ?", number, _PAGE)):
+            yield from rows
+            number = rows[-1].number
+
+    def numbers(self) -> set[int]:
+        """Of all experiments."""
+        return {number for (number,) in self._rows("SELECT number FROM experiments")}
 
     def counts(self) -> dict[str, int]:
         """How many experiments have each verdict, and under `kept` how many were kept."""
@@ -191,9 +206,15 @@ class Ledger:
         return row
 
     def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
+        rows = self._rows(f"SELECT document FROM experiments {clause}", *values)
+        return (self._read(document) for (document,) in rows)
+
+    def _read(self, document: str) -> Experiment:
         with self._speaking():
-            rows = self._connection.execute(f"SELECT document FROM experiments {clause}", values).fetchall()
-        return (Experiment.model_validate_json(document) for (document,) in rows)
+            try:
+                return Experiment.model_validate_json(document)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"a row cannot be read: {str(error).splitlines()[0]}") from error
 
     @contextmanager
     def _speaking(self) -> Generator[None]:
@@ -201,15 +222,26 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
-            if type(error) is sqlite3.DatabaseError:  # not one of its subclasses: malformed, or no database at all
+            # DatabaseError itself, not one of its subclasses: malformed, or no database at all.
+            if type(error) is sqlite3.DatabaseError or (self._file and self.gone):
                 raise LedgerDamaged(
                     f"The ledger {self._path} is damaged: {error}.",
                     "The operator starts the server again, which moves it aside and rebuilds it from git.",
                 ) from error
             raise LedgerUnavailable(
                 f"The ledger {self._path} cannot be used: {error}.",
-                "The operator frees space or restores write access; then status() tells what was done.",
+                "The operator starts the version that wrote it, or a new --tag."
+                if type(error) is sqlite3.NotSupportedError
+                else "The operator frees space or restores write access; then status() tells what was done.",
             ) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:

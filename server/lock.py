@@ -1,44 +1,79 @@
-"""One server a workspace: a lock the kernel drops when its holder dies, however it dies."""
+"""One server a repository: a lock the kernel drops when its holder dies, however it dies."""
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from server.errors import WorkspaceBusy
 
+_NAME = "autoresearch.lock"
+_TRY_SECONDS = 0.5  # somebody may be looking at the lock just now
+_LOOK_SECONDS = 0.02
+
+
+class Holder(NamedTuple):
+    """Who holds a lock."""
+
+    pid: int
+    tag: str  # of the night it serves
+
+
+def place(repository: Path) -> Path:
+    """The lock of a repository: in the .git that all its checkouts share, where no `git clean` comes."""
+    folder = repository / ".git"
+    if folder.is_file():  # a linked worktree, or a submodule
+        folder = repository / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        shared = folder / "commondir"
+        folder = folder / shared.read_text(encoding="utf-8").strip() if shared.exists() else folder
+    return folder / _NAME
+
 
 class Lock:
-    """An exclusive flock(2) on a file that names its holder's pid."""
+    """An exclusive flock(2) on a file that names its holder."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock. Raises WorkspaceBusy when another process holds it."""
+    def __init__(self, path: Path, tag: str) -> None:
+        """Take the lock for the night `tag`. Raises WorkspaceBusy when another process holds it."""
         self._file = path.open("a+", encoding="ascii")  # not truncated: it may name another holder
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._taken():
             self._file.seek(0)
-            holder = self._file.read(32).strip() or "unknown"
+            pid, _, other = self._file.read(200).strip().partition(" ")
             self._file.close()
             raise WorkspaceBusy(
-                f"Another autoresearch server (pid {holder}) works in {path.parent.parent}.",
-                "Use that one, end it, or start this one with another --workspace.",
-            ) from None
+                f"Another autoresearch server (pid {pid or 'unknown'}) works in this repository, on the night {other}.",
+                "Use that one, end it, or start this one in a clone, with another --workspace.",
+            )
         self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
+        self._file.write(f"{os.getpid()} {tag}\n")
         self._file.flush()
 
     def release(self) -> None:
         """Let go; a second time does nothing."""
         self._file.close()
 
+    def _taken(self) -> bool:
+        deadline = time.monotonic() + _TRY_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_LOOK_SECONDS)
+            else:
+                return True
 
-def holder(path: Path) -> int | None:
-    """The pid that holds the lock; None while nobody does."""
+
+def holder(repository: Path) -> Holder | None:
+    """Who holds the repository's lock; None while nobody does."""
+    path = place(repository)
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(path.read_text(encoding="ascii").strip() or 0)
-    except FileNotFoundError:
+        pid, _, tag = path.read_text(encoding="ascii").strip().partition(" ")
+        return Holder(int(pid or 0), tag)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return None

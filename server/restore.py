@@ -1,9 +1,9 @@
-"""The ledger of a night: opened, or, when it is damaged or gone, made anew from the copies of its rows in git."""
+"""The ledger of a night: opened, or, when it is damaged, gone or old, made anew from the copies of its rows in git."""
 
 from contextlib import closing
 from pathlib import Path
 
-from server.change import change
+from server.change import Change, change
 from server.errors import LedgerDamaged, WorkspaceUnusable
 from server.experiment import Experiment
 from server.files import set_aside
@@ -14,20 +14,56 @@ from server.workspace import Workspace
 
 def ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
     """The night's ledger; what had to be rebuilt is told in a note. Raises LedgerUnavailable, WorkspaceUnusable."""
-    path, numbers = workspace.state / "ledger.sqlite3", workspace.archived()
+    path, broken, numbers = workspace.state / "ledger.sqlite3", workspace.clear(), workspace.archived()
     try:
         found = Ledger(path)
-    except LedgerDamaged as error:
-        why = error.problem
-    else:
-        last = found.last()
-        if not numbers or (last and last.number >= numbers[-1]):
+        try:
+            why = _behind(found, workspace, numbers)
+        except LedgerDamaged:
+            found.close()
+            raise
+        if not why:
+            _write_again(found, workspace, broken)
             return found
         found.close()
-        why = f"The ledger ended at experiment {last.number if last else 0}, git knows {numbers[-1]}."
+    except LedgerDamaged as error:
+        why = error.problem
     aside = _rebuild(path, workspace, numbers)
     notebook.add(f"{why} It was rebuilt from git: {len(numbers)} experiments. {aside}", idea=False, after=0)
     return Ledger(path)
+
+
+def _behind(found: Ledger, workspace: Workspace, numbers: list[int]) -> str:
+    """What git knows and the ledger does not; empty if there is nothing. Raises LedgerDamaged."""
+    known: set[int] = set()
+    last = measured = None
+    for row in found.all():  # each is read once: a flipped bit shows here, and not in the middle of the night
+        known.add(row.number)
+        last, measured = row, measured if row.attempt.of else row
+    missing = [number for number in numbers if number not in known and _copy(workspace, number)]
+    if missing:
+        return f"The ledger ended at experiment {max(known, default=0)}, git knows {missing[-1]}."
+    for row in (last, measured):
+        copy = _copy(workspace, row.number) if row else None
+        if row and copy and ((copy.result and not row.result) or (copy.decision and not row.decision)):
+            return f"The ledger was older than its copy in git, which knows more of experiment {row.number}."
+    return ""
+
+
+def _copy(workspace: Workspace, number: int) -> Experiment | None:
+    """The copy of a row; None if there is none that can be read."""
+    try:
+        return Experiment.model_validate_json(workspace.row(number))
+    except (ValueError, WorkspaceUnusable):
+        return None
+
+
+def _write_again(found: Ledger, workspace: Workspace, broken: list[int]) -> None:
+    """Give rows their refs back that a power cut has emptied."""
+    for number in broken:
+        if row := found.get(number):
+            workspace.record(number, row.commit, workspace.recorded(number))
+            workspace.archive(number, row.model_dump_json(exclude_none=True))
 
 
 def _rebuild(path: Path, workspace: Workspace, numbers: list[int]) -> str:
@@ -35,12 +71,12 @@ def _rebuild(path: Path, workspace: Workspace, numbers: list[int]) -> str:
     fresh = path.with_name("ledger.new")
     for left in (fresh, Path(f"{fresh}-journal")):
         left.unlink(missing_ok=True)
-    lost: list[str] = []
+    lost: list[str] = []  # for now: the next start looks again
     with closing(Ledger(fresh)) as made:
         for number in numbers:
-            try:
-                _enter(made, workspace, Experiment.model_validate_json(workspace.row(number)))
-            except (ValueError, WorkspaceUnusable):
+            if row := _copy(workspace, number):
+                _enter(made, workspace, row)
+            else:
                 lost.append(str(number))
     set_aside(Path(f"{path}-journal"))  # first: it must not be played into the new file
     old = set_aside(path)
@@ -52,8 +88,16 @@ def _rebuild(path: Path, workspace: Workspace, numbers: list[int]) -> str:
 def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
     attempt = row.attempt
     new = attempt.of is None and not attempt.baseline
-    made.begin(attempt, change(*map(workspace.text, (attempt.parent, row.commit))) if new else None)
+    made.begin(attempt, _change(workspace, row) if new else None)
     if row.result and row.judgement:
         made.finish(row.number, row.result, row.judgement)
     if row.decision:
         made.decide(row.number, row.decision)
+
+
+def _change(workspace: Workspace, row: Experiment) -> Change | None:
+    """What a row changed; None if git has lost one of the texts: the row counts without it."""
+    try:
+        return change(*map(workspace.text, (row.attempt.parent, row.commit)))
+    except WorkspaceUnusable:
+        return None

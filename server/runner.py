@@ -127,6 +127,10 @@ class Runner:
         thin = -(-len(lines) // points) or 1
         return [Point.model_validate_json(line) for line in lines[::thin] if line.endswith("}")]
 
+    def numbers(self) -> list[int]:
+        """Of the runs that have a folder."""
+        return [int(path.name) for path in self._runs.glob("[0-9]*") if path.name.isdecimal()]
+
     def folder(self, number: int) -> Path:
         return self._runs / f"{number:05d}"
 

@@ -1,8 +1,8 @@
 """One night: the only mutable object of the server, and the only place where workspace, runner and ledger meet.
 
 Every method is one move, made whole under the app's lock, in a worker thread. The order of a move is always: commit
-object, ledger row, ref, file. What breaks off in between, because the server is killed or the disk fails, is finished
-by `recover` before anything else: on the next start, or by the next call.
+object, ledger row, branch, file. What breaks off in between, because the server is killed or the disk fails, is
+finished by `recover` before anything else: on the next start, or by the next call.
 """
 
 from collections.abc import Generator
@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import evidence, export, message, patch, program, restore, slot
+from server import candidate, evidence, export, message, patch, program, restore, slot
 from server.change import change
 from server.choices import Choices
 from server.court import Court
 from server.dataset import find
 from server.early import ceiling
-from server.errors import RunnerUnavailable, StaleText
+from server.errors import HeadMoved, RunnerUnavailable
 from server.experiment import Attempt, Experiment, Outcome, Result
 from server.files import write_whole
 from server.hardware import Hardware, default_profile, probe
-from server.lock import Lock
+from server.lock import Lock, place
 from server.notebook import Notebook
 from server.phase import Move, Phase, derive, require
 from server.program import Program
@@ -28,7 +28,7 @@ from server.queue import Queue
 from server.runner import Runner, require_guards
 from server.structure import fingerprint, sha256
 from server.terms import Terms
-from server.workspace import Workspace
+from server.workspace import HOME, Workspace
 
 _CURVE_POINTS = 300
 SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
@@ -49,20 +49,29 @@ class Session:
             require_guards()
         task = self.program().task
         self.workspace = Workspace.open(workspace, tag, task.editable)
-        home = self.workspace.root / ".autoresearch"
+        home = self.workspace.root / HOME
         self.dataset = find(self.choices.data, home / "data")
-        home.mkdir(exist_ok=True)
-        self._lock = Lock(home / "lock")
-        self.workspace.prepare()
+        self._lock = Lock(place(self.workspace.root), tag)
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
-        self.notebook = Notebook(self.workspace.state / "notes.json")
-        self.ledger = restore.ledger(self.workspace, self.notebook)
-        self.queue = Queue(self.workspace.state / "sweep.json")
-        self.court = Court(self.ledger, self.workspace)
         self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
-        self._broken_off = True
+        self.notebook = Notebook(self.workspace.state / "notes.json")
+        self.queue = Queue(self.workspace.state / "sweep.json")
+        self._open()
         self.settle()
+
+    def _open(self) -> None:
+        """Open the history, or make it anew from git."""
+        self.workspace.state.mkdir(parents=True, exist_ok=True)
+        self.ledger = restore.ledger(self.workspace, self.notebook)
+        self.court = Court(self.ledger, self.workspace)
+        self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
+        self._broken_off = True
+
+    def mend(self) -> None:
+        """Open the history once more: it was damaged or deleted while we worked. Raises Unavailable."""
+        self.ledger.close()
+        self._open()
 
     def close(self) -> None:
         """Let go of everything; a run under way goes on."""
@@ -79,17 +88,30 @@ class Session:
         return self.choices.budget_seconds or self.program().task.budget_seconds
 
     def incumbent_text(self) -> str:
-        return self.workspace.text(self.workspace.tip())
+        return self.workspace.text(self._base() or self.workspace.tip())
+
+    @property
+    def head_moved(self) -> str:
+        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's."""
+        try:
+            self._require_branch()
+        except HeadMoved as moved:
+            return str(moved)
+        return ""
 
     def phase(self) -> Phase:
         """Where the night stands, after importing the result of a run that has ended meanwhile."""
-        return self._phase(self.settle())
+        last = self.settle()
+        return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
 
     def settle(self) -> Experiment | None:
         """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
-        if self._broken_off:
-            self.recover()
+        if self.ledger.gone:
+            self.mend()
+        if self._broken_off or not self.workspace.worktree.exists():
             self._broken_off = False
+            with self._whole():
+                self.recover()
         return self._settle()
 
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
@@ -97,15 +119,12 @@ class Session:
 
         Returns its diff against the incumbent. Raises Refusal; then nothing was changed.
         """
-        require(self.phase(), Move.APPLY_PATCH, self._fact())
-        before = self.workspace.candidate()
-        if base_sha256 and base_sha256 != sha256(before):
-            raise StaleText(
-                f"train.py has sha256 {sha256(before)}, the patch was written against {base_sha256}.",
-                "Call read_train() and write the patch against what it shows.",
-            )
-        after = self._again(number, before) if number else patch.apply(before, text, self.workspace.file)
-        self.replace(after)
+        require(self.phase(), Move.APPLY_PATCH, self.court.fact())
+        self._require_branch()
+        if number:
+            self.replace(candidate.again(self.workspace, self.ledger, number, base_sha256))
+        else:
+            self.replace(candidate.patched(self.workspace, text, base_sha256))
         return self.diff()
 
     def replace(self, text: str) -> None:
@@ -113,27 +132,21 @@ class Session:
         patch.check(text, self.workspace.file)
         self.workspace.write_candidate(text)
 
-    def _again(self, number: int, before: str) -> str:
-        found = self.ledger.get(number)
-        assert found is not None
-        base, theirs = (self.workspace.text(commit) for commit in (found.attempt.parent, found.commit))
-        return self.workspace.merge(base, before, theirs, f"experiment {number}")
-
     def diff(self) -> str:
         """The candidate against the incumbent, as a unified diff."""
         return patch.diff(self.incumbent_text(), self.workspace.candidate(), self.workspace.file)
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
-        require(phase := self.phase(), Move.RUN_EXPERIMENT, self._fact())
+        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.court.fact())
+        self._require_branch()
         slot.require_free(self.ledger.last())
-        plan = self.court.plan(phase, self.program().task)
-        text = plan.text
+        text = (plan := self.court.plan(phase, self.program().task)).text
         patch.check(text, self.workspace.file)
         if phase in (Phase.PATCHED, Phase.FAILED):
             evidence.require_new(self.ledger, fingerprint(text), self.profile, self.dataset.name, self.budget_seconds)
         now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
-        number = last.number + 1 if last else 1
+        number = max(last.number if last else 0, self._taken) + 1
         commit = self.workspace.commit(text, parent, message.before(number, description, hypothesis), now)
         attempt = Attempt(
             number=number, baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED), purpose=plan.purpose, of=plan.of,
@@ -142,14 +155,14 @@ class Session:
             budget_seconds=self.budget_seconds, started_at=now,
         )  # fmt: skip
         made = change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
-        with self._whole():
-            self.ledger.begin(attempt, made)
-            self.workspace.record(number, commit, None)
-            self.court.archive(Experiment(attempt=attempt))
         terms = Terms.of(self.program().task, self.choices, rehearse=attempt.of is None)
         if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in evidence.good(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": ceiling(curves, attempt.budget_seconds)})
+        with self._whole():  # the ref first: no `git gc` takes the commit of a row
+            self.workspace.record(number, commit, self.workspace.recorded(number))
+            self.ledger.begin(attempt, made)
+            self.court.archive(Experiment(attempt=attempt))
         self._start(attempt, text, terms)
         return Experiment(attempt=attempt)
 
@@ -161,34 +174,33 @@ class Session:
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
-        require(self.phase(), Move.KEEP, self._fact())
-        return self._keep(self.ledger.measured(), reason)
+        require(self.phase(), Move.KEEP, self.court.fact())
+        self._require_branch()
+        root = self.ledger.measured()
+        assert root is not None
+        with self._whole():
+            self._broken_off |= not self.court.keep(root, reason)
+            self._export()
+        return self.ledger.get(root.number) or root
 
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
-        require(phase := self.phase(), Move.DISCARD, self._fact())
+        require(phase := self.phase(), Move.DISCARD, self.court.fact())
         given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
         with self._whole():
             if given_up is not None:
                 given_up = self.court.decide(given_up.number, kept=False, reason=reason)
-            self.workspace.write_candidate(self.incumbent_text())
+            self.court.restore()
             self._export()
         return given_up
 
     def recover(self) -> None:
         """Finish the move that was broken off. Every step may be made twice."""
-        last, root = self._settle(), self.ledger.measured()
-        if last is None or last.judgement is None or root is None or root.judgement is None:
+        self.workspace.prepare(self._base())
+        last = self._settle()
+        if last is None or last.judgement is None:
             return
-        self.court.record(last)
-        self.court.record(root)
-        self.court.reassess(self.program().task)
-        if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
-            root = self._keep(root, "the baseline")
-        if root.kept:
-            self.workspace.advance(root.commit, root.attempt.parent)
-        elif root.decision is not None and self.workspace.candidate_sha256() == root.attempt.train_sha256:
-            self.workspace.write_candidate(self.incumbent_text())
+        self._broken_off |= not self.court.finish(last, self.program().task)
         self._export()
 
     @contextmanager
@@ -206,16 +218,6 @@ class Session:
             return last
         return self._import(last, result)
 
-    def _phase(self, last: Experiment | None) -> Phase:
-        return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
-
-    def _fact(self) -> str:
-        root = self.ledger.measured()
-        if root is None or root.decision is not None:
-            return ""
-        told = root.judgement.why if root.judgement else "it runs."
-        return f"Experiment {root.number}: {told}"
-
     def _start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         try:
             self.runner.start(attempt, text, terms)
@@ -225,22 +227,20 @@ class Session:
             raise
 
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
-        """Judge a result: commit object with trailers, ledger row, ref; a baseline is kept at once."""
+        ended = experiment.model_copy(update={"result": result})
         with self._whole():
-            experiment = self.court.judge(experiment.model_copy(update={"result": result}), self.program().task)
-            if experiment.attempt.baseline and result.score is not None:
-                return self._keep(experiment, "the baseline")
-            self.court.reassess(self.program().task)
+            self._broken_off |= not self.court.receive(ended, self.program().task)
             self._export()
-        return experiment
+        return self.ledger.get(experiment.number) or ended
 
-    def _keep(self, experiment: Experiment | None, reason: str) -> Experiment:
-        assert experiment is not None
-        with self._whole():
-            kept = self.court.decide(experiment.number, kept=True, reason=reason)
-            self.workspace.advance(kept.commit, kept.attempt.parent)
-            self._export()
-        return kept
+    def _base(self) -> str | None:
+        """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
+        incumbent, first = self.ledger.incumbent(), self.ledger.get(1)
+        return incumbent.commit if incumbent else first.attempt.parent if first else None
+
+    def _require_branch(self) -> None:
+        if base := self._base():
+            self.workspace.require_at(base)
 
     def _export(self) -> None:
         write_whole(self.workspace.state / "results.tsv", export.tsv(self.ledger.all()))

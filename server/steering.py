@@ -57,14 +57,14 @@ def health(
     from server.lock import holder
 
     path = latest(workspace, tag)
-    pid = holder(path.parent.parent / "lock")
-    if pid is None:
+    served = holder(workspace)
+    if served is None:
         _out.print("off: no server works here; a run under way is taken up by the next one")
         raise typer.Exit(Health.OFF)
     if why := _over(workspace, path, idle):
-        _out.print(f"over: server {pid} lives, but {why}")
+        _out.print(f"over: server {served.pid} lives, but {why}")
         raise typer.Exit(Health.OVER)
-    _out.print(f"on: server {pid} lives")
+    _out.print(f"on: server {served.pid} lives")
 
 
 def _over(workspace: Path, path: Path, idle: float) -> str:

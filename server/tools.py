@@ -12,7 +12,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
 from server import answer, recall, sweep
-from server.errors import AutoresearchError
+from server.errors import AutoresearchError, LedgerDamaged
 from server.patience import patience
 from server.replies import DecisionReply, HistoryReply, NoteReply, PatchReply, Running, RunReply, StatusReply, TextReply
 from server.session import Session
@@ -40,9 +40,17 @@ class Tools:
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Make one move. Raises ToolError with the sentence and the next step of ours."""
+
+        def move() -> _T:
+            try:
+                return function(*args, **kwargs)
+            except LedgerDamaged:  # under our hands: it is made anew, and the move once more
+                self._session.mend()
+                return function(*args, **kwargs)
+
         async with self._lock:
             try:
-                return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs))
+                return await anyio.to_thread.run_sync(move)
             except AutoresearchError as error:
                 raise ToolError(str(error)) from error
 

@@ -4,27 +4,24 @@ Every attempt is a commit object made by plumbing with an index of its own; refs
 to "never written": `/.autoresearch/` is added once to the repository's info/exclude.
 """
 
-import os
 import re
-import stat
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from git import Repo
-from git.exc import GitCommandError
 
 from server import doors
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
-from server.files import abandoned, scratch, write_whole
-from server.git_environment import IDENTITY, content, harden, open_repository, speaking
+from server.files import scratch, write_whole
+from server.git_environment import IDENTITY, content, open_repository, speaking
+from server.refs import NOTHING, Refs, way_back
 from server.structure import sha256
+from server.worktree import Worktree
 
 HOME = ".autoresearch"
-_MAX_FILE = 1 << 20
 _QUOTED = 4000  # characters of a conflict
-_LOCK_SECONDS = 10.0  # that a ref is locked by git, at the very most
 
 
 class Workspace:
@@ -37,6 +34,7 @@ class Workspace:
         self.state = self.root / HOME / tag
         self.worktree = self.state / "worktree"
         self.program = self.root / "program.md"
+        self._refs, self._linked = Refs(repo), Worktree(repo, self.worktree)
 
     @classmethod
     def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
@@ -48,36 +46,50 @@ class Workspace:
             with speaking("Looking at the repository"):
                 doors.check_repository(repo, path, tag, file)
                 workspace = cls(repo, tag, file)
-                if not workspace.state.exists() and not workspace.archived():
-                    doors.check_new_tag(repo, tag, file)
+                if not workspace.state.exists():
+                    workspace._linked.require_free(workspace.branch)
+                    if not workspace.archived():
+                        doors.check_new_tag(repo, tag, file)
         except BaseException:
             repo.close()
             raise
         return workspace
 
-    def prepare(self) -> None:
-        """Make what the tag needs: folder, exclude line, branch, worktree. May be called again and again."""
+    def prepare(self, base: str | None = None) -> None:
+        """Make what the tag needs: folder, exclude line, branch, worktree. May be called again and again.
+
+        Args:
+            base: the commit that the branch is at if it has to be made; None: where the user's checkout is.
+        """
         with speaking("Preparing the workspace"):
+            self.state.mkdir(parents=True, exist_ok=True)  # first: what is begun is finished by the next server
             exclude = Path(str(self._repo.common_dir)) / "info" / "exclude"
             text = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
             if f"/{HOME}/" not in text.splitlines():
                 exclude.parent.mkdir(exist_ok=True)
                 write_whole(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
-            ref = f"refs/heads/{self.branch}"
-            if self._resolve(ref) is None:
-                self._repo.git.update_ref(ref, "HEAD", "0" * 40)
-            self.state.mkdir(parents=True, exist_ok=True)
-            if not (self.worktree / ".git").exists():
-                self._repo.git.worktree("prune")
-                self._repo.git.worktree("add", "--force", str(self.worktree), self.branch)
-                self.write_candidate(self.text(self.tip()))  # git may have changed line ends on the way
+            if self._refs.resolve(self._head) is None:
+                self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
+        if self._linked.mount(self.branch):
+            self.write_candidate(self.text(base or self.tip()))  # git may have changed line ends on the way
 
     def tip(self) -> str:
-        """The commit of the incumbent."""
-        found = self._resolve(f"refs/heads/{self.branch}")
+        """The commit that the branch is at."""
+        found = self._refs.resolve(self._head)
         if found is None:
-            raise HeadMoved(f"The branch {self.branch} is gone.", "The operator restores it, or starts a new --tag.")
+            raise HeadMoved(f"The branch {self.branch} is gone.", "The operator starts the server again.")
         return found
+
+    def require_at(self, commit: str) -> None:
+        """Make sure that the branch is at `commit`; if it was deleted, it is made again. Raises HeadMoved."""
+        found = self._refs.resolve(self._head)
+        if found is None:
+            self._refs.swap(self._head, commit, None)
+        elif found != commit:
+            raise HeadMoved(
+                f"The branch {self.branch} is at {found[:12]}, the incumbent is {commit[:12]}: somebody else moved it.",
+                f"It was not touched. {way_back(self._head, commit)}",
+            )
 
     def text(self, commit: str) -> str:
         """The editable file at `commit`."""
@@ -87,19 +99,7 @@ class Workspace:
 
     def candidate(self) -> str:
         """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""
-        path = self.worktree / self.file
-        step = "Restore it with discard(), or with `git checkout` in the worktree."
-        try:
-            found = path.lstat()
-            if not stat.S_ISREG(found.st_mode):
-                raise WorkspaceUnusable(f"{path} is not a regular file.", step)
-            if found.st_size > _MAX_FILE:
-                raise WorkspaceUnusable(f"{path} has {found.st_size} bytes.", step)
-            return path.read_bytes().decode("utf-8")
-        except OSError as error:
-            raise WorkspaceUnusable(f"{path} cannot be read: {error.strerror}.", step) from error
-        except UnicodeDecodeError as error:
-            raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
+        return self._linked.read(self.file)
 
     def candidate_sha256(self) -> str:
         """Of the editable file in the worktree; empty for what is no plain text file."""
@@ -109,8 +109,7 @@ class Workspace:
 
     def write_candidate(self, text: str) -> None:
         """Replace the editable file in the worktree, whole. Raises WorkspaceUnusable; then it is unchanged."""
-        with speaking(f"Writing {self.file}"):
-            write_whole(self.worktree / self.file, text)
+        self._linked.write(self.file, text)
 
     def commit(self, text: str, parent: str, message: str, date: str) -> str:
         """A commit object: `parent` with the editable file replaced. Moves no ref; equal arguments, equal commit."""
@@ -148,11 +147,11 @@ class Workspace:
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""
-        return self._resolve(self._ref(number))
+        return self._refs.resolve(self._ref(number))
 
     def record(self, number: int, commit: str, expected: str | None) -> None:
         """Move an attempt's ref from `expected` (None: it must be new) to `commit`. Raises HeadMoved."""
-        self._swap(self._ref(number), commit, expected)
+        self._refs.swap(self._ref(number), commit, expected)
 
     def archive(self, number: int, document: str) -> None:
         """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
@@ -160,29 +159,26 @@ class Workspace:
         with speaking("Copying a row of the ledger"):
             write_whole(file, document)
             blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
-        self._swap(ref, blob, self._resolve(ref))
+        self._refs.swap(ref, blob, self._refs.resolve(ref))
 
     def archived(self) -> list[int]:
         """The numbers whose rows are in git, in order."""
-        with speaking("Looking for copied rows"):
-            refs = self._repo.git.for_each_ref("--format=%(refname)", f"{self._rows}/").splitlines()
-        return sorted(int(ref.rpartition("/")[2]) for ref in refs)
+        return self._refs.numbers(self._rows)
 
     def row(self, number: int) -> str:
         """The copy of an experiment's row. Raises WorkspaceUnusable."""
         with speaking(f"Reading the copy of row {number}"):
             return str(self._repo.git.cat_file("blob", f"{self._rows}/{number}"))
 
+    def clear(self) -> list[int]:
+        """Remove refs of the night that say nothing any more. Returns the numbers that they had."""
+        broken = self._refs.clear(self._head, self._attempts, self._rows)
+        return sorted({int(name) for ref in broken if (name := ref.rpartition("/")[2]).isdecimal()})
+
     def advance(self, commit: str, expected: str) -> None:
         """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""
-        self._swap(f"refs/heads/{self.branch}", commit, expected)
-        with speaking("Bringing the worktree's index in line"), Repo(self.worktree) as linked:
-            harden(linked)
-            fresh = Path(str(linked.git_dir)) / "index.autoresearch"
-            with scratch(fresh, fresh.with_name(f"{fresh.name}.lock")):
-                with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):
-                    linked.git.read_tree(commit)
-                os.replace(fresh, fresh.with_name("index"))
+        self._refs.swap(self._head, commit, expected)
+        self._linked.align(commit)
 
     def log(self, limit: int) -> list[str]:
         """The branch's commits that the user's checkout does not have, one line each, newest first."""
@@ -200,33 +196,19 @@ class Workspace:
         self.close()
 
     @property
+    def _head(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
     def _rows(self) -> str:
         return f"refs/autoresearch-rows/{self.tag}"
 
+    @property
+    def _attempts(self) -> str:
+        return f"refs/autoresearch/{self.tag}"
+
     def _ref(self, number: int) -> str:
-        return f"refs/autoresearch/{self.tag}/{number}"
-
-    def _resolve(self, ref: str) -> str | None:
-        try:
-            return str(self._repo.git.rev_parse("--verify", "--quiet", ref))
-        except GitCommandError:
-            return None
-
-    def _swap(self, ref: str, commit: str, expected: str | None) -> None:
-        """Compare and swap, in one transaction of git's; done already is done."""
-        found = self._resolve(ref)
-        if found == commit:
-            return
-        if found != expected:
-            raise HeadMoved(
-                f"{ref} is at {found or 'nothing'}, not at {expected or 'nothing'}: somebody else moved it.",
-                "Nothing was changed. The operator moves it back with `git update-ref`, or starts a new --tag.",
-            )
-        lock = Path(str(self._repo.common_dir)) / f"{ref}.lock"
-        with speaking(f"Moving {ref}"):
-            if abandoned(lock, _LOCK_SECONDS):  # its git was killed; the ref is ours alone, as the night is
-                lock.unlink(missing_ok=True)
-            self._repo.git.update_ref(ref, commit, expected or "0" * 40)
+        return f"{self._attempts}/{number}"
 
 
 def _conflicts(merged: str) -> str:

@@ -5,9 +5,12 @@ from typing import Any
 from server import message
 from server.change import change
 from server.experiment import Attempt, Experiment, Figures, Outcome, Result, Score
+from server.phase import Phase
 from server.session import Session
 from server.structure import fingerprint, sha256
 from tests.records import NOON
+
+PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram()\n>>>>>>> REPLACE"
 
 
 def measured(val_bpb: float, **figures: Any) -> Result:
@@ -45,4 +48,20 @@ def ran(night: Session, result: Result | float) -> Experiment:
     leave_result(night, number, result if isinstance(result, Result) else measured(result))
     row = night.settle()
     assert row and row.number == number
+    return row
+
+
+def kept_baseline(night: Session) -> Experiment:
+    """The first run, with a score."""
+    baseline = ran(night, 2.0)
+    assert baseline.kept
+    return baseline
+
+
+def improved(night: Session) -> Experiment:
+    """A baseline, and a better candidate that waits for a decision."""
+    kept_baseline(night)
+    night.apply_patch(PATCH)
+    row = ran(night, 1.9)
+    assert night.phase() is Phase.IMPROVED
     return row

@@ -23,7 +23,7 @@ FILES = sorted(
 DOORS = {
     "mcp": {"server." + name for name in ("app", "tools", "register", "tasks", "panel", "http", "demo", "search")},
     "mcp_types": {"server.tools", "server.register", "server.tasks"},
-    "git": {"server.workspace", "server.doors", "server.git_environment", "server.repositories"},
+    "git": {"server." + name for name in ("workspace", "worktree", "refs", "doors", "git_environment", "repositories")},
     "optuna": {"server.search"},
     "uvicorn": {"server.http"},
     "starlette": {"server.http", "server.gate"},

@@ -12,6 +12,7 @@ from mcp import Client, StdioServerParameters
 
 from server.app import create
 from server.choices import Choices
+from server.lock import holder
 from server.session import Session
 from tests.conftest import git
 
@@ -137,8 +138,9 @@ async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path)
         await call(client, "run_experiment", description="baseline", **LOOSE)
         await call(client, "apply_patch", patch=BETTER)
         await call(client, "run_experiment", description="higher rate", **LOOSE)
-        holder = int((repository / ".autoresearch" / "lock").read_text(encoding="ascii"))
-        os.kill(holder, signal.SIGKILL)
+        held = holder(repository)
+        assert held
+        os.kill(held.pid, signal.SIGKILL)
     async with Client(parameters(repository)) as client:
         assert (await call(client, "status"))["phase"] == "improved"
         kept = await call(client, "keep", reason="lower")
@@ -151,8 +153,9 @@ async def test_a_run_outlives_its_server_and_is_imported_once(repository: Path) 
         answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
         assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
         assert "is running" in await refusal(client, "run_experiment", description="another")
-        holder = int((repository / ".autoresearch" / "lock").read_text(encoding="ascii"))
-        os.kill(holder, signal.SIGKILL)
+        held = holder(repository)
+        assert held
+        os.kill(held.pid, signal.SIGKILL)
     async with Client(parameters(repository)) as client:
         assert (await call(client, "wait_experiment", **LOOSE))["verdict"] == "baseline"
         assert (await call(client, "status"))["experiments"] == 1

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from server import answer, restore
@@ -14,11 +15,12 @@ from server.ledger import Ledger
 from server.notebook import Notebook
 from server.phase import Phase
 from server.session import Session
+from server.tools import Tools
 from server.workspace import Workspace
 from tests.conftest import git
 from tests.damage import emptied, flipped, garbage, gone, halved
 from tests.records import crashed
-from tests.steps import ran
+from tests.steps import improved, ran
 
 PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram(){}\n>>>>>>> REPLACE"
 
@@ -104,6 +106,76 @@ def test_a_row_whose_copy_is_unreadable_is_named_and_the_others_are_there(
     assert [row.number for row in after.ledger.all()] == [1, 2, 4]
     assert "Rows without a readable copy: 3." in after.notebook.notes[0].text
     after.close()
+
+
+def test_a_number_is_never_given_twice(told: list[Experiment], repository: Path) -> None:
+    (repository / "junk").write_text("{", encoding="utf-8")
+    git(repository, "update-ref", "refs/autoresearch-rows/t1/4", git(repository, "hash-object", "-w", "junk"))
+    garbage(repository / ".autoresearch" / "t1" / "ledger.sqlite3")
+    for notes in (1, 1):  # what cannot be read is told once, and does not make every start a rebuild
+        after = Session(repository, "t1", Choices(profile="smoke"))
+        assert [row.number for row in after.ledger.all()] == [1, 2, 3] and len(after.notebook.notes) == notes
+        after.close()
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    after.apply_patch(PATCH.format(".float().float()").replace(".to(session.device)", ".float()"))
+    assert after.run("another idea").number == 5
+    after.close()
+
+
+def test_a_row_that_could_not_be_read_for_a_moment_is_there_after_the_next_start(
+    told: list[Experiment], repository: Path
+) -> None:
+    garbage(repository / ".autoresearch" / "t1" / "ledger.sqlite3")
+    blob = git(repository, "rev-parse", "refs/autoresearch-rows/t1/2")
+    held = repository / ".git" / "objects" / blob[:2] / blob[2:]
+    away = held.rename(repository / "away")
+    Session(repository, "t1", Choices(profile="smoke")).close()
+    away.rename(held)
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == told and after.phase() is Phase.IDLE
+    after.close()
+
+
+def test_a_row_of_the_ledger_that_is_damaged_inside_is_read_from_git(told: list[Experiment], repository: Path) -> None:
+    path = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    path.write_bytes(path.read_bytes().replace(b'"train_sha256":', b'"train_sha257":', 1))
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == told and "cannot be read" in after.notebook.notes[0].text
+    after.close()
+
+
+def test_a_decision_that_only_git_knows_is_not_forgotten(night: Session, repository: Path, tmp_path: Path) -> None:
+    path = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    improved(night)
+    shutil.copy(path, tmp_path / "backup")
+    row = night.keep("lower")
+    night.close()
+    shutil.copy(tmp_path / "backup", path)
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert after.ledger.get(2) == row and after.phase() is Phase.IDLE
+    after.close()
+
+
+def test_refs_that_a_power_cut_has_emptied_are_written_again(told: list[Experiment], repository: Path) -> None:
+    before = git(repository, "for-each-ref")
+    for ref in ("heads/autoresearch/t1", "autoresearch/t1/4", "autoresearch/t1/2", "autoresearch-rows/t1/4"):
+        emptied(repository / ".git" / "refs" / ref)
+    after = Session(repository, "t1", Choices(profile="smoke"))
+    assert list(after.ledger.all()) == told and after.phase() is Phase.IDLE and not after.notebook.notes
+    assert git(repository, "for-each-ref") == before
+    after.close()
+
+
+@pytest.mark.parametrize("damage", [garbage, halved, gone])
+def test_a_ledger_that_is_damaged_under_a_server_is_rebuilt_by_its_next_call(
+    night: Session, damage: Callable[[Path], None]
+) -> None:
+    row = improved(night)
+    damage(night.workspace.state / "ledger.sqlite3")
+    tools = Tools(night)
+    told = anyio.run(lambda: tools.keep("lower"))
+    assert told.decision == "kept" and night.ledger.incumbent() == night.ledger.get(2) != row
+    assert night.workspace.tip() == row.commit
 
 
 def test_a_reader_is_told_that_the_ledger_is_damaged_and_what_to_do(told: list[Experiment], repository: Path) -> None:

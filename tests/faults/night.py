@@ -19,6 +19,7 @@ import server
 import trainer
 from server.experiment import Experiment
 from server.ledger import Ledger
+from server.lock import holder
 from tests.conftest import STAND_INS, git, make_repository
 
 TAG = "t1"
@@ -97,7 +98,7 @@ class Night:
 
     def __init__(self, folder: Path, data: Path, budget: float = 0.4) -> None:
         self.folder, self._budget = folder, budget
-        self._data = data
+        self.data = data
         self.repository = make_repository(folder / "a night, pérhaps", TRAIN)
         self.write_program()
         git(self.repository, "commit", "--quiet", "-am", "the task")
@@ -110,7 +111,7 @@ class Night:
         self.repository, self.home = repository, repository / ".autoresearch"
         self.state = self.home / TAG
         self.home.mkdir()
-        (self.home / "data").symlink_to(self._data)
+        (self.home / "data").symlink_to(self.data)
         self.accept()
 
     def write_program(self, extra: str = "") -> None:
@@ -153,7 +154,9 @@ class Night:
 
     def server(self) -> psutil.Process:
         """The process that holds the lock."""
-        return psutil.Process(int((self.home / "lock").read_text(encoding="ascii")))
+        held = holder(self.repository)
+        assert held
+        return psutil.Process(held.pid)
 
     def kill(self, *names: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to the server, the supervisor, the trainer. Returns how many got it."""

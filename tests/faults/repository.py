@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import git
+from tests.damage import emptied
 from tests.faults.catalogue import fault
 from tests.faults.night import TAG, Night, Refused
 
@@ -35,20 +36,55 @@ async def moved(night: Night) -> None:
         assert (await agent.finish())["verdict"] == "improved"
         with pytest.raises(Refused, match="somebody else moved it"):
             await agent.call("keep", reason="better")
+        await agent.call("discard", reason="the branch is theirs")
+    async with night.agent() as agent:  # the next server starts, says so, and leaves the branch to them
+        told = await agent.call("status")
+        assert (night.rows()[-1].decision, told["phase"]) != (None, "improved") and "git branch" in told["head_moved"]
+        with pytest.raises(Refused, match="somebody else moved it"):
+            await agent.start()
         assert git(night.repository, "rev-parse", _BRANCH) == theirs
-    git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", tip)
+        git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", tip)  # the operator, as they are told
+        assert (await agent.experiment())["val_bpb"] is not None
     await night.recover()
 
 
-@fault("the branch deleted in the middle of a night, and restored")
+@fault("the branch deleted in the middle of a night")
 async def deleted(night: Night) -> None:
     async with night.agent() as agent:
         await agent.experiment()
         tip = git(night.repository, "rev-parse", _BRANCH)
         git(night.repository, "update-ref", "-d", f"refs/heads/{_BRANCH}")
-        with pytest.raises(Refused, match="The branch autoresearch/t1 is gone"):
-            await agent.start()
-        git(night.repository, "update-ref", f"refs/heads/{_BRANCH}", tip)
+        await agent.start()
+        assert git(night.repository, "rev-parse", _BRANCH) == tip
+        await agent.finish()
+        git(night.repository, "update-ref", "-d", f"refs/heads/{_BRANCH}")
+    await night.recover()
+
+
+@fault("refs cut to nothing by a power cut, and the repository moved")
+async def emptied_and_moved(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        await agent.experiment()
+    for ref in (f"heads/{_BRANCH}", f"autoresearch/{TAG}/1", f"autoresearch/{TAG}/2", f"autoresearch-rows/{TAG}/2"):
+        emptied(night.repository / ".git" / "refs" / ref)
+    elsewhere = night.repository.rename(night.repository.with_name("moved"))
+    night.repository, night.home = elsewhere, elsewhere / ".autoresearch"
+    night.state = night.home / TAG
+    night.accept()
+    await night.recover()
+
+
+@fault("git clean -ffdx in the middle of a night")
+async def cleaned(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        await agent.start()
+        await agent.finish()
+        git(night.repository, "clean", "-ffdxq")
+        (night.home / "data").symlink_to(night.data)
+        while (await agent.call("status"))["phase"] != "idle":
+            await agent.call("discard", reason="its worktree is gone")
         assert (await agent.experiment())["val_bpb"] is not None
     await night.recover()
 
