@@ -105,7 +105,8 @@ def main(
         trials = anyio.run(run, chosen, Path(data), short)
     _out.print(trials.table(chosen))
     passed, failed = trials.survived.total(), sum(map(len, trials.failed.values()))
-    _out.print(f"{len(chosen)} faults: {passed} passed, {failed} failed, {len(trials.not_here)} not possible here")
+    _out.print(f"{len(chosen)} faults, {len(trials.not_here)} not possible here")
+    _out.print(f"{passed} passed, {failed} failed")
     raise typer.Exit(bool(failed))
 
 

@@ -82,6 +82,7 @@ async def cleaned(night: Night) -> None:
         await agent.start()
         await agent.finish()
         git(night.repository, "clean", "-ffdxq")
+        night.home.mkdir()
         (night.home / "data").symlink_to(night.data)
         while (await agent.call("status"))["phase"] != "idle":
             await agent.call("discard", reason="its worktree is gone")
