@@ -140,10 +140,6 @@ class Ledger:
             yield from rows
             number = rows[-1].number
 
-    def numbers(self) -> set[int]:
-        """Of all experiments."""
-        return {number for (number,) in self._rows("SELECT number FROM experiments")}
-
     def counts(self) -> dict[str, int]:
         """How many experiments have each verdict, and under `kept` how many were kept."""
         with self._speaking():
