@@ -16,25 +16,42 @@ IDENTITY = ("autoresearch", "autoresearch@localhost")
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
-    "core.fsync": "committed,loose-object,reference",
+    "core.splitIndex": "false",
     "core.autocrlf": "false",
     "commit.gpgsign": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
     "protocol.ext.allow": "never",
 }
-_FROM_OUTSIDE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+_FROM_OUTSIDE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX",
+                 "GIT_CONFIG_PARAMETERS")  # fmt: skip  # the last would overrule our settings
+
+
+def require_git() -> tuple[int, ...]:
+    """Git's version; and what a hook or an editor that started us told its own git is forgotten.
+
+    Raises:
+        WorkspaceUnusable: git is missing or too old.
+    """
+    for name in _FROM_OUTSIDE:
+        os.environ.pop(name, None)  # GitPython passes these on
+    with speaking("Asking git for its version"):
+        try:
+            found = Git().version_info
+        except GitCommandNotFound:
+            raise WorkspaceUnusable("git was not found.", "Install git 2.31 or newer.") from None
+    if found[:2] < MIN_VERSION:
+        raise WorkspaceUnusable(f"git {'.'.join(map(str, found))} is too old.", "Install git 2.31 or newer.")
+    return found
 
 
 def open_repository(path: Path) -> Repo:
     """The repository that `path` is in, hardened: no hooks, filters, signing, prompts or daemons.
 
     Raises:
-        WorkspaceUnusable: there is none, or git is missing or too old.
+        WorkspaceUnusable: there is none, or git is missing or too old, or its configuration cannot be read.
     """
-    _require_git()
-    for name in _FROM_OUTSIDE:
-        os.environ.pop(name, None)  # a hook or an editor may have started us; GitPython passes these on
+    require_git()
     try:
         repo = Repo(path, search_parent_directories=True)
     except (InvalidGitRepositoryError, NoSuchPathError):
@@ -42,7 +59,8 @@ def open_repository(path: Path) -> Repo:
             f"{path.resolve()} is not in a git repository.",
             "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py.",
         ) from None
-    harden(repo)
+    with speaking("Reading git's configuration"):
+        harden(repo)
     return repo
 
 
@@ -53,16 +71,42 @@ def content(blob: Any) -> bytes:
 
 def harden(repo: Repo) -> None:
     """Set the environment of every later git call on `repo`."""
-    settings = dict(_SETTINGS)
-    with repo.config_reader() as config:
-        filters = [section[8:-1] for section in config.sections() if section.startswith('filter "')]
-    for name in filters:
-        settings |= {f"filter.{name}.{part}": "" for part in ("smudge", "clean", "process")}
-        settings[f"filter.{name}.required"] = "false"
-    environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings.items()):
+    settings = _SETTINGS | durable(repo.git.version_info)
+    for key in configured(repo, r"^(filter|hook)\..*\."):
+        kind, _, rest = key.partition(".")
+        name = rest.rpartition(".")[0]
+        if kind == "hook":  # since git 2.54; core.hooksPath does not concern them
+            settings[f"hook.{name}.enabled"] = "false"
+        else:
+            settings |= {f"filter.{name}.{part}": "" for part in ("smudge", "clean", "process")}
+            settings[f"filter.{name}.required"] = "false"
+    told = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(told) if told.isdecimal() else 0  # after what the user set in the same way: the last one counts
+    environment = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(first + len(settings)),
+    }
+    for number, (key, value) in enumerate(settings.items(), first):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     repo.git.update_environment(**environment)
+
+
+def durable(version: tuple[int, ...]) -> dict[str, str]:
+    """What makes git wait for the disk. Git before 2.36 can do so for objects only; a newer one warns of that name."""
+    if version[:2] < (2, 36):
+        return {"core.fsyncObjectFiles": "true"}
+    return {"core.fsync": "committed,loose-object,reference"}
+
+
+def configured(repo: Repo, pattern: str) -> set[str]:
+    """The names in git's configuration that match, whichever file, variable or condition they come from."""
+    try:
+        return set(repo.git.config("--name-only", "-z", "--get-regexp", pattern).split("\0")) - {""}
+    except GitCommandError as error:
+        if error.status == 1:  # there is none
+            return set()
+        raise
 
 
 @contextmanager
@@ -80,21 +124,14 @@ def speaking(what: str) -> Generator[None]:
 def _failed(what: str, said: str) -> WorkspaceUnusable:
     if "No space left" in said:
         step = "The disk is full: the operator frees space, then call again; nothing was lost."
-    elif "Read-only file system" in said or "Permission denied" in said:
+    elif any(words in said for words in ("Read-only file system", "Permission denied", "insufficient permission")):
         step = "The operator restores write access to the repository, then call again; nothing was lost."
     elif ".lock'" in said and "File exists" in said:
         step = "Another git is at work there, or was killed at it: call again in ten seconds."
+    elif "dubious ownership" in said:  # git's last line is the command that makes an exception
+        step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     elif "Input/output error" in said:
         step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
     else:
         step = "The operator looks into the repository with `autoresearch doctor`."
     return WorkspaceUnusable(f"{what} failed: {said.splitlines()[0] if said else 'no reason given'}.", step)
-
-
-def _require_git() -> None:
-    try:
-        found = Git().version_info[:2]
-    except (GitCommandNotFound, GitCommandError):
-        raise WorkspaceUnusable("git was not found.", "Install git 2.31 or newer.") from None
-    if found < MIN_VERSION:
-        raise WorkspaceUnusable(f"git {'.'.join(map(str, found))} is too old.", "Install git 2.31 or newer.")
