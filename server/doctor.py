@@ -5,6 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,9 @@ from server.dataset import EMBEDDED, find, prepared
 from server.errors import Unavailable
 from server.experiment import Value
 from server.hardware import Hardware, default_profile, file_system, gpu_pids, probe
+from server.latest import tonight
 from server.program import load
+from server.repositories import submodules
 from server.runner import guards
 from server.slot import named
 from server.workspace import Workspace
@@ -76,8 +79,18 @@ def _device(hardware: Hardware) -> Check:
 
 
 def _workspace(path: Path) -> Check:
+    with suppress(Unavailable):  # told by the next check
+        return _night(path, load(path / "program.md").task.editable)
+    return _night(path, "train.py")
+
+
+def _night(path: Path, file: str) -> Check:
     try:
-        with Workspace.open(path, "doctor-looks-around") as workspace:
+        with Workspace.open(path, tonight(path), file) as workspace:
+            if folders := submodules(workspace.root):
+                detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
+                remedy = "a night's worktree has no submodules: copy what is needed into the repository"
+                return Check(name="workspace", state="warning", detail=detail, remedy=remedy)
             return Check(name="workspace", state="ok", detail=str(workspace.root))
     except Unavailable as error:
         return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
@@ -108,6 +121,8 @@ def _disk(path: Path) -> Check:
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
     state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
+    if (existing / "PROGRAM.MD").exists() and "PROGRAM.MD" not in os.listdir(existing):
+        kind += ", upper and lower case are the same"
     remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
     if state == "ok" and kind.startswith(_REMOTE):
         state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"
