@@ -1,5 +1,11 @@
 """What a user, or git, does to the repository while a night works in it."""
 
+import os
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import anyio
 import pytest
 
 from tests.conftest import git
@@ -120,15 +126,29 @@ async def merging(night: Night) -> None:
     await night.recover()
 
 
+def _trap(hooks: Path, witness: Path) -> None:
+    """Hooks that leave a trace and fail, whatever is done."""
+    hooks.mkdir(parents=True, exist_ok=True)
+    for name in ("pre-commit", "post-commit", "reference-transaction", "post-index-change", "post-checkout"):
+        hook = hooks / name
+        hook.write_text(f"#!/bin/sh\ntouch '{witness}'\nexit 1\n", encoding="utf-8")
+        hook.chmod(0o755)
+
+
 @fault("hooks that fail, in the repository and in core.hooksPath")
 async def hooks(night: Night) -> None:
-    for name in ("pre-commit", "post-commit", "reference-transaction", "post-index-change", "post-checkout"):
-        hook = night.repository / ".git" / "hooks" / name
-        hook.write_text(f"#!/bin/sh\ntouch {night.folder}/hooked\nexit 1\n", encoding="utf-8")
-        hook.chmod(0o755)
-    night.accept()
-    await night.recover()
-    assert not (night.folder / "hooked").exists()
+    witness = night.folder / "hooked"
+    _trap(night.repository / ".git" / "hooks", witness)
+    for path in ("", str(night.folder / "hooks")):
+        if path:
+            _trap(Path(path), witness)
+            git(night.repository, "config", "core.hooksPath", path)
+        night.accept()
+        with pytest.raises(CalledProcessError):
+            git(night.repository, "update-ref", "refs/heads/theirs", "HEAD")
+        witness.unlink()  # that is how they would be noticed
+        await night.recover()
+        assert not witness.exists()
 
 
 @fault("git gc --prune=now between two runs")
@@ -156,17 +176,27 @@ async def pruned_and_lost(night: Night) -> None:
 
 @fault("signing, filters and a template with hooks in the user's configuration")
 async def configured(night: Night) -> None:
-    for key, value in (
-        ("commit.gpgsign", "true"),
-        ("gpg.program", "/bin/false"),
-        ("filter.lfs.clean", "false"),
-        ("filter.lfs.required", "true"),
-        ("core.fsmonitor", "/bin/false"),
-        ("core.autocrlf", "true"),
-    ):
-        git(night.repository, "config", key, value)
-    (night.repository / ".gitattributes").write_text("*.py filter=lfs\n", encoding="utf-8")
+    (night.repository / ".gitattributes").write_text("*.py filter=large\n", encoding="utf-8")
+    git(night.repository, "add", ".gitattributes")
+    git(night.repository, "commit", "--quiet", "-m", "attributes")
     night.accept()
+    witness, template, everywhere = (night.folder / name for name in ("ran", "template", "gitconfig"))
+    _trap(template / "hooks", witness)
+    trap = template / "hooks" / "pre-commit"
+    everywhere.write_text(
+        f'[init]\n templateDir = "{template}"\n[commit]\n gpgSign = true\n[gpg]\n program = "{trap}"\n'
+        f'[core]\n fsmonitor = "{trap}"\n autocrlf = true\n'
+        f'[filter "large"]\n clean = "{trap}"\n smudge = "{trap}"\n required = true\n',
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": str(everywhere)}
+    new = night.folder / "new"
+    await anyio.run_process([sys.executable, "-m", "server.cli", "init", str(new)], env=environment)
+    assert (new / ".git" / "hooks" / "pre-commit").exists(), "the template was not used: this shows nothing"
+    async with night.agent(GIT_CONFIG_GLOBAL=str(everywhere)) as agent:
+        await agent.experiment()
+        await agent.experiment()
+    assert not witness.exists()
     await night.recover()
 
 
