@@ -121,8 +121,6 @@ def _disk(path: Path) -> Check:
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
     state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
-    if (existing / "PROGRAM.MD").exists() and "PROGRAM.MD" not in os.listdir(existing):
-        kind += ", upper and lower case are the same"
     remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
     if state == "ok" and kind.startswith(_REMOTE):
         state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"

@@ -106,7 +106,7 @@ def _check_exclude(exclude: Path) -> None:
 def _commit(repo: Repo, ref: str) -> str | None:
     """What `ref` names, by git itself: whatever else keeps git from saying so is told in git's words."""
     try:
-        return str(repo.git.rev_parse("--verify", "--quiet", f"{ref}^{{commit}}"))
+        return str(repo.git.rev_parse("--verify", "--quiet", ref))
     except GitCommandError as error:
         if error.status == 1:
             return None

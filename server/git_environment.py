@@ -134,4 +134,5 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
         step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
     else:
         step = "The operator looks into the repository with `autoresearch doctor`."
-    return WorkspaceUnusable(f"{what} failed: {said.splitlines()[0] if said else 'no reason given'}.", step)
+    words = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own
+    return WorkspaceUnusable(f"{what} failed: {words[0] if words else 'no reason given'}.", step)

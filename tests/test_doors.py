@@ -41,6 +41,9 @@ def test_formats_that_cannot_be_read_are_named(tmp_path: Path, repository: Path)
     with (repository / ".git" / "config").open("a", encoding="utf-8") as config:
         config.write("[core]\n repositoryFormatVersion = 1\n[extensions]\n refStorage = reftable\n")
     refused(repository, "refstorage=reftable: only files")
+    git(repository, "config", "--file", ".git/config", "--unset", "extensions.refStorage")
+    git(repository, "config", "--file", ".git/config", "extensions.later", "true")
+    refused(repository, "unknown repository extension.*: later")
 
 
 def test_what_git_itself_refuses_is_told_in_its_words(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +97,7 @@ def test_what_is_in_the_way_of_our_files_is_named(repository: Path) -> None:
     home.symlink_to("nowhere")
     refused(repository, "it is no folder", "Move it away")
     home.unlink()
+    (repository / ".git" / "info").mkdir(exist_ok=True)
     (repository / ".git" / "info" / "exclude").write_bytes(b"\xe9\n")
     refused(repository, r"exclude is not UTF-8 \(byte 0\)", "Save it as UTF-8")
 
