@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,12 +65,14 @@ def test_a_branch_that_leaves_no_room_for_ours_is_refused(repository: Path, name
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
+def read_only(folder: Path) -> Generator[None]:
     """A folder that nobody, not even root, can write to."""
     if os.geteuid():
         folder.chmod(0o500)
-        yield
-        folder.chmod(0o700)
+        try:
+            yield
+        finally:
+            folder.chmod(0o700)
         return
     binding = ["mount", "--bind", str(folder), str(folder)]
     if subprocess.run(binding, capture_output=True, check=False).returncode:
