@@ -10,6 +10,7 @@ from git.exc import GitCommandError
 
 from server.errors import WorkspaceUnusable
 from server.git_environment import content
+from server.lock import place
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _OPERATIONS = {
@@ -88,7 +89,7 @@ def _check_writable(root: Path, common: Path, tag: str) -> None:
                 f"{folder} is in the way: it is no folder.",
                 "Move it away: the server keeps its state in a folder there.",
             )
-    ours = (home, home / "lock", home / tag)
+    ours = (place(root), home, home / tag)
     for path in (root, common, *(common / name for name in _OURS), *(common / "objects").glob("??"), *ours):
         if path.exists() and not os.access(path, os.W_OK):
             raise WorkspaceUnusable(f"{path} cannot be written to.", "Restore write access to it.")

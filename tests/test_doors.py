@@ -65,30 +65,34 @@ def test_a_branch_that_leaves_no_room_for_ours_is_refused(repository: Path, name
 
 
 @contextmanager
-def read_only(folder: Path) -> Generator[None]:
-    """A folder that nobody, not even root, can write to."""
+def read_only(path: Path) -> Generator[None]:
+    """A folder or file that nobody, not even root, can write to."""
     if os.geteuid():
-        folder.chmod(0o500)
+        path.chmod(0o500)
         try:
             yield
         finally:
-            folder.chmod(0o700)
+            path.chmod(0o700)
         return
-    binding = ["mount", "--bind", str(folder), str(folder)]
+    binding = ["mount", "--bind", str(path), str(path)]
     if subprocess.run(binding, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
         yield
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-@pytest.mark.parametrize("folder", [".git/objects", ".git/refs", ".git/info", ".autoresearch"])
-def test_a_folder_that_cannot_be_written_to_is_named(repository: Path, folder: str) -> None:
-    (repository / folder).mkdir(exist_ok=True)
-    with read_only(repository / folder):
-        refused(repository, f"{folder} cannot be written to", "Restore write access")
+@pytest.mark.parametrize("name", [".git/objects", ".git/refs", ".git/info", ".autoresearch", ".git/autoresearch.lock"])
+def test_what_cannot_be_written_to_is_named(repository: Path, name: str) -> None:
+    path = repository / name
+    if path.suffix:
+        path.touch()
+    else:
+        path.mkdir(exist_ok=True)
+    with read_only(path):
+        refused(repository, f"{name} cannot be written to", "Restore write access")
 
 
 def test_what_is_in_the_way_of_our_files_is_named(repository: Path) -> None:
