@@ -2,7 +2,8 @@
 
 Start: own process group, closed descriptors, an allow-listed environment with a cookie, private home and tmp.
 End: SIGKILL to every descendant, found by parentage. On Linux the supervisor is a child subreaper, so a daemon that
-double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER). Elsewhere the cookie finds it.
+double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER), and one that forks and exits faster than
+processes can be listed comes to be our own child again and again. Elsewhere the cookie finds it.
 What it may do while it lives is trainer.confinement's.
 """
 
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,8 @@ from trainer.wire import CHANNEL_VARIABLE
 
 COOKIE_VARIABLE = "AUTORESEARCH_RUN"
 KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
+_SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower look at the whole tree
+_QUIET_LOOKS = 100  # in a row that find no child, before there is none
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PACKAGES = Path(__file__).resolve().parent.parent
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
@@ -38,7 +42,8 @@ def die_with_parent() -> None:
     """Be killed when the parent dies, and be the first that the kernel's out-of-memory killer takes (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+        with suppress(OSError):  # where it was higher already, only root may lower it
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
 def launch(folder: Path, scratch: Path, cookie: str, settings: dict[str, str]) -> "Launched":
@@ -109,14 +114,42 @@ def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:
         The pids that were still there after KILL_SECONDS; empty is the rule.
     """
     deadline = time.monotonic() + KILL_SECONDS
-    while (alive := _alive(cookie, spared)) and time.monotonic() < deadline:
+    while True:
+        left, alive = _sweep(spared), _alive(cookie, spared)
+        if not (left or alive) or time.monotonic() > deadline:
+            return sorted(left | {process.pid for process in alive})
         for process in alive:
             try:
                 process.kill()
             except psutil.Error:  # ended meanwhile; or another user's, and left to who may
                 continue
         psutil.wait_procs(alive, timeout=0.2)
-    return [process.pid for process in alive]
+
+
+def _sweep(spared: int | None) -> set[int]:
+    """End our own children, and whoever becomes one as its parent ends, until there is none. Returns who is left.
+
+    A process that keeps forking and exiting is gone from every snapshot before it can be signalled. But the kernel makes
+    its child ours in the moment in which it exits: while one of them lives, the list of our children is not empty.
+    """
+    deadline, quiet, left = time.monotonic() + _SWEEP_SECONDS, 0, set[int]()
+    while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
+        left = _children() - {spared}
+        for pid in left:
+            with suppress(OSError):  # ours until it is waited for: the number cannot be another process's
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        quiet = 0 if left else quiet + 1
+    return left
+
+
+def _children() -> set[int]:
+    """Our own children, zombies too, by the kernel's list; none where it keeps no such list (macOS)."""
+    found = set[int]()
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found.update(map(int, listed.read_text(encoding="ascii").split()))
+    return found
 
 
 def _alive(cookie: str, spared: int | None) -> list[psutil.Process]:
@@ -149,7 +182,8 @@ def _carriers(cookie: str) -> list[psutil.Process]:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """A process whose first thread has ended is a zombie, though another may be stuck in a driver and hold the GPU."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.NoSuchProcess:
         return False

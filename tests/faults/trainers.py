@@ -38,6 +38,15 @@ if os.fork() == 0:
         time.sleep(600)
     os._exit(0)
 """
+_COMET = """
+import os, time
+if os.fork() == 0:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if os.fork():
+            os._exit(0)
+    os._exit(0)
+"""
 _SHIELDED = """
 import signal, time
 for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -47,6 +56,7 @@ _FLOOD = "import os\nfor _ in range(8000):\n    os.write(1, b'\\x00\\xff\\x1b[31
 for _name, _status, _text in (
     ("ignores every signal and sleeps for ever", "timeout", f"{_SHIELDED}time.sleep(600)"),
     ("hides a daemon: setsid, double fork, TERM ignored", "finished", _DAEMON),
+    ("leaves what forks and exits faster than it can be listed", "finished", _COMET),
     ("writes 800 MB of bytes, escapes and carriage returns", "finished timeout", _FLOOD),
     ("writes one line of 100 MB", "finished", "print('x' * 100_000_000)"),
     ("exits with 0 and submits nothing", "crashed", "import sys; sys.exit(0)"),
