@@ -108,7 +108,7 @@ class Runner:
             raise RunnerUnavailable(f"The run cannot be cancelled: {error}.", "Wait for its end instead.") from error
 
     def log_tail(self, number: int, size: int) -> str:
-        """The last `size` bytes of what train.py printed, from a line's beginning."""
+        """The last `size` bytes of what train.py printed, from a line's beginning where one is among them."""
         try:
             with (self.folder(number) / "run.log").open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -116,7 +116,7 @@ class Runner:
                 tail = file.read().decode("utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-        return tail.partition("\n")[2] if end > size else tail
+        return (tail.partition("\n")[2] or tail) if end > size else tail
 
     def curve(self, number: int, points: int) -> list[Point]:
         """The loss curve, thinned evenly to at most `points`."""

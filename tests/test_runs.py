@@ -123,6 +123,12 @@ def test_a_flood_costs_a_bounded_file(runner: Runner) -> None:
     assert len(runner.log_tail(1, 4096)) <= 4096
 
 
+def test_the_end_of_a_log_is_shown_also_of_a_line_that_is_longer(runner: Runner) -> None:
+    runner.folder(1).mkdir(parents=True)
+    (runner.folder(1) / "run.log").write_text(f"short\n{'long ' * 1000}\n", encoding="utf-8")
+    assert runner.log_tail(1, 100).endswith("long long \n") and runner.log_tail(1, 5003).startswith("long")
+
+
 def test_a_cancelled_run_ends_with_the_reason(runner: Runner) -> None:
     start(runner, "honest", budget=300)
     until(lambda: runner.progress(1).stage == "training")

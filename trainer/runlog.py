@@ -3,33 +3,42 @@
 Kept for people and for diagnosis; no score is ever read from it.
 """
 
+import os
 import re
-from collections import deque
+import select
+import time
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import IO
 
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 256 * 1024
-_MAX_LINE = 8 * 1024
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SHOW_SECONDS = 1.0  # between two states of the file
+_BLOCK = 64 * 1024  # what a pipe holds
+_ANSI = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, the cursor
+    r"|(?:\x1b[PX\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"  # titles, links, pictures
+    r"|\x1b[ -/]*[0-~]"  # character sets, and all the rest
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
+_NAMES = {chr(code): f"\\x{code:02x}" for code in range(0xA0)}
 
 
 class RunLog:
-    """Drains a pipe into a file: the first HEAD_BYTES as they come, the last TAIL_BYTES when it ends.
+    """Drains pipes into a file: the first HEAD_BYTES and the last TAIL_BYTES, as they are about once a second.
 
     Carriage returns are folded (a progress bar leaves its last state), ANSI sequences stripped, control
-    characters and invalid UTF-8 escaped, lines cut at 8 KiB.
+    characters and invalid UTF-8 escaped.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
-        self._written = 0
-        self._tail: deque[str] = deque()
-        self._tail_bytes = 0
+        self._file = path.open("wb")
+        self._head, self._tail = bytearray(), bytearray()  # as they came: a flood costs no more than to be read
         self._dropped = 0
-        self._muted = False
+        self._shown = 0.0
+        self._stale = self._muted = False
+        self._lock = Lock()
         self._threads: list[Thread] = []
 
     def drain(self, pipe: IO[bytes]) -> None:
@@ -43,45 +52,76 @@ class RunLog:
         self._muted = True
 
     def close(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for the pipes to end, then write the tail."""
+        """Wait up to `timeout` seconds for the pipes to end, then write what they left. A full disk costs the log."""
         for thread in self._threads:
             thread.join(timeout)
-        self._muted = True
-        if self._dropped:
-            self._file.write(f"... {self._dropped} bytes left out ...\n")
-        self._file.writelines(self._tail)
-        self._file.close()
+        with self._lock, suppress(OSError):
+            self._muted = True
+            self._show()
+        with suppress(OSError):
+            self._file.close()
 
     def _read(self, pipe: IO[bytes]) -> None:
-        while line := pipe.readline(_MAX_LINE):
+        with pipe:
+            while True:
+                if self._stale and not select.select([pipe], [], [], _SHOW_SECONDS)[0]:
+                    self._keep(b"")
+                elif block := os.read(pipe.fileno(), _BLOCK):
+                    self._keep(block)
+                else:
+                    return
+
+    def _keep(self, block: bytes) -> None:
+        with self._lock:
             if self._muted:
-                continue
-            try:
-                self._keep(clean(line))
-            except OSError:
-                self._muted = True  # a full disk costs the log, not the run: go on draining
-        pipe.close()
+                return
+            room = HEAD_BYTES - len(self._head)
+            self._head += block[:room]
+            self._tail += block[room:]
+            if (excess := len(self._tail) - TAIL_BYTES) > 0:
+                del self._tail[:excess]
+                self._dropped += excess
+            self._stale = True
+            if time.monotonic() - self._shown >= _SHOW_SECONDS:
+                with suppress(OSError):  # a full disk costs the log, not the run: go on draining
+                    self._show()
 
-    def _keep(self, line: str) -> None:
-        size = len(line.encode())
-        if self._written + size <= HEAD_BYTES and not self._tail:
-            self._written += size
-            self._file.write(line)
-            self._file.flush()
+    def _show(self) -> None:
+        if not self._stale:
             return
-        self._tail.append(line)
-        self._tail_bytes += size
-        while self._tail_bytes > TAIL_BYTES:
-            gone = len(self._tail.popleft().encode())
-            self._tail_bytes -= gone
-            self._dropped += gone
+        text = _within(HEAD_BYTES, self._head)
+        if self._dropped:
+            begin = self._tail.find(b"\n") + 1  # of a line, and so of a character
+            text += f"... {self._dropped + begin} bytes left out ...\n".encode() + _within(
+                -TAIL_BYTES, self._tail[begin:]
+            )
+        elif self._tail:
+            text = _within(HEAD_BYTES + TAIL_BYTES, self._head + self._tail)
+        self._stale, self._shown = False, time.monotonic()
+        self._file.seek(0)
+        self._file.write(text)
+        self._file.truncate()
+        self._file.flush()
 
 
-def clean(line: bytes) -> str:
-    """One line of output as a reader should see it, with its line end.
+def _within(limit: int, raw: bytearray) -> bytes:
+    """`raw` as a reader should see it, in at most so many bytes; negative: the last ones."""
+    text = clean(raw).encode()
+    text = text[:limit] if limit > 0 else text[limit:]
+    return text.decode(errors="ignore").encode()
+
+
+def clean(raw: bytes | bytearray) -> str:
+    """Output as a reader should see it; every line has an end.
 
     >>> clean(b"10%\\r100%\\x1b[0m\\n")
     '100%\\n'
     """
-    text = _ANSI.sub("", line.decode("utf-8", errors="backslashreplace")).rstrip("\r\n")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text.rsplit("\r", 1)[-1]) + "\n"
+    text = _ANSI.sub("", raw.decode("utf-8", errors="backslashreplace"))
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.removesuffix("\n").split("\n")]
+    return _CONTROLS.sub(lambda found: "".join(map(_NAMES.__getitem__, found[0])), "\n".join(lines)) + "\n"
+
+
+def plain(text: object) -> str:
+    """What train.py's process says of itself, cleaned alike: it may hold half of a character, and escape sequences."""
+    return clean(str(text).encode("utf-8", errors="backslashreplace")).removesuffix("\n")
