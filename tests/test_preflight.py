@@ -1,5 +1,6 @@
 """The rehearsal before the clock starts: what is certain to fail is refused in seconds, and nothing else is."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,8 @@ def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> N
     result, log = run(tmp_path, data, text, budget=0.5)
     assert result.outcome is Outcome.FINISHED, result
     assert log.count("started") == 1  # the run's own; the replica was muted
+    points = (tmp_path / "a tag" / "runs" / "00001" / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(point)["step"] for point in points] == sorted({json.loads(point)["step"] for point in points})
     assert result.figures.steps and result.figures.steps > 2
 
 

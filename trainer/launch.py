@@ -4,17 +4,22 @@ Until the referee says `go`, only trusted code has run here; what it tells by th
 """
 
 import runpy
+import signal
 import sys
 import traceback
+from errno import errorcode
 from pathlib import Path
 
+from trainer.cause import lineage
 from trainer.confinement import GUARDS, confine
 from trainer.letterbox import Letterbox, Spec
 from trainer.processes import die_with_parent
+from trainer.profiles import PROFILES
 from trainer.reach import reach
 from trainer.wire import ChannelClosed, inherited
 
-_MAX_TRACEBACK = 4000  # characters
+_MAX_FRAMES, _MAX_MESSAGE, _MAX_NAME = 3000, 500, 80  # characters: a frame's header holds them all, however escaped
+_MAX_LINEAGE = 15
 
 
 def main() -> None:
@@ -23,7 +28,9 @@ def main() -> None:
     box = Letterbox(Path(sys.argv[1]))
     spec = box.spec()
     channel = inherited()
-    channel.send("ready", guards=_confine(box, spec))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
+    guards = _confine(box, spec)
+    channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))
     if channel.receive("import", "go").kind == "import":
         _import_ahead(box.train.read_text(encoding="utf-8"))
         channel.receive("go")
@@ -31,7 +38,7 @@ def main() -> None:
     sys.argv = [str(box.train)]
     try:
         runpy.run_path(str(box.train), run_name="__main__")
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if isinstance(error, SystemExit) and not error.code:
             return
         _tell(error, box.train)
@@ -46,6 +53,15 @@ def _import_ahead(train: str) -> None:
         import torch._dynamo  # noqa: F401
 
 
+def _missing(device: str) -> str:
+    """Why torch cannot compute there, in words; empty if it can. For a CPU torch is not imported: it always can."""
+    if device == "cpu":
+        return ""
+    from trainer.session import missing
+
+    return missing(device)
+
+
 def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
@@ -54,17 +70,36 @@ def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:
 
 
 def _tell(error: BaseException, train: Path) -> None:
+    try:
+        inherited().send(
+            "crash",
+            type=type(error).__name__[:_MAX_NAME],
+            lineage=[name[:_MAX_NAME] for name in lineage(error)[:_MAX_LINEAGE]],
+            errno=number if type(number := getattr(error, "errno", None)) is int and number in errorcode else None,
+            message=_message(error)[:_MAX_MESSAGE],
+            traceback=_traceback(error, train),
+        )
+    except (ChannelClosed, OSError):
+        return  # the referee is gone or has hung up; the exit code tells the rest
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a class of train.py's, which may do anything
+        return "its message cannot be read"
+
+
+def _traceback(error: BaseException, train: Path) -> str:
+    """Whole if it is short; otherwise the last frames, and how the message begins."""
     lines = traceback.TracebackException.from_exception(error)
     frames = list(lines.stack)
     first = next((i for i, frame in enumerate(frames) if frame.filename == str(train)), len(frames))
     lines.stack = traceback.StackSummary.from_list(frames[first:])  # runpy's own frames help nobody
-    text = "".join(lines.format()).replace(str(train), "train.py")
-    try:
-        inherited().send(
-            "crash", type=type(error).__name__, message=str(error)[:1000], traceback=text[-_MAX_TRACEBACK:]
-        )
-    except (ChannelClosed, OSError):
-        return  # the referee is gone or has hung up; the exit code tells the rest
+    text = "".join(lines.format())
+    if len(text) > _MAX_FRAMES + _MAX_MESSAGE:
+        text = "".join(lines.stack.format())[-_MAX_FRAMES:] + "".join(lines.format_exception_only())[:_MAX_MESSAGE]
+    return text.replace(str(train), "train.py")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,17 @@ run.log         what train.py printed
 result.json     how it ended; its presence means that the run is over
 """
 
+import errno
 import json
 import os
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+_PATIENCE, _PAUSE = 60.0, 0.5  # seconds that a score waits for space on the disk, and between two looks
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Letterbox:
         self.folder = folder
         self.train = folder / "train.py"
         self.log = folder / "run.log"
+        self.curve = folder / "curve.jsonl"
 
     def spec(self) -> Spec:
         return Spec(**json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
@@ -81,18 +87,35 @@ class Letterbox:
     def report(self, progress: dict[str, Any]) -> None:
         # Not fsynced: progress is worth nothing after a power cut.
         temporary = self.folder / "progress.json.new"
-        temporary.write_text(json.dumps(progress), encoding="utf-8")
-        temporary.replace(self.folder / "progress.json")
+        with suppress(OSError):  # a disk that is full for a moment costs the message, not the run; as below
+            temporary.write_text(json.dumps(progress), encoding="utf-8")
+            temporary.replace(self.folder / "progress.json")
 
     def plot(self, point: dict[str, Any]) -> None:
-        with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
+        with suppress(OSError), self.curve.open("a", encoding="utf-8") as file:
             file.write(json.dumps({name: value for name, value in point.items() if value is not None}) + "\n")
 
-    def end(self, ending: Ending) -> None:
-        """Write result.json whole and durable: beside, fsync, rename, fsync of the folder."""
+    def end(self, ending: Ending, patience: float = _PATIENCE) -> None:
+        """Write result.json; while the disk is full, try again: the score was paid for.
+
+        Args:
+            patience: seconds after which a full disk is an OSError like any other.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self._write(ending)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _write(self, ending: Ending) -> None:
+        """Whole and durable: beside, fsync, rename, fsync of the folder."""
         temporary = self.folder / "result.json.new"
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(ending), file, allow_nan=False)
+        text = json.dumps(asdict(ending), allow_nan=False, ensure_ascii=False)
+        with temporary.open("w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.folder / "result.json")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.cause import STARVED, kernel_kills, of_exception, of_exit
 from trainer.processes import Launched
+from trainer.runlog import plain
 from trainer.stage import Ended, Stage
 from trainer.wire import Channel, ChannelClosed, Frame, ProtocolViolation
 
@@ -27,6 +28,7 @@ class Player:
     def __init__(self, child: Launched, stage: Stage) -> None:
         self._child = child
         self._hushed = False
+        self.diverged = False  # the last loss that it told is not finite
         self._kills = kernel_kills()
         self._channel = Channel(child.socket, stage.watch)
 
@@ -37,6 +39,24 @@ class Player:
     def hush(self) -> None:
         """From here on the process knows validation text: of its failures no word of its own is passed on."""
         self._hushed = True
+
+    def ready(self) -> dict[str, str]:
+        """How the process is confined. No line of train.py has run in it: whatever fails by now is the machine's fault.
+
+        Raises:
+            Ended: `env_fail`, or somebody cancelled the run.
+        """
+        try:
+            fields = self.expect("ready").fields
+        except Ended as ended:
+            if ended.outcome == "cancelled":
+                raise
+            told = f"No process for train.py could be made ready, and no line of it has run: {ended.reason}"
+            raise Ended("env_fail", told, ended.traceback, ended.cause) from ended
+        if fields["missing"]:
+            told = f"The profile's device is not there: {fields['missing']}. The operator runs `autoresearch doctor`."
+            raise Ended("env_fail", told, cause="no_device")
+        return fields["guards"]
 
     def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:
         """Send one frame. Raises Ended if the process is gone."""
@@ -52,18 +72,19 @@ class Player:
         except ChannelClosed:
             raise self._gone() from None
         except ProtocolViolation as error:
-            raise Ended("invalid", f"train.py's process broke the protocol: {error}.") from None
+            told = " in the evaluation" if self._hushed else f": {plain(error)[:300]}"  # a frame's name is its own word
+            raise Ended("invalid", f"train.py's process broke the protocol{told}.") from None
         if frame.kind == "crash":
-            raise self._hush(frame.fields) if self._hushed else _crashed(frame.fields)
+            raise self._hush(frame.fields) if self._hushed else self._crashed(frame.fields)
+        if "loss" in frame.fields:
+            self.diverged = type(loss := frame.fields["loss"]) is float and not math.isfinite(loss)
         return frame
 
     def floats(self, kind: str, rows: int, columns: int) -> NDArray[np.float32]:
         """The float32 matrix [rows, columns] that comes as the payload of a frame of `kind`."""
         payload = self.expect(kind, limit=rows * columns * 4).payload
         if len(payload) != rows * columns * 4:
-            raise Ended(
-                "invalid", f"train.py's process sent {len(payload)} bytes of {kind}, not {rows}x{columns} floats."
-            )
+            raise Ended("invalid", f"train.py's process sent fewer {kind} than it must, not {rows}x{columns} floats.")
         return np.frombuffer(payload, dtype=np.float32).reshape(rows, columns)
 
     def dismiss(self) -> None:
@@ -87,7 +108,16 @@ class Player:
         kind = str(fields.get("type"))
         kind = kind if kind in _SPEAKABLE else "an exception"
         reason = f"train.py raised {kind} in the evaluation. What it said is withheld: it had seen validation text."
-        return Ended("oom" if of_exception(kind, "") in STARVED else "crashed", reason)
+        return Ended("oom" if _cause(fields) in STARVED else "crashed", reason)
+
+    def _crashed(self, fields: dict[str, Any]) -> Ended:
+        kind, message = plain(fields.get("type", "Exception"))[:100], plain(fields.get("message", "")).strip()
+        cause = _cause(fields, message)
+        if self.diverged and cause == "exception":
+            cause = "nan"  # it gave up for that; what it says of it is its own affair
+        first = message.splitlines()[0] if message else "no message"
+        outcome, told = "oom" if cause in STARVED else "crashed", f"train.py raised {kind}: {first[:300]}"
+        return Ended(outcome, told, plain(fields.get("traceback", ""))[:4000], cause)
 
 
 def known(fields: dict[str, Any]) -> dict[str, Any]:
@@ -100,13 +130,12 @@ def known(fields: dict[str, Any]) -> dict[str, Any]:
         if type(value) is int and kind is float:
             value = float(value)
         if type(value) is kind and (kind is not float or math.isfinite(value)):
-            figures[name] = str(value)[:100] if kind is str else value
+            figures[name] = plain(value)[:100] if kind is str else value
     return figures
 
 
-def _crashed(fields: dict[str, Any]) -> Ended:
-    kind, message = str(fields.get("type", "Exception")), str(fields.get("message", ""))
-    cause = of_exception(kind, message)
-    first = message.strip().splitlines()[0] if message.strip() else "no message"
-    reason = f"train.py raised {kind}: {first[:300]}"
-    return Ended("oom" if cause in STARVED else "crashed", reason, str(fields.get("traceback", ""))[:4000], cause)
+def _cause(fields: dict[str, Any], message: str = "") -> str:
+    """Of an exception, as told by a process that we do not trust."""
+    names, number = fields.get("lineage"), fields.get("errno")
+    told: list[Any] = names if isinstance(names, list) else []
+    return of_exception([str(name) for name in told], number if type(number) is int else None, message)

@@ -130,7 +130,7 @@ def _sweep(spared: int | None) -> set[int]:
     """End our own children, and whoever becomes one as its parent ends, until there is none. Returns who is left.
 
     A process that keeps forking and exiting is gone from every snapshot before it can be signalled. But the kernel
-    makes its child ours in the moment in which it exits: while one of them lives, the list of our children is not empty.
+    makes its child ours in the moment in which it exits: while one lives, the list of our children is not empty.
     """
     deadline, quiet, left = time.monotonic() + _SWEEP_SECONDS, 0, set[int]()
     while quiet < _QUIET_LOOKS and time.monotonic() < deadline:

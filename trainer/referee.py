@@ -6,6 +6,7 @@ have no bytes and are not scored.
 """
 
 import math
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import prepared, scratch
-from trainer.cause import of_exception
+from trainer.cause import of_error
 from trainer.errors import DataUnavailable
 from trainer.letterbox import Ending, Letterbox, Spec
 from trainer.processes import kill_descendants
@@ -28,6 +29,7 @@ from trainer.trial import Course, Trial
 _REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
+_LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
@@ -57,7 +59,7 @@ class Referee:
             ending = Ending("env_fail", str(error), cause="data")
         except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
             told = f"The run could not be carried out: {type(error).__name__}: {error}"
-            ending = Ending("env_fail", told, cause=of_exception(type(error).__name__, str(error)))
+            ending = Ending("env_fail", told, cause=of_error(error))
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
         ending.guards.update(self._guards)
@@ -67,8 +69,9 @@ class Referee:
         """Two steps, a submission and an audit on training text: what would fail after the budget fails before it.
 
         Raises:
-            Ended: `refused`, when train.py is certain to fail. When unsure, let it run: a rehearsal that was too slow
-            or ran out of memory (it is not compiled, the run may be) proves nothing.
+            Ended: `refused`, when train.py is certain to fail; `env_fail`, when the machine is. When unsure, let it
+            run: a rehearsal that was too slow, was killed by somebody or ran out of memory (it is not compiled, the
+            run may be) proves nothing.
         """
         length = self._profile.sequence_length
         rows = evaluation_rows(shards.train[: self._profile.rows * length + 1], length, shards.bos)
@@ -76,11 +79,14 @@ class Referee:
         try:
             self._try(shards, Course(rows, secret=False, audits=_REHEARSAL_AUDITS, max_steps=_REHEARSAL_STEPS))
         except Ended as ended:
-            if ended.outcome in ("crashed", "invalid"):
+            if ended.outcome in ("crashed", "invalid") and ended.cause != "killed_from_outside":
                 raise Ended("refused", f"Preflight: {ended.reason}", ended.traceback, ended.cause) from ended
-            if ended.outcome not in ("timeout", "oom"):
+            if ended.outcome not in ("timeout", "oom", "crashed"):
                 raise
-        self._box.log.unlink()
+        if left := self._figures["unkillable"] or self._figures["gpu_held"]:
+            raise Ended("env_fail", f"The preflight has left {left}, which cannot be ended.", cause="unkillable")
+        for trace in (self._box.log, self._box.curve):
+            trace.unlink(missing_ok=True)
         self._figures = {"preflight_seconds": round(time.monotonic() - started, 3)}
 
     def _score(self, shards: Shards) -> dict[str, float | int]:
@@ -103,9 +109,15 @@ class Referee:
             trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
         try:
             return trial.run(course)
+        except Ended as ended:
+            failed = ended
         finally:
             self._clear(trial)
             log.close(_LOG_SECONDS)
+        # What train.py has written is gone by now: a disk that is full still is not its fault.
+        if failed.cause == "disk_full" and shutil.disk_usage(self._box.folder).free < _LEAST_SPACE:
+            raise Ended("env_fail", f"The disk is full. {failed.reason}", failed.traceback, failed.cause) from failed
+        raise failed
 
     def _clear(self, trial: Trial) -> None:
         """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""

@@ -92,9 +92,8 @@ class RunLog:
         text = _within(HEAD_BYTES, self._head)
         if self._dropped:
             begin = self._tail.find(b"\n") + 1  # of a line, and so of a character
-            text += f"... {self._dropped + begin} bytes left out ...\n".encode() + _within(
-                -TAIL_BYTES, self._tail[begin:]
-            )
+            text += f"... {self._dropped + begin} bytes left out ...\n".encode()
+            text += _within(-TAIL_BYTES, self._tail[begin:])
         elif self._tail:
             text = _within(HEAD_BYTES + TAIL_BYTES, self._head + self._tail)
         self._stale, self._shown = False, time.monotonic()

@@ -13,6 +13,7 @@ therefore be in parameters, registered buffers or constants.
 """
 
 import io
+import math
 import mmap
 import os
 import random
@@ -40,7 +41,7 @@ class Session:
         """Say hello and take the settings.
 
         Raises:
-            RuntimeError: train.py was not started by the server, or the profile's device is missing.
+            RuntimeError: train.py was not started by the server.
         """
         self._channel: Channel = inherited()
         self._channel.send("hello")
@@ -65,8 +66,6 @@ class Session:
         self._prepare(config["threads"])
 
     def _prepare(self, threads: int | None) -> None:
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError(f"profile {self.profile!r} needs CUDA, and torch sees no GPU: start with --profile cpu")
         if threads is not None:
             torch.set_num_threads(threads)
         random.seed(self.seed)
@@ -137,7 +136,7 @@ class Session:
         self._told |= {name: float(value) for name, value in figures.items() if value is not None}
         self._told["loss"] = float(loss)
         self._told["tokens"] = int(self._told.get("tokens", 0)) + tokens
-        if self.due:
+        if self.due or not math.isfinite(self._told["loss"]):
             self._reported, self._due = time.monotonic(), False
             self._channel.send("step", steps=self.steps, **self._told)
 
@@ -216,6 +215,15 @@ class Session:
 
     def _reply(self, kind: str, values: Tensor) -> None:
         self._channel.send(kind, values.float().cpu().contiguous().numpy().tobytes())
+
+
+def missing(device: str) -> str:
+    """What torch lacks to compute on a device, in words; empty if nothing. Asked before a line of train.py runs."""
+    if device == "cuda" and not torch.cuda.is_available():
+        return "torch sees no GPU"
+    if device == "mps" and not torch.backends.mps.is_available():
+        return "torch sees no Metal"
+    return ""
 
 
 def _eagerly() -> AbstractContextManager[Any]:

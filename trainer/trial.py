@@ -79,9 +79,9 @@ class Trial:
         self.stage.strangers = self.gauge.strangers if self.gauge else None
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
         candidate, replica = self._launch("candidate", course), self._launch("replica", course)
-        self._check_guards(candidate)
+        for player in (candidate, replica):
+            self._check_guards(player)
         candidate.tell("go")
-        self._check_guards(replica)
         replica.tell("import")  # and no more: its imports cost no time, as they pass while the candidate has its own
         self._greet(candidate, "candidate", course)
         candidate.expect("start")
@@ -131,7 +131,7 @@ class Trial:
 
     def _check_guards(self, player: Player) -> None:
         """Note how the process is confined. Raises Ended: it is less so than the operator asks for."""
-        guards = player.expect("ready").fields["guards"]
+        guards = player.ready()
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in guards.items() if state != "held")
@@ -176,7 +176,8 @@ class Trial:
             if frame.kind == "submit":
                 break
             self.stage.step(told)
-            if course.secret and ceiling.hopeless(seconds, float(told.get("loss", 0.0))):
+            loss = math.inf if candidate.diverged else float(told.get("loss", 0.0))
+            if course.secret and ceiling.hopeless(seconds, loss):
                 raise Ended(
                     "stopped_early",
                     f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
