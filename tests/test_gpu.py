@@ -110,6 +110,31 @@ told["held"] = gauge.held(unkillable=False, patience=1)
     assert told["held"] == told["ours"]
 
 
+def test_what_a_driver_does_not_tell_ends_no_watch_and_a_helper_of_ours_is_no_stranger(
+    environment: dict[str, str],
+) -> None:
+    told = scene(
+        environment | {"NVML_PART": "yes"},
+        """
+gauge = Gauge()
+gpu("fail")
+gauge.begin()
+time.sleep(1.2)
+helper = subprocess.Popen(["sleep", "600"])
+gpu(ours.pid, helper.pid)
+time.sleep(1.2)
+helper.kill(); helper.wait()
+gpu(ours.pid)
+told["figures"] = gauge.end()
+gpu("fail")
+told["silent"] = gauge.held(unkillable=False, patience=0.3)
+""",
+    )
+    figures = told["figures"]
+    assert (figures["gpu_clock_mhz"], figures["gpu_celsius"], figures["gpu_strangers"]) == (1500, None, None)
+    assert told["silent"] is None
+
+
 @pytest.mark.parametrize("unkillable", [True, False])
 def test_where_our_pids_have_other_numbers_it_depends_on_what_could_not_be_ended(
     environment: dict[str, str], unkillable: bool

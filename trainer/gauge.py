@@ -7,13 +7,15 @@ A driver in trouble can hang for ever: everything that asks it happens in a thre
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
 import psutil
 import pynvml
+
+from trainer.runlog import plain
 
 _LOOK_SECONDS = 1.0
 _FIRST_LOOK_SECONDS = 3.0
@@ -29,12 +31,12 @@ _SLOWED = (  # by heat or by a lack of power; a GPU at its power limit is at wor
 
 @dataclass(frozen=True)
 class Sample:
-    """One look."""
+    """One look; None is what this driver does not tell, or not this time (a part of a GPU has no thermometer)."""
 
-    reasons: int  # NVML's bits: why the clocks are not higher
-    clock_mhz: int  # of the multiprocessors
-    celsius: int
-    pids: frozenset[int]  # that compute on it
+    reasons: int | None  # NVML's bits: why the clocks are not higher
+    clock_mhz: int | None  # of the multiprocessors
+    celsius: int | None
+    pids: frozenset[int] | None  # that compute on it
 
 
 class Gauge:
@@ -66,8 +68,8 @@ class Gauge:
             What was seen; nothing of it where there is no driver. Asked again, it tells the same.
         """
         if not self._over.is_set():
-            self._ours = frozenset(process.pid for process in psutil.Process().children(recursive=True))
             self._over.set()
+            self._ours |= _descendants()
             self._begun.set()
             seen = summary(tuple(self._samples), self._before, self._ours) or {"gpu_strangers": self.strangers}
             self._figures = seen | {"driver": self._driver} if self._driver else {}
@@ -90,7 +92,7 @@ class Gauge:
 
     def _newcomers(self, pids: frozenset[int]) -> frozenset[int]:
         """Those of our run, where NVML tells them by our numbers; elsewhere all who came meanwhile."""
-        if any(sample.pids & self._ours for sample in self._samples):
+        if any(sample.pids and sample.pids & self._ours for sample in self._samples):
             return pids & self._ours
         return pids - self._before
 
@@ -98,17 +100,18 @@ class Gauge:
         try:
             pynvml.nvmlInit()
             handle = _device()
-            self._before = _look(handle).pids
+            self._before = _computing(handle) or frozenset()
             self._driver = str(pynvml.nvmlSystemGetDriverVersion())
             self._first.set()
             self._begun.wait()
             while not self._over.wait(_LOOK_SECONDS):
+                self._ours |= _descendants()  # with every look: a helper may be gone before the last one
                 self._samples.append(_look(handle))
             self._dead.wait()
-            while left := self._newcomers(_look(handle).pids):
-                self._left = left
+            while (pids := _computing(handle)) is None or self._newcomers(pids):
+                self._left = self._left if pids is None else self._newcomers(pids)
                 time.sleep(_RELEASE_LOOK_SECONDS)
-            self._left = left
+            self._left = frozenset()
         except pynvml.NVMLError:
             pass  # no driver, or one that does not tell
         finally:
@@ -126,14 +129,20 @@ def summary(
     """
     if not samples:
         return {}
-    pids = frozenset[int]().union(*(sample.pids for sample in samples))
+    pids = frozenset[int]().union(*(sample.pids or () for sample in samples))
     strangers = pids - ours if pids & ours else pids & before
+    slowed = [bool(sample.reasons & _SLOWED) for sample in samples if sample.reasons is not None]
+    clocks = [sample.clock_mhz for sample in samples if sample.clock_mhz is not None]
     return {
-        "slowed_share": round(sum(bool(sample.reasons & _SLOWED) for sample in samples) / len(samples), 3),
-        "gpu_clock_mhz": round(sum(sample.clock_mhz for sample in samples) / len(samples)),
-        "gpu_celsius": max(sample.celsius for sample in samples),
+        "slowed_share": round(sum(slowed) / len(slowed), 3) if slowed else None,
+        "gpu_clock_mhz": round(sum(clocks) / len(clocks)) if clocks else None,
+        "gpu_celsius": max((sample.celsius for sample in samples if sample.celsius is not None), default=None),
         "gpu_strangers": _named(strangers),
     }
+
+
+def _descendants() -> frozenset[int]:
+    return frozenset(process.pid for process in psutil.Process().children(recursive=True))
 
 
 def _named(pids: frozenset[int]) -> str | None:
@@ -142,7 +151,7 @@ def _named(pids: frozenset[int]) -> str | None:
 
 def _name(pid: int) -> str:
     try:
-        return f"{psutil.Process(pid).name()} ({pid})"
+        return f"{plain(psutil.Process(pid).name())} ({pid})"
     except psutil.Error:
         return str(pid)
 
@@ -157,8 +166,24 @@ def _device() -> Any:
 
 def _look(handle: Any) -> Sample:
     return Sample(
-        reasons=int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
-        clock_mhz=int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-        celsius=int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-        pids=frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        reasons=_told(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
+        clock_mhz=_told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        celsius=_told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+        pids=_computing(handle),
     )
+
+
+def _told(query: Callable[..., Any], *words: Any) -> int | None:
+    """One answer by itself: what one query cannot tell does not end the watch."""
+    try:
+        return int(query(*words))
+    except pynvml.NVMLError:
+        return None
+
+
+def _computing(handle: Any) -> frozenset[int] | None:
+    """Who computes on it; None if the driver does not answer this time, nobody where it never does."""
+    try:
+        return frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    except pynvml.NVMLError as error:
+        return frozenset() if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED else None
