@@ -62,13 +62,14 @@ class Ledger:
         with self._speaking():
             # Calls come from worker threads, one at a time: the session's lock sees to that.
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-            self._check()
+            made = self._check()
             if read_only:
                 self._connection.execute("PRAGMA query_only = ON")
             else:
                 self._connection.execute("PRAGMA journal_mode = DELETE")
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._connection.executescript(_SCHEMA)
+                if not made:  # opened again, a ledger stays as old as its last row: that tells nights apart
+                    self._connection.executescript(_SCHEMA)
         self._file = _identity(path)
 
     def close(self) -> None:
@@ -186,12 +187,14 @@ class Ledger:
         with self._speaking():
             return self._connection.execute(query, values).fetchall()
 
-    def _check(self) -> None:
+    def _check(self) -> bool:
+        """Whether the file holds a ledger; False of a new one, or of one that was not made to the end."""
         if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the file is damaged")
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, _FORMAT):
             raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {_FORMAT})")
+        return found == _FORMAT
 
     def _replace(self, number: int, **parts: Any) -> Experiment:
         row = self.get(number)

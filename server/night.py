@@ -61,7 +61,11 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve MCP on stdin and stdout, or over HTTP."""
+    """Serve MCP on stdin and stdout, or over HTTP.
+
+    Without --tag the last night goes on while it is paused, or has a run whose result was not looked at, and for three
+    hours after its last row or the operator's last word; then a new one begins.
+    """
     import anyio
 
     from server.app import create

@@ -44,7 +44,9 @@ def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
 
 def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Take back `stop` or `pause`."""
-    say(latest(workspace, tag).parent, None)
+    path = latest(workspace, tag)
+    say(path.parent, None)
+    path.touch()  # whoever resumes a night means it tonight
     _out.print("the night goes on with the next run_experiment")
 
 

@@ -2,23 +2,43 @@
 
 import os
 import time
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
-from server.latest import tonight
+import pytest
+
+from server import steering
+from server.experiment import Verdict
+from server.latest import latest, tonight
+from server.ledger import Ledger
+from server.word import NAME, Word, say
+from tests.records import attempt, finished, judged
 
 
-def written(workspace: Path, tag: str, hours_ago: float) -> None:
-    """A night whose ledger was last written to so long ago."""
+def written(workspace: Path, tag: str, hours_ago: float, running: bool = False) -> Path:
+    """The state of a night with one run, whose last row is so old."""
     path = workspace / ".autoresearch" / tag / "ledger.sqlite3"
     path.parent.mkdir(parents=True)
-    path.touch()
+    with closing(Ledger(path)) as ledger:
+        ledger.begin(attempt(1))
+        if not running:
+            ledger.finish(1, finished(2.0), judged(1, Verdict.BASELINE))
+    aged(path, hours_ago)
+    return path.parent
+
+
+def aged(path: Path, hours_ago: float) -> None:
     moment = time.time() - 3600 * hours_ago
     os.utime(path, (moment, moment))
 
 
+def today() -> str:
+    return date.today().isoformat()
+
+
 def test_a_first_night_has_the_date_of_its_evening(tmp_path: Path) -> None:
-    assert tonight(tmp_path) == date.today().isoformat()
+    assert tonight(tmp_path) == today()
 
 
 def test_a_server_that_is_started_again_after_midnight_goes_on_with_the_night(tmp_path: Path) -> None:
@@ -29,4 +49,35 @@ def test_a_server_that_is_started_again_after_midnight_goes_on_with_the_night(tm
 
 def test_another_evening_is_another_night(tmp_path: Path) -> None:
     written(tmp_path, "yesterday", hours_ago=12)
-    assert tonight(tmp_path) == date.today().isoformat()
+    assert tonight(tmp_path) == today()
+
+
+def test_a_run_under_way_keeps_its_night_however_long_it_is(tmp_path: Path) -> None:
+    written(tmp_path, "yesterday", hours_ago=12, running=True)
+    assert tonight(tmp_path) == "yesterday"
+
+
+def test_a_paused_night_is_tonights_until_it_is_resumed_and_hours_after(tmp_path: Path) -> None:
+    state = written(tmp_path, "yesterday", hours_ago=12)
+    say(state, Word.PAUSE)
+    aged(state / NAME, 11)
+    assert tonight(tmp_path) == "yesterday"
+    steering.resume(tmp_path)
+    assert tonight(tmp_path) == "yesterday"
+
+
+@pytest.mark.parametrize(("said_hours_ago", "goes_on"), [(2.0, True), (4.0, False)])
+def test_a_stopped_night_stays_stopped_for_a_server_that_is_started_again_and_not_for_the_next_evening(
+    tmp_path: Path, said_hours_ago: float, goes_on: bool
+) -> None:
+    state = written(tmp_path, "yesterday", hours_ago=12)
+    say(state, Word.STOP)
+    aged(state / NAME, said_hours_ago)
+    assert tonight(tmp_path) == ("yesterday" if goes_on else today())
+
+
+def test_a_ledger_that_is_only_opened_does_not_become_the_latest(tmp_path: Path) -> None:
+    old, new = (written(tmp_path, tag, hours_ago) for tag, hours_ago in (("old", 50), ("new", 10)))
+    for read_only in (True, False):
+        Ledger(old / "ledger.sqlite3", read_only).close()
+    assert latest(tmp_path, "").parent == new and tonight(tmp_path) == today()
