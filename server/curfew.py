@@ -12,7 +12,7 @@ from server.limits import Facts, Limits
 from server.session import Session
 from server.word import Word, heard
 
-_SAID = {
+SAID = {
     Word.STOP: "the operator has stopped the night",
     Word.PAUSE: "the operator has paused the night",
 }
@@ -22,7 +22,7 @@ def over(state: Path, limits: Limits, ledger: Ledger) -> str:
     """Why nothing new may be started; empty while the night goes on. What was better once may still be confirmed."""
     word = heard(state)
     if word is not None:
-        return _SAID[word]
+        return SAID[word]
     known, measured = facts(state, ledger), ledger.measured()
     confirming = measured and measured.decision is None and measured.verdict == Verdict.PROMISING
     return limits.full(known) or ("" if confirming else limits.reached(known))

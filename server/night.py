@@ -96,7 +96,9 @@ def drive(
     experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
     serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
 ) -> None:
-    """Start a night headless with an installed client; start it again when it stops too early."""
+    """Start a night headless with an installed client; start it again when it stops too early, fails or hangs."""
+    import signal
+
     from rich.console import Console
 
     from server.app import start
@@ -109,6 +111,9 @@ def drive(
     night = Drive(client, workspace.resolve(), serving or [], start())
     console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
     before = night.measured()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
     try:
         reason = night.run(Shift(hours=hours, experiments=experiments), lambda line: console.print(line))
     except KeyboardInterrupt:

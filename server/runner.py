@@ -92,7 +92,7 @@ class Runner:
         if (result := self._written(number)) is not None:
             self._reap(number)
             return result
-        if self._alive(number):
+        if self.alive(number):
             return None
         # The supervisor may have written its result between the two looks.
         self._reap(number)
@@ -171,7 +171,7 @@ class Runner:
             reason = f"The supervisor's result cannot be read: {error.errors()[0]['msg']}."
             return _ended(Outcome.ENV_FAIL, reason)
 
-    def _alive(self, number: int) -> bool:
+    def alive(self, number: int) -> bool:
         """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
         try:
             with (self.folder(number) / "lease").open("rb") as lease:

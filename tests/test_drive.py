@@ -1,14 +1,23 @@
 """A night without anybody at the client: it is started, started again, and ended when the night is over."""
 
+import fcntl
 import os
+import shlex
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from server.drive import Drive, Shift
 from server.errors import Unavailable
+from server.ledger import Ledger
+from server.word import Word, say
 from tests.conftest import STAND_INS
+from tests.records import attempt
+from tests.watch import until
 
 SHIFT = Shift(experiments=2, pauses=(0.0,))
 
@@ -73,6 +82,84 @@ def test_a_client_that_prints_all_night_fills_no_disk(repository: Path, data: Pa
 def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\nexec sleep 600\n")
     assert drive(repository, data).run(Shift(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
+
+
+def test_a_provider_that_is_away_for_hours_ends_no_night_that_had_begun(
+    repository: Path, data: Path, path: Path
+) -> None:
+    count, ledger = path / "count", repository / ".autoresearch" / "t1" / "ledger.sqlite3"
+    row = path / "row.py"
+    row.write_text(ROW, encoding="utf-8")
+    works = f"exec {shlex.join([sys.executable, str(row), str(ledger)])}"
+    program(path / "claude", f"#!/bin/sh\necho >> {count}\ncase $(wc -l < {count}) in 1|9) {works};; esac\nexit 1\n")
+    night = drive(repository, data)
+    ledger.parent.mkdir()
+    assert night.run(SHIFT, lambda line: None) == "2 experiments are done"
+    assert count.read_text(encoding="utf-8").count("\n") == 9
+
+
+def test_a_client_that_is_updated_away_is_a_start_that_failed(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", '#!/bin/sh\nrm "$0"\n')
+    told: list[str] = []
+    assert "5 times and measured nothing" in drive(repository, data).run(SHIFT, told.append)
+    assert sum("cannot be started" in line for line in told) == 4
+
+
+def test_a_run_that_outlasts_many_starts_of_its_client_is_waited_for(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\nexit 1\n")
+    night, state = drive(repository, data), repository / ".autoresearch" / "t1"
+    (state / "runs" / "00001").mkdir(parents=True)
+    with closing(Ledger(state / "ledger.sqlite3")) as ledger:
+        ledger.begin(attempt(1))
+    with (state / "runs" / "00001" / "lease").open("wb") as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        assert "hours are over" in night.run(Shift(hours=1 / 3600, pauses=(0.0,)), lambda line: None)
+    assert "measured nothing" in night.run(Shift(pauses=(0.0,)), lambda line: None)
+
+
+def test_a_client_that_hangs_is_ended_with_all_its_processes_and_started_again(
+    repository: Path, data: Path, path: Path
+) -> None:
+    program(path / "claude", "#!/bin/sh\nsleep 600 &\necho $!\nwait\n")
+    night, told = drive(repository, data), list[str]()
+    night.run(Shift(hours=1.8 / 3600, pauses=(0.0,), idle_seconds=0.3), told.append)
+    pids = [int(pid) for pid in night.log.read_text(encoding="utf-8").split()]
+    assert len(pids) > 1 and "did nothing" in told[0]
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_a_word_said_before_the_first_run_is_heard(repository: Path, data: Path, path: Path) -> None:
+    program(path / "claude", "#!/bin/sh\necho here\n")
+    night, state = drive(repository, data), repository / ".autoresearch" / "t1"
+    state.mkdir()
+    say(state, Word.PAUSE)
+    assert "hours are over" in night.run(Shift(hours=0.6 / 3600), lambda line: None)
+    say(state, Word.STOP)
+    assert night.run(Shift(), lambda line: None) == "the operator has stopped the night"
+    assert not night.log.exists()
+
+
+def test_who_ends_drive_ends_its_client_too(repository: Path, path: Path) -> None:
+    program(path / "claude", f"#!/bin/sh\necho $$ > {path}/pid.new\nmv {path}/pid.new {path}/pid\nexec sleep 600\n")
+    command = [sys.executable, "-m", "server.cli", "drive", "claude-code", "--workspace", str(repository)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        until((path / "pid").exists)
+        process.terminate()
+        assert "interrupted; a run under way goes on" in process.communicate()[1]
+    assert process.returncode == 0 and not psutil.pid_exists(int((path / "pid").read_text(encoding="utf-8")))
+
+
+ROW = """\
+import sys
+from pathlib import Path
+from server.experiment import Verdict
+from server.ledger import Ledger
+from tests.records import attempt, finished, judged
+ledger = Ledger(Path(sys.argv[1]))
+number = len(list(ledger.all())) + 1
+ledger.begin(attempt(number))
+ledger.finish(number, finished(2.0), judged(number, Verdict.WORSE))
+"""
 
 
 def test_a_ledger_and_a_program_that_cannot_be_read_end_no_night(repository: Path, data: Path, path: Path) -> None:
