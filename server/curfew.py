@@ -1,12 +1,12 @@
 """Whether the night goes on: program.md's limits, and the operator's word."""
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 from server import evidence
 from server.errors import NightOver
 from server.experiment import Verdict
+from server.hours import spent
 from server.ledger import Ledger
 from server.limits import Facts, Limits
 from server.session import Session
@@ -48,10 +48,9 @@ def advice(session: Session) -> str:
 
 def facts(state: Path, ledger: Ledger) -> Facts:
     """How far the night has come."""
-    first, last, incumbent = ledger.get(1), ledger.last(), ledger.incumbent()
-    begun = datetime.fromisoformat(first.attempt.started_at) if first else datetime.now(UTC)
+    last, incumbent = ledger.last(), ledger.incumbent()
     return Facts(
-        hours=(datetime.now(UTC) - begun).total_seconds() / 3600,
+        hours=spent(state),
         experiments=evidence.experiments(ledger),
         value=evidence.value(ledger, incumbent)[0] if incumbent else None,
         since_keep=last.number - incumbent.number if last and incumbent else 0,

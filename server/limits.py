@@ -8,7 +8,7 @@ from server.experiment import Value
 class Facts(Value):
     """How far a night has come."""
 
-    hours: float  # since its first run
+    hours: float  # since its first run, as its servers counted them
     experiments: int
     value: float | None  # the incumbent's val_bpb, as it counts
     since_keep: int  # runs

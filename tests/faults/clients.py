@@ -135,6 +135,7 @@ async def clock(night: Night) -> None:
         raise NotHere("no C compiler")
     offset = night.folder / "offset"
     offset.write_text("0")
+    night.write_program("stop: {hours: 8}\n")
     async with night.agent(LD_PRELOAD=str(shim), CLOCK_OFFSET=str(offset)) as agent:
         await agent.experiment()
         for jump in (86_400, -172_800):
