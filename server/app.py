@@ -16,7 +16,6 @@ from server.errors import UnknownExperiment
 from server.export import tsv
 from server.fence import fence
 from server.hours import Hours
-from server.ledger import Ledger
 from server.panel import panel
 from server.register import build
 from server.session import Session
@@ -47,7 +46,7 @@ def create(session: Session) -> MCPServer[None]:
     async def lifespan(_: MCPServer[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(tools.pulse)
-            group.start_soon(_count, tools, hours, session.ledger)
+            group.start_soon(_count, tools, hours, session)
             yield
             group.cancel_scope.cancel()
 
@@ -74,10 +73,10 @@ def create(session: Session) -> MCPServer[None]:
     return server
 
 
-async def _count(tools: Tools, hours: Hours, ledger: Ledger) -> None:
+async def _count(tools: Tools, hours: Hours, session: Session) -> None:
     while True:
         with suppress(ToolError):  # what ails the ledger is told to those who call
-            await tools.call(hours.count, ledger)
+            await tools.call(lambda: hours.count(session.ledger))
         await anyio.sleep(_COUNT_SECONDS)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.errors import LedgerUnavailable
 from server.ledger import Ledger
+from server.lock import holder
 from server.word import NAME, Word, heard
 
 GOES_ON_HOURS = 3.0  # after which a night that rests is over, and another one begins
@@ -28,7 +29,10 @@ def tonight(workspace: Path) -> str:
 
 
 def latest(workspace: Path, tag: str) -> Path:
-    """The ledger of `tag`, or that of the last night. Raises LedgerUnavailable."""
+    """The ledger of `tag`, or of the night that is served here, or of the last one. Raises LedgerUnavailable."""
+    served = None if tag else holder(workspace)
+    if served and (path := workspace / ".autoresearch" / served.tag / "ledger.sqlite3").exists():
+        return path
     found = sorted((workspace / ".autoresearch").glob(f"{tag or '*'}/ledger.sqlite3"), key=_moment)
     if not found:
         raise LedgerUnavailable(

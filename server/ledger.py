@@ -40,6 +40,7 @@ CREATE INDEX IF NOT EXISTS changed ON changes (number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
 PRAGMA user_version = {_FORMAT};
 """
+_DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;"
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
@@ -66,10 +67,8 @@ class Ledger:
             if read_only:
                 self._connection.execute("PRAGMA query_only = ON")
             else:
-                self._connection.execute("PRAGMA journal_mode = DELETE")
-                self._connection.execute("PRAGMA synchronous = FULL")
-                if not made:  # opened again, a ledger stays as old as its last row: that tells nights apart
-                    self._connection.executescript(_SCHEMA)
+                # Opened again, a ledger stays as old as its last row: that tells nights apart.
+                self._connection.executescript(_DURABLE if made else _DURABLE + _SCHEMA)
         self._file = _identity(path)
 
     def close(self) -> None:
@@ -141,12 +140,11 @@ class Ledger:
             yield from rows
             number = rows[-1].number
 
-    def counts(self) -> dict[str, int]:
-        """How many experiments have each verdict, and under `kept` how many were kept."""
-        with self._speaking():
-            rows = self._connection.execute("SELECT verdict, count(*) FROM experiments GROUP BY verdict").fetchall()
-            kept = self._connection.execute("SELECT count(*) FROM experiments WHERE kept").fetchone()
-        return {**dict(rows), "kept": kept[0]}
+    def counts(self, after: int = 0) -> dict[str, int]:
+        """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""
+        rows = self._rows("SELECT verdict, count(*) FROM experiments WHERE number > ? GROUP BY verdict", after)
+        kept = self._rows("SELECT count(*) FROM experiments WHERE kept AND number > ?", after)
+        return {**dict(rows), "kept": kept[0][0]}
 
     def kept(self, last: int = -1) -> list[Experiment]:
         """The last so many that were kept, oldest first; -1: all."""

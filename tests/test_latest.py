@@ -12,7 +12,8 @@ from server import steering
 from server.experiment import Verdict
 from server.latest import latest, tonight
 from server.ledger import Ledger
-from server.word import NAME, Word, say
+from server.lock import Lock, place
+from server.word import NAME, Word, heard, say
 from tests.records import attempt, finished, judged
 
 
@@ -74,6 +75,17 @@ def test_a_stopped_night_stays_stopped_for_a_server_that_is_started_again_and_no
     say(state, Word.STOP)
     aged(state / NAME, said_hours_ago)
     assert tonight(tmp_path) == ("yesterday" if goes_on else today())
+
+
+def test_the_night_that_a_server_works_on_is_the_latest_whatever_the_clock_says(tmp_path: Path) -> None:
+    served = written(tmp_path, "served", hours_ago=12)
+    newer = written(tmp_path, "newer", hours_ago=-24)
+    (tmp_path / ".git").mkdir()
+    lock = Lock(place(tmp_path), "served")
+    steering.stop(tmp_path)
+    assert heard(served) is Word.STOP and heard(newer) is None
+    lock.release()
+    assert latest(tmp_path, "").parent == newer
 
 
 def test_a_ledger_that_is_only_opened_does_not_become_the_latest(tmp_path: Path) -> None:
