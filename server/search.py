@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import optuna
 from mcp import Client, StdioServerParameters
 from optuna.trial import Trial, TrialState
@@ -17,9 +18,12 @@ from optuna.trial import Trial, TrialState
 from server.errors import Unavailable
 from server.program import Task
 from server.replies import RunReply
+from server.word import Word, heard
 
 _SEED = 0
 _WAIT_SECONDS = 3600
+_LOOK_SECONDS = 0.5
+_MOVES = {"improved": "keep", "worse": "discard", "failed": "discard", "patched": "discard"}  # by phase
 
 
 class Search:
@@ -32,6 +36,7 @@ class Search:
                 "program.md declares no knobs.",
                 "Add, say, `knobs: {MATRIX_LR: {low: 0.005, high: 0.1, log: true}}` to its front matter.",
             )
+        self._workspace = workspace
         self._arguments = ["-m", "server", "--workspace", str(workspace), *options]
         self._task = task
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,29 +44,46 @@ class Search:
 
     async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
         """Propose until the night is over; 0: not for that reason. Returns why it ended."""
-        begun, done = time.monotonic(), 0
         async with Client(StdioServerParameters(command=sys.executable, args=self._arguments)) as client:
-            await self._baseline(client)
+            begun, done = time.monotonic(), 0
             while True:
                 if hours > 0 and time.monotonic() - begun >= 3600 * hours:
                     return f"{hours:g} hours are over"
                 if 0 < experiments <= done:
                     return f"{experiments} proposals are done"
-                if over := (await _call(client, "status", {}))["over"]:
-                    return over
-                tell(await self._propose(client))
-                done += 1
+                status = await _call(client, "status", {})
+                if await self._decide(client, status) or await self._rest(status):
+                    continue
+                if status["over"]:
+                    return status["over"]
+                if not await self._repeat(client, status):
+                    tell(await self._propose(client))
+                    done += 1
 
-    async def _baseline(self, client: Client) -> None:
-        """The baseline, as often as program.md asks for it."""
-        for _ in range(self._task.baseline_runs):
-            status = await _call(client, "status", {})
-            wanted = status["phase"] in ("new", "baseline_failed") or "baseline" in status["next_actions"][0]
-            if not wanted:
-                return
-            answer = await _call(client, "run_experiment", {"description": "baseline", "wait_seconds": _WAIT_SECONDS})
-            if answer["val_bpb"] is None:
-                raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
+    async def _decide(self, client: Client, status: dict[str, Any]) -> bool:
+        """End what a pause, or an earlier search, has left between two proposals. Returns whether it did."""
+        waits = status["next_actions"][0].startswith("wait_experiment")
+        if move := "wait_experiment" if waits else _MOVES.get(status["phase"]):
+            await _call(client, move, {"wait_seconds": _WAIT_SECONDS} if waits else {"reason": "TPE"})
+        return bool(move)
+
+    async def _rest(self, status: dict[str, Any]) -> bool:
+        """Wait a little in a night that is paused. Returns whether it is."""
+        if paused := heard(self._workspace / ".autoresearch" / status["tag"]) is Word.PAUSE:
+            await anyio.sleep(_LOOK_SECONDS)
+        return paused
+
+    async def _repeat(self, client: Client, status: dict[str, Any]) -> bool:
+        """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
+        confirms = status["phase"] == "promising"
+        first = status["phase"] in ("new", "baseline_failed") or "baseline" in status["next_actions"][0]
+        if not confirms and not first:
+            return False
+        told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
+        answer = await _call(client, "run_experiment", told)
+        if first and answer["val_bpb"] is None:
+            raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
+        return True
 
     async def _propose(self, client: Client) -> str:
         trial = self._study.ask()

@@ -1,5 +1,6 @@
 """A researcher without an LLM: proposals for the knobs that program.md declares, through the real server."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from server.errors import Unavailable
 from server.ledger import Ledger
 from server.program import Range, Task
 from server.search import Search
+from server.session import Session
+from server.word import Word, say
 from tests.conftest import STAND_INS, make_repository
+from tests.steps import ran
 
 TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
 
@@ -26,6 +30,19 @@ async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) ->
     ledger = Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)
     assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
     ledger.close()
+
+
+async def test_a_search_waits_while_the_night_is_paused_and_decides_what_was_left(night: Session) -> None:
+    ran(night, 2.0)
+    night.replace(night.incumbent_text() + "# changed\nX = 1\n")
+    ran(night, 3.0)
+    state, root = night.workspace.state, night.workspace.root
+    night.close()
+    say(state, Word.PAUSE)
+    search = Search(root, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)}))
+    assert await search.run(0.5 / 3600, 0, lambda line: None) == f"{0.5 / 3600:g} hours are over"
+    with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
+        assert [row.decision and row.decision.kept for row in ledger.all()] == [True, False]
 
 
 def test_what_may_be_turned_is_said_in_the_program(tmp_path: Path) -> None:
