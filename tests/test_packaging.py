@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 from server import __version__
@@ -32,6 +33,13 @@ def test_the_examples_are_what_connect_prints() -> None:
     made = {path for path in examples() if path.startswith("examples/")}
     others = {"examples/README.md", "examples/autoresearch.service"}
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "examples").iterdir()} == made | others
+
+
+def test_the_service_comes_back_however_it_ended_and_leaves_runs_alone() -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.read(ROOT / "examples" / "autoresearch.service", encoding="utf-8")
+    assert (unit["Service"]["Restart"], unit["Service"]["KillMode"]) == ("always", "process")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0" and unit["Service"]["OOMPolicy"] == "continue"
 
 
 def test_every_package_has_the_servers_version() -> None:
