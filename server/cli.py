@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AutoresearchError as error:
         console.print(f"[red]{escape(error.problem)}[/red]\n{escape(error.next_step)}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
+    except OSError as error:
+        told = f"[red]{escape(str(error))}[/red]\nFree space or restore access there, then call again."
+        console.print(told, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
 
 
 def _spelt_out(arguments: Sequence[str]) -> list[str]:

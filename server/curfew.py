@@ -48,11 +48,11 @@ def advice(session: Session) -> str:
 
 def facts(state: Path, ledger: Ledger) -> Facts:
     """How far the night has come."""
-    last, incumbent = ledger.last(), ledger.incumbent()
+    incumbent = ledger.incumbent()
     return Facts(
         hours=spent(state),
         experiments=evidence.experiments(ledger),
         value=evidence.value(ledger, incumbent)[0] if incumbent else None,
-        since_keep=last.number - incumbent.number if last and incumbent else 0,
+        since_keep=evidence.since_keep(ledger, incumbent),
         free_gb=shutil.disk_usage(state).free / 1e9,
     )

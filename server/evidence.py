@@ -13,6 +13,7 @@ from server.verdict import Assessment, Reference, mean
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
+_NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running"}  # no idea had its trial
 _HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
@@ -77,6 +78,12 @@ def noise(ledger: Ledger, like: Experiment) -> Noise:
 def experiments(ledger: Ledger) -> int:
     """How many ideas were measured, or tried to be; neither refused ones nor runs that help to judge another."""
     return sum(count for verdict, count in ledger.counts().items() if verdict not in _NO_EXPERIMENTS)
+
+
+def since_keep(ledger: Ledger, incumbent: Experiment | None) -> int:
+    """How many ideas had their trial since one was kept."""
+    counts = ledger.counts(after=incumbent.number) if incumbent else {}
+    return sum(count for verdict, count in counts.items() if verdict not in _NO_TRIALS)
 
 
 def assess(ledger: Ledger, candidate: Experiment, rule: Rule, simpler: bool) -> Assessment:

@@ -11,7 +11,7 @@ class Facts(Value):
     hours: float  # since its first run, as its servers counted them
     experiments: int
     value: float | None  # the incumbent's val_bpb, as it counts
-    since_keep: int  # runs
+    since_keep: int  # experiments
     free_gb: float  # of disk space where the night is stored
 
 
@@ -21,7 +21,7 @@ class Limits(Value):
     hours: float | None = Field(default=None, gt=0)
     experiments: int | None = Field(default=None, ge=1)
     target: float | None = Field(default=None, gt=0)  # val_bpb
-    plateau: int | None = Field(default=None, ge=1)  # runs without a keep
+    plateau: int | None = Field(default=None, ge=1)  # experiments without a keep
     disk_gb: float = Field(default=1.0, ge=0)
 
     def progress(self, facts: Facts) -> str:
@@ -31,7 +31,7 @@ class Limits(Value):
             (self.hours, f"{facts.hours:.1f} of {self.hours} hours"),
             (self.experiments, f"{facts.experiments} of {self.experiments} experiments"),
             (self.target, f"{kept} on the way to {self.target}"),
-            (self.plateau, f"{facts.since_keep} of {self.plateau} runs without a keep"),
+            (self.plateau, f"{facts.since_keep} of {self.plateau} experiments without a keep"),
         ]
         told = [way for limit, way in ways if limit is not None]
         return "; ".join([*told, f"{facts.free_gb:.0f} GB of the disk free, at least {self.disk_gb:g}"])
@@ -51,5 +51,5 @@ class Limits(Value):
         if self.target is not None and facts.value is not None and facts.value <= self.target:
             return f"val_bpb {facts.value:.6f} has reached the target of {self.target:g}"
         if self.plateau is not None and facts.since_keep >= self.plateau:
-            return f"nothing was kept in the last {facts.since_keep} runs"
+            return f"nothing was kept in the last {facts.since_keep} experiments"
         return ""

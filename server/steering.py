@@ -47,7 +47,8 @@ def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     path = latest(workspace, tag)
     say(path.parent, None)
     path.touch()  # whoever resumes a night means it tonight
-    _out.print("the night goes on with the next run_experiment")
+    why = _limit(workspace, path)
+    _out.print(f"taken back, but no run is started: {why}" if why else "the night goes on with the next run_experiment")
 
 
 def health(
@@ -93,13 +94,25 @@ def _since(moment: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() / 60
 
 
+def _limit(workspace: Path, path: Path) -> str:
+    """Why the night of the ledger at `path` starts no run, whatever the operator says; empty if it does."""
+    from server import curfew
+    from server.ledger import Ledger
+    from server.program import load
+
+    with closing(Ledger(path, read_only=True)) as ledger:
+        return curfew.over(path.parent, load(workspace / "program.md").task.stop, ledger)
+
+
 def _end_run(state: Path) -> bool:
+    """End the run under way. Returns whether there was one."""
     from server.ledger import Ledger
     from server.runner import Runner
 
+    runner = Runner(state, state, state)
     with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
         last = ledger.last()
-    if last is None or not last.running:
+    if last is None or not last.running or not runner.alive(last.number):
         return False
-    Runner(state, state, state).cancel(last.number, "the operator stopped the night")
+    runner.cancel(last.number, "the operator stopped the night")
     return True

@@ -19,8 +19,13 @@ def say(state: Path, word: Word | None) -> None:
     """Leave a word for the night in folder `state`; None takes it back. Raises OSError."""
     if word is None:
         (state / NAME).unlink(missing_ok=True)
-    else:
+        return
+    try:
         write_whole(state / NAME, f"{word}\n")
+    except OSError:
+        if word is not Word.STOP:
+            raise
+        (state / NAME).write_bytes(b"")  # takes no space on a full disk, and is heard as a stop
 
 
 def heard(state: Path) -> Word | None:

@@ -63,6 +63,7 @@ def test_a_paused_night_is_tonights_until_it_is_resumed_and_hours_after(tmp_path
     say(state, Word.PAUSE)
     aged(state / NAME, 11)
     assert tonight(tmp_path) == "yesterday"
+    (tmp_path / "program.md").touch()
     steering.resume(tmp_path)
     assert tonight(tmp_path) == "yesterday"
 

@@ -18,7 +18,7 @@ FACTS = Facts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=50.0)
         (Limits(hours=3), "3 hours are over"),
         (Limits(experiments=20), "20 experiments are done"),
         (Limits(target=1.25), "val_bpb 1.250000 has reached the target of 1.25"),
-        (Limits(plateau=7), "nothing was kept in the last 7 runs"),
+        (Limits(plateau=7), "nothing was kept in the last 7 experiments"),
     ],
 )
 def test_a_limit_that_is_reached_ends_the_night(limits: Limits, words: str) -> None:
@@ -39,8 +39,8 @@ def test_a_full_disk_stops_everything_by_default() -> None:
 def test_the_way_to_each_limit_that_was_set_is_told() -> None:
     told = Limits(hours=8, experiments=100, target=1.2, plateau=30).progress(FACTS)
     assert told == (
-        "3.0 of 8.0 hours; 20 of 100 experiments; val_bpb 1.250000 on the way to 1.2; 7 of 30 runs without a keep; "
-        "50 GB of the disk free, at least 1"
+        "3.0 of 8.0 hours; 20 of 100 experiments; val_bpb 1.250000 on the way to 1.2; "
+        "7 of 30 experiments without a keep; 50 GB of the disk free, at least 1"
     )
     assert Limits().progress(FACTS) == "50 GB of the disk free, at least 1"
 

@@ -9,12 +9,15 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from server import answer, sweep, word
+from server import answer, curfew, steering, sweep, word
 from server.errors import NightOver
+from server.experiment import Verdict
+from server.ledger import Ledger
 from server.session import Session
 from server.word import Word, heard, say
 from tests.conftest import PROGRAM
-from tests.steps import ran
+from tests.records import attempt, finished, judged
+from tests.steps import begin, ran
 from tests.watch import PATIENCE
 
 
@@ -49,6 +52,44 @@ def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
     say(tmp_path, None)
     say(tmp_path, None)
     assert heard(tmp_path) is None
+
+
+def test_only_a_run_that_goes_on_is_ended(night: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(night, 1)  # and its supervisor is gone
+    steering.stop(night.workspace.root, now=True)
+    assert capsys.readouterr().out == "stopped; no run is started now\n"
+
+
+def test_a_limit_outlives_the_word_that_is_taken_back(night: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    ran(night, 2.0)
+    limited(night, "{experiments: 1}")
+    steering.resume(night.workspace.root)
+    assert capsys.readouterr().out == "taken back, but no run is started: 1 experiments are done\n"
+
+
+@pytest.mark.parametrize(("said", "code", "word"), [("stop", 0, Word.STOP), ("pause", 1, None)])
+def test_a_full_disk_takes_a_stop_and_tells_what_it_cannot_take(
+    tmp_path: Path, said: str, code: int, word: Word | None
+) -> None:
+    state = tmp_path / ".autoresearch" / "t1"
+    state.mkdir(parents=True)
+    Ledger(state / "ledger.sqlite3").close()
+    command = [sys.executable, "-m", "server.cli", said, "--workspace", str(tmp_path)]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *command], capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, heard(state)) == (code, word)
+    assert "Traceback" not in done.stderr and ("Free space" in done.stderr) == (code == 1)
+
+
+def test_a_plateau_is_one_of_ideas_that_had_their_trial(night: Session) -> None:
+    outcomes = [Verdict.REFUSED, Verdict.LOST, Verdict.ENV_FAIL, Verdict.CONFIRMATION, Verdict.WORSE, Verdict.CRASHED]
+    ran(night, 2.0)
+    for number, verdict in enumerate(outcomes, 2):
+        night.ledger.begin(attempt(number))
+        night.ledger.finish(number, finished(3.0), judged(number, verdict))
+    night.ledger.begin(attempt(8))
+    assert curfew.facts(night.workspace.state, night.ledger).since_keep == 2
 
 
 def autoresearch(repository: Path, *arguments: str) -> tuple[int, str]:
