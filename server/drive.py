@@ -98,9 +98,9 @@ class Drive:
     def _curfew(self) -> str:
         """Why the night is over, once no run goes on; empty while it is only paused."""
         last, word = self._last(), heard(self._state)
-        if word is Word.PAUSE or (last and last.running):
-            return ""
-        return self._ask(self._reached, "") if last or word is None else curfew.SAID[word]
+        if word is Word.STOP:
+            return "" if self._runs(last) else curfew.SAID[word]
+        return "" if word or last is None or last.running else self._ask(self._reached, "")
 
     def _reached(self, ledger: Ledger) -> str:
         return curfew.over(self._state, load(self._workspace / "program.md").task.stop, ledger)

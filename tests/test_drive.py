@@ -115,6 +115,8 @@ def test_a_run_that_outlasts_many_starts_of_its_client_is_waited_for(repository:
         fcntl.flock(lease, fcntl.LOCK_EX)
         assert "hours are over" in night.run(Shift(hours=1 / 3600, pauses=(0.0,)), lambda line: None)
     assert "measured nothing" in night.run(Shift(pauses=(0.0,)), lambda line: None)
+    say(state, Word.STOP)  # nobody has looked at the result, and nobody will
+    assert night.run(Shift(), lambda line: None) == "the operator has stopped the night"
 
 
 def test_a_client_that_hangs_is_ended_with_all_its_processes_and_started_again(
