@@ -11,7 +11,6 @@ from server.files import scratch, set_aside, write_whole
 from server.git_environment import harden, speaking
 
 _MAX_FILE = 1 << 20
-_UNFINISHED = "initializing"  # why git has locked a worktree: it is still making it
 
 
 class Worktree:
@@ -28,7 +27,10 @@ class Worktree:
                 return False
             set_aside(self.path)
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
-            self._repo.git.worktree("add", "--force", "--force", str(self.path), branch)
+            self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
+            with Repo(self.path) as linked:
+                harden(linked)  # before a file is written: the user's filters may depend on where this is
+                linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
         return True
 
     def read(self, name: str) -> str:
@@ -71,11 +73,7 @@ class Worktree:
         if not pointer.is_file():
             return False
         entry = self._entries / _entry(pointer).name
-        if not (entry / "gitdir").is_file():
-            return False
-        lock = entry / "locked"
-        if lock.exists() and lock.read_text(encoding="utf-8").strip() == _UNFINISHED:  # its git was killed
-            self._repo.git.worktree("remove", "--force", "--force", str(self.path))
+        if not (entry / "gitdir").is_file() or not (entry / "index").is_file():  # the index is written last
             return False
         other = entry / (entry / "gitdir").read_text(encoding="utf-8").strip()
         if not _same(other, pointer):

@@ -109,7 +109,7 @@ def test_a_repository_that_is_moved_or_copied_goes_on(night: Session, repository
 def test_a_worktree_that_a_killed_git_has_left_half_made_is_made_anew(night: Session, repository: Path) -> None:
     kept_baseline(night)
     night.close()
-    (repository / ".git" / "worktrees" / "worktree" / "locked").write_text("initializing", encoding="utf-8")
+    (repository / ".git" / "worktrees" / "worktree" / "index").unlink()
     (night.workspace.worktree / "program.md").unlink()
     with served(repository) as after:
         assert (after.workspace.worktree / "program.md").exists() and after.phase() is Phase.IDLE
@@ -123,6 +123,16 @@ def test_worktrees_of_the_users_that_are_away_are_remembered(night: Session, rep
     assert night.phase() is Phase.NEW
     away.rename(theirs)
     assert git(theirs, "status", "--porcelain") == ""
+
+
+def test_no_filter_runs_that_the_user_has_for_worktrees_alone(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "loud").write_text('[filter "loud"]\n\tsmudge = "echo filtered"\n\tclean = cat\n', encoding="utf-8")
+    (repository / ".gitattributes").write_text("program.md filter=loud\n", encoding="utf-8")
+    git(repository, "add", ".gitattributes")
+    git(repository, "commit", "--quiet", "-m", "attributes")
+    git(repository, "config", "includeIf.onbranch:autoresearch/.path", str(tmp_path / "loud"))
+    with served(repository) as night:
+        assert (night.workspace.worktree / "program.md").read_bytes() == (repository / "program.md").read_bytes()
 
 
 @pytest.mark.parametrize("command", [("clean", "-ffdxq"), ("clean", "-fdxq"), ("stash", "-aq")])

@@ -186,4 +186,4 @@ def _computing(handle: Any) -> frozenset[int] | None:
     try:
         return frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
     except pynvml.NVMLError as error:
-        return frozenset() if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED else None
+        return frozenset() if getattr(error, "value", None) == pynvml.NVML_ERROR_NOT_SUPPORTED else None
