@@ -18,8 +18,8 @@ from server.hardware import Hardware, default_profile, file_system, gpu_pids, pr
 from server.latest import tonight
 from server.program import load
 from server.repositories import submodules
-from server.runner import guards
 from server.slot import named
+from server.supervisor import guards
 from server.workspace import Workspace
 
 _WARN_GB, _STOP_GB = 10, 2

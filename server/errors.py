@@ -18,6 +18,7 @@ AutoresearchError
     │   └── LedgerDamaged   because the file is no longer a ledger
     └── RunnerUnavailable   a run cannot be started
         ├── DatasetMissing  because the text to train on was not prepared
+        ├── DeviceBusy      because another run lives on the device
         └── GpuHeld         because a process of the last run has not given the GPU back
 
 What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
@@ -102,6 +103,10 @@ class RunnerUnavailable(Unavailable):
 
 class DatasetMissing(RunnerUnavailable):
     """The text to train on was not prepared."""
+
+
+class DeviceBusy(RunnerUnavailable):
+    """Another run lives on the device: of another tag, another repository, or after the night."""
 
 
 class GpuHeld(RunnerUnavailable):

@@ -7,15 +7,17 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pynvml
 
 from server.experiment import Value
 
+_Told = TypeVar("_Told")
 _LARGE_GPU_GB = 36.0  # below it (8 to 32 GB cards) the micro-batches of the gpu profile may not fit
 
 
@@ -37,15 +39,11 @@ def probe(timeout: float = 3.0) -> Hardware:
     Args:
         timeout: seconds NVML may take; a driver in trouble can hang for ever, and then there is no GPU for us.
     """
-    found: dict[str, str | float] = {}
-    thread = Thread(target=_ask_nvml, args=(found,), daemon=True)
-    thread.start()
-    thread.join(timeout)
-    known = dict(found)
+    gpu = _ask(_describe, timeout) or {}
     return Hardware(
-        gpu=str(known["gpu"]) if "gpu" in known else None,
-        gpu_memory_gb=float(known["memory"]) if "memory" in known else None,
-        driver=str(known["driver"]) if "driver" in known else None,
+        gpu=gpu.get("gpu"),
+        gpu_memory_gb=gpu.get("gpu_memory_gb"),
+        driver=gpu.get("driver"),
         cpu=platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
         memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
@@ -68,21 +66,31 @@ def file_system(path: Path) -> str:
     return next((mounts[str(folder)] for folder in (path, *path.parents) if str(folder) in mounts), "")
 
 
-def gpu_pids(timeout: float = 3.0) -> set[int]:
-    """Who computes on the GPU, as the driver numbers them; nobody, if it does not answer within `timeout` seconds."""
-    found: set[int] = set()
-    thread = Thread(target=_ask_processes, args=(found,), daemon=True)
+def gpu_pids(timeout: float = 3.0) -> set[int] | None:
+    """Who computes on the GPU, as the driver numbers them: nobody where there is no driver, None where it hangs."""
+    return _ask(_pids, timeout, silent=set())
+
+
+def gpu_name(timeout: float = 3.0) -> str | None:
+    """The GPU's name among all GPUs of the world; None where the driver does not tell."""
+    return _ask(_uuid, timeout)
+
+
+def _ask(question: Callable[[Any], _Told], timeout: float, silent: _Told | None = None) -> _Told | None:
+    """What the driver says of our GPU; `silent` if it says nothing, None if it hangs: it may do so for ever."""
+    found: list[_Told | None] = []
+
+    def ask() -> None:
+        try:
+            pynvml.nvmlInit()
+            found.append(question(_device()))
+        except pynvml.NVMLError:
+            found.append(silent)
+
+    thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
-    return set(found)
-
-
-def _ask_processes(found: set[int]) -> None:
-    try:
-        pynvml.nvmlInit()
-        found.update(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_device()))
-    except pynvml.NVMLError:
-        found.clear()
+    return found[0] if found else None
 
 
 def _device() -> Any:
@@ -93,12 +101,17 @@ def _device() -> Any:
     return pynvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdecimal() else 0)
 
 
-def _ask_nvml(found: dict[str, str | float]) -> None:
-    try:
-        pynvml.nvmlInit()
-        handle = _device()
-        found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
-        found["memory"] = round(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) / 2**30, 1)
-        found["gpu"] = str(pynvml.nvmlDeviceGetName(handle))
-    except pynvml.NVMLError:
-        found.clear()  # no driver, no GPU
+def _describe(device: Any) -> dict[str, Any]:
+    return {
+        "driver": str(pynvml.nvmlSystemGetDriverVersion()),
+        "gpu_memory_gb": round(int(pynvml.nvmlDeviceGetMemoryInfo(device).total) / 2**30, 1),
+        "gpu": str(pynvml.nvmlDeviceGetName(device)),
+    }
+
+
+def _pids(device: Any) -> set[int]:
+    return {int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(device)}
+
+
+def _uuid(device: Any) -> str:
+    return str(pynvml.nvmlDeviceGetUUID(device))

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import Field
 
@@ -66,8 +65,8 @@ def ask(
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     texts = {row.number: _text(session, row, question) for row in experiments}
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
-    runner = Runner(session.workspace.state / "reruns", session.workspace.root / ".autoresearch/data",
-                    session.workspace.worktree)  # fmt: skip
+    home = session.workspace.root / ".autoresearch"
+    runner = Runner(session.workspace.state / "reruns", home / "data", session.workspace.worktree, home)
     for seed in range(question.seeds):
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
@@ -77,6 +76,7 @@ def ask(
             terms = Terms.of(session.program().task, session.choices, rehearse=False).model_copy(
                 update={"split": question.split}
             )
+            runner.require_free(attempt.profile, session.ledger.last())
             runner.start(attempt, texts[row.number], terms)
             result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
@@ -115,7 +115,7 @@ def _attempt(row: Experiment, text: str, question: Question) -> Attempt:
 
 def _free(runner: Runner) -> int:
     folders = runner.folder(1).parent
-    return 1 + max((int(folder.name) for folder in folders.glob("[0-9]*") if Path(folder).is_dir()), default=0)
+    return 1 + max((int(folder.name) for folder in folders.glob("[0-9]*") if folder.name.isdecimal()), default=0)
 
 
 def _wait(runner: Runner, number: int, show: Callable[[Progress], None]) -> Result:

@@ -1,32 +1,26 @@
-"""Runs: one detached supervisor each. The only spawner of the server.
+"""Runs: one detached supervisor each.
 
 The run folder is the only thing shared with the supervisor (trainer/letterbox.py names its files). A run outlives the
 server: whoever opens the folder next sees its progress, its result, or that its supervisor is gone.
 """
 
-import fcntl
 import json
 import os
-import shutil
-import subprocess
-import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from server import lease, slot
 from server.dataset import find
 from server.errors import RunnerUnavailable
-from server.experiment import Attempt, Figures, Outcome, Purpose, Result, Value
-from server.slot import clear
+from server.experiment import Attempt, Experiment, Outcome, Purpose, Result, Value
+from server.files import set_aside
+from server.supervisor import guards, reap, remove_scratch, spawn
 from server.terms import Terms
-
-_PACKAGES = Path(__file__).resolve().parent.parent
-_EXIT_SECONDS = 5.0
-_PROBE_SECONDS = 20.0
-# Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
-_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 class Progress(Value):
@@ -54,13 +48,26 @@ class Point(Value):
 class Runner:
     """All runs of one tag."""
 
-    def __init__(self, state: Path, data: Path, imports: Path) -> None:
+    def __init__(self, state: Path, data: Path, imports: Path, home: Path | None = None) -> None:
         """
         Args:
             state: folder of the tag. data: folder of tokenised data, shared by all runs.
             imports: folder whose modules train.py may import.
+            home: folder of the lease that runs of all tags share; None: the tag's own.
         """
-        self._runs, self._data, self._imports = state / "runs", data, imports
+        self._runs, self._data, self._imports = state.resolve() / "runs", data, imports
+        self._home = (home or state).resolve()
+
+    def require_free(self, profile: str, last: Experiment | None) -> None:
+        """Refuse to start a run beside another that lives, or that has not given the GPU back.
+
+        Raises:
+            RunnerUnavailable: names who is there.
+        """
+        slot.require_free(last)
+        with _startable(), lease.device(self._home, profile) as leases:
+            for run in {one.run for one in leases if one.run}:
+                slot.require_cleared(run, profile in slot.GPU_PROFILES)
 
     def start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         """Write the run folder and start its supervisor.
@@ -69,17 +76,15 @@ class Runner:
             RunnerUnavailable: nothing was started.
         """
         folder, spec = self.folder(attempt.number), self._spec(attempt, terms)
-        try:
+        with _startable(), lease.device(self._home, attempt.profile) as leases:
+            set_aside(folder)
             folder.mkdir(parents=True)
+            # Not fsynced: a power cut ends the run as well, and git has the text.
             (folder / "train.py").write_text(text, encoding="utf-8", newline="")
             (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-            _CHILDREN[folder] = _spawn(folder)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise RunnerUnavailable(
-                f"The run could not be started: {error}.",
-                "The operator runs `autoresearch doctor`; then call run_experiment again.",
-            ) from error
+            for one in leases:
+                one.sign(folder)
+            spawn(folder, leases)
 
     def progress(self, number: int) -> Progress:
         try:
@@ -90,12 +95,11 @@ class Runner:
     def result(self, number: int) -> Result | None:
         """How the run ended; None while its supervisor lives. A run without either is `lost`."""
         if (result := self._written(number)) is not None:
-            self._reap(number)
+            reap(self.folder(number))
             return result
         if self.alive(number):
             return None
         # The supervisor may have written its result between the two looks.
-        self._reap(number)
         return self._written(number) or self._lost(number)
 
     def cancel(self, number: int, reason: str) -> None:
@@ -121,11 +125,12 @@ class Runner:
     def curve(self, number: int, points: int) -> list[Point]:
         """The loss curve, thinned evenly to at most `points`."""
         try:
-            lines = (self.folder(number) / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+            text = (self.folder(number) / "curve.jsonl").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
+        lines = text.splitlines()
         thin = -(-len(lines) // points) or 1
-        return [Point.model_validate_json(line) for line in lines[::thin] if line.endswith("}")]
+        return [point for line in lines[::thin] if (point := _point(line)) is not None]
 
     def numbers(self) -> list[int]:
         """Of the runs that have a folder."""
@@ -133,16 +138,6 @@ class Runner:
 
     def folder(self, number: int) -> Path:
         return self._runs / f"{number:05d}"
-
-    def _reap(self, number: int) -> None:
-        """A supervisor that has written its result is about to exit: leave no zombie behind."""
-        folder = self.folder(number)
-        if (child := _CHILDREN.pop(folder, None)) is None:
-            return
-        try:
-            child.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            _CHILDREN[folder] = child
 
     def _spec(self, attempt: Attempt, terms: Terms) -> dict[str, Any]:
         return {
@@ -173,52 +168,38 @@ class Runner:
 
     def alive(self, number: int) -> bool:
         """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
-        try:
-            with (self.folder(number) / "lease").open("rb") as lease:
-                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return lease.held(self.folder(number) / "lease")
 
     def _lost(self, number: int) -> Result:
-        left = ", ".join(map(str, clear(self._cookie(number)))) or None
-        ended = _ended(Outcome.LOST, "The supervisor of this run died without a result; the idea was not judged.")
-        return ended.model_copy(update={"figures": Figures(unkillable=left)})
+        left = slot.clear(self._cookie(number), gpu=self._on_gpu(number))
+        reap(self.folder(number))
+        remove_scratch(self.folder(number))
+        why = "The supervisor of this run died without a result; the idea was not judged."
+        return _ended(Outcome.LOST, why).model_copy(update={"figures": left})
+
+    def _on_gpu(self, number: int) -> bool:
+        try:
+            return json.loads((self.folder(number) / "spec.json").read_bytes())["profile"] in slot.GPU_PROFILES
+        except (OSError, ValueError, KeyError, TypeError):
+            return True  # nobody knows: then the driver is asked
 
 
-def guards() -> dict[str, str]:
-    """For each guard around train.py `held`, or why this machine cannot put it on: found by putting it on.
-
-    Raises:
-        RunnerUnavailable: no process of the trainer can be started.
-    """
-    command = [sys.executable, "-P", "-B", "-m", "trainer.confinement"]
-    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES)}
+def _point(line: str) -> Point | None:
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=_PROBE_SECONDS, check=True)
-        return TypeAdapter(dict[str, str]).validate_json(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValidationError) as error:
+        return Point.model_validate_json(line)
+    except ValidationError:
+        return None  # cut off, or damaged
+
+
+@contextmanager
+def _startable() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
         raise RunnerUnavailable(
-            f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
+            f"The run could not be started: {error}.",
+            "The operator runs `autoresearch doctor`; then call run_experiment again.",
         ) from error
-
-
-def _spawn(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the supervisor in a session of its own; it inherits the lock on the lease, and nothing else."""
-    with (folder / "lease").open("wb") as lease, (folder / "supervisor.log").open("wb") as errors:
-        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return subprocess.Popen(
-            [sys.executable, "-P", "-B", "-m", "trainer.supervisor", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(_PACKAGES)},
-            pass_fds=(lease.fileno(),),
-            start_new_session=True,
-        )
 
 
 def _ended(outcome: Outcome, reason: str) -> Result:

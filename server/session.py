@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import candidate, evidence, export, message, patch, program, restore, slot
+from server import candidate, evidence, export, message, patch, program, restore
 from server.change import change
 from server.choices import Choices
 from server.court import Court
@@ -54,7 +54,7 @@ class Session:
         self._lock = Lock(place(self.workspace.root), tag)
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
-        self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree)
+        self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree, home)
         self.notebook = Notebook(self.workspace.state / "notes.json")
         self.queue = Queue(self.workspace.state / "sweep.json")
         self._open()
@@ -140,7 +140,7 @@ class Session:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.court.fact())
         self._require_branch()
-        slot.require_free(self.ledger.last())
+        self.runner.require_free(self.profile, self.ledger.last())
         text = (plan := self.court.plan(phase, self.program().task)).text
         patch.check(text, self.workspace.file)
         if phase in (Phase.PATCHED, Phase.FAILED):

@@ -31,7 +31,7 @@ DOORS = {
     "torch": {"trainer.session", "trainer.launch"},
     "urllib": {"trainer.download"},
     "pyarrow": {"trainer.documents"},
-    "subprocess": {"server.runner", "server.drive", "trainer.processes"},
+    "subprocess": {"server.supervisor", "server.drive", "trainer.processes"},
     "matplotlib": {"server.chart"},
     "pynvml": {"server.hardware", "trainer.gauge"},
     "frontmatter": {"server.program"},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.experiment import Outcome, Trust
-from server.runner import guards
+from server.supervisor import guards
 from tests import attack
 from tests.attack import Case, Ended
 

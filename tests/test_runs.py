@@ -149,6 +149,23 @@ def test_a_run_whose_supervisor_is_killed_is_lost_and_leaves_nothing(runner: Run
     result = ended(runner)
     assert (result.outcome, result.score) == (Outcome.LOST, None)
     until(lambda: not processes_of(runner))
+    assert not [path for path in runner.folder(1).iterdir() if path.is_dir()]  # scratch folders
+
+
+def test_an_older_run_of_the_same_number_is_set_aside(runner: Runner) -> None:
+    (runner.folder(1)).mkdir(parents=True)
+    (runner.folder(1) / "run.log").write_text("of another history", encoding="utf-8")
+    start(runner, "leave")
+    ended(runner)
+    (aside,) = runner.folder(1).parent.glob("00001.*.damaged")
+    assert (aside / "run.log").read_text(encoding="utf-8") == "of another history"
+
+
+def test_a_damaged_curve_costs_the_damaged_points(runner: Runner) -> None:
+    runner.folder(1).mkdir(parents=True)
+    whole, lines = b'{"seconds": 1, "step": 2, "loss": 3}', [b"\xff\x00garbage}", b'{"seconds": 2, "st']
+    (runner.folder(1) / "curve.jsonl").write_bytes(b"\n".join([lines[0], whole, lines[1]]))
+    assert [point.step for point in runner.curve(1, 60)] == [2]
 
 
 def test_a_run_outlives_the_runner_that_started_it(runner: Runner, tmp_path: Path, data: Path) -> None:

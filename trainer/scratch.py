@@ -1,7 +1,9 @@
 """The private folder of one process that runs train.py: new for every pass, and gone after it, whatever is in it."""
 
 import os
+import sys
 import tempfile
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -38,3 +40,9 @@ def _lift(folder: str, top: Path, names: "count[int]") -> None:
         while os.path.lexists(target := top / f".{next(names)}"):
             continue
         os.rename(inner.path, target)
+
+
+if __name__ == "__main__":  # what a killed supervisor could not remove
+    for left in sys.argv[1:]:
+        with suppress(OSError):
+            remove(Path(left))

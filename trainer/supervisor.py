@@ -1,8 +1,8 @@
 """One detached supervisor per run: `python -m trainer.supervisor RUN_FOLDER`.
 
 It outlives the server that started it, ends every process of its run, and writes result.json last. It inherits the
-lock on the folder's lease, and holds it for as long as it lives: a folder whose lease can be locked and that has no
-result has lost its supervisor.
+locks on the leases of its folder and of the device, and holds them for as long as it lives: a folder whose lease can
+be locked and that has no result has lost its supervisor. train.py's processes inherit none.
 """
 
 import signal
