@@ -6,6 +6,7 @@ server: whoever opens the folder next sees its progress, its result, or that its
 
 import json
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from server.dataset import find
 from server.errors import RunnerUnavailable
 from server.experiment import Attempt, Experiment, Outcome, Purpose, Result, Value
 from server.files import set_aside
+from server.silence import Silence
 from server.supervisor import guards, reap, remove_scratch, spawn
 from server.terms import Terms
 
@@ -56,7 +58,7 @@ class Runner:
             home: folder of the lease that runs of all tags share; None: the tag's own.
         """
         self._runs, self._data, self._imports = state.resolve() / "runs", data, imports
-        self._home = (home or state).resolve()
+        self._home, self._silence = (home or state).resolve(), Silence()
 
     def require_free(self, profile: str, last: Experiment | None) -> None:
         """Refuse to start a run beside another that lives, or that has not given the GPU back.
@@ -97,10 +99,11 @@ class Runner:
         if (result := self._written(number)) is not None:
             reap(self.folder(number))
             return result
-        if self.alive(number):
+        why = "The supervisor of this run died without a result; the idea was not judged."
+        if self.alive(number) and not (why := self._hung(number)):
             return None
         # The supervisor may have written its result between the two looks.
-        return self._written(number) or self._lost(number)
+        return self._written(number) or self._lost(number, why)
 
     def cancel(self, number: int, reason: str) -> None:
         """Ask the supervisor to end the run; it does so within about a second. Raises RunnerUnavailable."""
@@ -170,11 +173,13 @@ class Runner:
         """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
         return lease.held(self.folder(number) / "lease")
 
-    def _lost(self, number: int) -> Result:
+    def _hung(self, number: int) -> str:
+        return self._silence.broken(self.folder(number), time.monotonic())
+
+    def _lost(self, number: int, why: str) -> Result:
         left = slot.clear(self._cookie(number), gpu=self._on_gpu(number))
         reap(self.folder(number))
         remove_scratch(self.folder(number))
-        why = "The supervisor of this run died without a result; the idea was not judged."
         return _ended(Outcome.LOST, why).model_copy(update={"figures": left})
 
     def _on_gpu(self, number: int) -> bool:
