@@ -6,9 +6,10 @@ import sys
 from contextlib import suppress
 
 import anyio
+import pytest
 
 from tests.faults.catalogue import fault
-from tests.faults.night import Night, Refused
+from tests.faults.night import PATIENCE, Night, Refused
 
 _LIFE = 2.5  # seconds: about as long as one of these runs lives
 _AT_ONCE = 5  # kills a trial of a night, one after the other
@@ -78,6 +79,36 @@ async def supervisor_stopped(night: Night) -> None:
         await anyio.sleep(3)
         night.kill("supervisor", number=signal.SIGCONT)
         assert (await agent.finish())["status"] in ("finished", "timeout")
+    await night.recover()
+
+
+@fault("the supervisor stopped for ever (SIGSTOP): a cancel ends its run all the same")
+async def supervisor_stopped_for_ever(night: Night) -> None:
+    async with night.agent() as agent:
+        await agent.start()
+        await night.until_running()
+        night.kill("supervisor", number=signal.SIGSTOP)
+        await agent.call("cancel_experiment", reason="it stands still")
+        ended = await agent.finish()
+        assert ended["status"] == "lost" and "did not answer a cancel" in ended["why"], ended
+        assert night.processes() == []
+    await night.recover()
+
+
+@fault("another tag's server while a run lives on: refused, until that has ended")
+async def another_tag(night: Night) -> None:
+    async with night.agent("--budget", "300") as agent:
+        await agent.start()
+        await night.until_running()
+    async with night.agent("--tag", "t2") as agent:
+        with pytest.raises(Refused, match=r"Another run is on this device: supervisor \d+ of the run in"):
+            await agent.start()
+        assert len(night.processes("trainer.supervisor")) == 1
+    async with night.agent() as agent:
+        await agent.call("cancel_experiment", reason="the other's turn")
+        await agent.finish()
+    async with night.agent("--tag", "t2") as agent:
+        await agent.call("run_experiment", description="the baseline", wait_seconds=PATIENCE)
     await night.recover()
 
 

@@ -12,6 +12,10 @@ from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import PATIENCE, Agent, Night
 
 _CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(600)"
+_THREAD = (
+    "import os, threading, time\nif os.fork() == 0:\n"
+    "    threading.Thread(target=time.sleep, args=(600,)).start()\n    time.sleep(600)"
+)
 _MEMORY = 1 << 30  # bytes: enough for a server and a run, and not for this:
 _GREEDY = "hoard = bytearray(4 << 30)"
 
@@ -31,9 +35,9 @@ def _group(night: Night, controller: str) -> Generator[Path]:
 
 
 @contextmanager
-def _frozen(group: Path, process: psutil.Process) -> Generator[None]:
+def _frozen(group: Path, process: psutil.Process, thread: int = 0) -> Generator[None]:
     """In state D, as one that waits for a driver: SIGKILL is noted, and does nothing until the end of it."""
-    (group / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
+    (group / ("tasks" if thread else "cgroup.procs")).write_text(str(thread or process.pid), encoding="ascii")
     (group / "freezer.state").write_text("FROZEN", encoding="ascii")
     try:
         yield
@@ -82,6 +86,25 @@ async def left_behind(night: Night) -> None:
                 night.kill("supervisor")
                 told = await agent.finish()
                 assert told["status"] == "lost" and told["figures"]["unkillable"] == str(process.pid), told
+    await night.recover()
+
+
+@fault("a thread in state D that a killed supervisor leaves behind, its process's first one dead")
+async def thread_left_behind(night: Night) -> None:
+    with _group(night, "freezer") as group:
+        async with night.agent() as agent:
+            await agent.experiment()
+            await agent.start(_THREAD)
+            found: list[psutil.Process] = []
+            with anyio.fail_after(PATIENCE):
+                while not found:
+                    found = [one for one in night.processes("trainer.launch") if one.num_threads() == 2]
+                    await anyio.sleep(0.01)
+            (thread,) = [one.id for one in found[0].threads() if one.id != found[0].pid]
+            with _frozen(group, found[0], thread):
+                night.kill("supervisor")
+                told = await agent.finish()
+                assert told["status"] == "lost" and told["figures"]["unkillable"] == str(found[0].pid), told
     await night.recover()
 
 
