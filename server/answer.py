@@ -200,7 +200,7 @@ def _run(session: Session, experiment: Experiment) -> RunReply:
     )
     result, judgement = experiment.result, experiment.judgement
     if session.queue.active and result is not None:
-        return running  # between two runs of the sweep
+        return running.model_copy(update={"why": session.queue.waits or None})  # between two runs of the sweep
     if result is None or judgement is None:
         now = _running(session, experiment)
         return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})

@@ -17,6 +17,7 @@ from server.export import tsv
 from server.fence import fence
 from server.hours import Hours
 from server.panel import panel
+from server.pulse import Pulse
 from server.register import build
 from server.session import Session
 from server.tasks import Tasks
@@ -45,7 +46,7 @@ def create(session: Session) -> MCPServer[None]:
     @asynccontextmanager
     async def lifespan(_: MCPServer[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(tools.pulse)
+            group.start_soon(Pulse(session, tools.call).run)
             group.start_soon(_count, tools, hours, session)
             yield
             group.cancel_scope.cancel()

@@ -19,6 +19,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import __version__
@@ -85,7 +86,11 @@ def _loopback(host: str) -> bool:
 async def listen(
     server: MCPServer[None], listening: socket.socket, hosts: Sequence[str], bearer: Bearer | None
 ) -> None:
-    """Serve until SIGTERM or SIGINT comes. Runs under way go on."""
+    """Serve until SIGTERM or SIGINT comes. Runs under way go on.
+
+    Raises:
+        Unavailable: the MCP server behind the web server has ended by itself.
+    """
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=MAX_BODY,
@@ -109,6 +114,8 @@ async def listen(
         group.start_soon(_tidy, crowd)
         await web.serve(sockets=[listening])
         group.cancel_scope.cancel()
+    if web.hollow:
+        raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
 
 
 def _room() -> int:
@@ -141,10 +148,17 @@ async def _tidy(crowd: Crowd) -> None:
 
 
 class _Web(uvicorn.Server):
+    hollow = False  # what it served has ended
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Leave the signals to us: uvicorn raises them again when it has ended, and the exit code would be theirs."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: also when the app's lifespan is over, after which uvicorn would answer errors for ever."""
+        self.hollow = isinstance(self.lifespan, LifespanOn) and self.lifespan.shutdown_event.is_set()
+        return self.hollow or await super().on_tick(counter)
 
 
 async def _end_on_signal(web: uvicorn.Server, crowd: Crowd, *, task_status: TaskStatus[None]) -> None:

@@ -32,7 +32,8 @@ class Queue:
     """The sweep under way, or the last one. It survives the server."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._saved = path, True
+        self.waits = ""  # why the next move cannot be made for now; empty when it can
         try:
             self.sweep = Sweep.model_validate_json(path.read_bytes()) if path.exists() else None
         except ValueError:  # what was queued is lost; its experiments are in the ledger
@@ -44,18 +45,33 @@ class Queue:
         """The sweep under way."""
         return self.sweep if self.sweep and not self.sweep.ended else None
 
-    def write(self, sweep: Sweep) -> None:
-        """Remember how far it got. Raises OSError."""
-        write_whole(self._path, sweep.model_dump_json(indent=1))
-        self.sweep = sweep
+    def begin(self, sweep: Sweep) -> None:
+        """Queue a sweep. Raises OSError; then none is under way."""
+        try:
+            self._write(sweep)
+        except OSError as error:  # what has reached the disk all the same is overwritten by the next `save`
+            self.sweep = sweep.model_copy(update={"ended": f"it could not be written down: {error}"})
+            raise
 
     def settle(self, index: int, item: Item) -> None:
-        """Write down what became of a change."""
+        """Write down what became of a change. Raises OSError; `save` tries again."""
         assert self.sweep is not None
         items = [*self.sweep.items[:index], item, *self.sweep.items[index + 1 :]]
-        self.write(self.sweep.model_copy(update={"items": items}))
+        self._write(self.sweep.model_copy(update={"items": items}))
 
     def end(self, why: str) -> None:
-        """End the sweep, if one is under way."""
+        """End the sweep, if one is under way. Raises OSError; `save` tries again."""
         if self.active:
-            self.write(self.active.model_copy(update={"ended": why}))
+            self.waits = ""
+            self._write(self.active.model_copy(update={"ended": why}))
+
+    def save(self) -> None:
+        """Bring to disk what a failing disk has not taken yet. Raises OSError."""
+        if self.sweep and not self._saved:
+            write_whole(self._path, self.sweep.model_dump_json(indent=1))
+            self._saved = True
+
+    def _write(self, sweep: Sweep) -> None:
+        """What is done cannot be undone for want of space: memory has it first, and the file as soon as it can."""
+        self.sweep, self._saved = sweep, False
+        self.save()

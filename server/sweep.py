@@ -1,13 +1,26 @@
 """A list of constants to try, run by the server through the same referee and the same rule as any idea."""
 
+from contextlib import suppress
+
 from server import curfew
-from server.errors import AutoresearchError, PatchRefused, Refusal, WrongPhase
-from server.experiment import Experiment
+from server.errors import (
+    AutoresearchError,
+    DatasetMissing,
+    HeadMoved,
+    PatchRefused,
+    Refusal,
+    RunnerUnavailable,
+    Unavailable,
+    WrongPhase,
+)
+from server.experiment import Experiment, Verdict
 from server.knob import turn
 from server.phase import Phase, next_actions
 from server.queue import Item, Sweep
 from server.replies import SweepReply, SweepRow, row
 from server.session import Session
+
+_TRIES = 3  # runs in a row that could not even be started: each leaves a row
 
 
 def begin(session: Session, description: str, changes: list[dict[str, str]]) -> None:
@@ -19,23 +32,27 @@ def begin(session: Session, description: str, changes: list[dict[str, str]]) -> 
         raise WrongPhase(f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0])
     for change in changes:
         _text(session, change)
-    session.queue.write(Sweep(description=description, items=[Item(knobs=change) for change in changes]))
-    step(session)
+    session.queue.begin(Sweep(description=description, items=[Item(knobs=change) for change in changes]))
+    with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
+        step(session)
 
 
 def step(session: Session) -> None:
     """Make the next move of the sweep under way, if it is time for one. May be called as often as one likes.
 
     Raises:
-        AutoresearchError: the machine fails; the sweep has ended, and says so.
+        AutoresearchError, OSError: it could not be made; the next call tries again, unless the sweep has ended.
     """
     sweep = session.queue.active
     if sweep is None:
         return
+    session.queue.waits = ""
     try:
         _move(session, sweep)
-    except AutoresearchError as error:
-        session.queue.end(error.problem)
+    except (AutoresearchError, OSError) as error:
+        session.queue.waits = error.problem if isinstance(error, AutoresearchError) else f"{error}."
+        if _final(session, error):
+            session.queue.end(session.queue.waits)
         raise
 
 
@@ -77,6 +94,13 @@ def _move(session: Session, sweep: Sweep) -> None:
         session.discard(sweep.description)
     elif phase is Phase.IDLE:
         _next(session, sweep)
+
+
+def _final(session: Session, error: Exception) -> bool:
+    """Whether waiting helps nothing: a full disk, or a GPU that is held, may be free again before the morning."""
+    if isinstance(error, RunnerUnavailable) and not isinstance(error, DatasetMissing):
+        return all(row.verdict == Verdict.ENV_FAIL for row in session.ledger.page(_TRIES, 0))
+    return isinstance(error, Refusal | HeadMoved | DatasetMissing)
 
 
 def _next(session: Session, sweep: Sweep) -> None:

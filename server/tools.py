@@ -1,7 +1,6 @@
 """The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
@@ -11,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from server import answer, recall, sweep
+from server import answer, recall
 from server.errors import AutoresearchError, LedgerDamaged
 from server.patience import patience
 from server.replies import DecisionReply, HistoryReply, NoteReply, PatchReply, Running, RunReply, StatusReply, TextReply
@@ -21,6 +20,7 @@ from server.tasks import View
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
 _LOOK_SECONDS = 0.2
 _PROGRESS_SECONDS = 2.0
+_FAILING = "The next call finishes what was begun: call status() in a minute; the operator may have to free space."
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ class Tools:
         self._lock = anyio.Lock()
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Make one move. Raises ToolError with the sentence and the next step of ours."""
+        """Make one move. Raises ToolError with a sentence and the next step."""
 
         def move() -> _T:
             try:
@@ -53,6 +53,8 @@ class Tools:
                 return await anyio.to_thread.run_sync(move)
             except AutoresearchError as error:
                 raise ToolError(str(error)) from error
+            except OSError as error:
+                raise ToolError(f"The machine fails: {error}. {_FAILING}") from error
 
     async def status(self) -> StatusReply:
         """Where the night stands. Call it first, and whenever you have lost track. Returns task, budget, branch,
@@ -204,14 +206,6 @@ class Tools:
         client = request.session.client_params
         progress = request.meta is not None and request.meta.get("progress_token") is not None
         return patience(client.client_info.name if client else "", progress)
-
-    async def pulse(self) -> None:
-        """Go on with a sweep, also when nobody asks; for as long as the server runs."""
-        while True:
-            if self._session.queue.active:
-                with suppress(ToolError):  # the sweep has ended, and says why
-                    await self.call(sweep.step, self._session)
-            await anyio.sleep(_LOOK_SECONDS)
 
     async def view(self, handle: str) -> View:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""

@@ -1,6 +1,9 @@
 """What happens to files."""
 
+import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -33,3 +36,14 @@ def gone(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+@contextmanager
+def obstructed(path: Path) -> Generator[None]:
+    """`path` cannot be written by this process: the file that is to be renamed into its place cannot be made."""
+    obstacle = path.with_name(f".{path.name}.{os.getpid()}.new")
+    obstacle.mkdir()
+    try:
+        yield
+    finally:
+        obstacle.rmdir()

@@ -12,6 +12,7 @@ from server.choices import Choices
 from server.errors import UnknownNote
 from server.experiment import Verdict
 from server.session import Session
+from tests.damage import obstructed
 from tests.records import experiment
 from tests.steps import ran
 
@@ -60,6 +61,14 @@ def test_notes_outlive_the_server_and_ideas_are_struck_with_what_became_of_them(
     assert found.total == 3 and found.notes and [note.number for note in found.notes] == [2, 1]
     assert [note.after for note in found.notes] == [1, 1]
     after.close()
+
+
+async def test_a_disk_that_takes_no_note_is_told_with_what_to_do(night: Session) -> None:
+    async with Client(create(night)) as client:
+        with obstructed(night.workspace.state / "notes.json"):
+            told = await client.call_tool("note", {"text": "lost"})
+        assert told.is_error and "The machine fails" in str(told.content) and "call status()" in str(told.content)
+        assert not (await client.call_tool("note", {"text": "kept"})).is_error
 
 
 def test_a_note_may_be_taken_in_every_phase(night: Session) -> None:

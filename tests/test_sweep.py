@@ -7,13 +7,15 @@ import anyio
 import pytest
 from mcp import Client
 
-from server import sweep
+from server import answer, sweep
 from server.app import create
 from server.choices import Choices
 from server.errors import PatchRefused, RunnerUnavailable, WrongPhase
 from server.phase import Phase
+from server.queue import Queue
 from server.session import Session
 from tests.conftest import STAND_INS, make_repository
+from tests.damage import obstructed
 from tests.steps import ran
 from tests.watch import PATIENCE
 
@@ -75,9 +77,25 @@ def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(night: Sessio
 
 def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(night: Session) -> None:
     ran(night, 2.0)
-    night.runner.folder(2).parent.mkdir(parents=True, exist_ok=True)
-    night.runner.folder(2).write_text("in the way", encoding="utf-8")
-    with pytest.raises(RunnerUnavailable):
-        sweep.begin(night, "rates", [{"RATE": "0.1"}])
+    for number in (2, 3, 4):
+        night.runner.folder(number).write_text("in the way", encoding="utf-8")
+    sweep.begin(night, "rates", [{"RATE": "0.1"}])
+    tries = 1
+    while night.queue.active:
+        assert answer.run(night).why == night.queue.waits != ""
+        sweep.step(night)  # the candidate that could not be run is discarded
+        with pytest.raises(RunnerUnavailable):
+            sweep.step(night)
+        tries += 1
     told = sweep.summary(night)
-    assert told and told.ended and not night.queue.active
+    assert told and "could not be started" in told.ended and tries == 3
+
+
+def test_a_sweep_that_cannot_be_written_down_is_not_begun(night: Session) -> None:
+    ran(night, 2.0)
+    path = night.workspace.state / "sweep.json"
+    with obstructed(path), pytest.raises(OSError):
+        sweep.begin(night, "rates", [{"RATE": "0.1"}])
+    assert night.queue.active is None and night.phase() is Phase.IDLE
+    night.queue.save()
+    assert Queue(path).active is None

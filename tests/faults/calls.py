@@ -10,6 +10,7 @@ from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import PATIENCE, Agent, Night, Refused
 
 _EXPERIMENTS = 12  # in one night
+_CHANGES = 4  # of a sweep
 _CALLS = 300  # about what one of them takes
 _TIMES = 5
 _PAUSE = 0.5  # seconds before the client tries again
@@ -30,6 +31,27 @@ async def _through(agent: Agent) -> int:
                 await anyio.sleep(_PAUSE)
             else:
                 return refusals
+
+
+@fault(f"a call of a sweep that answers EIO, up to {_TIMES} in a row, x{_CHANGES}", trials=3)
+async def failing_sweep(night: Night) -> None:
+    try:
+        disk = Disk(night.folder, night.repository)
+    except OSError as error:
+        raise NotHere(str(error)) from error
+    async with night.agent(**disk.environment) as agent:
+        await agent.experiment()
+        server = night.server().pid
+        changes = [{"RATE": 0.01 + number / 1000} for number in range(_CHANGES)]
+        await agent.call("sweep", changes=changes, description="rates", wait_seconds=0)
+        queue = night.state / "sweep.json"
+        while '"ended": ""' in queue.read_text("utf-8"):
+            disk.fail(random.randrange(_CALLS), random.randint(1, _TIMES))
+            await anyio.sleep(_PAUSE)
+        disk.fail(0, 0)
+        told = await agent.finish()
+        assert told["sweep"]["ended"] == "done" and night.server().pid == server, told
+    await night.recover()
 
 
 @fault(f"a call that answers EIO at a random moment, up to {_TIMES} in a row, x{_EXPERIMENTS}", trials=6, short=True)

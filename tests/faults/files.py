@@ -79,6 +79,26 @@ async def full_during(night: Night) -> None:
         await night.recover()
 
 
+@fault("the disk full during a sweep that nobody watches")
+async def full_sweep(night: Night) -> None:
+    night.write_program("stop: {disk_gb: 0}\n")
+    with _disk(night) as disk:
+        async with night.agent() as agent:
+            await agent.experiment()
+            server = night.server().pid
+            changes = [{"RATE": 0.01 + number / 1000} for number in range(4)]
+            await agent.call("sweep", changes=changes, description="rates", wait_seconds=0)
+            await night.until_running()
+            ballast = _fill(disk)
+            with anyio.fail_after(60):
+                while "The night rests" not in (night.folder / "stderr").read_text("utf-8"):  # noqa: ASYNC110
+                    await anyio.sleep(0.1)
+            ballast.unlink()
+            told = await agent.finish()
+            assert told["sweep"]["ended"] == "done" and night.server().pid == server, told
+        await night.recover()
+
+
 @fault("the floor under the disk: runs are refused before it is full")
 async def floor(night: Night) -> None:
     night.write_program("stop: {disk_gb: 100000}\n")

@@ -1,0 +1,39 @@
+"""What the server does without being asked, for as long as it runs: it goes on with a sweep."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from server import sweep
+from server.session import Session
+
+_SWEEPING_SECONDS = 0.2
+_IDLE_SECONDS = 1.0
+_LONGEST_SECONDS = 30.0  # between two tries while the machine fails
+_log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Nothing ends it: what fails is told on stderr once, and tried again later and later."""
+
+    def __init__(self, session: Session, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Look after a session; `call` makes a move on it while nobody else does, and may raise anything."""
+        self._session, self._call = session, call
+
+    async def run(self) -> None:
+        """Beat until it is cancelled."""
+        failing = 0.0
+        while True:
+            try:
+                await self._call(self._beat)
+                failing = 0.0
+            except Exception:
+                if not failing:
+                    _log.exception("The night rests, and goes on as soon as it can.")
+                failing = min(2 * failing or _SWEEPING_SECONDS, _LONGEST_SECONDS)
+            await anyio.sleep(failing or (_SWEEPING_SECONDS if self._session.queue.active else _IDLE_SECONDS))
+
+    def _beat(self) -> None:
+        self._session.queue.save()
+        sweep.step(self._session)
