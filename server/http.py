@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from threading import Timer
 from typing import Any
@@ -28,6 +28,7 @@ from server.choices import HTTP
 from server.crowd import Crowd
 from server.errors import Unavailable
 from server.gate import BODY_SECONDS, LOOPBACK, MAX_BODY, Gate
+from server.pulse import SILENT_SECONDS
 
 PATH = "/mcp"
 _CONNECTIONS = 256
@@ -84,9 +85,13 @@ def _loopback(host: str) -> bool:
 
 
 async def listen(
-    server: MCPServer[None], listening: socket.socket, hosts: Sequence[str], bearer: Bearer | None
+    server: MCPServer[None],
+    listening: socket.socket,
+    hosts: Sequence[str],
+    bearer: Bearer | None,
+    quiet: Callable[[], float] = lambda: 0.0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT comes. Runs under way go on.
+    """Serve until SIGTERM or SIGINT comes. Runs under way go on. `quiet`: seconds since the server last showed life.
 
     Raises:
         Unavailable: the MCP server behind the web server has ended by itself.
@@ -96,7 +101,7 @@ async def listen(
         max_request_body_size=MAX_BODY,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's
     )
-    app.router.routes.append(Route("/health", _health))
+    app.router.routes.append(Route("/health", _health(quiet)))
     crowd = Crowd(_room(), BODY_SECONDS)
     config = uvicorn.Config(
         Gate(app, bearer, hosts, crowd.admit),
@@ -174,5 +179,10 @@ async def _end_on_signal(web: uvicorn.Server, crowd: Crowd, *, task_status: Task
             web.should_exit = True
 
 
-async def _health(_: Request) -> JSONResponse:
-    return JSONResponse({"status": "ok", "version": __version__})
+def _health(quiet: Callable[[], float]) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def health(_: Request) -> JSONResponse:
+        if (seconds := quiet()) > SILENT_SECONDS:
+            return JSONResponse({"status": f"no sign of life for {seconds:.0f} s", "version": __version__}, 503)
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    return health

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -144,6 +145,7 @@ def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
     from server.app import create
     from server.bearer import Bearer
     from server.http import PATH, Address, door, listen
+    from server.pulse import NAME, silence
 
     address = Address(told)
     bearer = Bearer(session.workspace.root / ".autoresearch" / "token") if ask else None
@@ -154,7 +156,8 @@ def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
         Console(stderr=True).print(
             f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
         )
-        anyio.run(listen, create(session), listening, [*address.names(), *hosts], bearer)
+        quiet = partial(silence, session.workspace.state / NAME)
+        anyio.run(listen, create(session), listening, [*address.names(), *hosts], bearer, quiet)
 
 
 def demo(

@@ -1,13 +1,22 @@
-"""What the server does without being asked, for as long as it runs: it goes on with a sweep."""
+"""What the server does without being asked, for as long as it runs.
+
+It imports the result of a run that has ended, goes on with a sweep, and shows that it lives: by a file's time, which
+whoever asks for its health looks at. A server that is stopped, hangs or cannot write shows nothing.
+"""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 
 from server import sweep
 from server.session import Session
 
+NAME = "pulse"
+SILENT_SECONDS = 60.0  # after which a server is not well; twice the longest pause
+_SHOWN_SECONDS = 10.0
 _SWEEPING_SECONDS = 0.2
 _IDLE_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0  # between two tries while the machine fails
@@ -20,6 +29,7 @@ class Pulse:
     def __init__(self, session: Session, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         """Look after a session; `call` makes a move on it while nobody else does, and may raise anything."""
         self._session, self._call = session, call
+        self._shown = 0.0
 
     async def run(self) -> None:
         """Beat until it is cancelled."""
@@ -37,3 +47,15 @@ class Pulse:
     def _beat(self) -> None:
         self._session.queue.save()
         sweep.step(self._session)
+        self._session.settle()
+        if time.monotonic() - self._shown > _SHOWN_SECONDS:
+            (self._session.workspace.state / NAME).touch()
+            self._shown = time.monotonic()
+
+
+def silence(path: Path) -> float:
+    """Seconds since `path` was written to; none where nothing is."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

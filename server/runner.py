@@ -105,6 +105,10 @@ class Runner:
         # The supervisor may have written its result between the two looks.
         return self._written(number) or self._lost(number, why)
 
+    def over(self, number: int) -> bool:
+        """Whether the run has ended, for who only looks: nothing is changed."""
+        return self._written(number) is not None or not self._alive(number)
+
     def cancel(self, number: int, reason: str) -> None:
         """Ask the supervisor to end the run; it does so within about a second. Raises RunnerUnavailable."""
         temporary = self.folder(number) / "cancel.new"

@@ -1,16 +1,21 @@
 """The operator's commands for a night that runs in another process. A command imports what it needs when it runs."""
 
+import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from server.errors import LedgerUnavailable
 from server.latest import latest
 from server.word import Word, say
+
+if TYPE_CHECKING:
+    from server.experiment import Experiment
 
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
@@ -22,7 +27,7 @@ class Health(IntEnum):
 
     ON = 0
     OVER = 1  # a server lives, but it starts no run any more, or nothing has happened for long
-    OFF = 2  # no server
+    OFF = 2  # no server, or no night at all
 
 
 def stop(
@@ -56,18 +61,35 @@ def health(
     tag: _Tag = "",
     idle: Annotated[float, typer.Option(min=0, help="Minutes without a run that end a night.")] = 60.0,
 ) -> None:
-    """Say whether the night is on. Exit code 0: it is; 1: it is over, or idle for too long; 2: no server."""
+    """Say whether the night is on.
+
+    Exit code 0: it is; 1: it is over, idle for too long, or its server hangs; 2: no server, or no night.
+    """
     from server.lock import holder
 
-    path = latest(workspace, tag)
+    try:
+        path = latest(workspace, tag)
+    except LedgerUnavailable as error:
+        _out.print(f"off: {error}")
+        raise typer.Exit(Health.OFF) from None
     served = holder(workspace)
     if served is None:
         _out.print("off: no server works here; a run under way is taken up by the next one")
         raise typer.Exit(Health.OFF)
-    if why := _over(workspace, path, idle):
+    if why := _hangs(workspace, path.parent.with_name(served.tag)) or _over(workspace, path, idle):
         _out.print(f"over: server {served.pid} lives, but {why}")
         raise typer.Exit(Health.OVER)
     _out.print(f"on: server {served.pid} lives")
+
+
+def _hangs(workspace: Path, state: Path) -> str:
+    """How long the server of the night in `state` has shown no sign of life; empty if it does."""
+    from server.lock import place
+    from server.pulse import NAME, SILENT_SECONDS, silence
+
+    quiet = min(silence(state / NAME), silence(place(workspace)))  # the lock is written when it starts
+    told = f"it has shown no sign of life for {quiet / 60:.0f} minutes: it hangs, or cannot write"
+    return told if quiet > SILENT_SECONDS else ""
 
 
 def _over(workspace: Path, path: Path, idle: float) -> str:
@@ -75,23 +97,26 @@ def _over(workspace: Path, path: Path, idle: float) -> str:
     from server import curfew
     from server.ledger import Ledger
     from server.program import load
+    from server.runner import Runner
     from server.slot import held
 
+    state = path.parent
     with closing(Ledger(path, read_only=True)) as ledger:
         last = ledger.last()
-        if last and last.running:
+        if last and last.running and not Runner(state, state, state).over(last.number):
             return ""
-        if why := curfew.over(path.parent, load(workspace / "program.md").task.stop, ledger):
+        if why := curfew.over(state, load(workspace / "program.md").task.stop, ledger):
             return why
         if why := held(last):
             return why
-        minutes = _since(last.result.finished_at) if last and last.result else 0.0
+    minutes = (time.time() - _latest_end(last, path)) / 60
     return f"no run was started for {minutes:.0f} minutes" if minutes > idle else ""
 
 
-def _since(moment: str) -> float:
-    """Minutes since an ISO 8601 moment."""
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() / 60
+def _latest_end(last: "Experiment | None", path: Path) -> float:
+    """When something ended: the last run, or, where no result was written down yet, what else is in the ledger."""
+    ended = last.result.finished_at if last and last.result else ""
+    return datetime.fromisoformat(ended).timestamp() if ended else path.stat().st_mtime
 
 
 def _limit(workspace: Path, path: Path) -> str:

@@ -16,12 +16,9 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server import MCPServer
 from mcp.shared.exceptions import MCPError
 
-from server.errors import Unavailable
 from server.gate import MAX_BODY, Gate
-from server.http import Address, listen
 from tests.conftest import STAND_INS, make_repository
 from tests.watch import PATIENCE
 
@@ -170,21 +167,6 @@ async def test_a_crowd_of_strangers_keeps_nobody_out_and_uses_nothing_up(tmp_pat
                     assert crowded.ask(Authorization="")[0] == 401
         assert crowded.end() == 0
         assert crowded.process.stderr and not crowded.process.stderr.read()
-
-
-async def test_the_web_server_ends_with_the_server_behind_it() -> None:
-    @asynccontextmanager
-    async def short(_: MCPServer[None]) -> AsyncGenerator[None]:
-        async with anyio.create_task_group() as group:
-            group.start_soon(die)
-            yield
-
-    async def die() -> None:
-        raise OSError("the disk is gone")
-
-    with Address("127.0.0.1:0").bind() as listening, anyio.fail_after(PATIENCE):
-        with pytest.raises(Unavailable, match="has ended by itself"):
-            await listen(MCPServer("short", lifespan=short), listening, [], None)
 
 
 def test_health_is_open_and_discovery_finds_no_issuer(web: Web) -> None:

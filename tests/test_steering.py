@@ -1,24 +1,28 @@
 """The operator's hand on a night that runs: program.md's limits, and words from another terminal."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 from mcp import Client, StdioServerParameters
 
-from server import answer, curfew, steering, sweep, word
+from server import answer, curfew, pulse, steering, sweep, word
 from server.errors import NightOver
 from server.experiment import Verdict
 from server.ledger import Ledger
+from server.lock import place
 from server.session import Session
 from server.word import Word, heard, say
 from tests.conftest import PROGRAM
 from tests.records import attempt, finished, judged
 from tests.steps import begin, ran
-from tests.watch import PATIENCE
+from tests.watch import PATIENCE, until
 
 
 def limited(night: Session, stop: str) -> None:
@@ -98,6 +102,35 @@ def autoresearch(repository: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def test_a_night_without_runs_and_a_run_without_a_supervisor_are_not_on_for_ever(night: Session) -> None:
+    code, told = autoresearch(night.workspace.root, "health", "--idle", "0")
+    assert code == 1 and "no run was started for" in told
+    begin(night, 1)
+    code, told = autoresearch(night.workspace.root, "health", "--idle", "0")
+    assert code == 1 and "no run was started for" in told
+
+
+def test_no_night_is_off_and_a_broken_program_md_is_one_sentence(night: Session, tmp_path: Path) -> None:
+    code, told = autoresearch(tmp_path, "health")
+    assert code == 2 and told.startswith("off: There is no history")
+    night.workspace.program.write_text("---\nbudget_seconds: soon\n---\n", encoding="utf-8")
+    code, told = autoresearch(night.workspace.root, "health")
+    assert code == 1 and told.startswith("program.md line 2") and "Traceback" not in told
+
+
+def health_of_stopped(repository: Path, pid: int) -> tuple[int, str]:
+    """What is said of a server that was stopped two minutes ago."""
+    beats, stopped = repository / ".autoresearch" / "t1" / pulse.NAME, psutil.Process(pid)
+    until(beats.exists)
+    stopped.suspend()
+    for path in (beats, place(repository)):
+        os.utime(path, (0, time.time() - 120))
+    told = autoresearch(repository, "health")
+    beats.touch()
+    stopped.resume()
+    return told
+
+
 async def test_the_operator_steers_a_night_from_another_terminal(repository: Path, data: Path) -> None:
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
@@ -113,7 +146,11 @@ async def test_the_operator_steers_a_night_from_another_terminal(repository: Pat
             with anyio.fail_after(PATIENCE):
                 return await client.call_tool(tool, given)
 
-        assert (await operator("health"))[0] == 0
+        code, told = await operator("health")
+        assert code == 0
+        pid = int(told.split()[2])
+        code, told = await anyio.to_thread.run_sync(health_of_stopped, repository, pid)
+        assert code == 1 and "no sign of life for 2 minutes" in told
         await call("run_experiment", description="baseline", wait_seconds=0)
         assert await operator("pause") == (0, "paused; `autoresearch resume` goes on\n")
         assert (await operator("health"))[0] == 0  # the run goes on
