@@ -27,6 +27,7 @@ from server.replies import (
 )
 from server.session import Session
 from server.structure import fingerprint, sha256
+from server.word import Word, heard
 
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
@@ -116,6 +117,11 @@ def run(session: Session, number: int = 0) -> RunReply:
     require(session.phase(), Move.WAIT_EXPERIMENT)
     assert last is not None
     return _run(session, (session.ledger.get(number) if number else None) or last)
+
+
+def paused(session: Session) -> bool:
+    """Whether the operator has paused a night in which nothing runs."""
+    return session.phase() is not Phase.RUNNING and heard(session.workspace.state) is Word.PAUSE
 
 
 def cancelled(session: Session, reason: str) -> Reply:

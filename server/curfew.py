@@ -33,6 +33,13 @@ def ended(session: Session) -> str:
     return over(session.workspace.state, session.program().task.stop, session.ledger)
 
 
+def rests(session: Session) -> str:
+    """Why nothing is started just now, in a night that goes on by itself: it is paused, or the disk is full."""
+    if heard(session.workspace.state) is Word.PAUSE:
+        return SAID[Word.PAUSE]
+    return session.program().task.stop.full(facts(session.workspace.state, session.ledger))
+
+
 def require_open(session: Session) -> None:
     """Refuse to start a run. Raises NightOver."""
     if why := ended(session):
@@ -42,7 +49,7 @@ def require_open(session: Session) -> None:
 def advice(session: Session) -> str:
     """What is left to do in a night that is over, or rests."""
     if heard(session.workspace.state) is Word.PAUSE:
-        return "Wait for the operator's `autoresearch resume`: look at status() now and then."
+        return "Wait for the operator's `autoresearch resume` with wait_experiment(); keep and discard work."
     return "Tell the user what was found, and end; keep and discard still work."
 
 

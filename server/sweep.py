@@ -83,7 +83,7 @@ def summary(session: Session) -> SweepReply | None:
 def _move(session: Session, sweep: Sweep) -> None:
     phase = session.phase()
     if phase in (Phase.PROMISING, Phase.IDLE) and (why := curfew.ended(session)):
-        session.queue.end(why)
+        _stop(session, why)
     elif phase is Phase.PROMISING:
         session.run(f"{sweep.description}: confirmation")
     elif phase is Phase.IMPROVED:
@@ -94,6 +94,14 @@ def _move(session: Session, sweep: Sweep) -> None:
         session.discard(sweep.description)
     elif phase is Phase.IDLE:
         _next(session, sweep)
+
+
+def _stop(session: Session, why: str) -> None:
+    """End the sweep, or let it wait for what may pass."""
+    if resting := curfew.rests(session):
+        session.queue.waits = f"Nothing is started: {resting}."
+    else:
+        session.queue.end(why)
 
 
 def _final(session: Session, error: Exception) -> bool:

@@ -128,10 +128,14 @@ class Tools:
         return await self._follow(ctx, wait_seconds)
 
     async def wait_experiment(self, ctx: Context[Any, Any], wait_seconds: _Wait = None) -> RunReply:
-        """Wait another slice of time for the run under way. Call it while the status is "running", as often as it
-        takes; there is nothing else to do meanwhile. Returns the result, at once if the run is over; changes nothing.
-        Next: keep or discard, or wait_experiment again."""
-        return await self._follow(ctx, wait_seconds)
+        """Wait another slice of time for the run under way, or in a paused night for the operator. Call it while the
+        status is "running", as often as it takes; there is nothing else to do meanwhile. Returns the result, at once if
+        the run is over; changes nothing. Next: keep or discard, or wait_experiment again."""
+        wait, begun = self._wait(ctx, wait_seconds), anyio.current_time()
+        while await self.call(answer.paused, self._session) and (spent := anyio.current_time() - begun) < wait:
+            await ctx.report_progress(spent, None, "paused by the operator")
+            await anyio.sleep(min(_PROGRESS_SECONDS, wait - spent))
+        return await self._follow(ctx, max(wait - (anyio.current_time() - begun), 0.0))
 
     async def cancel_experiment(self, ctx: Context[Any, Any], reason: _Reason) -> RunReply:
         """End the run under way. Call it only when its result is of no use any more: its time is lost. Returns the
@@ -188,7 +192,7 @@ class Tools:
         """Wait for the end of the run, telling its progress; leaving this function leaves the run alone."""
         begun = anyio.current_time()
         told = begun - _PROGRESS_SECONDS
-        wait = self._patience(ctx) if wait_seconds is None else wait_seconds
+        wait = self._wait(ctx, wait_seconds)
         while True:
             reply = await self.call(answer.run, self._session)
             now = anyio.current_time()
@@ -199,7 +203,9 @@ class Tools:
                 await ctx.report_progress(now - begun, None, _progress(reply))
             await anyio.sleep(_LOOK_SECONDS)
 
-    def _patience(self, ctx: Context[Any, Any]) -> float:
+    def _wait(self, ctx: Context[Any, Any], asked: float | None) -> float:
+        if asked is not None:
+            return asked
         if self._session.choices.wait_seconds is not None:
             return self._session.choices.wait_seconds
         request = ctx.request_context

@@ -13,10 +13,12 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from server import answer, curfew, pulse, steering, sweep, word
+from server.app import create
 from server.errors import NightOver
 from server.experiment import Verdict
 from server.ledger import Ledger
 from server.lock import place
+from server.queue import Item, Sweep
 from server.session import Session
 from server.word import Word, heard, say
 from tests.conftest import PROGRAM
@@ -44,6 +46,47 @@ def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_ans
     assert not any(action.startswith("run_experiment") for action in status.next_actions)
     limited(night, "{experiments: 2}")
     assert answer.status(night).over == ""
+
+
+async def test_a_paused_night_starts_nothing_and_waits_for_its_operator(night: Session) -> None:
+    ran(night, 2.0)
+    say(night.workspace.state, Word.PAUSE)
+    with pytest.raises(NightOver, match="paused the night"):
+        answer.started(night, "more", "")
+    async with Client(create(night)) as client:
+        told: list[str] = []
+
+        async def resume(progress: float, total: float | None, message: str | None) -> None:
+            told.append(message or "")
+            say(night.workspace.state, None)
+
+        with anyio.fail_after(PATIENCE):
+            waited = await client.call_tool("wait_experiment", {"wait_seconds": 3600}, progress_callback=resume)
+        assert told == ["paused by the operator"] and not waited.is_error
+        assert "paused" not in str(waited.structured_content)
+        say(night.workspace.state, Word.PAUSE)
+        with anyio.fail_after(PATIENCE):
+            waited = await client.call_tool("wait_experiment", {"wait_seconds": 0.1})
+        assert "paused the night" in str(waited.structured_content)
+
+
+def test_a_pause_holds_a_sweep_and_a_stop_ends_it(night: Session) -> None:
+    ran(night, 2.0)
+    same = Item(knobs={"RATE": "1e-6"})  # as the incumbent's: nothing has to run
+    night.queue.begin(Sweep(description="rates", items=[same, same, same]))
+    say(night.workspace.state, Word.PAUSE)
+    sweep.step(night)
+    assert night.queue.sweep and night.queue.sweep.next == 0 and "paused the night" in night.queue.waits
+    assert "paused the night" in (answer.run(night).why or "")
+    say(night.workspace.state, None)
+    sweep.step(night)
+    assert night.queue.active and night.queue.active.next == 1 and night.queue.waits == ""
+    limited(night, "{disk_gb: 1000000}")
+    sweep.step(night)
+    assert night.queue.active and "GB free" in night.queue.waits
+    limited(night, "{experiments: 1}")
+    sweep.step(night)
+    assert night.queue.sweep.ended == "1 experiments are done" and night.queue.sweep.next == 1
 
 
 def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
