@@ -1,5 +1,6 @@
 """The operator's hand on a night that runs: program.md's limits, and words from another terminal."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import psutil
 import pytest
 from mcp import Client, StdioServerParameters
 
-from server import answer, curfew, pulse, steering, sweep, word
+from server import answer, curfew, pulse, recall, steering, sweep, word
+
 from server.app import create
 from server.errors import NightOver
 from server.experiment import Verdict
@@ -87,6 +89,25 @@ def test_a_pause_holds_a_sweep_and_a_stop_ends_it(night: Session) -> None:
     limited(night, "{experiments: 1}")
     sweep.step(night)
     assert night.queue.sweep.ended == "1 experiments are done" and night.queue.sweep.next == 1
+
+
+def test_a_stop_is_told_in_every_answer_of_a_run_and_outlives_the_server(night: Session) -> None:
+    ran(night, 2.0)
+    begin(night, 2)
+    (night.runner.folder(2)).mkdir()
+    with (night.runner.folder(2) / "lease").open("wb") as lease:  # as a supervisor holds it
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        assert not any("nothing new is started" in action for action in answer.run(night).next_actions)
+        say(night.workspace.state, Word.STOP)
+        told = answer.run(night).next_actions
+        assert told[0].startswith("wait_experiment") and "stopped the night. Tell the user" in told[-1]
+        assert recall.noted(night, "seen", idea=False, closes=0).next_actions == told
+    night.close()
+    after = Session(night.workspace.root, "t1", night.choices)
+    with pytest.raises(NightOver, match="stopped the night"):
+        answer.started(after, "more", "")
+    assert answer.status(after).over == "the operator has stopped the night"
+    after.close()
 
 
 def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
