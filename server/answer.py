@@ -10,7 +10,8 @@ from server.errors import PatchRefused
 from server.experiment import Experiment, Purpose
 from server.fence import fence
 from server.lessons import nearest
-from server.memory import memory
+from server.memory import fit, memory
+from server.past import brief
 from server.phase import Move, Phase, require
 from server.replies import (
     DecisionReply,
@@ -27,7 +28,6 @@ from server.replies import (
 )
 from server.session import Session
 from server.structure import fingerprint, sha256
-from server.word import Word, heard
 
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
@@ -37,9 +37,9 @@ def status(session: Session) -> StatusReply:
     """The snapshot."""
     last, incumbent = session.settle(), session.ledger.incumbent()
     task, counts, baseline = session.program().task, session.ledger.counts(), session.ledger.baseline()
-    return StatusReply(
+    reply = StatusReply(
         next_actions=next_calls(session),
-        task=task.name,
+        task=brief(task.name),
         metric=task.metric,
         direction=task.direction,
         editable_file=task.editable,
@@ -61,9 +61,11 @@ def status(session: Session) -> StatusReply:
         guards=last.result.guards if last and last.result else {},
         memory=memory(session.ledger, session.notebook),
         environment=session.hardware,
+        program=brief(session.program().gist),
         program_sha256=session.program().sha256,
         candidate_sha256=session.workspace.candidate_sha256(),
     )
+    return fit(reply)
 
 
 def program(session: Session) -> TextReply:
@@ -117,11 +119,6 @@ def run(session: Session, number: int = 0) -> RunReply:
     require(session.phase(), Move.WAIT_EXPERIMENT)
     assert last is not None
     return _run(session, (session.ledger.get(number) if number else None) or last)
-
-
-def paused(session: Session) -> bool:
-    """Whether the operator has paused a night in which nothing runs."""
-    return session.phase() is not Phase.RUNNING and heard(session.workspace.state) is Word.PAUSE
 
 
 def cancelled(session: Session, reason: str) -> Reply:
@@ -186,7 +183,7 @@ def _running(session: Session, experiment: Experiment) -> Running:
     left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
     return Running(
         experiment=experiment.number,
-        description=experiment.attempt.description,
+        description=brief(experiment.attempt.description),
         stage=progress.stage,
         elapsed_seconds=progress.elapsed_seconds,
         remaining_seconds=round(max(left, 0.0), 1),

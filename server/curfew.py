@@ -9,6 +9,7 @@ from server.experiment import Verdict
 from server.hours import spent
 from server.ledger import Ledger
 from server.limits import Facts, Limits
+from server.phase import Phase
 from server.session import Session
 from server.word import Word, heard
 
@@ -38,6 +39,11 @@ def rests(session: Session) -> str:
     if heard(session.workspace.state) is Word.PAUSE:
         return SAID[Word.PAUSE]
     return session.program().task.stop.full(facts(session.workspace.state, session.ledger))
+
+
+def paused(session: Session) -> bool:
+    """Whether the operator has paused a night in which nothing runs."""
+    return session.phase() is not Phase.RUNNING and heard(session.workspace.state) is Word.PAUSE
 
 
 def require_open(session: Session) -> None:

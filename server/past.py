@@ -1,10 +1,11 @@
 """What earlier attempts teach, as values."""
 
-from textwrap import shorten
+import json
 
 from server.experiment import Value
 
-_LINE = 80  # characters
+_LINE = 80  # bytes of JSON: as many characters of English
+_MORE = " …"
 
 
 class Similar(Value):
@@ -43,7 +44,7 @@ class NearMiss(Value):
 
 
 class Memory(Value):
-    """The night in lines of 80 characters, newest first."""
+    """The night in short lines, newest first."""
 
     path: list[str]  # what was kept: how the incumbent came about
     recent: list[str]  # the last attempts
@@ -51,10 +52,26 @@ class Memory(Value):
     ideas: list[str]  # open ones, by number
     notes: list[str]
 
+    def cut(self, most: int) -> "Memory":
+        """The same in lines of at most so many bytes."""
+        return Memory.model_validate({name: [brief(line, most) for line in lines] for name, lines in self})
 
-def brief(text: str) -> str:
-    """One line of it; history() has the whole."""
-    return shorten(text, _LINE, placeholder=" …")
+
+def brief(text: str, most: int = _LINE) -> str:
+    """One line of it, of so many bytes, cut after a word if there is one; history() has the whole."""
+    line = " ".join(text.split())
+    if _size(line) <= most:
+        return line
+    end, room = 0, most - _size(_MORE)
+    while (room := room - _size(line[end])) >= 0:
+        end += 1
+    words = line[: end + 1].rpartition(" ")[0]
+    return (words if 3 * _size(words) > 2 * most else line[:end]) + _MORE
+
+
+def _size(text: str) -> int:
+    """Bytes in an answer: a Chinese character has three, a quote two."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 class Lessons(Value):

@@ -59,6 +59,13 @@ class Program(Value):
     text: str
     sha256: str
 
+    @property
+    def gist(self) -> str:
+        """The first line of its body that says something: a heading, or a sentence."""
+        handler = YAMLHandler()
+        body = handler.split(self.text)[1] if handler.detect(self.text) else self.text
+        return next((words for line in body.splitlines() if (words := line.strip("#*=- \t"))), "")
+
 
 def load(path: Path) -> Program:
     """Read program.md. A file without front matter gets the defaults.

@@ -73,6 +73,7 @@ class StatusReply(Reply):
     guards: dict[str, str]  # around train.py in the last run: held, or why not
     memory: Memory
     environment: Hardware
+    program: str  # how program.md begins; read_program() has the whole
     program_sha256: str
     candidate_sha256: str
 

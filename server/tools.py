@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
-from server import answer, recall
+from server import answer, curfew, recall
 from server.errors import AutoresearchError, LedgerDamaged
 from server.patience import patience
 from server.replies import DecisionReply, HistoryReply, NoteReply, PatchReply, Running, RunReply, StatusReply, TextReply
@@ -132,7 +132,7 @@ class Tools:
         status is "running", as often as it takes; there is nothing else to do meanwhile. Returns the result, at once if
         the run is over; changes nothing. Next: keep or discard, or wait_experiment again."""
         wait, begun = self._wait(ctx, wait_seconds), anyio.current_time()
-        while await self.call(answer.paused, self._session) and (spent := anyio.current_time() - begun) < wait:
+        while await self.call(curfew.paused, self._session) and (spent := anyio.current_time() - begun) < wait:
             await ctx.report_progress(spent, None, "paused by the operator")
             await anyio.sleep(min(_PROGRESS_SECONDS, wait - spent))
         return await self._follow(ctx, max(wait - (anyio.current_time() - begun), 0.0))

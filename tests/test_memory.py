@@ -1,5 +1,8 @@
 """An agent that has forgotten everything is back in the picture after one call, and what it wrote down is there."""
 
+import fcntl
+import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +13,75 @@ from server import answer, recall
 from server.app import create
 from server.choices import Choices
 from server.errors import UnknownNote
-from server.experiment import Verdict
+from server.experiment import Purpose, Verdict
+from server.hardware import Hardware
+from server.past import brief
+from server.runner import Progress
 from server.session import Session
+from tests.conftest import PROGRAM
 from tests.damage import obstructed
 from tests.records import experiment
 from tests.steps import ran
 
-LONG = "a description of three hundred characters, as long as run_experiment takes it " * 4
 
-
-async def test_status_tells_a_whole_night_in_less_than_four_kilobytes(night: Session) -> None:
-    for number in range(1, 208):
-        verdict, kept = (Verdict.IMPROVED, True) if number % 20 == 1 else (Verdict.WITHIN_NOISE, False)
+def a_whole_night(night: Session, words: str) -> None:
+    """Every verdict, every limit, all that can be written down, and a machine with long names."""
+    rule = "stop: {hours: 8, experiments: 100, target: 0.5, plateau: 30}\nkeep_rule:"
+    program = PROGRAM.replace("keep_rule:", rule).replace("Do research.", f"\n# {words}\n")
+    night.workspace.program.write_text(program, encoding="utf-8")
+    night.hardware = Hardware(
+        gpu="NVIDIA H100 80GB HBM3", gpu_memory_gb=79.6, driver="570.133.20", cpu="Intel(R) Xeon(R) Platinum 8480+",
+        cores=208, memory_gb=2015.5, platform="Linux-6.8.0-57-generic-x86_64-with-glibc2.39",
+    )  # fmt: skip
+    others = cycle(Verdict)
+    for number in range(1, 62):
+        kept = number % 10 == 1
+        verdict = Verdict.IMPROVED if kept else Verdict.WITHIN_NOISE if number > 50 else next(others)
         row = experiment(number, verdict, 2 - number / 1000, kept=kept)
-        night.ledger.begin(row.attempt.model_copy(update={"description": f"{number} {LONG}"[:300]}))
+        again = {"of": 41, "purpose": Purpose.REFERENCE} if number > 51 and number % 2 == 0 else {}
+        night.ledger.begin(row.attempt.model_copy(update={"description": f"{number} {words}"[:300], **again}))
+        if number == 61:
+            break
         assert row.result and row.judgement and row.decision
         night.ledger.finish(number, row.result, row.judgement.model_copy(update={"delta": -1e-5 * number}))
         night.ledger.decide(number, row.decision)
-    for number in range(30):
-        recall.noted(night, f"{number} {LONG}", idea=number % 2 == 0, closes=0)
-    async with Client(create(night)) as client:
-        told = await client.call_tool("status", {})
-    (text,) = (getattr(block, "text", "") for block in told.content)
-    assert len(text.encode()) < 4096 - 300, len(text.encode())  # guards, and what a run under way adds
-    seen: Any = told.structured_content
-    assert [line.partition(":")[0] for line in seen["memory"]["recent"]] == [str(n) for n in range(207, 197, -1)]
-    assert [line.partition(":")[0] for line in seen["memory"]["path"]] == ["201", "181", "161", "141"]
-    assert seen["memory"]["near_misses"][0].startswith("207: -0.0021")
-    assert [line.partition(":")[0] for line in seen["memory"]["ideas"]] == ["29", "27", "25"]
+    for number in range(10):
+        night.notebook.add(f"{number} {words}", idea=number % 2 == 0, after=61)
+
+
+@pytest.mark.parametrize("words", ["把学习率提高到百分之三并且延长预热阶段看看损失" * 20, '"\\' * 300])
+async def test_status_tells_a_whole_night_in_less_than_four_kilobytes(night: Session, words: str) -> None:
+    a_whole_night(night, words)
+    night.runner.folder(61).mkdir(parents=True)
+    told = Progress(stage="training", elapsed_seconds=123.4, steps=812, loss=3.412345, gpu_strangers=None)
+    (night.runner.folder(61) / "progress.json").write_text(told.model_dump_json(), encoding="utf-8")
+    with (night.runner.folder(61) / "lease").open("wb") as lease:  # as a supervisor holds it
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        async with Client(create(night)) as client:
+            answered = await client.call_tool("status", {})
+    (text,) = (getattr(block, "text", "") for block in answered.content)
+    seen: Any = answered.structured_content
+    assert len(text.encode()) < 4096 and len(json.dumps(seen, ensure_ascii=False).encode()) < 4096
+    assert seen["running"]["steps"] == 812 and {*map(str, Verdict)} <= {*seen["counts"]}
+    numbers = [line.partition(":")[0] for line in seen["memory"]["recent"]]
+    assert numbers == [str(number) for number in (61, 59, 57, 55, 53, 51, 50, 49, 48, 47)]
+    assert [line.partition(":")[0] for line in seen["memory"]["path"]] == ["51", "41", "31", "21"]
+    assert seen["memory"]["near_misses"][0].startswith("60: -0.0006")
+    assert [line.partition(":")[0] for line in seen["memory"]["ideas"]] == ["9", "7", "5"]
+    assert all(words[:3] in line for line in seen["memory"]["ideas"]) and words[:8] in seen["program"]
     assert seen["next_actions"] and seen["noise"] and seen["limits"] and seen["program_sha256"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "short", "one two  three\nfour", "x" * 99, "a b" * 99, "损失" * 40, '"' * 50, "é\x00" * 40]
+)
+def test_a_line_is_cut_by_the_bytes_it_takes_in_an_answer(text: str) -> None:
+    whole = " ".join(text.split())
+    for most in (32, 80):
+        line = brief(text, most)
+        taken = len(json.dumps(line, ensure_ascii=False).encode()) - 2
+        assert taken <= most and (line == whole or (line.endswith(" …") and taken > 2 * most / 3))
+        assert whole.startswith(line.removesuffix(" …"))
 
 
 def test_notes_outlive_the_server_and_ideas_are_struck_with_what_became_of_them(
