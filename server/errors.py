@@ -8,6 +8,7 @@ AutoresearchError
 │   ├── AlreadyMeasured     this code was run before
 │   ├── NightOver           a limit is reached, or the operator has said so
 │   ├── UnknownExperiment   no experiment has this number
+│   ├── UnknownVerdict      no run can have this verdict
 │   └── UnknownNote         no open idea has this number
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
@@ -63,6 +64,10 @@ class NightOver(Refusal):
 
 class UnknownExperiment(Refusal):
     """No experiment has this number."""
+
+
+class UnknownVerdict(Refusal):
+    """No run can have this verdict."""
 
 
 class UnknownNote(Refusal):

@@ -2,21 +2,30 @@
 
 from server import patch
 from server.agenda import next_calls
-from server.errors import UnknownExperiment
+from server.errors import UnknownExperiment, UnknownVerdict
+from server.experiment import Verdict
 from server.fence import fence
 from server.lessons import lessons
-from server.replies import Detail, HistoryReply, NoteReply, row
+from server.replies import Detail, HistoryReply, NoteReply, decision, row
 from server.session import Session
 
+_DECISIONS = ("kept", "discarded")
+_KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
 _LOG_BYTES = 4096
 _CURVE_POINTS = 60
 
 
 def history(session: Session, limit: int, offset: int, verdict: str) -> HistoryReply:
-    """The compact table."""
+    """The compact table; `verdict` may also be a decision. Raises UnknownVerdict."""
     last = session.settle()
-    total = session.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
-    page = session.ledger.page(limit, offset, verdict)
+    if verdict and verdict not in _KNOWN:
+        raise UnknownVerdict(f"There is no verdict {verdict!r}.", f"Known are {', '.join(_KNOWN)}.")
+    if verdict in _DECISIONS:
+        found = [made for made in session.ledger.all() if decision(made) == verdict][::-1]
+        total, page = len(found), found[offset : offset + limit]
+    else:
+        total = session.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
+        page = session.ledger.page(limit, offset, verdict)
     return HistoryReply(next_actions=next_calls(session), total=total, rows=[row(experiment) for experiment in page])
 
 

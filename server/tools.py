@@ -158,7 +158,9 @@ class Tools:
         self,
         limit: Annotated[int, Field(ge=1, le=200, description="Rows, newest first")] = 20,
         offset: Annotated[int, Field(ge=0, description="Rows to skip")] = 0,
-        verdict: Annotated[str, Field(description="Only this verdict, such as improved, worse or crashed")] = "",
+        verdict: Annotated[
+            str, Field(description="Only this verdict (worse, crashed, ...), or kept or discarded")
+        ] = "",
         experiment: Annotated[int, Field(ge=0, description="One experiment in depth; 0 is the table")] = 0,
         lessons: Annotated[bool, Field(description="What the history teaches, in place of the table")] = False,
         notes: Annotated[bool, Field(description="What was written down with note, in place of the table")] = False,

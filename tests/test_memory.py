@@ -12,7 +12,7 @@ from mcp import Client
 from server import answer, recall
 from server.app import create
 from server.choices import Choices
-from server.errors import UnknownNote
+from server.errors import UnknownNote, UnknownVerdict
 from server.experiment import Purpose, Verdict
 from server.hardware import Hardware
 from server.past import brief
@@ -49,8 +49,8 @@ def a_whole_night(night: Session, words: str) -> None:
         night.notebook.add(f"{number} {words}", idea=number % 2 == 0, after=61)
 
 
-@pytest.mark.parametrize("words", ["把学习率提高到百分之三并且延长预热阶段看看损失" * 20, '"\\' * 300])
-async def test_status_tells_a_whole_night_in_less_than_four_kilobytes(night: Session, words: str) -> None:
+async def test_status_tells_a_whole_night_in_less_than_four_kilobytes(night: Session) -> None:
+    words = '把学习率"提高\\到百分之三" 并且延长' * 20
     a_whole_night(night, words)
     night.runner.folder(61).mkdir(parents=True)
     told = Progress(stage="training", elapsed_seconds=123.4, steps=812, loss=3.412345, gpu_strangers=None)
@@ -112,6 +112,25 @@ async def test_a_disk_that_takes_no_note_is_told_with_what_to_do(night: Session)
             told = await client.call_tool("note", {"text": "lost"})
         assert told.is_error and "The machine fails" in str(told.content) and "call status()" in str(told.content)
         assert not (await client.call_tool("note", {"text": "kept"})).is_error
+
+
+def test_history_shows_what_was_kept_or_given_up_and_knows_every_verdict(night: Session) -> None:
+    for number, kept in ((1, True), (2, False), (3, True), (4, None), (5, False)):
+        row = experiment(number, Verdict.WORSE, 2.0, kept=kept)
+        assert row.result and row.judgement
+        night.ledger.begin(row.attempt)
+        night.ledger.finish(number, row.result, row.judgement)
+        if row.decision:
+            night.ledger.decide(number, row.decision)
+
+    def shown(limit: int, offset: int, verdict: str) -> tuple[int, list[int]]:
+        told = recall.history(night, limit, offset, verdict)
+        return told.total, [row.experiment for row in told.rows]
+
+    assert shown(9, 0, "kept") == (2, [3, 1]) and shown(1, 1, "discarded") == (2, [2])
+    assert shown(2, 1, "worse") == (5, [4, 3]) and shown(9, 0, "crashed") == (0, []) and shown(9, 0, "")[0] == 5
+    with pytest.raises(UnknownVerdict, match=r"no verdict 'wrose'. Known are baseline, .*, running, kept, discarded"):
+        recall.history(night, 9, 0, "wrose")
 
 
 def test_a_note_may_be_taken_in_every_phase(night: Session) -> None:
