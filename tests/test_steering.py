@@ -14,7 +14,6 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from server import answer, curfew, pulse, recall, steering, sweep, word
-
 from server.app import create
 from server.errors import NightOver
 from server.experiment import Verdict
