@@ -107,7 +107,7 @@ class Runner:
 
     def over(self, number: int) -> bool:
         """Whether the run has ended, for who only looks: nothing is changed."""
-        return self._written(number) is not None or not self._alive(number)
+        return self._written(number) is not None or not self.alive(number)
 
     def cancel(self, number: int, reason: str) -> None:
         """Ask the supervisor to end the run; it does so within about a second. Raises RunnerUnavailable."""
