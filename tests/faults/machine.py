@@ -16,6 +16,15 @@ _THREAD = (
     "import os, threading, time\nif os.fork() == 0:\n"
     "    threading.Thread(target=time.sleep, args=(600,)).start()\n    time.sleep(600)"
 )
+_STARVING = """
+import os, time
+child = os.fork()
+if not child:
+    time.sleep(600)
+while open(f"/proc/{child}/stat").read().split()[2] != "D":
+    time.sleep(0.05)
+raise MemoryError
+"""
 _MEMORY = 1 << 30  # bytes: enough for a server and a run, and not for this:
 _GREEDY = "hoard = bytearray(4 << 30)"
 
@@ -47,9 +56,9 @@ def _frozen(group: Path, process: psutil.Process, thread: int = 0) -> Generator[
 
 
 @asynccontextmanager
-async def _stuck(night: Night, agent: Agent, group: Path) -> AsyncGenerator[psutil.Process]:
+async def _stuck(night: Night, agent: Agent, group: Path, train: str = _CHILD) -> AsyncGenerator[psutil.Process]:
     """A run is on, and one of its processes is in state D."""
-    await agent.start(_CHILD)
+    await agent.start(train)
     found: list[psutil.Process] = []
     with anyio.fail_after(PATIENCE):
         while not found:  # of other processes: no event tells
@@ -74,6 +83,21 @@ async def uninterruptible(night: Night) -> None:
                 assert told["figures"]["unkillable"] == str(process.pid) and process.is_running()
                 await agent.call("discard", reason="not its fault")
                 assert (await agent.experiment())["val_bpb"] is not None  # on a CPU it is in nobody's way
+    await night.recover()
+
+
+@fault("a process in state D that a preflight leaves behind that proves nothing")
+async def left_by_preflight(night: Night) -> None:
+    program = night.repository / "program.md"
+    text = program.read_text(encoding="utf-8").replace("preflight: false", "preflight: true")
+    program.write_text(text, encoding="utf-8")
+    with _group(night, "freezer") as group:
+        async with night.agent() as agent:
+            await agent.experiment()
+            async with _stuck(night, agent, group, _STARVING) as process:
+                told = await agent.finish()
+                assert (told["status"], told["cause"]) == ("env_fail", "unkillable"), told
+                assert told["figures"]["unkillable"] == str(process.pid)
     await night.recover()
 
 
