@@ -71,11 +71,11 @@ def cases(name: str) -> list[Case]:
 
 def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -> Iterable[Ended]:
     """Run the cases, two at a time, in the order given."""
-    runner = Runner(folder, data, folder / "imports")
     terms = Terms(setup_seconds=60, evaluation_seconds=15, grace_seconds=0.7, preflight=preflight)
 
     def run(numbered: tuple[int, Case]) -> Ended:
         number, case = numbered
+        runner = Runner(folder / f"{number}", data, folder / "imports")  # a night each: one has one run at a time
         about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
         runner.start(about, case.text, terms)
         result = ended(runner, number)
