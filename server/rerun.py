@@ -71,7 +71,7 @@ def ask(
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
             attempt = _attempt(row, texts[row.number], question).model_copy(
-                update={"number": _free(runner), "seed": _FIRST_SEED + seed}
+                update={"number": 1 + max(runner.numbers(), default=0), "seed": _FIRST_SEED + seed}
             )
             terms = Terms.of(session.program().task, session.choices, rehearse=False).model_copy(
                 update={"split": question.split}
@@ -111,11 +111,6 @@ def _attempt(row: Experiment, text: str, question: Question) -> Attempt:
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
-
-
-def _free(runner: Runner) -> int:
-    folders = runner.folder(1).parent
-    return 1 + max((int(folder.name) for folder in folders.glob("[0-9]*") if folder.name.isdecimal()), default=0)
 
 
 def _wait(runner: Runner, number: int, show: Callable[[Progress], None]) -> Result:

@@ -66,6 +66,7 @@ def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(runn
     with lease.device(tmp_path, "cpu") as leases:
         leases[0].sign(runner.folder(1))
     with subprocess.Popen(["sleep", "600"], env={"AUTORESEARCH_RUN": folder}, start_new_session=True) as process:
+        until(lambda: psutil.Process(process.pid).environ())  # exec(2) is over
         Runner(left, left, left, tmp_path).require_free("cpu", None)
         assert not psutil.pid_exists(process.pid)
 

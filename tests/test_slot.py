@@ -58,6 +58,7 @@ def test_another_environment_does_not_hide_a_process_in_its_scratch_folder(tmp_p
 def test_a_clock_that_was_set_lets_go_of_nobody(tmp_path: Path) -> None:
     long_ago = 0.0
     with process("import time; time.sleep(600)", tmp_path, AUTORESEARCH_RUN="a run") as ours:
+        until(lambda: psutil.Process(ours.pid).environ())  # exec(2) is over
         assert slot._holds(ours.pid, long_ago)  # pyright: ignore[reportPrivateUsage]
         assert not slot._holds(os.getpid(), long_ago)  # pyright: ignore[reportPrivateUsage]
     assert not slot._holds(ours.pid, long_ago)  # pyright: ignore[reportPrivateUsage]
