@@ -1,5 +1,6 @@
 """A sweep: a list of constants that the server tries by itself, under the same rule as any idea."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(night: Sessio
 
 def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(night: Session) -> None:
     ran(night, 2.0)
-    for number in (2, 3, 4):
-        night.runner.folder(number).write_text("in the way", encoding="utf-8")
+    runs = night.runner.folder(1).parent
+    shutil.rmtree(runs)
+    runs.write_text("in the way", encoding="utf-8")
     sweep.begin(night, "rates", [{"RATE": "0.1"}])
     tries = 1
     while night.queue.active:
