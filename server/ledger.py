@@ -40,7 +40,7 @@ CREATE INDEX IF NOT EXISTS changed ON changes (number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
 PRAGMA user_version = {_FORMAT};
 """
-_DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;"
+_DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
