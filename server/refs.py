@@ -24,14 +24,17 @@ class Refs:
         self._repo, self._folder = repo, Path(str(repo.common_dir))
 
     def resolve(self, ref: str) -> str | None:
-        """What a ref names; None if there is none."""
+        """What a ref names; None if there is none. Raises WorkspaceUnusable."""
         with suppress(OSError, UnicodeDecodeError):  # almost always a file of its own: no need to ask a process
             if _COMMIT.fullmatch(told := (self._folder / ref).read_text(encoding="ascii").strip()):
                 return told
-        try:
-            return str(self._repo.git.rev_parse("--verify", "--quiet", ref))
-        except GitCommandError:
-            return None
+        with speaking(f"Reading {ref}"):
+            try:
+                return str(self._repo.git.rev_parse("--verify", "--quiet", ref))
+            except GitCommandError as error:
+                if error.status == 1:  # there is none
+                    return None
+                raise
 
     def swap(self, ref: str, commit: str, expected: str | None) -> None:
         """Move a ref from `expected` (None: it must be new), in one transaction of git's; done already is done.

@@ -3,17 +3,18 @@
 python -m tests.faults [--only WORDS] [--short]
 """
 
-import random
 import re
 import tempfile
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import anyio
+import psutil
 import typer
 from rich.box import MARKDOWN
 from rich.console import Console
@@ -24,7 +25,7 @@ from tests.faults.night import Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 300.0
-_ROOMS = "kills lines web files calls repository checkouts trainers clients machine patches".split()
+_ROOMS = "calls kills lines web files repository checkouts trainers clients machine patches".split()
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 
@@ -44,9 +45,8 @@ class Trials:
 
     async def one(self, fault: Fault, seed: int) -> None:
         """One trial, in a folder of its own."""
-        random.seed(seed)
         with tempfile.TemporaryDirectory(prefix="autoresearch-fault-", ignore_cleanup_errors=True) as folder:
-            night = Night(Path(folder), self._data)
+            night = Night(Path(folder), self._data, seed)
             try:
                 begun = time.monotonic()
                 with anyio.fail_after(_TRIAL_SECONDS):
@@ -62,7 +62,8 @@ class Trials:
                 _out.print(f"{fault.name}, seed {seed}:\n{_last(error)}", markup=False)
             finally:
                 for process in night.processes():
-                    process.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
 
     def table(self, faults: list[Fault]) -> Table:
         drawn = Table(Column("fault", no_wrap=True), "trials", "survived", box=MARKDOWN)

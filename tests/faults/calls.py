@@ -1,6 +1,5 @@
 """A disk that answers EIO: to a write, a rename or an fsync of the server, its git, its ledger or its supervisor."""
 
-import random
 from contextlib import suppress
 
 import anyio
@@ -46,7 +45,7 @@ async def failing_sweep(night: Night) -> None:
         await agent.call("sweep", changes=changes, description="rates", wait_seconds=0)
         queue = night.state / "sweep.json"
         while '"ended": ""' in queue.read_text("utf-8"):
-            disk.fail(random.randrange(_CALLS), random.randint(1, _TIMES))
+            disk.fail(night.chance.randrange(_CALLS), night.chance.randint(1, _TIMES))
             await anyio.sleep(_PAUSE)
         disk.fail(0, 0)
         told = await agent.finish()
@@ -64,7 +63,7 @@ async def failing(night: Night) -> None:
     async with night.agent(**disk.environment) as agent:
         server = night.server().pid
         for _ in range(_EXPERIMENTS):
-            disk.fail(random.randrange(_CALLS), random.randint(1, _TIMES))
+            disk.fail(night.chance.randrange(_CALLS), night.chance.randint(1, _TIMES))
             refusals += await _through(agent)
         assert refusals and night.server().pid == server
         disk.fail(0, 0)

@@ -1,6 +1,5 @@
 """Processes that die or stop: the server, the supervisor, train.py, together and apart, at any moment."""
 
-import random
 import signal
 import sys
 from contextlib import suppress
@@ -18,16 +17,22 @@ _AT_ONCE = 5  # kills a trial of a night, one after the other
 async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> None:
     """Again and again at a random moment of a night that goes on; after each kill all must be well again."""
     for _ in range(_AT_ONCE):
+        hit, lives = 0, False
         with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
             async with night.agent() as agent, anyio.create_task_group() as group:
                 group.start_soon(agent.go_on)
                 await night.until_running()
-                await anyio.sleep(random.uniform(0, _LIFE))
-                night.kill(*names, number=number)
+                await anyio.sleep(night.chance.uniform(0, _LIFE))
+                lives = bool(night.processes("trainer.supervisor"))
+                hit = night.kill(*names, number=number)
                 if "server" not in names:
                     await anyio.sleep(1)
                 group.cancel_scope.cancel()
+        assert hit or "server" not in names, "nothing was killed"  # the others are away between two runs
+        open_ = [row.number for row in night.rows() if row.running]
         await night.recover()
+        if names == ("server",) and lives:  # a run outlives its server
+            assert all(row.val_bpb is not None for row in night.rows() if row.number in open_), open_
 
 
 @fault(f"kill -9 of the server at a random moment, x{_AT_ONCE}", trials=14, short=True)

@@ -1,26 +1,39 @@
 """kill -9 at a line of the server's own code: between any two steps of any move."""
 
-import random
 import signal
 import sys
+from contextlib import closing
 
 import anyio
 
+from server.choices import Choices
+from server.phase import Phase
+from server.session import Session
 from tests.faults.catalogue import fault
-from tests.faults.night import Night
+from tests.faults.night import PATIENCE, TAG, Night
 
 _LIVES = 12  # of the server in one night
-_LINES = 6000  # about what a night of three experiments takes
+_LINES = 1500  # about what a night of three experiments takes
 
 
 @fault(f"kill -9 at a random line of the server's code, x{_LIVES}", trials=10, short=True)
 async def lines(night: Night) -> None:
     for _ in range(_LIVES):
-        count = random.randrange(1, _LINES)
+        count = night.chance.randrange(1, _LINES)
         command = [sys.executable, "-m", "tests.faults.moves", str(night.repository), str(count)]
         ended = await anyio.run_process(command, check=False)
         assert ended.returncode in (0, -signal.SIGKILL), (count, ended.stderr.decode()[-2000:])
         for told in ended.stdout.decode().splitlines():
             word, number = told.split()
             night.acknowledge({"run": "run_experiment", "keep": "keep"}[word], {"experiment": int(number)})
+        await _settle(night)
+        if night.rows():
+            night.check()  # after each life: the next keep would cover up what this one has left
     await night.recover()
+
+
+async def _settle(night: Night) -> None:
+    """The next server, until the run under way is over."""
+    with closing(Session(night.repository, TAG, Choices(profile="smoke"))) as session, anyio.fail_after(PATIENCE):
+        while session.phase() is Phase.RUNNING:  # noqa: ASYNC110  # of another process: no event tells
+            await anyio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import signal
 import sys
@@ -18,11 +19,13 @@ from mcp import Client, StdioServerParameters
 import server
 import trainer
 from server.experiment import Experiment
+from server.export import tsv
 from server.ledger import Ledger
 from server.lock import holder
 from tests.conftest import STAND_INS, git, make_repository
 
 TAG = "t1"
+BRANCH = f"autoresearch/{TAG}"
 PATIENCE = 60.0  # seconds until the next run must have started, without a human
 TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
 _PROGRAM = (
@@ -96,8 +99,9 @@ class Agent:
 class Night:
     """One repository with one tag; servers and agents come and go."""
 
-    def __init__(self, folder: Path, data: Path, budget: float = 0.4) -> None:
+    def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4) -> None:
         self.folder, self._budget = folder, budget
+        self.chance = random.Random(seed)  # of this night alone: the other one beside it draws from its own
         self.data = data
         self.repository = make_repository(folder / "a night, pérhaps", TRAIN)
         self.write_program()
@@ -193,7 +197,7 @@ class Night:
         """The invariants, between two servers."""
         rows = self.rows()
         assert [row.number for row in rows] == list(range(1, len(rows) + 1))
-        for run in (self.state / "runs").iterdir():
+        for run in (self.state / "runs").glob("*"):
             assert int(run.name) <= len(rows), f"run {run.name} has no row"
         supervisors = self.processes("trainer.supervisor")
         assert len(supervisors) <= 1, supervisors
@@ -208,7 +212,19 @@ class Night:
             assert git(self.repository, "rev-parse", f"refs/autoresearch/{TAG}/{row.number}") == row.commit
         assert self._acknowledged["run"] <= {row.number for row in rows}, "a run that was told of is gone"
         assert self._acknowledged["keep"] <= {row.number for row in kept}, "a keep was not a keep"
+        self.check_copies(rows, kept)
         assert self.protected() == self._protected, "something of the user's was changed"
+
+    def check_copies(self, rows: list[Experiment], kept: list[Experiment]) -> None:
+        """What is told twice is told alike: the branch, git's copies of the rows, results.tsv; and git is whole."""
+        line = git(self.repository, "log", "--first-parent", "--reverse", "--format=%H", BRANCH)
+        assert line.split()[-len(kept) :] == [row.commit for row in kept] or not kept, "the branch is not what was kept"
+        for row in rows:
+            copy = git(self.repository, "cat-file", "blob", f"refs/autoresearch-rows/{TAG}/{row.number}")
+            assert copy == row.model_dump_json(exclude_none=True), f"the copy of row {row.number} is another"
+        if rows and not rows[-1].running:
+            assert (self.state / "results.tsv").read_text(encoding="utf-8") == tsv(rows), "results.tsv is another"
+        assert git(self.repository, "fsck", "--no-dangling", "--connectivity-only") == "", "git is damaged"
 
     def protected(self) -> dict[str, str]:
         """Hashes of what no fault and no run may change."""
@@ -217,7 +233,8 @@ class Night:
         files = [repository / "train.py", shared / "config", *sorted((shared / "hooks").iterdir())]
         files += [path for package in _PACKAGES for path in sorted(package.rglob("*.py"))]
         told = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        return {**told, "HEAD": git(repository, "symbolic-ref", "HEAD"), "main": git(repository, "rev-parse", "main")}
+        branches = [line for line in git(repository, "for-each-ref", "refs/heads").splitlines() if BRANCH not in line]
+        return {**told, "HEAD": git(repository, "symbolic-ref", "HEAD"), "branches": "\n".join(branches)}
 
     def accept(self) -> None:
         """The user has changed something: that is what must stay from now on."""

@@ -35,7 +35,7 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(600)
+        os.execve("/bin/sleep", ["sleep", "86399"], {})  # without our mark in its environment
     os._exit(0)
 """
 _COMET = """

@@ -1,6 +1,5 @@
 """The server on HTTP killed: the next one, on HTTP again, takes up its run."""
 
-import random
 import re
 import subprocess
 import sys
@@ -42,7 +41,7 @@ async def killed(night: Night) -> None:
         with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
             async with _agent(night) as agent:
                 running = await agent.start()
-                await anyio.sleep(random.uniform(0, _LIFE))
+                await anyio.sleep(night.chance.uniform(0, _LIFE))
                 night.kill("server")
         async with _agent(night) as agent:
             told = await agent.finish()
