@@ -4,15 +4,17 @@
 
 Experiments one after the other through a real client over stdio, with a train.py that learns next to nothing, so that
 one in a few is kept. At 10, 100 and 1,000 of them it prints what the server process holds, the size of the ledger, and
-how long its answers take at the 95th percentile. (In git, each takes two refs.)
+how many milliseconds the last twenty answers of each tool took at the 95th percentile. (In git, each takes two refs.)
 """
 
 import argparse
+import math
 import re
 import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,12 @@ class Soak:
         held = holder(workspace)
         assert held
         self._server = psutil.Process(held.pid)
+        self._taken: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=CALLS))  # milliseconds
 
     async def call(self, tool: str, **given: Any) -> dict[str, Any]:
+        begun = time.perf_counter()
         answer = await self._client.call_tool(tool, given)
+        self._taken[tool].append(1000 * (time.perf_counter() - begun))
         if answer.is_error or answer.structured_content is None:
             raise SystemExit(f"{tool}: {answer.content}")
         return answer.structured_content
@@ -59,25 +64,25 @@ class Soak:
 
     async def look(self, number: int) -> None:
         """One line of the table."""
-        slowest = [await self._slowest(tool) for tool in ("status", "history")]
+        slowest = [f"{self._slowest(tool):>8.1f}" for tool in ("apply_patch", "keep", "discard")]
+        for tool in ("status", "history"):
+            for _ in range(CALLS):
+                await self.call(tool)
+            slowest.append(f"{self._slowest(tool):>8.1f}")
         memory = self._server.memory_info().rss / 2**20
         children = len(self._server.children(recursive=True))
         ledger = (self._state / "ledger.sqlite3").stat().st_size / 1024
         files = sum(path.stat().st_size for path in self._state.rglob("*") if path.is_file()) / 2**20
         print(
-            f"{number:>11} {memory:>9.1f} {self._server.num_fds():>6} {children:>9} {ledger:>10.0f} {files:>9.1f} "
-            f"{slowest[0]:>10.1f} {slowest[1]:>11.1f}",
+            f"{number:>11} {memory:>7.1f} {self._server.num_fds():>6} {children:>9} {ledger:>10.0f} {files:>9.1f} ",
+            *slowest,
             flush=True,
         )
 
-    async def _slowest(self, tool: str) -> float:
-        """The 95th percentile of its answers, in milliseconds."""
-        taken: list[float] = []
-        for _ in range(CALLS):
-            begun = time.perf_counter()
-            await self.call(tool)
-            taken.append(1000 * (time.perf_counter() - begun))
-        return statistics.quantiles(taken, n=20)[-1]
+    def _slowest(self, tool: str) -> float:
+        """The 95th percentile of its last answers, in milliseconds; nan before the second."""
+        taken = self._taken[tool]
+        return statistics.quantiles(taken, n=20)[-1] if len(taken) > 1 else math.nan
 
 
 async def soak(workspace: Path, experiments: int) -> None:
@@ -85,7 +90,7 @@ async def soak(workspace: Path, experiments: int) -> None:
     options = ["-m", "server", "--workspace", str(workspace), "--tag", "soak", "--profile", "smoke"]
     async with Client(StdioServerParameters(command=sys.executable, args=options)) as client:
         night, begun = Soak(client, workspace), time.monotonic()
-        print("experiments    RSS MB  files  children  ledger KB  state MB  status ms  history ms")
+        print("experiments  RSS MB  files  children  ledger KB  state MB     patch     keep  discard   status  history")
         for number in range(1, experiments + 1):
             await night.experiment(number)
             if number in LOOKS or number == experiments:

@@ -1,7 +1,7 @@
 """What the server does without being asked, for as long as it runs.
 
-It imports the result of a run that has ended, goes on with a sweep, and shows that it lives: by a file's time, which
-whoever asks for its health looks at. A server that is stopped, hangs or cannot write shows nothing.
+It imports the result of a run that has ended, goes on with a sweep, counts the hours, and shows that it lives: by a
+file's time, which whoever asks for its health looks at. A server that is stopped, hangs or cannot write shows nothing.
 """
 
 import logging
@@ -12,11 +12,13 @@ from pathlib import Path
 import anyio
 
 from server import sweep
+from server.hours import Hours
 from server.session import Session
 
 NAME = "pulse"
 SILENT_SECONDS = 60.0  # after which a server is not well; twice the longest pause
 _SHOWN_SECONDS = 10.0
+_COUNTED_SECONDS = 60.0
 _SWEEPING_SECONDS = 0.2
 _IDLE_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0  # between two tries while the machine fails
@@ -29,7 +31,8 @@ class Pulse:
     def __init__(self, session: Session, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         """Look after a session; `call` makes a move on it while nobody else does, and may raise anything."""
         self._session, self._call = session, call
-        self._shown = 0.0
+        self._shown = self._counted = 0.0
+        self._hours = Hours(session.workspace.state)
 
     async def run(self) -> None:
         """Beat until it is cancelled."""
@@ -48,9 +51,13 @@ class Pulse:
         self._session.queue.save()
         sweep.step(self._session)
         self._session.settle()
-        if time.monotonic() - self._shown > _SHOWN_SECONDS:
+        now = time.monotonic()
+        if now - self._counted > _COUNTED_SECONDS:
+            self._hours.count(self._session.ledger)
+            self._counted = now
+        if now - self._shown > _SHOWN_SECONDS:
             (self._session.workspace.state / NAME).touch()
-            self._shown = time.monotonic()
+            self._shown = now
 
 
 def silence(path: Path) -> float:

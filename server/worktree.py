@@ -23,7 +23,7 @@ class Worktree:
     def mount(self, branch: str) -> bool:
         """Make the folder if it is not there, half made, or not this repository's. Whether it was made."""
         with speaking("Preparing the worktree"):
-            if self._linked():
+            if self._linked(branch):
                 return False
             set_aside(self.path)
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
@@ -64,7 +64,7 @@ class Worktree:
                     linked.git.read_tree(commit)
                 os.replace(fresh, fresh.with_name("index"))
 
-    def _linked(self) -> bool:
+    def _linked(self, branch: str) -> bool:
         """Whether git's entry and the folder name each other; if the repository was moved or copied, they do again.
 
         `git worktree repair` would do for a move; in a copy it takes the original's worktrees away from it.
@@ -80,6 +80,9 @@ class Worktree:
             if other.is_file() and _same(_entry(other), entry):  # of another folder by now
                 return False
             write_whole(entry / "gitdir", f"{pointer}\n")
+        head = entry / "HEAD"
+        if not head.is_file() or not head.read_bytes().strip():  # as a power cut leaves it
+            write_whole(head, f"ref: refs/heads/{branch}\n")
         if not _same(_entry(pointer), entry):
             write_whole(pointer, f"gitdir: {entry}\n")
         return True

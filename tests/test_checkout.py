@@ -13,6 +13,7 @@ from server.errors import HeadMoved, WorkspaceBusy, WorkspaceUnusable
 from server.phase import Phase
 from server.session import Session
 from tests.conftest import git
+from tests.damage import emptied
 from tests.steps import PATCH, improved, kept_baseline, ran
 
 ELSE = PATCH.replace("model = Bigram()\n", "model = Bigram().float()\n")
@@ -123,6 +124,14 @@ def test_worktrees_of_the_users_that_are_away_are_remembered(night: Session, rep
     assert night.phase() is Phase.NEW
     away.rename(theirs)
     assert git(theirs, "status", "--porcelain") == ""
+
+
+def test_a_worktree_whose_head_a_power_cut_has_emptied_goes_on(night: Session, repository: Path) -> None:
+    improved(night)
+    night.close()
+    emptied(repository / ".git" / "worktrees" / "worktree" / "HEAD")
+    with served(repository) as after:
+        assert after.keep("lower").commit == git(after.workspace.worktree, "rev-parse", "HEAD")
 
 
 def test_no_filter_runs_that_the_user_has_for_worktrees_alone(repository: Path, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ class Night:
         """The invariants, between two servers."""
         rows = self.rows()
         assert [row.number for row in rows] == list(range(1, len(rows) + 1))
-        for run in (self.state / "runs").glob("*"):
+        for run in (self.state / "runs").glob("[0-9]*[0-9]"):
             assert int(run.name) <= len(rows), f"run {run.name} has no row"
         supervisors = self.processes("trainer.supervisor")
         assert len(supervisors) <= 1, supervisors
