@@ -99,6 +99,21 @@ class Court:
         """Make a candidate the incumbent: the row first, then the branch. Whether the branch could be moved."""
         return self._advance(self.decide(experiment.number, kept=True, reason=reason))
 
+    def advance(self) -> bool:
+        """Move the branch to what was kept, if it could not be moved before. Whether it is there."""
+        root = self._ledger.measured()
+        return root is None or not root.kept or self._advance(root)
+
+    def base(self) -> str | None:
+        """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
+        incumbent, first = self._ledger.incumbent(), self._ledger.get(1)
+        return incumbent.commit if incumbent else first.attempt.parent if first else None
+
+    def require_branch(self) -> None:
+        """Make sure that the branch is where it belongs. Raises HeadMoved."""
+        if base := self.base():
+            self._workspace.require_at(base)
+
     def restore(self) -> None:
         """Make the incumbent's text the candidate."""
         incumbent = self._ledger.incumbent()

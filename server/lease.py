@@ -17,6 +17,7 @@ from server.hardware import gpu_name
 from server.slot import GPU_PROFILES, supervisors
 
 _EXIT_SECONDS = 5.0  # a supervisor that has written its result is about to exit
+_GLANCE_SECONDS = 0.3  # somebody may be looking at the lease just now
 _LOOK_SECONDS = 0.05
 _MOST = 4096  # bytes of a path
 
@@ -48,13 +49,13 @@ class Lease:
         os.close(self.descriptor)
 
     def _lock(self) -> None:
-        deadline = time.monotonic() + _EXIT_SECONDS
+        begun = time.monotonic()
         while True:
             try:
                 return fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 over = (Path(self.run) / "result.json").exists()
-                if not over or time.monotonic() > deadline:
+                if time.monotonic() - begun > (_EXIT_SECONDS if over else _GLANCE_SECONDS):
                     raise self._busy() from None
             time.sleep(_LOOK_SECONDS)
 
@@ -83,7 +84,7 @@ def held(path: Path) -> bool:
     """Whether somebody has locked the file."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:

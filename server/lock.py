@@ -73,7 +73,7 @@ def holder(repository: Path) -> Holder | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         pid, _, tag = path.read_text(encoding="ascii").strip().partition(" ")
-        return Holder(int(pid or 0), tag)
+        return Holder(int(pid), tag) if pid and tag else None  # it is just taking the lock
     except (FileNotFoundError, NotADirectoryError):
         return None
     return None

@@ -145,7 +145,8 @@ def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
     from server.app import create
     from server.bearer import Bearer
     from server.http import PATH, Address, door, listen
-    from server.pulse import NAME, silence
+    from server.lock import place
+    from server.pulse import silence
 
     address = Address(told)
     bearer = Bearer(session.workspace.root / ".autoresearch" / "token") if ask else None
@@ -156,7 +157,7 @@ def _listen(session: "Session", told: str, hosts: list[str], ask: bool) -> None:
         Console(stderr=True).print(
             f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
         )
-        quiet = partial(silence, session.workspace.state / NAME)
+        quiet = partial(silence, session.workspace.state, place(session.workspace.root))
         anyio.run(listen, create(session), listening, [*address.names(), *hosts], bearer, quiet)
 
 

@@ -49,8 +49,13 @@ class Pulse:
 
     def _beat(self) -> None:
         self._session.queue.save()
-        sweep.step(self._session)
-        self._session.settle()
+        try:
+            sweep.step(self._session)
+        finally:  # a sweep that waits is not a server that hangs
+            self._session.settle()
+            self._tell()
+
+    def _tell(self) -> None:
         now = time.monotonic()
         if now - self._counted > _COUNTED_SECONDS:
             self._hours.count(self._session.ledger)
@@ -60,9 +65,6 @@ class Pulse:
             self._shown = now
 
 
-def silence(path: Path) -> float:
-    """Seconds since `path` was written to; none where nothing is."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+def silence(state: Path, lock: Path) -> float:
+    """Seconds since the server of the night in `state` showed life: its lock is written when it starts."""
+    return min((time.time() - path.stat().st_mtime for path in (state / NAME, lock) if path.exists()), default=0.0)

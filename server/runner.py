@@ -69,7 +69,8 @@ class Runner:
         slot.require_free(last)
         with _startable(), lease.device(self._home, profile) as leases:
             for run in {one.run for one in leases if one.run}:
-                slot.require_cleared(run, profile in slot.GPU_PROFILES)
+                if not lease.held(Path(run) / "lease"):  # by another run that was given the number again
+                    slot.require_cleared(run, profile in slot.GPU_PROFILES)
 
     def start(self, attempt: Attempt, text: str, terms: Terms) -> None:
         """Write the run folder and start its supervisor.

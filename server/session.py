@@ -66,12 +66,13 @@ class Session:
         self.ledger = restore.ledger(self.workspace, self.notebook)
         self.court = Court(self.ledger, self.workspace)
         self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
-        self._broken_off = True
+        self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
 
     def mend(self) -> None:
         """Open the history once more: it was damaged or deleted while we worked. Raises Unavailable."""
-        self.ledger.close()
-        self._open()
+        old = self.ledger
+        self._open()  # where this fails, the old one is what is asked, and found damaged, once more
+        old.close()
 
     def close(self) -> None:
         """Let go of everything; a run under way goes on."""
@@ -88,13 +89,13 @@ class Session:
         return self.choices.budget_seconds or self.program().task.budget_seconds
 
     def incumbent_text(self) -> str:
-        return self.workspace.text(self._base() or self.workspace.tip())
+        return self.workspace.text(self.court.base() or self.workspace.tip())
 
     @property
     def head_moved(self) -> str:
         """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's."""
         try:
-            self._require_branch()
+            self.court.require_branch()
         except HeadMoved as moved:
             return str(moved)
         return ""
@@ -112,6 +113,8 @@ class Session:
             self._broken_off = False
             with self._whole():
                 self.recover()
+        if self._behind:
+            self._behind = not self.court.advance()
         return self._settle()
 
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
@@ -120,7 +123,7 @@ class Session:
         Returns its diff against the incumbent. Raises Refusal; then nothing was changed.
         """
         require(self.phase(), Move.APPLY_PATCH, self.court.fact())
-        self._require_branch()
+        self.court.require_branch()
         if number:
             self.replace(candidate.again(self.workspace, self.ledger, number, base_sha256))
         else:
@@ -139,7 +142,7 @@ class Session:
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.court.fact())
-        self._require_branch()
+        self.court.require_branch()
         self.runner.require_free(self.profile, self.ledger.last())
         text = (plan := self.court.plan(phase, self.program().task)).text
         patch.check(text, self.workspace.file)
@@ -175,11 +178,11 @@ class Session:
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
         require(self.phase(), Move.KEEP, self.court.fact())
-        self._require_branch()
+        self.court.require_branch()
         root = self.ledger.measured()
         assert root is not None
         with self._whole():
-            self._broken_off |= not self.court.keep(root, reason)
+            self._behind = not self.court.keep(root, reason)
             self._export()
         return self.ledger.get(root.number) or root
 
@@ -196,11 +199,11 @@ class Session:
 
     def recover(self) -> None:
         """Finish the move that was broken off. Every step may be made twice."""
-        self.workspace.prepare(self._base())
+        self.workspace.prepare(self.court.base())
         last = self._settle()
         if last is None or last.judgement is None:
             return
-        self._broken_off |= not self.court.finish(last, self.program().task)
+        self._behind = not self.court.finish(last, self.program().task)
         self._export()
 
     @contextmanager
@@ -229,18 +232,9 @@ class Session:
     def _import(self, experiment: Experiment, result: Result) -> Experiment:
         ended = experiment.model_copy(update={"result": result})
         with self._whole():
-            self._broken_off |= not self.court.receive(ended, self.program().task)
+            self._behind = not self.court.receive(ended, self.program().task)
             self._export()
         return self.ledger.get(experiment.number) or ended
-
-    def _base(self) -> str | None:
-        """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
-        incumbent, first = self.ledger.incumbent(), self.ledger.get(1)
-        return incumbent.commit if incumbent else first.attempt.parent if first else None
-
-    def _require_branch(self) -> None:
-        if base := self._base():
-            self.workspace.require_at(base)
 
     def _export(self) -> None:
         write_whole(self.workspace.state / "results.tsv", export.tsv(self.ledger.all()))

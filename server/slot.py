@@ -82,12 +82,12 @@ def named(pid: int) -> str:
 
 def supervisors(cookie: str) -> list[int]:
     """Pids of the run's supervisor: one, or none."""
-    found: list[int] = []
+    found: dict[int, int] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if _supervises(process, cookie) and _lives(process):
-                found.append(process.pid)
-    return found
+                found[process.pid] = process.ppid()
+    return [pid for pid, parent in found.items() if parent not in found]  # a child looks like it until its exec(2)
 
 
 def _supervises(process: psutil.Process, cookie: str) -> bool:

@@ -85,9 +85,9 @@ def health(
 def _hangs(workspace: Path, state: Path) -> str:
     """How long the server of the night in `state` has shown no sign of life; empty if it does."""
     from server.lock import place
-    from server.pulse import NAME, SILENT_SECONDS, silence
+    from server.pulse import SILENT_SECONDS, silence
 
-    quiet = min(silence(state / NAME), silence(place(workspace)))  # the lock is written when it starts
+    quiet = silence(state, place(workspace))
     told = f"it has shown no sign of life for {quiet / 60:.0f} minutes: it hangs, or cannot write"
     return told if quiet > SILENT_SECONDS else ""
 

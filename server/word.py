@@ -22,7 +22,7 @@ def say(state: Path, word: Word | None) -> None:
         return
     try:
         write_whole(state / NAME, f"{word}\n")
-    except OSError:
+    except (OSError, ValueError):
         if word is not Word.STOP:
             raise
         (state / NAME).write_bytes(b"")  # takes no space on a full disk, and is heard as a stop
@@ -34,6 +34,6 @@ def heard(state: Path) -> Word | None:
         told = (state / NAME).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
-    except OSError:
+    except (OSError, ValueError):
         return Word.STOP
     return Word(told) if told in {word.value for word in Word} else Word.STOP

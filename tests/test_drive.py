@@ -123,8 +123,15 @@ def test_a_client_that_hangs_is_ended_with_all_its_processes_and_started_again(
     repository: Path, data: Path, path: Path
 ) -> None:
     program(path / "claude", "#!/bin/sh\nsleep 600 &\necho $!\nwait\n")
-    night, told = drive(repository, data), list[str]()
-    night.run(Shift(hours=1.8 / 3600, pauses=(0.0,), idle_seconds=0.3), told.append)
+    night, told, state = drive(repository, data), list[str](), repository / ".autoresearch" / "t1"
+    state.mkdir()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if sum("did nothing" in line for line in told) == 2:
+            say(state, Word.STOP)
+
+    night.run(Shift(hours=60 / 3600, pauses=(0.0,), idle_seconds=0.3), tell)
     pids = [int(pid) for pid in night.log.read_text(encoding="utf-8").split()]
     assert len(pids) > 1 and "did nothing" in told[0]
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from mcp.server.mcpserver.exceptions import ToolError
 
 from server import answer, restore
 from server.choices import Choices
@@ -176,6 +177,17 @@ def test_a_ledger_that_is_damaged_under_a_server_is_rebuilt_by_its_next_call(
     told = anyio.run(lambda: tools.keep("lower"))
     assert told.decision == "kept" and night.ledger.incumbent() == night.ledger.get(2) != row
     assert night.workspace.tip() == row.commit
+
+
+def test_a_rebuild_that_fails_under_a_server_is_tried_again_by_the_next_call(night: Session) -> None:
+    row, tools, way = improved(night), Tools(night), night.workspace.state / "ledger.new"
+    garbage(night.workspace.state / "ledger.sqlite3")
+    way.mkdir()
+    for _ in range(2):
+        with pytest.raises(ToolError):
+            anyio.run(lambda: tools.keep("lower"))
+    way.rmdir()
+    assert anyio.run(lambda: tools.keep("lower")).decision == "kept" and night.workspace.tip() == row.commit
 
 
 def test_a_reader_is_told_that_the_ledger_is_damaged_and_what_to_do(told: list[Experiment], repository: Path) -> None:

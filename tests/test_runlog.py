@@ -29,6 +29,12 @@ def test_a_line_is_cleaned(raw: bytes, text: str) -> None:
     assert clean(raw) == text
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("opening", ["\x90", "\x1b]", "\x1b[", "\x9b1"])
+def test_what_only_opens_takes_no_longer_than_it_is_long(opening: str) -> None:
+    assert clean((opening * 100_000).encode())
+
+
 def logged(path: Path, data: bytes, mute: bool = False) -> str:
     reading, writing = os.pipe()
     log = RunLog(path)

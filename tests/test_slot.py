@@ -14,6 +14,7 @@ from server import slot
 from tests.drivers import driver
 from tests.watch import until
 
+_SLEEP = "import time; time.sleep(600)"
 _FIRST_THREAD_GONE = """
 import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(600,)).start()
@@ -50,14 +51,17 @@ def test_a_process_lives_as_long_as_one_of_its_threads(tmp_path: Path) -> None:
 
 def test_another_environment_does_not_hide_a_process_in_its_scratch_folder(tmp_path: Path) -> None:
     (scratch := tmp_path / "candidate-x7").mkdir()
-    with process("import time; time.sleep(600)", scratch) as left, process("input()", tmp_path) as other:
+    with (
+        process(_SLEEP, scratch) as left,
+        process(_SLEEP, tmp_path) as other,
+    ):
         slot.clear(str(tmp_path), gpu=False)
-        assert not psutil.pid_exists(left.pid) and psutil.pid_exists(other.pid)
+        assert not psutil.pid_exists(left.pid) and other.poll() is None
 
 
 def test_a_clock_that_was_set_lets_go_of_nobody(tmp_path: Path) -> None:
     long_ago = 0.0
-    with process("import time; time.sleep(600)", tmp_path, AUTORESEARCH_RUN="a run") as ours:
+    with process(_SLEEP, tmp_path, AUTORESEARCH_RUN="a run") as ours:
         until(lambda: psutil.Process(ours.pid).environ())  # exec(2) is over
         assert slot._holds(ours.pid, long_ago)  # pyright: ignore[reportPrivateUsage]
         assert not slot._holds(os.getpid(), long_ago)  # pyright: ignore[reportPrivateUsage]

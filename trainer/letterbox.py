@@ -87,9 +87,11 @@ class Letterbox:
     def report(self, progress: dict[str, Any]) -> None:
         # Not fsynced: progress is worth nothing after a power cut.
         temporary = self.folder / "progress.json.new"
-        with suppress(OSError):  # a disk that is full for a moment costs the message, not the run; as below
+        try:
             temporary.write_text(json.dumps(progress), encoding="utf-8")
             temporary.replace(self.folder / "progress.json")
+        except OSError:  # a disk that is full for a moment costs the message, not the run; as below
+            self._show_life()
 
     def plot(self, point: dict[str, Any]) -> None:
         with suppress(OSError), self.curve.open("a", encoding="utf-8") as file:
@@ -108,7 +110,13 @@ class Letterbox:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() > deadline:
                     raise
+            self._show_life()
             time.sleep(_PAUSE)
+
+    def _show_life(self) -> None:
+        """By a file's time, which takes no space: a supervisor that is silent for too long is believed to hang."""
+        with suppress(OSError):
+            os.utime(self.folder / "progress.json")
 
     def _write(self, ending: Ending) -> None:
         """Whole and durable: beside, fsync, rename, fsync of the folder."""

@@ -52,7 +52,7 @@ class Player:
             if ended.outcome == "cancelled":
                 raise
             told = f"No process for train.py could be made ready, and no line of it has run: {ended.reason}"
-            raise Ended("env_fail", told, ended.traceback, ended.cause) from ended
+            raise Ended("env_fail", told, ended.traceback, ended.cause or ended.outcome) from ended
         if fields["missing"]:
             told = f"The profile's device is not there: {fields['missing']}. The operator runs `autoresearch doctor`."
             raise Ended("env_fail", told, cause="no_device")

@@ -81,7 +81,7 @@ class Referee:
         except Ended as ended:
             if ended.outcome in ("crashed", "invalid") and ended.cause != "killed_from_outside":
                 raise Ended("refused", f"Preflight: {ended.reason}", ended.traceback, ended.cause) from ended
-            if ended.outcome not in ("timeout", "oom", "crashed"):
+            if ended.outcome not in ("timeout", "oom", "crashed") and ended.cause != "timeout":
                 raise
         if left := self._figures["unkillable"] or self._figures["gpu_held"]:
             raise Ended("env_fail", f"The preflight has left {left}, which cannot be ended.", cause="unkillable")
