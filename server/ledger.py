@@ -1,6 +1,6 @@
 """The history: one SQLite file, one writer, one row an experiment. The only importer of sqlite3.
 
-A row is written before any ref moves, so that whatever dies, the next start can finish the move. `synchronous=FULL`
+A row is written before a branch moves, so that whatever dies, the next call can finish the move. `synchronous=FULL`
 and a rollback journal: a night writes a few rows a minute, and an acknowledged row must survive a power cut. (WAL has a
 corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 """
@@ -223,7 +223,7 @@ class Ledger:
             if type(error) is sqlite3.DatabaseError or (self._file and self.gone):
                 raise LedgerDamaged(
                     f"The ledger {self._path} is damaged: {error}.",
-                    "The operator starts the server again, which moves it aside and rebuilds it from git.",
+                    "A server moves it aside and rebuilds it from git, with its next call or when it is started.",
                 ) from error
             raise LedgerUnavailable(
                 f"The ledger {self._path} cannot be used: {error}.",

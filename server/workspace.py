@@ -77,7 +77,7 @@ class Workspace:
         """The commit that the branch is at."""
         found = self._refs.resolve(self._head)
         if found is None:
-            raise HeadMoved(f"The branch {self.branch} is gone.", "The operator starts the server again.")
+            raise HeadMoved(f"The branch {self.branch} is gone.", "Start the server again: it makes the branch anew.")
         return found
 
     def require_at(self, commit: str) -> None:

@@ -193,7 +193,7 @@ def test_a_rebuild_that_fails_under_a_server_is_tried_again_by_the_next_call(nig
 def test_a_reader_is_told_that_the_ledger_is_damaged_and_what_to_do(told: list[Experiment], repository: Path) -> None:
     path = repository / ".autoresearch" / "t1" / "ledger.sqlite3"
     garbage(path)
-    with pytest.raises(LedgerDamaged, match="starts the server again, which moves it aside and rebuilds it"):
+    with pytest.raises(LedgerDamaged, match="A server moves it aside and rebuilds it from git"):
         Ledger(path, read_only=True)
     assert path.exists()
 
