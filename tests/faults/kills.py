@@ -125,7 +125,7 @@ async def trainer_stopped(night: Night) -> None:
         await night.until_running()
         night.kill("launch", number=signal.SIGSTOP)
         ended = await agent.finish()
-        assert ended["status"] == "timeout", ended
+        assert ended["status"] in ("timeout", "env_fail"), ended  # the latter before a line of train.py has run
     await night.recover()
 
 

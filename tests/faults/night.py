@@ -233,7 +233,11 @@ class Night:
         files = [repository / "train.py", shared / "config", *sorted((shared / "hooks").iterdir())]
         files += [path for package in _PACKAGES for path in sorted(package.rglob("*.py"))]
         told = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        branches = [line for line in git(repository, "for-each-ref", "refs/heads").splitlines() if BRANCH not in line]
+        branches = [
+            line
+            for line in git(repository, "for-each-ref", "refs/heads").splitlines()
+            if "\trefs/heads/autoresearch/" not in line
+        ]
         return {**told, "HEAD": git(repository, "symbolic-ref", "HEAD"), "branches": "\n".join(branches)}
 
     def accept(self) -> None:

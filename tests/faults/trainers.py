@@ -6,17 +6,20 @@ import pytest
 from tests.faults.catalogue import fault
 from tests.faults.night import Night, Refused
 
+_LOG_BYTES = 520 * 1024
 _KILL_SECONDS = 5.0  # after the deadline nothing of a run may live for longer
 
 
 async def _ends(night: Night, train: str, *statuses: str) -> None:
     """A candidate with `train` after its constant ends so, leaves nothing alive, and the night goes on."""
-    night.write_program("setup_seconds: 15\n")
+    night.write_program(f"setup_seconds: {120 if train is _FLOOD else 15}\n")
     async with night.agent() as agent:
         await agent.experiment()
         await agent.start(train)
         ended = await agent.finish()
         assert ended["status"] in statuses, (ended["status"], ended["why"])
+        log = night.state / "runs" / f"{ended['experiment']:05d}" / "run.log"
+        assert log.stat().st_size <= _LOG_BYTES
         with anyio.fail_after(_KILL_SECONDS):
             while night.processes():  # noqa: ASYNC110  # of other processes: no event tells
                 await anyio.sleep(0.05)
@@ -52,12 +55,12 @@ import signal, time
 for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(each, signal.SIG_IGN)
 """
-_FLOOD = "import os\nfor _ in range(8000):\n    os.write(1, b'\\x00\\xff\\x1b[31mred\\r' * 8192)\n"
+_FLOOD = "import os\nfor _ in range(110_000):\n    os.write(1, b'\\x00\\xff\\x1b[31mred\\r' * 8192)\n"
 for _name, _status, _text in (
     ("ignores every signal and sleeps for ever", "timeout", f"{_SHIELDED}time.sleep(600)"),
     ("hides a daemon: setsid, double fork, TERM ignored", "finished", _DAEMON),
     ("leaves what forks and exits faster than it can be listed", "finished", _COMET),
-    ("writes 800 MB of bytes, escapes and carriage returns", "finished timeout", _FLOOD),
+    ("writes 10 GB of bytes, escapes and carriage returns", "finished", _FLOOD),
     ("writes one line of 100 MB", "finished", "print('x' * 100_000_000)"),
     ("exits with 0 and submits nothing", "crashed", "import sys; sys.exit(0)"),
     ("kills itself with SIGKILL", "crashed oom", "import os; os.kill(os.getpid(), 9)"),
