@@ -8,7 +8,7 @@ from tests.drivers import Disk
 from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import PATIENCE, Agent, Night, Refused
 
-_EXPERIMENTS = 12  # in one night
+_EXPERIMENTS = 6  # in one night
 _CHANGES = 4  # of a sweep
 _CALLS = 300  # about what one of them takes
 _TIMES = 5
@@ -53,7 +53,7 @@ async def failing_sweep(night: Night) -> None:
     await night.recover()
 
 
-@fault(f"a call that answers EIO at a random moment, up to {_TIMES} in a row, x{_EXPERIMENTS}", trials=6, short=True)
+@fault(f"a call that answers EIO at a random moment, up to {_TIMES} in a row, x{_EXPERIMENTS}", trials=12, short=True)
 async def failing(night: Night) -> None:
     try:
         disk = Disk(night.folder, night.repository)

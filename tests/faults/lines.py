@@ -12,11 +12,11 @@ from server.session import Session
 from tests.faults.catalogue import fault
 from tests.faults.night import PATIENCE, TAG, Night
 
-_LIVES = 12  # of the server in one night
+_LIVES = 6  # of the server in one night
 _LINES = 1500  # about what a night of three experiments takes
 
 
-@fault(f"kill -9 at a random line of the server's code, x{_LIVES}", trials=10, short=True)
+@fault(f"kill -9 at a random line of the server's code, x{_LIVES}", trials=20, short=True)
 async def lines(night: Night) -> None:
     for _ in range(_LIVES):
         count = night.chance.randrange(1, _LINES)
