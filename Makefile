@@ -15,7 +15,7 @@ attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs 
 	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
 
-faults: $(VENV)/.ready  # some eighty kinds of faults, hundreds of kills, what was survived; half an hour
+faults: $(VENV)/.ready  # some ninety kinds of faults, hundreds of kills, what was survived; forty minutes
 	$(BIN)/python -m tests.faults
 
 clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment each; npm packages (1.5 GB), a quarter of an hour

@@ -132,6 +132,11 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     elif "Input/output error" in said:
         step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
+    elif any(words in said for words in ("could not be resolved", "bad object", "unable to read", "corrupt")):
+        step = (
+            "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
+            "clone, or begins a new night with --tag NAME. Nothing was changed."
+        )
     else:
         step = "The operator looks into the repository with `autoresearch doctor`."
     words = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own

@@ -1,7 +1,7 @@
 """What users do to their repository at night: nothing of theirs is overwritten, nothing of ours is lost."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,11 +9,12 @@ import pytest
 
 from server import answer
 from server.choices import Choices
+from server.doctor import examine
 from server.errors import HeadMoved, WorkspaceBusy, WorkspaceUnusable
 from server.phase import Phase
 from server.session import Session
 from tests.conftest import git
-from tests.damage import emptied
+from tests.damage import emptied, garbage, gone
 from tests.steps import PATCH, improved, kept_baseline, ran
 
 ELSE = PATCH.replace("model = Bigram()\n", "model = Bigram().float()\n")
@@ -132,6 +133,29 @@ def test_a_worktree_whose_head_a_power_cut_has_emptied_goes_on(night: Session, r
     emptied(repository / ".git" / "worktrees" / "worktree" / "HEAD")
     with served(repository) as after:
         assert after.keep("lower").commit == git(after.workspace.worktree, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(("part", "damage"), [("", emptied), ("^{tree}", garbage), (":train.py", gone)])
+def test_a_lost_object_of_the_incumbent_is_told_and_put_back_by_the_operator(
+    night: Session, repository: Path, part: str, damage: Callable[[Path], None]
+) -> None:
+    row = improved(night)
+    night.keep("lower")
+    night.close()
+    name = git(repository, "rev-parse", f"{row.commit}{part}")
+    file = repository / ".git" / "objects" / name[:2] / name[2:]
+    held = file.read_bytes()
+    file.chmod(0o644)
+    damage(file)
+    with pytest.raises(WorkspaceUnusable) as refused, served(repository):
+        pass
+    (told,) = [check.remedy for check in examine(repository) if check.name == "workspace"]
+    assert "git fsck" in told == refused.value.next_step and "--tag NAME" in told
+    with served(repository, "another") as new:
+        assert new.phase() is Phase.NEW
+    file.write_bytes(held)
+    with served(repository) as after:
+        assert after.phase() is Phase.IDLE and after.ledger.incumbent() == after.ledger.get(2)
 
 
 def test_no_filter_runs_that_the_user_has_for_worktrees_alone(repository: Path, tmp_path: Path) -> None:
