@@ -3,8 +3,9 @@
     python benchmarks/soak.py [--experiments 1000] [--budget 0.5]
 
 Experiments one after the other through a real client over stdio, with a train.py that learns next to nothing, so that
-one in a few is kept. At 10, 100 and 1,000 of them it prints what the server process holds, the size of the ledger, and
-how many milliseconds the last hundred answers of each tool took at the 95th percentile. (In git, each takes two refs.)
+fewer and fewer are kept. At 10, 100, 300 and 1,000 of them it prints what the server process holds, the size of the
+ledger, and how many milliseconds the last hundred answers of each tool took at the 95th percentile. (In git, each takes
+two refs.)
 """
 
 import argparse
@@ -28,7 +29,7 @@ from server.repositories import initialise
 TRAIN = Path(__file__).parent.parent / "tests" / "stand_ins" / "honest.py"
 PROGRAM = "---\nbudget_seconds: {}\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
 LOOKS = (10, 100, 300, 1000, 3000)
-CALLS = 100  # that a percentile is of, at most; with twenty it would be the slowest, a disk that paused
+CALLS = 100  # that a percentile is of, at most; with twenty it would be the slowest of them
 
 
 class Soak:

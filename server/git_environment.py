@@ -23,6 +23,7 @@ _SETTINGS = {
     "maintenance.auto": "false",
     "protocol.ext.allow": "never",
 }
+_LOST = ("could not be resolved", "object file", "loose object", "packed object", "unpack tree object")
 _FROM_OUTSIDE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX",
                  "GIT_CONFIG_PARAMETERS")  # fmt: skip  # the last would overrule our settings
 
@@ -132,10 +133,10 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     elif "Input/output error" in said:
         step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
-    elif any(words in said for words in ("could not be resolved", "bad object", "unable to read", "corrupt")):
+    elif any(words in said for words in _LOST):
         step = (
             "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
-            "clone, or begins a new night with --tag NAME. Nothing was changed."
+            "clone, or begins a new night with --tag NAME."
         )
     else:
         step = "The operator looks into the repository with `autoresearch doctor`."

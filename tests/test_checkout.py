@@ -158,6 +158,18 @@ def test_a_lost_object_of_the_incumbent_is_told_and_put_back_by_the_operator(
         assert after.phase() is Phase.IDLE and after.ledger.incumbent() == after.ledger.get(2)
 
 
+@pytest.mark.parametrize("damage", [emptied, garbage, gone])
+def test_an_object_that_is_lost_under_a_server_is_told_alike(night: Session, damage: Callable[[Path], None]) -> None:
+    kept_baseline(night)
+    tree = git(night.workspace.root, "rev-parse", f"{night.workspace.tip()}^{{tree}}")
+    file = night.workspace.root / ".git" / "objects" / tree[:2] / tree[2:]
+    file.chmod(0o644)
+    damage(file)
+    with pytest.raises(WorkspaceUnusable) as refused:  # by git itself, where the door asks GitPython
+        night.workspace.commit("x = 1\n", night.workspace.tip(), "an idea", "2026-01-01T12:00:00+00:00")
+    assert "git fsck" in refused.value.next_step
+
+
 def test_no_filter_runs_that_the_user_has_for_worktrees_alone(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "loud").write_text('[filter "loud"]\n\tsmudge = "echo filtered"\n\tclean = cat\n', encoding="utf-8")
     (repository / ".gitattributes").write_text("program.md filter=loud\n", encoding="utf-8")
