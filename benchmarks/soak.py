@@ -5,7 +5,7 @@
 Experiments one after the other through a real client over stdio, with a train.py that learns next to nothing, so that
 fewer and fewer are kept. At 10, 100, 300 and 1,000 of them it prints what the server process holds, the size of the
 ledger, and how many milliseconds the last hundred answers of each tool took at the 95th percentile. (In git, each takes
-two refs.)
+two refs.) `read_train` does the same work all night: where it takes longer, the machine is slower.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from server.repositories import initialise
 TRAIN = Path(__file__).parent.parent / "tests" / "stand_ins" / "honest.py"
 PROGRAM = "---\nbudget_seconds: {}\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
 LOOKS = (10, 100, 300, 1000, 3000)
+TOOLS = ("read_train", "apply_patch", "keep", "discard", "status", "history")
 CALLS = 100  # that a percentile is of, at most; with twenty it would be the slowest of them
 
 
@@ -65,11 +66,10 @@ class Soak:
 
     async def look(self, number: int) -> None:
         """One line of the table."""
-        slowest = [f"{self._slowest(tool):>8.1f}" for tool in ("apply_patch", "keep", "discard")]
         for tool in ("status", "history"):
             for _ in range(CALLS):
                 await self.call(tool)
-            slowest.append(f"{self._slowest(tool):>8.1f}")
+        slowest = [f"{self._slowest(tool):>11.1f}" for tool in TOOLS]
         memory = self._server.memory_info().rss / 2**20
         children = len(self._server.children(recursive=True))
         ledger = (self._state / "ledger.sqlite3").stat().st_size / 1024
@@ -91,7 +91,7 @@ async def soak(workspace: Path, experiments: int) -> None:
     options = ["-m", "server", "--workspace", str(workspace), "--tag", "soak", "--profile", "smoke"]
     async with Client(StdioServerParameters(command=sys.executable, args=options)) as client:
         night, begun = Soak(client, workspace), time.monotonic()
-        print("experiments  RSS MB  files  children  ledger KB  state MB     patch     keep  discard   status  history")
+        print("experiments  RSS MB  files  children  ledger KB  state MB ", *(f"{tool:>11}" for tool in TOOLS))
         for number in range(1, experiments + 1):
             await night.experiment(number)
             if number in LOOKS or number == experiments:

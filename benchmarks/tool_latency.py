@@ -61,10 +61,14 @@ def fill(workspace: Path, count: int) -> None:
     ledger.close()
 
 
-async def measure(name: str, calls: int, call: Callable[[int], Awaitable[Any]]) -> None:
-    """Print p50 and p95 of `call` in milliseconds."""
+async def measure(
+    name: str, calls: int, call: Callable[[int], Awaitable[Any]], before: Callable[[int], Awaitable[Any]] | None = None
+) -> None:
+    """Print p50 and p95 of `call` in milliseconds; what is done `before` each is not counted."""
     times: list[float] = []
     for turn in range(calls + 1):
+        if before:
+            await before(turn)
         start = time.perf_counter()
         answer = await call(turn)
         times.append(1000 * (time.perf_counter() - start))
@@ -84,6 +88,38 @@ def look_up(workspace: Path, calls: int) -> None:
     ledger.close()
 
 
+async def read(client: Client, experiments: int, calls: int) -> None:
+    """The tools that change nothing."""
+
+    def tool(name: str, **given: Any) -> Callable[[int], Awaitable[Any]]:
+        return lambda turn: client.call_tool(name, given)
+
+    await measure("status", calls, tool("status"))
+    await measure("read_program", calls, tool("read_program"))
+    await measure("read_train", calls, tool("read_train"))
+    await measure("history", calls, tool("history"))
+    await measure("history, one verdict", calls, tool("history", verdict="improved", offset=500))
+    await measure("history, one experiment", calls, tool("history", experiment=experiments // 2))
+    await measure("wait_experiment, none runs", calls, tool("wait_experiment"))
+    await measure("history, lessons", calls, tool("history", lessons=True))
+
+
+async def write(client: Client, calls: int) -> None:
+    """The tools that change the candidate; a decision about a run also moves refs and writes its row."""
+
+    def patch(turn: int) -> Awaitable[Any]:
+        old, new = KNOB.format(0.02 if turn == 0 else turn), KNOB.format(turn + 1)
+        text = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
+        return client.call_tool("apply_patch", {"patch": text})
+
+    def discard(_: int) -> Awaitable[Any]:
+        return client.call_tool("discard", {"reason": "measured"})
+
+    await measure("apply_patch", calls, patch)
+    await discard(0)
+    await measure("discard", calls, discard, before=lambda _: patch(0))
+
+
 async def run(experiments: int, calls: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace"
@@ -95,24 +131,8 @@ async def run(experiments: int, calls: int) -> None:
         start = time.perf_counter()
         async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
             print(f"server start to first answer  {time.perf_counter() - start:.2f} s")
-
-            def tool(name: str, **given: Any) -> Callable[[int], Awaitable[Any]]:
-                return lambda turn: client.call_tool(name, given)
-
-            def patch(turn: int) -> Awaitable[Any]:
-                old, new = KNOB.format(0.02 if turn == 0 else turn), KNOB.format(turn + 1)
-                text = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
-                return client.call_tool("apply_patch", {"patch": text})
-
-            await measure("status", calls, tool("status"))
-            await measure("read_program", calls, tool("read_program"))
-            await measure("read_train", calls, tool("read_train"))
-            await measure("history", calls, tool("history"))
-            await measure("history, one verdict", calls, tool("history", verdict="improved", offset=500))
-            await measure("history, one experiment", calls, tool("history", experiment=experiments // 2))
-            await measure("wait_experiment, none runs", calls, tool("wait_experiment"))
-            await measure("history, lessons", calls, tool("history", lessons=True))
-            await measure("apply_patch", calls, patch)
+            await read(client, experiments, calls)
+            await write(client, calls)
             look_up(workspace, calls)
             held = holder(workspace)
             assert held

@@ -6,28 +6,27 @@ from collections.abc import Iterable
 from server.experiment import Experiment, Verdict
 from server.replies import decision
 
-_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 _STATUS = {"kept": "keep", "discarded": "discard"}
 
 
 def tsv(experiments: Iterable[Experiment]) -> str:
-    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0.
+    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0."""
+    return table(map(line, experiments))
 
-    What the preflight refused and the runs that judged another experiment are left out: they were no experiments.
+
+def table(lines: Iterable[str]) -> str:
+    """results.tsv of the lines of its experiments."""
+    return _HEADER + "".join(lines)
+
+
+def line(experiment: Experiment) -> str:
+    """One line of results.tsv.
+
+    Empty for what the preflight refused and for runs that judged another experiment: they were no experiments.
     """
-    shown = (row for row in experiments if row.verdict != Verdict.REFUSED and row.attempt.of is None)
-    return "\n".join([_HEADER, *map(_tsv_row, shown)]) + "\n"
-
-
-def jsonl(experiments: Iterable[Experiment]) -> str:
-    """One experiment a line, everything the ledger knows."""
-    return "".join(
-        json.dumps({**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}) + "\n"
-        for experiment in experiments
-    )
-
-
-def _tsv_row(experiment: Experiment) -> str:
+    if experiment.verdict == Verdict.REFUSED or experiment.attempt.of is not None:
+        return ""
     score = "" if experiment.value is None else f"{experiment.value:.6f}"
     memory = experiment.result.figures.peak_memory_mb if experiment.result else None
     fields = (
@@ -37,7 +36,15 @@ def _tsv_row(experiment: Experiment) -> str:
         _status(experiment),
         " ".join(experiment.attempt.description.split()),
     )
-    return "\t".join(fields)
+    return "\t".join(fields) + "\n"
+
+
+def jsonl(experiments: Iterable[Experiment]) -> str:
+    """One experiment a line, everything the ledger knows."""
+    return "".join(
+        json.dumps({**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}) + "\n"
+        for experiment in experiments
+    )
 
 
 def _status(experiment: Experiment) -> str:

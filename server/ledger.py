@@ -133,12 +133,11 @@ class Ledger:
             return list(self._select("WHERE verdict = ? ORDER BY number DESC LIMIT ? OFFSET ?", verdict, limit, offset))
         return list(self._select("ORDER BY number DESC LIMIT ? OFFSET ?", limit, offset))
 
-    def all(self) -> Iterator[Experiment]:
-        """Every experiment, oldest first; read by and by, as a long night does not fit into one hand."""
-        number = 0
-        while rows := list(self._select("WHERE number > ? ORDER BY number LIMIT ?", number, _PAGE)):
+    def all(self, after: int = 0) -> Iterator[Experiment]:
+        """Every experiment after number `after`, oldest first; read by and by: a night does not fit into one hand."""
+        while rows := list(self._select("WHERE number > ? ORDER BY number LIMIT ?", after, _PAGE)):
             yield from rows
-            number = rows[-1].number
+            after = rows[-1].number
 
     def counts(self, after: int = 0) -> dict[str, int]:
         """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""

@@ -67,6 +67,8 @@ def serve(
     Without --tag the last night goes on while it is paused, or has a run whose result was not looked at, and for three
     hours after its last row or the operator's last word; then a new one begins.
     """
+    import gc
+
     import anyio
 
     from server.app import create
@@ -84,6 +86,8 @@ def serve(
         wait_seconds=wait,
     )
     with closing(Session(workspace, tag or tonight(workspace), choices)) as session:
+        # Reading rows or code sets off garbage collections: they need not look at what was loaded, again and again.
+        gc.freeze()
         if http is None:
             anyio.run(speak, create(session))
         else:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import candidate, evidence, export, message, patch, program, restore
+from server import candidate, evidence, message, patch, program, restore
 from server.change import change
 from server.choices import Choices
 from server.court import Court
@@ -18,13 +18,13 @@ from server.dataset import find
 from server.early import ceiling
 from server.errors import HeadMoved, RunnerUnavailable
 from server.experiment import Attempt, Experiment, Outcome, Result
-from server.files import write_whole
 from server.hardware import Hardware, default_profile, probe
 from server.lock import Lock, place
 from server.notebook import Notebook
 from server.phase import Move, Phase, derive, require
 from server.program import Program
 from server.queue import Queue
+from server.results import Results
 from server.runner import Runner, require_guards
 from server.structure import fingerprint, sha256
 from server.terms import Terms
@@ -65,6 +65,7 @@ class Session:
         self.workspace.state.mkdir(parents=True, exist_ok=True)
         self.ledger = restore.ledger(self.workspace, self.notebook)
         self.court = Court(self.ledger, self.workspace)
+        self._results = Results(self.workspace.state / "results.tsv")
         self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
 
@@ -183,7 +184,7 @@ class Session:
         assert root is not None
         with self._whole():
             self._behind = not self.court.keep(root, reason)
-            self._export()
+            self._results.write(self.ledger)
         return self.ledger.get(root.number) or root
 
     def discard(self, reason: str) -> Experiment | None:
@@ -194,7 +195,7 @@ class Session:
             if given_up is not None:
                 given_up = self.court.decide(given_up.number, kept=False, reason=reason)
             self.court.restore()
-            self._export()
+            self._results.write(self.ledger)
         return given_up
 
     def recover(self) -> None:
@@ -204,7 +205,7 @@ class Session:
         if last is None or last.judgement is None:
             return
         self._behind = not self.court.finish(last, self.program().task)
-        self._export()
+        self._results.write(self.ledger)
 
     @contextmanager
     def _whole(self) -> Generator[None]:
@@ -233,11 +234,8 @@ class Session:
         ended = experiment.model_copy(update={"result": result})
         with self._whole():
             self._behind = not self.court.receive(ended, self.program().task)
-            self._export()
+            self._results.write(self.ledger)
         return self.ledger.get(experiment.number) or ended
-
-    def _export(self) -> None:
-        write_whole(self.workspace.state / "results.tsv", export.tsv(self.ledger.all()))
 
 
 def _now() -> str:
