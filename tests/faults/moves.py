@@ -19,7 +19,7 @@ from server.session import Session
 from tests.faults.night import TAG
 
 # Where a night is changed: most lines of the rest compute, and what dies there has changed nothing.
-_CHANGING = "session court ledger workspace worktree refs files runner restore lock lease queue".split()
+_CHANGING = "session court ledger workspace worktree refs files results runner restore lock lease queue".split()
 _PLACES = {str(Path(str(server.__file__)).with_name(f"{name}.py")) for name in _CHANGING}
 _DECIDED = 3  # experiments; then the night ends by itself
 
