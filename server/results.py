@@ -8,7 +8,7 @@ from server.ledger import Ledger
 
 
 class Results:
-    """A row is final once a later train.py was measured: a night's last moves cost what its first ones did."""
+    """A row is final once the row of a later new train.py follows it: only what came since is read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_rows_that_are_final_are_not_read_again(ledger: Ledger, file: Path, tmp_
     results = Results(file)
     results.write(ledger)
     before = tsv(ledger.all())
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as other:
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as other, other:
         other.execute("UPDATE experiments SET document = '' WHERE number < 3")
     file.unlink()
     results.write(ledger)
