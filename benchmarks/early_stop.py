@@ -17,18 +17,18 @@ from pathlib import Path
 import anyio
 from mcp import Client, StdioServerParameters
 
-from server import evidence
-from server.early import ceiling
-from server.experiment import Purpose
-from server.ledger import Ledger
-from server.runner import Runner
-from server.scaffold import create
-from trainer.ceiling import Ceiling
+from server.cli.scaffold import create
+from server.history import comparisons
+from server.history.ledger import Ledger
+from server.records import Purpose
+from server.runs.runner import Runner
+from server.scoring.early_stopping import loss_ceiling
+from trainer.run.early_stop import EarlyStop
 
 _POINTS = 300
 
 
-async def night(workspace: Path, given: argparse.Namespace) -> None:
+async def study(workspace: Path, given: argparse.Namespace) -> None:
     arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "b"]
     arguments += ["--profile", given.profile, "--budget", str(given.budget)]
     draw = random.Random(0)
@@ -51,8 +51,8 @@ def replay(state: Path) -> None:
         spent += budget
         if row.attempt.purpose is not Purpose.MEASURE or row.attempt.baseline:
             continue
-        good = [number for number in evidence.good(ledger, row.attempt) if number < row.number]
-        limit = Ceiling(ceiling([runner.curve(number, _POINTS) for number in good], budget), budget)
+        good = [number for number in comparisons.good_runs(ledger, row.attempt) if number < row.number]
+        limit = EarlyStop(loss_ceiling([runner.curve(number, _POINTS) for number in good], budget), budget)
         points = runner.curve(row.number, _POINTS)
         at = next((point.seconds for point in points if limit.hopeless(point.seconds, point.loss)), None)
         if at is None:
@@ -75,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace"
         create(workspace)
-        anyio.run(night, workspace, given)
+        anyio.run(study, workspace, given)
         replay(workspace / ".autoresearch" / "b")
 
 

@@ -3,14 +3,15 @@
     python benchmarks/keep_rules.py [--nights 10000]
 
 Three rules beside each other, on the same noise: upstream's (lower wins, once), a margin of 2σ, and the rule of
-server/verdict.py, with σ known, and estimated from three baseline runs and whatever is repeated later. A new incumbent
-is run again when a candidate comes near it, and at the end of the night up to three times. Null nights have patches
-that change nothing; real ones a mixture like the published sessions': 65 % worse, 20 % null, 15 % better with a median
+server/scoring/decision_rule.py, with σ known, and estimated from three baseline runs and whatever is repeated later.
+A new incumbent is run again when a candidate comes near it, and at the end of the night up to three times. Null nights
+have patches that change nothing; real ones a mixture like the published sessions': 65 % worse, 20 % null, 15 % better with a median
 of 0.8σ and a long tail (of the 22 gains in karpathy's longest session 12 are below one σ). A false keep is a kept patch
 that is no gain; the bias is the recorded best minus the truth.
 
-The arrays here follow server/verdict.py and server/noise.py for all nights at once, but for the clipping of outliers,
-of which Gaussian noise has none; tests/test_keep_rules.py holds them against the real functions, draw by draw.
+The arrays here follow decision_rule.py and noise.py of server/scoring for all nights at once, but for the clipping of
+outliers, of which Gaussian noise has none; tests/server/scoring/test_keep_rules.py holds them against the real
+functions, draw by draw.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.noise import PRIOR_WEIGHT
-from server.verdict import AT_LAST, ENOUGH, GIVE_UP, RUNS, SCREEN
+from server.scoring.decision_rule import AT_LAST, ENOUGH, GIVE_UP, RUNS, SCREEN
+from server.scoring.noise import PRIOR_WEIGHT
 
 PATCHES = 100
 DRAWS = 1 + 2 * RUNS  # the first score, and what a decision may take
@@ -60,7 +61,7 @@ def single_look(effects: Floats, noise: Floats, margin: float) -> Outcome:
 
 
 class Confirmed:
-    """The rule of server/verdict.py for all nights at once."""
+    """The rule of server/scoring/decision_rule.py for all nights at once."""
 
     def __init__(self, baseline: Floats, prior: float | None) -> None:
         """baseline [N, 3]: its scores. prior: the assumed σ; None: σ is known."""
@@ -120,10 +121,10 @@ class Confirmed:
 
 def confirmed(effects: Floats, baseline: Floats, draws: NDArray[np.float32], prior: float | None) -> Outcome:
     """Nights by our rule. baseline [N, 3], draws [1 + P, DRAWS, N], the last ones for the end."""
-    night = Confirmed(baseline, prior)
-    columns = [night.patch(effects[:, patch], iter(draws[patch])) for patch in range(effects.shape[1])]
-    night.end(iter(draws[-1, :RUNS]))
-    return Outcome(np.stack(columns, 1), night.runs, night.value, night.true)
+    study = Confirmed(baseline, prior)
+    columns = [study.patch(effects[:, patch], iter(draws[patch])) for patch in range(effects.shape[1])]
+    study.end(iter(draws[-1, :RUNS]))
+    return Outcome(np.stack(columns, 1), study.runs, study.value, study.true)
 
 
 def published(random: np.random.Generator, nights: int) -> Floats:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from run import TRAIN, run
 
-from trainer.profiles import PROFILES
+from trainer.run.profiles import PROFILES
 
 SUBMIT = "session.submit(model)"
 INSIDE = """

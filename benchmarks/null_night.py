@@ -19,8 +19,8 @@ from typing import Any
 import anyio
 from mcp import Client, StdioServerParameters
 
-from server.repositories import initialise
-from server.scaffold import create
+from server.cli.scaffold import create
+from server.vcs.git_environment import init_repository
 
 GOOD, NULL, BAD = "good", "null", "bad"
 RATE, SLOW, NONE = (f"EMBED_LR = {rate}  # AdamW" for rate in ("0.3 if GPU else 0.15", "0.0015", "0.0001"))
@@ -67,7 +67,7 @@ class Agent:
         self.ends[kind, "kept" if kept else "discarded"] += 1
 
 
-async def night(workspace: Path, options: argparse.Namespace) -> Agent:
+async def study(workspace: Path, options: argparse.Namespace) -> Agent:
     arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "null"]
     arguments += ["--profile", options.profile, "--budget", str(options.budget)]
     async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
@@ -97,8 +97,8 @@ def main() -> None:
         create(workspace)
         train = workspace / "train.py"
         train.write_text(train.read_text(encoding="utf-8").replace(RATE, SLOW), encoding="utf-8")
-        initialise(workspace, "Start slower than need be")
-        agent = anyio.run(night, workspace, options)
+        init_repository(workspace, "Start slower than need be")
+        agent = anyio.run(study, workspace, options)
     ends = agent.ends
     print(
         f"\nfalse keeps: {ends[NULL, 'kept']} of {options.null} null patches, {ends[BAD, 'kept']} of "

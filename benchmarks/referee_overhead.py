@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from run import TRAIN, run
 
-from server.experiment import Result
-from trainer.profiles import PROFILES
-from trainer.shards import load, rows
+from server.records import Result
+from trainer.datasets.embedded import load, rows
+from trainer.run.profiles import PROFILES
 
 EXPERIMENT_SECONDS = 300
 SUBMIT = "session.submit(model)"

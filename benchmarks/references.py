@@ -14,8 +14,8 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 
-from trainer import corpus
-from trainer.corpus import Split
+from trainer.datasets import corpus
+from trainer.datasets.corpus import Split
 
 ORDER = 5  # bytes of context
 XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 26}]

@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
-from server.experiment import Attempt, Result
-from server.runner import Runner
-from server.terms import Terms
+from server.records import Attempt, Result
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-_TERMS = Terms(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
+_TERMS = RunLimits(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
 _POLL_SECONDS = 0.05
 
 
@@ -23,9 +23,17 @@ def run(place: Path, text: str, profile: str, budget: float, seed: int = 42) -> 
     """
     runner = Runner(place, place.parent / "data", place)
     attempt = Attempt(
-        number=1, baseline=True, description="benchmark", parent="0" * 40, commit="0" * 40, train_sha256="0" * 64,
-        profile=profile, seed=seed, budget_seconds=budget, started_at="2026-01-01T12:00:00+00:00",
-    )  # fmt: skip
+        number=1,
+        baseline=True,
+        description="benchmark",
+        parent="0" * 40,
+        commit="0" * 40,
+        train_sha256="0" * 64,
+        profile=profile,
+        seed=seed,
+        budget_seconds=budget,
+        started_at="2026-01-01T12:00:00+00:00",
+    )
     runner.start(attempt, text, _TERMS)
     while (result := runner.result(1)) is None:
         time.sleep(_POLL_SECONDS)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from run import TRAIN, run
 
-from server.experiment import Figures
+from server.records import Figures
 
 
 def measured(place: Path, seconds: float, busy: int) -> tuple[float, Figures]:

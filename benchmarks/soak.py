@@ -24,10 +24,10 @@ import anyio
 import psutil
 from mcp import Client, StdioServerParameters
 
-from server.lock import holder
-from server.repositories import initialise
+from server.locks import lock_holder
+from server.vcs.git_environment import init_repository
 
-TRAIN = Path(__file__).parent.parent / "tests" / "stand_ins" / "honest.py"
+TRAIN = Path(__file__).parent.parent / "tests" / "fixtures" / "stand_ins" / "honest.py"
 PROGRAM = "---\nbudget_seconds: {}\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
 START_RATE = 1e-6  # honest.py's for real learning is 3e-2
 ONLY_THE_RATE_TELLS = {
@@ -46,7 +46,7 @@ class Soak:
 
     def __init__(self, client: Client, workspace: Path) -> None:
         self._client, self._state = client, workspace / ".autoresearch" / "soak"
-        held = holder(workspace)
+        held = lock_holder(workspace)
         assert held
         self._server = psutil.Process(held.pid)
         self._taken: dict[str, deque[float]] = {}  # milliseconds
@@ -102,12 +102,12 @@ async def soak(workspace: Path, experiments: int) -> None:
     """The whole night."""
     options = ["-m", "server", "--workspace", str(workspace), "--tag", "soak", "--profile", "smoke"]
     async with Client(StdioServerParameters(command=sys.executable, args=options)) as client:
-        night, begun = Soak(client, workspace), time.monotonic()
+        study, begun = Soak(client, workspace), time.monotonic()
         print("experiments  RSS MB  files  children  ledger KB  state MB ", *(f"{tool:>11}" for tool in TOOLS))
         for number in range(1, experiments + 1):
-            await night.experiment(number)
+            await study.experiment(number)
             if number in LOOKS or number == experiments:
-                night.look(number)
+                study.look(number)
         print(f"{experiments} experiments in {(time.monotonic() - begun) / 60:.1f} minutes")
 
 
@@ -125,7 +125,7 @@ def main() -> None:
             text = text.replace(before, after)
         (workspace / "train.py").write_text(text, encoding="utf-8")
         (workspace / "program.md").write_text(PROGRAM.format(given.budget), encoding="utf-8")
-        initialise(workspace, "start")
+        init_repository(workspace, "start")
         anyio.run(soak, workspace, given.experiments)
 
 

@@ -20,15 +20,14 @@ import anyio
 import psutil
 from mcp import Client, StdioServerParameters
 
-from server.change import Change
-from server.choices import Choices
-from server.experiment import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
-from server.ledger import Ledger
-from server.lessons import nearest
-from server.lock import holder
-from server.scaffold import create
-from server.session import Session
-from server.structure import sha256
+from server.cli.scaffold import create
+from server.history.ledger import Ledger
+from server.history.similar_attempts import nearest
+from server.locks import lock_holder
+from server.records import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
+from server.serve_options import ServeOptions
+from server.source.python_source import Change, sha256
+from server.study.study import Study
 
 NOON = "2026-01-01T12:00:00+00:00"
 KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
@@ -36,26 +35,37 @@ KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
 
 def fill(workspace: Path, count: int) -> None:
     """A night of `count` experiments, all but every tenth discarded; each stands at the same commit."""
-    session = Session(workspace, "bench", Choices(profile="cpu"))
-    tip, digest = session.workspace.tip(), sha256(session.incumbent_text())
-    session.close()
+    study = Study(workspace, "bench", ServeOptions(profile="cpu"))
+    tip, digest = study.workspace.tip(), sha256(study.incumbent_text())
+    study.close()
     ledger = Ledger(workspace / ".autoresearch" / "bench" / "ledger.sqlite3")
     for number in range(1, count + 1):
         kept = number % 10 == 1
         verdict = Verdict.IMPROVED if kept else Verdict.WORSE
         score = Score(val_bpb=2 - number / count / 2, val_tokens=100_000, val_bytes=365_318)
         attempt = Attempt(
-            number=number, baseline=number == 1, description=f"experiment number {number} of a long night",
-            hypothesis="a sentence of the usual length about why this should help", parent=tip, commit=tip,
-            train_sha256=digest, profile="cpu", seed=42, budget_seconds=300, started_at=NOON,
-        )  # fmt: skip
+            number=number,
+            baseline=number == 1,
+            description=f"experiment number {number} of a long night",
+            hypothesis="a sentence of the usual length about why this should help",
+            parent=tip,
+            commit=tip,
+            train_sha256=digest,
+            profile="cpu",
+            seed=42,
+            budget_seconds=300,
+            started_at=NOON,
+        )
         places = [f"{(number * step) % 997:08x}" for step in (1, 7, 31)]  # some shared by ten, some by a thousand
         made = Change(knobs={("MATRIX_LR", "EMBED_LR")[number % 2]: "1 → 2"}, places=places, category="knob")
         ledger.begin(attempt, made)
         result = Result(
-            outcome=Outcome.FINISHED, reason="val_bpb", score=score, finished_at=NOON,
+            outcome=Outcome.FINISHED,
+            reason="val_bpb",
+            score=score,
+            finished_at=NOON,
             figures=Figures(steps=900, tokens=900_000, peak_memory_mb=600.0, total_seconds=320.0),
-        )  # fmt: skip
+        )
         ledger.finish(number, result, Judgement(verdict=verdict, why="because", delta=-0.01, commit=tip))
         ledger.decide(number, Decision(kept=kept, decided_at=NOON))
     ledger.close()
@@ -134,7 +144,7 @@ async def run(experiments: int, calls: int) -> None:
             await read(client, experiments, calls)
             await write(client, calls)
             look_up(workspace, calls)
-            held = holder(workspace)
+            held = lock_holder(workspace)
             assert held
             server = psutil.Process(held.pid)
             print(f"resident memory of the server {server.memory_info().rss / 2**20:.0f} MB")

@@ -8,7 +8,7 @@ halfway.
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.profiles import PROFILES
+from trainer.run.profiles import PROFILES
 
 
 @dataclass(frozen=True)

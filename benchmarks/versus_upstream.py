@@ -19,7 +19,7 @@ import torch
 from run import TRAIN, run
 from upstream import SIZES, Size, adapted
 
-from server.experiment import Result
+from server.records import Result
 
 
 def told(result: Result) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 
-from server.cli import main
+from server.cli.entry import main
 
 if __name__ == "__main__":
     main(["serve", *sys.argv[1:]])

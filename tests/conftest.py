@@ -1,7 +1,5 @@
 """What several rooms' tests stand on."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server.choices import Choices
-from server.session import Session
-
-PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
-STAND_INS = Path(__file__).parent / "stand_ins"
-IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+from server.serve_options import ServeOptions
+from server.study.study import Study
+from tests.support.repositories import STAND_INS, make_repository
 
 
 @pytest.fixture(scope="session")
@@ -36,29 +31,6 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
                     process.kill()
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Plain git, as the user runs it."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-        env={**os.environ, **IDENTITY},
-    ).stdout.strip()
-
-
-def make_repository(folder: Path, train: str) -> Path:
-    """A user's repository with a program.md and a train.py."""
-    folder.mkdir(parents=True)
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    (folder / "program.md").write_text(PROGRAM, encoding="utf-8")
-    (folder / "train.py").write_text(train, encoding="utf-8")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "start")
-    return folder
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository under a path with a space, quotes and letters beyond ASCII; its train.py hardly learns."""
@@ -67,10 +39,10 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def night(repository: Path, data: Path) -> Iterator[Session]:
+def study(repository: Path, data: Path) -> Iterator[Study]:
     """An open session in the repository."""
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
-    session = Session(repository, "t1", Choices(profile="smoke"))
-    yield session
-    session.close()
+    study = Study(repository, "t1", ServeOptions(profile="smoke"))
+    yield study
+    study.close()

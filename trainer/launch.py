@@ -10,38 +10,42 @@ import traceback
 from errno import errorcode
 from pathlib import Path
 
-from trainer.cause import lineage
-from trainer.confinement import GUARDS, confine
-from trainer.letterbox import Letterbox, Spec
-from trainer.processes import die_with_parent
-from trainer.profiles import PROFILES
-from trainer.reach import reach
-from trainer.wire import ChannelClosed, inherited
+from trainer.contract import Spec
+from trainer.processes.process_tree import die_with_parent
+from trainer.run.failure_cause import lineage
+from trainer.run.profiles import PROFILES
+from trainer.run.protocol import ChannelClosed, inherited
+from trainer.run.run_folder import RunFolder
+from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.guards import GUARDS, confine
 
-_MAX_FRAMES, _MAX_MESSAGE, _MAX_NAME = 3000, 500, 80  # characters: a frame's header holds them all, however escaped
+# characters: a frame's header holds them all, however escaped
+_MAX_FRAMES = 3000
+_MAX_MESSAGE = 500
+_MAX_NAME = 80
 _MAX_LINEAGE = 15
 
 
 def main() -> None:
     """Run train.py of the run folder named on the command line; its scratch folder is the working directory."""
     die_with_parent()
-    box = Letterbox(Path(sys.argv[1]))
-    spec = box.spec()
+    run_folder = RunFolder(Path(sys.argv[1]))
+    spec = run_folder.spec()
     channel = inherited()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
-    guards = _confine(box, spec)
+    guards = _confine(run_folder, spec)
     channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))
     if channel.receive("import", "go").kind == "import":
-        _import_ahead(box.train.read_text(encoding="utf-8"))
+        _import_ahead(run_folder.train.read_text(encoding="utf-8"))
         channel.receive("go")
     sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
-    sys.argv = [str(box.train)]
+    sys.argv = [str(run_folder.train)]
     try:
-        runpy.run_path(str(box.train), run_name="__main__")
+        runpy.run_path(str(run_folder.train), run_name="__main__")
     except BaseException as error:
         if isinstance(error, SystemExit) and not error.code:
             return
-        _tell(error, box.train)
+        _tell(error, run_folder.train)
         raise
 
 
@@ -62,11 +66,11 @@ def _missing(device: str) -> str:
     return missing(device)
 
 
-def _confine(box: Letterbox, spec: Spec) -> dict[str, str]:
+def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
-    hidden = [Path(spec.data), box.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
-    return confine(reach(box.train, Path.cwd(), Path(spec.imports), hidden))
+    hidden = [Path(spec.data), run_folder.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
+    return confine(build_allowlist(run_folder.train, Path.cwd(), Path(spec.imports), hidden))
 
 
 def _tell(error: BaseException, train: Path) -> None:

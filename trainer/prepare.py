@@ -1,7 +1,7 @@
 """`python -m trainer.prepare WHAT DATA`: makes a data set for nights to train on. What `autoresearch prepare` becomes.
 
 DATA/downloads/<preset>/   files as they came
-DATA/<name>/               the data set (trainer.prepared)
+DATA/<name>/               the data set (trainer.datasets.prepared)
 """
 
 import argparse
@@ -22,14 +22,14 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from trainer import documents, shards
-from trainer.assembly import Order, build
-from trainer.corpus import CorpusDamaged
-from trainer.download import Advance, fetch
-from trainer.errors import DataUnavailable
-from trainer.prepared import Card
-from trainer.presets import PRESETS
-from trainer.shelf import sha256
+from trainer.datasets import documents, embedded
+from trainer.datasets.artifact_store import sha256
+from trainer.datasets.builder import BuildOrder, build
+from trainer.datasets.corpus import CorpusDamaged
+from trainer.datasets.download import Advance, fetch
+from trainer.datasets.errors import DataUnavailable
+from trainer.datasets.prepared import Card
+from trainer.datasets.presets import PRESETS
 
 EMBEDDED = "embedded"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -67,7 +67,7 @@ def _prepared(given: argparse.Namespace, console: Console) -> str:
     """Do it, and say what there is now."""
     _hide_from_git(given.data)
     if given.what == EMBEDDED:
-        found = shards.load(given.data)
+        found = embedded.load(given.data)
         return f"embedded: {len(found.train):,} training tokens; nights use it unless they are told otherwise"
     name = given.name or (given.what if given.what in PRESETS else Path(given.what).resolve().name)
     if not _NAME.fullmatch(name) or (name in _TAKEN and name != given.what):
@@ -75,7 +75,7 @@ def _prepared(given: argparse.Namespace, console: Console) -> str:
     with _Bars(console) as bars:
         files, sources = _download(given, bars) if given.what in PRESETS else _read(Path(given.what))
         total = sum(map(documents.size, files))
-        order = Order(
+        order = BuildOrder(
             name=name,
             vocab_size=given.vocab,
             sources=sources,

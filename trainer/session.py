@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.wire import Channel, ChannelClosed, Frame, inherited
+from trainer.run.protocol import Channel, ChannelClosed, Frame, inherited
 
 _REPORT_SECONDS = 0.25
 _MAX_FRAME = 1 << 40  # the referee is trusted: its frames are as large as they need to be

@@ -10,21 +10,21 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from trainer.letterbox import Letterbox
-from trainer.processes import become_subreaper
-from trainer.referee import Referee
+from trainer.evaluators.sealed import SealedReferee
+from trainer.processes.process_tree import become_subreaper
+from trainer.run.run_folder import RunFolder
 
 
 def main() -> None:
     """Supervise the run in the folder named on the command line."""
-    box = Letterbox(Path(sys.argv[1]).resolve())
+    run_folder = RunFolder(Path(sys.argv[1]).resolve())
 
     def asked_to_end(_number: int, _frame: FrameType | None) -> None:
-        box.cancel("the supervisor was asked to end (SIGTERM)")
+        run_folder.cancel("the supervisor was asked to end (SIGTERM)")
 
     become_subreaper()
     signal.signal(signal.SIGTERM, asked_to_end)
-    box.end(Referee(box, box.spec()).run())
+    run_folder.end(SealedReferee(run_folder, run_folder.spec()).run())
 
 
 if __name__ == "__main__":

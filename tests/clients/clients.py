@@ -47,32 +47,48 @@ def _opencode(model: str) -> dict[str, str]:
 
 CLIENTS = (
     Client(
-        "claude-code", "@anthropic-ai/claude-code", "claude", ("stdio", "http", "drive"),
+        "claude-code",
+        "@anthropic-ai/claude-code",
+        "claude",
+        ("stdio", "http", "drive"),
         lambda model: {
-            "ANTHROPIC_BASE_URL": model, "ANTHROPIC_API_KEY": _KEY, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "ANTHROPIC_BASE_URL": model,
+            "ANTHROPIC_API_KEY": _KEY,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         },
         ["-p", PROMPT, "--allowedTools", "mcp__autoresearch"],
         {".claude/settings.json": json.dumps({"enableAllProjectMcpServers": True})},
     ),
     Client(
-        "codex", "@openai/codex", "codex", ("stdio", "http", "drive"),
+        "codex",
+        "@openai/codex",
+        "codex",
+        ("stdio", "http", "drive"),
         lambda model: {"OPENAI_API_KEY": _KEY},
         ["exec", "--skip-git-repo-check", PROMPT],
         {".codex/config.toml": _CODEX},
         listing=False,
     ),
     Client(
-        "opencode", "opencode-ai", "opencode", ("stdio", "http", "drive"),
+        "opencode",
+        "opencode-ai",
+        "opencode",
+        ("stdio", "http", "drive"),
         _opencode,
         ["run", PROMPT],
         {},
     ),
     Client(
-        "gemini", "@google/gemini-cli", "gemini", ("stdio", "http", "drive"),
+        "gemini",
+        "@google/gemini-cli",
+        "gemini",
+        ("stdio", "http", "drive"),
         lambda model: {
-            "GOOGLE_GEMINI_BASE_URL": model, "GEMINI_API_KEY": _KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "GOOGLE_GEMINI_BASE_URL": model,
+            "GEMINI_API_KEY": _KEY,
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
         },
         ["-p", PROMPT, "--yolo"],
         {".gemini/settings.json": json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}})},
     ),
-)  # fmt: skip
+)

@@ -13,14 +13,14 @@ from typing import Any
 
 import psutil
 
-from server.ledger import Ledger
-from server.repositories import initialise
+from server.history.ledger import Ledger
+from server.vcs.git_environment import init_repository
 from tests.clients.clients import Client
 from tests.clients.model import Model, final, serving
 from tests.conformance import packages
 from tests.conformance.served import served
 
-STAND_IN = Path(__file__).parent.parent / "stand_ins" / "honest.py"
+STAND_IN = Path(__file__).parents[1] / "fixtures" / "stand_ins" / "honest.py"
 _BESIDE_SECONDS = 240  # for everything but training: start, preflight, evaluation, the client itself
 _SLOWEST = 3  # a budget in CPU seconds may take as much longer on a busy machine
 _END_SECONDS = 10.0
@@ -90,9 +90,13 @@ class Trial:
         environment["PATH"] = f"{self._modules / '.bin'}{os.pathsep}{environment['PATH']}"
         words = [sys.executable, "-m", "server.cli", "drive", self._client.name, "--workspace", str(self._workspace)]
         done = subprocess.run(
-            [*words, "--hours", "1", "--experiments", "1"], env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-        )  # fmt: skip
+            [*words, "--hours", "1", "--experiments", "1"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
         rows = self._recorded()
         passed = "1 experiments are done: 1 runs" in done.stdout and len(rows) == 1 and rows[0]["val_bpb"] is not None
         outcome = f"{rows[0]['verdict']}, val_bpb {rows[0]['val_bpb']:.4f}" if passed else f"{rows}: {done.stdout}"
@@ -103,7 +107,7 @@ class Trial:
         (self._workspace / "train.py").write_text(STAND_IN.read_text(encoding="utf-8"), encoding="utf-8")
         program = f"---\nname: a long call\nbudget_seconds: {self._budget:g}\n---\nMeasure the baseline.\n"
         (self._workspace / "program.md").write_text(program, encoding="utf-8")
-        initialise(self._workspace, "Start")
+        init_repository(self._workspace, "Start")
         for path, told in self._client.settings.items():
             (self._home / path).parent.mkdir(parents=True, exist_ok=True)
             (self._home / path).write_text(told.replace("{model}", model.url), encoding="utf-8")
@@ -122,10 +126,15 @@ class Trial:
     def _ask(self, arguments: list[str], environment: dict[str, str], seconds: float) -> str:
         """What the client prints, however it ends; it and its children are ended after `seconds`."""
         process = subprocess.Popen(
-            [str(self._modules / ".bin" / self._client.program), *arguments], cwd=self._workspace, env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+            [str(self._modules / ".bin" / self._client.program), *arguments],
+            cwd=self._workspace,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
             start_new_session=True,
-        )  # fmt: skip
+        )
         try:
             said, _ = process.communicate(timeout=seconds)
             return said
@@ -141,9 +150,15 @@ class Trial:
             outcome = f"the model received {told}, the history says {recorded}"
             sys.stderr.write(f"{said}\n{model.requests[-20:]}\n{model.received}\n")
         return Report(
-            self._client.name, self._version(), transport, len(model.received), model.longest, listed, outcome,
+            self._client.name,
+            self._version(),
+            transport,
+            len(model.received),
+            model.longest,
+            listed,
+            outcome,
             passed and listed != "not connected",
-        )  # fmt: skip
+        )
 
     def _version(self) -> str:
         found = json.loads((self._modules / self._client.package / "package.json").read_text(encoding="utf-8"))

@@ -10,19 +10,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server.scaffold import create
+from server.cli.scaffold import create
 from tests.conformance import packages
 from tests.conformance.served import served
 
 SERVER = [
-    "server-initialize", "server-session-lifecycle", "server-stateless", "ping", "tools-list", "resources-list",
-    "prompts-list", "dns-rebinding-protection", "caching", "http-header-validation", "sep-2164-resource-not-found",
-    "server-sse-multiple-streams", "input-required-result-unsupported-methods",
-]  # fmt: skip
+    "server-initialize",
+    "server-session-lifecycle",
+    "server-stateless",
+    "ping",
+    "tools-list",
+    "resources-list",
+    "prompts-list",
+    "dns-rebinding-protection",
+    "caching",
+    "http-header-validation",
+    "sep-2164-resource-not-found",
+    "server-sse-multiple-streams",
+    "input-required-result-unsupported-methods",
+]
 TASKS = [
-    "tasks-lifecycle", "tasks-capability-negotiation", "tasks-wire-fields", "tasks-request-state-removal",
-    "tasks-request-headers", "tasks-dispatch-and-envelope", "tasks-mrtr-composition",
-]  # fmt: skip
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-mrtr-composition",
+]
 # Checks that we fail on purpose: {check: reason}. tasks-required-task-error and tasks-mrtr-input are not run: no tool
 # of ours refuses clients without tasks, none asks for input in the middle of its work.
 KNOWN = {
@@ -78,8 +93,12 @@ def inspection(modules: Path, options: list[str], method: str) -> bool:
     command = [str(packages.node() / "node"), str(modules / ".bin" / "mcp-inspector"), "--cli", "--format", "json"]
     done = subprocess.run(
         [*command, sys.executable, "-m", "server", *options, "--method", method, *INSPECTIONS[method]],
-        capture_output=True, encoding="utf-8", timeout=LIMIT, check=False, env=packages.environment(),
-    )  # fmt: skip
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT,
+        check=False,
+        env=packages.environment(),
+    )
     fine = done.returncode == 0 and bool(json.loads(done.stdout or "0"))
     print(f"inspector {method:<32} {'ok' if fine else f'exit {done.returncode}'}", flush=True)
     if not fine:

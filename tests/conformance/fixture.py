@@ -16,8 +16,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, CallToolResult, TextContent
 from pydantic import BaseModel
 
-from server.http import Address, listen
-from server.tasks import Tasks, View
+from server.api.http.server import Address, listen
+from server.api.mcp_tasks import Tasks, View
 
 _ENDS: dict[str, tuple[float, CallToolResult | MCPError]] = {}  # handle → when, and with what
 

@@ -42,6 +42,8 @@ def install(*names: str) -> Path:
         npm = [str(node() / "node"), str(node().parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
         subprocess.run(
             [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(SCRATCH), *wanted],
-            check=True, env=environment(), cwd=SCRATCH,
-        )  # fmt: skip
+            check=True,
+            env=environment(),
+            cwd=SCRATCH,
+        )
     return modules

@@ -4,9 +4,9 @@ from contextlib import suppress
 
 import anyio
 
-from tests.drivers import Disk
 from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import PATIENCE, Agent, Night, Refused
+from tests.support.fakes import Disk
 
 _EXPERIMENTS = 6  # in one night
 _CHANGES = 4  # of a sweep

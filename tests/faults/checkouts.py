@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.conftest import git
 from tests.faults.catalogue import fault
 from tests.faults.night import Night
+from tests.support.repositories import git
 
 
 async def _works(night: Night, repository: Path) -> None:

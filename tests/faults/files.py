@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.damage import emptied, flipped, garbage, gone, halved
 from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import Night, Refused
+from tests.support.corruption import emptied, flipped, garbage, gone, halved
 
 _DISK_MB = 64
 

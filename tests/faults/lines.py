@@ -6,9 +6,9 @@ from contextlib import closing
 
 import anyio
 
-from server.choices import Choices
-from server.phase import Phase
-from server.session import Session
+from server.serve_options import ServeOptions
+from server.study.phase import Phase
+from server.study.study import Study
 from tests.faults.catalogue import fault
 from tests.faults.night import PATIENCE, TAG, Night
 
@@ -34,6 +34,6 @@ async def lines(night: Night) -> None:
 
 async def _settle(night: Night) -> None:
     """The next server, until the run under way is over."""
-    with closing(Session(night.repository, TAG, Choices(profile="smoke"))) as session, anyio.fail_after(PATIENCE):
+    with closing(Study(night.repository, TAG, ServeOptions(profile="smoke"))) as session, anyio.fail_after(PATIENCE):
         while session.phase() is Phase.RUNNING:  # noqa: ASYNC110  # of another process: no event tells
             await anyio.sleep(0.05)

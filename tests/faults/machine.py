@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio
 import psutil
 
-from tests.drivers import driver
 from tests.faults.catalogue import NotHere, fault
 from tests.faults.night import PATIENCE, Agent, Night
+from tests.support.fakes import driver
 
 _CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(600)"
 _THREAD = (

@@ -13,14 +13,17 @@ from types import FrameType
 from typing import Any
 
 import server
-from server.choices import Choices
-from server.phase import Phase
-from server.session import Session
+from server.serve_options import ServeOptions
+from server.study.phase import Phase
+from server.study.study import Study
 from tests.faults.night import TAG
 
 # Where a night is changed: most lines of the rest compute, and what dies there has changed nothing.
-_CHANGING = "session court ledger workspace worktree refs files results runner restore lock lease queue".split()
-_PLACES = {str(Path(str(server.__file__)).with_name(f"{name}.py")) for name in _CHANGING}
+_CHANGING = """
+    study/study study/verdicts study/ledger_rebuild study/sweep_queue history/ledger history/export
+    vcs/workspace vcs/worktree vcs/refs runs/runner runs/device_lock files locks
+""".split()
+_PLACES = {str(Path(str(server.__file__)).parent / f"{name}.py") for name in _CHANGING}
 _DECIDED = 3  # experiments; then the night ends by itself
 
 
@@ -41,7 +44,7 @@ class Countdown:
         return self.trace
 
 
-def work(session: Session) -> None:
+def work(session: Study) -> None:
     """From wherever the night stands until a few more experiments are decided."""
     decided = 0
     while decided < _DECIDED:
@@ -65,7 +68,7 @@ def _tell(word: str, number: int) -> None:
     sys.stdout.flush()
 
 
-def _wait(session: Session) -> None:
+def _wait(session: Study) -> None:
     """Until the result is written, without a line of the server's."""
     last = session.ledger.last()
     assert last
@@ -75,7 +78,7 @@ def _wait(session: Session) -> None:
         time.sleep(0.01)
 
 
-def _patch(session: Session) -> None:
+def _patch(session: Study) -> None:
     line = next(line for line in session.incumbent_text().splitlines() if line.startswith("RATE = "))
     new = f"RATE = {0.02 + time.time() % 1e4 / 1e6:.9f}"
     session.apply_patch(f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE")
@@ -85,7 +88,7 @@ def main() -> None:
     """See above."""
     countdown = Countdown(int(sys.argv[2]))
     sys.settrace(countdown.trace)
-    session = Session(Path(sys.argv[1]), TAG, Choices(profile="smoke"))
+    session = Study(Path(sys.argv[1]), TAG, ServeOptions(profile="smoke"))
     work(session)
     sys.settrace(None)
     session.close()

@@ -18,11 +18,11 @@ from mcp import Client, StdioServerParameters
 
 import server
 import trainer
-from server.experiment import Experiment
-from server.export import tsv
-from server.ledger import Ledger
-from server.lock import holder
-from tests.conftest import STAND_INS, git, make_repository
+from server.history.export import tsv
+from server.history.ledger import Ledger
+from server.locks import lock_holder
+from server.records import Experiment
+from tests.support.repositories import STAND_INS, git, make_repository
 
 TAG = "t1"
 BRANCH = f"autoresearch/{TAG}"
@@ -158,7 +158,7 @@ class Night:
 
     def server(self) -> psutil.Process:
         """The process that holds the lock."""
-        held = holder(self.repository)
+        held = lock_holder(self.repository)
         assert held
         return psutil.Process(held.pid)
 

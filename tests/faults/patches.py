@@ -4,8 +4,8 @@ import anyio.to_thread
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server import patch
 from server.errors import PatchRefused
+from server.source import patch
 from tests.faults.catalogue import fault
 from tests.faults.night import TRAIN, Night
 

@@ -8,10 +8,10 @@ from subprocess import CalledProcessError
 import anyio
 import pytest
 
-from tests.conftest import git
-from tests.damage import emptied
 from tests.faults.catalogue import fault
 from tests.faults.night import TAG, Night, Refused
+from tests.support.corruption import emptied
+from tests.support.repositories import git
 
 _BRANCH = f"autoresearch/{TAG}"
 

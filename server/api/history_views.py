@@ -1,0 +1,92 @@
+"""From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
+
+from server.api.next_actions import next_calls
+from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
+from server.errors import UnknownExperiment, UnknownVerdict
+from server.history.lessons import lessons
+from server.records import Verdict, decision_name
+from server.reporting.summary import table_row
+from server.source import patch
+from server.study.study import Study
+from server.text import fence_output
+
+_DECISIONS = ("kept", "discarded")
+_KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
+_LOG_BYTES = 4096
+_CURVE_POINTS = 60
+
+
+def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> HistoryReply:
+    """The compact table; `verdict` may also be a decision. Raises UnknownVerdict."""
+    last = study.settle()
+    if verdict and verdict not in _KNOWN:
+        raise UnknownVerdict(f"There is no verdict {verdict!r}.", f"Known are {', '.join(_KNOWN)}.")
+    if verdict in _DECISIONS:
+        found = [made for made in study.ledger.all() if decision_name(made) == verdict][::-1]
+        total, page = len(found), found[offset : offset + limit]
+    else:
+        total = study.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
+        page = study.ledger.page(limit, offset, verdict)
+    return HistoryReply(
+        next_actions=next_calls(study), total=total, rows=[table_row(experiment) for experiment in page]
+    )
+
+
+def lessons_reply(study: Study) -> HistoryReply:
+    """What the history can teach."""
+    study.settle()
+    found = lessons(study.ledger)
+    return HistoryReply(next_actions=next_calls(study), total=found.attempts, rows=[], lessons=found)
+
+
+def write_note(study: Study, text: str, idea: bool, closes: int) -> NoteReply:
+    """Write a note down, or strike idea `closes`: legal at any time. Raises UnknownNote."""
+    book, last = study.notebook, study.ledger.last()
+    note = book.close(closes, text) if closes else book.add(text, idea, last.number if last else 0)
+    ideas = sum(other.open for other in book.notes)
+    return NoteReply(next_actions=next_calls(study), note=note, open_ideas=ideas)
+
+
+def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
+    """What was written down, newest first."""
+    study.settle()
+    written = study.notebook.notes[::-1]
+    return HistoryReply(
+        next_actions=next_calls(study), total=len(written), rows=[], notes=written[offset : offset + limit]
+    )
+
+
+def show_experiment(study: Study, number: int) -> HistoryReply:
+    """One experiment in depth. Raises UnknownExperiment."""
+    study.settle()
+    found = study.ledger.get(number)
+    if found is None:
+        raise unknown_experiment(study, number)
+    before, after = study.workspace.text(found.attempt.parent), study.workspace.text(found.commit)
+    detail = Detail(
+        record=found,
+        diff=patch.diff(before, after, study.workspace.file),
+        curve=study.runner.curve(number, _CURVE_POINTS),
+        log_tail=fence_output(study.runner.log_tail(number, _LOG_BYTES), number),
+    )
+    return HistoryReply(next_actions=next_calls(study), total=1, rows=[table_row(found)], detail=detail)
+
+
+def unknown_experiment(study: Study, number: int) -> UnknownExperiment:
+    """The refusal for a number that no experiment has."""
+    last = study.ledger.last()
+    numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
+    return UnknownExperiment(f"There is no experiment {number}.", f"{numbers}: history() lists them.")
+
+
+_STATUS_BYTES = 4096  # bytes of status, as text
+_LINE_BYTES = (64, 52, 40, 28)
+
+
+def fit_status(reply: StatusReply) -> StatusReply:
+    """The snapshot with lines as long as its room allows: fixed parts grow with limits, verdicts and the machine."""
+    for most in _LINE_BYTES:
+        if len(reply.model_dump_json(indent=2).encode()) < _STATUS_BYTES:
+            break
+        reply = reply.model_copy(update={"memory": reply.memory.cut(most)})
+    return reply

@@ -1,0 +1,160 @@
+"""What the tools answer. Every reply carries the legal next calls."""
+
+from pydantic import Field
+
+from server.history.comparisons import FigureComparison
+from server.history.lessons import Lessons, Memory
+from server.history.notes import Note
+from server.history.similar_attempts import Similar
+from server.records import Experiment, Figures, Point, Value
+from server.reporting.summary import IncumbentSummary, TableRow
+from server.runs.hardware import Hardware
+
+
+class Reply(Value):
+    """The part that every answer has."""
+
+    next_actions: list[str]
+
+
+class NoiseReply(Value):
+    """How much val_bpb moves by itself."""
+
+    sigma: float  # standard deviation of one run
+    repeats: int  # degrees of freedom behind it; 0: assumed
+    smallest_effect: float  # found three times in four
+    note: str
+
+
+class Running(Value):
+    """The run under way; times in seconds."""
+
+    experiment: int
+    description: str
+    stage: str
+    elapsed_seconds: float  # in this stage
+    remaining_seconds: float  # until the training budget ends; 0 while evaluating
+    steps: int | None = None
+    loss: float | None = None
+    gpu_strangers: str | None = None  # who computes on the GPU beside it
+
+
+class StatusReply(Reply):
+    """One snapshot for an agent that has just arrived or lost its memory."""
+
+    task: str
+    metric: str
+    direction: str
+    editable_file: str
+    budget_seconds: float
+    tag: str
+    branch: str
+    phase: str
+    experiments: int
+    counts: dict[str, int]  # by verdict, and how many were kept
+    incumbent: IncumbentSummary | None
+    baseline_val_bpb: float | None
+    noise: NoiseReply | None
+    running: Running | None
+    limits: str  # what ends the night, and how far it has come
+    over: str  # why no run is started any more; empty while the night goes on
+    head_moved: str  # what somebody else did to the branch, and what the operator does; empty if nobody did
+    profile: str
+    dataset: str  # what is trained on
+    guards: dict[str, str]  # around train.py in the last run: held, or why not
+    memory: Memory
+    environment: Hardware
+    program: str  # how program.md begins; read_program() has the whole
+    program_sha256: str
+    candidate_sha256: str
+
+
+class TextReply(Reply):
+    """A file, or lines of it, each with its number."""
+
+    text: str
+    sha256: str  # of the whole file
+    lines: int  # in the whole file
+    first_line: int
+    last_line: int
+
+
+class PatchReply(Reply):
+    """The candidate after a patch."""
+
+    diff: str  # against the incumbent
+    sha256: str
+    lines: int
+    note: str
+    similar: list[Similar] = Field(default_factory=list[Similar])  # what became of the nearest earlier attempts
+
+
+class SweepRow(Value):
+    """One change of a sweep."""
+
+    knobs: dict[str, str]
+    skipped: str  # why it was not run
+    experiment: TableRow | None
+
+
+class SweepReply(Value):
+    """A sweep under way or just over."""
+
+    description: str
+    ended: str  # why; empty while it goes on
+    left: int
+    rows: list[SweepRow]
+
+
+class RunReply(Reply):
+    """A run under way or over."""
+
+    status: str  # running, or the outcome
+    experiment: int
+    description: str
+    running: Running | None = None
+    verdict: str | None = None
+    why: str | None = None
+    val_bpb: float | None = None
+    delta: float | None = None  # to the incumbent, negative is better
+    trust: str = ""
+    figures: Figures | None = None
+    beside: FigureComparison | None = None  # the figures beside the incumbent's
+    cause: str = ""  # of a failure, in one word
+    traceback: str = ""
+    sweep: SweepReply | None = None
+
+
+class DecisionReply(Reply):
+    """What became of a candidate."""
+
+    decision: str
+    experiment: int | None  # None: the candidate was dropped unmeasured
+    branch: str
+    incumbent: IncumbentSummary | None
+
+
+class Detail(Value):
+    """One experiment in depth."""
+
+    record: Experiment
+    diff: str  # against the incumbent it was built on
+    curve: list[Point]
+    log_tail: str  # what train.py printed: output of the experiment, not instructions
+
+
+class NoteReply(Reply):
+    """A note that was written down, or an idea that was struck."""
+
+    note: Note
+    open_ideas: int
+
+
+class HistoryReply(Reply):
+    """The compact table, newest first, one experiment in depth, the lessons, or the notes."""
+
+    total: int  # experiments of the verdict asked for
+    rows: list[TableRow]
+    detail: Detail | None = None
+    lessons: Lessons | None = None
+    notes: list[Note] | None = None  # newest first

@@ -1,0 +1,26 @@
+"""How long one call may wait for a result: as long as this client was seen to bear. Pure.
+
+A call that outlasts its client's patience is lost to the agent, though never to the history; one that ends too early
+costs the agent another turn. Measured with real clients and a mock model (docs/clients.md), 2026-11.
+"""
+
+UNKNOWN_SECONDS = 50.0  # Claude Desktop, Cursor, VS Code and anything new: some cut at 60 s, and cannot be told to wait
+_LONG_SECONDS = 280.0  # below the 300 s at which Codex cuts every call, and Claude Code a silent one over HTTP
+_UNLIMITED_SECONDS = 3600.0
+
+# What `clientInfo.name` starts with: seconds with, and without, a progress token; progress resets most idle clocks.
+_CLIENTS = {
+    "claude-code": (_UNLIMITED_SECONDS, _LONG_SECONDS),
+    "opencode": (_UNLIMITED_SECONDS, UNKNOWN_SECONDS),
+    "codex-mcp-client": (_LONG_SECONDS, _LONG_SECONDS),
+    "gemini-cli": (540.0, 540.0),  # ten minutes, unless configured otherwise
+    "qwen-code": (540.0, _LONG_SECONDS),
+}
+
+
+def call_timeout(client: str, progress: bool) -> float:
+    """Seconds that a call of `client` may take; `progress`: whether it asked to be told of it."""
+    for name, (told, silent) in _CLIENTS.items():
+        if client.startswith(name):
+            return told if progress else silent
+    return UNKNOWN_SECONDS

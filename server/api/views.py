@@ -1,0 +1,275 @@
+"""Answers to the tools, made from the study's state."""
+
+import math
+
+from server.api import history_views
+from server.api.history_views import fit_status
+from server.api.next_actions import next_calls
+from server.api.schemas import (
+    DecisionReply,
+    NoiseReply,
+    PatchReply,
+    Reply,
+    Running,
+    RunReply,
+    StatusReply,
+    SweepReply,
+    SweepRow,
+    TextReply,
+)
+from server.errors import (
+    PatchRefused,
+)
+from server.history import comparisons
+from server.history.comparisons import FigureComparison, compare_figures
+from server.history.lessons import study_memory
+from server.history.similar_attempts import nearest
+from server.records import Experiment, Purpose, decision_name
+from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
+from server.source.python_source import describe_change, fingerprint, sha256
+from server.study import limits, sweep
+from server.study.phase import Move, Phase, require
+from server.study.study import Study
+from server.study.sweep_queue import Sweep, SweepItem
+from server.text import fence_output, shorten
+
+_SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
+_WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
+
+
+def status(study: Study) -> StatusReply:
+    """The snapshot."""
+    last, incumbent = study.settle(), study.ledger.incumbent()
+    task, counts, baseline = study.program().task, study.ledger.counts(), study.ledger.baseline()
+    reply = StatusReply(
+        next_actions=next_calls(study),
+        task=shorten(task.name),
+        metric=task.metric,
+        direction=task.direction,
+        editable_file=task.editable,
+        budget_seconds=study.budget_seconds,
+        tag=study.workspace.tag,
+        branch=study.workspace.branch,
+        phase=study.phase(),
+        experiments=comparisons.count_experiments(study.ledger),
+        counts=counts,
+        incumbent=_standing(study),
+        baseline_val_bpb=baseline.val_bpb if baseline else None,
+        noise=_noise(study, incumbent) if incumbent else None,
+        running=_running(study, last) if last and last.running else None,
+        limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger)),
+        over=limits.why_study_over(study),
+        head_moved=study.head_moved,
+        profile=study.profile,
+        dataset=str(study.dataset),
+        guards=last.result.guards if last and last.result else {},
+        memory=study_memory(study.ledger, study.notebook),
+        environment=study.hardware,
+        program=shorten(study.program().gist),
+        program_sha256=study.program().sha256,
+        candidate_sha256=study.workspace.candidate_sha256(),
+    )
+    return fit_status(reply)
+
+
+def read_program(study: Study) -> TextReply:
+    """program.md as it is now."""
+    return _numbered(study, study.program().text, 1, 0)
+
+
+def read_train(study: Study, start_line: int, end_line: int) -> TextReply:
+    """Lines of the candidate; `end_line` 0 is the last."""
+    return _numbered(study, study.workspace.candidate(), start_line, end_line)
+
+
+def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
+    """Apply a patch, or an earlier attempt's. Raises Refusal."""
+    sweep.require_free(study)
+    if bool(text) == bool(number):
+        raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
+    if number and study.ledger.get(number) is None:
+        raise history_views.unknown_experiment(study, number)
+    diff = study.apply_patch(text, base_sha256, number)
+    after = study.workspace.candidate()
+    note = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
+    if diff and (same := study.ledger.same_code(fingerprint(after))):
+        note += f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
+    return PatchReply(
+        next_actions=next_calls(study),
+        diff=diff,
+        sha256=sha256(after),
+        lines=len(after.splitlines()),
+        note=note if diff else "The candidate is identical to the incumbent again.",
+        similar=nearest(study.ledger, describe_change(study.incumbent_text(), after)) if diff else [],
+    )
+
+
+def start_run(study: Study, description: str, hypothesis: str) -> RunReply:
+    """Start a run."""
+    sweep.require_free(study)
+    limits.require_open(study)
+    return _run(study, study.run(description, hypothesis))
+
+
+def start_sweep(study: Study, description: str, changes: list[dict[str, str]]) -> RunReply:
+    """Start a sweep."""
+    sweep.begin(study, description, changes)
+    return show_run(study)
+
+
+def show_run(study: Study, number: int = 0) -> RunReply:
+    """A run, under way or over; 0 is the last one. Raises WrongPhase when there was none."""
+    last = study.settle()
+    require(study.phase(), Move.WAIT_EXPERIMENT)
+    assert last is not None
+    return _run(study, (study.ledger.get(number) if number else None) or last)
+
+
+def cancel(study: Study, reason: str) -> Reply:
+    """Ask for the end of the run."""
+    swept = study.queue.active
+    study.queue.end(f"cancelled: {reason}")
+    if swept is None or study.phase() is Phase.RUNNING:
+        study.cancel(reason)
+    return Reply(next_actions=next_calls(study))
+
+
+def keep(study: Study, reason: str) -> DecisionReply:
+    """Keep the candidate."""
+    sweep.require_free(study)
+    return _decided(study, study.keep(reason))
+
+
+def discard(study: Study, reason: str) -> DecisionReply:
+    """Discard the candidate."""
+    sweep.require_free(study)
+    return _decided(study, study.discard(reason))
+
+
+def _standing(study: Study) -> IncumbentSummary | None:
+    incumbent = study.ledger.incumbent()
+    return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent)) if incumbent else None
+
+
+def _noise(study: Study, incumbent: Experiment) -> NoiseReply:
+    found, runs = (
+        comparisons.measured_noise(study.ledger, incumbent),
+        comparisons.incumbent_value(study.ledger, incumbent)[1],
+    )
+    assumed = "assumed from published runs, not measured here" if not found.repeats else "measured"
+    error, after = (found.sigma / math.sqrt(max(count, 1)) for count in (runs, runs + 1))
+    return NoiseReply(
+        sigma=found.sigma,
+        repeats=found.repeats,
+        smallest_effect=_SEEN * found.sigma,
+        note=f"{assumed}; the incumbent is known to ±{error:.6f}, after one more run of it to ±{after:.6f}",
+    )
+
+
+def _count(diff: str, sign: str) -> int:
+    return sum(line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines())
+
+
+def _numbered(study: Study, text: str, start_line: int, end_line: int) -> TextReply:
+    lines = text.splitlines()
+    first = min(max(start_line, 1), max(len(lines), 1))
+    last = min(end_line or len(lines), len(lines))
+    return TextReply(
+        next_actions=next_calls(study),
+        text="\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines[first - 1 : last], first)),
+        sha256=sha256(text),
+        lines=len(lines),
+        first_line=first,
+        last_line=last,
+    )
+
+
+def _running(study: Study, experiment: Experiment) -> Running:
+    progress, budget = study.runner.progress(experiment.number), experiment.attempt.budget_seconds
+    before = dict.fromkeys(("starting", "preflight", "setup"), budget)
+    left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
+    return Running(
+        experiment=experiment.number,
+        description=shorten(experiment.attempt.description),
+        stage=progress.stage,
+        elapsed_seconds=progress.elapsed_seconds,
+        remaining_seconds=round(max(left, 0.0), 1),
+        steps=progress.steps,
+        loss=progress.loss,
+        gpu_strangers=progress.gpu_strangers,
+    )
+
+
+def _run(study: Study, experiment: Experiment) -> RunReply:
+    running = RunReply(
+        next_actions=next_calls(study),
+        status="running",
+        experiment=experiment.number,
+        description=experiment.attempt.description,
+        sweep=sweep_reply(study),
+    )
+    result, judgement = experiment.result, experiment.judgement
+    if study.queue.active and result is not None:
+        return running.model_copy(update={"why": study.queue.waits or None})  # between two runs of the sweep
+    if result is None or judgement is None:
+        now = _running(study, experiment)
+        return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})
+    # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
+    root = study.ledger.measured()
+    helps = root is not None and experiment.attempt.of is not None and root.number <= experiment.number
+    subject = root if root and helps and root.judgement and root.decision is None else experiment
+    over = {
+        "status": result.outcome.value,
+        "verdict": subject.verdict,
+        "why": subject.judgement.why if subject.judgement else judgement.why,
+        "val_bpb": experiment.val_bpb,
+        "delta": subject.judgement.delta if subject.judgement else None,
+        "trust": experiment.trust,
+        "figures": result.figures,
+        "beside": _beside(study, experiment),
+        "cause": result.cause,
+        "traceback": fence_output(result.traceback, experiment.number),
+    }
+    return running.model_copy(update=over)
+
+
+def _beside(study: Study, experiment: Experiment) -> FigureComparison | None:
+    """The run's figures beside the incumbent's, and beside other runs of its own train.py."""
+    if experiment.result is None or experiment.result.score is None:
+        return None
+    root, incumbent = experiment.attempt.of or experiment.number, study.ledger.incumbent()
+    runs = [study.ledger.get(root), *(run for kind in Purpose for run in study.ledger.repeats(root, kind))]
+    alike = [run.result.figures for run in runs if run and run.result and run.number != experiment.number]
+    other = incumbent.result.figures if incumbent and incumbent.result and incumbent.number != root else None
+    return compare_figures(experiment.result.figures, other, alike)
+
+
+def _decided(study: Study, experiment: Experiment | None) -> DecisionReply:
+    return DecisionReply(
+        next_actions=next_calls(study),
+        decision=decision_name(experiment) if experiment else "discarded",
+        experiment=experiment.number if experiment else None,
+        branch=study.workspace.branch,
+        incumbent=_standing(study),
+    )
+
+
+def sweep_reply(study: Study) -> SweepReply | None:
+    """The last sweep, if nothing else was started since."""
+    sweep, last = study.queue.sweep, study.ledger.measured()
+    if sweep is None or (sweep.ended and last and last.number > max(_sweep_numbers(sweep), default=last.number)):
+        return None
+    return SweepReply(
+        description=sweep.description,
+        ended=sweep.ended,
+        left=sum(item.experiment is None and not item.skipped for item in sweep.items),
+        rows=[_sweep_row(item, study.ledger.get(item.experiment) if item.experiment else None) for item in sweep.items],
+    )
+
+
+def _sweep_numbers(sweep: Sweep) -> list[int]:
+    return [item.experiment for item in sweep.items if item.experiment is not None]
+
+
+def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
+    return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=table_row(experiment) if experiment else None)

@@ -1,0 +1,192 @@
+"""A night in miniature: the real server over stdio, a real client, real training, and no LLM.
+
+The patches are written down in server/templates/demo.toml; what they do to val_bpb is measured, not promised.
+"""
+
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mcp import Client, StdioServerParameters
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.text import Text
+
+from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
+from server.cli.scaffold import create
+from server.history.ledger import Ledger
+from server.records import Experiment, Purpose, Value, Verdict
+from server.reporting.chart import draw
+from server.reporting.table import history_table
+from server.scoring.decision_rule import mean
+from server.vcs.git_environment import clone_repository
+from server.vcs.workspace import Workspace
+
+_SCRIPT = Path(__file__).parents[1] / "templates" / "demo.toml"
+_Reply = TypeVar("_Reply", bound=Value)
+_BASELINE_RUNS = 3
+_KEPT = ("improved", "simpler")
+_STYLE = {
+    "improved": "bold green",
+    "promising": "green",
+    "baseline": "bold",
+    "reference": "bold",
+    "worse": "yellow",
+    "within_noise": "yellow",
+}
+
+
+class ToolRefused(Exception):
+    """The server said no, and what to do instead."""
+
+
+class Step(Value):
+    """One idea of the demo's researcher."""
+
+    description: str
+    hypothesis: str = ""
+    patch: str
+
+
+class Demo:
+    """Drives the loop and shows it."""
+
+    def __init__(self, out: Console, workspace: Path, budget: float, profile: str) -> None:
+        self._out, self._source, self._budget, self._profile = out, workspace, budget, profile
+        self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-demo-"))
+        self._workspace = self._folder / "workspace"
+
+    async def run(self) -> None:
+        """Baseline, every step of the script, then the table, the log, the chart, and what to do next."""
+        self._prepare()
+        steps = TypeAdapter(list[Step]).validate_python(tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"])
+        arguments = ["-m", "server", "--workspace", str(self._workspace), "--tag", "demo"]
+        arguments += ["--budget", str(self._budget), "--profile", self._profile]
+        server = StdioServerParameters(command=sys.executable, args=arguments)
+        async with Client(server) as client:
+            await self._baseline(client)
+            for step in steps:
+                await self._try(client, step)
+        self._report()
+
+    def _prepare(self) -> None:
+        if (self._source / "program.md").exists() and (self._source / ".git").exists():
+            clone_repository(self._source, self._workspace)
+            origin = f"a clone of {self._source.resolve()}"
+        else:
+            create(self._workspace)
+            origin = "a new workspace"
+        self._out.print(
+            Panel(
+                f"{self._budget:g} s of training a run, profile {self._profile}, in {origin}:\n{self._workspace}\n"
+                "Your own checkout is not touched. A real night has 300 s a run and an agent instead of this script.",
+                title="autoresearch demo",
+            ),
+            highlight=False,
+        )
+
+    async def _baseline(self, client: Client) -> None:
+        self._out.rule("[bold]baseline[/bold]: the unmodified train.py, until its spread is known")
+        await self._measure(client, "baseline", "")
+        while (runs := (await _call(client, StatusReply, "status")).incumbent) and runs.runs < _BASELINE_RUNS:
+            await self._measure(client, "baseline again", "")
+        noise = (await _call(client, StatusReply, "status")).noise
+        if noise:
+            self._out.print(f"  σ {noise.sigma:.4f}; visible from {noise.smallest_effect:.4f} on", highlight=False)
+
+    async def _try(self, client: Client, step: Step) -> None:
+        self._out.rule(f"[bold]{escape(step.description)}[/bold]")
+        for line in step.patch.strip().splitlines():
+            self._out.print(Text("    " + line, style="dim"))
+        try:
+            await _call(client, PatchReply, "apply_patch", patch=step.patch)
+            result = await self._measure(client, step.description, step.hypothesis)
+            while result.verdict == "promising":
+                result = await self._measure(client, f"confirmation: {step.description}", "")
+        except ToolRefused as refused:
+            self._out.print(Text(f"refused: {refused}", style="magenta"))
+            await client.call_tool("discard", {"reason": "it was refused"})  # the candidate, if there is one
+            return
+        move = "keep" if result.verdict in _KEPT else "discard"
+        decided = await _call(client, DecisionReply, move, reason=result.why or "")
+        self._out.print(f"→ [bold]{decided.decision}[/bold]", highlight=False)
+
+    async def _measure(self, client: Client, description: str, hypothesis: str) -> RunReply:
+        with Live(Text("starting"), console=self._out, transient=True) as live:
+
+            async def show(progress: float, total: float | None, message: str | None) -> None:
+                live.update(Text("  " + (message or "")))
+
+            answer = await client.call_tool(
+                "run_experiment",
+                {"description": description, "hypothesis": hypothesis, "wait_seconds": 600},
+                progress_callback=show,
+            )
+        if answer.is_error:
+            raise ToolRefused(_text(answer))
+        result = RunReply.model_validate(answer.structured_content)
+        style = _STYLE.get(result.verdict or "", "red")
+        self._out.print(Text(f"{result.verdict}: {result.why}", style=style))
+        if result.figures and result.figures.tokens:
+            self._out.print(f"  {result.figures.steps} steps, {result.figures.tokens:,} tokens", highlight=False)
+        return result
+
+    def _report(self) -> None:
+        with Workspace.open(self._workspace, "demo") as workspace:
+            log = workspace.log(20)
+            ledger = Ledger(workspace.state / "ledger.sqlite3", read_only=True)
+            experiments = list(ledger.all())
+            ledger.close()
+        chart = self._folder / "progress.png"
+        draw(experiments, chart)
+        self._out.rule("[bold]the night[/bold]")
+        self._out.print(history_table(experiments))
+        self._out.rule(f"[bold]git log {workspace.branch}[/bold]")
+        for line in log:
+            self._out.print(Text(line))
+        self._out.rule("[bold]figures, as measured[/bold]")
+        for line in _figures(experiments):
+            self._out.print(line, highlight=False)
+        self._out.print(
+            f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
+            "Code there and say: start a night of experiments.",
+            highlight=False,
+        )
+
+
+async def _call(client: Client, kind: type[_Reply], tool: str, **arguments: Any) -> _Reply:
+    answer = await client.call_tool(tool, arguments)
+    if answer.is_error:
+        raise ToolRefused(_text(answer))
+    return kind.model_validate(answer.structured_content)
+
+
+def _text(answer: Any) -> str:
+    return "\n".join(block.text for block in answer.content if block.type == "text")
+
+
+def _figures(rows: list[Experiment]) -> list[str]:
+    experiments = [row for row in rows if row.verdict != Verdict.REFUSED and row.attempt.of is None]
+    kept = [row.value for row in experiments if row.kept and row.value is not None]
+    again = sum(row.attempt.of is not None for row in rows)
+    results = [row.result.figures for row in rows if row.result]
+    lines = [
+        f"{len(experiments)} experiments, {again} runs to judge them, {len(kept)} kept (the baseline is one), "
+        f"{sum(figures.total_seconds or 0 for figures in results):.0f} s of runs"
+    ]
+    # The baseline by all its runs: the first alone may have been lucky or not.
+    repeats = [row for row in rows if row.attempt.of == 1 and row.attempt.purpose is Purpose.REFERENCE]
+    baseline = [row.val_bpb for row in (*experiments[:1], *repeats) if row.val_bpb is not None]
+    if len(kept) > 1:
+        before, after = mean(baseline), kept[-1]
+        lines.append(f"val_bpb {before:.4f} → {after:.4f} ({100 * (after / before - 1):+.2f} %)")
+    scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
+    if scored:
+        overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]
+        lines.append(f"set-up, evaluation and audit: {sum(overhead) / len(overhead):.1f} s a run beside the training")
+    return lines

@@ -1,0 +1,160 @@
+"""What an operator should know before the night: one line a check, and what to do about it."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from server.clients import client_config
+from server.errors import Unavailable
+from server.records import Value
+from server.runs.cleanup import process_name
+from server.runs.hardware import Hardware, default_profile, file_system, gpu_pids, probe
+from server.runs.spawn import probe_guards
+from server.study.find_study import tag_to_serve
+from server.task.dataset import EMBEDDED, find, prepared
+from server.task.program import load
+from server.vcs.git_environment import submodules
+from server.vcs.workspace import Workspace
+
+_WARN_GB = 10
+_STOP_GB = 2
+_REMOTE = ("nfs", "cifs", "smb", "afpfs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs", "beegfs")  # file systems
+_PORT = 8765
+State = Literal["ok", "warning", "fix"]
+
+
+class Check(Value):
+    """One line."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
+    """Look at the machine and the workspace; nothing is changed."""
+    hardware = probe()
+    checks: list[Callable[[], Check]] = [
+        _python,
+        _torch,
+        lambda: _device(hardware),
+        lambda: _workspace(workspace),
+        lambda: _program(workspace),
+        lambda: _data(workspace / ".autoresearch" / "data", data, hardware),
+        lambda: _disk(workspace),
+        _confinement,
+        _port,
+        lambda: _client(workspace),
+    ]
+    return [check() for check in checks]
+
+
+def _python() -> Check:
+    return Check(name="python", state="ok", detail=sys.version.split()[0])  # an older one cannot install this package
+
+
+def _torch() -> Check:
+    try:
+        return Check(name="torch", state="ok", detail=metadata.version("torch"))
+    except metadata.PackageNotFoundError:
+        return Check(name="torch", state="fix", detail="not installed", remedy="pip install torch")
+
+
+def _device(hardware: Hardware) -> Check:
+    profile = default_profile(hardware)
+    if hardware.gpu is not None:
+        detail = f"{hardware.gpu}, {hardware.gpu_memory_gb} GB, driver {hardware.driver}; profile {profile}"
+        if not (others := gpu_pids()):
+            return Check(name="device", state="ok", detail=detail)
+        detail += f"; in use by {', '.join(map(process_name, sorted(others)))}"
+        return Check(name="device", state="warning", detail=detail, remedy="runs beside others are run again: end them")
+    detail = f"no NVIDIA GPU; {hardware.cores} cores of {hardware.cpu}; profile {profile}"
+    return Check(name="device", state="warning", detail=detail, remedy="fine for a try; research wants a GPU")
+
+
+def _workspace(path: Path) -> Check:
+    with suppress(Unavailable):  # told by the next check
+        return _night(path, load(path / "program.md").task.editable)
+    return _night(path, "train.py")
+
+
+def _night(path: Path, file: str) -> Check:
+    try:
+        with Workspace.open(path, tag_to_serve(path), file) as workspace:
+            if folders := submodules(workspace.root):
+                detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
+                remedy = "a night's worktree has no submodules: copy what is needed into the repository"
+                return Check(name="workspace", state="warning", detail=detail, remedy=remedy)
+            return Check(name="workspace", state="ok", detail=str(workspace.root))
+    except Unavailable as error:
+        return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
+
+
+def _program(path: Path) -> Check:
+    try:
+        task = load(path / "program.md").task
+    except Unavailable as error:
+        return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
+    return Check(name="program.md", state="ok", detail=f"{task.name}; {task.budget_seconds:g} s a run")
+
+
+def _data(folder: Path, told: str, hardware: Hardware) -> Check:
+    try:
+        found = find(told, folder)
+    except Unavailable as error:
+        return Check(name="data", state="fix", detail=error.problem, remedy=error.next_step)
+    others = [name for name in prepared(folder) if name != found.name]
+    detail = f"{found}; also prepared: {', '.join(others)}" if others else str(found)
+    if found.name == EMBEDDED and hardware.gpu is not None:
+        remedy = "too small for a GPU: autoresearch prepare climbmix, then serve --data climbmix"
+        return Check(name="data", state="warning", detail=f"a smoke test only: {detail}", remedy=remedy)
+    return Check(name="data", state="ok", detail=detail)
+
+
+def _disk(path: Path) -> Check:
+    existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
+    state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
+    remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
+    if state == "ok" and kind.startswith(_REMOTE):
+        state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"
+    return Check(name="disk", state=state, detail=f"{free:.1f} GB free, {kind}", remedy=remedy)
+
+
+def _confinement() -> Check:
+    try:
+        found = probe_guards()
+    except Unavailable as error:
+        return Check(name="confinement", state="fix", detail=error.problem, remedy=error.next_step)
+    detail = "; ".join(f"{name}: {state}" for name, state in found.items())
+    if all(state == "held" for state in found.values()):
+        return Check(name="confinement", state="ok", detail=f"sealed ({detail})")
+    remedy = "runs are still scored by the referee; run agents you do not trust in a container"
+    return Check(name="confinement", state="warning", detail=detail, remedy=remedy)
+
+
+def _port() -> Check:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", _PORT))
+        except OSError as error:
+            detail = f"port {_PORT} is taken: {os.strerror(error.errno or 0)}"
+            return Check(name="port", state="warning", detail=detail, remedy="only matters for serving over HTTP")
+    return Check(name="port", state="ok", detail=f"{_PORT} is free")
+
+
+def _client(workspace: Path) -> Check:
+    found = [
+        client for client in client_config.CLIENTS if client_config.installed(client, workspace.resolve(), Path.home())
+    ]
+    if found:
+        return Check(name="client", state="ok", detail=f"configured: {', '.join(found)}")
+    remedy = "autoresearch connect claude-code --write (or another client)"
+    return Check(name="client", state="warning", detail="no client is configured for autoresearch", remedy=remedy)

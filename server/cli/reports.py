@@ -1,0 +1,143 @@
+"""The commands after a night. A command imports what it needs when it runs: only a chart pays for matplotlib."""
+
+import re
+import sys
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from server.errors import LedgerUnavailable
+from server.study.find_study import latest_ledger
+
+if TYPE_CHECKING:
+    from server.study.reruns import RerunRequest
+
+_out = Console()
+_err = Console(stderr=True)
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+_Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
+_Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    TSV = "tsv"
+    JSONL = "jsonl"
+    PNG = "png"
+
+
+def _seconds(told: str | float) -> float:
+    """Seconds, minutes or hours, as people write them."""
+    found = re.fullmatch(r"([0-9.]+)\s*(s|m|h|)", str(told))
+    if not found:
+        raise typer.BadParameter(f"{told!r} is no time: write 90, 30m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
+    """Show what was tried, newest first."""
+    from server.history.ledger import Ledger
+    from server.reporting.table import history_table
+
+    ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
+    _out.print(history_table(ledger.page(limit, 0)))
+    ledger.close()
+
+
+def export(
+    format: Annotated[Format, typer.Argument(help="results.tsv, one JSON object a line, or the progress chart.")],
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; default: standard output, or progress.png")
+    ] = None,
+) -> None:
+    """Write the history for other tools."""
+    from server.files import write_whole
+    from server.history.export import jsonl, tsv
+    from server.history.ledger import Ledger
+
+    ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
+    experiments = list(ledger.all())
+    ledger.close()
+    if format is Format.PNG:
+        from server.reporting.chart import draw
+
+        target = output or Path("progress.png")
+        draw(experiments, target)
+        _err.print(f"wrote {target}", highlight=False, soft_wrap=True)
+        return
+    text = tsv(experiments) if format is Format.TSV else jsonl(experiments)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(output, text)
+
+
+def report(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Train baseline and best again, score them on new text.")
+    ] = False,
+    seeds: _Seeds = 1,
+) -> None:
+    """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
+    from server.history.ledger import Ledger
+    from server.history.lessons import lessons
+    from server.reporting.table import history_table
+    from server.study.reruns import RerunRequest
+
+    path = latest_ledger(workspace, tag)
+    ledger = Ledger(path, read_only=True)
+    kept, told = ledger.kept(), lessons(ledger)
+    ledger.close()
+    _out.print(history_table(kept))
+    for gain in told.gains:
+        line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, val_bpb {gain.gain:+.6f}"
+        _out.print(line, highlight=False, soft_wrap=True)
+    if hidden:
+        _again(path, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
+
+
+def transfer(
+    experiment: Annotated[int, typer.Argument(min=1, help="The experiment whose gain is in question.")],
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    seeds: _Seeds = 3,
+    budget: Annotated[
+        float, typer.Option(parser=_seconds, metavar="TIME", help="Training time a run: 90, 30m, 2h.")
+    ] = 1800,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks of the model: DEPTH of train.py. 0: as it is.")] = 0,
+) -> None:
+    """Train an experiment and the baseline longer, or larger, and tell whether the gain holds."""
+    from server.study.reruns import RerunRequest
+
+    question = RerunRequest(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})
+    _again(latest_ledger(workspace, tag), [1, experiment], question)
+
+
+def _again(path: Path, numbers: list[int], question: "RerunRequest") -> None:
+    """Ask the two experiments, and print what they say."""
+    from server.serve_options import ServeOptions
+    from server.study.reruns import gain_carries_over, rerun
+    from server.study.study import Study
+
+    with closing(Study(path.parent.parent.parent, path.parent.name, ServeOptions())) as study:
+        rows = [row for number in numbers if (row := study.ledger.get(number))]
+        if len({row.number for row in rows}) < 2:
+            raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")
+        with _out.status("") as status:
+            before, after = rerun(study, rows, question, status.update)
+    what = "hidden text" if question.split == "holdout" else "validation text"
+    for row, answer in zip(rows, (before, after), strict=True):
+        listed = ", ".join(f"{score:.6f}" for score in answer.scores)
+        _out.print(
+            f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False, soft_wrap=True
+        )
+    _out.print(gain_carries_over(before, after), highlight=False, soft_wrap=True)

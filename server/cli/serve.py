@@ -1,0 +1,180 @@
+"""The commands that run a night. A command imports what it needs when it runs: a server must start fast."""
+
+from contextlib import closing
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.serve_options import DEFAULT_ADDRESS
+
+if TYPE_CHECKING:
+    from server.study.study import Study
+
+
+class Profile(StrEnum):
+    """Classes of machines that the trainer knows."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    MPS = "mps"
+    GPU_SMALL = "gpu-small"
+    GPU = "gpu"
+
+
+class Require(StrEnum):
+    """What an operator may insist on."""
+
+    SEALED = "sealed"
+    NOTHING = "nothing"
+
+
+def serve(
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    tag: Annotated[str, typer.Option(help="Name of the night; default: the one under way, else today's date.")] = "",
+    budget: Annotated[
+        float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
+    ] = None,
+    profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    data: Annotated[
+        str, typer.Option(metavar="NAME|PATH", envvar="AUTORESEARCH_DATA", help="What `autoresearch prepare` made.")
+    ] = "embedded",
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            envvar="AUTORESEARCH_WAIT_SECONDS",
+            help="Seconds a call may wait for a run; default: what each client bears.",
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:PORT]", help=f"Serve over HTTP, in place of stdio; alone: {DEFAULT_ADDRESS}."),
+    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="Another name of this machine, over HTTP.")] = None,
+    token: Annotated[bool, typer.Option("--token/--no-token", help="Ask for a bearer token over HTTP.")] = True,
+    require: Annotated[
+        Require | None,
+        typer.Option(
+            help="Guards around train.py. Default: all that the machine has. "
+            "sealed: run nothing that lacks one; nothing: put on none, and say so with every result."
+        ),
+    ] = None,
+) -> None:
+    """Serve MCP on stdin and stdout, or over HTTP.
+
+    Without --tag the last night goes on while it is paused, or has a run whose result was not looked at, and for three
+    hours after its last row or the operator's last word; then a new one begins.
+    """
+    import gc
+
+    import anyio
+
+    from server.api.app import create
+    from server.api.app import serve as speak
+    from server.serve_options import ServeOptions
+    from server.study.find_study import tag_to_serve
+    from server.study.study import Study
+
+    choices = ServeOptions(
+        budget_seconds=budget,
+        profile=profile.value if profile else None,
+        data=data,
+        confine=require is not Require.NOTHING,
+        require_sealed=require is Require.SEALED,
+        wait_seconds=wait,
+    )
+    with closing(Study(workspace, tag or tag_to_serve(workspace), choices)) as study:
+        # Reading rows or code sets off garbage collections: they need not look at what was loaded, again and again.
+        gc.freeze()
+        if http is None:
+            anyio.run(speak, create(study))
+        else:
+            _listen(study, http, allow_host or [], token)
+
+
+def drive(
+    client: Annotated[str, typer.Argument(help="claude-code, codex, opencode, gemini; or sweep: no LLM, optuna.")],
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
+    experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
+    serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
+) -> None:
+    """Start a night headless with an installed client; start it again when it stops too early, fails or hangs."""
+    import signal
+
+    from rich.console import Console
+
+    from server.api.app import start
+    from server.clients.driver import DriveLimits, Driver
+
+    console = Console(stderr=True, soft_wrap=True)
+    if client == "sweep":
+        console.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
+        return
+    night = Driver(client, workspace.resolve(), serving or [], start())
+    console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
+    before = night.measured()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
+    try:
+        reason = night.run(DriveLimits(hours=hours, experiments=experiments), lambda line: console.print(line))
+    except KeyboardInterrupt:
+        reason = "interrupted; a run under way goes on"
+    done = night.measured() - before
+    console.print(f"{reason}: {done} runs; see `autoresearch history`", highlight=False)
+
+
+def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
+    import anyio
+    from rich.console import Console
+
+    from server.errors import Unavailable
+    from server.task.program import load
+
+    try:
+        from server.clients.optuna_search import OptunaSearch
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is not installed.", "Run `pip install 'autoresearch-mcp[sweep]'`.") from error
+    night = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task)
+    return anyio.run(night.run, hours, experiments, Console(stderr=True, soft_wrap=True).print)
+
+
+def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
+    import anyio
+    from rich.console import Console
+
+    from server.api.app import create
+    from server.api.http.auth import BearerToken
+    from server.api.http.server import PATH, Address, bind_socket, listen
+    from server.locks import lock_path
+    from server.study.background import seconds_since_heartbeat
+
+    address = Address(told)
+    bearer = BearerToken(study.workspace.root / ".autoresearch" / "token") if ask else None
+    bind_socket(address, bearer, hosts)
+    with address.bind() as listening:
+        where = f"the token is {bearer.where}" if bearer else "no token is asked for"
+        port = listening.getsockname()[1]
+        Console(stderr=True).print(
+            f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
+        )
+        quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
+        anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, quiet)
+
+
+def demo(
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    budget: Annotated[float, typer.Option(min=0.1, help="Training seconds a run.")] = 15.0,
+    profile: Annotated[Profile, typer.Option(help="Class of machine; the script's ideas are about cpu.")] = Profile.CPU,
+) -> None:
+    """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
+    import anyio
+    from rich.console import Console
+
+    from server.cli.demo import Demo
+
+    anyio.run(Demo(Console(), workspace, budget, profile.value).run)

@@ -1,0 +1,93 @@
+"""The commands before a night. A command imports what it needs when it runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+_out = Console()
+_err = Console(stderr=True)
+# of 60 million tokens: an H200 reads some 400 million in five minutes
+_LAPTOP_SHARDS = 1
+_GPU_SHARDS = 8
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+
+
+def init(folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")]) -> None:
+    """Make a workspace from nothing: program.md, train.py, a git repository, a first commit."""
+    from server.cli.scaffold import create
+
+    for line in create(folder):
+        _out.print(line, highlight=False)
+
+
+def prepare(
+    what: Annotated[
+        str, typer.Argument(help="embedded, climbmix, fineweb-edu, tinystories, tinystories-mini, or a folder.")
+    ] = "embedded",
+    workspace: _Workspace = Path(),
+    shards: Annotated[
+        int,
+        typer.Option(min=0, help="Files to download, some 60 million tokens each; 0: enough for the machine."),
+    ] = 0,
+    name: Annotated[str, typer.Option(help="What to call a folder's text; default: the folder's name.")] = "",
+    vocab: Annotated[int, typer.Option(min=300, max=65536, help="Tokens of the vocabulary.")] = 8192,
+    retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
+) -> None:
+    """Download text, or read a folder of .txt and .parquet, and make of it what `serve --data` trains on."""
+    from server.runs.hardware import probe
+    from server.task.program import load
+
+    load(workspace / "program.md")  # a data set belongs to a workspace: its server keeps it from train.py
+    few = _LAPTOP_SHARDS if probe().gpu is None else _GPU_SHARDS
+    options = {"name": name, "shards": shards or few, "vocab": vocab, "retries": retries}
+    command = [sys.executable, "-P", "-B", "-m", "trainer.prepare", what, str(workspace / ".autoresearch" / "data")]
+    packages = str(Path(__file__).resolve().parents[2])
+    # This process becomes the trainer's, which owns data: nothing is left here to do, and Ctrl-C reaches it.
+    os.execve(
+        sys.executable,
+        command + [f"--{option}={value}" for option, value in options.items()],
+        {**os.environ, "PYTHONPATH": packages},
+    )
+
+
+def doctor(
+    workspace: _Workspace = Path(),
+    data: Annotated[str, typer.Option(help="The data set that `serve` will be given.")] = "embedded",
+) -> None:
+    """Check the machine and the workspace; exit code 1 if something must be fixed."""
+    from server.cli.doctor import examine
+
+    marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "fix": "[red]fix[/red]"}
+    checks = examine(workspace, data)
+    for check in checks:
+        _out.print(f"{marks[check.state]:<28} [bold]{check.name}[/bold]: {check.detail}", highlight=False)
+        if check.remedy:
+            _out.print(f"{'':<8} → {check.remedy}", highlight=False)
+    if any(check.state == "fix" for check in checks):
+        raise SystemExit(1)
+
+
+def connect(
+    client: Annotated[str, typer.Argument(help="claude-code, claude-desktop, codex, cursor, vscode, gemini, opencode")],
+    workspace: _Workspace = Path(),
+    write: Annotated[bool, typer.Option("--write", help="Install it instead of printing it.")] = False,
+    http: Annotated[
+        str, typer.Option(metavar="URL", help="A server that listens there, in place of a local one.")
+    ] = "",
+) -> None:
+    """Print, or install, the configuration that lets a client use this workspace."""
+    from server.clients.client_config import ServerEntry, configuration, target
+    from server.clients.client_config import write as install
+
+    folder, home = workspace.resolve(), Path.home()
+    place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable)
+    if write:
+        _err.print(f"wrote {install(client, place, folder, home)}", highlight=False)
+        return
+    text = configuration(client, place)
+    _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:", highlight=False)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -1,0 +1,193 @@
+"""The configuration of each client: one table, absolute paths, time-outs that outlast an experiment.
+
+Formats as the clients' own `mcp add` commands write them.
+"""
+
+import json
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from server.api.http.auth import TOKEN_VARIABLE
+from server.errors import Unavailable
+from server.files import write_whole
+
+NAME = "autoresearch"
+_CALL_SECONDS = 900  # longer than a run with everything around it
+_START_SECONDS = 60
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ServerEntry:
+    """How a client reaches the server: by a command, or where it listens."""
+
+    command: str = ""
+    arguments: tuple[str, ...] = ()
+    url: str = ""
+
+    @classmethod
+    def local(cls, workspace: Path, python: str) -> "ServerEntry":
+        """A server that each client starts for itself, over stdio."""
+        return cls(python, ("-m", "server", "--workspace", str(workspace)))
+
+    def entry(self, **more: Any) -> Entry:
+        """The command, as most clients spell it."""
+        return {"command": self.command, "args": list(self.arguments), **more}
+
+    def listening(self, token: str, **more: Any) -> Entry:
+        """The address, and `token`: the variable with it, as the client spells variables."""
+        return {"url": self.url, "headers": {"Authorization": f"Bearer {token}"}, **more}
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a client keeps its servers and how it spells one."""
+
+    path: str  # below the workspace, or below the home folder where it starts with ~
+    key: str  # of the table of servers
+    near: Callable[[ServerEntry], Entry]
+    far: Callable[[ServerEntry], Entry] | None = None  # None: it knows no address
+
+
+def _codex(place: ServerEntry) -> Entry:
+    # required: else the first turn may start before the server is up, without its tools.
+    waits = {"required": True, "startup_timeout_sec": _START_SECONDS, "tool_timeout_sec": _CALL_SECONDS}
+    if place.url:
+        return {"url": place.url, "bearer_token_env_var": TOKEN_VARIABLE, **waits}
+    return place.entry(**waits)
+
+
+def _opencode(place: ServerEntry) -> Entry:
+    command = [place.command, *place.arguments]
+    return {"type": "local", "command": command, "enabled": True, "timeout": _CALL_SECONDS * 1000}
+
+
+_MILLISECONDS = {"timeout": _CALL_SECONDS * 1000}
+_DESKTOP = {
+    "darwin": "~/Library/Application Support/Claude/claude_desktop_config.json",
+    "win32": "~/AppData/Roaming/Claude/claude_desktop_config.json",
+}.get(sys.platform, "~/.config/Claude/claude_desktop_config.json")
+
+CLIENTS = {
+    "claude-code": Client(
+        ".mcp.json",
+        "mcpServers",
+        lambda place: {"type": "stdio", **place.entry(), **_MILLISECONDS},
+        lambda place: {"type": "http", **place.listening(f"${{{TOKEN_VARIABLE}}}"), **_MILLISECONDS},
+    ),
+    "claude-desktop": Client(_DESKTOP, "mcpServers", ServerEntry.entry),
+    "codex": Client("~/.codex/config.toml", "mcp_servers", _codex, _codex),
+    "cursor": Client(
+        ".cursor/mcp.json", "mcpServers", ServerEntry.entry, lambda place: place.listening(f"${{env:{TOKEN_VARIABLE}}}")
+    ),
+    "vscode": Client(
+        ".vscode/mcp.json",
+        "servers",
+        lambda place: {"type": "stdio", **place.entry()},
+        lambda place: {"type": "http", **place.listening(f"${{env:{TOKEN_VARIABLE}}}")},
+    ),
+    "gemini": Client(
+        "~/.gemini/settings.json",
+        "mcpServers",
+        lambda place: place.entry(**_MILLISECONDS),
+        lambda place: {"type": "http", **place.listening(f"${{{TOKEN_VARIABLE}}}"), **_MILLISECONDS},
+    ),
+    "opencode": Client(
+        "opencode.json",
+        "mcp",
+        _opencode,
+        lambda place: {"type": "remote", **place.listening(f"{{env:{TOKEN_VARIABLE}}}", enabled=True), **_MILLISECONDS},
+    ),
+}
+
+
+def configuration(client: str, place: ServerEntry) -> str:
+    """The text to put into an empty configuration file. Raises Unavailable for an unknown client."""
+    entry = _entry(client, place)
+    if _is_toml(client):
+        return _toml(_client(client).key, entry)
+    return json.dumps({_client(client).key: {NAME: entry}}, indent=2) + "\n"
+
+
+def target(client: str, workspace: Path, home: Path) -> Path:
+    """The file in which the client looks."""
+    path = _client(client).path
+    return home / path[2:] if path.startswith("~/") else workspace / path
+
+
+def installed(client: str, workspace: Path, home: Path) -> bool:
+    """Whether the client's file has an entry for us."""
+    try:
+        return NAME in _parse(client, target(client, workspace, home)).get(_client(client).key, {})
+    except Unavailable:
+        return False
+
+
+def write(client: str, place: ServerEntry, workspace: Path, home: Path) -> Path:
+    """Add our entry to the client's file; what is there stays, and a copy of it beside.
+
+    Raises:
+        Unavailable: the file cannot be read as what it should be, or has another entry of this name.
+    """
+    path, key, entry = target(client, workspace, home), _client(client).key, _entry(client, place)
+    known = _parse(client, path)
+    servers = known.setdefault(key, {})
+    if servers.get(NAME, entry) != entry:
+        raise Unavailable(f"{path} already has another entry {NAME!r}.", "Remove it there, then call again.")
+    if NAME in servers:
+        return path
+    servers[NAME] = entry
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = before.rstrip("\n") + "\n\n" * bool(before.strip()) + _toml(key, entry)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        shutil.copy2(path, path.with_name(path.name + ".bak"))
+    write_whole(path, text if _is_toml(client) else json.dumps(known, indent=2) + "\n")
+    return path
+
+
+def _client(name: str) -> Client:
+    if name not in CLIENTS:
+        raise Unavailable(f"There is no client {name!r}.", f"Known are: {', '.join(CLIENTS)}.")
+    return CLIENTS[name]
+
+
+def _entry(client: str, place: ServerEntry) -> Entry:
+    known = _client(client)
+    if not place.url:
+        return known.near(place)
+    if known.far is None:
+        problem = f"{client} cannot be told the address of a server in its file."
+        raise Unavailable(problem, "Add it among its connectors, or let it start a bridge such as mcp-remote.")
+    return known.far(place)
+
+
+def _is_toml(client: str) -> bool:
+    return _client(client).path.endswith(".toml")
+
+
+def _parse(client: str, path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
+    except ValueError as error:
+        raise Unavailable(
+            f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."
+        ) from error
+    if not isinstance(known, dict):
+        raise Unavailable(f"{path} is not a table of settings.", "Correct it, then call again.")
+    return cast("dict[str, Any]", known)
+
+
+def _toml(key: str, entry: Entry) -> str:
+    # A JSON string, number, boolean or list of strings is valid TOML as well.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    return "\n".join([f"[{key}.{NAME}]", *lines]) + "\n"

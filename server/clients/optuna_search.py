@@ -1,0 +1,113 @@
+"""A researcher without an LLM: the tree-structured Parzen estimator over the knobs that program.md declares.
+
+(TPE: Bergstra et al. 2011; here optuna's.) It is a client like any other, so that a user can see whether an agent beats
+it: each proposal is a sweep of one, judged, confirmed and kept by the same rule.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import optuna
+from mcp import Client, StdioServerParameters
+from optuna.trial import Trial, TrialState
+
+from server.api.schemas import RunReply
+from server.errors import Unavailable
+from server.study.find_study import OperatorRequest, read_request
+from server.task.program import Task
+
+_SEED = 0
+_WAIT_SECONDS = 3600
+_LOOK_SECONDS = 0.5
+_MOVES = {"improved": "keep", "worse": "discard", "failed": "discard", "patched": "discard"}  # by phase
+
+
+class OptunaSearch:
+    """One night of proposals."""
+
+    def __init__(self, workspace: Path, options: list[str], task: Task) -> None:
+        """`options`: of `autoresearch serve`. Raises Unavailable when program.md declares no knobs."""
+        if not task.knobs:
+            raise Unavailable(
+                "program.md declares no knobs.",
+                "Add, say, `knobs: {MATRIX_LR: {low: 0.005, high: 0.1, log: true}}` to its front matter.",
+            )
+        self._workspace = workspace
+        self._arguments = ["-m", "server", "--workspace", str(workspace), *options]
+        self._task = task
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=_SEED))
+
+    async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
+        """Propose until the night is over; 0: not for that reason. Returns why it ended."""
+        async with Client(StdioServerParameters(command=sys.executable, args=self._arguments)) as client:
+            begun, done = time.monotonic(), 0
+            while True:
+                if hours > 0 and time.monotonic() - begun >= 3600 * hours:
+                    return f"{hours:g} hours are over"
+                if 0 < experiments <= done:
+                    return f"{experiments} proposals are done"
+                status = await _call(client, "status", {})
+                if await self._decide(client, status) or await self._rest(status):
+                    continue
+                if status["over"]:
+                    return status["over"]
+                if not await self._repeat(client, status):
+                    tell(await self._propose(client))
+                    done += 1
+
+    async def _decide(self, client: Client, status: dict[str, Any]) -> bool:
+        """End what a pause, or an earlier search, has left between two proposals. Returns whether it did."""
+        waits = status["next_actions"][0].startswith("wait_experiment")
+        if move := "wait_experiment" if waits else _MOVES.get(status["phase"]):
+            await _call(client, move, {"wait_seconds": _WAIT_SECONDS} if waits else {"reason": "TPE"})
+        return bool(move)
+
+    async def _rest(self, status: dict[str, Any]) -> bool:
+        """Wait a little in a night that is paused. Returns whether it is."""
+        if paused := read_request(self._workspace / ".autoresearch" / status["tag"]) is OperatorRequest.PAUSE:
+            await anyio.sleep(_LOOK_SECONDS)
+        return paused
+
+    async def _repeat(self, client: Client, status: dict[str, Any]) -> bool:
+        """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
+        confirms = status["phase"] == "promising"
+        first = status["phase"] in ("new", "baseline_failed") or "baseline" in status["next_actions"][0]
+        if not confirms and not first:
+            return False
+        told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
+        answer = await _call(client, "run_experiment", told)
+        if first and answer["val_bpb"] is None:
+            raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
+        return True
+
+    async def _propose(self, client: Client) -> str:
+        trial = self._study.ask()
+        change = {name: _value(trial, name, knob.model_dump()) for name, knob in self._task.knobs.items()}
+        given = {"changes": [change], "description": "TPE", "wait_seconds": _WAIT_SECONDS}
+        reply = RunReply.model_validate(await _call(client, "sweep", given))
+        (row,) = reply.sweep.rows if reply.sweep else (None,)
+        scored = row.experiment if row else None
+        value = scored.val_bpb if scored else None
+        self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
+        became = f"{scored.verdict}, {scored.decision}" if scored else row.skipped if row else "nothing"
+        return f"{', '.join(f'{name} = {value}' for name, value in change.items())}: {became}"
+
+
+def _value(trial: Trial, name: str, knob: dict[str, Any]) -> float | int | str:
+    if knob["choices"]:
+        return cast("float | int | str", trial.suggest_categorical(name, knob["choices"]))
+    if knob["integer"]:
+        return trial.suggest_int(name, int(knob["low"]), int(knob["high"]), log=knob["log"])
+    return float(f"{trial.suggest_float(name, knob['low'], knob['high'], log=knob['log']):.4g}")
+
+
+async def _call(client: Client, tool: str, given: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.call_tool(tool, given)
+    if answer.is_error or answer.structured_content is None:
+        raise Unavailable(f"{tool} was refused: {answer.content}", "Look at `autoresearch history`.")
+    return answer.structured_content

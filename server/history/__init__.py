@@ -1,0 +1,1 @@
+"""The record of a study: ledger, notes, comparisons between rows, exports."""

@@ -1,0 +1,193 @@
+"""Comparisons between runs: which scores may be compared, how much they scatter, and how figures differ."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+
+from server.errors import AlreadyMeasured
+from server.history.ledger import Ledger
+from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
+from server.scoring import decision_rule
+from server.scoring.decision_rule import Assessment, Reference, mean
+from server.scoring.noise import Noise, estimate_noise, since_drift
+from server.task.policy import KeepRule
+
+_LOOK_BACK = 40  # runs whose curves tell what a good one looks like
+_NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
+_NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running"}  # no idea had its trial
+_HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
+STALE_RUNS = 30  # after so many runs a machine may have changed
+
+
+def segment(experiment: Experiment) -> tuple[object, ...]:
+    """Scores are compared within one class of machine, software, data and budget alone, and in one state of it."""
+    attempt = experiment.attempt
+    figures = experiment.result.figures if experiment.result else None
+    machine = (figures.device, figures.driver, figures.torch, figures.threads, figures.data) if figures else ()
+    return (attempt.profile, attempt.budget_seconds, *machine, bool(experiment.disturbance))
+
+
+def _circumstances(attempt: Attempt) -> tuple[str, str, float]:
+    """What was asked for; what a run then had is its segment."""
+    return attempt.profile, attempt.dataset, attempt.budget_seconds
+
+
+def undisturbed(ledger: Ledger, run: Experiment) -> bool:
+    """Whether a run may be judged: not after a disturbance, unless both runs before it were disturbed, too.
+
+    Then that is how this machine is, and runs are compared with others like it (`segment`).
+    """
+    if not run.disturbance:
+        return True
+    before = [ledger.get(number) for number in range(max(run.number - _HABIT, 1), run.number)]
+    return len(before) == _HABIT and all(row and row.disturbance for row in before)
+
+
+def comparable_scores(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[float]:
+    """The scores of the runs that may be compared with `like`."""
+    alike = [run for run in runs if run.val_bpb is not None and segment(run) == segment(like)]
+    return [run.val_bpb for run in alike if run.val_bpb is not None and undisturbed(ledger, run)]
+
+
+def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Reference:
+    """The incumbent, by the runs that did not select it."""
+    fresh = [incumbent] if incumbent.attempt.baseline else []
+    fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    provisional = incumbent.value if segment(incumbent) == segment(like) else None
+    steady = since_drift(comparable_scores(ledger, fresh, like))
+    return Reference(experiment=incumbent.number, scores=steady, provisional=provisional)
+
+
+def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
+    """Numbers of the last runs like this one that were any good: not worse than their incumbent."""
+    rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.val_bpb is not None and row.verdict != Verdict.WORSE]
+    return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
+
+
+def measured_noise(ledger: Ledger, like: Experiment) -> Noise:
+    """The spread of one run's score, from the night's repeated runs."""
+    groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
+    for run in ledger.recent_repeats():
+        groups[run.attempt.of, run.attempt.purpose].append(run)
+    baseline = ledger.baseline()
+    if baseline is not None:
+        groups[baseline.number, Purpose.REFERENCE].append(baseline)
+    level = like.val_bpb or 1.0
+    return estimate_noise([since_drift(comparable_scores(ledger, group, like)) for group in groups.values()], level)
+
+
+def count_experiments(ledger: Ledger) -> int:
+    """How many ideas were measured, or tried to be; neither refused ones nor runs that help to judge another."""
+    return sum(count for verdict, count in ledger.counts().items() if verdict not in _NO_EXPERIMENTS)
+
+
+def experiments_since_keep(ledger: Ledger, incumbent: Experiment | None) -> int:
+    """How many ideas had their trial since one was kept."""
+    counts = ledger.counts(after=incumbent.number) if incumbent else {}
+    return sum(count for verdict, count in counts.items() if verdict not in _NO_TRIALS)
+
+
+def assess_candidate(ledger: Ledger, candidate: Experiment, rule: KeepRule, simpler: bool) -> Assessment:
+    """What the candidate's scores amount to against the incumbent's. Both have one.
+
+    Args:
+        rule: program.md's. simpler: whether the candidate has less code than the incumbent.
+    """
+    incumbent = ledger.incumbent()
+    assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
+    if rule.keep_rule == "any":
+        return decision_rule.any_lower(candidate.val_bpb, incumbent.val_bpb, incumbent.number)
+    every = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
+    judged = [run for run in every if run.val_bpb is not None and undisturbed(ledger, run)]
+    if not judged:
+        return decision_rule.disturbed(every[-1].val_bpb or candidate.val_bpb, every[-1].disturbance)
+    known, spread = reference(ledger, incumbent, judged[-1]), measured_noise(ledger, judged[-1])
+    runs = comparable_scores(ledger, judged, judged[-1])
+    if len(runs) < rule.seeds:
+        return decision_rule.unfinished(runs, known, rule.seeds)
+    if len(runs) == rule.seeds:  # what is screened is their mean
+        spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
+    found = decision_rule.decide(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
+    if found.next is Purpose.CONFIRM and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS:
+        why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
+        return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
+    return found
+
+
+def _freshest(ledger: Ledger, incumbent: Experiment) -> int:
+    """Number of the last run of the incumbent's train.py."""
+    again = ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    return again[-1].number if again else incumbent.number
+
+
+def incumbent_value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:
+    """The incumbent's val_bpb as it counts, and how many runs it is the mean of; 0 when it is provisional."""
+    known = reference(ledger, incumbent, incumbent)
+    return (mean(known.scores) if known.scores else known.provisional), len(known.scores)
+
+
+def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:
+    """Refuse code that was measured before. Raises AlreadyMeasured."""
+    same = ledger.same_code(fingerprint)
+    if same and _circumstances(same.attempt) == (profile, dataset, budget_seconds):
+        raise AlreadyMeasured(
+            f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
+            f"val_bpb {same.value:.6f}.",
+            "Change it further with apply_patch(patch), or call discard().",
+        )
+
+
+_COMPARED = (
+    "steps",
+    "tokens",
+    "tokens_per_second",
+    "ms_per_step",
+    "mfu",
+    "loss",
+    "parameters",
+    "peak_memory_mb",
+    "setup_seconds",
+    "evaluation_seconds",
+)
+_ODD_SPEED = 0.2  # share by which the tokens a second of one train.py may differ from run to run
+_BUSY = 1.5  # wall seconds a CPU second
+
+
+class FigureComparison(Value):
+    """How a run differs from the incumbent's own."""
+
+    changes: dict[str, str]  # "+12.3 %"
+    warnings: list[str]
+
+
+def compare_figures(figures: Figures, incumbent: Figures | None, alike: Sequence[Figures]) -> FigureComparison:
+    """Compare.
+
+    Args:
+        incumbent: None for the incumbent itself. alike: of earlier runs of the same train.py.
+    """
+    changes: dict[str, str] = {}
+    for name in _COMPARED:
+        now, before = getattr(figures, name), getattr(incumbent, name, None)
+        if now is not None and before:
+            changes[name] = f"{100 * (now / before - 1):+.1f} %"
+    return FigureComparison(changes=changes, warnings=_warnings(figures, alike))
+
+
+def _warnings(figures: Figures, alike: Sequence[Figures]) -> list[str]:
+    found: list[str] = []
+    if (epochs := figures.epochs or 0.0) > 1:
+        found.append(f"The training text was seen {epochs:.1f} times: tokens repeat.")
+    if figures.disturbance:
+        found.append(f"In this run {figures.disturbance}.")
+    speeds = [other.tokens_per_second for other in alike if other.tokens_per_second]
+    if figures.tokens_per_second and speeds:
+        usual = statistics.median(speeds)
+        if abs(figures.tokens_per_second / usual - 1) > _ODD_SPEED:
+            told = f"{figures.tokens_per_second:,.0f} tokens/s, {usual:,.0f} in other runs of this train.py"
+            found.append(f"{told}: the machine was not the same.")
+    busy = (figures.training_wall_seconds or 0.0) / (figures.training_seconds or 1.0)
+    if figures.device == "cpu" and busy > _BUSY:
+        found.append(f"{busy:.1f} s passed for each CPU second: the machine was busy, or train.py waited.")
+    return found

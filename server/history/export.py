@@ -1,0 +1,79 @@
+"""The history in formats that other tools read: results.tsv and JSON lines.
+
+results.tsv on disk is written whole after every move, but a line is made anew only while its row can still change.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from server.files import write_whole
+from server.history.ledger import Ledger
+from server.records import Experiment, Verdict, decision_name
+
+_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+_STATUS = {"kept": "keep", "discarded": "discard"}
+
+
+def tsv(experiments: Iterable[Experiment]) -> str:
+    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0."""
+    return tsv_table(map(tsv_line, experiments))
+
+
+def tsv_table(lines: Iterable[str]) -> str:
+    """results.tsv of the lines of its experiments."""
+    return _HEADER + "".join(lines)
+
+
+def tsv_line(experiment: Experiment) -> str:
+    """One line of results.tsv.
+
+    Empty for what the preflight refused and for runs that judged another experiment: they were no experiments.
+    """
+    if experiment.verdict == Verdict.REFUSED or experiment.attempt.of is not None:
+        return ""
+    score = "" if experiment.value is None else f"{experiment.value:.6f}"
+    memory = experiment.result.figures.peak_memory_mb if experiment.result else None
+    fields = (
+        experiment.commit[:7],
+        score,
+        "" if memory is None else f"{memory / 1024:.1f}",
+        _status(experiment),
+        " ".join(experiment.attempt.description.split()),
+    )
+    return "\t".join(fields) + "\n"
+
+
+def jsonl(experiments: Iterable[Experiment]) -> str:
+    """One experiment a line, everything the ledger knows."""
+    return "".join(
+        json.dumps({**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}) + "\n"
+        for experiment in experiments
+    )
+
+
+def _status(experiment: Experiment) -> str:
+    # Upstream knows keep, discard and crash; a run without a score is a crash to it, whatever was decided.
+    if experiment.result is not None and experiment.val_bpb is None:
+        return "crash"
+    return _STATUS.get(decision_name(experiment), decision_name(experiment))
+
+
+class ResultsFile:
+    """A row is final once the row of a later new train.py follows it: only what came since is read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[int, str] = {}  # by the experiment's number, ascending
+        self._final = 0  # the last number whose line on disk never changes again
+
+    def write(self, ledger: Ledger) -> None:
+        """Bring the file up to date.
+
+        Raises:
+            LedgerUnavailable, OSError: the file is as it was; the next call makes up for it.
+        """
+        self._lines.update((row.number, tsv_line(row)) for row in ledger.all(after=self._final))
+        write_whole(self._path, tsv_table(self._lines.values()))
+        measured = ledger.measured()
+        self._final = measured.number - 1 if measured else 0

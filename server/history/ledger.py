@@ -1,0 +1,247 @@
+"""The history: one SQLite file, one writer, one row an experiment. The only importer of sqlite3.
+
+A row is written before a branch moves, so that whatever dies, the next call can finish the move. `synchronous=FULL`
+and a rollback journal: a night writes a few rows a minute, and an acknowledged row must survive a power cut. (WAL has a
+corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
+"""
+
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from server.errors import LedgerDamaged, LedgerUnavailable
+from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result
+from server.source.python_source import Change
+
+_FORMAT = 2
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS experiments (
+    number INTEGER PRIMARY KEY,
+    verdict TEXT NOT NULL,
+    kept INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    of INTEGER,
+    fingerprint TEXT NOT NULL,
+    document TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_verdict ON experiments (verdict, number);
+CREATE INDEX IF NOT EXISTS by_purpose ON experiments (purpose, number);
+CREATE INDEX IF NOT EXISTS repeats ON experiments (of, number) WHERE of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_code ON experiments (fingerprint, number);
+CREATE TABLE IF NOT EXISTS changes (
+    feature TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (feature, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS changed ON changes (number);
+CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
+PRAGMA user_version = {_FORMAT};
+"""
+_DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
+_CATEGORY = "category"
+_MARKS = "(?, ?, ?, ?, ?, ?, ?)"
+_PAGE = 100  # rows read at once
+_RECENT = 100  # repeated runs that tell the noise: older ones may be of another day's machine
+
+
+class Ledger:
+    """All experiments of one tag, in the order they were started."""
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        """Open or create the ledger at `path`. Raises LedgerUnavailable.
+
+        Args:
+            read_only: look at a ledger that a server may be writing to. Nothing is written but what a server that was
+                killed has left half done: SQLite takes it back before it lets anybody read.
+        """
+        self._path = path
+        self._file: tuple[int, int] | None = None
+        address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
+        with self._speaking():
+            # Calls come from worker threads, one at a time: the session's lock sees to that.
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+            made = self._check()
+            if read_only:
+                self._connection.execute("PRAGMA query_only = ON")
+            else:
+                # Opened again, a ledger stays as old as its last row: that tells nights apart.
+                self._connection.executescript(_DURABLE if made else _DURABLE + _SCHEMA)
+        self._file = _identity(path)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
+        return _identity(self._path) != self._file
+
+    def begin(self, attempt: Attempt, made: Change | None = None) -> None:
+        """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
+        row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
+        with self._speaking(), self._connection:  # all of it or nothing
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+            places = [(feature, row.number, value) for feature, value in features.items()]
+            self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
+
+    def finish(self, number: int, result: Result, judgement: Judgement) -> Experiment:
+        """Write down how a run ended and what that means. Raises LedgerUnavailable."""
+        return self._replace(number, result=result, judgement=judgement)
+
+    def decide(self, number: int, decision: Decision) -> Experiment:
+        """Write down what became of an experiment. Raises LedgerUnavailable."""
+        return self._replace(number, decision=decision)
+
+    def get(self, number: int) -> Experiment | None:
+        return next(self._select("WHERE number = ?", number), None)
+
+    def last(self) -> Experiment | None:
+        return next(self._select("ORDER BY number DESC LIMIT 1"), None)
+
+    def measured(self) -> Experiment | None:
+        """The last run of a train.py that was new: what a decision is about."""
+        return next(self._select("WHERE purpose = 'measure' ORDER BY number DESC LIMIT 1"), None)
+
+    def repeats(self, number: int, purpose: Purpose) -> list[Experiment]:
+        """The later runs of experiment `number`'s train.py, oldest first."""
+        return list(self._select("WHERE of = ? AND purpose = ? ORDER BY number", number, purpose.value))
+
+    def recent_repeats(self) -> list[Experiment]:
+        """The last hundred runs of a train.py that was not new."""
+        return list(self._select("WHERE of IS NOT NULL ORDER BY number DESC LIMIT ?", _RECENT))
+
+    def same_code(self, fingerprint: str) -> Experiment | None:
+        """The last experiment with this code that was measured."""
+        rows = self._select("WHERE fingerprint = ? AND purpose = 'measure' ORDER BY number DESC LIMIT 5", fingerprint)
+        return next((row for row in rows if row.val_bpb is not None), None)
+
+    def baseline(self) -> Experiment | None:
+        """The experiment that was kept first."""
+        return next(self._select("WHERE kept ORDER BY number LIMIT 1"), None)
+
+    def incumbent(self) -> Experiment | None:
+        """The experiment that was kept last."""
+        return next(self._select("WHERE kept ORDER BY number DESC LIMIT 1"), None)
+
+    def page(self, limit: int, offset: int, verdict: str = "") -> list[Experiment]:
+        """`limit` experiments, newest first, of one verdict or of all."""
+        if verdict:
+            return list(self._select("WHERE verdict = ? ORDER BY number DESC LIMIT ? OFFSET ?", verdict, limit, offset))
+        return list(self._select("ORDER BY number DESC LIMIT ? OFFSET ?", limit, offset))
+
+    def all(self, after: int = 0) -> Iterator[Experiment]:
+        """Every experiment after number `after`, oldest first; read by and by: a night does not fit into one hand."""
+        while rows := list(self._select("WHERE number > ? ORDER BY number LIMIT ?", after, _PAGE)):
+            yield from rows
+            after = rows[-1].number
+
+    def counts(self, after: int = 0) -> dict[str, int]:
+        """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""
+        rows = self._rows("SELECT verdict, count(*) FROM experiments WHERE number > ? GROUP BY verdict", after)
+        kept = self._rows("SELECT count(*) FROM experiments WHERE kept AND number > ?", after)
+        return {**dict(rows), "kept": kept[0][0]}
+
+    def kept(self, last: int = -1) -> list[Experiment]:
+        """The last so many that were kept, oldest first; -1: all."""
+        return list(self._select("WHERE kept ORDER BY number DESC LIMIT ?", last))[::-1]
+
+    def sharing(self, features: Iterable[str], limit: int) -> list[tuple[int, int, int]]:
+        """(number, how many of `features` it has, how many it has in all), most alike and newest first."""
+        wanted = list(features)
+        count = f"(SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{_CATEGORY}')"
+        return self._rows(
+            f"SELECT number, count(*), {count} FROM changes AS a WHERE feature IN ({','.join('?' * len(wanted))}) "
+            f"GROUP BY number ORDER BY 1.0 * count(*) / ({len(wanted)} + {count} - count(*)) DESC, number DESC LIMIT ?",
+            *wanted,
+            limit,
+        )
+
+    def features(self, number: int) -> dict[str, str]:
+        """What experiment `number` changed."""
+        query = "SELECT feature, value FROM changes WHERE number = ? AND feature != ?"
+        return dict(self._rows(query, number, _CATEGORY))
+
+    def category(self, number: int) -> str:
+        """The kind of idea that experiment `number` was; empty for the baseline and for repeats."""
+        rows = self._rows("SELECT value FROM changes WHERE feature = ? AND number = ?", _CATEGORY, number)
+        return rows[0][0] if rows else ""
+
+    def categories(self) -> dict[str, int]:
+        """How often each kind of idea was tried."""
+        return dict(self._rows("SELECT value, count(*) FROM changes WHERE feature = ? GROUP BY value", _CATEGORY))
+
+    def values(self, limit: int) -> list[tuple[int, str, str]]:
+        """(number, knob, "before → after") of the last attempts that turned a knob, newest first."""
+        return self._rows(
+            "SELECT number, substr(feature, 6), value FROM changes WHERE feature GLOB 'knob *' "
+            "ORDER BY number DESC, feature LIMIT ?",
+            limit,
+        )
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._speaking():
+            return self._connection.execute(query, values).fetchall()
+
+    def _check(self) -> bool:
+        """Whether the file holds a ledger; False of a new one, or of one that was not made to the end."""
+        if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("the file is damaged")
+        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, _FORMAT):
+            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {_FORMAT})")
+        return found == _FORMAT
+
+    def _replace(self, number: int, **parts: Any) -> Experiment:
+        row = self.get(number)
+        assert row is not None, number
+        row = row.model_copy(update=parts)
+        with self._speaking():
+            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
+        return row
+
+    def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
+        rows = self._rows(f"SELECT document FROM experiments {clause}", *values)
+        return (self._read(document) for (document,) in rows)
+
+    def _read(self, document: str) -> Experiment:
+        with self._speaking():
+            try:
+                return Experiment.model_validate_json(document)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"a row cannot be read: {str(error).splitlines()[0]}") from error
+
+    @contextmanager
+    def _speaking(self) -> Generator[None]:
+        """The one place where sqlite3's errors become ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # DatabaseError itself, not one of its subclasses: malformed, or no database at all.
+            if type(error) is sqlite3.DatabaseError or (self._file and self.gone):
+                raise LedgerDamaged(
+                    f"The ledger {self._path} is damaged: {error}.",
+                    "A server moves it aside and rebuilds it from git, with its next call or when it is started.",
+                ) from error
+            raise LedgerUnavailable(
+                f"The ledger {self._path} cannot be used: {error}.",
+                "The operator starts the version that wrote it, or a new --tag."
+                if type(error) is sqlite3.NotSupportedError
+                else "The operator frees space or restores write access; then status() tells what was done.",
+            ) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
+    attempt, document = row.attempt, row.model_dump_json(exclude_none=True)
+    return row.number, row.verdict, int(row.kept), attempt.purpose.value, attempt.of, attempt.fingerprint, document

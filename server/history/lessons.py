@@ -1,0 +1,177 @@
+"""What the history teaches the next idea: near misses, gains by kind of idea, values tried, and a short memory.
+
+The memory is for an agent that has just arrived, or has lost its own.
+"""
+
+import math
+from collections import defaultdict
+from itertools import combinations
+
+from server.history import comparisons
+from server.history.ledger import Ledger
+from server.history.notes import Note, Notebook
+from server.records import Experiment, Value, Verdict
+from server.text import shorten
+
+
+class Gain(Value):
+    """What one kind of idea has brought."""
+
+    category: str
+    tried: int
+    kept: int
+    gain: float  # sum of the deltas of those kept; negative is better
+
+
+class Tried(Value):
+    """The values that a knob was given."""
+
+    knob: str
+    values: list[str]
+
+
+class NearMiss(Value):
+    """An attempt that may have been better: too little to tell."""
+
+    experiment: int
+    description: str
+    delta: float
+
+
+class Memory(Value):
+    """The night in short lines, newest first."""
+
+    path: list[str]  # what was kept: how the incumbent came about
+    recent: list[str]  # the last attempts
+    near_misses: list[str]
+    ideas: list[str]  # open ones, by number
+    notes: list[str]
+
+    def cut(self, most: int) -> "Memory":
+        """The same in lines of at most so many bytes."""
+        return Memory.model_validate({name: [shorten(line, most) for line in lines] for name, lines in self})
+
+
+class Lessons(Value):
+    """What the night so far can teach."""
+
+    attempts: int
+    keep_rate: float | None
+    since_last_keep: int  # runs
+    gains: list[Gain]
+    knobs: list[Tried]
+    near_misses: list[NearMiss]
+    combinations: list[str]  # untested pairs of near misses
+
+
+_MISSES = 10
+_PAIRS = 5
+_VALUES = 60
+
+
+def lessons(ledger: Ledger) -> Lessons:
+    """The night so far, by what it can be used for."""
+    counts, last, incumbent = ledger.counts(), ledger.last(), ledger.incumbent()
+    tried = ledger.categories()
+    attempts = sum(tried.values())
+    misses = near_misses(ledger)
+    return Lessons(
+        attempts=attempts,
+        keep_rate=(counts["kept"] - 1) / attempts if attempts and incumbent else None,
+        since_last_keep=(last.number - incumbent.number) if last and incumbent else 0,
+        gains=_gains(ledger, tried),
+        knobs=_tried(ledger),
+        near_misses=misses,
+        combinations=_untested(ledger, misses),
+    )
+
+
+def near_misses(ledger: Ledger, last: int = 200) -> list[NearMiss]:
+    """Attempts that were better, though not surely, or hardly worse, among the `last` of each kind: the best first."""
+    incumbent = ledger.incumbent()
+    if incumbent is None:
+        return []
+    sigma = comparisons.measured_noise(ledger, incumbent).sigma
+    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
+    told = [(row.judgement.delta, row) for row in rows if row.judgement and row.judgement.delta is not None]
+    close = sorted((delta, row.number, row) for delta, row in told if delta < sigma / 2 and not row.kept)
+    return [
+        NearMiss(experiment=number, description=row.attempt.description, delta=delta)
+        for delta, number, row in close[:_MISSES]
+    ]
+
+
+def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:
+    gained: dict[str, list[float]] = defaultdict(list)
+    for row in ledger.kept():
+        if row.judgement and row.judgement.delta is not None:
+            gained[ledger.category(row.number)].append(row.judgement.delta)
+    return [
+        Gain(category=name, tried=count, kept=len(gained[name]), gain=math.fsum(gained[name]))
+        for name, count in sorted(tried.items(), key=lambda item: -item[1])
+    ]
+
+
+def _tried(ledger: Ledger) -> list[Tried]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for number, knob, value in ledger.values(_VALUES):
+        row = ledger.get(number)
+        delta = row.judgement.delta if row and row.judgement else None
+        shown = "" if delta is None else f" {delta:+.6f}"
+        found[knob].append(f"{value} (experiment {number}: {row.verdict if row else ''}{shown})")
+    return [Tried(knob=knob, values=values) for knob, values in found.items()]
+
+
+def _untested(ledger: Ledger, misses: list[NearMiss]) -> list[str]:
+    """Pairs of near misses that touch different places and were never tried together."""
+    features = {miss.experiment: set(ledger.features(miss.experiment)) for miss in misses}
+    pairs = sorted(combinations(misses, 2), key=lambda pair: pair[0].delta + pair[1].delta)
+    free: list[str] = []
+    for one, other in pairs:
+        both = features[one.experiment] | features[other.experiment]
+        together = any(shared == len(both) == all_ for _, shared, all_ in ledger.sharing(dict.fromkeys(both, ""), 1))
+        apart = not features[one.experiment] & features[other.experiment]
+        if both and apart and not together and one.delta + other.delta < 0:
+            steps = f"apply_patch(experiment={one.experiment}), then apply_patch(experiment={other.experiment})"
+            hope = f"{one.delta + other.delta:+.6f} if they add up"
+            free.append(f"{one.experiment} + {other.experiment}: {hope}; {steps}")
+    return free[:_PAIRS]
+
+
+_KEPT_SHOWN = 4
+_RECENT_SHOWN = 10
+_MISSES_SHOWN = 3
+_NOTES_SHOWN = 3
+_MISSES_AMONG = 40  # attempts among which near misses are looked for: status must be quick
+
+
+def study_memory(ledger: Ledger, notebook: Notebook) -> Memory:
+    """How the incumbent came about, the last attempts, near misses, open ideas and notes: newest first, < 3 KB."""
+    misses, written = near_misses(ledger, _MISSES_AMONG)[:_MISSES_SHOWN], notebook.notes[::-1]
+    return Memory(
+        path=[_memory_line(row) for row in reversed(ledger.kept(_KEPT_SHOWN))],
+        recent=[_memory_line(row) for row in _recent(ledger)],
+        near_misses=[shorten(f"{miss.experiment}: {miss.delta:+.4f}, {miss.description}") for miss in misses],
+        ideas=[_note_line(note) for note in written if note.open][:_NOTES_SHOWN],
+        notes=[_note_line(note) for note in written if not note.idea][:_NOTES_SHOWN],
+    )
+
+
+def _recent(ledger: Ledger) -> list[Experiment]:
+    """The last attempts, without the runs that judge another."""
+    found: list[Experiment] = []
+    offset = 0
+    while len(found) < _RECENT_SHOWN and (page := ledger.page(_RECENT_SHOWN, offset)):
+        found += [row for row in page if row.attempt.of is None]
+        offset += len(page)
+    return found[:_RECENT_SHOWN]
+
+
+def _memory_line(row: Experiment) -> str:
+    value = "" if row.value is None else f" {row.value:.4f}"
+    kept = ", kept" if row.kept else ""
+    return shorten(f"{row.number}: {row.verdict}{kept}{value}, {row.attempt.description}")
+
+
+def _note_line(note: Note) -> str:
+    return shorten(f"{note.number}: {note.text}")

@@ -1,0 +1,268 @@
+"""The values everything else speaks in: frozen, and true for as long as they exist.
+
+An experiment grows by addition, never by filling in blanks: an `Attempt` is a fact when the run starts, a
+`Result` when it ends, a `Judgement` when the result has been compared, a `Decision` when somebody decided.
+"""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SLOWED_SHARE = 0.1  # of a training; less is no disturbance
+
+
+class Value(BaseModel):
+    """A frozen value that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Outcome(StrEnum):
+    """How a run ended. Only `finished` has a score."""
+
+    FINISHED = "finished"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INVALID = "invalid"
+    REFUSED = "refused"  # by the preflight: no time was spent on it, and it counts as no experiment
+    ENV_FAIL = "env_fail"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    STOPPED_EARLY = "stopped_early"  # its loss was hopeless, and program.md says not to wait
+
+
+class Trust(StrEnum):
+    """How far a run's figures can be believed. The score is the referee's in all three."""
+
+    SEALED = "sealed"  # every guard held
+    AUDITED = "audited"  # some did not
+    UNCONFINED = "unconfined"  # none did: train.py could do what the operator's account can
+
+
+class Purpose(StrEnum):
+    """What a run is for."""
+
+    MEASURE = "measure"  # a new train.py, or the baseline
+    CONFIRM = "confirm"  # the promising candidate again
+    REFERENCE = "reference"  # the incumbent again
+
+
+class Verdict(StrEnum):
+    """What a result means for the incumbent; a run without a score has its outcome as its verdict."""
+
+    BASELINE = "baseline"
+    PROMISING = "promising"  # better once: more runs decide
+    IMPROVED = "improved"
+    SIMPLER = "simpler"  # not worse, with less code
+    WITHIN_NOISE = "within_noise"
+    WORSE = "worse"
+    GUARDRAIL = "guardrail"  # better or not: a figure is out of the bounds that program.md sets
+    CONFIRMATION = "confirmation"  # a run that helped to judge another experiment, as the next one
+    REFERENCE = "reference"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INVALID = "invalid"
+    REFUSED = "refused"
+    ENV_FAIL = "env_fail"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    STOPPED_EARLY = "stopped_early"
+
+
+class Attempt(Value):
+    """What was started: one commit, one budget."""
+
+    number: int = Field(ge=1)
+    baseline: bool
+    purpose: Purpose = Purpose.MEASURE
+    of: int | None = None  # the experiment whose train.py is run again; None for a new one
+    description: str
+    hypothesis: str = ""
+    parent: str  # commit of the incumbent this was built on
+    commit: str  # commit that holds the train.py under test
+    train_sha256: str
+    fingerprint: str = ""  # of the code without comments and prints
+    profile: str
+    dataset: str = "embedded"
+    seed: int
+    budget_seconds: float = Field(gt=0)
+    started_at: str  # ISO 8601, UTC; for people: order is by number
+
+
+class Score(Value):
+    """What the referee measured on the validation text."""
+
+    val_bpb: float = Field(ge=0)  # bits per byte, lower is better
+    val_tokens: int = Field(gt=0)
+    val_bytes: int = Field(gt=0)
+
+
+class Figures(Value):
+    """What is known about a run besides its score; a figure that was never reached is absent."""
+
+    steps: int | None = None
+    tokens: int | None = None  # training tokens seen, as reported by train.py
+    tokens_per_second: float | None = None
+    epochs: float | None = None  # how often the training text was seen
+    ms_per_step: float | None = None
+    mfu: float | None = None  # share of the device's peak, where that is known; attention not counted
+    loss: float | None = None  # last training loss reported, nats per token
+    grad_norm: float | None = None  # the last one reported
+    parameters: int | None = None
+    peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
+    preflight_seconds: float | None = None
+    setup_seconds: float | None = None
+    training_seconds: float | None = None  # of the budget: CPU seconds on a CPU, wall time elsewhere
+    training_wall_seconds: float | None = None
+    evaluation_seconds: float | None = None
+    total_seconds: float | None = None
+    device: str | None = None
+    torch: str | None = None
+    threads: int | None = None
+    data: str | None = None  # key of the tokenised data: corpus, tokenizer and format
+    unkillable: str | None = None  # pids that SIGKILL did not end
+    gpu_held: str | None = None  # pids, as the driver numbers them, that did not give the GPU back
+    driver: str | None = None  # of the GPU, as the four below
+    slowed_share: float | None = None  # of the training, by heat or by a lack of power
+    gpu_clock_mhz: int | None = None
+    gpu_celsius: int | None = None  # at the most
+    gpu_strangers: str | None = None  # other processes that computed on it
+
+    @property
+    def disturbance(self) -> str:
+        """Why the machine was not itself during the training; empty if it was."""
+        if self.gpu_strangers:
+            return f"the GPU was shared with {self.gpu_strangers}"
+        if (self.slowed_share or 0.0) > SLOWED_SHARE:
+            return (
+                f"heat or a lack of power slowed the GPU down for {100 * (self.slowed_share or 0.0):.0f} % of the time"
+            )
+        return ""
+
+
+class Result(Value):
+    """How a run ended, as its supervisor wrote it down."""
+
+    outcome: Outcome
+    reason: str  # one sentence for a researcher
+    score: Score | None = None
+    figures: Figures = Figures()
+    cause: str = ""  # of a failure, in one word (trainer.run.failure_cause); empty where the outcome says it all
+    traceback: str = ""  # the lines of train.py's traceback that matter
+    guards: dict[str, str] = {}  # guard around train.py: "held", or why not
+    finished_at: str
+
+    @property
+    def trust(self) -> Trust:
+        held = [state == "held" for state in self.guards.values()]
+        if not any(held):
+            return Trust.UNCONFINED
+        return Trust.SEALED if all(held) else Trust.AUDITED
+
+    @model_validator(mode="after")
+    def _score_iff_finished(self) -> "Result":
+        if (self.outcome is Outcome.FINISHED) != (self.score is not None):
+            raise ValueError("a score belongs to a finished run, and to no other")
+        return self
+
+
+class Judgement(Value):
+    """A result compared with the incumbent of its day."""
+
+    verdict: Verdict
+    why: str
+    incumbent: int | None = None  # number of the experiment it was compared with
+    delta: float | None = None  # the value minus the incumbent's; negative is better
+    value: float | None = None  # val_bpb as it counts: the mean of the confirmations, where there were any
+    commit: str  # the attempt's commit again, its outcome added to the message as trailers
+
+
+class Decision(Value):
+    """What became of a judged experiment."""
+
+    kept: bool
+    reason: str = ""
+    decided_at: str
+
+
+class Experiment(Value):
+    """One row of the history."""
+
+    attempt: Attempt
+    result: Result | None = None
+    judgement: Judgement | None = None
+    decision: Decision | None = None
+
+    @property
+    def number(self) -> int:
+        return self.attempt.number
+
+    @property
+    def running(self) -> bool:
+        return self.result is None
+
+    @property
+    def kept(self) -> bool:
+        return self.decision is not None and self.decision.kept
+
+    @property
+    def val_bpb(self) -> float | None:
+        return self.result.score.val_bpb if self.result and self.result.score else None
+
+    @property
+    def value(self) -> float | None:
+        """val_bpb as it counts: by the confirmations, where there were any."""
+        return self.judgement.value if self.judgement and self.judgement.value is not None else self.val_bpb
+
+    @property
+    def disturbance(self) -> str:
+        """Why the machine was not itself during the run; empty if it was."""
+        return self.result.figures.disturbance if self.result else ""
+
+    @property
+    def trust(self) -> str:
+        """How far the figures can be believed; empty where there are none."""
+        return self.result.trust.value if self.result and self.result.score else ""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's name, or `running`."""
+        return self.judgement.verdict.value if self.judgement else "running"
+
+    @property
+    def commit(self) -> str:
+        """The commit that stands for this experiment in git."""
+        return self.judgement.commit if self.judgement else self.attempt.commit
+
+
+def decision_name(experiment: Experiment) -> str:
+    """kept, discarded, or what it waits for; empty for a run that judges another experiment."""
+    if experiment.attempt.of is not None and not experiment.running:
+        return ""
+    if experiment.decision is not None:
+        return "kept" if experiment.kept else "discarded"
+    return "running" if experiment.running else "open"
+
+
+class Progress(Value):
+    """Where a run is; times in seconds."""
+
+    stage: str = "starting"
+    elapsed_seconds: float = 0.0
+    limit_seconds: float | None = None
+    steps: int | None = None
+    loss: float | None = None
+    tokens: int | None = None
+    gpu_strangers: str | None = None  # who computed on the GPU before the run
+
+
+class Point(Value):
+    """One point of the curves."""
+
+    seconds: float
+    step: int
+    loss: float
+    lr: float | None = None  # learning rate, where train.py tells it, as the next
+    grad_norm: float | None = None

@@ -1,0 +1,1 @@
+"""A study shown to people: summaries, the table, the chart."""

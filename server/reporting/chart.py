@@ -1,0 +1,85 @@
+"""The night as a picture: every attempt a dot, the running best a line."""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib types its methods in part)
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from server.records import Experiment
+
+_GREEN = "#2e9e5b"
+_GREY = "#b8bcc2"
+_RED = "#d1495b"
+_LABEL = 40  # characters of a description
+
+
+def draw(experiments: Sequence[Experiment], path: Path) -> None:
+    """Write a PNG: grey dots discarded, green dots kept, red crosses without a score, and the best so far.
+
+    Raises:
+        OSError: the file cannot be written; what was there is still there.
+    """
+    figure = Figure(figsize=(12, 6.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    experiments = [experiment for experiment in experiments if experiment.attempt.of is None or experiment.running]
+    scored = [(experiment.number, value) for experiment in experiments if (value := experiment.value) is not None]
+    kept = [experiment for experiment in experiments if experiment.kept and experiment.value is not None]
+    if scored:
+        _frame(axes, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
+    grey = [point for point in scored if point[0] not in {experiment.number for experiment in kept}]
+    axes.scatter(*_columns(grey), s=28, color=_GREY, label="discarded", zorder=2)
+    failed = [experiment.number for experiment in experiments if experiment.value is None and not experiment.running]
+    top = [axes.get_ylim()[1]] * len(failed)
+    axes.scatter(failed, top, s=40, marker="x", color=_RED, label="no score", zorder=4, clip_on=False)
+    _best(axes, kept, len(experiments))
+    axes.set_title(_title(experiments, kept), loc="left", fontsize=13, fontweight="bold")
+    axes.set_xlabel("experiment")
+    axes.set_ylabel("val_bpb (lower is better)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", color="#eceef1")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper right", frameon=False)
+    temporary = path.with_name(f".{path.name}.new")
+    FigureCanvasAgg(figure).print_png(str(temporary))
+    temporary.replace(path)
+
+
+def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _frame(axes: Axes, values: list[float], best: list[float]) -> None:
+    """Show the baseline and the best; a diverged run must not flatten the rest."""
+    low = min(values)
+    high = max([value for value in values if value <= 1.15 * max(best or values)], default=max(values))
+    room = max(high - low, 0.01 * high)
+    axes.set_ylim(low - 0.15 * room, high + 0.45 * room)  # labels stand above the dots
+
+
+def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
+    points = [(experiment.number, experiment.value or 0.0) for experiment in kept]
+    if not points:
+        return
+    # The best stays the best through later attempts that failed.
+    axes.step(*_columns([*points, (max(count, 1), points[-1][1])]), where="post", color=_GREEN, linewidth=1.6, zorder=1)
+    axes.scatter(*_columns(points), s=64, color=_GREEN, edgecolor="#14532d", label="kept", zorder=3)
+    for experiment, point in zip(kept, points, strict=True):
+        text = experiment.attempt.description
+        text = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
+        axes.annotate(
+            text, point, xytext=(4, 7), textcoords="offset points", rotation=30, fontsize=8.5, color="#14532d"
+        )
+
+
+def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment]) -> str:
+    head = f"{len(experiments)} experiments, {len(kept)} kept"
+    scores = [experiment.value for experiment in kept if experiment.value is not None]
+    if len(scores) < 2:
+        return head
+    return f"{head}: val_bpb {scores[0]:.4f} → {scores[-1]:.4f} ({100 * (scores[-1] / scores[0] - 1):+.1f} %)"

@@ -1,0 +1,21 @@
+"""The history as a table in a terminal."""
+
+from collections.abc import Iterable
+
+from rich.markup import escape
+from rich.table import Table
+
+from server.records import Experiment
+from server.reporting.summary import table_row
+
+
+def history_table(experiments: Iterable[Experiment]) -> Table:
+    """One line an experiment, in the order given; kept ones in green."""
+    drawn = Table("#", "commit", "verdict", "decision", "val_bpb", "Δ", "trust", "description")
+    for line in map(table_row, experiments):
+        score = "" if line.val_bpb is None else f"{line.val_bpb:.4f}"
+        delta = "" if line.delta is None else f"{line.delta:+.4f}"
+        names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
+        cells = (*names, score, delta, line.trust, line.description)
+        drawn.add_row(*map(escape, cells), style="green" if line.decision == "kept" else "")
+    return drawn

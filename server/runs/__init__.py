@@ -1,0 +1,1 @@
+"""Runs: starting a supervisor, watching it, and cleaning up after it."""

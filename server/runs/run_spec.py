@@ -1,0 +1,36 @@
+"""What a run may spend beside its budget, and how it is guarded: from program.md and the command line."""
+
+from pydantic import Field
+
+from server.records import Value
+from server.serve_options import ServeOptions
+from server.task.program import Task
+
+_GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
+
+
+class RunLimits(Value):
+    """Of one run; all times in seconds."""
+
+    setup_seconds: float
+    evaluation_seconds: float
+    grace_seconds: float
+    preflight: bool = True
+    confine: bool = True
+    require_sealed: bool = False
+    split: str = "val"  # which text the score is measured on
+    ceiling: list[tuple[float, float]] = Field(
+        default_factory=list[tuple[float, float]]
+    )  # (seconds, loss) above which the run is hopeless; none: it never is
+
+    @classmethod
+    def of(cls, task: Task, choices: ServeOptions, rehearse: bool) -> "RunLimits":
+        """Those of a run; what ran once need not be rehearsed."""
+        return cls(
+            setup_seconds=task.setup_seconds,
+            evaluation_seconds=task.evaluation_seconds,
+            grace_seconds=_GRACE_SECONDS,
+            preflight=task.preflight and rehearse,
+            confine=choices.confine,
+            require_sealed=choices.require_sealed,
+        )

@@ -1,0 +1,89 @@
+"""The trainer's processes that the server starts: a supervisor for each run, and small services. The only spawner."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from server.errors import RunnerUnavailable
+from server.runs.device_lock import Lease
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+_EXIT_SECONDS = 5.0
+_RUN_SECONDS = 20.0
+# Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
+_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+def spawn_supervisor(folder: Path, device: Sequence[Lease]) -> None:
+    """Start that of the run in `folder`, in a session of its own. Raises OSError.
+
+    It inherits the locks on the leases, the run's own and those of the device, and nothing else.
+    """
+    own = Lease(folder / "lease")
+    try:
+        with (folder / "supervisor.log").open("wb") as errors:
+            _CHILDREN[folder] = subprocess.Popen(
+                _command("supervisor", str(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                cwd=folder,
+                env=_environment(),
+                pass_fds=[one.descriptor for one in (own, *device)],
+                start_new_session=True,
+            )
+    finally:
+        own.close()
+
+
+def reap_supervisor(folder: Path) -> None:
+    """A supervisor that has written its result is about to exit: leave no zombie behind."""
+    if (child := _CHILDREN.pop(folder, None)) is None:
+        return
+    try:
+        child.wait(_EXIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        _CHILDREN[folder] = child
+
+
+def remove_scratch(folder: Path) -> None:
+    """What train.py's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
+    tops = [str(top) for role in ("candidate", "replica") for top in folder.glob(f"{role}-*")]
+    if tops:
+        with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
+            _run("scratch", *tops)
+
+
+def probe_guards() -> dict[str, str]:
+    """For each guard around train.py `held`, or why this machine cannot put it on: found by putting it on.
+
+    Raises:
+        RunnerUnavailable: no process of the trainer can be started.
+    """
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(_run("confinement"))
+    except (OSError, subprocess.SubprocessError, ValidationError) as error:
+        raise RunnerUnavailable(
+            f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
+        ) from error
+
+
+def _run(module: str, *arguments: str) -> bytes:
+    """What a module of the trainer prints. Raises OSError, SubprocessError."""
+    done = subprocess.run(
+        _command(module, *arguments), env=_environment(), capture_output=True, timeout=_RUN_SECONDS, check=True
+    )
+    return done.stdout
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-B", "-m", f"trainer.{module}", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(_PACKAGES)}

@@ -1,0 +1,1 @@
+"""The rule for keeping: scores and noise in, a verdict out."""

@@ -1,0 +1,1 @@
+"""Source text: patches, and what a change to train.py amounts to."""

@@ -1,0 +1,167 @@
+"""Python source as a candidate: its fingerprint and size, what a change amounts to, and its constants. Pure."""
+
+import ast
+import hashlib
+import re
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+
+from server.errors import PatchRefused
+from server.records import Value
+
+_SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops what changes nothing but luck and looks: docstrings, prints that call nothing, calls that set a seed."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) or _is_cosmetic(node) else node
+
+
+def _is_cosmetic(node: ast.Expr) -> bool:
+    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    if len(calls) != 1 or calls[0] is not node.value:
+        return False
+    function = calls[0].func
+    if isinstance(function, ast.Name):
+        return function.id == "print"
+    return isinstance(function, ast.Attribute) and function.attr in _SEEDERS
+
+
+def fingerprint(text: str) -> str:
+    """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
+    return hashlib.sha256(ast.dump(strip_cosmetics(text)).encode()).hexdigest()
+
+
+def code_lines(text: str) -> int:
+    """Lines of code, however the text is laid out or commented. Raises SyntaxError."""
+    return len(ast.unparse(strip_cosmetics(text)).splitlines())
+
+
+def strip_cosmetics(text: str) -> ast.Module:
+    """The syntax tree without what changes nothing but luck and looks. Raises SyntaxError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
+        tree = ast.parse(text)
+    for node in ast.walk(_Bare().visit(tree)):
+        if getattr(node, "body", None) == []:
+            vars(node)["body"] = [ast.Pass()]
+    return ast.fix_missing_locations(tree)
+
+
+def sha256(text: str) -> str:
+    """The sha256 of a text, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_MOST = 64  # places remembered of one attempt; who changes more has written another program
+_CATEGORIES = (  # of what surrounds a changed line; the first that fits
+    ("optimiser", re.compile(r"optim|muon|adam|momentum|\blr\b|rate|schedule|decay", re.IGNORECASE)),
+    ("architecture", re.compile(r"module|attention|block|model|embed|norm|init|forward|head", re.IGNORECASE)),
+    ("data order", re.compile(r"row|batch|data|token|order|shuffle", re.IGNORECASE)),
+)
+
+
+class Change(Value):
+    """The difference between two texts. A place is a line of code without its constants, hashed."""
+
+    knobs: dict[str, str]  # constant at the top level → "before → after"
+    places: list[str]  # where else something changed
+    category: str  # knob, simplification, optimiser, architecture, data order or other
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Everything that a similar attempt has in common with this one, and the values where there are some."""
+        return {**{f"knob {name}": value for name, value in self.knobs.items()}, **dict.fromkeys(self.places, "")}
+
+
+def describe_change(before: str, after: str) -> Change:
+    """What was done to `before` to make `after`. Raises SyntaxError."""
+    (old, old_knobs), (new, new_knobs) = _code_and_knobs(before), _code_and_knobs(after)
+    knobs = {
+        name: f"{old_knobs.get(name, 'none')} → {new_knobs.get(name, 'none')}"
+        for name in {**old_knobs, **new_knobs}
+        if old_knobs.get(name) != new_knobs.get(name)
+    }
+    gone, come = old - new, new - old
+    places = sorted({_place(line) for line in (gone + come)})
+    return Change(knobs=knobs, places=places[:_MOST], category=_category(knobs, gone, come))
+
+
+def _category(knobs: dict[str, str], gone: Counter[str], come: Counter[str]) -> str:
+    if not gone and not come:
+        return "knob" if knobs else "other"
+    if not come:
+        return "simplification"
+    votes = Counter(next((name for name, words in _CATEGORIES if words.search(line)), "other") for line in gone + come)
+    return votes.most_common(1)[0][0]
+
+
+def _code_and_knobs(text: str) -> tuple[Counter[str], dict[str, str]]:
+    """Lines of code, each behind the name of what it stands in, and the constants at the top level."""
+    lines, knobs = Counter[str](), dict[str, str]()
+    for node in strip_cosmetics(text).body:
+        name = _knob(node)
+        if name and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+            knobs[name] = ast.unparse(node.value)
+        else:
+            owner = getattr(node, "name", "")
+            lines.update(f"{owner}: {line}" for line in ast.unparse(node).splitlines() if line.strip())
+    return lines, knobs
+
+
+def _knob(node: ast.stmt) -> str | None:
+    """The name of a constant: in capitals, set once, at the top level."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    names = [name.id for target in targets for name in _names_in(target)]
+    return names[0] if len(names) == 1 and names[0].isupper() else None
+
+
+def _names_in(target: ast.expr) -> Iterator[ast.Name]:
+    return (inner for inner in ast.walk(target) if isinstance(inner, ast.Name))
+
+
+def _place(line: str) -> str:
+    bared = re.sub(r"\b\d[\w.]*|'[^']*'|\"[^\"]*\"", "_", " ".join(line.split()))
+    return f"{zlib.crc32(bared.encode()):08x}"
+
+
+def set_knob(text: str, name: str, value: str) -> str:
+    """`text` with the constant `name`, which it sets at its top level, at `value`, a Python literal.
+
+    A constant set alone is changed in place; one set together with others gets a line of its own below.
+
+    Raises:
+        PatchRefused: there is no such constant, or the value is no literal.
+    """
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise PatchRefused(f"{value!r} is not a number, string, tuple or other literal.", "Give a literal.") from None
+    found = [node for node in ast.parse(text).body if name in _is_named(node)]
+    if not found:
+        raise PatchRefused(f"train.py sets no {name} at its top level.", "Call read_train() to see its constants.")
+    node, lines = found[-1], text.splitlines(keepends=True)
+    assert node.end_lineno is not None
+    single = isinstance(node, ast.AnnAssign) or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
+    if not single or not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+        ending = "\n" if lines[node.end_lineno - 1].endswith("\n") else ""
+        lines[node.end_lineno - 1] += f"{'' if ending else chr(10)}{name} = {value}{ending}"
+        return "".join(lines)
+    return _replace(lines, node.value, value)
+
+
+def _is_named(node: ast.stmt) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+
+
+def _replace(lines: list[str], node: ast.expr, value: str) -> str:
+    """Columns are counted in bytes of UTF-8."""
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    first, last = lines[node.lineno - 1].encode(), lines[node.end_lineno - 1].encode()
+    line = first[: node.col_offset].decode() + value + last[node.end_col_offset :].decode()
+    return "".join([*lines[: node.lineno - 1], line, *lines[node.end_lineno :]])

@@ -1,0 +1,1 @@
+"""A study: everything that happens under one tag, move by move."""

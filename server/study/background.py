@@ -1,0 +1,72 @@
+"""What the server does without being asked, for as long as it runs.
+
+It imports the result of a run that has ended, goes on with a sweep, counts the hours, and shows that it lives: by a
+file's time, which whoever asks for its health looks at. A server that is stopped, hangs or cannot write shows nothing.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from server.study import sweep
+from server.study.limits import HoursCounter
+from server.study.study import Study
+
+HEARTBEAT_FILE = "pulse"
+STALE_SECONDS = 60.0  # after which a server is not well; twice the longest pause
+_SHOWN_SECONDS = 10.0
+_COUNTED_SECONDS = 60.0
+_SWEEPING_SECONDS = 0.2
+_IDLE_SECONDS = 1.0
+_LONGEST_SECONDS = 30.0  # between two tries while the machine fails
+_log = logging.getLogger(__name__)
+
+
+class Background:
+    """Nothing ends it: what fails is told on stderr once, and tried again later and later."""
+
+    def __init__(self, study: Study, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Look after a session; `call` makes a move on it while nobody else does, and may raise anything."""
+        self._study, self._call = study, call
+        self._shown = self._counted = 0.0
+        self._hours = HoursCounter(study.workspace.state)
+
+    async def run(self) -> None:
+        """Beat until it is cancelled."""
+        failing = 0.0
+        while True:
+            try:
+                await self._call(self._beat)
+                failing = 0.0
+            except Exception:
+                if not failing:
+                    _log.exception("The night rests, and goes on as soon as it can.")
+                failing = min(2 * failing or _SWEEPING_SECONDS, _LONGEST_SECONDS)
+            await anyio.sleep(failing or (_SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS))
+
+    def _beat(self) -> None:
+        self._study.queue.save()
+        try:
+            sweep.step(self._study)
+        finally:  # a sweep that waits is not a server that hangs
+            self._study.settle()
+            self._tell()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._counted > _COUNTED_SECONDS:
+            self._hours.count(self._study.ledger)
+            self._counted = now
+        if now - self._shown > _SHOWN_SECONDS:
+            (self._study.workspace.state / HEARTBEAT_FILE).touch()
+            self._shown = now
+
+
+def seconds_since_heartbeat(state: Path, lock: Path) -> float:
+    """Seconds since the server of the night in `state` showed life: its lock is written when it starts."""
+    return min(
+        (time.time() - path.stat().st_mtime for path in (state / HEARTBEAT_FILE, lock) if path.exists()), default=0.0
+    )

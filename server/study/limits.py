@@ -1,0 +1,120 @@
+"""Whether the study goes on: program.md's limits, the operator's request, and the count of hours.
+
+Hours run from the first experiment on a monotonic clock, so a wall clock that jumps neither ends a study nor lengthens
+it. Time between two servers counts if it is shorter than the gap after which a resting study is over.
+"""
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from server.errors import NightOver
+from server.files import write_whole
+from server.history import comparisons
+from server.history.ledger import Ledger
+from server.records import Value, Verdict
+from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
+from server.study.phase import Phase
+from server.study.study import Study
+from server.task.policy import StopLimits, StudyFacts
+
+REQUEST_REASONS = {
+    OperatorRequest.STOP: "the operator has stopped the night",
+    OperatorRequest.PAUSE: "the operator has paused the night",
+}
+
+
+def why_over(state: Path, limits: StopLimits, ledger: Ledger) -> str:
+    """Why nothing new may be started; empty while the night goes on. What was better once may still be confirmed."""
+    word = read_request(state)
+    if word is not None:
+        return REQUEST_REASONS[word]
+    known, measured = study_facts(state, ledger), ledger.measured()
+    confirming = measured and measured.decision is None and measured.verdict == Verdict.PROMISING
+    return limits.full(known) or ("" if confirming else limits.reached(known))
+
+
+def why_study_over(study: Study) -> str:
+    """`over`, for this session's night."""
+    return why_over(study.workspace.state, study.program().task.stop, study.ledger)
+
+
+def why_waiting(study: Study) -> str:
+    """Why nothing is started just now, in a night that goes on by itself: it is paused, or the disk is full."""
+    if read_request(study.workspace.state) is OperatorRequest.PAUSE:
+        return REQUEST_REASONS[OperatorRequest.PAUSE]
+    return study.program().task.stop.full(study_facts(study.workspace.state, study.ledger))
+
+
+def is_paused(study: Study) -> bool:
+    """Whether the operator has paused a night in which nothing runs."""
+    return study.phase() is not Phase.RUNNING and read_request(study.workspace.state) is OperatorRequest.PAUSE
+
+
+def require_open(study: Study) -> None:
+    """Refuse to start a run. Raises NightOver."""
+    if why := why_study_over(study):
+        raise NightOver(f"No run is started: {why}.", what_is_left(study))
+
+
+def what_is_left(study: Study) -> str:
+    """What is left to do in a night that is over, or rests."""
+    if read_request(study.workspace.state) is OperatorRequest.PAUSE:
+        return "Wait for the operator's `autoresearch resume` with wait_experiment(); keep and discard work."
+    return "Tell the user what was found, and end; keep and discard still work."
+
+
+def study_facts(state: Path, ledger: Ledger) -> StudyFacts:
+    """How far the night has come."""
+    incumbent = ledger.incumbent()
+    return StudyFacts(
+        hours=hours_spent(state),
+        experiments=comparisons.count_experiments(ledger),
+        value=comparisons.incumbent_value(ledger, incumbent)[0] if incumbent else None,
+        since_keep=comparisons.experiments_since_keep(ledger, incumbent),
+        free_gb=shutil.disk_usage(state).free / 1e9,
+    )
+
+
+_HOURS_FILE = "hours.json"
+
+
+class _SavedHours(Value):
+    seconds: float = 0.0
+    counted_at: float = 0.0  # seconds since the epoch
+
+
+class HoursCounter:
+    """The count of the night that this process serves."""
+
+    def __init__(self, state: Path) -> None:
+        """Go on with the count in folder `state`."""
+        self._path, self._counted = state / _HOURS_FILE, time.monotonic()
+        known = _read_hours(state)
+        gap = time.time() - known.counted_at
+        self._seconds = known.seconds + (gap if 0 <= gap <= 3600 * RESUME_HOURS else 0.0)
+
+    def count(self, ledger: Ledger) -> None:
+        """Add the time since the last call; before the first run there is none. Raises LedgerUnavailable."""
+        now = time.monotonic()
+        passed, self._counted = now - self._counted, now
+        if ledger.last() is None:
+            return
+        self._seconds += passed
+        with suppress(OSError):  # a full disk: this process knows it
+            write_whole(self._path, _SavedHours(seconds=self._seconds, counted_at=time.time()).model_dump_json())
+
+
+def hours_spent(state: Path) -> float:
+    """The hours of the night in folder `state`, as they were last counted."""
+    return _read_hours(state).seconds / 3600
+
+
+def _read_hours(state: Path) -> _SavedHours:
+    try:
+        return _SavedHours.model_validate_json((state / _HOURS_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return _SavedHours()

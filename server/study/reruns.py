@@ -1,0 +1,127 @@
+"""Runs after the night: a train.py again, by the same referee, on another split, for another time, at another size.
+
+They are no experiments: the history does not know them, and no verdict comes of them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from server.errors import Unavailable
+from server.records import Attempt, Experiment, Progress, Result, Value
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from server.source.python_source import set_knob, sha256
+from server.study.phase import Phase
+from server.study.study import Study
+
+_LOOK_SECONDS = 0.2
+_FIRST_SEED = 1_000_000  # no run of a night has it
+_SURE = 2.0  # standard errors
+
+
+class RerunRequest(Value):
+    """What is asked of a train.py that was measured."""
+
+    split: str = "val"  # or holdout: text that scores nothing at night
+    budget_seconds: float | None = None  # None: that of the night
+    seeds: int = 1
+    knobs: dict[str, str] = Field(default_factory=dict[str, str])  # constants to turn first
+
+
+class RerunResult(Value):
+    """Every score of one train.py."""
+
+    experiment: int
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.scores) / len(self.scores)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean; None of a single score."""
+        if len(self.scores) < 2:
+            return None
+        variance = math.fsum((score - self.mean) ** 2 for score in self.scores) / (len(self.scores) - 1)
+        return math.sqrt(variance / len(self.scores))
+
+
+def rerun(
+    study: Study, experiments: Sequence[Experiment], question: RerunRequest, show: Callable[[str], None]
+) -> list[RerunResult]:
+    """Run every seed of every experiment, in turn, so that a drift of the machine meets them alike.
+
+    Raises:
+        PatchRefused: a train.py has no constant of that name.
+        Unavailable: a run has no score, or one of the night is under way; the sentence says which.
+    """
+    if study.phase() is Phase.RUNNING:
+        raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
+    texts = {row.number: _text(study, row, question) for row in experiments}
+    scores: dict[int, list[float]] = {row.number: [] for row in experiments}
+    home = study.workspace.root / ".autoresearch"
+    runner = Runner(study.workspace.state / "reruns", home / "data", study.workspace.worktree, home)
+    for seed in range(question.seeds):
+        for row in experiments:
+            told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
+            attempt = _attempt(row, texts[row.number], question).model_copy(
+                update={"number": 1 + max(runner.numbers(), default=0), "seed": _FIRST_SEED + seed}
+            )
+            terms = RunLimits.of(study.program().task, study.choices, rehearse=False).model_copy(
+                update={"split": question.split}
+            )
+            runner.require_free(attempt.profile, study.ledger.last())
+            runner.start(attempt, texts[row.number], terms)
+            result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
+            if result.score is None:
+                raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
+            scores[row.number].append(result.score.val_bpb)
+    return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
+
+
+def gain_carries_over(before: RerunResult, after: RerunResult) -> str:
+    """What two answers say about the gain from one to the other."""
+    gain = before.mean - after.mean
+    told = f"{before.mean:.6f} → {after.mean:.6f} ({-gain:+.6f}, {-100 * gain / before.mean:+.2f} %)"
+    if before.error is None or after.error is None:
+        return f"{told}; one run each does not tell it from luck"
+    error = math.hypot(before.error, after.error)
+    sure = "the gain holds" if gain > _SURE * error else "the gain does not show"
+    return f"{told} ± {error:.6f}: {sure}"
+
+
+def _text(study: Study, row: Experiment, question: RerunRequest) -> str:
+    text = study.workspace.text(row.commit)
+    for name, value in question.knobs.items():
+        text = set_knob(text, name, value)
+    return text
+
+
+def _attempt(row: Experiment, text: str, question: RerunRequest) -> Attempt:
+    return row.attempt.model_copy(
+        update={
+            "train_sha256": sha256(text),
+            "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def _wait(runner: Runner, number: int, show: Callable[[Progress], None]) -> Result:
+    try:
+        while (result := runner.result(number)) is None:
+            show(runner.progress(number))
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        runner.cancel(number, "interrupted")
+        raise
+    return result
+
+
+def _line(progress: Progress) -> str:
+    return f"{progress.stage}, {progress.elapsed_seconds:.0f} s"

@@ -1,0 +1,287 @@
+"""One study: the server's mutable object, where workspace, runner and ledger meet.
+
+Each method is one move. It runs under the app's lock, in a worker thread. The order of a move is always: commit object,
+ledger row, branch, file. If a move breaks off, because the server is killed or the disk fails, `recover` finishes it
+first: when the server starts again, or with the next call.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from server.errors import HeadMoved, RunnerUnavailable, StaleText
+from server.history import comparisons
+from server.history.export import ResultsFile
+from server.history.ledger import Ledger
+from server.history.notes import Notebook
+from server.locks import RepositoryLock, lock_path
+from server.records import Attempt, Experiment, Outcome, Result
+from server.runs.hardware import Hardware, default_profile, probe
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner, require_guards
+from server.scoring.early_stopping import loss_ceiling
+from server.serve_options import ServeOptions
+from server.source import patch
+from server.source.python_source import describe_change, fingerprint, sha256
+from server.study import ledger_rebuild
+from server.study.phase import Move, Phase, derive, require
+from server.study.sweep_queue import SweepQueue
+from server.study.verdicts import Verdicts
+from server.task import program
+from server.task.dataset import find
+from server.task.program import Program
+from server.vcs import commit_message
+from server.vcs.workspace import HOME, Workspace
+
+_CURVE_POINTS = 300
+SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
+
+
+class Study:
+    """A workspace, a tag, and everything that happened under it."""
+
+    def __init__(self, workspace: Path, tag: str, choices: ServeOptions | None = None) -> None:
+        """Open the workspace, make what the tag needs, and finish what an earlier server left unfinished.
+
+        Raises:
+            Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
+        """
+        self._program_path = workspace / "program.md"
+        self.choices = choices or ServeOptions()
+        if self.choices.require_sealed:
+            require_guards()
+        task = self.program().task
+        self.workspace = Workspace.open(workspace, tag, task.editable)
+        home = self.workspace.root / HOME
+        self.dataset = find(self.choices.data, home / "data")
+        self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
+        self.hardware: Hardware = probe()
+        self.profile = self.choices.profile or default_profile(self.hardware)
+        self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree, home)
+        self.notebook = Notebook(self.workspace.state / "notes.json")
+        self.queue = SweepQueue(self.workspace.state / "sweep.json")
+        self._open()
+        self.settle()
+
+    def _open(self) -> None:
+        """Open the history, or make it anew from git."""
+        self.workspace.state.mkdir(parents=True, exist_ok=True)
+        self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook)
+        self.verdicts = Verdicts(self.ledger, self.workspace)
+        self._results = ResultsFile(self.workspace.state / "results.tsv")
+        self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
+        self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
+
+    def mend(self) -> None:
+        """Open the history once more: it was damaged or deleted while we worked. Raises Unavailable."""
+        old = self.ledger
+        self._open()  # where this fails, the old one is what is asked, and found damaged, once more
+        old.close()
+
+    def close(self) -> None:
+        """Let go of everything; a run under way goes on."""
+        self.ledger.close()
+        self.workspace.close()
+        self._lock.release()
+
+    def program(self) -> Program:
+        """program.md as it is now: a human edits it while we run. Raises ProgramInvalid."""
+        return program.load(self._program_path)
+
+    @property
+    def budget_seconds(self) -> float:
+        return self.choices.budget_seconds or self.program().task.budget_seconds
+
+    def incumbent_text(self) -> str:
+        return self.workspace.text(self.verdicts.base() or self.workspace.tip())
+
+    @property
+    def head_moved(self) -> str:
+        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's."""
+        try:
+            self.verdicts.require_branch()
+        except HeadMoved as moved:
+            return str(moved)
+        return ""
+
+    def phase(self) -> Phase:
+        """Where the night stands, after importing the result of a run that has ended meanwhile."""
+        last = self.settle()
+        return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
+
+    def settle(self) -> Experiment | None:
+        """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
+        if self.ledger.gone:
+            self.mend()
+        if self._broken_off or not self.workspace.worktree.exists():
+            self._broken_off = False
+            with self._whole():
+                self.recover()
+        if self._behind:
+            self._behind = not self.verdicts.advance()
+        return self._settle()
+
+    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
+        """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
+
+        Returns its diff against the incumbent. Raises Refusal; then nothing was changed.
+        """
+        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
+        self.verdicts.require_branch()
+        if number:
+            self.replace(reapplied_text(self.workspace, self.ledger, number, base_sha256))
+        else:
+            self.replace(patched_text(self.workspace, text, base_sha256))
+        return self.diff()
+
+    def replace(self, text: str) -> None:
+        """Make `text` the candidate. Raises PatchRefused; then it is what it was."""
+        patch.check(text, self.workspace.file)
+        self.workspace.write_candidate(text)
+
+    def diff(self) -> str:
+        """The candidate against the incumbent, as a unified diff."""
+        return patch.diff(self.incumbent_text(), self.workspace.candidate(), self.workspace.file)
+
+    def run(self, description: str, hypothesis: str = "") -> Experiment:
+        """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
+        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact())
+        self.verdicts.require_branch()
+        self.runner.require_free(self.profile, self.ledger.last())
+        text = (plan := self.verdicts.plan(phase, self.program().task)).text
+        patch.check(text, self.workspace.file)
+        if phase in (Phase.PATCHED, Phase.FAILED):
+            comparisons.require_new(
+                self.ledger, fingerprint(text), self.profile, self.dataset.name, self.budget_seconds
+            )
+        now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
+        number = max(last.number if last else 0, self._taken) + 1
+        commit = self.workspace.commit(
+            text, parent, commit_message.attempt_message(number, description, hypothesis), now
+        )
+        attempt = Attempt(
+            number=number,
+            baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
+            purpose=plan.purpose,
+            of=plan.of,
+            description=description,
+            hypothesis=hypothesis,
+            parent=parent,
+            commit=commit,
+            train_sha256=sha256(text),
+            fingerprint=fingerprint(text),
+            profile=self.profile,
+            dataset=self.dataset.name,
+            seed=SEED + number - 1,
+            budget_seconds=self.budget_seconds,
+            started_at=now,
+        )
+        made = (
+            describe_change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
+        )
+        terms = RunLimits.of(self.program().task, self.choices, rehearse=attempt.of is None)
+        if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
+            curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
+            terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
+        with self._whole():  # the ref first: no `git gc` takes the commit of a row
+            self.workspace.record(number, commit, self.workspace.recorded(number))
+            self.ledger.begin(attempt, made)
+            self.verdicts.archive(Experiment(attempt=attempt))
+        self._start(attempt, text, terms)
+        return Experiment(attempt=attempt)
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
+        require(self.phase(), Move.CANCEL_EXPERIMENT)
+        if last := self.ledger.last():
+            self.runner.cancel(last.number, reason)
+
+    def keep(self, reason: str) -> Experiment:
+        """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
+        require(self.phase(), Move.KEEP, self.verdicts.fact())
+        self.verdicts.require_branch()
+        root = self.ledger.measured()
+        assert root is not None
+        with self._whole():
+            self._behind = not self.verdicts.keep(root, reason)
+            self._results.write(self.ledger)
+        return self.ledger.get(root.number) or root
+
+    def discard(self, reason: str) -> Experiment | None:
+        """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
+        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact())
+        given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
+        with self._whole():
+            if given_up is not None:
+                given_up = self.verdicts.decide(given_up.number, kept=False, reason=reason)
+            self.verdicts.restore()
+            self._results.write(self.ledger)
+        return given_up
+
+    def recover(self) -> None:
+        """Finish the move that was broken off. Every step may be made twice."""
+        self.workspace.prepare(self.verdicts.base())
+        last = self._settle()
+        if last is None or last.judgement is None:
+            return
+        self._behind = not self.verdicts.finish(last, self.program().task)
+        self._results.write(self.ledger)
+
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        """What of these steps is broken off is finished by the next call."""
+        try:
+            yield
+        except BaseException:
+            self._broken_off = True
+            raise
+
+    def _settle(self) -> Experiment | None:
+        last = self.ledger.last()
+        if last is None or not last.running or (result := self.runner.result(last.number)) is None:
+            return last
+        return self._import(last, result)
+
+    def _start(self, attempt: Attempt, text: str, terms: RunLimits) -> None:
+        try:
+            self.runner.start(attempt, text, terms)
+        except RunnerUnavailable as error:
+            failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
+            self._import(Experiment(attempt=attempt), failed)
+            raise
+
+    def _import(self, experiment: Experiment, result: Result) -> Experiment:
+        ended = experiment.model_copy(update={"result": result})
+        with self._whole():
+            self._behind = not self.verdicts.receive(ended, self.program().task)
+            self._results.write(self.ledger)
+        return self.ledger.get(experiment.number) or ended
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def patched_text(workspace: Workspace, text: str, base_sha256: str) -> str:
+    """The candidate with a patch applied. Raises PatchRefused, StaleText, WorkspaceUnusable."""
+    before = workspace.candidate()
+    _require_base(before, base_sha256)
+    return patch.apply(before, text, workspace.file)
+
+
+def reapplied_text(workspace: Workspace, ledger: Ledger, number: int, base_sha256: str) -> str:
+    """The candidate with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
+    before, found = workspace.candidate(), ledger.get(number)
+    _require_base(before, base_sha256)
+    assert found is not None
+    base, theirs = (workspace.text(commit) for commit in (found.attempt.parent, found.commit))
+    return workspace.merge(base, before, theirs, f"experiment {number}")
+
+
+def _require_base(before: str, base_sha256: str) -> None:
+    if base_sha256 and base_sha256 != sha256(before):
+        raise StaleText(
+            f"train.py has sha256 {sha256(before)}, the patch was written against {base_sha256}.",
+            "Call read_train() and write the patch against what it shows.",
+        )

@@ -1,0 +1,124 @@
+"""A sweep: a list of constants that the server tries by itself, under the same rule as any idea."""
+
+from contextlib import suppress
+
+from server.errors import (
+    AutoresearchError,
+    DatasetMissing,
+    HeadMoved,
+    PatchRefused,
+    Refusal,
+    RunnerUnavailable,
+    Unavailable,
+    WrongPhase,
+)
+from server.records import Verdict
+from server.source.python_source import set_knob
+from server.study import limits
+from server.study.phase import Phase, next_actions
+from server.study.study import Study
+from server.study.sweep_queue import Sweep, SweepItem
+
+_TRIES = 3  # runs in a row that could not even be started: each leaves a row
+
+
+def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None:
+    """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
+    require_free(study)
+    limits.require_open(study)
+    phase = study.phase()
+    if phase is not Phase.IDLE:
+        raise WrongPhase(f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0])
+    for change in changes:
+        _text(study, change)
+    study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))
+    with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
+        step(study)
+
+
+def step(study: Study) -> None:
+    """Make the next move of the sweep under way, if it is time for one. May be called as often as one likes.
+
+    Raises:
+        AutoresearchError, OSError: it could not be made; the next call tries again, unless the sweep has ended.
+    """
+    sweep = study.queue.active
+    if sweep is None:
+        return
+    study.queue.waits = ""
+    try:
+        _move(study, sweep)
+    except (AutoresearchError, OSError) as error:
+        study.queue.waits = error.problem if isinstance(error, AutoresearchError) else f"{error}."
+        if _final(study, error):
+            study.queue.end(study.queue.waits)
+        raise
+
+
+def require_free(study: Study) -> None:
+    """Refuse an agent's move while the server moves. Raises WrongPhase."""
+    sweep = study.queue.active
+    if sweep is not None:
+        done = sum(item.experiment is not None or bool(item.skipped) for item in sweep.items)
+        raise WrongPhase(
+            f"A sweep is under way, change {done} of {len(sweep.items)}: the server decides until it is over.",
+            "Call wait_experiment() until then, or cancel_experiment(reason).",
+        )
+
+
+def _move(study: Study, sweep: Sweep) -> None:
+    phase = study.phase()
+    if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study)):
+        _stop(study, why)
+    elif phase is Phase.PROMISING:
+        study.run(f"{sweep.description}: confirmation")
+    elif phase is Phase.IMPROVED:
+        study.keep(sweep.description)
+    elif phase in (Phase.WORSE, Phase.FAILED):
+        study.discard(sweep.description)
+    elif phase is Phase.PATCHED:  # a server ended between the text and its run
+        study.discard(sweep.description)
+    elif phase is Phase.IDLE:
+        _next(study, sweep)
+
+
+def _stop(study: Study, why: str) -> None:
+    """End the sweep, or let it wait for what may pass."""
+    if resting := limits.why_waiting(study):
+        study.queue.waits = f"Nothing is started: {resting}."
+    else:
+        study.queue.end(why)
+
+
+def _final(study: Study, error: Exception) -> bool:
+    """Whether waiting helps nothing: a full disk, or a GPU that is held, may be free again before the morning."""
+    if isinstance(error, RunnerUnavailable) and not isinstance(error, DatasetMissing):
+        return all(row.verdict == Verdict.ENV_FAIL for row in study.ledger.page(_TRIES, 0))
+    return isinstance(error, Refusal | HeadMoved | DatasetMissing)
+
+
+def _next(study: Study, sweep: Sweep) -> None:
+    if (index := sweep.next) is None:
+        study.queue.end("done")
+        return
+    item = sweep.items[index]
+    told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
+    try:
+        text = _text(study, item.knobs)
+        if text == study.incumbent_text():
+            raise PatchRefused("The incumbent has these values.", "Go on with the next.")
+        study.replace(text)
+        run = study.run(f"{sweep.description}: {told}")
+    except Refusal as refused:
+        if study.phase() is Phase.PATCHED:
+            study.discard(refused.problem)
+        study.queue.settle(index, item.model_copy(update={"skipped": refused.problem}))
+        return
+    study.queue.settle(index, item.model_copy(update={"experiment": run.number}))
+
+
+def _text(study: Study, knobs: dict[str, str]) -> str:
+    text = study.incumbent_text()
+    for name, value in knobs.items():
+        text = set_knob(text, name, value)
+    return text

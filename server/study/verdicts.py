@@ -1,0 +1,172 @@
+"""Verdicts: what a run means for its candidate, written into the ledger, the commit's trailers and its ref."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from server.errors import HeadMoved
+from server.history import comparisons
+from server.history.ledger import Ledger
+from server.records import Decision, Experiment, Judgement, Purpose, Result, Value, Verdict
+from server.scoring.decision_rule import Assessment
+from server.source.python_source import code_lines
+from server.study.phase import Phase
+from server.task.policy import KeepRule
+from server.vcs import commit_message
+from server.vcs.workspace import Workspace
+
+_BESIDE = {Purpose.CONFIRM: Verdict.CONFIRMATION, Purpose.REFERENCE: Verdict.REFERENCE}
+
+
+class RunPlan(Value):
+    """A run that is about to start."""
+
+    purpose: Purpose = Purpose.MEASURE
+    of: int | None = None  # the experiment it repeats
+    text: str  # its train.py
+
+
+class Verdicts:
+    """Every method may be called twice and finishes what a killed server left."""
+
+    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
+        self._ledger, self._workspace = ledger, workspace
+
+    def receive(self, experiment: Experiment, rule: KeepRule) -> bool:
+        """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
+        judged = self.judge(experiment, rule)
+        if judged.attempt.baseline and judged.val_bpb is not None:
+            return self.keep(judged, "the baseline")
+        self.reassess(rule)
+        return True
+
+    def judge(self, experiment: Experiment, rule: KeepRule) -> Experiment:
+        """Judge a result: commit object with trailers, ledger row, ref."""
+        assert experiment.result is not None
+        judgement = self._judgement(experiment, rule)
+        judged = self._ledger.finish(experiment.number, experiment.result, judgement)
+        self.record(judged)
+        return judged
+
+    def reassess(self, rule: KeepRule) -> None:
+        """Judge the undecided candidate again, by all that was run since."""
+        root = self._ledger.measured()
+        if root is None or root.decision or root.val_bpb is None or root.attempt.baseline:
+            return
+        if self._judgement(root, rule) != root.judgement:
+            self.judge(root, rule)
+
+    def plan(self, phase: Phase, rule: KeepRule) -> RunPlan:
+        """What the next run is for."""
+        root, incumbent = self._ledger.measured(), self._ledger.incumbent()
+        if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
+            return RunPlan(purpose=Purpose.CONFIRM, of=root.number, text=self._workspace.text(root.commit))
+        if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
+            text = self._workspace.text(incumbent.commit)
+            return RunPlan(purpose=Purpose.REFERENCE, of=incumbent.number, text=text)
+        return RunPlan(text=self._workspace.candidate() if incumbent else self._workspace.text(self._workspace.tip()))
+
+    def assess(self, candidate: Experiment, rule: KeepRule) -> Assessment:
+        """What the candidate's scores amount to, and what has to be run next."""
+        incumbent = self._ledger.incumbent()
+        assert incumbent is not None
+        texts = (self._workspace.text(commit) for commit in (candidate.commit, incumbent.commit))
+        fewer, lines = map(code_lines, texts)
+        return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=fewer < lines)
+
+    def finish(self, last: Experiment, rule: KeepRule) -> bool:
+        """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""
+        root = self._ledger.measured()
+        if root is None or root.judgement is None:
+            return True
+        self.record(last)
+        self.record(root)
+        self.reassess(rule)
+        if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
+            return self.keep(root, "the baseline")
+        if root.kept:
+            return self._advance(root)
+        if root.decision is not None and self._workspace.candidate_sha256() == root.attempt.train_sha256:
+            self.restore()
+        return True
+
+    def fact(self) -> str:
+        """What is known of the candidate, in a sentence; empty once it is decided."""
+        root = self._ledger.measured()
+        if root is None or root.decision is not None:
+            return ""
+        return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
+
+    def keep(self, experiment: Experiment, reason: str) -> bool:
+        """Make a candidate the incumbent: the row first, then the branch. Whether the branch could be moved."""
+        return self._advance(self.decide(experiment.number, kept=True, reason=reason))
+
+    def advance(self) -> bool:
+        """Move the branch to what was kept, if it could not be moved before. Whether it is there."""
+        root = self._ledger.measured()
+        return root is None or not root.kept or self._advance(root)
+
+    def base(self) -> str | None:
+        """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
+        incumbent, first = self._ledger.incumbent(), self._ledger.get(1)
+        return incumbent.commit if incumbent else first.attempt.parent if first else None
+
+    def require_branch(self) -> None:
+        """Make sure that the branch is where it belongs. Raises HeadMoved."""
+        if base := self.base():
+            self._workspace.require_at(base)
+
+    def restore(self) -> None:
+        """Make the incumbent's text the candidate."""
+        incumbent = self._ledger.incumbent()
+        self._workspace.write_candidate(self._workspace.text(incumbent.commit if incumbent else self._workspace.tip()))
+
+    def record(self, experiment: Experiment) -> None:
+        """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
+        recorded = self._workspace.recorded(experiment.number)
+        self._workspace.record(experiment.number, experiment.commit, recorded)
+        self.archive(experiment)
+
+    def decide(self, number: int, kept: bool, reason: str) -> Experiment:
+        """Write down what becomes of a candidate."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        decided = self._ledger.decide(number, Decision(kept=kept, reason=reason, decided_at=now))
+        self.archive(decided)
+        return decided
+
+    def archive(self, experiment: Experiment) -> None:
+        """Copy a row of the ledger into git, from where it can be rebuilt."""
+        self._workspace.archive(experiment.number, experiment.model_dump_json(exclude_none=True))
+
+    def _advance(self, kept: Experiment) -> bool:
+        """Move the branch to what was kept; where somebody else has moved it, it is left to them."""
+        try:
+            self._workspace.advance(kept.commit, kept.attempt.parent)
+        except HeadMoved:
+            return False
+        return True
+
+    def _complaint(self, result: Result, incumbent: Experiment, rule: KeepRule) -> str:
+        assert incumbent.result is not None
+        return rule.complaint(result.figures, incumbent.result.figures)
+
+    def _judgement(self, experiment: Experiment, rule: KeepRule) -> Judgement:
+        attempt, result = experiment.attempt, experiment.result
+        assert result is not None
+        facts: dict[str, Any] = {}
+        if result.score is None:
+            verdict, why = Verdict(result.outcome.value), result.reason
+        elif attempt.baseline:
+            verdict, why = Verdict.BASELINE, f"The baseline: val_bpb {result.score.val_bpb:.6f}."
+        elif attempt.of is not None:
+            verdict = _BESIDE[attempt.purpose]
+            why = f"Experiment {attempt.of} again: val_bpb {result.score.val_bpb:.6f}."
+        else:
+            found, incumbent = self.assess(experiment, rule), self._ledger.incumbent()
+            assert incumbent is not None
+            verdict, why = found.verdict, found.why
+            if complaint := self._complaint(result, incumbent, rule):
+                verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
+            facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
+        text, told = self._workspace.text(experiment.commit), commit_message.result_message(attempt, result, verdict)
+        commit = self._workspace.commit(text, attempt.parent, told, attempt.started_at)
+        return Judgement(verdict=verdict, why=why, commit=commit, **facts)

@@ -1,0 +1,111 @@
+"""What program.md says about keeping a change, and about stopping a study. Pure."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from server.records import Figures, Value
+
+
+class Guardrail(Value):
+    """Bounds of one figure of a run; a candidate beyond one of them is not kept, however good its score."""
+
+    min: float | None = None
+    max: float | None = None
+    share: float | None = Field(default=None, gt=0)  # of the incumbent's figure: at most if above 1, else at least
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> "Guardrail":
+        if (self.min, self.max, self.share) == (None, None, None):
+            raise ValueError("give min, max or share")
+        return self
+
+    def complaint(self, name: str, value: float, incumbent: float | None) -> str:
+        """Why `value` is out of bounds; empty if it is not."""
+        if self.min is not None and value < self.min:
+            return f"{name} is {value:g}, below the floor of {self.min:g}"
+        if self.max is not None and value > self.max:
+            return f"{name} is {value:g}, above the ceiling of {self.max:g}"
+        if self.share is None or incumbent is None:
+            return ""
+        bound = self.share * incumbent
+        if value > bound if self.share > 1 else value < bound:
+            told = f"{value / incumbent:.2f} times the incumbent's {incumbent:g}"
+            return f"{name} is {value:g}, {told}; allowed is {self.share:g}"
+        return ""
+
+
+class KeepRule(Value):
+    """How a candidate earns its keep."""
+
+    keep_rule: Literal["confirmed", "any"] = "confirmed"
+    seeds: int = Field(default=1, ge=1, le=10)  # runs of a candidate before its first verdict
+    early_stop: bool = False  # end a new candidate whose loss is above that of every run that was any good
+    guardrails: dict[str, Guardrail] = Field(default_factory=dict[str, Guardrail])
+
+    @model_validator(mode="after")
+    def _known_figures(self) -> "KeepRule":
+        for name in self.guardrails:
+            if Figures.model_fields.get(name) is None:
+                raise ValueError(f"{name} is no figure of a run; known are {', '.join(Figures.model_fields)}")
+        return self
+
+    def complaint(self, candidate: Figures, incumbent: Figures) -> str:
+        """The first guardrail that the candidate breaks; empty if it keeps to all. An absent figure breaks none."""
+        for name, guardrail in self.guardrails.items():
+            value, before = getattr(candidate, name), getattr(incumbent, name)
+            if isinstance(value, int | float):
+                known = before if isinstance(before, int | float) else None
+                if found := guardrail.complaint(name, value, known):
+                    return found
+        return ""
+
+
+class StudyFacts(Value):
+    """How far a night has come."""
+
+    hours: float  # since its first run, as its servers counted them
+    experiments: int
+    value: float | None  # the incumbent's val_bpb, as it counts
+    since_keep: int  # experiments
+    free_gb: float  # of disk space where the night is stored
+
+
+class StopLimits(Value):
+    """Whatever is reached first ends the night; nothing is by default but the floor under the disk."""
+
+    hours: float | None = Field(default=None, gt=0)
+    experiments: int | None = Field(default=None, ge=1)
+    target: float | None = Field(default=None, gt=0)  # val_bpb
+    plateau: int | None = Field(default=None, ge=1)  # experiments without a keep
+    disk_gb: float = Field(default=1.0, ge=0)
+
+    def progress(self, facts: StudyFacts) -> str:
+        """How far the night is on its way to each limit that was set."""
+        kept = "nothing" if facts.value is None else f"val_bpb {facts.value:.6f}"
+        ways = [
+            (self.hours, f"{facts.hours:.1f} of {self.hours} hours"),
+            (self.experiments, f"{facts.experiments} of {self.experiments} experiments"),
+            (self.target, f"{kept} on the way to {self.target}"),
+            (self.plateau, f"{facts.since_keep} of {self.plateau} experiments without a keep"),
+        ]
+        told = [way for limit, way in ways if limit is not None]
+        return "; ".join([*told, f"{facts.free_gb:.0f} GB of the disk free, at least {self.disk_gb:g}"])
+
+    def full(self, facts: StudyFacts) -> str:
+        """Why not even a confirmation can be run; empty if one can."""
+        if facts.free_gb >= self.disk_gb:
+            return ""
+        return f"{facts.free_gb:.1f} GB of the disk are free, and program.md keeps {self.disk_gb:g} GB free"
+
+    def reached(self, facts: StudyFacts) -> str:
+        """Which limit the night has come to; empty while none."""
+        if self.hours is not None and facts.hours >= self.hours:
+            return f"{self.hours:g} hours are over"
+        if self.experiments is not None and facts.experiments >= self.experiments:
+            return f"{self.experiments} experiments are done"
+        if self.target is not None and facts.value is not None and facts.value <= self.target:
+            return f"val_bpb {facts.value:.6f} has reached the target of {self.target:g}"
+        if self.plateau is not None and facts.since_keep >= self.plateau:
+            return f"nothing was kept in the last {facts.since_keep} experiments"
+        return ""

@@ -1,0 +1,1 @@
+"""Git: the branch and worktree of a study, and a ref for each attempt."""

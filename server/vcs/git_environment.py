@@ -1,0 +1,193 @@
+"""How git is called: nothing in the user's repository that could run, ask or wait does so.
+
+Also repositories before there is a workspace in them: made, cloned, or looked into.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from git import Git, Repo
+from git.exc import GitCommandError, GitCommandNotFound, GitError, InvalidGitRepositoryError, NoSuchPathError
+
+from server.errors import WorkspaceUnusable
+
+MIN_VERSION = (2, 31)  # the first with configuration from the environment
+IDENTITY = ("autoresearch", "autoresearch@localhost")
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.splitIndex": "false",
+    "core.autocrlf": "false",
+    "commit.gpgsign": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "protocol.ext.allow": "never",
+}
+_LOST = ("could not be resolved", "object file", "loose object", "packed object", "unpack tree object")
+_FROM_OUTSIDE = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+    "GIT_PREFIX",
+    "GIT_CONFIG_PARAMETERS",
+)
+
+
+def require_git() -> tuple[int, ...]:
+    """Git's version; and what a hook or an editor that started us told its own git is forgotten.
+
+    Raises:
+        WorkspaceUnusable: git is missing or too old.
+    """
+    for name in _FROM_OUTSIDE:
+        os.environ.pop(name, None)  # GitPython passes these on
+    with translating_git_errors("Asking git for its version"):
+        try:
+            found = Git().version_info
+        except GitCommandNotFound:
+            raise WorkspaceUnusable("git was not found.", "Install git 2.31 or newer.") from None
+    if found[:2] < MIN_VERSION:
+        raise WorkspaceUnusable(f"git {'.'.join(map(str, found))} is too old.", "Install git 2.31 or newer.")
+    return found
+
+
+def open_repository(path: Path) -> Repo:
+    """The repository that `path` is in, hardened: no hooks, filters, signing, prompts or daemons.
+
+    Raises:
+        WorkspaceUnusable: there is none, or git is missing or too old, or its configuration cannot be read.
+    """
+    require_git()
+    try:
+        repo = Repo(path, search_parent_directories=True)
+    except (InvalidGitRepositoryError, NoSuchPathError):
+        raise WorkspaceUnusable(
+            f"{path.resolve()} is not in a git repository.",
+            "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py.",
+        ) from None
+    with translating_git_errors("Reading git's configuration"):
+        harden(repo)
+    return repo
+
+
+def content(blob: Any) -> bytes:
+    """The bytes of a blob; GitPython does not type its streams."""
+    return blob.data_stream.read()
+
+
+def harden(repo: Repo) -> None:
+    """Set the environment of every later git call on `repo`."""
+    settings = _SETTINGS | durable(repo.git.version_info)
+    for key in configured(repo, r"^(filter|hook)\..*\."):
+        kind, _, rest = key.partition(".")
+        name = rest.rpartition(".")[0]
+        if kind == "hook":  # since git 2.54; core.hooksPath does not concern them
+            settings[f"hook.{name}.enabled"] = "false"
+        else:
+            settings |= {f"filter.{name}.{part}": "" for part in ("smudge", "clean", "process")}
+            settings[f"filter.{name}.required"] = "false"
+    told = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(told) if told.isdecimal() else 0  # after what the user set in the same way: the last one counts
+    environment = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(first + len(settings)),
+    }
+    for number, (key, value) in enumerate(settings.items(), first):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    repo.git.update_environment(**environment)
+
+
+def durable(version: tuple[int, ...]) -> dict[str, str]:
+    """What makes git wait for the disk. Git before 2.36 can do so for objects only; a newer one warns of that name."""
+    if version[:2] < (2, 36):
+        return {"core.fsyncObjectFiles": "true"}
+    return {"core.fsync": "committed,loose-object,reference"}
+
+
+def configured(repo: Repo, pattern: str) -> set[str]:
+    """The names in git's configuration that match, whichever file, variable or condition they come from."""
+    try:
+        return set(repo.git.config("--name-only", "-z", "--get-regexp", pattern).split("\0")) - {""}
+    except GitCommandError as error:
+        if error.status == 1:  # there is none
+            return set()
+        raise
+
+
+@contextmanager
+def translating_git_errors(what: str) -> Generator[None]:
+    """The one place where git's errors become ours: `what` failed, and why."""
+    try:
+        yield
+    except GitCommandError as error:
+        said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ")
+        raise _failed(what, said or f"git exit code {error.status}") from error
+    except (GitError, OSError, ValueError) as error:
+        raise _failed(what, str(error)) from error
+
+
+def _failed(what: str, said: str) -> WorkspaceUnusable:
+    if "No space left" in said:
+        step = "The disk is full: the operator frees space, then call again; nothing was lost."
+    elif any(words in said for words in ("Read-only file system", "Permission denied", "insufficient permission")):
+        step = "The operator restores write access to the repository, then call again; nothing was lost."
+    elif ".lock'" in said and "File exists" in said:
+        step = "Another git is at work there, or was killed at it: call again in ten seconds."
+    elif "dubious ownership" in said:  # git's last line is the command that makes an exception
+        step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
+    elif "Input/output error" in said:
+        step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
+    elif any(words in said for words in _LOST):
+        step = (
+            "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
+            "clone, or begins a new night with --tag NAME."
+        )
+    else:
+        step = "The operator looks into the repository with `autoresearch doctor`."
+    words = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own
+    return WorkspaceUnusable(f"{what} failed: {words[0] if words else 'no reason given'}.", step)
+
+
+def init_repository(folder: Path, message: str) -> str:
+    """A repository in `folder` with one commit of everything that is not ignored. Returns the commit."""
+    # Whatever the user's defaults are, a night needs these; git 2.45 is the first that has other refs.
+    formats: dict[str, Any] = {"object_format": "sha1"}
+    if require_git()[:2] >= (2, 45):
+        formats["ref_format"] = "files"
+    with translating_git_errors(f"Making a repository in {folder}"):
+        with Repo.init(folder, initial_branch="main", **formats) as repo:
+            harden(repo)
+            known = len(configured(repo, r"^user\.(name|email)$")) == 2
+            with repo.git.custom_environment(**({} if known else _ours())):
+                repo.git.add("--all")
+                repo.git.commit("--quiet", "--no-verify", "-m", message)
+            return str(repo.head.commit.hexsha)
+
+
+def _ours() -> dict[str, str]:
+    """An author, where the environment names none."""
+    who = {
+        f"GIT_{role}_{part}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for part, value in zip(("NAME", "EMAIL"), IDENTITY, strict=True)
+    }
+    return {name: value for name, value in who.items() if name not in os.environ}
+
+
+def clone_repository(source: Path, target: Path) -> None:
+    """A clone of the repository at `source`, sharing nothing with it."""
+    with open_repository(source) as repo, translating_git_errors(f"Cloning {source}"):
+        repo.git.clone("--quiet", "--no-local", "--", str(repo.working_tree_dir), str(target))
+
+
+def submodules(folder: Path) -> list[str]:
+    """Where other repositories are mounted in this one. Raises WorkspaceUnusable."""
+    with open_repository(folder) as repo, translating_git_errors("Looking for submodules"):
+        entries = repo.git.ls_files("--stage", "-z").split("\0")
+    return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]

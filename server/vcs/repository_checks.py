@@ -1,0 +1,163 @@
+"""The doors of a workspace: what a repository must be like before a night starts in it, each with its sentence."""
+
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from git import Repo
+from git.exc import GitCommandError
+
+from server.errors import WorkspaceUnusable
+from server.locks import lock_path
+from server.vcs.git_environment import content
+
+_TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_OPERATIONS = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+}
+
+
+_FORMATS = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
+_OURS = ("objects", "refs", "refs/heads", "info", "logs", "worktrees")  # folders of .git that a night writes to
+
+
+def check_repository(repo: Repo, path: Path, tag: str, file: str) -> None:
+    """What must hold whenever a server starts. Raises WorkspaceUnusable."""
+    if not _TAG.fullmatch(tag):
+        raise WorkspaceUnusable(
+            f"{tag!r} cannot be a tag.", "Use letters, digits, '.', '_' and '-', at most 100, starting with a letter."
+        )
+    if repo.bare or repo.working_tree_dir is None:
+        raise WorkspaceUnusable(f"{path.resolve()} is a bare repository.", "Clone it, and name the clone.")
+    root, common = Path(str(repo.working_tree_dir)), Path(str(repo.common_dir))
+    if root.resolve() != path.resolve():
+        raise WorkspaceUnusable(
+            f"{path.resolve()} is inside the repository {root}.",
+            f"Use --workspace '{root}', or a repository of its own.",
+        )
+    _check_formats(repo, root, common)
+    _check_writable(root, common, tag)
+    _check_exclude(common / "info" / "exclude")
+    branch = f"autoresearch/{tag}"
+    if not repo.head.is_detached and repo.head.reference.path == f"refs/heads/{branch}":
+        raise WorkspaceUnusable(
+            f"The checkout is on {branch}, which the night moves.", "Check out another branch: `git switch BRANCH`."
+        )
+    start = _commit(repo, f"refs/heads/{branch}") or _commit(repo, "HEAD")  # a night's text is on its own branch
+    if start is None:
+        raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {file} first.")
+    _check_file(repo, start, file)
+
+
+def check_new_tag(repo: Repo, tag: str, file: str) -> None:
+    """What must hold besides when a tag is new: the night starts from HEAD. Raises WorkspaceUnusable."""
+    _check_name(repo, f"autoresearch/{tag}")
+    for name, what in _OPERATIONS.items():
+        if (Path(str(repo.git_dir)) / name).exists():
+            raise WorkspaceUnusable(f"The checkout is in the middle of {what}.", "Finish or abort it first.")
+    if repo.head.is_detached:
+        raise WorkspaceUnusable("The checkout's HEAD is detached.", "Check out a branch first: `git switch BRANCH`.")
+    dirty = [name for name in _changed(repo) if name != "program.md"]  # a human edits that while the server runs
+    if dirty:
+        shown = ", ".join(dirty[:3]) + (", ..." if len(dirty) > 3 else "")
+        raise WorkspaceUnusable(
+            f"The checkout has uncommitted changes: {shown}.",
+            "Commit or stash them: a night starts from a commit.",
+        )
+
+
+def _check_formats(repo: Repo, root: Path, common: Path) -> None:
+    # From the file: a git that does not know one of them says only that it does not.
+    said = repo.git.config("--file", str(common / "config"), "--get-regexp", r"^extensions\.", with_exceptions=False)
+    for line in said.splitlines():
+        key, _, value = line.partition(" ")
+        if key in _FORMATS and value.lower() != _FORMATS[key]:
+            raise WorkspaceUnusable(
+                f"{root} is a repository with {key}={value}: only {_FORMATS[key]} is supported.",
+                "Copy the files to a new folder, and make a repository there: "
+                "`GIT_DEFAULT_REF_FORMAT=files git init --object-format=sha1`.",
+            )
+
+
+def _check_writable(root: Path, common: Path, tag: str) -> None:
+    home = root / ".autoresearch"
+    for folder in (home, home / tag):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise WorkspaceUnusable(
+                f"{folder} is in the way: it is no folder.",
+                "Move it away: the server keeps its state in a folder there.",
+            )
+    ours = (lock_path(root), home, home / tag)
+    for path in (root, common, *(common / name for name in _OURS), *(common / "objects").glob("??"), *ours):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise WorkspaceUnusable(f"{path} cannot be written to.", "Restore write access to it.")
+
+
+def _check_exclude(exclude: Path) -> None:
+    try:
+        exclude.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except UnicodeDecodeError as error:
+        raise WorkspaceUnusable(f"{exclude} is not UTF-8 (byte {error.start}).", "Save it as UTF-8 text.") from None
+
+
+def _commit(repo: Repo, ref: str) -> str | None:
+    """What `ref` names, by git itself: whatever else keeps git from saying so is told in git's words."""
+    try:
+        return str(repo.git.rev_parse("--verify", "--quiet", ref))
+    except GitCommandError as error:
+        if error.status == 1:
+            return None
+        raise
+
+
+def _check_name(repo: Repo, branch: str) -> None:
+    for ref in repo.git.for_each_ref("--format=%(refname)", "refs/heads/autoresearch").splitlines():
+        name = ref.removeprefix("refs/heads/")
+        if name == branch:
+            raise WorkspaceUnusable(
+                f"The branch {branch} exists, but its history is not here.",
+                f"Choose another --tag, or delete the branch with `git branch -D {branch}`.",
+            )
+        if name == "autoresearch" or name.startswith(f"{branch}/"):
+            raise WorkspaceUnusable(
+                f"The branch {name} is in the way of {branch}: git cannot have both.",
+                f"Rename it: `git branch -m {name} NAME`.",
+            )
+
+
+def _changed(repo: Repo) -> list[str]:
+    """Tracked files whose content is not HEAD's, line ends aside.
+
+    Those that a filter has changed on their way from git (large files of LFS) are left out: only by running it could
+    they be compared, and the night starts from the commit.
+    """
+    said = repo.git.diff_index(
+        "HEAD", "--numstat", "-z", "--no-renames", "--ignore-cr-at-eol", "--ignore-submodules=dirty"
+    )
+    names = [line.split("\t", 2)[2] for line in said.split("\0") if line]
+    with TemporaryFile() as asked:
+        asked.write("\0".join(names).encode("utf-8", "surrogateescape"))
+        asked.seek(0)
+        told = repo.git.check_attr("--stdin", "-z", "filter", istream=asked).split("\0")
+    return [name for name, value in zip(told[::3], told[2::3], strict=False) if value in ("unspecified", "unset")]
+
+
+def _check_file(repo: Repo, commit: str, file: str) -> None:
+    try:
+        entry = repo.commit(commit).tree / file
+    except KeyError:
+        raise WorkspaceUnusable(f"There is no {file} in the commit {commit[:12]}.", f"Commit {file}.") from None
+    if entry.type != "blob" or entry.mode == 0o120000:
+        raise WorkspaceUnusable(f"{file} is not a regular file.", "Commit a regular file in its place.")
+    try:
+        content(entry).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WorkspaceUnusable(f"{file} is not UTF-8 (byte {error.start}).", "Commit it as UTF-8 text.") from None

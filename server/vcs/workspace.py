@@ -1,0 +1,227 @@
+"""The git memory: a branch and a worktree a tag, one ref an attempt. The user's checkout is never written to.
+
+Every attempt is a commit object made by plumbing with an index of its own; refs move by compare-and-swap. One exception
+to "never written": `/.autoresearch/` is added once to the repository's info/exclude.
+"""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from git import Repo
+
+from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
+from server.files import scratch, write_whole
+from server.source.python_source import sha256
+from server.vcs import repository_checks
+from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
+from server.vcs.refs import NOTHING, Refs, way_back
+from server.vcs.worktree import Worktree
+
+HOME = ".autoresearch"
+_QUOTED = 4000  # characters of a conflict
+
+
+class Workspace:
+    """One tag in one repository."""
+
+    def __init__(self, repo: Repo, tag: str, file: str) -> None:
+        self._repo, self.tag, self.file = repo, tag, file
+        self.root = Path(str(repo.working_tree_dir))
+        self.branch = f"autoresearch/{tag}"
+        self.state = self.root / HOME / tag
+        self.worktree = self.state / "worktree"
+        self.program = self.root / "program.md"
+        self._refs, self._linked = Refs(repo), Worktree(repo, self.worktree)
+
+    @classmethod
+    def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
+        """Check the doors and change nothing. Raises WorkspaceUnusable: one sentence, and the next step."""
+        if not path.is_dir():
+            raise WorkspaceUnusable(f"{path} is not a directory.", "Name a git repository with --workspace.")
+        repo = open_repository(path)
+        try:
+            with translating_git_errors("Looking at the repository"):
+                repository_checks.check_repository(repo, path, tag, file)
+                workspace = cls(repo, tag, file)
+                if not workspace.state.exists():
+                    workspace._linked.require_free(workspace.branch)
+                    if not workspace.archived():
+                        repository_checks.check_new_tag(repo, tag, file)
+        except BaseException:
+            repo.close()
+            raise
+        return workspace
+
+    def prepare(self, base: str | None = None) -> None:
+        """Make what the tag needs: folder, exclude line, branch, worktree. May be called again and again.
+
+        Args:
+            base: the commit that the branch is at if it has to be made; None: where the user's checkout is.
+        """
+        with translating_git_errors("Preparing the workspace"):
+            self.state.mkdir(parents=True, exist_ok=True)  # first: what is begun is finished by the next server
+            exclude = Path(str(self._repo.common_dir)) / "info" / "exclude"
+            text = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
+            if f"/{HOME}/" not in text.splitlines():
+                exclude.parent.mkdir(exist_ok=True)
+                write_whole(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
+            if self._refs.resolve(self._head) is None:
+                self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
+        if self._linked.mount(self.branch):
+            self.write_candidate(self.text(base or self.tip()))  # git may have changed line ends on the way
+
+    def tip(self) -> str:
+        """The commit that the branch is at."""
+        found = self._refs.resolve(self._head)
+        if found is None:
+            raise HeadMoved(f"The branch {self.branch} is gone.", "Start the server again: it makes the branch anew.")
+        return found
+
+    def require_at(self, commit: str) -> None:
+        """Make sure that the branch is at `commit`; if it was deleted, it is made again. Raises HeadMoved."""
+        found = self._refs.resolve(self._head)
+        if found is None:
+            self._refs.swap(self._head, commit, None)
+        elif found != commit:
+            raise HeadMoved(
+                f"The branch {self.branch} is at {found[:12]}, the incumbent is {commit[:12]}: somebody else moved it.",
+                f"It was not touched. {way_back(self._head, commit)}",
+            )
+
+    def text(self, commit: str) -> str:
+        """The editable file at `commit`."""
+        with translating_git_errors(f"Reading {self.file} at {commit[:12]}"):
+            blob = self._repo.commit(commit).tree / self.file
+            return content(blob).decode("utf-8")
+
+    def candidate(self) -> str:
+        """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""
+        return self._linked.read(self.file)
+
+    def candidate_sha256(self) -> str:
+        """Of the editable file in the worktree; empty for what is no plain text file."""
+        with suppress(WorkspaceUnusable):
+            return sha256(self.candidate())
+        return ""
+
+    def write_candidate(self, text: str) -> None:
+        """Replace the editable file in the worktree, whole. Raises WorkspaceUnusable; then it is unchanged."""
+        self._linked.write(self.file, text)
+
+    def commit(self, text: str, parent: str, message: str, date: str) -> str:
+        """A commit object: `parent` with the editable file replaced. Moves no ref; equal arguments, equal commit."""
+        file, index = self.state / f".{self.file}.blob", self.state / ".index"
+        git = self._repo.git
+        identity = {
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)
+        }
+        with translating_git_errors("Making a commit"), scratch(file, index, index.with_name(".index.lock")):
+            write_whole(file, text)
+            blob = git.hash_object("-w", "--no-filters", str(file))
+            with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
+                git.read_tree(parent)
+                git.update_index("--cacheinfo", f"100644,{blob},{self.file}")
+                tree = git.write_tree()
+                write_whole(file, message)
+                return str(git.commit_tree(tree, "-p", parent, "-F", str(file)))
+
+    def merge(self, base: str, ours: str, theirs: str, name: str) -> str:
+        """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
+        with translating_git_errors("Merging"), TemporaryDirectory(dir=self.state) as folder:
+            paths = [Path(folder) / side for side in ("ours", "base", "theirs")]
+            for path, text in zip(paths, (ours, base, theirs), strict=True):
+                write_whole(path, text)
+            labels = [f"-L{label}" for label in ("the candidate", "before", name)]
+            status, merged, _ = self._repo.git.merge_file(
+                "-p",
+                "--diff3",
+                *labels,
+                *map(str, paths),
+                with_extended_output=True,
+                with_exceptions=False,
+                strip_newline_in_stdout=False,
+                stdout_as_string=True,
+            )
+        if status:
+            raise PatchRefused(
+                f"What {name} changed conflicts with the candidate:\n{_conflicts(merged)}",
+                "Write the change against the candidate with apply_patch(patch).",
+            )
+        if merged == ours:
+            raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
+        return merged
+
+    def recorded(self, number: int) -> str | None:
+        """The commit of an attempt's ref."""
+        return self._refs.resolve(self._ref(number))
+
+    def record(self, number: int, commit: str, expected: str | None) -> None:
+        """Move an attempt's ref from `expected` (None: it must be new) to `commit`. Raises HeadMoved."""
+        self._refs.swap(self._ref(number), commit, expected)
+
+    def archive(self, number: int, document: str) -> None:
+        """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
+        file, ref = self.state / ".row", f"{self._rows}/{number}"
+        with translating_git_errors("Copying a row of the ledger"):
+            write_whole(file, document)
+            blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
+        self._refs.swap(ref, blob, self._refs.resolve(ref))
+
+    def archived(self) -> list[int]:
+        """The numbers whose rows are in git, in order."""
+        return self._refs.numbers(self._rows)
+
+    def row(self, number: int) -> str:
+        """The copy of an experiment's row. Raises WorkspaceUnusable."""
+        with translating_git_errors(f"Reading the copy of row {number}"):
+            return str(self._repo.git.cat_file("blob", f"{self._rows}/{number}"))
+
+    def clear(self) -> list[int]:
+        """Remove refs of the night that say nothing any more. Returns the numbers that they had."""
+        broken = self._refs.clear(self._head, self._attempts, self._rows)
+        return sorted({int(name) for ref in broken if (name := ref.rpartition("/")[2]).isdecimal()})
+
+    def advance(self, commit: str, expected: str) -> None:
+        """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""
+        self._refs.swap(self._head, commit, expected)
+        self._linked.align(commit)
+
+    def log(self, limit: int) -> list[str]:
+        """The branch's commits that the user's checkout does not have, one line each, newest first."""
+        with translating_git_errors("Reading the log"):
+            return self._repo.git.log("--oneline", "--no-decorate", f"-{limit}", f"HEAD..{self.branch}").splitlines()
+
+    def close(self) -> None:
+        """End the git processes that serve this object."""
+        self._repo.close()
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def _head(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def _rows(self) -> str:
+        return f"refs/autoresearch-rows/{self.tag}"
+
+    @property
+    def _attempts(self) -> str:
+        return f"refs/autoresearch/{self.tag}"
+
+    def _ref(self, number: int) -> str:
+        return f"{self._attempts}/{number}"
+
+
+def _conflicts(merged: str) -> str:
+    """The places that git could not merge, with both sides."""
+    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))[:_QUOTED]

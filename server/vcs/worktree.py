@@ -1,0 +1,109 @@
+"""The tag's linked worktree: a folder that git knows, with the candidate in it."""
+
+import os
+import stat
+from pathlib import Path
+
+from git import Repo
+
+from server.errors import WorkspaceUnusable
+from server.files import scratch, set_aside, write_whole
+from server.vcs.git_environment import harden, translating_git_errors
+
+_MAX_FILE = 1 << 20
+
+
+class Worktree:
+    """A folder where the branch of a night is checked out."""
+
+    def __init__(self, repo: Repo, path: Path) -> None:
+        self._repo, self.path = repo, path
+        self._entries = Path(str(repo.common_dir)) / "worktrees"
+
+    def mount(self, branch: str) -> bool:
+        """Make the folder if it is not there, half made, or not this repository's. Whether it was made."""
+        with translating_git_errors("Preparing the worktree"):
+            if self._linked(branch):
+                return False
+            set_aside(self.path)
+            # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
+            self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
+            with Repo(self.path) as linked:
+                harden(linked)  # before a file is written: the user's filters may depend on where this is
+                linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
+        return True
+
+    def read(self, name: str) -> str:
+        """A file of the folder. Raises WorkspaceUnusable if it is no plain text file."""
+        path = self.path / name
+        step = "Restore it with discard(), or with `git checkout` in the worktree."
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise WorkspaceUnusable(f"{path} is not a regular file.", step)
+            if found.st_size > _MAX_FILE:
+                raise WorkspaceUnusable(f"{path} has {found.st_size} bytes.", step)
+            return path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise WorkspaceUnusable(f"{path} cannot be read: {error.strerror}.", step) from error
+        except UnicodeDecodeError as error:
+            raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file of the folder, whole. Raises WorkspaceUnusable; then it is unchanged."""
+        with translating_git_errors(f"Writing {name}"):
+            write_whole(self.path / name, text)
+
+    def align(self, commit: str) -> None:
+        """Bring the folder's own index in line with `commit`, so that `git status` there shows the candidate alone."""
+        with translating_git_errors("Bringing the worktree's index in line"), Repo(self.path) as linked:
+            harden(linked)
+            fresh = Path(str(linked.git_dir)) / "index.autoresearch"
+            with scratch(fresh, fresh.with_name(f"{fresh.name}.lock")):
+                with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):
+                    linked.git.read_tree(commit)
+                os.replace(fresh, fresh.with_name("index"))
+
+    def _linked(self, branch: str) -> bool:
+        """Whether git's entry and the folder name each other; if the repository was moved or copied, they do again.
+
+        `git worktree repair` would do for a move; in a copy it takes the original's worktrees away from it.
+        """
+        pointer = self.path / ".git"
+        if not pointer.is_file():
+            return False
+        entry = self._entries / _entry(pointer).name
+        if not (entry / "gitdir").is_file() or not (entry / "index").is_file():  # the index is written last
+            return False
+        other = entry / (entry / "gitdir").read_text(encoding="utf-8").strip()
+        if not _same(other, pointer):
+            if other.is_file() and _same(_entry(other), entry):  # of another folder by now
+                return False
+            write_whole(entry / "gitdir", f"{pointer}\n")
+        head = entry / "HEAD"
+        if not head.is_file() or not head.read_bytes().strip():  # as a power cut leaves it
+            write_whole(head, f"ref: refs/heads/{branch}\n")
+        if not _same(_entry(pointer), entry):
+            write_whole(pointer, f"gitdir: {entry}\n")
+        return True
+
+    def require_free(self, branch: str) -> None:
+        """Refuse a branch whose night is in another checkout of the repository. Raises WorkspaceUnusable."""
+        for block in str(self._repo.git.worktree("list", "--porcelain")).split("\n\n"):
+            lines = block.splitlines()
+            if f"branch refs/heads/{branch}" in lines:
+                other = Path(lines[0].removeprefix("worktree "))
+                if other != self.path and (other.parent / "ledger.sqlite3").exists():
+                    raise WorkspaceUnusable(
+                        f"The night of {branch} is in {other.parent}.",
+                        f"Use --workspace '{other.parent.parent.parent}', or another --tag.",
+                    )
+
+
+def _entry(pointer: Path) -> Path:
+    """Where a worktree's file .git says that git's entry is."""
+    return pointer.parent / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

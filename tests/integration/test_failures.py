@@ -1,0 +1,128 @@
+"""Whose failure it was: train.py's own is told in words that can be read, the machine's is not written against it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from server.records import Outcome, Result
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from tests.support.builders import attempt
+from tests.support.polling import ended
+from trainer.contract import RunResult, Spec
+from trainer.run.run_folder import RunFolder
+
+# Frames by hand: importing torch takes longer than all the rest of such a run.
+_STARTED = """
+import time
+from trainer.run.protocol import inherited
+channel = inherited()
+channel.send("hello")
+channel.receive("config")
+channel.send("start")
+channel.receive("tokens")
+"""
+
+
+@pytest.fixture
+def runner(tmp_path: Path, data: Path) -> Runner:
+    return Runner(tmp_path / "a tag", data, tmp_path)
+
+
+def run(runner: Runner, text: str, profile: str = "smoke", **terms: object) -> Result:
+    """How a run of `text` ends; without a preflight unless it is asked for."""
+    about = attempt(1).model_copy(update={"profile": profile, "budget_seconds": 0.5})
+    given = {"setup_seconds": 30, "evaluation_seconds": 5, "grace_seconds": 5, "preflight": False} | terms
+    runner.start(about, text, RunLimits.model_validate(given))
+    return ended(runner)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            r"raise ValueError('\udcff is half a letter, \x1b[31mred and \x00')",
+            r"\udcff is half a letter, red and \x00",
+        ),
+        ("class Mute(Exception):\n    __str__ = None\nraise Mute", "raised Mute: its message cannot be read"),
+        ("raise OSError('no number', 'at all')", "raised OSError: [Errno no number] at all"),
+        ("raise KeyError('k' * 6000)", "raised KeyError: 'kkk"),
+        ("raise KeyboardInterrupt", "raised KeyboardInterrupt: no message"),
+    ],
+)
+def test_an_exception_is_told_whatever_it_is(runner: Runner, text: str, reason: str) -> None:
+    result = run(runner, text)
+    assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception") and reason in result.reason, result
+    assert 'File "train.py", line ' in result.traceback and len(result.traceback) <= 4000
+
+
+def test_a_run_that_gives_up_because_its_loss_is_no_number_says_so_by_its_loss(runner: Runner) -> None:
+    result = run(runner, _STARTED + 'channel.send("step", steps=1, loss=float("nan"))\nraise SystemExit("enough")')
+    assert (result.outcome, result.cause) == (Outcome.CRASHED, "nan"), result
+
+
+def test_a_loss_that_is_no_number_is_above_every_ceiling(runner: Runner) -> None:
+    step = '    channel.send("step", steps=1, loss=float("nan"))\n    until = time.process_time() + 0.02\n'
+    work = "    while time.process_time() < until:\n        pass\n"
+    assert run(runner, f"{_STARTED}while True:\n{step}{work}", ceiling=[(0.0, 100.0)]).outcome is Outcome.STOPPED_EARLY
+
+
+def test_who_has_seen_validation_text_brings_no_word_out_as_the_name_of_a_frame(runner: Runner) -> None:
+    told = 'channel.send("submit")\nchannel.receive("rows", limit=1 << 20)\nchannel.send("a secret")\ntime.sleep(9)'
+    result = run(runner, _STARTED + told)
+    assert result.outcome is Outcome.INVALID and "broke the protocol in the evaluation" in result.reason
+    assert "secret" not in result.reason
+
+
+@pytest.mark.thorough
+def test_a_missing_gpu_is_not_the_fault_of_train_py(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = run(runner, "print('never run')", profile="gpu-small", preflight=True)
+    assert (result.outcome, result.cause) == (Outcome.ENV_FAIL, "no_device"), result
+    assert "torch sees no GPU" in result.reason and runner.log_tail(1, 100) == ""
+
+
+def test_a_rehearsal_that_somebody_kills_proves_nothing(runner: Runner) -> None:
+    result = run(runner, "import os\nos.kill(os.getpid(), 9)", preflight=True)
+    assert (result.outcome, result.cause) == (Outcome.CRASHED, "killed_from_outside"), result
+
+
+_FULL = """
+import sys
+from trainer import referee, supervisor
+referee._LEAST_SPACE = int(sys.argv.pop())
+supervisor.main()
+"""
+
+
+@pytest.mark.parametrize(("least", "outcome"), [(0, "refused"), (1 << 60, "env_fail")])
+def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
+    tmp_path: Path, data: Path, least: int, outcome: str
+) -> None:
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 30.0, 30.0, str(data), str(tmp_path), str(tmp_path))
+    (tmp_path / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
+    (tmp_path / "train.py").write_text("raise OSError(28, 'No space left on device')", encoding="utf-8")
+    subprocess.run([sys.executable, "-c", _FULL, str(tmp_path), str(least)], check=True)
+    told = json.loads((tmp_path / "result.json").read_bytes())
+    assert (told["outcome"], told["cause"]) == (outcome, "disk_full"), told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_score_waits_for_space_on_the_disk(tmp_path: Path) -> None:
+    box, ending = RunFolder(tmp_path), RunResult("cancelled", "half a letter: \udcff")
+    for name in ("result.json.new", "progress.json.new", "curve.jsonl"):
+        (tmp_path / name).symlink_to("/dev/full")
+    box.report({"stage": "training"})
+    box.plot({"step": 1})
+    with pytest.raises(OSError, match="No space left"):
+        box.end(ending, patience=0)
+    writing = Thread(target=box.end, args=(ending,))
+    writing.start()
+    (tmp_path / "result.json.new").unlink()
+    writing.join()
+    assert Result.model_validate_json((tmp_path / "result.json").read_bytes()).reason == "half a letter: ?"

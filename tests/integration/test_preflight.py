@@ -1,0 +1,68 @@
+"""The rehearsal before the clock starts: what is certain to fail is refused in seconds, and nothing else is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from server.records import Outcome, Result
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from tests.attack.__main__ import BASE
+from tests.support.builders import attempt
+from tests.support.polling import ended
+from tests.support.repositories import STAND_INS
+
+BUDGET = 40.0  # seconds: more than any test here may take
+TERMS = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=0.5)
+
+
+def run(folder: Path, data: Path, text: str, budget: float = BUDGET) -> tuple[Result, str]:
+    runner = Runner(folder / "a tag", data, folder / "imports")
+    runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget}), text, TERMS)
+    return ended(runner), runner.log_tail(1, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "words"),
+    [
+        ("crash", "ValueError: shapes 3 and 4 do not match"),
+        ("leave", "without session.submit(model)"),
+        ("wrong_shape", "must give logits of shape"),
+        ("lookahead", "The audit failed"),
+        ("forgetful", "registered buffers"),
+        ("half_price", "The audit failed"),
+        ("garbage", "broke the protocol"),
+    ],
+)
+def test_what_is_certain_to_fail_is_refused_before_the_clock_starts(
+    tmp_path: Path, data: Path, stand_in: str, words: str
+) -> None:
+    result, _ = run(tmp_path, data, (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8"))
+    assert result.outcome is Outcome.REFUSED, result
+    assert result.reason.startswith("Preflight: ") and words in result.reason
+    assert result.figures.training_seconds is None or result.figures.training_seconds < BUDGET / 2
+
+
+def test_what_a_refused_train_py_printed_is_kept_and_its_exception_is_told(tmp_path: Path, data: Path) -> None:
+    text = BASE.replace("session.submit(model)", 'print("about to fail")\nraise KeyError("head")')
+    result, log = run(tmp_path, data, text)
+    assert "about to fail" in log
+    line = text.splitlines().index('raise KeyError("head")') + 1
+    assert "KeyError: 'head'" in result.reason and f"line {line}" in result.traceback
+
+
+def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> None:
+    text = BASE.replace("while session", 'print("started")\nopen("trace", "x").close()\nwhile session')
+    result, log = run(tmp_path, data, text, budget=0.5)
+    assert result.outcome is Outcome.FINISHED, result
+    assert log.count("started") == 1  # the run's own; the replica was muted
+    points = (tmp_path / "a tag" / "runs" / "00001" / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(point)["step"] for point in points] == sorted({json.loads(point)["step"] for point in points})
+    assert result.figures.steps and result.figures.steps > 2
+
+
+def test_what_fails_only_later_is_not_refused(tmp_path: Path, data: Path) -> None:
+    text = BASE.replace("    session.log(", "    assert session.steps < 5, 'later'\n    session.log(")
+    result, _ = run(tmp_path, data, text)
+    assert result.outcome is Outcome.CRASHED and "AssertionError: later" in result.reason

@@ -1,0 +1,74 @@
+"""What the docs say is so."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+from mcp import Client
+
+from server.api.app import create
+from server.cli.serve import Profile
+from server.clients import client_config
+from server.study.study import Study
+from tests.support.repositories import make_repository
+from trainer.run.profiles import PROFILES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_links_between_the_docs_resolve() -> None:
+    for page in ROOT.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (ROOT / link).exists(), f"{page.name}: {link}"
+
+
+async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> None:
+    table = README.partition("## Tools")[2].partition("Every answer")[0]
+    named = {name for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    async with Client(create(study)) as client:
+        assert named == {tool.name for tool in (await client.list_tools()).tools}
+
+
+async def test_the_readmes_script_drives_the_loop(tmp_path: Path, data: Path) -> None:
+    script = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert script and len(script[1].splitlines()) <= 40
+    train = (ROOT / "train.py").read_text(encoding="utf-8")
+    workspace = make_repository(tmp_path / "workspace", train)
+    (workspace / "program.md").write_text("---\npreflight: false\n---\n", encoding="utf-8")  # the rule as it is shipped
+    (workspace / ".autoresearch").mkdir()
+    (workspace / ".autoresearch" / "data").symlink_to(data)
+    (tmp_path / "client.py").write_text(script[1], encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "client.py"), str(workspace), "smoke", "1"]
+    done = await anyio.run_process(command, check=False)
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0, done.stderr.decode()
+    assert lines[0].startswith("baseline baseline ")
+    assert [line.startswith("baseline reference ") for line in lines[1:3]] == [True, True]
+    assert lines[3].startswith("a higher learning rate ")
+    final = lines[-1].removeprefix("a higher learning rate ").partition(" ")[0]
+    assert final in {"improved", "within_noise", "worse"}
+
+
+def test_the_example_configuration_has_the_shape_that_connect_writes(tmp_path: Path) -> None:
+    example = json.loads((ROOT / "claude_config.example.json").read_text(encoding="utf-8"))
+    made = json.loads(
+        client_config.configuration("claude-desktop", client_config.ServerEntry.local(tmp_path, sys.executable))
+    )
+    entry, other = example["mcpServers"]["autoresearch"], made["mcpServers"]["autoresearch"]
+    assert entry.keys() == other.keys() and entry["args"][:3] == other["args"][:3]
+
+
+def test_the_command_lines_profiles_are_the_trainers() -> None:
+    assert {profile.value for profile in Profile} == set(PROFILES)
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    known = subprocess.run(
+        [sys.executable, "-m", "server.cli", "--help"], capture_output=True, encoding="utf-8", check=True
+    )
+    for command in set(re.findall(r"autoresearch (init|prepare|doctor|connect|history|export|demo|serve)\b", README)):
+        assert command in known.stdout

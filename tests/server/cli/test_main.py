@@ -1,0 +1,175 @@
+"""The command line, as a user runs it: one sentence and an exit code where something is wrong."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from server.cli.entry import _spelt_out  # pyright: ignore[reportPrivateUsage]
+from server.clients import client_config
+from server.clients.client_config import ServerEntry
+from server.errors import ProgramInvalid, Unavailable
+from server.history.ledger import Ledger
+from server.records import Experiment, Verdict
+from server.reporting.chart import draw
+from server.runs.hardware import probe
+from server.task.program import Task, load
+from tests.support.builders import attempt, experiment
+from tests.support.repositories import git
+
+PNG = b"\x89PNG"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "server.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, input="")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["history"], ["export", "tsv"]])
+def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_path: Path, command: list[str]) -> None:
+    done = run(*command, "--workspace", tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "There is no" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_http_may_stand_alone_or_with_an_address() -> None:
+    assert _spelt_out(["serve", "--http"]) == ["serve", "--http", "127.0.0.1:8765"]
+    assert _spelt_out(["--http", "--tag", "x"]) == ["--http", "127.0.0.1:8765", "--tag", "x"]
+    assert _spelt_out(["--http", "0.0.0.0:80"]) == ["--http", "0.0.0.0:80"]
+
+
+def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
+    folder = tmp_path / "a new night"
+    made = run("init", folder)
+    assert made.returncode == 0, made.stderr
+    assert git(folder, "status", "--porcelain") == ""
+    assert sorted(git(folder, "ls-files").split()) == [".gitignore", "program.md", "train.py"]
+    examined = run("doctor", "--workspace", folder)
+    assert examined.returncode == 0, examined.stdout
+    for name in ("torch", "device", "workspace", "program.md", "disk", "confinement", "port", "client"):
+        assert name in examined.stdout
+    again = run("init", folder)
+    assert again.returncode == 1 and "already has program.md" in again.stderr
+
+
+def test_doctor_says_what_to_fix(tmp_path: Path) -> None:
+    examined = run("doctor", "--workspace", tmp_path)
+    assert examined.returncode == 1
+    assert "not in a git repository" in " ".join(examined.stdout.split())
+
+
+def test_the_history_is_shown_and_exported_while_a_server_has_it_open(tmp_path: Path) -> None:
+    state = tmp_path / ".autoresearch" / "t1"
+    state.mkdir(parents=True)
+    ledger = Ledger(state / "ledger.sqlite3")
+    ledger.begin(attempt(1, "an [odd] idea"))
+    assert "an [odd] idea" in run("history", "--workspace", tmp_path).stdout
+    assert run("export", "tsv", "--workspace", tmp_path).stdout.splitlines()[1].endswith("running\tan [odd] idea")
+    assert json.loads(run("export", "jsonl", "--workspace", tmp_path).stdout)["attempt"]["number"] == 1
+    assert run("export", "png", "--workspace", tmp_path, "--output", tmp_path / "progress.png").returncode == 0
+    assert (tmp_path / "progress.png").read_bytes().startswith(PNG)
+    ledger.close()
+
+
+CRASH = experiment(1, Verdict.CRASHED)
+MANY = [experiment(n, Verdict.IMPROVED, 2 - n / 1000, kept=n % 5 == 1) for n in range(1, 1001)]
+
+
+@pytest.mark.parametrize(
+    "experiments",
+    [[], [CRASH], [Experiment(attempt=attempt(1))], [experiment(1, Verdict.BASELINE, 2.0, kept=True)], MANY],
+    ids=["none", "only a crash", "running", "one", "a thousand"],
+)
+def test_a_chart_is_drawn_of_any_night(tmp_path: Path, experiments: list[Experiment]) -> None:
+    draw(experiments, tmp_path / "progress.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]
+    assert (tmp_path / "progress.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("client", client_config.CLIENTS)
+def test_connecting_a_client_keeps_what_is_there(tmp_path: Path, client: str) -> None:
+    home, workspace = tmp_path / "home", tmp_path / "work"
+    place = ServerEntry.local(workspace, "/usr/bin/python3")
+    workspace.mkdir()
+    path = client_config.target(client, workspace, home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    toml = path.suffix == ".toml"
+    path.write_text('model = "x" # mine\n' if toml else '{"theme": "dark"}', encoding="utf-8")
+    assert not client_config.installed(client, workspace, home)
+    assert client_config.write(client, place, workspace, home) == path
+    text = path.read_text(encoding="utf-8")
+    known = tomllib.loads(text) if toml else json.loads(text)
+    assert ("model" if toml else "theme") in known
+    assert not toml or "# mine" in text
+    entry = known[client_config.CLIENTS[client].key]["autoresearch"]
+    assert str(workspace) in json.dumps(entry) and "/usr/bin/python3" in json.dumps(entry)
+    assert client_config.installed(client, workspace, home)
+    assert path.with_name(path.name + ".bak").exists()
+    client_config.write(client, place, workspace, home)
+    assert path.read_text(encoding="utf-8") == text
+    with pytest.raises(Unavailable, match="another entry"):
+        client_config.write(client, ServerEntry.local(workspace, "/other/python"), workspace, home)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_server_elsewhere_is_named_by_its_address_and_never_by_its_token() -> None:
+    for name, client in client_config.CLIENTS.items():
+        place = ServerEntry(url="http://127.0.0.1:8765/mcp")
+        if client.far is None:
+            with pytest.raises(Unavailable, match="cannot be told the address"):
+                client_config.configuration(name, place)
+        else:
+            text = client_config.configuration(name, place)
+            assert "http://127.0.0.1:8765/mcp" in text and "AUTORESEARCH_TOKEN" in text and "command" not in text
+
+
+def test_a_configuration_with_comments_is_not_clobbered(tmp_path: Path) -> None:
+    path = tmp_path / ".vscode" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text("{ // mine\n}", encoding="utf-8")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        client_config.write("vscode", ServerEntry.local(tmp_path, "python"), tmp_path, tmp_path)
+    assert path.read_text(encoding="utf-8") == "{ // mine\n}"
+    done = run("connect", "emacs", "--workspace", tmp_path)
+    assert done.returncode == 1 and "claude-code" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("---\nbudget_seconds: -5\n---\n", "line 2, budget_seconds: .*greater than 0, got -5"),
+        ("---\nname: x\nbudget_second: 5\n---\n", "line 3, budget_second: .*did you mean budget_seconds"),
+        ("---\nname: x\n\tbad: y\n---\n", "line 3: the front matter is no YAML"),
+        ("---\n- a\n- b\n---\n", "must be a mapping"),
+        ("---\neditable: ../train.py\n---\n", "line 2, editable"),
+        ("---\nmetric: accuracy\n---\n", "line 2, metric"),
+        ("x" * 300_000, "262144 are allowed"),
+    ],
+)
+def test_a_wrong_program_md_is_told_by_line_and_field(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "program.md").write_text(text, encoding="utf-8")
+    with pytest.raises(ProgramInvalid, match=words):
+        load(tmp_path / "program.md")
+
+
+def test_a_program_md_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ProgramInvalid, match=r"There is no program\.md"):
+        load(tmp_path / "program.md")
+    (tmp_path / "program.md").write_bytes(b"\xff")
+    with pytest.raises(ProgramInvalid, match="not UTF-8"):
+        load(tmp_path / "program.md")
+
+
+def test_a_program_md_without_front_matter_gets_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "program.md").write_text("# autoresearch\n\nBe bold.\n", encoding="utf-8")
+    assert load(tmp_path / "program.md").task == Task()
+    assert load(Path(__file__).parents[3] / "program.md").task.budget_seconds == 300
+
+
+def test_the_machine_is_looked_at_in_bounded_time() -> None:
+    hardware = probe(timeout=5)
+    assert hardware.cores >= 1 and hardware.memory_gb > 0 and hardware.platform

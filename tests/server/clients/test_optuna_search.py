@@ -1,0 +1,53 @@
+"""A researcher without an LLM: proposals for the knobs that program.md declares, through the real server."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.clients.optuna_search import OptunaSearch
+from server.errors import Unavailable
+from server.history.ledger import Ledger
+from server.study.find_study import OperatorRequest, write_request
+from server.study.study import Study
+from server.task.program import Range, Task
+from tests.support.lifecycle import ran
+from tests.support.repositories import STAND_INS, make_repository
+
+TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
+
+
+async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:
+    repository = make_repository(tmp_path / "work", TRAIN)
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    task = Task(baseline_runs=1, knobs={"RATE": Range(low=0.01, high=0.05, log=True)})
+    told: list[str] = []
+    search = OptunaSearch(repository, ["--tag", "t1", "--profile", "smoke"], task)
+    assert await search.run(0, 1, told.append) == "1 proposals are done"
+    assert len(told) == 1 and told[0].startswith("RATE = 0.0") and "improved, kept" in told[0]
+    ledger = Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)
+    assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
+    ledger.close()
+
+
+async def test_a_search_waits_while_the_night_is_paused_and_decides_what_was_left(study: Study) -> None:
+    ran(study, 2.0)
+    study.replace(study.incumbent_text() + "# changed\nX = 1\n")
+    ran(study, 3.0)
+    state, root = study.workspace.state, study.workspace.root
+    study.close()
+    write_request(state, OperatorRequest.PAUSE)
+    search = OptunaSearch(root, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)}))
+    assert await search.run(1.5 / 3600, 0, lambda line: None) == f"{1.5 / 3600:g} hours are over"
+    with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
+        assert [row.decision and row.decision.kept for row in ledger.all()] == [True, False]
+
+
+def test_what_may_be_turned_is_said_in_the_program(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="declares no knobs"):
+        OptunaSearch(tmp_path, [], Task())
+    for wrong in ({"low": 2, "high": 1}, {}, {"low": 0, "high": 1, "log": True}):
+        with pytest.raises(ValidationError):
+            Range.model_validate(wrong)

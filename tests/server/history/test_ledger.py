@@ -1,0 +1,128 @@
+"""The history survives, and tells the truth."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.errors import LedgerUnavailable
+from server.history.ledger import Ledger
+from server.records import Decision, Experiment, Verdict
+from tests.support.builders import NOON, attempt, crashed, finished, judged
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    yield ledger
+    ledger.close()
+
+
+def fill(ledger: Ledger) -> None:
+    """1 kept baseline, 2 discarded, 3 kept, 4 crashed, 5 running."""
+    for number, val_bpb, verdict, kept in [
+        (1, 2.0, Verdict.BASELINE, True),
+        (2, 2.1, Verdict.WORSE, False),
+        (3, 1.9, Verdict.IMPROVED, True),
+    ]:
+        ledger.begin(attempt(number))
+        ledger.finish(number, finished(val_bpb), judged(number, verdict))
+        ledger.decide(number, Decision(kept=kept, decided_at=NOON))
+    ledger.begin(attempt(4))
+    ledger.finish(4, crashed(), judged(4, Verdict.CRASHED))
+    ledger.begin(attempt(5))
+
+
+def test_an_experiment_grows_from_attempt_to_decision(ledger: Ledger) -> None:
+    ledger.begin(attempt(1))
+    assert ledger.get(1) == Experiment(attempt=attempt(1))
+    ledger.finish(1, finished(2.0), judged(1, Verdict.BASELINE))
+    row = ledger.decide(1, Decision(kept=True, decided_at=NOON))
+    assert ledger.get(1) == ledger.last() == ledger.incumbent() == ledger.baseline() == row
+    assert row.kept and row.val_bpb == 2.0 and row.attempt == attempt(1)
+
+
+def test_the_incumbent_is_the_last_kept_and_counts_add_up(ledger: Ledger) -> None:
+    fill(ledger)
+    incumbent, baseline, last = ledger.incumbent(), ledger.baseline(), ledger.last()
+    assert incumbent and baseline and last
+    assert (baseline.number, incumbent.number, last.number) == (1, 3, 5)
+    assert ledger.counts() == {"baseline": 1, "worse": 1, "improved": 1, "crashed": 1, "running": 1, "kept": 2}
+
+
+def test_pages_are_newest_first_and_filtered_by_verdict(ledger: Ledger) -> None:
+    fill(ledger)
+    assert [row.number for row in ledger.page(2, 1)] == [4, 3]
+    assert [row.number for row in ledger.page(9, 0, "worse")] == [2]
+    assert ledger.page(9, 0, "'; DROP TABLE experiments; --") == []
+    assert [row.number for row in ledger.all()] == [1, 2, 3, 4, 5]
+
+
+def test_a_number_is_never_given_twice(ledger: Ledger) -> None:
+    ledger.begin(attempt(1))
+    with pytest.raises(LedgerUnavailable, match="UNIQUE"):
+        ledger.begin(attempt(1, "another"))
+    assert ledger.get(1) == Experiment(attempt=attempt(1))
+
+
+def test_what_was_acknowledged_is_there_for_the_next_process(tmp_path: Path) -> None:
+    path = tmp_path / "a folder with ü" / "ledger.sqlite3"
+    path.parent.mkdir()
+    first = Ledger(path)
+    fill(first)
+    second = Ledger(path, read_only=True)  # while the writer is still open
+    assert list(first.all()) == list(second.all())
+    with pytest.raises(LedgerUnavailable, match="readonly"):
+        second.begin(attempt(9))
+    first.close()
+    second.close()
+
+
+def test_what_a_killed_writer_left_half_done_hinders_no_reader(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    first = Ledger(path)
+    fill(first)
+    before = list(first.all())
+    first.close()
+    killed = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(path)!r})
+connection.execute("PRAGMA cache_size = 1")  # pages are written before the commit
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE experiments SET document = document || zeroblob(9000)")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert (tmp_path / "ledger.sqlite3-journal").exists()
+    reader = Ledger(path, read_only=True)
+    assert list(reader.all()) == before
+    reader.close()
+
+
+def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    path.write_bytes(b"this is not a database, but it is long enough to be read as one" * 100)
+    before = path.read_bytes()
+    with pytest.raises(LedgerUnavailable, match="not a database"):
+        Ledger(path)
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LedgerUnavailable, match="another version"):
+        Ledger(path)
+
+
+def test_commits_are_made_durable(ledger: Ledger, tmp_path: Path) -> None:
+    observer = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    try:
+        assert observer.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    finally:
+        observer.close()
+    assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # pyright: ignore[reportPrivateUsage]

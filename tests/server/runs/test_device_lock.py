@@ -1,0 +1,96 @@
+"""One run on one device: whoever else would start one is refused, and told who is there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.errors import DeviceBusy
+from server.records import Outcome
+from server.runs import device_lock
+from server.runs.cleanup import supervisors
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from tests.support.builders import attempt
+from tests.support.fakes import driver
+from tests.support.polling import ended, processes_of, until
+from tests.support.repositories import STAND_INS
+
+_TERMS = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=0.5, preflight=False)
+_TWO_REPOSITORIES = """
+import sys
+from pathlib import Path
+from server import lease
+from server.errors import DeviceBusy
+
+with lease.device(Path(sys.argv[1], "a"), "gpu") as ours, lease.device(Path(sys.argv[1], "a CPU"), "cpu"):
+    ours[-1].sign(Path("/where/it/runs"))
+    try:
+        with lease.device(Path(sys.argv[1], "b"), "gpu"):
+            print("beside another")
+    except DeviceBusy as busy:
+        print(busy)
+with lease.device(Path(sys.argv[1], "b"), "gpu"):
+    print("alone")
+"""
+
+
+@pytest.fixture
+def runner(tmp_path: Path, data: Path) -> Runner:
+    return Runner(tmp_path / "a tag", data, tmp_path, tmp_path)
+
+
+def test_a_run_of_another_tag_waits_for_the_end_of_the_first(runner: Runner, tmp_path: Path, data: Path) -> None:
+    started = attempt(1).model_copy(update={"profile": "smoke"})
+    text = (STAND_INS / "hang.py").read_text(encoding="utf-8")
+    runner.start(started, text, _TERMS)
+    until(lambda: processes_of(runner))
+    files = [os.readlink(file) for file in Path(f"/proc/{processes_of(runner)[0].pid}/fd").glob("*")]
+    assert not [file for file in files if file.endswith("lease")], "train.py's process could hold the device for ever"
+    other = Runner(tmp_path / "another tag", data, tmp_path, tmp_path)
+    (pid,) = supervisors(str(runner.folder(1)))
+    for refused in (lambda: other.require_free("smoke", None), lambda: other.start(started, text, _TERMS)):
+        with pytest.raises(DeviceBusy, match=rf"supervisor {pid} of the run in .*a tag/runs/00001 lives"):
+            refused()
+    assert not other.folder(1).exists()
+    runner.cancel(1, "the other's turn")
+    assert ended(runner).outcome is Outcome.CANCELLED
+    other.require_free("smoke", None)
+
+
+def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(runner: Runner, tmp_path: Path) -> None:
+    left, folder = tmp_path / "left", str(runner.folder(1))
+    with device_lock.device_leases(tmp_path, "cpu") as leases:
+        leases[0].sign(runner.folder(1))
+    with subprocess.Popen(["sleep", "600"], env={"AUTORESEARCH_RUN": folder}, start_new_session=True) as process:
+        until(lambda: psutil.Process(process.pid).environ())  # exec(2) is over
+        Runner(left, left, left, tmp_path).require_free("cpu", None)
+        assert not psutil.pid_exists(process.pid)
+
+
+def test_one_gpu_has_one_run_whatever_the_repository(tmp_path: Path) -> None:
+    if (environment := driver(tmp_path)) is None:
+        pytest.skip("no Linux, or no C compiler: the driver cannot be stood in for")
+    told = subprocess.run(
+        [sys.executable, "-c", _TWO_REPOSITORIES, str(tmp_path)],
+        env={**os.environ, **environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.startswith("Another run is on this device: the run in /where/it/runs lives.") and "alone" in told
+    assert (tmp_path / ".cache" / "autoresearch" / "GPU-stand-in.lease").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_supervisor_about_to_exit_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "result.json").touch()
+    first = device_lock.Lease(tmp_path / "lease")
+    first.sign(tmp_path)
+    held = subprocess.Popen(["sleep", "0.3"], pass_fds=[first.descriptor])
+    first.close()
+    with held:
+        device_lock.Lease(tmp_path / "lease").close()
+        until(lambda: held.poll() is not None)

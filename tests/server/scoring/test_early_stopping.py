@@ -1,0 +1,45 @@
+"""Saving time honestly: a run is given up when its loss is above that of every good run, never without good ones."""
+
+from pathlib import Path
+
+import pytest
+
+from server.records import Outcome, Point
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from server.scoring.early_stopping import loss_ceiling
+from tests.support.builders import attempt
+from tests.support.polling import ended
+from tests.support.repositories import STAND_INS
+from trainer.run.early_stop import EarlyStop
+
+
+def curve(level: float, seconds: float = 100.0) -> list[Point]:
+    """A loss that falls from `level` + 1 to `level`."""
+    return [Point(seconds=second, step=second, loss=level + 1 - second / seconds) for second in range(int(seconds))]
+
+
+def test_the_ceiling_is_the_worst_good_run_at_equal_time() -> None:
+    assert loss_ceiling([curve(2.0), curve(2.1)], 100) == []  # two tell nothing
+    points = loss_ceiling([curve(2.0), curve(2.1), curve(2.2)], 100)
+    assert len(points) == 59 and points[29][0] == 50.0
+    assert points[29][1] == pytest.approx(2.2 + 0.5 + 0.025)  # a mean of what was told just before
+
+
+def test_a_run_is_hopeless_when_it_stays_above_and_not_before_a_third_of_its_time() -> None:
+    points = loss_ceiling([curve(2.0)] * 3, 100)
+    above, below = EarlyStop(points, 100), EarlyStop(points, 100)
+    gave_up = [second for second in range(100) if above.hopeless(second, 3.1 - second / 100)]
+    assert gave_up and 30 <= gave_up[0] <= 40
+    assert not any(below.hopeless(second, 2.9 - second / 100) for second in range(100))
+    assert not any(EarlyStop([], 100).hopeless(second, 99.0) for second in range(100))
+
+
+def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -> None:
+    runner = Runner(tmp_path / "a tag", data, tmp_path)
+    started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 8})
+    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
+    runner.start(started, (STAND_INS / "honest.py").read_text(encoding="utf-8"), terms)
+    result = ended(runner)
+    assert result.outcome is Outcome.STOPPED_EARLY and "above that of every good run" in result.reason
+    assert result.score is None

@@ -1,0 +1,41 @@
+"""Turning a constant by its name."""
+
+import pytest
+
+from server.errors import PatchRefused
+from server.source.python_source import set_knob
+
+TEXT = """\
+# π first
+LR = 0.02  # a rate
+BETAS = (
+    0.8,
+    0.95,
+)
+DEPTH, WIDTH = SIZES['cpu']
+NAME: str = 'é'  # ok"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "before", "after"),
+    [
+        ("LR", "3e-2", "LR = 0.02  #", "LR = 3e-2  #"),
+        ("BETAS", "(0.9, 0.99)", "(\n    0.8,\n    0.95,\n)", "(0.9, 0.99)"),
+        ("DEPTH", "4", "SIZES['cpu']\n", "SIZES['cpu']\nDEPTH = 4\n"),
+        ("NAME", "'ü'", "'é'  #", "'ü'  #"),
+    ],
+)
+def test_a_constant_is_turned_and_all_else_stays(name: str, value: str, before: str, after: str) -> None:
+    assert before in TEXT and set_knob(TEXT, name, value) == TEXT.replace(before, after)
+
+
+def test_a_constant_of_a_last_line_without_an_end_gets_its_own_line() -> None:
+    assert set_knob("A, B = 1, 2", "B", "3") == "A, B = 1, 2\nB = 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NONE", "1"), ("LR", "os.system('ls')"), ("LR", "1; import os"), ("LR", "")]
+)
+def test_what_is_no_constant_or_no_literal_is_refused(name: str, value: str) -> None:
+    with pytest.raises(PatchRefused):
+        set_knob(TEXT, name, value)

@@ -1,0 +1,56 @@
+"""After the night: the same referee asks again, on another text, for another time, at another size."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from server.cli.reports import _seconds  # pyright: ignore[reportPrivateUsage]
+from server.errors import PatchRefused
+from server.study.reruns import RerunRequest, RerunResult, gain_carries_over, rerun
+from server.study.study import Study
+from tests.support.lifecycle import ran
+from trainer.datasets.corpus import Split, documents
+from trainer.datasets.embedded import holdout, load
+
+
+def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> None:
+    row = ran(study, 2.5)
+    shown: list[str] = []
+    (hidden,) = rerun(study, [row], RerunRequest(split="holdout", budget_seconds=1), shown.append)
+    (open_,) = rerun(study, [row], RerunRequest(budget_seconds=1), shown.append)
+    assert 2 < hidden.scores[0] < 3.4 and 2 < open_.scores[0] < 3.4 and hidden.scores != open_.scores
+    assert any("training" in line for line in shown)
+    assert [row.number for row in study.ledger.all()] == [1]
+    with pytest.raises(PatchRefused, match="sets no DEPTH"):
+        rerun(study, [row], RerunRequest(knobs={"DEPTH": "12"}), shown.append)
+
+
+def test_hidden_text_is_neither_trained_on_nor_scored_at_night(data: Path) -> None:
+    chosen = {split: {d.text for d in documents() if d.split is split} for split in Split}
+    assert len(chosen[Split.HOLDOUT]) > 50
+    assert not chosen[Split.HOLDOUT] & (chosen[Split.TRAIN] | chosen[Split.VAL])
+    shards = load(data)
+    hidden = holdout()
+    assert (hidden == shards.bos).sum() == len([d for d in documents() if d.split is Split.HOLDOUT])
+    start = hidden[:64].tobytes()
+    assert start not in shards.train.tobytes() and start not in shards.val.tobytes()
+
+
+def test_a_gain_holds_when_it_is_beyond_two_standard_errors() -> None:
+    before, better = (
+        RerunResult(experiment=1, scores=[2.0, 2.01, 1.99]),
+        RerunResult(experiment=5, scores=[1.95, 1.96, 1.94]),
+    )
+    assert "the gain holds" in gain_carries_over(before, better) and "-2.50 %" in gain_carries_over(before, better)
+    assert "does not show" in gain_carries_over(before, RerunResult(experiment=5, scores=[2.0, 1.98, 2.0]))
+    assert "one run each" in gain_carries_over(
+        RerunResult(experiment=1, scores=[2.0]), RerunResult(experiment=5, scores=[1.9])
+    )
+
+
+@pytest.mark.parametrize(("told", "seconds"), [("90", 90), ("30m", 1800), ("1.5h", 5400), ("2s", 2)])
+def test_times_are_read_as_people_write_them(told: str, seconds: float) -> None:
+    assert _seconds(told) == seconds
+    with pytest.raises(typer.BadParameter):
+        _seconds(told + " parsecs")

@@ -1,0 +1,140 @@
+"""A server killed between any two steps of a move is followed by one that finishes it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.errors import LedgerUnavailable, StaleText, WorkspaceUnusable, WrongPhase
+from server.records import Decision, Verdict
+from server.serve_options import ServeOptions
+from server.source.python_source import sha256
+from server.study.phase import Move, Phase, legal
+from server.study.study import Study
+from tests.support.builders import NOON
+from tests.support.lifecycle import PATCH, begin, improved, kept_baseline, leave_result, measured
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def restarted(repository: Path, study: Study):
+    """Close the night and open it again, as after a kill."""
+    opened: list[Study] = []
+
+    def restart() -> Study:
+        (opened[-1] if opened else study).close()
+        opened.append(Study(repository, "t1", ServeOptions(profile="smoke")))
+        return opened[-1]
+
+    yield restart
+    for other in opened:
+        other.close()
+
+
+Restart = Callable[[], Study]
+
+
+def test_a_row_without_ref_or_run_becomes_lost_and_the_loop_goes_on(study: Study, restarted: Restart) -> None:
+    begin(study, 1)
+    after = restarted()
+    lost = after.ledger.get(1)
+    assert lost and lost.verdict == Verdict.LOST and lost.val_bpb is None
+    assert after.workspace.recorded(1) == lost.commit
+    assert after.phase() is Phase.BASELINE_FAILED
+    assert legal(after.phase(), Move.RUN_EXPERIMENT)
+
+
+def test_a_result_that_nobody_saw_is_imported_once(study: Study, restarted: Restart) -> None:
+    attempt = begin(study, 1)
+    study.workspace.record(1, attempt.commit, None)
+    leave_result(study, 1, measured(2.0))
+    after = restarted()
+    row = after.ledger.get(1)
+    assert row and row.kept and after.workspace.tip() == row.commit == after.workspace.recorded(1)
+    assert restarted().ledger.get(1) == row
+
+
+def test_a_keep_that_reached_only_the_ledger_reaches_the_branch(study: Study, restarted: Restart) -> None:
+    row = improved(study)
+    study.ledger.decide(2, Decision(kept=True, decided_at=NOON))
+    assert study.workspace.tip() != row.commit
+    after = restarted()
+    assert after.workspace.tip() == row.commit and after.phase() is Phase.IDLE
+
+
+def test_a_discard_that_reached_only_the_ledger_reaches_the_file(study: Study, restarted: Restart) -> None:
+    improved(study)
+    study.ledger.decide(2, Decision(kept=False, decided_at=NOON))
+    after = restarted()
+    assert after.workspace.candidate() == after.incumbent_text() and after.phase() is Phase.IDLE
+
+
+def test_a_keep_that_broke_off_is_finished_by_the_next_call(study: Study) -> None:
+    row = improved(study)
+    lock = study.workspace.root / ".git" / "refs" / "heads" / f"{study.workspace.branch}.lock"
+    lock.touch()
+    with pytest.raises(WorkspaceUnusable, match="Another git is at work"):
+        study.keep("lower")
+    lock.unlink()
+    assert study.phase() is Phase.IDLE and study.workspace.tip() == row.commit
+    assert "\tkeep\t" in (study.workspace.state / "results.tsv").read_text(encoding="utf-8").splitlines()[-1]
+
+
+def test_keep_is_never_granted_twice_nor_to_what_is_not_better(study: Study) -> None:
+    improved(study)
+    assert study.keep("lower").kept
+    for move in (study.keep, study.discard):
+        with pytest.raises(WrongPhase):
+            move("again")
+    study.apply_patch(
+        PATCH.replace("Bigram()\n>>", "Bigram().train()\n>>").replace("Bigram().to(session.device)", "Bigram()")
+    )
+    begin(study, 3)
+    leave_result(study, 3, measured(1.9))  # equal is not lower
+    with pytest.raises(WrongPhase, match=r"Not lower: val_bpb 1\.900000 against 1\.900000"):
+        study.keep("equal")
+    assert study.phase() is Phase.WORSE
+
+
+def test_a_patch_against_an_older_text_is_refused(study: Study) -> None:
+    kept_baseline(study)
+    with pytest.raises(StaleText, match="was written against"):
+        study.apply_patch(PATCH, base_sha256="0" * 64)
+    before = study.workspace.candidate()
+    study.apply_patch(PATCH, base_sha256=sha256(before))
+    assert study.phase() is Phase.PATCHED
+    assert study.discard("changed my mind") is None
+    assert study.workspace.candidate() == before and study.phase() is Phase.IDLE
+
+
+def test_an_edited_program_md_counts_from_the_next_call(study: Study) -> None:
+    study.workspace.program.write_text("---\nbudget_seconds: 77\n---\n", encoding="utf-8")
+    assert study.budget_seconds == 77
+
+
+def test_a_ledger_that_cannot_be_written_starts_no_run(study: Study) -> None:
+    study.ledger._connection.execute("PRAGMA query_only = 1")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(LedgerUnavailable, match="readonly"):
+        study.run("baseline")
+    assert not study.runner.folder(1).exists() and study.ledger.last() is None
+    study.ledger._connection.execute("PRAGMA query_only = 0")  # pyright: ignore[reportPrivateUsage]
+    assert study.run("baseline, once more").number == 1
+
+
+def test_a_failed_run_may_be_repaired_run_again_or_given_up(study: Study) -> None:
+    kept_baseline(study)
+    study.apply_patch(PATCH.replace("Bigram()\n>>", "no_such_name\n>>"))
+    study.run("a slip")
+    deadline = time.monotonic() + PATIENCE
+    while study.phase() is Phase.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    crash = study.ledger.get(2)
+    assert crash and crash.result and "no_such_name" in crash.result.reason
+    assert study.phase() is Phase.FAILED
+    study.apply_patch(PATCH.replace("Bigram().to(session.device)", "no_such_name"))
+    assert study.phase() is Phase.PATCHED
+    assert study.discard("enough") is None
+    assert study.phase() is Phase.IDLE

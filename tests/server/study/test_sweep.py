@@ -1,0 +1,105 @@
+"""A sweep: a list of constants that the server tries by itself, under the same rule as any idea."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from server.api import views
+from server.api.app import create
+from server.api.views import sweep_reply
+from server.errors import PatchRefused, RunnerUnavailable, WrongPhase
+from server.serve_options import ServeOptions
+from server.study import sweep
+from server.study.phase import Phase
+from server.study.study import Study
+from server.study.sweep_queue import SweepQueue
+from tests.support.corruption import obstructed
+from tests.support.lifecycle import ran
+from tests.support.polling import PATIENCE
+from tests.support.repositories import STAND_INS, make_repository
+
+TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6\nOTHER = 1")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", TRAIN)
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    with anyio.fail_after(PATIENCE):
+        answer = await client.call_tool(tool, arguments)
+    assert not answer.is_error and answer.structured_content, answer.content
+    return answer.structured_content
+
+
+async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(study: Study) -> None:
+    async with Client(create(study)) as client:
+        await call(client, "run_experiment", description="baseline", wait_seconds=100)
+        changes = [{"RATE": 0.02}, {"RATE": "0.02", "OTHER": 1}, {"RATE": 1e-9}]
+        told = await call(client, "sweep", changes=changes, description="rates", wait_seconds=0)
+        assert told["status"] == "running" and "sweep" in told["next_actions"][0]
+        for tool, given in (("keep", {"reason": "mine"}), ("apply_patch", {"patch": "x"})):
+            refused = await client.call_tool(tool, given)
+            assert refused.is_error and "sweep is under way" in str(refused.content)
+        told = await call(client, "wait_experiment", wait_seconds=100)
+        rows = told["sweep"]["rows"]
+        assert told["sweep"]["ended"] == "done" and told["sweep"]["left"] == 0
+        assert [row["experiment"] and row["experiment"]["decision"] for row in rows] == ["kept", None, "discarded"]
+        assert "has these values" in rows[1]["skipped"]
+        assert "RATE = 0.02" in study.incumbent_text() and study.phase() is Phase.IDLE
+
+
+def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study) -> None:
+    ran(study, 2.0)
+    with pytest.raises(PatchRefused, match="sets no NONE"):
+        sweep.begin(study, "typo", [{"RATE": "0.1"}, {"NONE": "1"}])
+    assert study.queue.sweep is None and study.phase() is Phase.IDLE
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300)
+    sweep.begin(study, "rates", [{"RATE": "0.1"}, {"RATE": "0.2"}])
+    assert study.phase() is Phase.RUNNING
+    study.close()
+
+    after = Study(study.workspace.root, "t1", study.choices)
+    with pytest.raises(WrongPhase, match="change 1 of 2"):
+        sweep.require_free(after)
+    sweep.step(after)  # the run goes on: nothing to do yet
+    told = sweep_reply(after)
+    assert told and (told.left, told.ended) == (1, "")
+    after.queue.end("cancelled: enough")
+    after.cancel("enough")
+    sweep.step(after)
+    told = sweep_reply(after)
+    assert told and told.left == 1 and told.rows[0].experiment and not told.rows[1].experiment
+    after.close()
+
+
+def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(study: Study) -> None:
+    ran(study, 2.0)
+    runs = study.runner.folder(1).parent
+    shutil.rmtree(runs)
+    runs.write_text("in the way", encoding="utf-8")
+    sweep.begin(study, "rates", [{"RATE": "0.1"}])
+    tries = 1
+    while study.queue.active:
+        assert views.show_run(study).why == study.queue.waits != ""
+        sweep.step(study)  # the candidate that could not be run is discarded
+        with pytest.raises(RunnerUnavailable):
+            sweep.step(study)
+        tries += 1
+    told = sweep_reply(study)
+    assert told and "could not be started" in told.ended and tries == 3
+
+
+def test_a_sweep_that_cannot_be_written_down_is_not_begun(study: Study) -> None:
+    ran(study, 2.0)
+    path = study.workspace.state / "sweep.json"
+    with obstructed(path), pytest.raises(OSError):
+        sweep.begin(study, "rates", [{"RATE": "0.1"}])
+    assert study.queue.active is None and study.phase() is Phase.IDLE
+    study.queue.save()
+    assert SweepQueue(path).active is None

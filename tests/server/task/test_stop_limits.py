@@ -1,0 +1,58 @@
+"""What ends a night: each limit of program.md, and nothing that was not set."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from server.task.policy import StopLimits, StudyFacts
+
+FACTS = StudyFacts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=50.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (StopLimits(), ""),
+        (StopLimits(hours=3.5, experiments=21, target=1.2, plateau=8), ""),
+        (StopLimits(hours=3), "3 hours are over"),
+        (StopLimits(experiments=20), "20 experiments are done"),
+        (StopLimits(target=1.25), "val_bpb 1.250000 has reached the target of 1.25"),
+        (StopLimits(plateau=7), "nothing was kept in the last 7 experiments"),
+    ],
+)
+def test_a_limit_that_is_reached_ends_the_night(limits: StopLimits, words: str) -> None:
+    assert limits.reached(FACTS) == words
+    assert limits.full(FACTS) == ""
+
+
+def test_a_target_is_not_reached_without_a_score() -> None:
+    assert StopLimits(target=2).reached(FACTS.model_copy(update={"value": None})) == ""
+
+
+def test_a_full_disk_stops_everything_by_default() -> None:
+    full = FACTS.model_copy(update={"free_gb": 0.4})
+    assert StopLimits().full(full) == "0.4 GB of the disk are free, and program.md keeps 1 GB free"
+    assert StopLimits(disk_gb=0).full(full) == ""
+
+
+def test_the_way_to_each_limit_that_was_set_is_told() -> None:
+    told = StopLimits(hours=8, experiments=100, target=1.2, plateau=30).progress(FACTS)
+    assert told == (
+        "3.0 of 8.0 hours; 20 of 100 experiments; val_bpb 1.250000 on the way to 1.2; "
+        "7 of 30 experiments without a keep; 50 GB of the disk free, at least 1"
+    )
+    assert StopLimits().progress(FACTS) == "50 GB of the disk free, at least 1"
+
+
+@pytest.mark.parametrize("wrong", [{"hours": 0}, {"experiments": 0}, {"plateau": -1}, {"disk_gb": -1}, {"day": 1}])
+def test_a_limit_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        StopLimits.model_validate(wrong)
+
+
+@given(hours=st.floats(0.1, 100), experiments=st.integers(1, 1000), spent=st.floats(0, 200), done=st.integers(0, 2000))
+def test_a_night_ends_when_the_first_limit_is_reached(hours: float, experiments: int, spent: float, done: int) -> None:
+    facts = FACTS.model_copy(update={"hours": spent, "experiments": done})
+    ended = bool(StopLimits(hours=hours, experiments=experiments).reached(facts))
+    assert ended == (spent >= hours or done >= experiments)

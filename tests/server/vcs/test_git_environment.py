@@ -1,0 +1,124 @@
+"""What the user, or who started us, has told git runs nothing and leads nowhere, whichever way it was told."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.vcs.git_environment import durable, open_repository
+from server.vcs.workspace import Workspace
+from tests.support.repositories import git
+
+NOON = "2026-01-01T12:00:00+00:00"
+
+
+def whole(repository: Path) -> None:
+    """A night at work: worktree, commit, refs."""
+    with Workspace.open(repository, "t1") as workspace:
+        workspace.prepare()
+        commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
+        workspace.record(1, commit, None)
+        workspace.advance(commit, workspace.tip())
+
+
+def veto(folder: Path, witness: Path) -> None:
+    """A hook that forbids every move of a ref."""
+    folder.mkdir(exist_ok=True)
+    hook = folder / "reference-transaction"
+    hook.write_text(f"#!/bin/sh\ntouch '{witness}'\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+
+
+def test_no_filter_runs_however_it_is_configured(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def driver(name: str) -> str:
+        return f' smudge = "touch {tmp_path}/ran-{name}; cat"\n required = true\n'
+
+    names = ("upper", "dotted", "spaces", "line", "included", "everywhere", "counted", "parameter", "worktree")
+    for name in names:
+        (repository / name).write_text("text\n", encoding="utf-8")
+    (repository / ".gitattributes").write_text("".join(f"{name} filter={name}\n" for name in names), encoding="utf-8")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "attributes")
+    with (repository / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.write(f'[FILTER "upper"]\n{driver("upper")}[filter.dotted]\n{driver("dotted")}')
+        config.write(f'[filter   "spaces"]\n{driver("spaces")}[filter "line"] clean = cat\n{driver("line")}')
+        config.write("[include]\n path = more\n[extensions]\n worktreeConfig = true\n")
+    for file, name in ((".git/more", "included"), ("../global", "everywhere"), (".git/config.worktree", "worktree")):
+        (repository / file).write_text(f'[filter "{name}"]\n{driver(name)}', encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "global"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "filter.counted.smudge")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", f"touch {tmp_path}/ran-counted; cat")
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", f"'filter.parameter.smudge=touch {tmp_path}/ran-parameter; cat'")
+    whole(repository)
+    assert sorted(path.name for path in tmp_path.glob("ran-*")) == []
+
+
+def test_a_submodules_own_filter_does_not_run(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "--quiet", str(repository), "other")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "other"), "inner")
+    git(repository, "commit", "--quiet", "-m", "a submodule")
+    git(repository / "inner", "config", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
+    (repository / ".git" / "modules" / "inner" / "info" / "attributes").write_text("* filter=evil\n", encoding="utf-8")
+    os.utime(repository / "inner" / "train.py", (0, 0))
+    whole(repository)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_hooks_of_the_configuration_are_off(repository: Path, tmp_path: Path) -> None:
+    git(repository, "config", "hook.guard.event", "reference-transaction")
+    git(repository, "config", "hook.guard.command", f"touch '{tmp_path}/ran'; exit 1")
+    with open_repository(repository) as repo:
+        assert repo.git.config("--get", "hook.guard.enabled") == "false"  # read by git 2.54 and newer
+    whole(repository)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_our_settings_come_after_inherited_ones_which_stay(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    veto(repository / ".git" / "hooks", tmp_path / "ran")
+    inherited = {"core.hooksPath": ".git/hooks", "user.name": "somebody"}
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(inherited)))
+    for number, (key, value) in enumerate(inherited.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'core.hooksPath=.git/hooks'")
+    whole(repository)
+    assert not (tmp_path / "ran").exists()
+    with open_repository(repository) as repo:
+        assert repo.git.config("user.name") == "somebody"
+
+
+def test_a_configuration_that_is_not_utf_8_is_gits_to_read(repository: Path) -> None:
+    with (repository / ".git" / "config").open("ab") as config:
+        config.write(b'[user]\n name = J\xe9r\xf4me\n[filter "\xe9"]\n clean = false\n')
+    whole(repository)
+
+
+def test_no_index_is_split(repository: Path) -> None:
+    git(repository, "config", "core.splitIndex", "true")
+    whole(repository)
+    assert not list((repository / ".git").rglob("sharedindex.*"))
+
+
+def test_git_waits_for_the_disk_as_its_version_can() -> None:
+    assert durable((2, 35, 8)) == {"core.fsyncObjectFiles": "true"}
+    assert durable((2, 36)) == durable((3, 0)) == {"core.fsync": "committed,loose-object,reference"}
+
+
+def test_a_machine_without_git_is_told_so_in_a_sentence(tmp_path: Path) -> None:
+    opening = "from pathlib import Path; from server.vcs.workspace import Workspace; Workspace.open(Path(), 't1')"
+    told = subprocess.run(
+        [sys.executable, "-c", opening],
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert told.stderr.splitlines()[-1].endswith("WorkspaceUnusable: git was not found. Install git 2.31 or newer.")

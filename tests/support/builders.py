@@ -1,0 +1,45 @@
+"""Experiments made up for tests of what reads them."""
+
+from server.records import Attempt, Decision, Experiment, Figures, Judgement, Outcome, Result, Score, Verdict
+
+NOON = "2026-01-01T12:00:00+00:00"
+
+
+def attempt(number: int, description: str = "an idea", sha256: str = "0" * 64) -> Attempt:
+    return Attempt(
+        number=number,
+        baseline=number == 1,
+        description=description,
+        parent="a" * 40,
+        commit=f"{number:040x}",
+        train_sha256=sha256,
+        profile="cpu",
+        seed=42,
+        budget_seconds=300,
+        started_at=NOON,
+    )
+
+
+def finished(val_bpb: float) -> Result:
+    score = Score(val_bpb=val_bpb, val_tokens=100, val_bytes=300)
+    return Result(
+        outcome=Outcome.FINISHED, reason="ok", score=score, figures=Figures(peak_memory_mb=2048), finished_at=NOON
+    )
+
+
+def crashed() -> Result:
+    return Result(outcome=Outcome.CRASHED, reason="train.py raised ValueError: no", finished_at=NOON)
+
+
+def judged(number: int, verdict: Verdict, delta: float | None = None) -> Judgement:
+    return Judgement(verdict=verdict, why="because", delta=delta, commit=f"{number + 1000:040x}")
+
+
+def experiment(number: int, verdict: Verdict, val_bpb: float | None = None, kept: bool | None = None) -> Experiment:
+    """A finished experiment; `kept` None is undecided."""
+    return Experiment(
+        attempt=attempt(number),
+        result=crashed() if val_bpb is None else finished(val_bpb),
+        judgement=judged(number, verdict),
+        decision=None if kept is None else Decision(kept=kept, decided_at=NOON),
+    )

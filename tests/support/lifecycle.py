@@ -1,0 +1,76 @@
+"""The steps of a run, one by one, as a server makes them that dies in between; no process is started."""
+
+from typing import Any
+
+from server.records import Attempt, Experiment, Figures, Outcome, Result, Score
+from server.source.python_source import describe_change, fingerprint, sha256
+from server.study.phase import Phase
+from server.study.study import Study
+from server.vcs import commit_message
+from tests.support.builders import NOON
+
+PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram()\n>>>>>>> REPLACE"
+
+
+def measured(val_bpb: float, **figures: Any) -> Result:
+    score = Score(val_bpb=val_bpb, val_tokens=10, val_bytes=30)
+    told = Figures.model_validate({"device": "cpu", **figures})
+    return Result(outcome=Outcome.FINISHED, reason="ok", score=score, figures=told, finished_at=NOON)
+
+
+def begin(study: Study, number: int) -> Attempt:
+    """The first steps of a run, up to the ledger's row: then the server dies."""
+    plan, parent = study.verdicts.plan(study.phase(), study.program().task), study.workspace.tip()
+    commit = study.workspace.commit(plan.text, parent, commit_message.attempt_message(number, "idea", ""), NOON)
+    attempt = Attempt(
+        number=number,
+        baseline=number == 1,
+        purpose=plan.purpose,
+        of=plan.of,
+        description="idea",
+        parent=parent,
+        commit=commit,
+        train_sha256=sha256(plan.text),
+        fingerprint=fingerprint(plan.text),
+        profile=study.profile,
+        seed=42,
+        budget_seconds=1,
+        started_at=NOON,
+    )
+    made = None if plan.of or number == 1 else describe_change(study.workspace.text(parent), plan.text)
+    study.ledger.begin(attempt, made)
+    return attempt
+
+
+def leave_result(study: Study, number: int, result: Result) -> None:
+    """What a supervisor leaves behind."""
+    folder = study.runner.folder(number)
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+
+
+def ran(study: Study, result: Result | float) -> Experiment:
+    """The next run, from the row to the imported result."""
+    last = study.ledger.last()
+    number = last.number + 1 if last else 1
+    begin(study, number)
+    leave_result(study, number, result if isinstance(result, Result) else measured(result))
+    row = study.settle()
+    assert row and row.number == number
+    return row
+
+
+def kept_baseline(study: Study) -> Experiment:
+    """The first run, with a score."""
+    baseline = ran(study, 2.0)
+    assert baseline.kept
+    return baseline
+
+
+def improved(study: Study) -> Experiment:
+    """A baseline, and a better candidate that waits for a decision."""
+    kept_baseline(study)
+    study.apply_patch(PATCH)
+    row = ran(study, 1.9)
+    assert study.phase() is Phase.IMPROVED
+    return row

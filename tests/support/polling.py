@@ -1,0 +1,39 @@
+"""Watching real runs from outside, with bounded patience."""
+
+import time
+from collections.abc import Callable
+
+import psutil
+
+from server.records import Result
+from server.runs.runner import Runner
+
+PATIENCE = 120.0  # a bound for a hung test, not a measurement
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ended(runner: Runner, number: int = 1) -> Result:
+    """The result of a run, once it is there."""
+    deadline = time.monotonic() + PATIENCE
+    while (result := runner.result(number)) is None:
+        assert time.monotonic() < deadline, runner.log_tail(number, 4000)
+        time.sleep(0.02)
+    return result
+
+
+def processes_of(runner: Runner, number: int = 1) -> list[psutil.Process]:
+    """Every living process that carries the run's cookie."""
+    cookie, found = str(runner.folder(number)), list[psutil.Process]()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AUTORESEARCH_RUN") == cookie and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

@@ -1,0 +1,32 @@
+"""Real git repositories as users have them, and the files that tests put into them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
+STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
+IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Plain git, as the user runs it."""
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env={**os.environ, **IDENTITY},
+    ).stdout.strip()
+
+
+def make_repository(folder: Path, train: str) -> Path:
+    """A user's repository with a program.md and a train.py."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "program.md").write_text(PROGRAM, encoding="utf-8")
+    (folder / "train.py").write_text(train, encoding="utf-8")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "start")
+    return folder

@@ -1,0 +1,147 @@
+"""Token arrays on disk: built once, never read damaged, whatever stops or races their builder."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.records import Outcome
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from tests.support.builders import attempt
+from tests.support.polling import PATIENCE, ended, until
+from tests.support.repositories import STAND_INS
+from trainer.datasets.embedded import load
+
+BUILDER = """
+import hashlib, sys
+from pathlib import Path
+from trainer.datasets.embedded import load
+print("ready", flush=True)
+sys.stdin.readline()
+shards = load(Path(sys.argv[1]))
+for tokens in (shards.train, shards.val):
+    print(hashlib.sha256(tokens.tobytes()).hexdigest())
+"""
+FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + BUILDER
+
+
+def builder(folder: Path, script: str = BUILDER) -> subprocess.Popen[str]:
+    """A process that is about to load the shards, and does at its first line of input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        cwd=STAND_INS.parent.parent,
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def sums(home: Path) -> list[str]:
+    return [hashlib.sha256((home / name).read_bytes()).hexdigest() for name in ("train.bin", "val.bin")]
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, int]]:
+    """What changes when a file is written again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def home(tmp_path: Path, data: Path) -> Path:
+    """The folder of the arrays, in a data folder of the test's own."""
+    built = load(data).train_path.parent
+    return Path(shutil.copytree(built, tmp_path / "data" / built.name))
+
+
+def test_what_is_intact_is_read_again_and_not_built_again(home: Path) -> None:
+    before = fingerprints(home)
+    first, second = load(home.parent), load(home.parent)
+    assert fingerprints(home) == before
+    for one, other in ((first.train, second.train), (first.val, second.val)):
+        assert len(one) > 100_000 and (one == other).all() and not one.flags.writeable
+    assert first.train_path == home / "train.bin" and first.fingerprint == second.fingerprint == home.name
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "one bit of the validation tokens": lambda home: flip(home / "val.bin"),
+    "truncated": lambda home: (home / "train.bin").write_bytes((home / "train.bin").read_bytes()[:-2]),
+    "missing": lambda home: (home / "val.bin").unlink(),
+    "half a manifest": lambda home: (home / "manifest.json").write_text('{"train.bin": "'),
+    "a manifest that is no mapping": lambda home: (home / "manifest.json").write_text("[]"),
+    "a file in the place of the folder": lambda home: (shutil.rmtree(home), home.write_text("?")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_what_is_damaged_is_built_again(home: Path, damage: Callable[[Path], object]) -> None:
+    whole = sums(home)
+    damage(home)
+    load(home.parent)
+    assert sums(home) == whole
+    assert not [path.name for path in home.parent.iterdir() if path.is_dir() and path != home], "leftovers"
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["nothing there", "damaged"])
+def test_builders_at_the_same_time_all_get_the_whole(home: Path, damaged: bool) -> None:
+    whole = sums(home)
+    if damaged:
+        flip(home / "train.bin")
+    else:
+        shutil.rmtree(home.parent)
+    builders = [builder(home.parent) for _ in range(2)]
+    for process in builders:
+        go(process)
+    for process in builders:
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, errors
+        assert out.split() == whole
+    assert sums(home) == whole
+
+
+def test_a_builder_that_is_killed_leaves_the_way_free(home: Path) -> None:
+    whole = sums(home)
+    shutil.rmtree(home)
+    with builder(home.parent) as process:
+        go(process)
+        until(lambda: any(path.is_dir() for path in home.parent.iterdir()))  # it has begun
+        process.kill()
+    load(home.parent)
+    assert sums(home) == whole
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(home: Path) -> None:
+    flip(home / "train.bin")
+    process = builder(home.parent, FULL_DISK)
+    _, errors = process.communicate("\n", timeout=PATIENCE)
+    assert process.returncode != 0 and "File too large" in errors.splitlines()[-1]
+    assert [path for path in home.parent.iterdir() if path.is_dir()] == [home]
+
+
+def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: Path) -> None:
+    blocked = tmp_path / "data"
+    blocked.write_text("a file, not a folder", encoding="utf-8")
+    runner = Runner(tmp_path / "a tag", blocked, tmp_path)
+    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1)
+    runner.start(attempt(1).model_copy(update={"profile": "smoke"}), "", terms)
+    result = ended(runner)
+    assert (result.outcome, result.score) == (Outcome.ENV_FAIL, None)
+    assert "could not be carried out" in result.reason and str(blocked) in result.reason

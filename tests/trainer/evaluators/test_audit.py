@@ -1,0 +1,114 @@
+"""The arithmetic of the audit, on a model small enough to know by heart."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trainer.evaluators import audit
+
+RANDOM = np.random.default_rng(0)
+ROWS = RANDOM.integers(0, 50, size=(40, 33)).astype(np.uint16)
+TABLE = RANDOM.normal(size=(50, 50)).astype(np.float32)  # a bigram model: logits of the next token
+
+
+def claims_of(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    logits = table[ROWS[:, :-1]].reshape(-1, 50)
+    return audit.negative_log_likelihood(logits, ROWS[:, 1:].reshape(-1)).reshape(40, 32).astype(np.float32)
+
+
+SCORED = np.ones((40, 32), bool)
+
+
+def text_of(table: NDArray[np.float32], size: int) -> NDArray[np.uint16]:
+    chances = np.exp(table.astype(np.float64))
+    chances /= chances.sum(axis=1, keepdims=True)
+    tokens = [0]
+    for _ in range(size):
+        tokens.append(int(RANDOM.choice(50, p=chances[tokens[-1]])))
+    return np.array(tokens, dtype=np.uint16)
+
+
+SURPRISE = audit.surprise(text_of(TABLE, 20_000), ROWS)
+
+
+def drawn(claims: NDArray[np.float32], count: int, seed: int) -> audit.Probes:
+    return audit.draw(audit.Evidence(claims, ROWS, SCORED, SURPRISE), count, np.random.default_rng(seed))
+
+
+def audited(claims: NDArray[np.float32], seed: int = 1) -> str | None:
+    probes = drawn(claims, 64, seed)
+    answers = TABLE[probes.inputs[np.arange(64), probes.cuts]]
+    answered = audit.negative_log_likelihood(answers, ROWS[probes.rows, probes.cuts + 1])
+    return audit.objection(claims[probes.rows, probes.cuts], answered, probes.uniform, "cpu")
+
+
+def test_negative_log_likelihood_agrees_with_a_direct_softmax() -> None:
+    logits = RANDOM.normal(size=(7, 50)).astype(np.float32)
+    targets = np.arange(7, dtype=np.uint16)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert audit.negative_log_likelihood(logits, targets) == pytest.approx(-np.log(probabilities[range(7), range(7)]))
+
+
+def test_honest_claims_are_believed() -> None:
+    assert audited(claims_of(TABLE)) is None
+
+
+def test_halved_claims_are_not_believed() -> None:
+    assert "do not hold" in str(audited(claims_of(TABLE) / np.float32(2)))
+
+
+def test_a_small_gain_everywhere_shows_in_the_mean() -> None:
+    assert "too good on average" in str(audited(claims_of(TABLE) - np.float32(0.003)))
+
+
+def test_being_worse_where_audits_are_dense_does_not_pay_for_being_better_elsewhere() -> None:
+    claims, shave = claims_of(TABLE), np.float32(0.004)
+    low, high = np.quantile(claims, (0.02, 0.98))
+    tail = (claims <= low) | (claims >= high)
+    caught = [audited(np.where(tail, claims + shave, claims - shave).astype(np.float32), seed) for seed in range(50)]
+    assert all(caught)
+
+
+def test_a_lie_at_a_few_hard_tokens_is_looked_for_where_an_ngram_finds_them_hard() -> None:
+    claims = claims_of(TABLE)
+    hard = np.argsort(claims.reshape(-1))[-12:]  # one in a hundred
+    claims.reshape(-1)[hard] = np.median(claims)
+    assert sum(audited(claims, seed) is not None for seed in range(100)) >= 50
+
+
+def test_what_is_not_scored_is_not_audited() -> None:
+    scored = SCORED.copy()
+    scored[:, ::2] = False
+    evidence = audit.Evidence(claims_of(TABLE), ROWS, scored, SURPRISE)
+    probes = audit.draw(evidence, 64, np.random.default_rng(4))
+    assert (probes.cuts % 2 == 1).all() and probes.uniform.sum() == 32
+
+
+def test_surprise_is_low_for_what_follows_often_and_high_for_what_is_rare() -> None:
+    text = np.array([1, 2] * 100 + [3, 4, 5], dtype=np.uint16)
+    found = audit.surprise(text, np.array([[1, 2, 1, 4, 5]], dtype=np.uint16))[0]
+    assert found[0] < 0.1 and found[1] < 0.1 and found[2] > 4
+    chances = [np.exp(-audit.surprise(text, np.array([[1, token]], np.uint16))[0, 0]) for token in range(6)]
+    assert sum(chances) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_tolerance_is_wider_where_arithmetic_is_rounded_and_never_as_wide_as_a_gain_of_one_percent() -> None:
+    claimed, answered, uniform = np.zeros(100, np.float32), np.full(100, 0.0015), np.ones(100, bool)
+    assert audit.objection(claimed, answered, uniform, "cuda") is None
+    assert audit.objection(claimed, answered, uniform, "cpu") is not None
+    assert audit.objection(claimed, answered + 0.0155, uniform, "cuda") is not None
+
+
+def test_answers_that_are_not_finite_are_no_answers() -> None:
+    assert "not finite" in str(
+        audit.objection(np.zeros(2, np.float32), np.array([0.0, np.nan]), np.ones(2, bool), "cpu")
+    )
+
+
+def test_a_probe_keeps_the_past_and_replaces_the_future() -> None:
+    probes = drawn(claims_of(TABLE), 64, 2)
+    changed = 0
+    for inputs, cut, row in zip(probes.inputs, probes.cuts, probes.rows, strict=True):
+        assert (inputs[: cut + 1] == ROWS[row, : cut + 1]).all()
+        changed += (inputs[cut + 1 :] != ROWS[row, cut + 1 : -1]).sum()
+    assert changed > 500

@@ -1,0 +1,1 @@
+"""Data sets: the embedded corpus, prepared ones, and how they are made."""

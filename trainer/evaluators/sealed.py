@@ -1,0 +1,134 @@
+"""The referee of one run: first a rehearsal on training text, then the trial that counts, then the score.
+
+val_bpb = sum of claims in nats / (ln 2 * raw bytes of the scored tokens). Raw bytes of each token, not of decoded
+text: upstream counts an undecodable token as three bytes and reads low (fixed in nanochat 2ce972a). Special tokens
+have no bytes and are not scored.
+"""
+
+import math
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract import RunResult, Spec
+from trainer.datasets import prepared
+from trainer.datasets.embedded import Shards, holdout, load
+from trainer.datasets.embedded import rows as evaluation_rows
+from trainer.datasets.errors import DataUnavailable
+from trainer.evaluators.trial import EvaluationPlan, Trial
+from trainer.processes import scratch
+from trainer.processes.process_tree import kill_descendants
+from trainer.run.clock import RunEnded
+from trainer.run.failure_cause import of_error
+from trainer.run.profiles import PROFILES
+from trainer.run.run_folder import RunFolder
+from trainer.run.run_log import RunLog
+
+_REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
+_REHEARSAL_STEPS = 2
+_REHEARSAL_AUDITS = 32
+_LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
+_LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
+
+
+class SealedReferee:
+    """Runs one experiment; whatever happens, it comes back with an ending and leaves no process behind."""
+
+    def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
+        self._run_folder, self._spec = run_folder, spec
+        self._dataset = Path(spec.dataset) if spec.dataset else None
+        self._profile = PROFILES[spec.profile]
+        self._figures: dict[str, float | int | str | None] = {}
+        self._guards: dict[str, str] = {}
+
+    def run(self) -> RunResult:
+        """The whole experiment. Raises nothing: every end is an outcome."""
+        started = time.monotonic()
+        try:
+            shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
+            if self._spec.preflight:
+                self._rehearse(shards)
+            self._figures["data"] = shards.fingerprint
+            score = self._score(shards)
+            ending = RunResult("finished", f"val_bpb {score['val_bpb']:.6f}", score)
+        except RunEnded as ended:
+            ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
+        except DataUnavailable as error:
+            ending = RunResult("env_fail", str(error), cause="data")
+        except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
+            told = f"The run could not be carried out: {type(error).__name__}: {error}"
+            ending = RunResult("env_fail", told, cause=of_error(error))
+        self._figures["total_seconds"] = round(time.monotonic() - started, 3)
+        ending.figures.update(self._figures)
+        ending.guards.update(self._guards)
+        return ending
+
+    def _rehearse(self, shards: Shards) -> None:
+        """Two steps, a submission and an audit on training text: what would fail after the budget fails before it.
+
+        Raises:
+            Ended: `refused`, when train.py is certain to fail; `env_fail`, when the machine is. When unsure, let it
+            run: a rehearsal that was too slow, was killed by somebody or ran out of memory (it is not compiled, the
+            run may be) proves nothing.
+        """
+        length = self._profile.sequence_length
+        rows = evaluation_rows(shards.train[: self._profile.rows * length + 1], length, shards.bos)
+        started = time.monotonic()
+        try:
+            self._try(shards, EvaluationPlan(rows, secret=False, audits=_REHEARSAL_AUDITS, max_steps=_REHEARSAL_STEPS))
+        except RunEnded as ended:
+            if ended.outcome in ("crashed", "invalid") and ended.cause != "killed_from_outside":
+                raise RunEnded("refused", f"Preflight: {ended.reason}", ended.traceback, ended.cause) from ended
+            if ended.outcome not in ("timeout", "oom", "crashed") and ended.cause != "timeout":
+                raise
+        if left := self._figures["unkillable"] or self._figures["gpu_held"]:
+            raise RunEnded("env_fail", f"The preflight has left {left}, which cannot be ended.", cause="unkillable")
+        for trace in (self._run_folder.log, self._run_folder.curve):
+            trace.unlink(missing_ok=True)
+        self._figures = {"preflight_seconds": round(time.monotonic() - started, 3)}
+
+    def _score(self, shards: Shards) -> dict[str, float | int]:
+        rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
+        claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=self._profile.audits))
+        lengths = shards.token_bytes[rows[:, 1:]]
+        scored = lengths > 0
+        nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())
+        return {"val_bpb": nats / (math.log(2) * size), "val_tokens": int(scored.sum()), "val_bytes": size}
+
+    def _text(self, shards: Shards) -> NDArray[np.uint16]:
+        if self._spec.split == "val":
+            return shards.val
+        return prepared.holdout(self._dataset) if self._dataset else holdout()
+
+    def _try(self, shards: Shards, plan: EvaluationPlan) -> NDArray[np.float32]:
+        log = RunLog(self._run_folder.log)
+        trial = Trial(self._run_folder, self._spec, shards, log)
+        if not plan.secret:
+            trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
+        try:
+            return trial.run(plan)
+        except RunEnded as ended:
+            failed = ended
+        finally:
+            self._clear(trial)
+            log.close(_LOG_SECONDS)
+        # What train.py has written is gone by now: a disk that is full still is not its fault.
+        if failed.cause == "disk_full" and shutil.disk_usage(self._run_folder.folder).free < _LEAST_SPACE:
+            raise RunEnded("env_fail", f"The disk is full. {failed.reason}", failed.traceback, failed.cause) from failed
+        raise failed
+
+    def _clear(self, trial: Trial) -> None:
+        """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""
+        seen = trial.gpu_monitor.end() if trial.gpu_monitor else {}
+        left = kill_descendants(self._spec.cookie)
+        held = trial.gpu_monitor.held(bool(left)) if trial.gpu_monitor else None
+        found = {"unkillable": ", ".join(map(str, left)) or None, "gpu_held": held}
+        self._figures |= trial.figures | seen | found
+        self._guards = trial.guards
+        for folder in trial.folders.values():
+            with suppress(OSError):  # gone already, or held by what lives on: its name is never used again
+                scratch.remove(folder)

@@ -1,0 +1,257 @@
+"""One trial of train.py, from launch to claims that were audited. The protocol, each line a frame or its answer:
+
+    ready -> go               confined, and nothing of train.py has run yet
+    hello -> config           set-up: build, compile, warm up; off the clock, but bounded
+    start -> tokens           the clock starts when the training tokens are handed over
+    step*                     progress, as told by train.py
+    submit + weights          the clock ends when the last byte of the weights is here
+    rows -> claims            -log p of every token of the rows, by the process that trained
+    probe -> logits           the same from a replica that cannot remember (trainer.evaluators.audit)
+
+The candidate and all its descendants are dead before a line of train.py runs in the replica: the two never meet.
+"""
+
+import math
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract import Spec
+from trainer.datasets.embedded import Shards
+from trainer.evaluators import audit
+from trainer.processes import scratch
+from trainer.processes.cpu_meter import CpuMeter
+from trainer.processes.gpu_monitor import GpuMonitor
+from trainer.processes.process_tree import kill_descendants
+from trainer.run.child import ChildProcess, known_figures
+from trainer.run.child_launch import launch_child
+from trainer.run.clock import RunEnded, StageClock
+from trainer.run.early_stop import EarlyStop
+from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
+from trainer.run.run_folder import RunFolder
+from trainer.run.run_log import RunLog
+from trainer.run.throughput import throughput
+
+_FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the pace
+MAX_WEIGHTS = 16 << 30  # bytes
+# of the budget: what the first batches may take for kernels to be chosen
+_EXCESS_SECONDS = 3.0
+_EXCESS_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What a trial trains and is measured on.
+
+    `rows` uint16 [R, T + 1] are the evaluation's tokens; `secret` says that they are validation text, of which no word
+    may come back but the score; `audits` positions are audited; `max_steps` ends training beside the clock.
+    """
+
+    rows: NDArray[np.uint16]
+    secret: bool
+    audits: int
+    max_steps: int | None = None
+
+
+class Trial:
+    """One pass; the caller ends the processes, whatever happens."""
+
+    def __init__(self, run_folder: RunFolder, spec: Spec, shards: Shards, log: RunLog) -> None:
+        self._run_folder, self._spec, self._shards, self._log = run_folder, spec, shards, log
+        self._profile = PROFILES[spec.profile]
+        self.stage = StageClock(run_folder)
+        self.figures: dict[str, float | int | str | None] = {}
+        self.guards: dict[str, str] = {}
+        self._kernels = Path(spec.kernels) if spec.kernels else None
+        self.folders: dict[str, Path] = {}  # scratch folder of each role
+        self.gpu_monitor: GpuMonitor | None = None
+
+    def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
+        """The whole pass.
+
+        Returns:
+            -log p of every target of the rows in nats, float32 [R, T], as claimed, and found to hold.
+
+        Raises:
+            Ended: every other end; `figures` then holds what was known by then.
+        """
+        started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
+        self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
+        self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
+        candidate, replica = self._launch("candidate", plan), self._launch("replica", plan)
+        for child in (candidate, replica):
+            self._check_guards(child)
+        candidate.tell("go")
+        replica.tell("import")  # and no more: its imports cost no time, as they pass while the candidate has its own
+        self._greet(candidate, "candidate", plan)
+        candidate.expect("start")
+        self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
+        if self.gpu_monitor:
+            self.gpu_monitor.begin()
+        weights = self._train(candidate, replica.pid, plan)
+        if self.gpu_monitor:
+            self.gpu_monitor.end()
+        if self._kernels and self._spec.keeps_kernels:
+            scratch.save_kernels(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
+        submitted = time.monotonic()
+        if plan.secret:
+            self._log.mute()
+            candidate.redact_output()
+        self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
+        claims = self._claims(candidate, plan.rows)
+        candidate.close()
+        self._kill_candidate(replica)
+        self._audit(replica, weights, plan, claims)
+        # To a tenth of a second: train.py could tell what it saw by how long it took.
+        self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
+        return claims
+
+    def _kill_candidate(self, replica: ChildProcess) -> None:
+        """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
+        if left := kill_descendants(self._spec.cookie, spared=replica.pid):
+            told = f"Processes of train.py cannot be ended: {', '.join(map(str, left))}. Is a driver in trouble?"
+            raise RunEnded("env_fail", told, cause="unkillable")
+        try:
+            scratch.remove(self.folders["candidate"])
+        except OSError as error:
+            raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
+
+    def _launch(self, role: str, plan: EvaluationPlan) -> ChildProcess:
+        settings = {"PYTHONHASHSEED": str(self._spec.seed)}
+        if (threads := self._profile.threads) is not None:
+            settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        if role == "replica" or not plan.secret:
+            settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
+        self.folders[role] = scratch.make(self._run_folder.folder, role)
+        if role == "candidate" and plan.secret:
+            settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
+        child = launch_child(self._run_folder.folder, self.folders[role], self._spec.cookie, settings)
+        self._log.drain(child.output)
+        return ChildProcess(child, self.stage)
+
+    def _check_guards(self, child: ChildProcess) -> None:
+        """Note how the process is confined. Raises Ended: it is less so than the operator asks for."""
+        guards = child.ready()
+        self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
+        if self._spec.require_sealed and set(guards.values()) != {"held"}:
+            missing = "; ".join(f"{name}: {state}" for name, state in guards.items() if state != "held")
+            raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
+
+    def _greet(self, child: ChildProcess, role: str, plan: EvaluationPlan) -> None:
+        child.expect("hello")
+        child.tell(
+            "config",
+            role=role,
+            profile=self._profile.name,
+            device=self._profile.device,
+            threads=self._profile.threads,
+            seed=self._spec.seed,
+            budget_seconds=self._spec.budget_seconds,
+            clock=self._profile.clock,
+            sequence_length=self._profile.sequence_length,
+            vocab_size=self._shards.vocab_size,
+            bos=self._shards.bos,
+            token_count=len(self._shards.train),
+            max_steps=plan.max_steps,
+        )
+
+    def _train(self, candidate: ChildProcess, spared: int, plan: EvaluationPlan) -> bytearray:
+        """Hand over the tokens, watch the clock, return the frozen weights."""
+        limit = self._spec.budget_seconds + self._spec.grace_seconds
+        descriptor = os.open(self._shards.train_path, os.O_RDONLY)
+        meter = CpuMeter(spared=spared) if self._profile.clock == "cpu" else None
+        what = "training, from session.start() to session.submit(model),"
+        cap = max(WALL_SHARE * self._spec.budget_seconds, LEAST_WALL_SECONDS) + self._spec.grace_seconds
+        self.stage.enter("training", limit, what, meter.read if meter else None, cap if meter else math.inf)
+        try:
+            candidate.tell("tokens", descriptor=descriptor)
+        finally:
+            os.close(descriptor)
+        ceiling = EarlyStop(self._spec.ceiling, self._spec.budget_seconds)
+        while True:
+            frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
+            seconds, wall = meter.read(now=True) if meter else self.stage.elapsed, self.stage.wall
+            told = known_figures(frame.fields)
+            self.figures |= {name: value for name, value in told.items() if name not in _FOR_OTHERS}
+            if frame.kind == "submit":
+                break
+            self.stage.step(told)
+            loss = math.inf if candidate.diverged else float(told.get("loss", 0.0))
+            if plan.secret and ceiling.hopeless(seconds, loss):
+                raise RunEnded(
+                    "stopped_early",
+                    f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
+                )
+        self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
+        self.figures |= throughput(told, seconds, len(self._shards.train))
+        return frame.payload
+
+    def _claims(self, candidate: ChildProcess, rows: NDArray[np.uint16]) -> NDArray[np.float32]:
+        height, length = self._profile.rows, self._profile.sequence_length
+        claims, times = np.empty((len(rows), length), dtype=np.float32), list[float]()
+        for first in range(0, len(claims), height):
+            batch, begun = rows[first : first + height], time.monotonic()
+            full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
+            candidate.tell("rows", full.tobytes(), shape=full.shape)
+            claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
+            times.append(time.monotonic() - begun)
+        self._check_times(times)
+        claims[~self._scored(rows)] = 0.0
+        if not np.isfinite(claims).all():
+            raise RunEnded("invalid", "The model's scores are not finite: did training diverge?", cause="nan")
+        if claims.min() < -1e-4:
+            raise RunEnded("invalid", "A negative -log p was claimed: no probability is above one.")
+        return claims
+
+    def _scored(self, rows: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """Which targets count, bool [R, T]: a special token has no bytes, and what is said of it does not matter."""
+        return self._shards.token_bytes[rows[:, 1:]] > 0
+
+    def _check_times(self, times: list[float]) -> None:
+        """Batches are alike: a long one did more than evaluate. Raises Ended."""
+        usual = float(np.median(times))
+        excess = sum(max(0.0, seconds - 3 * usual) for seconds in times)
+        if excess > _EXCESS_SECONDS + _EXCESS_SHARE * self._spec.budget_seconds:
+            raise RunEnded(
+                "invalid",
+                f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
+                "work that belongs between session.start() and session.submit(model)?",
+            )
+
+    def _audit(
+        self, replica: ChildProcess, weights: bytearray, plan: EvaluationPlan, claims: NDArray[np.float32]
+    ) -> None:
+        """Compare the claims with a replica's answers. Raises Ended when they do not hold."""
+        if plan.secret:
+            replica.redact_output()
+        replica.tell("go")
+        self._greet(replica, "replica", plan)
+        surprise = audit.surprise(self._shards.train, plan.rows)  # while the replica builds its model
+        replica.expect("submit")
+        replica.tell("weights", bytes(weights))
+        evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise)
+        probes = audit.draw(evidence, plan.audits, np.random.default_rng(secrets.randbits(128)))
+        claimed, device = claims[probes.rows, probes.cuts], self._profile.device
+        asked = self._asked(replica, probes, probes.inputs, plan.rows)
+        if objection := audit.objection(claimed, asked, probes.uniform, device):
+            unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
+            cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
+            raise RunEnded("invalid", f"The audit failed: {objection} {cause}")
+
+    def _asked(
+        self, replica: ChildProcess, probes: audit.Probes, inputs: NDArray[np.uint16], rows: NDArray[np.uint16]
+    ) -> NDArray[np.float64]:
+        """-log p in nats, float64 [K], by the replica's logits at the probes' positions of `inputs` [K, T]."""
+        height, length, vocabulary = self._profile.rows, self._profile.sequence_length, self._shards.vocab_size
+        answers = np.empty((len(probes.cuts), vocabulary), dtype=np.float32)
+        for first in range(0, len(answers), height):
+            batch = np.resize(inputs[first : first + height], (height, length))
+            cuts = np.resize(probes.cuts[first : first + height], height)
+            replica.tell("probe", batch.tobytes(), shape=batch.shape, cuts=cuts.tolist())
+            answers[first : first + height] = replica.floats("logits", height, vocabulary)[: len(answers) - first]
+        return audit.negative_log_likelihood(answers, rows[probes.rows, probes.cuts + 1])

@@ -1,0 +1,1 @@
+"""Processes: starting and ending a process tree, and measuring what it uses."""

@@ -1,0 +1,190 @@
+"""The GPU watched from outside: was it slowed down, was somebody else on it, and is it free again after a run?
+
+A driver in trouble can hang for ever: everything that asks it happens in a thread that nobody waits for.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (nvidia-ml-py has no types)
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+import pynvml
+
+from trainer.text import plain
+
+_LOOK_SECONDS = 1.0
+_FIRST_LOOK_SECONDS = 3.0
+_RELEASE_SECONDS = 5.0  # after its processes are dead, a driver may take a moment to free their memory
+_RELEASE_LOOK_SECONDS = 0.1
+_SLOWED = (  # by heat or by a lack of power; a GPU at its power limit is at work as it should be
+    pynvml.nvmlClocksThrottleReasonHwSlowdown
+    | pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
+    | pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+    | pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look; None is what this driver does not tell, or not this time (a part of a GPU has no thermometer)."""
+
+    reasons: int | None  # NVML's bits: why the clocks are not higher
+    clock_mhz: int | None  # of the multiprocessors
+    celsius: int | None
+    pids: frozenset[int] | None  # that compute on it
+
+
+class GpuMonitor:
+    """One run's."""
+
+    def __init__(self) -> None:
+        """Note who is on the GPU before us; returns after three seconds, whatever the driver does."""
+        self._driver = ""
+        self._before = self._ours = self._left = frozenset[int]()
+        self._samples: list[Sample] = []
+        self._figures: dict[str, float | int | str | None] = {}
+        self._first, self._begun, self._over, self._dead, self._free = (Event() for _ in range(5))
+        Thread(target=self._watch, daemon=True).start()
+        self._first.wait(_FIRST_LOOK_SECONDS)
+
+    @property
+    def strangers(self) -> str | None:
+        """Who was on the GPU before us."""
+        return _named(self._before)
+
+    def begin(self) -> None:
+        """The training begins."""
+        self._begun.set()
+
+    def end(self) -> dict[str, float | int | str | None]:
+        """The training has ended, or the run without one; its processes still live.
+
+        Returns:
+            What was seen; nothing of it where there is no driver. Asked again, it tells the same.
+        """
+        if not self._over.is_set():
+            self._over.set()
+            self._ours |= _descendants()
+            self._begun.set()
+            seen = summary(tuple(self._samples), self._before, self._ours) or {"gpu_strangers": self.strangers}
+            self._figures = seen | {"driver": self._driver} if self._driver else {}
+        return self._figures
+
+    def held(self, unkillable: bool, patience: float = _RELEASE_SECONDS) -> str | None:
+        """After `end`, and after the run's processes were ended: pids of those that do not give the GPU back.
+
+        Args:
+            unkillable: some of them would not end. Where NVML has other numbers for our processes (a container), it
+                decides whether those who came while we trained are ours.
+            patience: seconds that the driver may take to free their memory.
+        """
+        if not self._driver:
+            return None
+        self._dead.set()
+        self._free.wait(patience)
+        left = self._left if unkillable else self._left & self._ours
+        return ", ".join(map(str, sorted(left))) or None
+
+    def _newcomers(self, pids: frozenset[int]) -> frozenset[int]:
+        """Those of our run, where NVML tells them by our numbers; elsewhere all who came meanwhile."""
+        if any(sample.pids and sample.pids & self._ours for sample in self._samples):
+            return pids & self._ours
+        return pids - self._before
+
+    def _watch(self) -> None:
+        try:
+            pynvml.nvmlInit()
+            handle = _device()
+            self._before = _computing(handle) or frozenset()
+            self._driver = str(pynvml.nvmlSystemGetDriverVersion())
+            self._first.set()
+            self._begun.wait()
+            while not self._over.wait(_LOOK_SECONDS):
+                self._ours |= _descendants()  # with every look: a helper may be gone before the last one
+                self._samples.append(_look(handle))
+            self._dead.wait()
+            while (pids := _computing(handle)) is None or self._newcomers(pids):
+                self._left = self._left if pids is None else self._newcomers(pids)
+                time.sleep(_RELEASE_LOOK_SECONDS)
+            self._left = frozenset()
+        except pynvml.NVMLError:
+            pass  # no driver, or one that does not tell
+        finally:
+            self._first.set()
+            self._free.set()
+
+
+def summary(
+    samples: Sequence[Sample], before: frozenset[int], ours: frozenset[int]
+) -> dict[str, float | int | str | None]:
+    """Figures of a run. A container may see pids of the host: then who was there before is a stranger, and no other.
+
+    Args:
+        before: pids on the GPU before the run. ours: pids of the run.
+    """
+    if not samples:
+        return {}
+    pids = frozenset[int]().union(*(sample.pids or () for sample in samples))
+    strangers = pids - ours if pids & ours else pids & before
+    slowed = [bool(sample.reasons & _SLOWED) for sample in samples if sample.reasons is not None]
+    clocks = [sample.clock_mhz for sample in samples if sample.clock_mhz is not None]
+    return {
+        "slowed_share": round(sum(slowed) / len(slowed), 3) if slowed else None,
+        "gpu_clock_mhz": round(sum(clocks) / len(clocks)) if clocks else None,
+        "gpu_celsius": max((sample.celsius for sample in samples if sample.celsius is not None), default=None),
+        "gpu_strangers": _named(strangers),
+    }
+
+
+def _descendants() -> frozenset[int]:
+    return frozenset(process.pid for process in psutil.Process().children(recursive=True))
+
+
+def _named(pids: frozenset[int]) -> str | None:
+    return ", ".join(map(_name, sorted(pids))) or None
+
+
+def _name(pid: int) -> str:
+    try:
+        return f"{plain(psutil.Process(pid).name())} ({pid})"
+    except psutil.Error:
+        return str(pid)
+
+
+def _device() -> Any:
+    """torch's first device, whether CUDA_VISIBLE_DEVICES names it by number or by UUID."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
+    if first.startswith(("GPU-", "MIG-")):
+        return pynvml.nvmlDeviceGetHandleByUUID(first)
+    return pynvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdecimal() else 0)
+
+
+def _look(handle: Any) -> Sample:
+    return Sample(
+        reasons=_told(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
+        clock_mhz=_told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        celsius=_told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+        pids=_computing(handle),
+    )
+
+
+def _told(query: Callable[..., Any], *words: Any) -> int | None:
+    """One answer by itself: what one query cannot tell does not end the watch."""
+    try:
+        return int(query(*words))
+    except pynvml.NVMLError:
+        return None
+
+
+def _computing(handle: Any) -> frozenset[int] | None:
+    """Who computes on it; None if the driver does not answer this time, nobody where it never does."""
+    try:
+        return frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    except pynvml.NVMLError as error:
+        return frozenset() if getattr(error, "value", None) == pynvml.NVML_ERROR_NOT_SUPPORTED else None

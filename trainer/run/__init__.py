@@ -1,0 +1,1 @@
+"""One run: talking to train.py's process, its clock, its log and its folder."""

@@ -1,0 +1,154 @@
+"""One process running train.py, as the referee talks to it: what it may say, and what its failures mean."""
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.run.child_launch import LaunchedChild
+from trainer.run.clock import RunEnded, StageClock
+from trainer.run.failure_cause import STARVED, kernel_kills, of_exception, of_exit
+from trainer.run.protocol import Channel, ChannelClosed, Frame, ProtocolViolation
+from trainer.text import plain
+
+_EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its exit code
+_SPEAKABLE = {"OutOfMemoryError", *(name for name, kind in vars(builtins).items() if isinstance(kind, type))}
+_MAX_COUNT = 1 << 53  # what a double holds exactly
+_FIGURES: dict[str, type] = {
+    "steps": int,
+    "tokens": int,
+    "loss": float,
+    "parameters": int,
+    "peak_memory_mb": float,
+    "device": str,
+    "torch": str,
+    "threads": int,
+    "lr": float,
+    "grad_norm": float,
+    "matrix_parameters": int,
+}
+
+
+class ChildProcess:
+    """A candidate or a replica."""
+
+    def __init__(self, child: LaunchedChild, stage: StageClock) -> None:
+        self._child = child
+        self._redacting = False
+        self.diverged = False  # the last loss that it told is not finite
+        self._kills = kernel_kills()
+        self._channel = Channel(child.socket, stage.watch)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def redact_output(self) -> None:
+        """From here on the process knows validation text: of its failures no word of its own is passed on."""
+        self._redacting = True
+
+    def ready(self) -> dict[str, str]:
+        """How the process is confined. No line of train.py has run in it: whatever fails by now is the machine's fault.
+
+        Raises:
+            Ended: `env_fail`, or somebody cancelled the run.
+        """
+        try:
+            fields = self.expect("ready").fields
+        except RunEnded as ended:
+            if ended.outcome == "cancelled":
+                raise
+            told = f"No process for train.py could be made ready, and no line of it has run: {ended.reason}"
+            raise RunEnded("env_fail", told, ended.traceback, ended.cause or ended.outcome) from ended
+        if fields["missing"]:
+            told = f"The profile's device is not there: {fields['missing']}. The operator runs `autoresearch doctor`."
+            raise RunEnded("env_fail", told, cause="no_device")
+        return fields["guards"]
+
+    def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:
+        """Send one frame. Raises Ended if the process is gone."""
+        try:
+            self._channel.send(kind, payload, descriptor, **fields)
+        except ChannelClosed:
+            raise self._gone() from None
+
+    def expect(self, *kinds: str, limit: int = 0) -> Frame:
+        """The next frame, of one of `kinds`. Raises Ended when the process fails, breaks the protocol or is gone."""
+        try:
+            frame = self._channel.receive(*kinds, "crash", limit=limit)
+        except ChannelClosed:
+            raise self._gone() from None
+        except ProtocolViolation as error:
+            told = (
+                " in the evaluation" if self._redacting else f": {plain(error)[:300]}"
+            )  # a frame's name is its own word
+            raise RunEnded("invalid", f"train.py's process broke the protocol{told}.") from None
+        if frame.kind == "crash":
+            raise self._redacted(frame.fields) if self._redacting else self._crashed(frame.fields)
+        if "loss" in frame.fields:
+            self.diverged = type(loss := frame.fields["loss"]) is float and not math.isfinite(loss)
+        return frame
+
+    def floats(self, kind: str, rows: int, columns: int) -> NDArray[np.float32]:
+        """The float32 matrix [rows, columns] that comes as the payload of a frame of `kind`."""
+        payload = self.expect(kind, limit=rows * columns * 4).payload
+        if len(payload) != rows * columns * 4:
+            raise RunEnded(
+                "invalid", f"train.py's process sent fewer {kind} than it must, not {rows}x{columns} floats."
+            )
+        return np.frombuffer(payload, dtype=np.float32).reshape(rows, columns)
+
+    def close(self) -> None:
+        """Hang up; the process is ended later, with all others."""
+        self._channel.close()
+
+    def _gone(self) -> RunEnded:
+        code = self._child.exit_code(_EXIT_SECONDS)
+        if self._redacting:
+            return RunEnded("crashed", "train.py's process ended during the evaluation.")
+        if code == 0:
+            return RunEnded("crashed", "train.py ended without session.submit(model).", cause="left_early")
+        cause = of_exit(code, (kernel_kills() or 0) - (self._kills or 0))
+        if cause == "kernel_oom":
+            return RunEnded("oom", "The kernel ended train.py for lack of memory.", cause=cause)
+        if code is not None and code < 0:
+            return RunEnded("crashed", f"train.py was killed by signal {-code}, and not by us.", cause=cause)
+        return RunEnded("crashed", f"train.py ended with exit code {code} before session.submit(model).", cause=cause)
+
+    def _redacted(self, fields: dict[str, Any]) -> RunEnded:
+        kind = str(fields.get("type"))
+        kind = kind if kind in _SPEAKABLE else "an exception"
+        reason = f"train.py raised {kind} in the evaluation. What it said is withheld: it had seen validation text."
+        return RunEnded("oom" if _cause(fields) in STARVED else "crashed", reason)
+
+    def _crashed(self, fields: dict[str, Any]) -> RunEnded:
+        kind, message = plain(fields.get("type", "Exception"))[:100], plain(fields.get("message", "")).strip()
+        cause = _cause(fields, message)
+        if self.diverged and cause == "exception":
+            cause = "nan"  # it gave up for that; what it says of it is its own affair
+        first = message.splitlines()[0] if message else "no message"
+        outcome, told = "oom" if cause in STARVED else "crashed", f"train.py raised {kind}: {first[:300]}"
+        return RunEnded(outcome, told, plain(fields.get("traceback", ""))[:4000], cause)
+
+
+def known_figures(fields: dict[str, Any]) -> dict[str, Any]:
+    """The figures among `fields` that are of the right type: they come from a process we do not trust."""
+    figures: dict[str, Any] = {}
+    for name, kind in _FIGURES.items():
+        value: Any = fields.get(name)
+        if type(value) is int and not 0 <= value < _MAX_COUNT:
+            continue
+        if type(value) is int and kind is float:
+            value = float(value)
+        if type(value) is kind and (kind is not float or math.isfinite(value)):
+            figures[name] = plain(value)[:100] if kind is str else value
+    return figures
+
+
+def _cause(fields: dict[str, Any], message: str = "") -> str:
+    """Of an exception, as told by a process that we do not trust."""
+    names, number = fields.get("lineage"), fields.get("errno")
+    told: list[Any] = names if isinstance(names, list) else []
+    return of_exception([str(name) for name in told], number if type(number) is int else None, message)

@@ -1,0 +1,97 @@
+"""Where a run is, how long it may stay there, and who may end it."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from trainer.run.run_folder import RunFolder
+
+_REPORT_SECONDS = 0.5
+_PROGRESS = ("steps", "loss", "tokens")  # of what train.py tells, for the progress message
+_CURVE_POINTS = 300  # at most, over the whole budget
+
+
+Clock = Callable[[], float]  # seconds since it was made
+
+
+def _wall(since: float) -> Clock:
+    return lambda: time.monotonic() - since
+
+
+class RunEnded(Exception):
+    """The run is over, and has no score."""
+
+    def __init__(self, outcome: str, reason: str, traceback: str = "", cause: str = "") -> None:
+        super().__init__(reason)
+        self.outcome, self.reason, self.traceback, self.cause = outcome, reason, traceback, cause
+
+
+class StageClock:
+    """The referee's monotonic clock: one stage at a time, each with its limit in seconds."""
+
+    def __init__(self, run_folder: RunFolder) -> None:
+        self._run_folder = run_folder
+        self._name, self._what, self._limit, self._cap = "starting", "the start", float("inf"), float("inf")
+        self._entered, self._clock = time.monotonic(), _wall(time.monotonic())
+        self._reported = self._plotted = 0.0
+        self._told: dict[str, Any] = {}
+        self._whole = False
+        self.strangers: str | None = None  # who else is on the GPU, for the progress message
+
+    def enclose(self, name: str, limit: float, what: str) -> None:
+        """One stage for all that follows: later calls of `enter` change nothing."""
+        self.enter(name, limit, what)
+        self._whole = True
+
+    def enter(self, name: str, limit: float, what: str, clock: Clock | None = None, cap: float = math.inf) -> None:
+        """Start the clock of stage `name`; `what` begins the sentence that says it took too long.
+
+        Args:
+            limit: seconds of `clock`, which counts from here on; without one they are seconds of wall time.
+            cap: seconds of wall time after which the stage ends all the same.
+        """
+        if self._whole:
+            return
+        self._name, self._what, self._limit, self._cap = name, what, limit, cap
+        self._entered = time.monotonic()
+        self._clock = clock or _wall(self._entered)
+        self._report()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the stage's clock."""
+        return self._clock()
+
+    @property
+    def wall(self) -> float:
+        """Seconds of wall time."""
+        return time.monotonic() - self._entered
+
+    def watch(self) -> None:
+        """Called at least every 0.1 s. Raises Ended when the stage is over time or somebody cancelled the run."""
+        if (reason := self._run_folder.cancelled()) is not None:
+            raise RunEnded("cancelled", f"Cancelled: {reason}")
+        if self.elapsed > self._limit:
+            raise RunEnded("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
+        if self.wall > self._cap:
+            used = f"used {self.elapsed:.0f} CPU seconds in {self.wall:.0f} s"
+            raise RunEnded(
+                "timeout", f"{self._what.capitalize()} {used}: the machine was too busy, or train.py waited."
+            )
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._report()
+
+    def step(self, told: dict[str, Any]) -> None:
+        """Take note of what train.py told about a step."""
+        self._told = {name: told[name] for name in _PROGRESS if name in told}
+        step, loss = told.get("steps"), told.get("loss")
+        if loss is not None and step is not None and self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
+            self._plotted = self.elapsed
+            beside = {name: told.get(name) for name in ("lr", "grad_norm")}
+            self._run_folder.plot({"seconds": round(self.elapsed, 3), "step": step, "loss": loss, **beside})
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        now = {"stage": self._name, "elapsed_seconds": round(self.elapsed, 2), "limit_seconds": self._limit}
+        self._run_folder.report({**now, "gpu_strangers": self.strangers, **self._told})

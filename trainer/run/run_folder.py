@@ -1,0 +1,89 @@
+"""The run folder, seen from the trainer's side. Every file in it appears whole."""
+
+import errno
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainer.contract import RunResult, Spec
+
+# seconds that a score waits for space on the disk, and between two looks
+_PATIENCE = 60.0
+_PAUSE = 0.5
+
+
+class RunFolder:
+    """One run folder, seen from the trainer's side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.train = folder / "train.py"
+        self.log = folder / "run.log"
+        self.curve = folder / "curve.jsonl"
+
+    def spec(self) -> Spec:
+        return Spec(**json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
+
+    def cancelled(self) -> str | None:
+        """The reason why somebody asked for the end of the run, or None."""
+        try:
+            return (self.folder / "cancel").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the run, as the server does."""
+        (self.folder / "cancel").write_text(reason, encoding="utf-8")
+
+    def report(self, progress: dict[str, Any]) -> None:
+        # Not fsynced: progress is worth nothing after a power cut.
+        temporary = self.folder / "progress.json.new"
+        try:
+            temporary.write_text(json.dumps(progress), encoding="utf-8")
+            temporary.replace(self.folder / "progress.json")
+        except OSError:  # a disk that is full for a moment costs the message, not the run; as below
+            self._show_life()
+
+    def plot(self, point: dict[str, Any]) -> None:
+        with suppress(OSError), self.curve.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({name: value for name, value in point.items() if value is not None}) + "\n")
+
+    def end(self, ending: RunResult, patience: float = _PATIENCE) -> None:
+        """Write result.json; while the disk is full, try again: the score was paid for.
+
+        Args:
+            patience: seconds after which a full disk is an OSError like any other.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self._write(ending)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() > deadline:
+                    raise
+            self._show_life()
+            time.sleep(_PAUSE)
+
+    def _show_life(self) -> None:
+        """By a file's time, which takes no space: a supervisor that is silent for too long is believed to hang."""
+        with suppress(OSError):
+            os.utime(self.folder / "progress.json")
+
+    def _write(self, ending: RunResult) -> None:
+        """Whole and durable: beside, fsync, rename, fsync of the folder."""
+        temporary = self.folder / "result.json.new"
+        text = json.dumps(asdict(ending), allow_nan=False, ensure_ascii=False)
+        with temporary.open("w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.folder / "result.json")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

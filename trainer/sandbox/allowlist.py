@@ -1,0 +1,109 @@
+"""What train.py's process may reach in the file system: code to import, a compiler to run, a GPU, and one folder.
+
+Nothing that holds validation text is reachable: not the corpus in this package, not the token arrays, not another
+run's folder, not the repository's history.
+"""
+
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = Path(__file__).resolve().parents[2]
+_CORPUS = PACKAGES / "trainer" / "data"
+_SYSTEM = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/opt/homebrew",
+    "/opt/rocm",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/alternatives",
+    "/proc",
+    "/sys/devices",
+    "/sys/bus",
+    "/sys/class",
+    "/sys/module",
+)
+_DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dxg")  # below /dev
+_MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
+
+
+@dataclass(frozen=True)
+class Allowlist:
+    """All that a process may reach: files, or folders with everything below."""
+
+    readable: list[Path]  # and to be run
+    listed: list[Path]  # only the names in these folders may be seen
+    devices: list[Path]  # to read, write and control
+    writable: Path
+
+
+def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path]) -> Allowlist:
+    """The reach of one process.
+
+    Args:
+        train: the file it runs. scratch: its own folder. imports: folder of modules, of which *.py may be read.
+        hidden: folders that stay out of reach whatever else is allowed; the corpus is always one of them.
+    """
+    out_of_reach = [path.resolve() for path in (_CORPUS, *hidden)]
+    readable, listed = [train], [PACKAGES]
+    for root in _roots():
+        listed.append(root)
+        readable += _around(root, out_of_reach)
+    for folder in _folders(imports):
+        listed.append(folder)
+        readable += list(folder.glob("*.py"))[: _MAX_IMPORTS - len(readable)]
+    devices = [path for pattern in _DEVICES for path in Path("/dev").glob(pattern)]
+    return Allowlist(readable, listed, devices, scratch)
+
+
+def exposed(files: Iterable[Path]) -> Path | None:
+    """The first of these files that train.py could read because of where it lies."""
+    roots = [root.resolve() for root in _roots()]
+    return next((file for file in files if any(file.resolve().is_relative_to(root) for root in roots)), None)
+
+
+def _roots() -> Iterator[Path]:
+    """The system's programs, the interpreter and the packages it can import."""
+    yield from filter(Path.exists, map(Path, _SYSTEM))
+    yield PACKAGES / "trainer"
+    names = [sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()]
+    names += [site.getusersitepackages(), os.environ.get("CUDA_HOME", ""), *sys.path]
+    names += os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    for path in {Path(name).resolve() for name in names if name}:
+        # A checkout on sys.path, ours, is more than code; a home or the root is never meant.
+        if path != PACKAGES and path.is_dir() and path not in (Path.home(), *Path.home().parents):
+            yield path
+
+
+def _around(root: Path, hidden: list[Path]) -> Iterator[Path]:
+    """`root`, or where something hidden lies below it, its parts without that."""
+    root = root.resolve()
+    if root in hidden:
+        return
+    if not any(path.is_relative_to(root) for path in hidden):
+        yield root
+        return
+    for part in root.iterdir():
+        yield from _around(part, hidden)
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """`top` and the folders below it that could be packages."""
+    for folder, names, _ in os.walk(top):
+        names[:] = [name for name in names if name.isidentifier()]
+        yield Path(folder)

@@ -1,0 +1,81 @@
+"""The guards around train.py's process: put on by the process itself, before the first line of train.py runs.
+
+    files        reads code and its own folder, writes its own folder: no validation text, no ledger, no repository
+    network      makes no socket, and no memory that other processes find by number
+    signals      signals and traces no process outside its own run
+    privileges   gains none: no set-uid program, no capability, also as root
+
+A guard that this machine cannot put on is named with the reason, and every result of the run carries it. Not covered,
+whatever is held: side channels between processes of one machine (timing, caches, access times of files), and bugs of
+the kernel.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.sandbox import landlock, seatbelt, seccomp
+from trainer.sandbox.allowlist import Allowlist, build_allowlist
+
+HELD = "held"
+GUARDS = ("files", "network", "signals", "privileges")
+_LIMITS = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 64 << 30), (resource.RLIMIT_NPROC, 16384))
+_CAP_DAC_OVERRIDE = 1 << 1  # root in a container reads a workspace that another user owns; Landlock still binds it
+_CAPABILITY_VERSION = 0x20080522
+
+
+def confine(allowed: Allowlist) -> dict[str, str]:
+    """Put on every guard that this machine has.
+
+    Returns:
+        For each of GUARDS `held`, or why it is not.
+    """
+    for limit, value in _LIMITS:
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+    if sys.platform == "darwin":
+        return dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed)))
+    files = _tried(lambda: landlock.restrict(allowed))
+    signals = files if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
+    network = _tried(seccomp.install)
+    return {"files": files, "network": network, "signals": signals, "privileges": _tried(_drop_capabilities)}
+
+
+def _tried(guard: Callable[[], None]) -> str:
+    try:
+        guard()
+    except (OSError, AttributeError) as error:  # AttributeError: the C library has no such call
+        return getattr(error, "strerror", None) or str(error)
+    return HELD
+
+
+def _drop_capabilities() -> None:
+    """Keep at most CAP_DAC_OVERRIDE, and never gain another (capabilities(7), PR_SET_NO_NEW_PRIVS)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    data = ctypes.create_string_buffer(24)
+    _checked(libc.capget(header, data))
+    kept = struct.unpack("6I", data.raw)[1] & _CAP_DAC_OVERRIDE
+    _checked(libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)))
+    _checked(libc.prctl(landlock.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def _checked(answer: int) -> None:
+    if answer:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def main() -> None:
+    """Put the guards on this process and print, as JSON, which of them hold: for `autoresearch doctor`."""
+    nowhere = Path("/nonexistent")
+    print(json.dumps(confine(build_allowlist(nowhere, nowhere, nowhere, []))))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

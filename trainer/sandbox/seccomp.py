@@ -1,0 +1,153 @@
+"""A seccomp filter for what Landlock leaves open: sockets, memory shared by number, other processes, metadata.
+
+Written as classic BPF, installed through prctl(2). A call is answered in one of three ways: refused with EACCES;
+refused with EPERM when its first argument names another process; or answered with success and not made (file modes,
+owners and times: honest code sets them on its own files and never looks, and a file that others see must not change).
+Descriptors that are already open, pipes and socketpair(2) are untouched.
+
+Source: seccomp(2), linux/filter.h. libseccomp would do the same and is not installed everywhere.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_SECCOMP = 22
+_MODE_FILTER = 2
+# BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+_LOAD = 0x20
+_EQUAL = 0x15
+_AT_LEAST = 0x35
+_RETURN = 0x06
+_KILL = 0x80000000
+_ERRNO = 0x00050000
+_ALLOW = 0x7FFF0000
+# offsets in struct seccomp_data
+_NUMBER = 0
+_ARCHITECTURE = 4
+# their low halves
+_FIRST_ARGUMENT = 16
+_SECOND_ARGUMENT = 24
+_X32_BIT = 0x40000000
+
+# name: number on x86-64, number on aarch64 (None: that architecture has no such call)
+_REFUSED: dict[str, tuple[int | None, int | None]] = {
+    "socket": (41, 198),  # network, and the sockets of local services
+    "io_uring_setup": (425, 425),  # makes sockets without socket(2)
+    "shmget": (29, 194),  # these three outlive a process, and anyone with the number can read them
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "bpf": (321, 280),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "file_setattr": (469, 469),
+    "cachestat": (451, 451),  # these four tell or change which pages of a file are in memory: bits for a later process
+    "fadvise64": (221, 223),
+    "mincore": (27, 232),
+    "preadv2": (327, 286),
+    "setpriority": (141, 140),  # can name all processes of a user
+    "ioprio_set": (251, 30),
+}
+_OWN_ONLY: dict[str, tuple[int, int]] = {  # first argument 0: this process
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+}
+_IGNORED: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+}
+# Second arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints.
+_COMMANDS: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
+    "ioctl": ((16, 29), (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820)),
+    "fcntl": ((72, 25), (1036, 1038)),
+}
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
+
+
+TABLES = (_REFUSED, _OWN_ONLY, _IGNORED)
+
+
+def install() -> None:
+    """Filter the system calls of this thread and all its descendants, from here on and for ever.
+
+    Raises:
+        OSError: no seccomp here; nothing is filtered.
+    """
+    if sys.platform != "linux" or platform.machine() not in MACHINES or sys.maxsize < 2**32:
+        raise OSError(errno.ENOSYS, f"no system call filter for {platform.system()} on {platform.machine()}")
+    code = program(*MACHINES[platform.machine()])
+    kept = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: a count and a pointer, padded to the pointer's alignment
+    head = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(kept)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in ((_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (_PR_SET_SECCOMP, _MODE_FILTER, head, 0, 0)):
+        if libc.prctl(*call):
+            raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+def program(column: int, architecture: int) -> bytes:
+    """The filter: a test and its answer a call, so that every jump is short."""
+    code = [
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_EQUAL, architecture, 1, 0),
+        _instruction(_RETURN, _KILL),  # 32-bit calls have other numbers: nobody honest makes them here
+        _instruction(_LOAD, _NUMBER),
+    ]
+    if column == 0:
+        code += [_instruction(_AT_LEAST, _X32_BIT, 0, 1), _instruction(_RETURN, _ERRNO | errno.ENOSYS)]
+    for calls, answer in ((_REFUSED, errno.EACCES), (_IGNORED, 0)):
+        for numbers in calls.values():
+            if (number := numbers[column]) is not None:
+                code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
+    for numbers, commands in _COMMANDS.values():
+        code += [
+            _instruction(_EQUAL, numbers[column], 0, 2 + 2 * len(commands)),
+            _instruction(_LOAD, _SECOND_ARGUMENT),
+        ]
+        for command in commands:
+            code += [_instruction(_EQUAL, command, 0, 1), _instruction(_RETURN, _ERRNO | errno.EPERM)]
+        code += [_instruction(_RETURN, _ALLOW)]
+    for numbers in _OWN_ONLY.values():
+        code += [
+            _instruction(_EQUAL, numbers[column], 0, 4),
+            _instruction(_LOAD, _FIRST_ARGUMENT),
+            _instruction(_EQUAL, 0, 1, 0),
+            _instruction(_RETURN, _ERRNO | errno.EPERM),
+            _instruction(_RETURN, _ALLOW),
+        ]
+    return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
