@@ -5,9 +5,9 @@
 Three rules beside each other, on the same noise: upstream's (lower wins, once), a margin of 2σ, and the rule of
 server/scoring/decision_rule.py, with σ known, and estimated from three baseline runs and whatever is repeated later.
 A new incumbent is run again when a candidate comes near it, and at the end of the night up to three times. Null nights
-have patches that change nothing; real ones a mixture like the published sessions': 65 % worse, 20 % null, 15 % better with a median
-of 0.8σ and a long tail (of the 22 gains in karpathy's longest session 12 are below one σ). A false keep is a kept patch
-that is no gain; the bias is the recorded best minus the truth.
+have patches that change nothing; real ones a mixture like the published sessions': 65 % worse, 20 % null, 15 % better
+with a median of 0.8σ and a long tail (of the 22 gains in karpathy's longest session 12 are below one σ). A false keep
+is a kept patch that is no gain; the bias is the recorded best minus the truth.
 
 The arrays here follow decision_rule.py and noise.py of server/scoring for all nights at once, but for the clipping of
 outliers, of which Gaussian noise has none; tests/server/scoring/test_keep_rules.py holds them against the real

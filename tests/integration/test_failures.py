@@ -94,8 +94,9 @@ def test_a_rehearsal_that_somebody_kills_proves_nothing(runner: Runner) -> None:
 
 _FULL = """
 import sys
-from trainer import referee, supervisor
-referee._LEAST_SPACE = int(sys.argv.pop())
+from trainer import supervisor
+from trainer.evaluators import sealed
+sealed._LEAST_SPACE = int(sys.argv.pop())
 supervisor.main()
 """
 

@@ -22,13 +22,13 @@ ctypes.CDLL(None).pthread_exit(None)
 """
 _HELD = """
 from functools import partial
-from server import hardware, slot
+from server.runs import cleanup, hardware
 from server.records import Experiment
 from tests.support.builders import attempt
 from tests.support.lifecycle import measured
-slot.gpu_pids = partial(hardware.gpu_pids, 0.3)  # seconds
+cleanup.gpu_pids = partial(hardware.gpu_pids, 0.3)  # seconds
 run = attempt(1).model_copy(update={"profile": "gpu"})
-print(slot.held(Experiment(attempt=run, result=measured(2.0, gpu_held="99999991"))))
+print(cleanup.gpu_holders(Experiment(attempt=run, result=measured(2.0, gpu_held="99999991"))))
 """
 
 

@@ -23,17 +23,17 @@ _TERMS = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=0.5, p
 _TWO_REPOSITORIES = """
 import sys
 from pathlib import Path
-from server import lease
+from server.runs.device_lock import device_leases
 from server.errors import DeviceBusy
 
-with lease.device(Path(sys.argv[1], "a"), "gpu") as ours, lease.device(Path(sys.argv[1], "a CPU"), "cpu"):
+with device_leases(Path(sys.argv[1], "a"), "gpu") as ours, device_leases(Path(sys.argv[1], "a CPU"), "cpu"):
     ours[-1].sign(Path("/where/it/runs"))
     try:
-        with lease.device(Path(sys.argv[1], "b"), "gpu"):
+        with device_leases(Path(sys.argv[1], "b"), "gpu"):
             print("beside another")
     except DeviceBusy as busy:
         print(busy)
-with lease.device(Path(sys.argv[1], "b"), "gpu"):
+with device_leases(Path(sys.argv[1], "b"), "gpu"):
     print("alone")
 """
 

@@ -25,7 +25,7 @@ from tests.support.lifecycle import measured, ran
 _SCENE = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from trainer.processes.gpu_monitor import Gauge
+from trainer.processes.gpu_monitor import GpuMonitor
 
 def gpu(*words):
     temporary = Path(os.environ["NVML_STATE"] + ".new")
@@ -71,7 +71,7 @@ def test_who_was_there_before_is_named_before_the_run_and_recorded_with_it(envir
     told = scene(
         environment,
         """
-gauge = Gauge()
+gauge = GpuMonitor()
 told["before"] = gauge.strangers
 gpu(stranger, ours.pid)
 gauge.begin()
@@ -90,7 +90,7 @@ told["held"], told["seconds"] = gauge.held(unkillable=False, patience=1), time.m
 
 
 def test_a_crash_in_set_up_names_who_took_the_memory(environment: dict[str, str]) -> None:
-    told = scene(environment, 'told["figures"] = Gauge().end()')
+    told = scene(environment, 'told["figures"] = GpuMonitor().end()')
     assert str(os.getpid()) in told["figures"]["gpu_strangers"]
 
 
@@ -98,7 +98,7 @@ def test_memory_that_the_driver_does_not_free_is_told_with_its_pid(environment: 
     told = scene(
         environment,
         """
-gauge = Gauge()
+gauge = GpuMonitor()
 gpu(stranger, ours.pid)
 gauge.begin()
 time.sleep(1.5)
@@ -116,7 +116,7 @@ def test_what_a_driver_does_not_tell_ends_no_watch_and_a_helper_of_ours_is_no_st
     told = scene(
         environment | {"NVML_PART": "yes"},
         """
-gauge = Gauge()
+gauge = GpuMonitor()
 gpu("fail")
 gauge.begin()
 time.sleep(1.2)
@@ -142,7 +142,7 @@ def test_where_our_pids_have_other_numbers_it_depends_on_what_could_not_be_ended
     told = scene(
         environment,
         f"""
-gauge = Gauge()
+gauge = GpuMonitor()
 gpu(stranger, 99999991)
 gauge.begin()
 time.sleep(1.5)
@@ -159,7 +159,7 @@ def test_a_driver_that_hangs_costs_seconds_and_no_run(environment: dict[str, str
         """
 gpu("hang")
 begun = time.monotonic()
-gauge = Gauge()
+gauge = GpuMonitor()
 gauge.begin()
 told["figures"], told["held"] = gauge.end(), gauge.held(unkillable=True, patience=1)
 told["seconds"] = time.monotonic() - begun
@@ -172,7 +172,7 @@ def test_a_driver_that_hangs_while_training_costs_seconds_and_no_run(environment
     told = scene(
         environment,
         """
-gauge = Gauge()
+gauge = GpuMonitor()
 gauge.begin()
 gpu("hang")
 time.sleep(1.5)

@@ -12,8 +12,8 @@ import pytest
 
 _SUPERVISOR = """
 import os, signal, subprocess, sys, time
-from trainer import processes
-processes.become_subreaper()
+from trainer.processes import process_tree
+process_tree.become_subreaper()
 reading, writing = os.pipe()
 run = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=writing, start_new_session=True)
 os.close(writing)
@@ -55,13 +55,13 @@ def supervised(run: str, script: str) -> str:
 
 @pytest.mark.parametrize("run", [_COMET, _HEADLESS], ids=["forks and exits without end", "its first thread has ended"])
 def test_nothing_of_a_run_lives_on(run: str) -> None:
-    assert supervised(run, "print(processes.kill_descendants('a run'), dead())") == "[] True\n"
+    assert supervised(run, "print(process_tree.kill_descendants('a run'), dead())") == "[] True\n"
 
 
 def test_who_is_spared_lives_on_while_a_comet_does_not() -> None:
     script = """
 spared = subprocess.Popen(["sleep", "600"])
-print(processes.kill_descendants("a run", spared=spared.pid), dead(), spared.poll())
+print(process_tree.kill_descendants("a run", spared=spared.pid), dead(), spared.poll())
 spared.kill()
 """
     assert supervised(_COMET, script) == "[] True None\n"
@@ -89,7 +89,7 @@ def write(name, text):
 thread = next(name for name in os.listdir(f"/proc/{{run.pid}}/task") if int(name) != run.pid)
 write("tasks", thread)
 write("freezer.state", "FROZEN")
-print(processes.kill_descendants("a run") == [run.pid], dead())
+print(process_tree.kill_descendants("a run") == [run.pid], dead())
 write("freezer.state", "THAWED")
 run.wait()
 """
