@@ -81,7 +81,7 @@ def freezer() -> Iterator[Path]:
 
 def test_a_zombie_with_a_thread_that_cannot_be_ended_is_told(freezer: Path) -> None:
     script = f"""
-processes.KILL_SECONDS = 0.1
+process_tree.KILL_SECONDS = 0.1
 group = {str(freezer)!r}
 def write(name, text):
     with open(f"{{group}}/{{name}}", "w") as file:
