@@ -1,4 +1,4 @@
-"""`python -m trainer.prepare WHAT DATA`: makes a data set for nights to train on. What `autoresearch prepare` becomes.
+"""`python -P -m trainer.prepare WHAT DATA`: makes a data set to train on. What `autoresearch prepare` becomes.
 
 DATA/downloads/<preset>/   files as they came
 DATA/<name>/               the data set (trainer.datasets.prepared)

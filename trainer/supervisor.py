@@ -1,4 +1,4 @@
-"""One detached supervisor per run: `python -m trainer.supervisor RUN_FOLDER`.
+"""One detached supervisor per run: `python -P -m trainer.supervisor RUN_FOLDER`.
 
 It outlives the server that started it, ends every process of its run, and writes result.json last. It inherits the
 locks on the leases of its folder and of the device, and holds them for as long as it lives: a folder whose lease can

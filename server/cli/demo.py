@@ -7,7 +7,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mcp import Client, StdioServerParameters
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
 from server.cli.scaffold import create
+from server.clients.client_config import serving
 from server.history.ledger import Ledger
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
@@ -30,6 +31,7 @@ from server.vcs.workspace import Workspace
 _SCRIPT = Path(__file__).parents[1] / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)
 _BASELINE_RUNS = 3
+_NOT_IN = {True: "", False: "only"}  # the steps that a quick demo, or a whole one, leaves out
 _KEPT = ("improved", "simpler")
 _STYLE = {
     "improved": "bold green",
@@ -51,13 +53,15 @@ class Step(Value):
     description: str
     hypothesis: str = ""
     patch: str
+    quick: Literal["", "also", "only"] = ""  # whether the quick demo tries it, also or only
 
 
 class Demo:
     """Drives the loop and shows it."""
 
-    def __init__(self, out: Console, workspace: Path, budget: float, profile: str) -> None:
+    def __init__(self, out: Console, workspace: Path, budget: float, profile: str, quick: bool = False) -> None:
         self._out, self._source, self._budget, self._profile = out, workspace, budget, profile
+        self._quick = quick
         self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-demo-"))
         self._workspace = self._folder / "workspace"
 
@@ -65,13 +69,14 @@ class Demo:
         """Baseline, every step of the script, then the table, the log, the chart, and what to do next."""
         self._prepare()
         steps = TypeAdapter(list[Step]).validate_python(tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"])
-        arguments = ["-m", "server", "--workspace", str(self._workspace), "--tag", "demo"]
+        arguments = [*serving(), "--workspace", str(self._workspace), "--tag", "demo"]
         arguments += ["--budget", str(self._budget), "--profile", self._profile]
         server = StdioServerParameters(command=sys.executable, args=arguments)
         async with Client(server) as client:
             await self._baseline(client)
             for step in steps:
-                await self._try(client, step)
+                if step.quick != _NOT_IN[self._quick]:
+                    await self._try(client, step)
         self._report()
 
     def _prepare(self) -> None:
@@ -185,6 +190,8 @@ def _figures(rows: list[Experiment]) -> list[str]:
     if len(kept) > 1:
         before, after = mean(baseline), kept[-1]
         lines.append(f"val_bpb {before:.4f} → {after:.4f} ({100 * (after / before - 1):+.2f} %)")
+    else:
+        lines.append("no idea was kept: none was better than the noise")
     scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
     if scored:
         overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]

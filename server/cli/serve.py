@@ -168,8 +168,14 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
 
 def demo(
     workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
-    budget: Annotated[float, typer.Option(min=0.1, help="Training seconds a run.")] = 15.0,
-    profile: Annotated[Profile, typer.Option(help="Class of machine; the script's ideas are about cpu.")] = Profile.CPU,
+    budget: Annotated[
+        float | None, typer.Option(min=0.1, help="Training seconds a run; default: 15, with --quick 0.5.")
+    ] = None,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(help="Class of machine; default: cpu, with --quick smoke, which the script's ideas are about."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer ideas, a tiny model: under a minute.")] = False,
 ) -> None:
     """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
     import anyio
@@ -177,4 +183,6 @@ def demo(
 
     from server.cli.demo import Demo
 
-    anyio.run(Demo(Console(), workspace, budget, profile.value).run)
+    usual, seconds = (Profile.SMOKE, 0.5) if quick else (Profile.CPU, 15.0)
+    night = Demo(Console(), workspace, budget or seconds, (profile or usual).value, quick)
+    anyio.run(night.run)

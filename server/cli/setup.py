@@ -80,11 +80,11 @@ def connect(
     ] = "",
 ) -> None:
     """Print, or install, the configuration that lets a client use this workspace."""
-    from server.clients.client_config import ServerEntry, configuration, target
+    from server.clients.client_config import ServerEntry, configuration, serving, target
     from server.clients.client_config import write as install
 
     folder, home = workspace.resolve(), Path.home()
-    place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable)
+    place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
         _err.print(f"wrote {install(client, place, folder, home)}", highlight=False)
         return

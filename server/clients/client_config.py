@@ -5,6 +5,7 @@ Formats as the clients' own `mcp add` commands write them.
 
 import json
 import shutil
+import site
 import sys
 import tomllib
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import server
 from server.api.http.auth import TOKEN_VARIABLE
 from server.errors import Unavailable
 from server.files import write_whole
@@ -20,6 +22,19 @@ NAME = "autoresearch"
 _CALL_SECONDS = 900  # longer than a run with everything around it
 _START_SECONDS = 60
 Entry = dict[str, Any]
+# Clients start Python in the user's folder with the user's PYTHONPATH: nothing is imported from either (see __main__).
+_SAFE = ("-E", "-P")
+INSTALLED = (*_SAFE, "-m", "server")
+
+
+def serving() -> tuple[str, ...]:
+    """The interpreter's arguments that start this server, wherever it is started.
+
+    A package that is installed is named, as its path changes with Python's version. A checkout is found by its path.
+    """
+    main = Path(str(server.__file__)).absolute().with_name("__main__.py")
+    places = {*site.getsitepackages(), site.getusersitepackages()}
+    return INSTALLED if str(main.parent.parent) in places else (*_SAFE, str(main))
 
 
 @dataclass(frozen=True)
@@ -31,9 +46,9 @@ class ServerEntry:
     url: str = ""
 
     @classmethod
-    def local(cls, workspace: Path, python: str) -> "ServerEntry":
+    def local(cls, workspace: Path, python: str, serving: tuple[str, ...] = INSTALLED) -> "ServerEntry":
         """A server that each client starts for itself, over stdio."""
-        return cls(python, ("-m", "server", "--workspace", str(workspace)))
+        return cls(python, (*serving, "--workspace", str(workspace)))
 
     def entry(self, **more: Any) -> Entry:
         """The command, as most clients spell it."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from server.clients.client_config import ServerEntry
+from server.clients.client_config import ServerEntry, serving
 from server.clients.launchers import launch
 from server.errors import Unavailable
 from server.files import rotate
@@ -51,7 +51,7 @@ class Driver:
         self._workspace = workspace
         tag = _tag(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
         self._state = workspace / ".autoresearch" / tag
-        arguments = ("-m", "server", "--workspace", str(workspace), *options, "--tag", tag)
+        arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), folder)
         self._runner = Runner(self._state, workspace, workspace)  # to look at runs, not to start them
         self._done_at = 0.0  # when the last experiment of the night was measured

@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters
 from optuna.trial import Trial, TrialState
 
 from server.api.schemas import RunReply
+from server.clients.client_config import serving
 from server.errors import Unavailable
 from server.study.find_study import OperatorRequest, read_request
 from server.task.program import Task
@@ -37,7 +38,7 @@ class OptunaSearch:
                 "Add, say, `knobs: {MATRIX_LR: {low: 0.005, high: 0.1, log: true}}` to its front matter.",
             )
         self._workspace = workspace
-        self._arguments = ["-m", "server", "--workspace", str(workspace), *options]
+        self._arguments = [*serving(), "--workspace", str(workspace), *options]
         self._task = task
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=_SEED))

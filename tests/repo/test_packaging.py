@@ -1,30 +1,230 @@
-"""What an installed server needs beside its code is in the wheel, and every package says the same."""
+"""What an installed server needs beside its code is in the wheel, every package says the same, and each one starts."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Sequence
 from configparser import ConfigParser
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
 
 from server import __version__
+from tests.integration.test_shadows import NAMES, shadow
 from tests.support.examples import examples
+from tests.support.repositories import IDENTITY
 
 ROOT = Path(__file__).parents[2]
+OURS = ("server", "trainer")
+_SETUPTOOLS = 77  # pyproject.toml: what builds the wheel
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
-def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT],
-        check=True,
-    )
-    (wheel,) = tmp_path.glob("autoresearch_mcp-*.whl")
-    tracked = subprocess.run(
-        ["git", "ls-files", "server", "trainer"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
-    ).stdout.split()
+@dataclass(frozen=True)
+class Installed:
+    """A virtual environment with our wheel in it, and nothing of this checkout."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user's shell has who activated it."""
+        known = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
+        return {**known, **IDENTITY, "PATH": path, "VIRTUAL_ENV": str(self.folder)}
+
+    def run(self, folder: Path, *words: str) -> str:
+        """What a command prints there. It must succeed."""
+        environment = {**self.environment, "TMPDIR": str(folder), "COLUMNS": "200"}
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env=environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            executable=shutil.which(words[0], path=environment["PATH"]),
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+def tracked() -> list[str]:
+    """The files of the working tree that git has or would add."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
+    return [name for name in names.split("\0") if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the working tree, without what earlier builds left there."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
+    here = ["--no-build-isolation"] if _can_build() else []  # else pip fetches setuptools from the index
+    subprocess.run([*PIP, "wheel", "--quiet", "--no-deps", *here, "--wheel-dir", made, source], check=True)
+    (found,) = made.glob("autoresearch_mcp-*.whl")
+    return found
+
+
+def _can_build() -> bool:
+    try:
+        return int(version("setuptools").partition(".")[0]) >= _SETUPTOOLS and bool(version("wheel"))
+    except PackageNotFoundError:
+        return False
+
+
+def install(wheel: Path, folder: Path, *, borrow: bool) -> Installed:
+    """A new environment; its dependencies are installed, or borrowed from the environment of the tests."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    words = [*PIP, "--python", python, "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*words, *(["--no-deps"] if borrow else []), wheel], check=True)
+    if borrow:
+        (packages,) = folder.glob("lib/python*/site-packages")
+        others = [entry for entry in sys.path if Path(entry).name == "site-packages"]
+        # Lines of a .pth file come after this environment's own packages, and no .pth file in them is read: the hook
+        # of an editable installation stays unknown.
+        (packages / "borrowed.pth").write_text("\n".join(others) + "\n", encoding="utf-8")
+    return Installed(folder)
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel in a new environment, with the dependencies of this one."""
+    return install(wheel, tmp_path_factory.mktemp("installed") / "environment", borrow=True)
+
+
+@pytest.fixture
+def study(installed: Installed, tmp_path: Path, data: Path) -> Path:
+    """A workspace that the installed package made."""
+    installed.run(tmp_path, "autoresearch", "init", "study")
+    (tmp_path / "study" / ".autoresearch").mkdir()
+    (tmp_path / "study" / ".autoresearch" / "data").symlink_to(data)
+    return tmp_path / "study"
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        assert set(tracked) <= set(archive.namelist())
+        names = [name for name in archive.namelist() if not name.startswith("autoresearch_mcp-")]
+        assert sorted(names) == sorted(name for name in tracked() if name.partition("/")[0] in OURS)
         assert archive.read("server/templates/train.py") == (ROOT / "train.py").read_bytes()
+
+
+def begin(installed: Installed, folder: Path) -> list[str]:
+    """Make a workspace in an empty folder, check it and connect a client. Returns the words that start the server."""
+    folder.mkdir()
+    told = "import server, trainer; print(server.__file__, trainer.__file__)"
+    places = installed.run(folder, "python", "-P", "-c", told).split()
+    assert all(Path(place).is_relative_to(installed.folder) for place in places), places
+    installed.run(folder, "autoresearch", "init", "study")
+    installed.run(folder / "study", "autoresearch", "doctor")
+    installed.run(folder / "study", "autoresearch", "connect", "claude-code", "--write")
+    known = json.loads((folder / "study" / ".mcp.json").read_text(encoding="utf-8"))
+    entry = known["mcpServers"]["autoresearch"]
+    return [entry["command"], *entry["args"], "--tag", "t1", "--profile", "smoke", "--budget", "0.5"]
+
+
+async def use(installed: Installed, folder: Path) -> None:
+    """What a user does first with the installed package, in a folder that does not exist yet."""
+    words = begin(installed, folder)
+    ran = shadow(folder / "study", *NAMES)
+    async with Client(_server(installed, folder / "study", words)) as client:
+        answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 200})
+        assert answer.structured_content and answer.structured_content["verdict"] == "baseline", answer
+    assert not ran.exists(), ran.read_text(encoding="utf-8")
+    shown = installed.run(folder, "autoresearch", "demo", "--quick")
+    assert "invalid: The audit failed" in shown and "figures, as measured" in shown
+
+
+def _server(installed: Installed, folder: Path, words: Sequence[str], **environment: str) -> StdioServerParameters:
+    """A server as a client starts it in `folder`: found on the PATH of the installed package."""
+    command = shutil.which(words[0], path=installed.environment["PATH"])
+    assert command
+    told = {**installed.environment, **environment}
+    return StdioServerParameters(command=command, args=list(words[1:]), cwd=folder, env=told)
+
+
+@pytest.mark.timeout(400)
+async def test_the_installed_wheel_does_all_that_a_user_does_first(installed: Installed, tmp_path: Path) -> None:
+    await use(installed, tmp_path / "empty")
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)  # gigabytes are installed
+async def test_the_wheel_with_all_its_dependencies_does_too(wheel: Path, tmp_path: Path) -> None:
+    await use(install(wheel, tmp_path / "environment", borrow=False), tmp_path / "empty")
+
+
+def _plugin(study: Path) -> tuple[list[str], dict[str, str]]:
+    """The plugin's command and environment; the variable that it asks for is not set."""
+    entry = _read("plugin/.mcp.json")["mcpServers"]["autoresearch"]
+    words = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", word) for word in (entry["command"], *entry["args"])]
+    return words, entry["env"]
+
+
+def _bundle(study: Path) -> tuple[list[str], dict[str, str]]:
+    """What uv runs for the MCP bundle, once it has installed it."""
+    configured = _read("packaging/manifest.json")["server"]["mcp_config"]
+    words = [configured["command"], *configured["args"]]
+    assert words[:4] == ["uv", "run", "--directory", "${__dirname}"]
+    return [word.replace("${user_config.workspace}", str(study)) for word in words[4:]], configured["env"]
+
+
+def _registered(study: Path) -> tuple[list[str], dict[str, str]]:
+    """What uvx runs for the registry's entry: the command that has the package's name, with the arguments."""
+    (package,) = _read("server.json")["packages"]
+    assert package["runtimeHint"] == "uvx"
+    words = [package["identifier"]]
+    for argument in package["packageArguments"]:
+        words += [argument["name"]] if argument["type"] == "named" else []
+        words.append(argument.get("value", str(study)))
+    return words, {}
+
+
+@pytest.mark.parametrize("entry", [_plugin, _bundle, _registered])
+async def test_every_entry_point_starts_the_installed_server(
+    entry: Callable[[Path], tuple[list[str], dict[str, str]]], installed: Installed, study: Path
+) -> None:
+    words, environment = entry(study)
+    ran = shadow(study, *NAMES)
+    async with Client(_server(installed, study, words, **environment)) as client:
+        answer = await client.call_tool("status", {})
+    assert not answer.is_error
+    assert not ran.exists(), ran.read_text(encoding="utf-8")
+
+
+def test_the_image_starts_the_installed_server(installed: Installed, study: Path) -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lists = [re.search(rf"^{name} (\[.*\])$", text, re.MULTILINE) for name in ("ENTRYPOINT", "CMD")]
+    words = [str(word).replace(":8765", ":0") for found in lists if found for word in json.loads(found[1])]
+    assert len(words) == 4
+    ran = shadow(study, *NAMES)
+    command = shutil.which(words[0], path=installed.environment["PATH"])
+    assert command
+    with subprocess.Popen(
+        [command, *words[1:]], cwd=study, env={**installed.environment, "COLUMNS": "300"}, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        line = process.stderr.readline().decode()
+        process.terminate()
+    assert line.startswith("listening on http://0.0.0.0:"), line
+    assert not ran.exists(), ran.read_text(encoding="utf-8")
+
+
+def _read(path: str) -> dict[str, Any]:
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))
 
 
 def test_the_examples_are_what_connect_prints() -> None:

@@ -10,18 +10,21 @@ import pytest
 
 from server.errors import PatchRefused
 from server.history.ledger import Ledger
-from server.records import Verdict
+from server.records import Experiment, Verdict
 from server.source.patch import apply, check
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[3]
 TRAIN = (ROOT / "train.py").read_text(encoding="utf-8")
-STEPS = tomllib.loads((ROOT / "server" / "templates" / "demo.toml").read_text(encoding="utf-8"))["step"]
+ALL = tomllib.loads((ROOT / "server" / "templates" / "demo.toml").read_text(encoding="utf-8"))["step"]
+STEPS = [step for step in ALL if step.get("quick") != "only"]
+QUICK = [step for step in ALL if step.get("quick")]
+CHEAT = "a cheat: claims that are five percent too good"
 REFUSED = "a syntax error"
 ENDINGS = {
     "a slip: one head width that does not divide": Verdict.REFUSED,
     "another slip: a name that does not exist, met in the tenth step": Verdict.CRASHED,
-    "a cheat: claims that are five percent too good": Verdict.INVALID,
+    CHEAT: Verdict.INVALID,
 }
 DUPLICATE = "the same code with another comment"
 
@@ -33,10 +36,13 @@ def patched(text: str, patch: str) -> str:
     return after
 
 
-def test_every_patch_of_the_script_applies_in_turn_but_the_one_that_must_not() -> None:
-    assert len(STEPS) >= 6
+@pytest.mark.parametrize(("steps", "least"), [(STEPS, 6), (QUICK, 4)])
+def test_every_patch_of_the_script_applies_in_turn_but_the_one_that_must_not(
+    steps: list[dict[str, str]], least: int
+) -> None:
+    assert len(steps) >= least
     text, refused = TRAIN, list[str]()
-    for step in STEPS:
+    for step in steps:
         try:
             text = patched(text, step["patch"])
         except PatchRefused as refusal:
@@ -46,7 +52,7 @@ def test_every_patch_of_the_script_applies_in_turn_but_the_one_that_must_not() -
 
 
 def test_a_patch_applies_also_when_everything_before_it_was_discarded() -> None:
-    for step in STEPS:
+    for step in ALL:
         if step["description"] != REFUSED:
             assert patched(TRAIN, step["patch"]) != TRAIN
 
@@ -65,6 +71,15 @@ def autoresearch(folder: Path, *arguments: str | Path) -> str:
     return done.stdout
 
 
+def told(folder: Path) -> tuple[Path, list[Experiment]]:
+    """The folder of the demo that had its temporary files in `folder`, and what its night has in its ledger."""
+    (made,) = folder.glob("autoresearch-demo-*")
+    ledger = Ledger(made / "workspace" / ".autoresearch" / "demo" / "ledger.sqlite3", read_only=True)
+    experiments = list(ledger.all())
+    ledger.close()
+    return made, experiments
+
+
 @pytest.mark.timeout(300)  # a dozen processes import torch
 def test_a_night_in_miniature(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
@@ -72,10 +87,7 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
     before = git(checkout, "for-each-ref"), sorted(path.name for path in checkout.iterdir())
     shown = autoresearch(tmp_path, "demo", "--workspace", checkout, "--profile", "smoke", "--budget", "0.5")
 
-    (folder,) = tmp_path.glob("autoresearch-demo-*")
-    ledger = Ledger(folder / "workspace" / ".autoresearch" / "demo" / "ledger.sqlite3", read_only=True)
-    experiments = list(ledger.all())
-    ledger.close()
+    folder, experiments = told(tmp_path)
     tried = [experiment.attempt.description for experiment in experiments if experiment.attempt.of is None]
     assert tried == ["baseline", *(name for step in STEPS if (name := step["description"]) not in {REFUSED, DUPLICATE})]
     assert sum(experiment.attempt.of == 1 for experiment in experiments) >= 2  # the noise
@@ -98,3 +110,22 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
 
     assert (git(checkout, "for-each-ref"), sorted(path.name for path in checkout.iterdir())) == before
     assert git(checkout, "status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.timeout(300)  # under a minute on two quiet cores
+def test_the_quick_night_tells_the_whole_story(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    shown = autoresearch(tmp_path, "demo", "--quick", "--workspace", tmp_path / "empty")
+    _, experiments = told(tmp_path)
+    tried = {row.attempt.description: row for row in experiments if row.attempt.of is None}
+    assert list(tried) == [
+        "baseline",
+        *(step["description"] for step in QUICK if step["description"] not in {REFUSED, DUPLICATE}),
+    ]
+    assert sum(row.attempt.of == 1 for row in experiments) >= 2  # the noise
+    assert "visible from" in shown and "refused: " in shown and "this is experiment " in shown
+    assert tried[CHEAT].verdict == Verdict.INVALID and "invalid: The audit failed" in shown
+    kept = [row for row in tried.values() if row.kept and row.number > 1]
+    # A keep was confirmed by other seeds; without one the demo says so.
+    assert all("Confirmed: " in shown and any(run.attempt.of == row.number for run in experiments) for row in kept)
+    assert ("no idea was kept" in shown) == (not kept)
