@@ -22,8 +22,12 @@ from mcp import Client, StdioServerParameters
 from server.cli.scaffold import create
 from server.vcs.git_environment import init_repository
 
-GOOD, NULL, BAD = "good", "null", "bad"
-RATE, SLOW, NONE = (f"EMBED_LR = {rate}  # AdamW" for rate in ("0.3 if GPU else 0.15", "0.0015", "0.0001"))
+GOOD = "good"
+NULL = "null"
+BAD = "bad"
+RATE = "EMBED_LR = 0.3 if GPU else 0.15  # AdamW"
+SLOW = "EMBED_LR = 0.0015  # AdamW"
+NONE = "EMBED_LR = 0.0001  # AdamW"
 
 
 class Agent:

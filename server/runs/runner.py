@@ -1,6 +1,6 @@
 """Runs: one detached supervisor each, and how a supervisor that hangs is detected.
 
-The run folder is the only thing shared with the supervisor (trainer/contract.py names its files). A run outlives the
+Server and supervisor share the run folder and nothing else; trainer/contract.py names its files. A run outlives the
 server: whoever opens the folder next sees its progress, its result, or that its supervisor is gone.
 
 A supervisor hangs if it is stopped, or waits for a dead disk. Silence is measured on the monotonic clock, between

@@ -1,4 +1,4 @@
-"""The trainer's processes that the server starts: a supervisor for each run, and small services. The only spawner."""
+"""The trainer's processes that the server starts: a supervisor for each run, and small services."""
 
 import os
 import subprocess

@@ -1,223 +1,301 @@
-"""The house stays as ARCHITECTURE.md draws it: arrows, doors, ceilings."""
+"""The code is built as ARCHITECTURE.md says: which way imports go, who imports which library, what is pure, how large.
+
+Every rule for imports is also tried on a small source tree that breaks it.
+"""
 
 import ast
+import io
 import re
-from collections.abc import Iterator
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MODULES = {
-    f"{path.parent.name}.{path.stem}": ast.parse(path.read_text(encoding="utf-8"))
-    for room in ("server", "trainer")
-    for path in sorted((ROOT / room).glob("*.py"))
-}
-FILES = sorted(
-    path
-    for room in ("server", "trainer", "tests", "benchmarks")
-    for path in (ROOT / room).rglob("*.py")
-    if not path.is_symlink()
+from tests.repo.architecture import (
+    FLOORS,
+    PAGE,
+    ROOT,
+    ROOTS,
+    SHARED,
+    Modules,
+    importers,
+    package_graph,
+    parse,
+    read,
+    redrawn,
+    source_files,
+)
+from tests.repo.import_rules import (
+    CHECKED_BY_HAND,
+    DOORS,
+    LATE_IMPORTS,
+    PURE,
+    circles,
+    impure,
+    late,
+    meetings,
+    misplaced,
+    untrue,
+    within,
+    without_door,
 )
 
-DOORS = {
-    "mcp": {"server." + name for name in ("app", "tools", "register", "tasks", "panel", "http", "demo", "search")},
-    "mcp_types": {"server.api.tools", "server.api.app", "server.api.mcp_tasks"},
-    "git": {"server." + name for name in ("workspace", "worktree", "refs", "doors", "git_environment", "repositories")},
-    "optuna": {"server.clients.optuna_search"},
-    "uvicorn": {"server.api.http.server"},
-    "starlette": {"server.api.http.server", "server.api.http.auth"},
-    "sqlite3": {"server.history.ledger"},
-    "torch": {"trainer.session", "trainer.launch"},
-    "urllib": {"trainer.datasets.download"},
-    "pyarrow": {"trainer.datasets.documents"},
-    "subprocess": {"server.runs.spawn", "server.clients.driver", "trainer.processes.process_tree"},
-    "matplotlib": {"server.reporting.chart"},
-    "pynvml": {"server.runs.hardware", "trainer.processes.gpu_monitor"},
-    "frontmatter": {"server.task.program"},
-    "rich": {
-        "server.cli",
-        "server.cli.setup",
-        "server.cli.serve",
-        "server.cli.reports",
-        "server.cli.control",
-        "server.cli.demo",
-        "server.reporting.table",
-        "trainer.prepare",
-    },
-    "typer": {"server.cli", "server.cli.setup", "server.cli.serve", "server.cli.reports", "server.cli.control"},
-    "psutil": {
-        "server.runs.cleanup",
-        "server.runs.hardware",
-        "trainer.processes.gpu_monitor",
-        "trainer.processes.cpu_meter",
-        "trainer.processes.process_tree",
-    },
-    "ctypes": {
-        "trainer.sandbox.guards",
-        "trainer.sandbox.landlock",
-        "trainer.processes.process_tree",
-        "trainer.sandbox.seatbelt",
-        "trainer.sandbox.seccomp",
-    },
-    "numpy": {
-        "trainer.evaluators.audit",
-        "trainer.datasets.encoding",
-        "trainer.run.child",
-        "trainer.datasets.prepared",
-        "trainer.evaluators.sealed",
-        "trainer.datasets.embedded",
-        "trainer.datasets.tokenizer",
-        "trainer.evaluators.trial",
-    },
+MOST_FLOORS = 9
+MOST_MODULES = 12  # in a folder, beside __init__ and __main__
+MOST_LINES = 400
+MOST_LINES_OF_TRAIN = 630
+MOST_LINES_OF_A_FUNCTION = 50  # without its docstring
+MOST_LINES_OF_THE_PAGE = 120
+NO_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
+TEST_FOLDERS = {
+    "attack",
+    "clients",
+    "conformance",
+    "faults",
+    "fixtures",
+    "integration",
+    "repo",
+    "server",
+    "support",
+    "trainer",
 }
-LATE_IMPORTS = {
-    "server.cli.setup",
-    "server.cli.serve",
-    "server.cli.reports",
-    "server.cli.control",
-    "trainer.__init__",
-    "trainer.launch",
-}  # start-up time: each says why
-SEPARATE = [
-    ("server.vcs.workspace", "server.runs.runner"),
-    ("server.runs.runner", "server.history.ledger"),
-    ("server.history.ledger", "server.vcs.workspace"),
-]
-PURE = {
-    "server.task.policy",
-    "server.source.python_source",
-    "server.source.python_source",
-    "server.study.phase",
-    "server.api.timeouts",
-    "server.text",
-    "server.source.patch",
-    "server.scoring.decision_rule",
-    "server.vcs.commit_message",
-    "server.records",
-    "server.errors",
+
+Rule = Callable[[Modules], Iterator[str]]
+RULES: tuple[Rule, ...] = (misplaced, circles, meetings, without_door, late, impure, untrue)
+SOURCE = read()
+FILES = {
+    path.relative_to(ROOT): path.read_text(encoding="utf-8")
+    for path in source_files("server", "trainer", "tests", "benchmarks")
 }
-IMPURE = {
-    "server.task.policy",
-    "server.source.python_source",
-    "server.source.python_source",
-    "os",
-    "pathlib",
-    "subprocess",
-    "sqlite3",
-    "git",
-    "socket",
-    "time",
-    "shutil",
-}
-DRAWERS = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
+TREES = {path: ast.parse(text) for path, text in FILES.items()}
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
-    """(imported module, whether it is imported when the module is)."""
-    typing_only = {
-        child
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for child in ast.walk(node)
+def assert_none(faults: Iterable[str]) -> None:
+    """Fail with a line for each fault, none of them shortened."""
+    if lines := sorted(set(faults)):
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_code_keeps_the_rules_for_imports(rule: Rule) -> None:
+    assert_none(rule(SOURCE))
+
+
+def test_there_are_at_most_nine_floors() -> None:
+    assert all(len(floors) <= MOST_FLOORS for floors in FLOORS.values())
+    graph = package_graph(SOURCE)
+    depth: dict[str, int] = {}
+    for package in TopologicalSorter(graph).static_order():
+        depth[package] = 1 + max((depth[target] for target in graph[package]), default=0)
+    assert max(depth.values()) <= MOST_FLOORS, depth
+
+
+def test_what_server_and_trainer_share_needs_nothing_but_python() -> None:
+    loaded = [*SOURCE[SHARED].imports, *(one for one in SOURCE["trainer"].imports if not one.late)]
+    assert {one.library for one in loaded} <= sys.stdlib_module_names
+
+
+def test_every_entry_of_the_rules_is_used() -> None:
+    doors = [(library, door) for library, doors in DOORS.items() for door in doors]
+    closed = [one for one in doors if not any(within(name, one[1]) for name in importers(SOURCE, one[0]))]
+    assert_none(f"{door} does not import {library}: take the door away" for library, door in closed)
+    late_ones = {name for name, module in SOURCE.items() if any(one.late for one in module.imports)}
+    assert_none(f"{name} has no late import: take its reason away" for name in LATE_IMPORTS.keys() - late_ones)
+    assert_none(f"{entry} does not exist" for entry in PURE if not any(within(name, entry) for name in SOURCE))
+    true = {
+        (name, words) for name, words in CHECKED_BY_HAND if any(words in text for text in SOURCE[name].docstrings())
     }
-    late = {
-        child
+    assert_none(f"{name} no longer says {words!r}" for name, words in CHECKED_BY_HAND - true)
+
+
+HOUSE = {
+    "server/__init__.py": "",
+    "server/errors.py": "",
+    "server/files.py": "import os",
+    "server/scoring/__init__.py": "",
+    "server/scoring/noise.py": "from server import errors",
+    "server/source/__init__.py": "",
+    "server/vcs/__init__.py": "",
+    "server/vcs/refs.py": "import git",
+    "server/history/__init__.py": "",
+    "server/history/ledger.py": '"""The only importer of sqlite3."""\nimport sqlite3',
+    "trainer/__init__.py": "",
+    "trainer/contract.py": "import json",
+    "trainer/text.py": "",
+    "trainer/session.py": "",
+}
+NOISE = "server/scoring/noise.py"
+REFS = "server/vcs/refs.py"
+TYPE_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from server.vcs.refs import Refs"
+BROKEN: list[tuple[Rule, dict[str, str], str]] = [
+    (misplaced, {NOISE: "import server.vcs.refs"}, "imports go down only"),
+    (misplaced, {NOISE: "from server.vcs import refs"}, "imports go down only"),
+    (misplaced, {NOISE: "from ..vcs.refs import Refs"}, "imports go down only"),
+    (misplaced, {NOISE: "def f():\n    import server.vcs.refs"}, "imports go down only"),
+    (misplaced, {NOISE: TYPE_ONLY}, "imports go down only"),
+    (misplaced, {REFS: "from server.history.ledger import Ledger"}, "imports go down only"),
+    (misplaced, {"server/source/patch.py": "from server.scoring import noise"}, "imports go down only"),
+    (misplaced, {"server/errors.py": "from server.scoring import noise"}, "imports go down only"),
+    (misplaced, {"server/vcs/__init__.py": "from server.history import ledger"}, "imports go down only"),
+    (misplaced, {"server/novelty.py": ""}, "server.novelty has no floor"),
+    (misplaced, {"server/novelty/new.py": ""}, "server.novelty.new has no floor"),
+    (misplaced, {"server/files.py": "from server.erors import Refusal"}, "does not exist"),
+    (misplaced, {REFS: "from trainer.text import clean"}, "share trainer.contract alone"),
+    (misplaced, {"trainer/text.py": "from server.errors import Refusal"}, "share trainer.contract alone"),
+    (circles, {REFS: "from server.vcs import a", "server/vcs/a.py": "import server.vcs.refs"}, "refs"),
+    (circles, {REFS: "from .a import A", "server/vcs/a.py": TYPE_ONLY}, "refs"),
+    (circles, {REFS: "from .a import A", "server/vcs/a.py": "def f():\n    from server.vcs import refs"}, "refs"),
+    (
+        circles,
+        {
+            REFS: "from server.vcs.inner import a",
+            "server/vcs/tree.py": "",
+            "server/vcs/inner/__init__.py": "",
+            "server/vcs/inner/a.py": "",
+            "server/vcs/inner/b.py": "from server.vcs import tree",
+        },
+        "server.vcs.inner",
+    ),
+    (meetings, {"trainer/session.py": "import trainer.datasets.a", "trainer/datasets/a.py": ""}, "validation text"),
+    (without_door, {"server/files.py": "import leftpad"}, "needs an entry in DOORS"),
+    (without_door, {"server/files.py": "def f():\n    from sqlite3 import dbapi2"}, "only server.history.ledger may"),
+    (without_door, {"server/vcs_more.py": "import git"}, "only server.vcs may"),
+    (late, {"server/files.py": "def f():\n    import os"}, "server.files imports os late"),
+    (late, {"server/files.py": TYPE_ONLY}, "server.files imports server.vcs.refs late"),
+    (impure, {NOISE: "import os.path"}, "server.scoring.noise → os.path"),
+    (impure, {NOISE: "from time import time"}, "server.scoring.noise → time.time"),
+    (impure, {NOISE: "from pathlib import Path"}, "server.scoring.noise → pathlib.Path"),
+    (impure, {NOISE: "open('x')"}, "server.scoring.noise → open()"),
+    (impure, {NOISE: "import datetime\ndatetime.datetime.now()"}, "now()"),
+    (
+        impure,
+        {NOISE: "from server.scoring import a", "server/scoring/a.py": "from server import files"},
+        "server.scoring.noise → server.scoring.a → server.files → os",
+    ),
+    (impure, {"server/vcs/a.py": '"""Pure."""\nfrom server.vcs import refs'}, "server.vcs.a → server.vcs.refs → git"),
+    (impure, {"server/vcs/a.py": 'import os\ndef f():\n    """Pure."""'}, "server.vcs.a → os"),
+    (untrue, {"server/files.py": "import sqlite3"}, "server.history.ledger says"),
+    (untrue, {"server/files.py": '"""The only\nfriend of the ledger."""'}, "CHECKED_BY_HAND"),
+    (
+        untrue,
+        {"server/files.py": 'class A:\n    """The only spawner."""', REFS: "import subprocess"},
+        "server.files says",
+    ),
+    (
+        untrue,
+        {
+            "server/vcs/a.py": '"""The only place where refs and ledger meet."""',
+            "server/vcs/b.py": "from server.vcs import refs\nfrom server.history import ledger",
+        },
+        "server.vcs.b",
+    ),
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_source_tree_that_keeps_the_rules_breaks_none(rule: Rule) -> None:
+    assert not list(rule(parse(HOUSE)))
+
+
+@pytest.mark.parametrize(("rule", "change", "words"), BROKEN)
+def test_a_rule_that_is_broken_says_so(rule: Rule, change: dict[str, str], words: str) -> None:
+    found = list(rule(parse(HOUSE | change)))
+    assert any(words in sentence for sentence in found), found
+
+
+def test_files_stay_short() -> None:
+    lengths = {path: len(text.splitlines()) for path, text in FILES.items()}
+    assert_none(f"{path} has {length} lines: split it" for path, length in lengths.items() if length > MOST_LINES)
+
+
+def test_functions_stay_short() -> None:
+    functions = [
+        (path, node)
+        for path, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            for name in node.names:
-                yield name.name, node not in late
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module, node not in late
-            for name in node.names:
-                yield f"{node.module}.{name.name}", node not in late
+    ]
+    lengths = [(path, node.name, body_lines(node)) for path, node in functions]
+    assert_none(
+        f"{path}: {name} has {length} lines" for path, name, length in lengths if length > MOST_LINES_OF_A_FUNCTION
+    )
 
 
-def internal(module: str) -> set[str]:
-    """The modules of ours that `module` imports when it is imported itself."""
-    return {name for name, early in imports(MODULES[module]) if early and name in MODULES}
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """From the first statement to the last, without the docstring."""
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_each_library_has_its_door(module: str) -> None:
-    for name, _ in imports(MODULES[module]):
-        top = name.partition(".")[0]
-        assert top not in DOORS or module in DOORS[top], f"{module} imports {top}: only {DOORS.get(top)} may"
+def test_folders_stay_small() -> None:
+    modules = [path for path in FILES if path.parts[0] in ROOTS and path.stem not in {"__init__", "__main__"}]
+    sizes = Counter(path.parent for path in modules)
+    assert_none(f"{folder} has {size} modules: make packages" for folder, size in sizes.items() if size > MOST_MODULES)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_server_and_trainer_share_no_import(module: str) -> None:
-    other = {"server": "trainer", "trainer": "server"}[module.partition(".")[0]]
-    assert not [name for name, _ in imports(MODULES[module]) if name.partition(".")[0] == other]
+def test_names_say_what_is_inside() -> None:
+    assert_none(f"{path}: a name that says nothing" for path in FILES if NO_NAMES & {path.stem, *path.parent.parts})
 
 
-def test_imports_go_one_way() -> None:
-    done: set[str] = set()
-    while left := set(MODULES) - done:
-        free = {module for module in left if internal(module) <= done}
-        assert free, f"a circle among {sorted(left)}"
-        done |= free
+def test_every_package_and_every_module_says_what_it_is() -> None:
+    assert_none(f"{name} has no docstring" for name, module in SOURCE.items() if not module.docstring)
+    folders = {path.parent for path in FILES if path.parts[0] in ROOTS}
+    assert_none(f"{folder} has no __init__.py" for folder in folders if folder / "__init__.py" not in FILES)
 
 
-def test_imports_stand_at_the_top_except_where_starting_fast_needs_it() -> None:
-    late = {module for module, tree in MODULES.items() if not all(early for _, early in imports(tree))}
-    assert late <= LATE_IMPORTS
+def test_the_formatter_formats_everything() -> None:
+    assert_none(
+        f"{path}:{token.start[0]}: {token.string}"
+        for path, text in FILES.items()
+        if re.search(r"#\s*fmt:", text)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT and re.search(r"#\s*fmt:\s*(?:skip|off)", token.string)
+    )
 
 
-@pytest.mark.parametrize(("first", "second"), SEPARATE)
-def test_the_rooms_that_session_joins_do_not_know_each_other(first: str, second: str) -> None:
-    assert second not in internal(first) and first not in internal(second)
+def test_every_constant_has_a_line_of_its_own() -> None:
+    assert_none(
+        f"{path}:{node.lineno}: {ast.unparse(node)}"
+        for path, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Tuple | ast.List)
+        and isinstance(node.value, ast.Tuple | ast.List | ast.GeneratorExp | ast.ListComp)
+    )
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_pure_rooms_import_no_io(module: str) -> None:
-    assert not {name.partition(".")[0] for name, _ in imports(MODULES[module])} & IMPURE
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 250, "split the file; the number stays"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            documented = node.body[1:] if ast.get_docstring(node) else node.body
-            length = documented[-1].end_lineno - documented[0].lineno + 1 if documented else 0  # type: ignore[operator]
-            assert length <= 40, f"{node.name} has {length} lines"
-    assert path.stem not in DRAWERS, "a drawer is no room"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_says_what_it_is(module: str) -> None:
-    assert ast.get_docstring(MODULES[module])
+def test_the_tests_mirror_the_source() -> None:
+    folders = {path.parent.relative_to("tests") for path in FILES if path.parts[0] == "tests"} - {Path()}
+    assert {folder.parts[0] for folder in folders} == TEST_FOLDERS
+    mirrored = {folder for folder in folders if folder.parts[0] in ROOTS}
+    assert_none(f"{folder} is no package" for folder in mirrored if folder / "__init__.py" not in FILES)
 
 
 def test_train_py_stays_within_630_lines_and_imports_only_torch_the_stdlib_and_trainer() -> None:
     text = (ROOT / "train.py").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 630
-    import sys
-
-    for name, _ in imports(ast.parse(text)):
-        top = name.partition(".")[0]
-        assert top in {"torch", "trainer"} or top in sys.stdlib_module_names
+    assert len(text.splitlines()) <= MOST_LINES_OF_TRAIN
+    train = parse({"train.py": text, "trainer/__init__.py": ""})["train"]
+    assert {one.library for one in train.imports} <= {"torch", "trainer", *sys.stdlib_module_names}
 
 
 def test_every_exception_of_the_server_is_in_the_drawn_tree() -> None:
-    tree = MODULES["server.errors"]
-    drawn = set(re.findall(r"[├└]── (\w+)|^(\w+Error)$", ast.get_docstring(tree) or "", re.MULTILINE))
-    names = {name for pair in drawn for name in pair if name}
-    assert names == {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    errors = SOURCE["server.errors"]
+    drawn = re.findall(r"^(?:[│ ]*[├└]── )?(\w+)(?=$| {2,})", errors.docstring, re.MULTILINE)
+    assert set(drawn) == {node.name for node in errors.tree.body if isinstance(node, ast.ClassDef)}
 
 
-def test_architecture_md_names_every_module() -> None:
-    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= 120, "one page"
-    for module in MODULES:
-        stem = module.partition(".")[2]
-        if stem not in {"__init__", "__main__"}:
-            assert re.search(rf"\b{stem}\b", page), f"{module} is not in ARCHITECTURE.md"
+def test_architecture_md_is_one_page_and_draws_the_code_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= MOST_LINES_OF_THE_PAGE
+    assert page == redrawn(page, SOURCE), "the map is stale: run python -m tests.repo.architecture --write"
+
+
+def test_everything_that_architecture_md_names_exists() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:server|trainer|tests|benchmarks|docs)[./][\w./]*\w)/?`", page):
+        module = name.replace("/", ".").removesuffix(".py")
+        assert (ROOT / name).exists() or module in SOURCE, name

@@ -1,4 +1,4 @@
-"""Which split a document belongs to, by the hash of its text: equal texts cannot fall apart. Pure.
+"""Which split a document belongs to, by the hash of its text: equal texts cannot fall apart.
 
 One document in twenty is drawn for validation and one for the sealed holdout, until each has MOST bytes; what is drawn
 later trains. A document that is already in one of the two is dropped wherever it comes again.

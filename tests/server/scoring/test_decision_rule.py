@@ -11,7 +11,8 @@ from server.scoring.decision_rule import RUNS, Assessment, Reference, any_lower,
 from server.scoring.noise import Noise
 
 NOISE = Noise(sigma=0.01, repeats=2)
-CONFIRM, REFERENCE = Purpose.CONFIRM, Purpose.REFERENCE
+CONFIRM = Purpose.CONFIRM
+REFERENCE = Purpose.REFERENCE
 SCORE = st.floats(1.9, 2.1)
 
 

@@ -58,7 +58,8 @@ def _problem(phase: Phase, move: Move) -> str:
 
 
 BASE = experiment(1, Verdict.BASELINE, 2.0, kept=True)
-SAME, OTHER = "0" * 64, "1" * 64
+SAME = "0" * 64
+OTHER = "1" * 64
 
 
 @pytest.mark.parametrize(
