@@ -11,7 +11,7 @@ from errno import errorcode
 from pathlib import Path
 
 from trainer.contract import Spec
-from trainer.processes.process_tree import die_with_parent
+from trainer.processes.process_tree import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
 from trainer.run.protocol import ChannelClosed, inherited
@@ -32,6 +32,7 @@ def main() -> None:
     run_folder = RunFolder(Path(sys.argv[1]))
     spec = run_folder.spec()
     channel = inherited()
+    forget_no_child()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
     guards = _confine(run_folder, spec)
     channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))

@@ -12,7 +12,6 @@ is false at once, and submit() loads the frozen weights and answers the audit. W
 therefore be in parameters, registered buffers or constants.
 """
 
-import io
 import math
 import mmap
 import os
@@ -27,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.model_weights import freeze, thaw, unwrapped, writing_seconds
 from trainer.run.protocol import Channel, ChannelClosed, Frame, inherited
 
 _REPORT_SECONDS = 0.25
@@ -57,10 +57,10 @@ class Session:
         self._replica: bool = config["role"] == "replica"
         self._token_count: int = config["token_count"]
         self._max_steps: int | None = config["max_steps"]  # in a preflight; otherwise the clock alone ends training
-        self._clock = time.process_time if config["clock"] == "cpu" else time.monotonic
+        self._clock = _cpu_seconds if config["clock"] == "cpu" else time.monotonic
         self._started: float | None = None
         self._durations: list[float] = []
-        self._turned = self._reported = 0.0
+        self._turned = self._reported = self._kept_back = 0.0  # the last: of the budget, to write the weights
         self._due = False
         self._told: dict[str, Any] = {}
         self._prepare(config["threads"])
@@ -87,6 +87,7 @@ class Session:
         return tokens
 
     def _receive_tokens(self) -> Tensor:
+        self._kept_back = writing_seconds(self.device, self._clock)
         self._channel.send("start")
         descriptor = self._channel.receive("tokens").descriptor
         assert descriptor is not None
@@ -106,7 +107,7 @@ class Session:
         return min(self._elapsed() / self.budget_seconds, 1.0)
 
     def training(self) -> bool:
-        """Whether there is time for one more optimiser step, judged by the slowest of the last ten."""
+        """Whether there is time for one more optimiser step and submit(), judged by the slowest of the last ten."""
         if self._replica or self.steps == self._max_steps:
             return False
         if self.device.type == "cuda":
@@ -115,7 +116,7 @@ class Session:
         if self.steps:
             self._durations = [*self._durations[1 - _RECENT_STEPS :], now - self._turned]
         self._turned = now
-        if elapsed + max(self._durations, default=0.0) > self.budget_seconds:
+        if elapsed + max(self._durations, default=0.0) + self._kept_back > self.budget_seconds:
             return False
         self.steps += 1
         self._due = time.monotonic() - self._reported >= _REPORT_SECONDS
@@ -144,17 +145,17 @@ class Session:
         """Freeze the weights, end the clock, and let the referee score the model.
 
         Args:
-            model: model(idx int64 [B, T]) -> logits [B, T, vocab_size], of any float type.
+            model: model(idx int64 [B, T]) -> logits [B, T, vocab_size], of any float type, compiled or not.
 
         Raises:
             RuntimeError: called before start(), or the logits have another shape.
         """
         self._elapsed()
+        model = unwrapped(model)
         model.eval()
         if self._replica:
             self._channel.send("submit")
-            weights = io.BytesIO(self._channel.receive("weights", limit=_MAX_FRAME).payload)
-            model.load_state_dict(torch.load(weights, map_location=self.device, weights_only=True))
+            thaw(model, self._channel.receive("weights", limit=_MAX_FRAME).payload, self.device)
         else:
             self._hand_in(model)
         try:
@@ -163,11 +164,9 @@ class Session:
             return  # the referee has all it wants
 
     def _hand_in(self, model: nn.Module) -> None:
-        weights = io.BytesIO()
-        torch.save(model.state_dict(), weights)
         self._channel.send(
             "submit",
-            weights.getbuffer(),
+            freeze(model).getbuffer(),
             steps=self.steps,
             **self._told,
             parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -215,6 +214,12 @@ class Session:
 
     def _reply(self, kind: str, values: Tensor) -> None:
         self._channel.send(kind, values.float().cpu().contiguous().numpy().tobytes())
+
+
+def _cpu_seconds() -> float:
+    """Of this process and the children that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def missing(device: str) -> str:

@@ -113,6 +113,57 @@ def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
     assert (told["outcome"], told["cause"]) == (outcome, "disk_full"), told
 
 
+_OLDER_KERNEL = """
+from trainer import supervisor, wire
+wire.SO_PASSRIGHTS = 9999  # an option that no kernel has
+supervisor.main()
+"""
+_WITH_DESCRIPTORS = """
+import json, os, socket, time
+from trainer.run.protocol import inherited
+channel = inherited()
+sock, descriptor = socket.socket(fileno=os.dup(channel._sock.fileno())), os.open("/dev/null", os.O_RDONLY)
+sock.setblocking(True)
+def send(kind, payload=b"", at=None, count=1, **fields):
+    header = json.dumps({"kind": kind, "bytes": len(payload), **fields}).encode()
+    data = len(header).to_bytes(4, "big") + header + payload
+    if at is not None:
+        sock.sendall(data[:at])
+        socket.send_fds(sock, [data[at : at + 1]], [descriptor] * count)
+        data = data[at + 1 :]
+    sock.sendall(data)
+def begun():
+    send("hello"); channel.receive("config"); send("start"); channel.receive("tokens")
+"""
+
+
+@pytest.mark.parametrize("preflight", [False, True])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("send('hello', at=0)", ""),
+        ("begun(); send('step', at=9, steps=1)", ""),
+        ("begun(); send('submit', b'weights', at=40)", ""),
+        ("begun(); send('submit', b'w' * 9000, at=6000)", ""),
+        ("begun()\nfor _ in range(200): send('step', at=0, count=50)", ""),
+        (
+            "begun(); send('submit'); channel.receive('rows', limit=1 << 20); send('claims', b'c' * 4096, at=900)",
+            " in the evaluation",
+        ),
+    ],
+)
+def test_who_sends_descriptors_is_invalid_and_the_machine_is_not_blamed(
+    tmp_path: Path, data: Path, text: str, where: str, preflight: bool
+) -> None:
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 30.0, 30.0, str(data), str(tmp_path), str(tmp_path), preflight, confine=False)
+    (tmp_path / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
+    (tmp_path / "train.py").write_text(f"{_WITH_DESCRIPTORS}{text}\ntime.sleep(60)", encoding="utf-8")
+    subprocess.run([sys.executable, "-c", _OLDER_KERNEL, str(tmp_path)], check=True)
+    told = json.loads((tmp_path / "result.json").read_bytes())
+    assert told["outcome"] == ("refused" if preflight else "invalid"), told
+    assert f"broke the protocol{where if not preflight else ''}: it sent file descriptors" in told["reason"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
 def test_a_score_waits_for_space_on_the_disk(tmp_path: Path) -> None:
     box, ending = RunFolder(tmp_path), RunResult("cancelled", "half a letter: \udcff")

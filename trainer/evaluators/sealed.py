@@ -125,6 +125,8 @@ class SealedReferee:
         """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""
         seen = trial.gpu_monitor.end() if trial.gpu_monitor else {}
         left = kill_descendants(self._spec.cookie)
+        for child in trial.children:
+            child.close()  # nothing that was sent and never read outlives a trial
         held = trial.gpu_monitor.held(bool(left)) if trial.gpu_monitor else None
         found = {"unkillable": ", ".join(map(str, left)) or None, "gpu_held": held}
         self._figures |= trial.figures | seen | found

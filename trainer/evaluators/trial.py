@@ -4,7 +4,7 @@
     hello -> config           set-up: build, compile, warm up; off the clock, but bounded
     start -> tokens           the clock starts when the training tokens are handed over
     step*                     progress, as told by train.py
-    submit + weights          the clock ends when the last byte of the weights is here
+    submit + weights          the clock ends when the weights begin to arrive (trainer.run.deadline)
     rows -> claims            -log p of every token of the rows, by the process that trained
     probe -> logits           the same from a replica that cannot remember (trainer.evaluators.audit)
 
@@ -16,6 +16,7 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from trainer.processes.process_tree import kill_descendants
 from trainer.run.child import ChildProcess, known_figures
 from trainer.run.child_launch import launch_child
 from trainer.run.clock import RunEnded, StageClock
+from trainer.run.deadline import Deadline, allowed, check_batches
 from trainer.run.early_stop import EarlyStop
 from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
@@ -39,9 +41,6 @@ from trainer.run.throughput import throughput
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the pace
 MAX_WEIGHTS = 16 << 30  # bytes
-# of the budget: what the first batches may take for kernels to be chosen
-_EXCESS_SECONDS = 3.0
-_EXCESS_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,9 @@ class Trial:
         self._kernels = Path(spec.kernels) if spec.kernels else None
         self.folders: dict[str, Path] = {}  # scratch folder of each role
         self.gpu_monitor: GpuMonitor | None = None
+        self.children: list[ChildProcess] = []
+        self._meter: CpuMeter | None = None
+        self._handed_in = 0.0  # the meter's reading when the last byte of the weights was here
 
     def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
         """The whole pass.
@@ -132,7 +134,8 @@ class Trial:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
         child = launch_child(self._run_folder.folder, self.folders[role], self._spec.cookie, settings)
         self._log.drain(child.output)
-        return ChildProcess(child, self.stage)
+        self.children.append(ChildProcess(child, self.stage))
+        return self.children[-1]
 
     def _check_guards(self, child: ChildProcess) -> None:
         """Note how the process is confined. Raises Ended: it is less so than the operator asks for."""
@@ -162,45 +165,52 @@ class Trial:
 
     def _train(self, candidate: ChildProcess, spared: int, plan: EvaluationPlan) -> bytearray:
         """Hand over the tokens, watch the clock, return the frozen weights."""
-        limit = self._spec.budget_seconds + self._spec.grace_seconds
+        budget = self._spec.budget_seconds
         descriptor = os.open(self._shards.train_path, os.O_RDONLY)
-        meter = CpuMeter(spared=spared) if self._profile.clock == "cpu" else None
-        what = "training, from session.start() to session.submit(model),"
-        cap = max(WALL_SHARE * self._spec.budget_seconds, LEAST_WALL_SECONDS) + self._spec.grace_seconds
-        self.stage.enter("training", limit, what, meter.read if meter else None, cap if meter else math.inf)
+        meter = self._meter = CpuMeter(spared=spared) if self._profile.clock == "cpu" else None
+        what = f"training, with a budget of {budget:g} s from session.start() to session.submit(model),"
+        cap = max(WALL_SHARE * budget, LEAST_WALL_SECONDS) + self._spec.grace_seconds if meter else math.inf
+        self.stage.enter("training", allowed(budget), what, meter.read if meter else None, cap)
+        self.stage.look = meter.read if meter else float
+        deadline = Deadline(self.stage, self._spec, self._profile.clock, self._read)
         try:
             candidate.tell("tokens", descriptor=descriptor)
         finally:
             os.close(descriptor)
-        ceiling = EarlyStop(self._spec.ceiling, self._spec.budget_seconds)
+        ceiling = EarlyStop(self._spec.ceiling, budget)
         while True:
-            frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS)
-            seconds, wall = meter.read(now=True) if meter else self.stage.elapsed, self.stage.wall
+            frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS, opened=deadline.opened)
             told = known_figures(frame.fields)
             self.figures |= {name: value for name, value in told.items() if name not in _FOR_OTHERS}
             if frame.kind == "submit":
                 break
             self.stage.step(told)
             loss = math.inf if candidate.diverged else float(told.get("loss", 0.0))
-            if plan.secret and ceiling.hopeless(seconds, loss):
-                raise RunEnded(
-                    "stopped_early",
-                    f"Given up after {seconds:.0f} s: the loss is above that of every good run by then.",
-                )
+            if plan.secret and ceiling.hopeless(deadline.seconds, loss):
+                why = f"Given up after {deadline.seconds:.0f} s: the loss is above that of every good run by then."
+                raise RunEnded("stopped_early", why)
+        self._handed_in = deadline.closed()
+        seconds, wall = deadline.seconds, self.stage.wall
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
         self.figures |= throughput(told, seconds, len(self._shards.train))
         return frame.payload
 
+    def _read(self) -> float:
+        """Seconds of the profile's clock, as they are now."""
+        return self._meter.read(now=True) if self._meter else self.stage.elapsed
+
     def _claims(self, candidate: ChildProcess, rows: NDArray[np.uint16]) -> NDArray[np.float32]:
         height, length = self._profile.rows, self._profile.sequence_length
-        claims, times = np.empty((len(rows), length), dtype=np.float32), list[float]()
+        claims = np.empty((len(rows), length), dtype=np.float32)
+        # CPU seconds count from the weights on, also those between two batches; of wall time the referee takes its own.
+        readings = [self._handed_in if self._meter else self._read()]
         for first in range(0, len(claims), height):
-            batch, begun = rows[first : first + height], time.monotonic()
+            batch = rows[first : first + height]
             full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
             candidate.tell("rows", full.tobytes(), shape=full.shape)
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
-            times.append(time.monotonic() - begun)
-        self._check_times(times)
+            readings.append(self._read())
+        check_batches([after - before for before, after in pairwise(readings)], self._spec.budget_seconds)
         claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
             raise RunEnded("invalid", "The model's scores are not finite: did training diverge?", cause="nan")
@@ -211,17 +221,6 @@ class Trial:
     def _scored(self, rows: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Which targets count, bool [R, T]: a special token has no bytes, and what is said of it does not matter."""
         return self._shards.token_bytes[rows[:, 1:]] > 0
-
-    def _check_times(self, times: list[float]) -> None:
-        """Batches are alike: a long one did more than evaluate. Raises Ended."""
-        usual = float(np.median(times))
-        excess = sum(max(0.0, seconds - 3 * usual) for seconds in times)
-        if excess > _EXCESS_SECONDS + _EXCESS_SHARE * self._spec.budget_seconds:
-            raise RunEnded(
-                "invalid",
-                f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
-                "work that belongs between session.start() and session.submit(model)?",
-            )
 
     def _audit(
         self, replica: ChildProcess, weights: bytearray, plan: EvaluationPlan, claims: NDArray[np.float32]

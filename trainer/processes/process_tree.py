@@ -27,9 +27,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
-    """Inherit every orphaned descendant of this process (Linux; elsewhere nothing happens)."""
+    """Inherit every orphaned descendant of this process (Linux; elsewhere only its children)."""
+    forget_no_child()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def forget_no_child() -> None:
+    """Keep a child that has ended until it is waited for: an ignored SIGCHLD, which is inherited, loses its seconds."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.run.child_launch import LaunchedChild
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.failure_cause import STARVED, kernel_kills, of_exception, of_exit
-from trainer.run.protocol import Channel, ChannelClosed, Frame, ProtocolViolation
+from trainer.run.protocol import Channel, ChannelClosed, DescriptorSent, Frame, ProtocolViolation, ignored
 from trainer.text import plain
 
 _EXIT_SECONDS = 5.0  # a process whose socket closed has this long to leave its exit code
@@ -73,18 +74,20 @@ class ChildProcess:
             self._channel.send(kind, payload, descriptor, **fields)
         except ChannelClosed:
             raise self._gone() from None
+        except ProtocolViolation as error:
+            raise self._unlawful(error) from None
 
-    def expect(self, *kinds: str, limit: int = 0) -> Frame:
-        """The next frame, of one of `kinds`. Raises Ended when the process fails, breaks the protocol or is gone."""
+    def expect(self, *kinds: str, limit: int = 0, opened: Callable[[str, int], None] = ignored) -> Frame:
+        """The next frame, of one of `kinds`; `opened` is called before its payload (Channel.receive).
+
+        Raises Ended when the process fails, breaks the protocol or is gone.
+        """
         try:
-            frame = self._channel.receive(*kinds, "crash", limit=limit)
+            frame = self._channel.receive(*kinds, "crash", limit=limit, opened=opened)
         except ChannelClosed:
             raise self._gone() from None
         except ProtocolViolation as error:
-            told = (
-                " in the evaluation" if self._redacting else f": {plain(error)[:300]}"
-            )  # a frame's name is its own word
-            raise RunEnded("invalid", f"train.py's process broke the protocol{told}.") from None
+            raise self._unlawful(error) from None
         if frame.kind == "crash":
             raise self._redacted(frame.fields) if self._redacting else self._crashed(frame.fields)
         if "loss" in frame.fields:
@@ -103,6 +106,11 @@ class ChildProcess:
     def close(self) -> None:
         """Hang up; the process is ended later, with all others."""
         self._channel.close()
+
+    def _unlawful(self, error: ProtocolViolation) -> RunEnded:
+        where = " in the evaluation" if self._redacting else ""
+        quoted = not self._redacting or isinstance(error, DescriptorSent)  # a frame's name is its own word
+        return RunEnded("invalid", f"train.py's process broke the protocol{where}{f': {plain(error)[:300]}' * quoted}.")
 
     def _gone(self) -> RunEnded:
         code = self._child.exit_code(_EXIT_SECONDS)

@@ -37,7 +37,9 @@ class StageClock:
         self._reported = self._plotted = 0.0
         self._told: dict[str, Any] = {}
         self._whole = False
+        self._spare = 0.0
         self.strangers: str | None = None  # who else is on the GPU, for the progress message
+        self.look: Callable[[], object] = float  # called with every watch: a meter must see what lives for a moment
 
     def enclose(self, name: str, limit: float, what: str) -> None:
         """One stage for all that follows: later calls of `enter` change nothing."""
@@ -54,9 +56,15 @@ class StageClock:
         if self._whole:
             return
         self._name, self._what, self._limit, self._cap = name, what, limit, cap
+        self._spare = 0.0
         self._entered = time.monotonic()
         self._clock = clock or _wall(self._entered)
         self._report()
+
+    def extend(self, seconds: float) -> None:
+        """Give the stage some seconds more than the limit that it tells."""
+        if not self._whole:
+            self._spare = seconds
 
     @property
     def elapsed(self) -> float:
@@ -72,8 +80,8 @@ class StageClock:
         """Called at least every 0.1 s. Raises Ended when the stage is over time or somebody cancelled the run."""
         if (reason := self._run_folder.cancelled()) is not None:
             raise RunEnded("cancelled", f"Cancelled: {reason}")
-        if self.elapsed > self._limit:
-            raise RunEnded("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
+        self.look()
+        self.check(self.elapsed)
         if self.wall > self._cap:
             used = f"used {self.elapsed:.0f} CPU seconds in {self.wall:.0f} s"
             raise RunEnded(
@@ -81,6 +89,11 @@ class StageClock:
             )
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
             self._report()
+
+    def check(self, seconds: float) -> None:
+        """Raises Ended when so many seconds of the stage's clock are too many."""
+        if seconds > self._limit + self._spare:
+            raise RunEnded("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
 
     def step(self, told: dict[str, Any]) -> None:
         """Take note of what train.py told about a step."""

@@ -1,16 +1,21 @@
 """Frames between the referee and train.py's process, over one Unix socket.
 
-A frame is a 4-byte big-endian header length, a JSON header {"kind", "bytes", ...} and `bytes` bytes of payload;
-a file descriptor may ride on the header. Every size is checked against the reader's limit before anything is
-allocated: the writer may be hostile.
+A frame is a 4-byte big-endian header length, a JSON header {"kind", "bytes", ...} and `bytes` bytes of payload. Every
+size is checked against the reader's limit before anything is allocated: the writer may be hostile.
+
+A file descriptor may ride on a header from the referee. None is taken from train.py's process: an open file that the
+referee keeps can carry what one process has seen to the next.
 """
 
+import errno
 import json
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +24,9 @@ from trainer.contract import CHANNEL_VARIABLE
 MAX_HEADER = 64 * 1024
 _SLICE = 0.1  # seconds between two looks at the clock while waiting
 _CHUNK = 1 << 20
+_INT = 4  # bytes of a descriptor's number
+SO_PASSRIGHTS = 83  # Linux 6.16: a socket that has it off is sent no descriptors
+_WITH_DESCRIPTOR = frozenset({"tokens"})  # kinds of frames that bring one to train.py's process
 
 
 class ChannelClosed(Exception):
@@ -27,6 +35,10 @@ class ChannelClosed(Exception):
 
 class ProtocolViolation(Exception):
     """The other side sent something that is not a legal frame, or not the frame that was due."""
+
+
+class DescriptorSent(ProtocolViolation):
+    """The other side sent file descriptors along. They are gone; the text says nothing of what else it sent."""
 
 
 @dataclass(frozen=True)
@@ -43,33 +55,45 @@ def _forever() -> None:
     """Nothing to look after while waiting."""
 
 
+def ignored(_kind: str, _count: int) -> None:
+    """Nothing to do when a frame begins."""
+
+
 class Channel:
     """One end of the socket. `watch` is called at least every 0.1 s while waiting, and may raise to end the wait."""
 
-    def __init__(self, sock: socket.socket, watch: Callable[[], None] = _forever) -> None:
+    def __init__(
+        self, sock: socket.socket, watch: Callable[[], None] = _forever, trusted: frozenset[str] = frozenset()
+    ) -> None:
+        """`trusted`: the kinds of frames with which a descriptor is taken; any other one is a violation."""
         self._sock = sock
         self._sock.setblocking(False)
         self._watch = watch
         self._looked = 0.0
+        self._trusted = trusted
+        if not trusted and sys.platform == "linux":
+            with suppress(OSError):  # an older kernel: a descriptor is dropped where it is read
+                sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
     def send(self, kind: str, payload: bytes | memoryview = b"", descriptor: int | None = None, **fields: Any) -> None:
-        """Send one frame. Raises ChannelClosed."""
+        """Send one frame. Raises ChannelClosed; ProtocolViolation where too many descriptors wait in sockets."""
         header = json.dumps({"kind": kind, "bytes": len(payload), **fields}).encode()
         opening = len(header).to_bytes(4, "big") + header
         if descriptor is not None:
             # The descriptor rides on the first byte; the rest follows as plain data.
-            self._wait(write=True)
-            socket.send_fds(self._sock, [opening[:1]], [descriptor])
+            self._send_with(descriptor, opening[:1])
             opening = opening[1:]
         self._send_all(opening)
         self._send_all(payload)
 
-    def receive(self, *kinds: str, limit: int = 0) -> Frame:
+    def receive(self, *kinds: str, limit: int = 0, opened: Callable[[str, int], None] = ignored) -> Frame:
         """Wait for the next frame, of one of `kinds`, with at most `limit` bytes of payload.
 
-        Raises ChannelClosed, ProtocolViolation, and whatever `watch` raises.
+        `opened` is called with the kind and the size of the payload once the header is here, before the payload.
+
+        Raises ChannelClosed, ProtocolViolation, and whatever `watch` and `opened` raise.
         """
-        first, descriptor = self._receive_first()
+        first, descriptor = self._receive_some(1, self._trusted.issuperset(kinds))
         size = int.from_bytes(first + self._receive_exactly(3), "big")
         if not 2 <= size <= MAX_HEADER:
             raise ProtocolViolation(f"a header of {size} bytes")
@@ -78,37 +102,45 @@ class Channel:
             raise ProtocolViolation(f"{kind!r} where {' or '.join(kinds)} was due")
         if count > limit:
             raise ProtocolViolation(f"{count} bytes with {kind!r}, {limit} allowed")
+        opened(kind, count)
         return Frame(kind, fields, self._receive_exactly(count), descriptor)
 
     def close(self) -> None:
         self._sock.close()
 
-    def _receive_first(self) -> tuple[bytearray, int | None]:
-        self._wait()
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, 1, 4)
-        except OSError as error:
-            raise ChannelClosed from error
-        for extra in descriptors[1:]:
-            os.close(extra)
-        if not data:
-            raise ChannelClosed
-        return bytearray(data), descriptors[0] if descriptors else None
-
     def _receive_exactly(self, count: int) -> bytearray:
         data = bytearray()
         while len(data) < count:
+            data += self._receive_some(min(count - len(data), _CHUNK))[0]
+        return data
+
+    def _receive_some(self, most: int, trusted: bool = False) -> tuple[bytes, int | None]:
+        """Wait for up to `most` bytes and, if `trusted`, a descriptor with them.
+
+        Without room for a descriptor the kernel drops all that were sent, and says so.
+        """
+        while True:
             self._wait()
             try:
-                chunk = self._sock.recv(min(count - len(data), _CHUNK))
+                data, ancillary, flags, _ = self._sock.recvmsg(most, socket.CMSG_LEN(_INT) if trusted else 0)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise ChannelClosed from error
-            if not chunk:
+            if flags & socket.MSG_CTRUNC:
+                raise DescriptorSent("it sent file descriptors, and none is taken from it")
+            if not data:
                 raise ChannelClosed
-            data += chunk
-        return data
+            return data, int.from_bytes(ancillary[0][2][:_INT], sys.byteorder) if ancillary else None
+
+    def _send_with(self, descriptor: int, data: bytes) -> None:
+        self._wait(write=True)
+        try:
+            socket.send_fds(self._sock, [data], [descriptor])
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                raise ProtocolViolation("too many file descriptors are on their way between processes") from error
+            raise ChannelClosed from error
 
     def _send_all(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -157,5 +189,5 @@ def inherited() -> Channel:
         number = os.environ.get(CHANNEL_VARIABLE)
         if number is None:
             raise RuntimeError("train.py is started by the autoresearch server: call run_experiment, or `make demo`.")
-        _inherited = Channel(socket.socket(fileno=int(number)))
+        _inherited = Channel(socket.socket(fileno=int(number)), trusted=_WITH_DESCRIPTOR)
     return _inherited

@@ -1,8 +1,10 @@
-"""A seccomp filter for what Landlock leaves open: sockets, memory shared by number, other processes, metadata.
+"""A seccomp filter for what Landlock leaves open: sockets, descriptors sent to others, memory shared by number, other
+processes, metadata.
 
 Written as classic BPF, installed through prctl(2). A call is answered in one of three ways: refused with EACCES;
 refused with EPERM when its first argument names another process; or answered with success and not made (file modes,
-owners and times: honest code sets them on its own files and never looks, and a file that others see must not change).
+owners and times: honest code sets them on its own files and never looks, and a file that others see must not change;
+and what becomes of SIGCHLD, so that the CPU seconds of every child are counted).
 Descriptors that are already open, pipes and socketpair(2) are untouched.
 
 Source: seccomp(2), linux/filter.h. libseccomp would do the same and is not installed everywhere.
@@ -37,7 +39,9 @@ _X32_BIT = 0x40000000
 # name: number on x86-64, number on aarch64 (None: that architecture has no such call)
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "socket": (41, 198),  # network, and the sockets of local services
-    "io_uring_setup": (425, 425),  # makes sockets without socket(2)
+    "io_uring_setup": (425, 425),  # makes sockets without socket(2), and sends without sendmsg(2)
+    "sendmsg": (46, 211),  # these two pass descriptors on; plain data needs send(2) or write(2) alone
+    "sendmmsg": (307, 269),
     "shmget": (29, 194),  # these three outlive a process, and anyone with the number can read them
     "msgget": (68, 186),
     "semget": (64, 190),
@@ -92,6 +96,10 @@ _COMMANDS: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
     "ioctl": ((16, 29), (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820)),
     "fcntl": ((72, 25), (1036, 1038)),
 }
+# Answered with success and not made for SIGCHLD. A process that ignores that signal makes the kernel forget what its
+# children used; left at its default, all of it is counted (trainer.processes.cpu_meter).
+_SIGACTION = (13, 134)
+_SIGCHLD = 17
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 
 
@@ -138,6 +146,13 @@ def program(column: int, architecture: int) -> bytes:
         for command in commands:
             code += [_instruction(_EQUAL, command, 0, 1), _instruction(_RETURN, _ERRNO | errno.EPERM)]
         code += [_instruction(_RETURN, _ALLOW)]
+    code += [
+        _instruction(_EQUAL, _SIGACTION[column], 0, 4),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _SIGCHLD, 0, 1),
+        _instruction(_RETURN, _ERRNO),
+        _instruction(_RETURN, _ALLOW),
+    ]
     for numbers in _OWN_ONLY.values():
         code += [
             _instruction(_EQUAL, numbers[column], 0, 4),

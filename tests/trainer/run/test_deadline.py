@@ -1,0 +1,146 @@
+"""The budget ends where the weights begin to arrive, and an evaluation is judged by the work of its process."""
+
+import re
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.records import Outcome
+from server.runs.run_spec import RunLimits
+from server.runs.runner import Runner
+from server.source.patch import apply
+from tests.attack.__main__ import BASE
+from tests.support.builders import attempt
+from tests.support.polling import ended, processes_of, until
+from trainer.contract import Spec
+from trainer.run import deadline
+from trainer.run.clock import RunEnded, StageClock
+from trainer.run.run_folder import RunFolder
+
+SPEC = Spec(1, "cpu", 42, 10.0, 5.0, 30.0, 30.0, "data", "imports", "cookie")
+MB = 10**6
+
+
+class Training:
+    """A deadline whose clock is set by hand."""
+
+    def __init__(self, folder: Path, spec: Spec = SPEC, clock: str = "cpu") -> None:
+        self.now = 0.0
+        self.stage = StageClock(RunFolder(folder))
+        self.stage.enter("training", deadline.allowed(spec.budget_seconds), "training", lambda: self.now)
+        self.deadline = deadline.Deadline(self.stage, spec, clock, lambda: self.now)
+
+    def hand_in(self, opened: float, closed: float, size: int) -> float:
+        """The seconds that count of a submission whose header and last byte come at these times."""
+        self.now = opened
+        self.deadline.opened("submit", size)
+        self.now = closed
+        self.stage.watch()
+        assert self.deadline.closed() == closed
+        return self.deadline.seconds
+
+
+@pytest.mark.parametrize("budget", [10.0, 60.0, 300.0])
+def test_a_run_may_be_late_by_less_than_four_percent(budget: float) -> None:
+    assert 1.02 * budget <= deadline.allowed(budget) <= 1.04 * budget
+
+
+def test_the_transfer_of_the_weights_is_free_as_far_as_their_size_explains_it(tmp_path: Path) -> None:
+    assert Training(tmp_path).hand_in(10.1, 10.2, 50 * MB) == pytest.approx(10.1)
+    assert Training(tmp_path).hand_in(9.0, 10.0, 50 * MB) == pytest.approx(9.9)
+    assert Training(tmp_path).hand_in(10.3, 10.45, 500 * MB) == pytest.approx(10.3)
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "size"),
+    [
+        (10.41, 10.41, 0),  # too late
+        (10.0, 10.5, 0),  # in time, and slower than its size explains
+        (10.0, 10.52, 50 * MB),
+        (10.0, 10.7, 16000 * MB),  # weights that are large for the time that this gives
+    ],
+)
+def test_what_is_late_or_trained_on_meanwhile_is_over_time(
+    tmp_path: Path, opened: float, closed: float, size: int
+) -> None:
+    with pytest.raises(RunEnded, match=re.escape("took longer than its 10.4 s")):
+        Training(tmp_path).hand_in(opened, closed, size)
+
+
+def test_no_transfer_takes_longer_than_the_grace(tmp_path: Path) -> None:
+    spec = Spec(1, "gpu", 42, 300.0, 5.0, 30.0, 30.0, "data", "imports", "cookie")
+    assert Training(tmp_path, spec, "wall").hand_in(306.0, 311.0, 3000 * MB) == pytest.approx(306.0)
+    with pytest.raises(RunEnded, match="took longer"):
+        Training(tmp_path, spec, "wall").hand_in(306.0, 311.5, 3000 * MB)
+
+
+def run(runner: Runner, change: str, budget: float) -> None:
+    about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget})
+    terms = RunLimits(setup_seconds=60, evaluation_seconds=60, grace_seconds=5, preflight=False)
+    runner.start(about, apply(BASE, change, "train.py"), terms)
+
+
+@pytest.fixture
+def runner(tmp_path: Path, data: Path) -> Runner:
+    return Runner(tmp_path / "a tag", data, tmp_path)
+
+
+LARGE = """
+<<<<<<< SEARCH
+        self.head = nn.Linear(16, session.vocab_size)
+=======
+        self.head = nn.Linear(16, session.vocab_size)
+        self.register_buffer("table", torch.randn(50_000_000))  # 200 MB
+>>>>>>> REPLACE
+"""
+
+
+def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(runner: Runner) -> None:
+    run(runner, LARGE, budget=1.5)
+    result = ended(runner)
+    assert result.outcome is Outcome.FINISHED, result
+    assert result.figures.training_seconds and result.figures.training_seconds <= deadline.allowed(1.5)
+
+
+STOPS = """
+<<<<<<< SEARCH
+        return self.head(x)
+=======
+        if not self.training and not session._replica:
+            self.batches += 1
+            if self.batches == 2:
+                os.kill(os.getpid(), signal.SIGSTOP)
+        return self.head(x)
+>>>>>>> REPLACE
+<<<<<<< SEARCH
+        self.head = nn.Linear(16, session.vocab_size)
+=======
+        self.head = nn.Linear(16, session.vocab_size)
+        self.batches = 0
+>>>>>>> REPLACE
+<<<<<<< SEARCH
+import torch
+=======
+import os
+import signal
+
+import torch
+>>>>>>> REPLACE
+"""
+
+
+def test_an_evaluation_that_gets_no_cpu_for_seconds_is_not_invalid(runner: Runner) -> None:
+    run(runner, STOPS, budget=0.5)
+
+    def stopped() -> list[psutil.Process]:
+        return [process for process in processes_of(runner) if process.status() == psutil.STATUS_STOPPED]
+
+    until(stopped)
+    time.sleep(4.5)  # what is tested: 3 s of work in one batch would be too much
+    for process in stopped():
+        process.resume()
+    result = ended(runner)
+    assert result.outcome is Outcome.FINISHED and result.figures.evaluation_seconds, result
+    assert result.figures.evaluation_seconds > 4
