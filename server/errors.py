@@ -6,6 +6,7 @@ AutoresearchError
 │   ├── StaleText           the patch was written against another version of train.py
 │   ├── WrongPhase          this move is not legal now
 │   ├── AlreadyMeasured     this code was run before
+│   ├── TextEnded           a run of this code has failed its audit
 │   ├── NightOver           a limit is reached, or the operator has said so
 │   ├── UnknownExperiment   no experiment has this number
 │   ├── UnknownVerdict      no run can have this verdict
@@ -56,6 +57,10 @@ class WrongPhase(Refusal):
 
 class AlreadyMeasured(Refusal):
     """This code was run before."""
+
+
+class TextEnded(Refusal):
+    """A run of this code has failed its audit: it is not run again."""
 
 
 class NightOver(Refusal):

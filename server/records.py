@@ -117,6 +117,7 @@ class Figures(Value):
     training_seconds: float | None = None  # of the budget: CPU seconds on a CPU, wall time elsewhere
     training_wall_seconds: float | None = None
     evaluation_seconds: float | None = None
+    audits: int | None = None  # positions at which the score was audited
     total_seconds: float | None = None
     device: str | None = None
     torch: str | None = None
@@ -213,7 +214,9 @@ class Experiment(Value):
 
     @property
     def value(self) -> float | None:
-        """val_bpb as it counts: by the confirmations, where there were any."""
+        """val_bpb as it counts: by the confirmations, where there were any; None once an audit has ended the code."""
+        if self.verdict == Verdict.INVALID:
+            return None
         return self.judgement.value if self.judgement and self.judgement.value is not None else self.val_bpb
 
     @property
@@ -224,7 +227,7 @@ class Experiment(Value):
     @property
     def trust(self) -> str:
         """How far the figures can be believed; empty where there are none."""
-        return self.result.trust.value if self.result and self.result.score else ""
+        return self.result.trust.value if self.result and self.value is not None else ""
 
     @property
     def verdict(self) -> str:

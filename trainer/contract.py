@@ -37,6 +37,7 @@ class Spec:
     dataset: str = ""  # folder of a prepared data set; empty: the embedded corpus, in `data`
     kernels: str = ""  # folder of compiled kernels to start from; empty: from none
     keeps_kernels: bool = False  # leave those compiled in this run there
+    audit_factor: int = 1  # times the profile's audited positions; not of the rehearsal
     split: str = "val"  # which text the score is measured on: after a night, holdout
 
 

@@ -1,6 +1,6 @@
 """The legal next calls, as an agent reads them with every answer."""
 
-from server.history import comparisons
+from server.history import audit_failures, comparisons
 from server.study import limits
 from server.study.phase import Phase, next_actions
 from server.study.study import Study
@@ -34,6 +34,8 @@ def _afterwards(study: Study) -> list[str]:
 
 def _with_baseline(study: Study, phase: Phase) -> list[str]:
     actions, incumbent, task = next_actions(phase), study.ledger.incumbent(), study.program().task
+    if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
+        return [*(action for action in actions if not action.startswith("run_experiment")), alarm]
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions
     done, wanted = comparisons.incumbent_value(study.ledger, incumbent)[1], task.baseline_runs

@@ -52,6 +52,8 @@ class StatusReply(Reply):
     phase: str
     experiments: int
     counts: dict[str, int]  # by verdict, and how many were kept
+    audit_failures: int  # runs that ended invalid, whatever they were for; the preflight's refusals do not count
+    audits: str  # what those mean for the study; empty while there are none
     incumbent: IncumbentSummary | None
     baseline_val_bpb: float | None
     noise: NoiseReply | None

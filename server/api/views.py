@@ -20,13 +20,13 @@ from server.api.schemas import (
 from server.errors import (
     PatchRefused,
 )
-from server.history import comparisons
+from server.history import audit_failures, comparisons
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
 from server.history.similar_attempts import nearest
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
-from server.source.python_source import describe_change, fingerprint, sha256
+from server.source.python_source import describe_change, sha256
 from server.study import limits, sweep
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
@@ -53,6 +53,8 @@ def status(study: Study) -> StatusReply:
         phase=study.phase(),
         experiments=comparisons.count_experiments(study.ledger),
         counts=counts,
+        audit_failures=len(study.ledger.failed()),
+        audits=audit_failures.told(study.ledger),
         incumbent=_standing(study),
         baseline_val_bpb=baseline.val_bpb if baseline else None,
         noise=_noise(study, incumbent) if incumbent else None,
@@ -91,15 +93,18 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         raise history_views.unknown_experiment(study, number)
     diff = study.apply_patch(text, base_sha256, number)
     after = study.workspace.candidate()
-    note = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
-    if diff and (same := study.ledger.same_code(fingerprint(after))):
-        note += f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
+    told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
+    note = (
+        told + audit_failures.known(study.ledger, after)
+        if diff
+        else "The candidate is identical to the incumbent again."
+    )
     return PatchReply(
         next_actions=next_calls(study),
         diff=diff,
         sha256=sha256(after),
         lines=len(after.splitlines()),
-        note=note if diff else "The candidate is identical to the incumbent again.",
+        note=note,
         similar=nearest(study.ledger, describe_change(study.incumbent_text(), after)) if diff else [],
     )
 
@@ -216,7 +221,8 @@ def _run(study: Study, experiment: Experiment) -> RunReply:
         return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
     root = study.ledger.measured()
-    helps = root is not None and experiment.attempt.of is not None and root.number <= experiment.number
+    open_ = study.phase() not in (Phase.IDLE, Phase.PATCHED)  # else the candidate was left for another text
+    helps = open_ and root is not None and experiment.attempt.of is not None and root.number <= experiment.number
     subject = root if root and helps and root.judgement and root.decision is None else experiment
     over = {
         "status": result.outcome.value,

@@ -41,11 +41,14 @@ def _seconds(told: str | float) -> float:
 
 def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show what was tried, newest first."""
+    from server.history import audit_failures
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
 
     ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
     _out.print(history_table(ledger.page(limit, 0)))
+    if told := audit_failures.told(ledger):
+        _out.print(told, highlight=False, soft_wrap=True)
     ledger.close()
 
 
@@ -88,6 +91,7 @@ def report(
     seeds: _Seeds = 1,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
+    from server.history import audit_failures
     from server.history.ledger import Ledger
     from server.history.lessons import lessons
     from server.reporting.table import history_table
@@ -95,12 +99,13 @@ def report(
 
     path = latest_ledger(workspace, tag)
     ledger = Ledger(path, read_only=True)
-    kept, told = ledger.kept(), lessons(ledger)
+    kept, told, failures = ledger.kept(), lessons(ledger), audit_failures.told(ledger)
     ledger.close()
     _out.print(history_table(kept))
     for gain in told.gains:
         line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, val_bpb {gain.gain:+.6f}"
         _out.print(line, highlight=False, soft_wrap=True)
+    _out.print(failures or "No audit has failed.", highlight=False, soft_wrap=True)
     if hidden:
         _again(path, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
 

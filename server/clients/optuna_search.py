@@ -24,7 +24,7 @@ from server.task.program import Task
 _SEED = 0
 _WAIT_SECONDS = 3600
 _LOOK_SECONDS = 0.5
-_MOVES = {"improved": "keep", "worse": "discard", "failed": "discard", "patched": "discard"}  # by phase
+_MOVES = {"improved": "keep", **dict.fromkeys(("worse", "failed", "invalid", "patched"), "discard")}  # by phase
 
 
 class OptunaSearch:
@@ -82,7 +82,9 @@ class OptunaSearch:
             return False
         told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
         answer = await _call(client, "run_experiment", told)
-        if first and answer["val_bpb"] is None:
+        # An incumbent that fails its audit is not run again: the search goes on by the runs of it that passed.
+        doubtful = status["incumbent"] and answer["status"] == "invalid"
+        if first and answer["val_bpb"] is None and not doubtful:
             raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
         return True
 

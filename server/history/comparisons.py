@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from server.errors import AlreadyMeasured
+from server.history import audit_failures
 from server.history.ledger import Ledger
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
@@ -56,12 +57,13 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Refere
     fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
     provisional = incumbent.value if segment(incumbent) == segment(like) else None
     steady = since_drift(comparable_scores(ledger, fresh, like))
-    return Reference(experiment=incumbent.number, scores=steady, provisional=provisional)
+    closed = audit_failures.failure(ledger, incumbent) is not None
+    return Reference(experiment=incumbent.number, scores=steady, provisional=provisional, closed=closed)
 
 
 def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
     """Numbers of the last runs like this one that were any good: not worse than their incumbent."""
-    rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.val_bpb is not None and row.verdict != Verdict.WORSE]
+    rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.value is not None and row.verdict != Verdict.WORSE]
     return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
 
 
@@ -94,6 +96,11 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: KeepRule, simp
     Args:
         rule: program.md's. simpler: whether the candidate has less code than the incumbent.
     """
+    found, alarm = _weigh(ledger, candidate, rule, simpler), audit_failures.alarm(ledger)
+    return found.model_copy(update={"why": f"{found.why} {alarm}"}) if alarm else found
+
+
+def _weigh(ledger: Ledger, candidate: Experiment, rule: KeepRule, simpler: bool) -> Assessment:
     incumbent = ledger.incumbent()
     assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
     if rule.keep_rule == "any":
@@ -109,7 +116,8 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: KeepRule, simp
     if len(runs) == rule.seeds:  # what is screened is their mean
         spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
     found = decision_rule.decide(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
-    if found.next is Purpose.CONFIRM and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS:
+    stale = not known.closed and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS
+    if found.next is Purpose.CONFIRM and stale:
         why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
         return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
     return found

@@ -53,8 +53,8 @@ def jsonl(experiments: Iterable[Experiment]) -> str:
 
 
 def _status(experiment: Experiment) -> str:
-    # Upstream knows keep, discard and crash; a run without a score is a crash to it, whatever was decided.
-    if experiment.result is not None and experiment.val_bpb is None:
+    # Upstream knows keep, discard and crash; a run without a score that counts is a crash to it, whatever was decided.
+    if experiment.result is not None and experiment.value is None:
         return "crash"
     return _STATUS.get(decision_name(experiment), decision_name(experiment))
 

@@ -41,6 +41,7 @@ CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
 PRAGMA user_version = {_FORMAT};
 """
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
+_FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
@@ -118,6 +119,11 @@ class Ledger:
         """The last experiment with this code that was measured."""
         rows = self._select("WHERE fingerprint = ? AND purpose = 'measure' ORDER BY number DESC LIMIT 5", fingerprint)
         return next((row for row in rows if row.val_bpb is not None), None)
+
+    def failed(self, code: str = "") -> list[int]:
+        """Numbers of the runs that ended `invalid`, ascending; with a fingerprint, those of this code."""
+        which, value = ("fingerprint", code) if code else ("verdict", "invalid")
+        return sorted(number for (number,) in self._rows(f"{_FAILED} AND {which} = ?", value))
 
     def baseline(self) -> Experiment | None:
         """The experiment that was kept first."""

@@ -58,6 +58,7 @@ class Lessons(Value):
     attempts: int
     keep_rate: float | None
     since_last_keep: int  # runs
+    audit_failures: int  # runs that ended invalid, whatever they were for
     gains: list[Gain]
     knobs: list[Tried]
     near_misses: list[NearMiss]
@@ -79,6 +80,7 @@ def lessons(ledger: Ledger) -> Lessons:
         attempts=attempts,
         keep_rate=(counts["kept"] - 1) / attempts if attempts and incumbent else None,
         since_last_keep=(last.number - incumbent.number) if last and incumbent else 0,
+        audit_failures=len(ledger.failed()),
         gains=_gains(ledger, tried),
         knobs=_tried(ledger),
         near_misses=misses,

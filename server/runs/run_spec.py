@@ -18,13 +18,14 @@ class RunLimits(Value):
     preflight: bool = True
     confine: bool = True
     require_sealed: bool = False
+    audit_factor: int = Field(default=1, ge=1)  # times the profile's audited positions
     split: str = "val"  # which text the score is measured on
     ceiling: list[tuple[float, float]] = Field(
         default_factory=list[tuple[float, float]]
     )  # (seconds, loss) above which the run is hopeless; none: it never is
 
     @classmethod
-    def of(cls, task: Task, choices: ServeOptions, rehearse: bool) -> "RunLimits":
+    def of(cls, task: Task, choices: ServeOptions, rehearse: bool, audit_factor: int = 1) -> "RunLimits":
         """Those of a run; what ran once need not be rehearsed."""
         return cls(
             setup_seconds=task.setup_seconds,
@@ -33,4 +34,5 @@ class RunLimits(Value):
             preflight=task.preflight and rehearse,
             confine=choices.confine,
             require_sealed=choices.require_sealed,
+            audit_factor=audit_factor,
         )

@@ -33,6 +33,7 @@ class Reference(Value):
     experiment: int
     scores: list[float]  # runs that did not select the incumbent
     provisional: float | None = None  # the mean of the runs that did, which is too good, until there are others
+    closed: bool = False  # no more runs of it are made: one has failed its audit
 
     @property
     def value(self) -> float | None:
@@ -86,27 +87,42 @@ def decide(
         first: the candidate's first score. confirmed: its later ones. simpler: whether it has less code.
     """
     if reference.value is None:
-        why = f"Experiment {reference.experiment} was measured on another machine or budget: it is run again first."
-        return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=first, next=Purpose.REFERENCE)
+        return _elsewhere(first, reference)
     if not confirmed:
         return _screen(first, reference, reference.value, noise, simpler)
     value = mean(confirmed)
-    delta, runs = value - reference.value, (len(confirmed), len(reference.scores))
+    # A selected value is too good, so a closed incumbent that has no other is harder to beat, never easier.
+    delta, runs = value - reference.value, (len(confirmed), len(reference.scores) or int(reference.closed))
     so_far = f"{value:.6f} over {runs[0]} confirmation{'s' * (runs[0] > 1)} against {reference.value:.6f}"
-    if not reference.scores:
+    if not runs[1]:
         why = f"{so_far}, which was selected: the incumbent is measured again before the two are compared."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.REFERENCE)
     z = -delta / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
     so_far += f" over {runs[1]} ({delta:+.6f}, {z:.1f} standard errors)"
-    last = min(runs) >= RUNS
+    last = runs[0] >= RUNS and (reference.closed or runs[1] >= RUNS)
     if z >= (AT_LAST if last else ENOUGH):
         return Assessment(verdict=Verdict.IMPROVED, why=f"Confirmed: {so_far}.", delta=delta, value=value)
     if z < GIVE_UP or last:
         why = f"Not confirmed: {so_far}. The first score, {first:.6f}, was luck."
         return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=delta, value=value)
-    fewer = Purpose.CONFIRM if runs[0] <= runs[1] else Purpose.REFERENCE
+    fewer = Purpose.CONFIRM if reference.closed or runs[0] <= runs[1] else Purpose.REFERENCE
     why = f"Not decided yet: {so_far}."
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=fewer)
+
+
+def _elsewhere(first: float, reference: Reference) -> Assessment:
+    """There is no score of the incumbent's that may be compared."""
+    told = f"Experiment {reference.experiment} was measured on another machine or budget"
+    if reference.closed:
+        why = f"{told} and may not be run again: nothing can be compared with it."
+        return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=0.0, value=first)
+    return Assessment(
+        verdict=Verdict.PROMISING,
+        why=f"{told}: it is run again first.",
+        delta=0.0,
+        value=first,
+        next=Purpose.REFERENCE,
+    )
 
 
 def _screen(first: float, reference: Reference, value: float, noise: Noise, simpler: bool) -> Assessment:

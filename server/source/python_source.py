@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from server.errors import PatchRefused
 from server.records import Value
@@ -31,6 +32,7 @@ def _is_cosmetic(node: ast.Expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr in _SEEDERS
 
 
+@lru_cache(maxsize=8)  # the candidate is asked about several times a call
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
     return hashlib.sha256(ast.dump(strip_cosmetics(text)).encode()).hexdigest()

@@ -22,6 +22,8 @@ class Phase(StrEnum):
     IMPROVED = "improved"  # measured, may be kept
     WORSE = "worse"  # measured, may not be kept
     FAILED = "failed"  # the last run of this candidate has no score
+    INVALID = "invalid"  # a run of the candidate's code has failed its audit: the code is ended
+    BASELINE_INVALID = "baseline_invalid"  # so has the unmodified train.py
 
 
 class Move(StrEnum):
@@ -69,6 +71,13 @@ _NEXT: dict[Phase, list[str]] = {
         "run_experiment(description): runs the same candidate again",
         "discard(reason): gives the idea up, back to the incumbent",
     ],
+    Phase.INVALID: [
+        "discard(reason): gives the idea up, back to the incumbent; then apply_patch with another one",
+        "apply_patch(patch): makes another code of the candidate",
+    ],
+    Phase.BASELINE_INVALID: [
+        "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag",
+    ],
 }
 
 _UNCONFIRMED = {Phase.PROMISING: "The candidate was better once, which may be luck: it must be confirmed first."}
@@ -81,14 +90,20 @@ _NO_BASELINE = {
     Phase.NEW: "There is no baseline yet: the first run is the unmodified train.py.",
     Phase.BASELINE_FAILED: "The baseline has no score: the unmodified train.py must run before it can be changed.",
 }
+_ENDED = {
+    Phase.INVALID: "A run of this code has failed its audit: it is neither run again nor kept.",
+    Phase.BASELINE_INVALID: "The unmodified train.py has failed its audit: nothing can be built on it.",
+}
+_NO_INCUMBENT = {Phase.BASELINE_INVALID: _ENDED[Phase.BASELINE_INVALID]}
 _NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase is not Phase.RUNNING}
 
 _ILLEGAL: dict[Move, dict[Phase, str]] = {
-    Move.APPLY_PATCH: _NO_BASELINE | _RUNNING | _UNDECIDED | _UNCONFIRMED,
-    Move.RUN_EXPERIMENT: _RUNNING | _UNDECIDED,
+    Move.APPLY_PATCH: _NO_BASELINE | _NO_INCUMBENT | _RUNNING | _UNDECIDED | _UNCONFIRMED,
+    Move.RUN_EXPERIMENT: _RUNNING | _UNDECIDED | _ENDED,
     Move.WAIT_EXPERIMENT: {Phase.NEW: "No experiment was ever started."},
     Move.CANCEL_EXPERIMENT: _NOT_RUNNING,
     Move.KEEP: _NO_BASELINE
+    | _ENDED
     | _RUNNING
     | _UNCONFIRMED
     | {
@@ -98,6 +113,7 @@ _ILLEGAL: dict[Move, dict[Phase, str]] = {
         Phase.FAILED: "The candidate cannot be kept: its run has no score.",
     },
     Move.DISCARD: _NO_BASELINE
+    | _NO_INCUMBENT
     | _RUNNING
     | {Phase.IDLE: "There is nothing to discard: the candidate is the incumbent."},
 }
@@ -135,22 +151,36 @@ def require(phase: Phase, move: Move, fact: str = "") -> None:
 
 
 def derive(
-    last: Experiment | None, measured: Experiment | None, incumbent: Experiment | None, candidate_sha256: str
+    last: Experiment | None,
+    measured: Experiment | None,
+    incumbent: Experiment | None,
+    candidate_sha256: str,
+    ended: bool = False,
 ) -> Phase:
     """The phase that the ledger and the candidate's text amount to.
 
     Args:
         last: the last run. measured: the last run of a new train.py, which later runs confirm or not.
+        ended: whether a run of the candidate's code has failed its audit.
     """
     if last is None or measured is None:
         return Phase.NEW
     if last.running:
         return Phase.RUNNING
     if incumbent is None:
-        return Phase.BASELINE_FAILED
-    if measured.decision is None:
-        if measured.val_bpb is not None:
-            return _MEASURED.get(measured.verdict, Phase.WORSE)
-        if candidate_sha256 == measured.attempt.train_sha256:
-            return Phase.FAILED
-    return Phase.IDLE if candidate_sha256 == incumbent.attempt.train_sha256 else Phase.PATCHED
+        return Phase.BASELINE_INVALID if ended or measured.verdict == Verdict.INVALID else Phase.BASELINE_FAILED
+    if measured.decision is None and (found := _undecided(measured, candidate_sha256, ended)):
+        return found
+    if candidate_sha256 == incumbent.attempt.train_sha256:
+        return Phase.IDLE
+    return Phase.INVALID if ended else Phase.PATCHED
+
+
+def _undecided(measured: Experiment, candidate_sha256: str, ended: bool) -> Phase | None:
+    """The phase of an experiment without a decision; None if the candidate is another text by now."""
+    invalid = measured.verdict == Verdict.INVALID
+    if measured.val_bpb is not None and not invalid:
+        return _MEASURED.get(measured.verdict, Phase.WORSE)
+    if candidate_sha256 != measured.attempt.train_sha256:
+        return None
+    return Phase.INVALID if invalid or ended else Phase.FAILED

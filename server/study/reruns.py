@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from server.errors import Unavailable
+from server.history import audit_failures
 from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
@@ -58,11 +59,14 @@ def rerun(
 
     Raises:
         PatchRefused: a train.py has no constant of that name.
+        TextEnded: a run of one of them has failed its audit.
         Unavailable: a run has no score, or one of the night is under way; the sentence says which.
     """
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     texts = {row.number: _text(study, row, question) for row in experiments}
+    for text in texts.values():
+        audit_failures.require_sound(study.ledger, text)
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
     home = study.workspace.root / ".autoresearch"
     runner = Runner(study.workspace.state / "reruns", home / "data", study.workspace.worktree, home)
@@ -72,9 +76,8 @@ def rerun(
             attempt = _attempt(row, texts[row.number], question).model_copy(
                 update={"number": 1 + max(runner.numbers(), default=0), "seed": _FIRST_SEED + seed}
             )
-            terms = RunLimits.of(study.program().task, study.choices, rehearse=False).model_copy(
-                update={"split": question.split}
-            )
+            terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
+            terms = terms.model_copy(update={"split": question.split})
             runner.require_free(attempt.profile, study.ledger.last())
             runner.start(attempt, texts[row.number], terms)
             result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))

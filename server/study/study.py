@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server.errors import HeadMoved, RunnerUnavailable, StaleText
-from server.history import comparisons
+from server.history import audit_failures, comparisons
 from server.history.export import ResultsFile
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
@@ -107,8 +107,9 @@ class Study:
 
     def phase(self) -> Phase:
         """Where the night stands, after importing the result of a run that has ended meanwhile."""
-        last = self.settle()
-        return derive(last, self.ledger.measured(), self.ledger.incumbent(), self.workspace.candidate_sha256())
+        last, ended = self.settle(), self.verdicts.failure() is not None
+        known = self.ledger.measured(), self.ledger.incumbent()
+        return derive(last, *known, self.workspace.candidate_sha256(), ended)
 
     def settle(self) -> Experiment | None:
         """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
@@ -151,6 +152,7 @@ class Study:
         self.runner.require_free(self.profile, self.ledger.last())
         text = (plan := self.verdicts.plan(phase, self.program().task)).text
         patch.check(text, self.workspace.file)
+        audit_failures.require_sound(self.ledger, text)
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(
                 self.ledger, fingerprint(text), self.profile, self.dataset.name, self.budget_seconds
@@ -180,7 +182,7 @@ class Study:
         made = (
             describe_change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
         )
-        terms = RunLimits.of(self.program().task, self.choices, rehearse=attempt.of is None)
+        terms = RunLimits.of(self.program().task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
         if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
@@ -211,7 +213,7 @@ class Study:
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
         require(phase := self.phase(), Move.DISCARD, self.verdicts.fact())
-        given_up = self.ledger.measured() if phase is not Phase.PATCHED else None
+        given_up = self.verdicts.given_up(phase)
         with self._whole():
             if given_up is not None:
                 given_up = self.verdicts.decide(given_up.number, kept=False, reason=reason)

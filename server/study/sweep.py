@@ -74,7 +74,7 @@ def _move(study: Study, sweep: Sweep) -> None:
         study.run(f"{sweep.description}: confirmation")
     elif phase is Phase.IMPROVED:
         study.keep(sweep.description)
-    elif phase in (Phase.WORSE, Phase.FAILED):
+    elif phase in (Phase.WORSE, Phase.FAILED, Phase.INVALID):
         study.discard(sweep.description)
     elif phase is Phase.PATCHED:  # a server ended between the text and its run
         study.discard(sweep.description)
@@ -110,7 +110,7 @@ def _next(study: Study, sweep: Sweep) -> None:
         study.replace(text)
         run = study.run(f"{sweep.description}: {told}")
     except Refusal as refused:
-        if study.phase() is Phase.PATCHED:
+        if study.phase() in (Phase.PATCHED, Phase.INVALID):
             study.discard(refused.problem)
         study.queue.settle(index, item.model_copy(update={"skipped": refused.problem}))
         return

@@ -1,10 +1,11 @@
 """Verdicts: what a run means for its candidate, written into the ledger, the commit's trailers and its ref."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from server.errors import HeadMoved
-from server.history import comparisons
+from server.errors import HeadMoved, WorkspaceUnusable
+from server.history import audit_failures, comparisons
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Judgement, Purpose, Result, Value, Verdict
 from server.scoring.decision_rule import Assessment
@@ -34,7 +35,7 @@ class Verdicts:
     def receive(self, experiment: Experiment, rule: KeepRule) -> bool:
         """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
         judged = self.judge(experiment, rule)
-        if judged.attempt.baseline and judged.val_bpb is not None:
+        if judged.verdict == Verdict.BASELINE:
             return self.keep(judged, "the baseline")
         self.reassess(rule)
         return True
@@ -81,7 +82,7 @@ class Verdicts:
         self.record(last)
         self.record(root)
         self.reassess(rule)
-        if root.attempt.baseline and root.val_bpb is not None and root.decision is None:
+        if root.verdict == Verdict.BASELINE and root.decision is None:
             return self.keep(root, "the baseline")
         if root.kept:
             return self._advance(root)
@@ -91,10 +92,26 @@ class Verdicts:
 
     def fact(self) -> str:
         """What is known of the candidate, in a sentence; empty once it is decided."""
+        if failed := self.failure():
+            return audit_failures.ended(failed)
         root = self._ledger.measured()
         if root is None or root.decision is not None:
             return ""
         return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
+
+    def failure(self) -> Experiment | None:
+        """The first run of the candidate's code that failed its audit; None if none did."""
+        with suppress(WorkspaceUnusable):
+            return audit_failures.failure_of(self._ledger, self._workspace.candidate())
+        return None
+
+    def given_up(self, phase: Phase) -> Experiment | None:
+        """The experiment that a discard is about; None if the candidate was never measured."""
+        root = self._ledger.measured()
+        if phase is Phase.PATCHED or root is None:
+            return None
+        # Another patch may have led to code that was ended before: then there is nothing to decide.
+        return None if phase is Phase.INVALID and root.decision is not None else root
 
     def keep(self, experiment: Experiment, reason: str) -> bool:
         """Make a candidate the incumbent: the row first, then the branch. Whether the branch could be moved."""
@@ -153,8 +170,11 @@ class Verdicts:
         attempt, result = experiment.attempt, experiment.result
         assert result is not None
         facts: dict[str, Any] = {}
+        failed = audit_failures.failure(self._ledger, experiment) if attempt.of is None else None
         if result.score is None:
-            verdict, why = Verdict(result.outcome.value), result.reason
+            verdict, why = Verdict(result.outcome.value), result.reason + audit_failures.consequence(experiment)
+        elif failed:
+            verdict, why = Verdict.INVALID, audit_failures.ended(failed)
         elif attempt.baseline:
             verdict, why = Verdict.BASELINE, f"The baseline: val_bpb {result.score.val_bpb:.6f}."
         elif attempt.of is not None:

@@ -61,7 +61,7 @@ class Agent:
                 await self.call("wait_experiment", wait_seconds=PATIENCE)
             elif phase == "improved":
                 await self.call("keep", reason="better")
-            elif phase in ("worse", "failed"):
+            elif phase in ("worse", "failed", "invalid"):
                 await self.call("discard", reason="not better")
             elif phase == "idle":
                 await self.patch(train)
@@ -78,7 +78,7 @@ class Agent:
         await self.start()
         result = await self.finish()
         phase = (await self.call("status"))["phase"]
-        if phase in ("improved", "worse", "failed"):
+        if phase in ("improved", "worse", "failed", "invalid"):
             await self.call("keep" if phase == "improved" else "discard", reason="as it is")
         return result
 

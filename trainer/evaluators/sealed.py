@@ -31,6 +31,7 @@ from trainer.run.run_log import RunLog
 _REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
+_AUDIT_FAILED = "The audit failed"  # a run may be invalid for another reason, before a position was asked for
 _LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
@@ -93,7 +94,14 @@ class SealedReferee:
 
     def _score(self, shards: Shards) -> dict[str, float | int]:
         rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
-        claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=self._profile.audits))
+        asked = self._profile.audits * self._spec.audit_factor
+        try:
+            claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=asked))
+        except RunEnded as ended:
+            if ended.reason.startswith(_AUDIT_FAILED):
+                self._figures["audits"] = asked
+            raise
+        self._figures["audits"] = asked
         lengths = shards.token_bytes[rows[:, 1:]]
         scored = lengths > 0
         nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from server.clients.optuna_search import OptunaSearch
 from server.errors import Unavailable
 from server.history.ledger import Ledger
+from server.records import Purpose
 from server.study.find_study import OperatorRequest, write_request
 from server.study.study import Study
 from server.task.program import Range, Task
@@ -30,6 +31,21 @@ async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) ->
     ledger = Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)
     assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
     ledger.close()
+
+
+async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(tmp_path: Path, data: Path) -> None:
+    cheat = (STAND_INS / "half_price.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
+    repository = make_repository(tmp_path / "work", cheat.replace('== "claims"', '== "claims" and self.seed == 43'))
+    (repository / "program.md").write_text("---\nbudget_seconds: 0.5\npreflight: false\n---\n", encoding="utf-8")
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    search = OptunaSearch(
+        repository, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)})
+    )
+    assert await search.run(0, 1, lambda line: None) == "1 proposals are done"
+    with closing(Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)) as ledger:
+        assert ledger.failed() == [2]
+        assert not [row.number for row in ledger.all(after=2) if row.attempt.purpose is Purpose.REFERENCE]
 
 
 async def test_a_search_waits_while_the_night_is_paused_and_decides_what_was_left(study: Study) -> None:

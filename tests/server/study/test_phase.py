@@ -18,6 +18,8 @@ LEGAL: dict[Phase, set[Move]] = {
     Phase.IMPROVED: {WAIT, KEEP, DISCARD},
     Phase.WORSE: {WAIT, DISCARD},
     Phase.FAILED: {APPLY, RUN, WAIT, DISCARD},
+    Phase.INVALID: {APPLY, WAIT, DISCARD},
+    Phase.BASELINE_INVALID: {WAIT},
 }
 TABLE = [(phase, move, move in LEGAL[phase]) for phase in Phase for move in Move]
 
@@ -80,9 +82,31 @@ OTHER = "1" * 64
         (experiment(2, Verdict.CRASHED), BASE, SAME, Phase.FAILED),
         (experiment(2, Verdict.CRASHED), BASE, OTHER, Phase.PATCHED),
         (experiment(2, Verdict.CRASHED, kept=False), BASE, SAME, Phase.IDLE),
+        (experiment(1, Verdict.INVALID), None, SAME, Phase.BASELINE_INVALID),
+        (experiment(2, Verdict.INVALID), BASE, SAME, Phase.INVALID),
+        (experiment(2, Verdict.INVALID, 1.9), BASE, SAME, Phase.INVALID),
+        (experiment(2, Verdict.INVALID, 1.9), BASE, OTHER, Phase.PATCHED),
+        (experiment(2, Verdict.INVALID, 1.9, kept=False), BASE, SAME, Phase.IDLE),
     ],
 )
 def test_phase_follows_from_ledger_and_candidate(
     last: Experiment | None, incumbent: Experiment | None, candidate: str, phase: Phase
 ) -> None:
     assert derive(last, last, incumbent, candidate) is phase
+
+
+@pytest.mark.parametrize(
+    ("last", "incumbent", "candidate", "phase"),
+    [
+        (experiment(1, Verdict.CRASHED), None, SAME, Phase.BASELINE_INVALID),
+        (BASE, BASE, SAME, Phase.IDLE),  # the incumbent's own code: it stays the incumbent
+        (BASE, BASE, OTHER, Phase.INVALID),
+        (Experiment(attempt=attempt(2)), BASE, OTHER, Phase.RUNNING),
+        (experiment(2, Verdict.CRASHED), BASE, SAME, Phase.INVALID),
+        (experiment(2, Verdict.WORSE, 2.1, kept=False), BASE, OTHER, Phase.INVALID),
+    ],
+)
+def test_code_that_an_audit_has_ended_is_not_to_be_run(
+    last: Experiment, incumbent: Experiment | None, candidate: str, phase: Phase
+) -> None:
+    assert derive(last, last, incumbent, candidate, ended=True) is phase

@@ -1,0 +1,101 @@
+"""Audit failures: which code they end, and what they cost the study. All of it is read from the ledger's rows.
+
+What counts is a run that was to be scored on validation text and ended `invalid`, whatever it was for: a measurement,
+a confirmation, a reference run. One such run ends its code: if the same code could be run until it passes, a claim that
+holds one time in five would be kept. Code is told by its fingerprint: comments, layout, prints and seeds do not matter.
+
+What the preflight refuses does not count. It rehearses on training text: no score can come of it, so a lucky pass
+there buys nothing but a run whose own audit decides, and an honest slip costs seconds.
+"""
+
+from server.errors import TextEnded
+from server.history.ledger import Ledger
+from server.records import Experiment, Outcome, Purpose, Verdict
+from server.source.python_source import fingerprint
+
+_MANY = 3  # failures: one or two are slips, of the third on runs are asked more
+_FACTOR = 4
+
+
+def factor(ledger: Ledger) -> int:
+    """How many times the profile's audited positions the next run is asked at."""
+    return _FACTOR if len(ledger.failed()) >= _MANY else 1
+
+
+def failure(ledger: Ledger, experiment: Experiment) -> Experiment | None:
+    """The first run of this experiment's code that ended `invalid`; None if none did."""
+    if code := experiment.attempt.fingerprint:
+        return _first(ledger, code)
+    # A row of before fingerprints: its own runs are known all the same.
+    again = [run for purpose in Purpose for run in ledger.repeats(experiment.number, purpose)]
+    return next((run for run in (experiment, *again) if run.result and run.result.outcome is Outcome.INVALID), None)
+
+
+def failure_of(ledger: Ledger, text: str) -> Experiment | None:
+    """The first run of this text's code that ended `invalid`; None if none did."""
+    if not ledger.page(1, 0, Verdict.INVALID.value):
+        return None  # nearly always: the text need not be parsed
+    try:
+        return _first(ledger, fingerprint(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # no code at all: nothing of it was ever run
+
+
+def require_sound(ledger: Ledger, text: str) -> None:
+    """Refuse code that an audit has ended. Raises TextEnded."""
+    if failed := failure_of(ledger, text):
+        raise TextEnded(ended(failed), "Call discard(reason) if a candidate is open, then apply_patch(another change).")
+
+
+def ended(failed: Experiment) -> str:
+    """Why code is neither run nor kept any more, in a sentence or two."""
+    reason = failed.result.reason if failed.result else ""
+    return f"An audit has ended this code: experiment {failed.number}, a run of it, was invalid. {reason}".rstrip()
+
+
+def consequence(experiment: Experiment) -> str:
+    """What the failure of a repeated run means for the experiment that it repeats; empty for any other run."""
+    attempt, result = experiment.attempt, experiment.result
+    if attempt.of is None or result is None or result.outcome is not Outcome.INVALID:
+        return ""
+    if attempt.purpose is Purpose.REFERENCE:
+        return f" {_doubt(attempt.of, experiment)}"
+    return f" This ends the code of experiment {attempt.of}: it is neither run again nor kept."
+
+
+def alarm(ledger: Ledger) -> str:
+    """That the incumbent itself has failed an audit; empty if it has not."""
+    incumbent = ledger.incumbent()
+    failed = failure(ledger, incumbent) if incumbent else None
+    return _doubt(incumbent.number, failed) if incumbent and failed else ""
+
+
+def told(ledger: Ledger) -> str:
+    """The study's audit failures, in a sentence or two; empty if there are none."""
+    failed = ledger.failed()
+    if not failed:
+        return ""
+    count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1]}."
+    more = f"Runs are audited at {_FACTOR} times as many positions." if len(failed) >= _MANY else ""
+    return " ".join(filter(None, (count, more, alarm(ledger))))
+
+
+def known(ledger: Ledger, text: str) -> str:
+    """What was found before of code like this, for the answer to a patch; empty if nothing was."""
+    if failed := failure_of(ledger, text):
+        return f" {ended(failed)}"
+    if same := ledger.same_code(fingerprint(text)):
+        return f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
+    return ""
+
+
+def _first(ledger: Ledger, code: str) -> Experiment | None:
+    numbers = ledger.failed(code)
+    return ledger.get(numbers[0]) if numbers else None
+
+
+def _doubt(incumbent: int, failed: Experiment) -> str:
+    return (
+        f"The incumbent, experiment {incumbent}, is in doubt: experiment {failed.number}, a run of its code, was "
+        "invalid. It is not run again; candidates are judged by the runs of it that passed."
+    )

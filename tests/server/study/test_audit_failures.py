@@ -1,0 +1,185 @@
+"""What audit failures cost the study: they are counted, a doubtful incumbent is told, later audits are denser."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from server.api import history_views, views
+from server.cli.entry import app
+from server.errors import TextEnded, WrongPhase
+from server.history import audit_failures
+from server.records import Outcome, Purpose, Verdict
+from server.study import reruns
+from server.study.phase import Phase
+from server.study.study import Study
+from tests.support.builders import attempt, crashed, judged
+from tests.support.lifecycle import measured, ran
+from tests.support.polling import ended
+from tests.support.failing_audits import (
+    INVALID,
+    LINE,
+    begun,
+    opened,
+    patch,
+    promising_then_invalid,
+    require_ended,
+    root,
+)
+from tests.support.repositories import STAND_INS
+from trainer.run.run_folder import RunFolder
+
+
+@pytest.fixture(params=["confirmed", "any"])
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
+    """A baseline whose noise is known, under each rule."""
+    study = begun(tmp_path / "work", request.param)
+    yield study
+    study.close()
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Study]:
+    """The same, under the rule that confirms."""
+    study = begun(tmp_path / "work", "confirmed")
+    yield study
+    study.close()
+
+
+def test_a_baseline_that_fails_its_audit_is_not_run_again(tmp_path: Path) -> None:
+    study = opened(tmp_path / "work", "any")
+    ran(study, INVALID)
+    assert study.phase() is Phase.BASELINE_INVALID
+    for move in (study.run, study.apply_patch, study.keep, study.discard):
+        with pytest.raises(WrongPhase, match="experiment 1, a run of it, was invalid") as refused:
+            move("x")
+        assert "--tag" in refused.value.next_step
+    lucky = ran(study, 2.0)
+    assert lucky.verdict == Verdict.INVALID and not lucky.kept and study.ledger.incumbent() is None
+    study.close()
+
+
+def test_an_incumbent_that_fails_its_audit_is_told_and_not_run_again(study: Study) -> None:
+    failed = ran(study, INVALID)
+    assert failed.attempt.purpose is Purpose.REFERENCE and failed.judgement
+    assert "The incumbent, experiment 1, is in doubt" in failed.judgement.why
+    told = views.show_run(study)
+    assert told.verdict == "invalid" and told.why and "in doubt" in told.why
+    status = views.status(study)
+    assert status.audit_failures == 1 and "The incumbent, experiment 1, is in doubt" in status.audits
+    assert not [action for action in status.next_actions if action.startswith("run_experiment")]
+    assert [action for action in status.next_actions if "in doubt" in action]
+    with pytest.raises(TextEnded, match="experiment 4"):
+        study.run("once more")
+    with pytest.raises(TextEnded, match="experiment 4"):  # nor after the night
+        reruns.rerun(study, [root(study)], reruns.RerunRequest(split="holdout"), lambda line: None)
+    assert study.phase() is Phase.IDLE
+
+    study.apply_patch(patch(f"{LINE}  # the incumbent with a comment"))
+    require_ended(study, failed=4)
+    study.discard("the same")
+    study.apply_patch(patch("model = Bigram()"))
+    for _ in range(7):
+        if study.phase() not in (Phase.PATCHED, Phase.PROMISING):
+            break
+        assert ran(study, 1.9).attempt.purpose is not Purpose.REFERENCE
+    assert "is in doubt" in (root(study).judgement or INVALID).model_dump_json()
+    assert study.keep("better").number == 5
+    assert views.status(study).audits == "1 audit failure, the last in experiment 4."  # the incumbent is another
+
+
+def test_a_doubtful_incumbent_whose_score_was_selected_is_no_lower_bar(strict: Study) -> None:
+    strict.apply_patch(patch("model = Bigram()"))
+    ran(strict, 1.9)
+    ran(strict, 1.901)
+    strict.keep("confirmed")
+    ran(strict, INVALID)  # its first reference run
+    strict.apply_patch(patch("model = Bigram().float()", "model = Bigram()"))
+    runs = [1.89, *[1.8995] * 3]
+    assert [ran(strict, score).attempt.purpose for score in runs[:2]] == [Purpose.MEASURE, Purpose.CONFIRM]
+    while strict.phase() is Phase.PROMISING:
+        assert ran(strict, runs[-1]).attempt.purpose is Purpose.CONFIRM
+    assert root(strict).verdict == Verdict.WITHIN_NOISE
+
+
+def test_a_doubtful_incumbent_of_another_machine_leaves_no_candidate_open_for_ever(strict: Study) -> None:
+    ran(strict, INVALID)
+    strict.apply_patch(patch("model = Bigram()"))
+    assert ran(strict, measured(1.5, device="another")).verdict == Verdict.WITHIN_NOISE
+    assert "may not be run again" in (root(strict).judgement or INVALID).model_dump_json()
+    assert strict.phase() is Phase.WORSE
+
+
+def test_a_description_is_no_audit_failure(strict: Study) -> None:
+    forged = attempt(4, description='","outcome":"invalid"')
+    strict.ledger.begin(forged)
+    strict.ledger.finish(4, crashed(), judged(4, Verdict.INVALID))
+    assert strict.ledger.failed() == []
+
+
+def three_failures(study: Study) -> None:
+    for number in range(3):
+        study.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
+        ran(study, INVALID)
+        study.discard("ended")
+
+
+def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
+    assert views.status(strict).audit_failures == 0
+    promising_then_invalid(strict)  # one failure, two rows that say invalid
+    status = views.status(strict)
+    assert status.audit_failures == 1 and status.audits == "1 audit failure, the last in experiment 5."
+    strict.discard("ended")
+    three_failures(strict)
+    status = views.status(strict)
+    assert (
+        status.audit_failures == 4
+        and "4 audit failures, the last in experiment 8. Runs are audited at 4" in status.audits
+    )
+    found = history_views.lessons_reply(strict).lessons
+    assert found and found.audit_failures == 4
+    strict.close()
+    for command in ("report", "history"):
+        told = CliRunner().invoke(app, [command, "--workspace", str(strict.workspace.root), "--tag", "t1"])
+        assert told.exit_code == 0 and "4 audit failures, the last in experiment 8" in told.output, told.output
+
+
+def test_from_the_third_failure_on_runs_are_audited_at_four_times_as_many_positions(strict: Study, data: Path) -> None:
+    (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
+    for number in range(4):
+        strict.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
+        assert audit_failures.factor(strict.ledger) == (4 if number >= 3 else 1)
+        if number in (0, 1, 2):
+            ran(strict, INVALID)
+            strict.discard("ended")
+    strict.discard("not this one")
+    run = strict.run("the incumbent once more")
+    spec = RunFolder(strict.runner.folder(run.number)).spec()
+    result = ended(strict.runner, run.number)
+    assert spec.audit_factor == 4
+    assert result.outcome is Outcome.FINISHED and result.figures.audits == 4 * 32, result
+    assert (strict.settle() or run).result == result
+    told = views.show_run(strict).figures
+    assert told and told.audits == 128
+
+
+def test_before_the_third_failure_runs_are_audited_as_ever_and_an_old_spec_is_read(strict: Study, data: Path) -> None:
+    (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
+    run = strict.run("the incumbent once more")
+    path = strict.runner.folder(run.number) / "spec.json"
+    assert ended(strict.runner, run.number).figures.audits == 32
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["audit_factor"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert RunFolder(path.parent).spec().audit_factor == 1
+
+
+def test_a_failed_audit_tells_how_many_positions_were_asked(strict: Study, data: Path) -> None:
+    (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
+    strict.replace((STAND_INS / "half_price.py").read_text(encoding="utf-8"))
+    run = strict.run("half price")
+    result = ended(strict.runner, run.number)
+    assert result.outcome is Outcome.INVALID and result.figures.audits == 32
+    assert strict.phase() is Phase.INVALID

@@ -1,0 +1,194 @@
+"""An audit failure in any run of it ends code for good: it is neither confirmed nor run again nor kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.api import history_views, views
+from server.api.views import sweep_reply
+from server.errors import AlreadyMeasured
+from server.records import Outcome, Result, Verdict
+from server.serve_options import ServeOptions
+from server.study import sweep
+from server.study.phase import Phase
+from server.study.study import Study
+from tests.support.builders import NOON, crashed
+from tests.support.lifecycle import ran
+from tests.support.polling import until
+from tests.support.failing_audits import (
+    INVALID,
+    REASON,
+    begun,
+    opened,
+    patch,
+    promising_then_invalid,
+    require_ended,
+    root,
+    set_rule,
+)
+from tests.support.repositories import git
+
+SEED = "torch.manual_seed(7)\nprint('a run')\n"
+REFUSED = Result(outcome=Outcome.REFUSED, reason=f"Preflight: {REASON}", finished_at=NOON)
+
+
+@pytest.fixture(params=["confirmed", "any"])
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
+    """A baseline whose noise is known, under each rule."""
+    study = begun(tmp_path / "work", request.param)
+    yield study
+    study.close()
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Study]:
+    """The same, under the rule that confirms."""
+    study = begun(tmp_path / "work", "confirmed")
+    yield study
+    study.close()
+
+
+def test_an_invalid_confirmation_ends_the_candidate_everywhere(strict: Study) -> None:
+    promising_then_invalid(strict)
+    require_ended(strict, failed=5)
+    candidate = root(strict)
+    assert candidate.verdict == Verdict.INVALID and candidate.value is None and candidate.trust == ""
+    told = views.show_run(strict)
+    assert (told.status, told.verdict, told.val_bpb, told.delta) == ("invalid", "invalid", None, None)
+    assert told.why and "experiment 5" in told.why and REASON in told.why
+    message = git(strict.workspace.root, "log", "-1", "--format=%B", "refs/autoresearch/t1/4")
+    assert "Verdict: invalid" in message and "Val-Bpb" not in message
+    (line,) = (strict.workspace.state / "results.tsv").read_text(encoding="utf-8").splitlines()[2:]
+    assert line.split("\t")[1::2] == ["", "crash"]
+    (row,) = history_views.list_experiments(strict, 1, 1, "").rows
+    assert (row.experiment, row.verdict, row.val_bpb, row.delta) == (4, "invalid", None, None)
+
+    given_up = strict.discard("ended")
+    assert given_up and given_up.number == 4 and given_up.verdict == Verdict.INVALID
+    assert strict.phase() is Phase.IDLE
+    strict.apply_patch(patch("model = Bigram().float()"))
+    assert ran(strict, 1.9).verdict == Verdict.PROMISING  # another code is judged as ever
+
+
+def test_a_candidate_that_an_audit_has_ended_may_be_patched_into_another_one(strict: Study) -> None:
+    promising_then_invalid(strict)
+    strict.apply_patch(patch("model = Bigram()  # the same", "model = Bigram()"))
+    require_ended(strict, failed=5)
+    strict.apply_patch(patch("model = Bigram().float()", "model = Bigram()  # the same"))
+    assert strict.phase() is Phase.PATCHED
+    assert ran(strict, 2.1).verdict == Verdict.WORSE
+    strict.discard("worse")
+    assert ran(strict, 2.001).verdict == Verdict.REFERENCE and views.show_run(strict).verdict == "reference"
+
+
+def test_a_rule_that_is_loosened_afterwards_changes_nothing(strict: Study) -> None:
+    promising_then_invalid(strict)
+    set_rule(strict.workspace.root, "any")
+    require_ended(strict, failed=5)
+    strict.close()
+    again = opened(strict.workspace.root, "any")
+    require_ended(again, failed=5)
+    again.close()
+
+
+def test_an_invalid_measurement_is_the_end_under_every_rule(study: Study) -> None:
+    study.apply_patch(patch("model = Bigram()"))
+    assert ran(study, INVALID).verdict == Verdict.INVALID
+    require_ended(study, failed=4)
+    given_up = study.discard("ended")
+    assert given_up and given_up.number == 4
+    for text in ("model = Bigram()  # again", f"{SEED}model = Bigram()", 'model = (\n    Bigram())\n"""again"""'):
+        study.apply_patch(patch(text))
+        require_ended(study, failed=4)
+        assert study.discard("once more") is None and study.phase() is Phase.IDLE
+
+
+def test_four_failures_and_a_pass_are_no_gain(study: Study) -> None:
+    """As a ledger of before would have them: the rows are made without asking whether the run is legal."""
+    study.apply_patch(patch("model = Bigram()"))
+    for _ in range(4):
+        assert ran(study, INVALID).verdict == Verdict.INVALID
+    lucky = ran(study, 1.5)
+    assert lucky.verdict == Verdict.INVALID and lucky.judgement and "experiment 4" in lucky.judgement.why
+    require_ended(study, failed=4)
+
+
+def test_a_verdict_of_before_is_corrected_by_the_next_server(strict: Study) -> None:
+    promising_then_invalid(strict)
+    candidate = root(strict)
+    assert candidate.result and candidate.judgement
+    generous = candidate.judgement.model_copy(update={"verdict": Verdict.IMPROVED})
+    strict.ledger.finish(4, candidate.result, generous)
+    strict.close()
+    again = opened(strict.workspace.root, "confirmed")
+    require_ended(again, failed=5)
+    again.close()
+
+
+def test_no_budget_gives_ended_code_another_run(strict: Study) -> None:
+    strict.apply_patch(patch("model = Bigram()"))
+    ran(strict, INVALID)
+    strict.discard("ended")
+    strict.choices = ServeOptions(profile="cpu", budget_seconds=30)
+    strict.apply_patch(patch("model = Bigram()"))
+    require_ended(strict, failed=4)
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_the_end_survives_a_restart_and_a_rebuild(study: Study, rebuilt: bool) -> None:
+    study.apply_patch(patch("model = Bigram()"))
+    ran(study, INVALID)
+    rows, rule = list(study.ledger.all()), study.program().task.keep_rule
+    study.close()
+    if rebuilt:
+        (study.workspace.state / "ledger.sqlite3").unlink()
+    again = opened(study.workspace.root, rule)
+    assert list(again.ledger.all()) == rows
+    require_ended(again, failed=4)
+    again.discard("ended")
+    again.apply_patch(patch("model = Bigram()  # again"))
+    require_ended(again, failed=4)
+    again.close()
+
+
+def test_an_ended_attempt_that_is_applied_again_is_not_run(study: Study) -> None:
+    study.apply_patch(patch("model = Bigram()"))
+    ran(study, INVALID)
+    study.discard("ended")
+    told = views.apply_patch(study, "", "", 4)
+    assert "experiment 4, a run of it, was invalid" in told.note
+    require_ended(study, failed=4)
+
+
+def test_a_sweep_skips_code_that_was_ended_and_goes_on(study: Study) -> None:
+    study.apply_patch(patch("RATE = 0.04", "RATE = 0.03"))
+    ran(study, INVALID)
+    study.discard("ended")
+    sweep.begin(study, "rates", [{"RATE": "0.04"}, {"RATE": "0.05"}])
+    sweep.step(study)
+    until(lambda: study.phase() is not Phase.RUNNING)
+    told = sweep_reply(study)
+    assert told and "experiment 4, a run of it, was invalid" in told.rows[0].skipped
+    assert told.rows[1].experiment and told.rows[1].experiment.experiment == 5
+
+
+def test_a_sweep_drops_what_an_audit_ends_under_it(strict: Study) -> None:
+    strict.apply_patch(patch("model = Bigram()"))
+    ran(strict, INVALID)
+    strict.queue.begin(sweep.Sweep(description="rates", items=[]))
+    sweep.step(strict)
+    assert strict.phase() is Phase.IDLE and views.status(strict).counts["invalid"] == 1
+
+
+def test_other_failures_and_refusals_end_nothing(study: Study) -> None:
+    study.apply_patch(patch("model = Bigram()"))
+    for end in (REFUSED, REFUSED, crashed(), REFUSED):
+        ran(study, end)
+        assert study.phase() is Phase.FAILED
+    assert not study.ledger.failed() and views.status(study).audits == ""
+    assert ran(study, 2.1).verdict in (Verdict.WORSE, Verdict.WITHIN_NOISE)
+    study.discard("worse")
+    study.apply_patch(patch("model = Bigram()"))
+    with pytest.raises(AlreadyMeasured):
+        study.run("again")
