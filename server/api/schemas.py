@@ -61,6 +61,7 @@ class StatusReply(Reply):
     limits: str  # what ends the night, and how far it has come
     over: str  # why no run is started any more; empty while the night goes on
     head_moved: str  # what somebody else did to the branch, and what the operator does; empty if nobody did
+    lost: str  # experiments that git, or the ledger, has lost for good, and what the operator does; empty if none
     profile: str
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not

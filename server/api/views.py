@@ -28,6 +28,7 @@ from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
 from server.source.python_source import describe_change, sha256
 from server.study import limits, sweep
+from server.study.git_repair import lost
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
@@ -62,6 +63,7 @@ def status(study: Study) -> StatusReply:
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger)),
         over=limits.why_study_over(study),
         head_moved=study.head_moved,
+        lost=lost(study.workspace.state),
         profile=study.profile,
         dataset=str(study.dataset),
         guards=last.result.guards if last and last.result else {},

@@ -65,20 +65,23 @@ def health(
     Exit code 0: it is; 1: it is over, idle for too long, or its server hangs; 2: no server, or no night.
     """
     from server.locks import lock_holder
+    from server.study.git_repair import lost
 
     try:
         path = latest_ledger(workspace, tag)
     except LedgerUnavailable as error:
         _out.print(f"off: {error}")
         raise typer.Exit(Health.OFF) from None
+    gone = lost(path.parent)
+    told = f"\n{gone}" if gone else ""
     served = lock_holder(workspace)
     if served is None:
-        _out.print("off: no server works here; a run under way is taken up by the next one")
+        _out.print(f"off: no server works here; a run under way is taken up by the next one{told}")
         raise typer.Exit(Health.OFF)
     if why := _hangs(workspace, path.parent.with_name(served.tag)) or _over(workspace, path, idle):
-        _out.print(f"over: server {served.pid} lives, but {why}")
+        _out.print(f"over: server {served.pid} lives, but {why}{told}")
         raise typer.Exit(Health.OVER)
-    _out.print(f"on: server {served.pid} lives")
+    _out.print(f"on: server {served.pid} lives{told}")
 
 
 def _hangs(workspace: Path, state: Path) -> str:

@@ -17,6 +17,7 @@ from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, default_profile, file_system, gpu_pids, probe
 from server.runs.spawn import probe_guards
 from server.study.find_study import tag_to_serve
+from server.study.git_repair import lost
 from server.task.dataset import EMBEDDED, find, prepared
 from server.task.program import load
 from server.vcs.git_environment import submodules
@@ -88,6 +89,8 @@ def _workspace(path: Path) -> Check:
 def _night(path: Path, file: str) -> Check:
     try:
         with Workspace.open(path, tag_to_serve(path), file) as workspace:
+            if gone := lost(workspace.state):
+                return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
             if folders := submodules(workspace.root):
                 detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
                 remedy = "a night's worktree has no submodules: copy what is needed into the repository"

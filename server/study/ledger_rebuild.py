@@ -1,6 +1,6 @@
 """The ledger of a night: opened, or, when it is damaged, gone or old, made anew from the copies of its rows in git."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from server.errors import LedgerDamaged, WorkspaceUnusable
@@ -9,79 +9,93 @@ from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.records import Experiment
 from server.source.python_source import Change, describe_change
-from server.vcs.workspace import Workspace
+from server.study.git_repair import Wanted, copy, heal, wanted
+from server.vcs.workspace import Listed, Workspace, mended
+
+
+def opened(path: Path, tag: str, file: str) -> Workspace:
+    """The workspace, also where git cannot read a ref before something is mended. Raises WorkspaceUnusable."""
+    try:
+        return Workspace.open(path, tag, file)
+    except WorkspaceUnusable:
+        if not path.is_dir() or (aside := mended(path)) is None:
+            raise
+    workspace = Workspace.open(path, tag, file)
+    workspace.refs.mended = aside
+    return workspace
 
 
 def open_ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
-    """The night's ledger; what had to be rebuilt is told in a note. Raises LedgerUnavailable, WorkspaceUnusable."""
-    path, broken, numbers = workspace.state / "ledger.sqlite3", workspace.clear(), workspace.archived()
-    try:
-        found = Ledger(path)
+    """The night's ledger, after git was given back what it had lost of it; what had to be rebuilt is told in a note.
+
+    Raises:
+        LedgerUnavailable, WorkspaceUnusable.
+    """
+    path, listed = workspace.state / "ledger.sqlite3", workspace.listed()
+    with ExitStack() as left:
+        old: Ledger | None = None
         try:
-            why = _behind(found, workspace, numbers)
-        except LedgerDamaged:
-            found.close()
-            raise
-        if not why:
-            _write_again(found, workspace, broken)
-            return found
-        found.close()
-    except LedgerDamaged as error:
-        why = error.problem
-    aside = _rebuild(path, workspace, numbers)
-    notebook.add(f"{why} It was rebuilt from git: {len(numbers)} experiments. {aside}", idea=False, after=0)
-    return Ledger(path)
+            found = Ledger(path)
+            left.callback(found.close)
+            wants = wanted(found)
+            if not (why := _behind(found, workspace, listed, wants)):
+                heal(found, workspace, notebook, listed, wants)
+                left.pop_all()
+                return found
+            old = found
+        except LedgerDamaged as error:
+            left.close()
+            why = error.problem
+        aside = _rebuild(path, workspace, listed, old)
+    notebook.add(f"{why} It was rebuilt from git: {len(listed.rows)} experiments. {aside}", idea=False, after=0)
+    with ExitStack() as left:
+        made = Ledger(path)
+        left.callback(made.close)
+        heal(made, workspace, notebook, listed)
+        left.pop_all()
+    return made
 
 
-def _behind(found: Ledger, workspace: Workspace, numbers: list[int]) -> str:
+def _behind(found: Ledger, workspace: Workspace, listed: Listed, wants: dict[int, Wanted]) -> str:
     """What git knows and the ledger does not; empty if there is nothing. Raises LedgerDamaged."""
-    known: set[int] = set()
-    last = measured = None
-    for row in found.all():  # each is read once: a flipped bit shows here, and not in the middle of the night
-        known.add(row.number)
-        last, measured = row, measured if row.attempt.of else row
-    missing = [number for number in numbers if number not in known and _copy(workspace, number)]
+    missing = [number for number in sorted(listed.rows) if number not in wants and copy(workspace, listed.rows[number])]
     if missing:
-        return f"The ledger ended at experiment {max(known, default=0)}, git knows {missing[-1]}."
-    for row in (last, measured):
-        copy = _copy(workspace, row.number) if row else None
-        if row and copy and ((copy.result and not row.result) or (copy.decision and not row.decision)):
-            return f"The ledger was older than its copy in git, which knows more of experiment {row.number}."
+        return f"The ledger ended at experiment {max(wants, default=0)}, git knows {missing[-1]}."
+    for number, name in listed.rows.items():
+        if number in wants and name != wants[number].copy:
+            row, other = found.get(number), copy(workspace, name)
+            if row and other and other.number == number and _known(other) > _known(row):
+                return f"The ledger was older than its copy in git, which knows more of experiment {number}."
     return ""
 
 
-def _copy(workspace: Workspace, number: int) -> Experiment | None:
-    """The copy of a row; None if there is none that can be read."""
-    try:
-        return Experiment.model_validate_json(workspace.row(number))
-    except (ValueError, WorkspaceUnusable):
-        return None
+def _known(row: Experiment) -> int:
+    """How far a row has come."""
+    return (row.result is not None) + (row.decision is not None)
 
 
-def _write_again(found: Ledger, workspace: Workspace, broken: list[int]) -> None:
-    """Give rows their refs back that a power cut has emptied."""
-    for number in broken:
-        if row := found.get(number):
-            workspace.record(number, row.commit, workspace.recorded(number))
-            workspace.archive(number, row.model_dump_json(exclude_none=True))
+def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | None) -> str:
+    """Make the file anew, whole or not at all. Returns what became of the old one, and which rows are missing.
 
-
-def _rebuild(path: Path, workspace: Workspace, numbers: list[int]) -> str:
-    """Make the file anew, whole or not at all. Returns what became of the old one, and which rows are missing."""
+    Args:
+        old: what can be read of the old one: of each row, what knows more counts.
+    """
     fresh = path.with_name("ledger.new")
     for left in (fresh, Path(f"{fresh}-journal")):
         left.unlink(missing_ok=True)
     lost: list[str] = []  # for now: the next start looks again
+    known = {row.number for row in old.all()} if old else set[int]()
     with closing(Ledger(fresh)) as made:
-        for number in numbers:
-            if row := _copy(workspace, number):
-                _enter(made, workspace, row)
+        for number in sorted({*listed.rows, *known}):
+            told = (copy(workspace, listed.rows.get(number, "")), old.get(number) if old else None)
+            if rows := [row for row in told if row and row.number == number]:
+                _enter(made, workspace, max(rows, key=_known))
             else:
                 lost.append(str(number))
     set_aside(Path(f"{path}-journal"))  # first: it must not be played into the new file
-    old = set_aside(path)
+    aside = set_aside(path)
     fresh.rename(path)
-    told = f"The old file is {old.name}." if old else "There was no file."
+    told = f"The old file is {aside.name}." if aside else "There was no file."
     return f"{told} Rows without a readable copy: {', '.join(lost)}." if lost else told
 
 

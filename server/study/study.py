@@ -25,6 +25,7 @@ from server.serve_options import ServeOptions
 from server.source import patch
 from server.source.python_source import describe_change, fingerprint, sha256
 from server.study import ledger_rebuild
+from server.study.git_repair import heal
 from server.study.phase import Move, Phase, derive, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
@@ -52,7 +53,7 @@ class Study:
         if self.choices.require_sealed:
             require_guards()
         task = self.program().task
-        self.workspace = Workspace.open(workspace, tag, task.editable)
+        self.workspace = ledger_rebuild.opened(workspace, tag, task.editable)
         home = self.workspace.root / HOME
         self.dataset = find(self.choices.data, home / "data")
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
@@ -115,6 +116,8 @@ class Study:
         """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
         if self.ledger.gone:
             self.mend()
+        elif self.workspace.refs.disturbed:
+            heal(self.ledger, self.workspace, self.notebook)
         if self._broken_off or not self.workspace.worktree.exists():
             self._broken_off = False
             with self._whole():

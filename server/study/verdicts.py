@@ -53,8 +53,12 @@ class Verdicts:
         root = self._ledger.measured()
         if root is None or root.decision or root.val_bpb is None or root.attempt.baseline:
             return
-        if self._judgement(root, rule) != root.judgement:
-            self.judge(root, rule)
+        try:
+            if self._judgement(root, rule) != root.judgement:
+                self.judge(root, rule)
+        except WorkspaceUnusable:
+            if not self._lost(root):  # then its verdict stays
+                raise
 
     def plan(self, phase: Phase, rule: KeepRule) -> RunPlan:
         """What the next run is for."""
@@ -140,7 +144,11 @@ class Verdicts:
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
         recorded = self._workspace.recorded(experiment.number)
-        self._workspace.record(experiment.number, experiment.commit, recorded)
+        try:
+            self._workspace.record(experiment.number, experiment.commit, recorded)
+        except WorkspaceUnusable:
+            if not self._lost(experiment):
+                raise
         self.archive(experiment)
 
     def decide(self, number: int, kept: bool, reason: str) -> Experiment:
@@ -161,6 +169,10 @@ class Verdicts:
         except HeadMoved:
             return False
         return True
+
+    def _lost(self, experiment: Experiment) -> bool:
+        """Whether git has lost the experiment's commit for good; `heal.lost` tells of that."""
+        return bool(self._workspace.objects.lacking([experiment.commit]))
 
     def _complaint(self, result: Result, incumbent: Experiment, rule: KeepRule) -> str:
         assert incumbent.result is not None

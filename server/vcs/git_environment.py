@@ -22,11 +22,19 @@ _SETTINGS = {
     "core.splitIndex": "false",
     "core.autocrlf": "false",
     "commit.gpgsign": "false",
+    "i18n.commitEncoding": "UTF-8",
     "gc.auto": "0",
     "maintenance.auto": "false",
     "protocol.ext.allow": "never",
 }
-_LOST = ("could not be resolved", "object file", "loose object", "packed object", "unpack tree object")
+_LOST = (
+    "could not be resolved",
+    "nonexistent object",
+    "object file",
+    "loose object",
+    "packed object",
+    "unpack tree object",
+)
 _FROM_OUTSIDE = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -139,6 +147,8 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
         step = "The operator restores write access to the repository, then call again; nothing was lost."
     elif ".lock'" in said and "File exists" in said:
         step = "Another git is at work there, or was killed at it: call again in ten seconds."
+    elif "packed-refs" in said:
+        step = "A server leaves out the lines that git cannot read when it is started, and keeps the file as it was."
     elif "dubious ownership" in said:  # git's last line is the command that makes an exception
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     elif "Input/output error" in said:

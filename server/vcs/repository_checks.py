@@ -51,6 +51,8 @@ def check_repository(repo: Repo, path: Path, tag: str, file: str) -> None:
         )
     start = _commit(repo, f"refs/heads/{branch}") or _commit(repo, "HEAD")  # a night's text is on its own branch
     if start is None:
+        if (root / ".autoresearch" / tag / "ledger.sqlite3").exists():
+            return  # packed-refs is gone: the ledger knows where the branch was
         raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {file} first.")
     _check_file(repo, start, file)
 

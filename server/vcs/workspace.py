@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import NamedTuple
 
 from git import Repo
 
@@ -17,11 +18,21 @@ from server.files import scratch, write_whole
 from server.source.python_source import sha256
 from server.vcs import repository_checks
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
-from server.vcs.refs import NOTHING, Refs, way_back
+from server.vcs.objects import Objects
+from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
 from server.vcs.worktree import Worktree
 
 HOME = ".autoresearch"
+_NUMBER = re.compile(r"[1-9][0-9]*")
 _QUOTED = 4000  # characters of a conflict
+
+
+class Listed(NamedTuple):
+    """What the refs of a tag name, by the number of the experiment."""
+
+    attempts: dict[int, str]
+    rows: dict[int, str]
+    found: set[str]  # refs to what somebody else had put at one of the others
 
 
 class Workspace:
@@ -34,7 +45,8 @@ class Workspace:
         self.state = self.root / HOME / tag
         self.worktree = self.state / "worktree"
         self.program = self.root / "program.md"
-        self._refs, self._linked = Refs(repo), Worktree(repo, self.worktree)
+        self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
+        self.objects = Objects(repo)
 
     @classmethod
     def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
@@ -68,23 +80,23 @@ class Workspace:
             if f"/{HOME}/" not in text.splitlines():
                 exclude.parent.mkdir(exist_ok=True)
                 write_whole(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
-            if self._refs.resolve(self._head) is None:
+            if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):
             self.write_candidate(self.text(base or self.tip()))  # git may have changed line ends on the way
 
     def tip(self) -> str:
         """The commit that the branch is at."""
-        found = self._refs.resolve(self._head)
+        found = self.refs.resolve(self._head)
         if found is None:
             raise HeadMoved(f"The branch {self.branch} is gone.", "Start the server again: it makes the branch anew.")
         return found
 
     def require_at(self, commit: str) -> None:
         """Make sure that the branch is at `commit`; if it was deleted, it is made again. Raises HeadMoved."""
-        found = self._refs.resolve(self._head)
+        found = self.refs.resolve(self._head)
         if found is None:
-            self._refs.swap(self._head, commit, None)
+            self.refs.swap(self._head, commit, None)
         elif found != commit:
             raise HeadMoved(
                 f"The branch {self.branch} is at {found[:12]}, the incumbent is {commit[:12]}: somebody else moved it.",
@@ -158,43 +170,57 @@ class Workspace:
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""
-        return self._refs.resolve(self._ref(number))
+        return self.refs.resolve(self._ref(number))
 
     def record(self, number: int, commit: str, expected: str | None) -> None:
         """Move an attempt's ref from `expected` (None: it must be new) to `commit`. Raises HeadMoved."""
-        self._refs.swap(self._ref(number), commit, expected)
+        self.refs.swap(self._ref(number), commit, expected)
 
     def archive(self, number: int, document: str) -> None:
         """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
-        file, ref = self.state / ".row", f"{self._rows}/{number}"
+        file, ref = self.state / ".row", f"{self.rows}/{number}"
         with translating_git_errors("Copying a row of the ledger"):
             write_whole(file, document)
             blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
-        self._refs.swap(ref, blob, self._refs.resolve(ref))
+        self.refs.swap(ref, blob, self.refs.resolve(ref))
 
     def archived(self) -> list[int]:
         """The numbers whose rows are in git, in order."""
-        return self._refs.numbers(self._rows)
+        return self.refs.numbers(self.rows)
 
-    def row(self, number: int) -> str:
-        """The copy of an experiment's row. Raises WorkspaceUnusable."""
-        with translating_git_errors(f"Reading the copy of row {number}"):
-            return str(self._repo.git.cat_file("blob", f"{self._rows}/{number}"))
-
-    def clear(self) -> list[int]:
-        """Remove refs of the night that say nothing any more. Returns the numbers that they had."""
-        broken = self._refs.clear(self._head, self._attempts, self._rows)
-        return sorted({int(name) for ref in broken if (name := ref.rpartition("/")[2]).isdecimal()})
+    def listed(self) -> Listed:
+        """All refs of the tag; those that say nothing any more are removed."""
+        told = self.refs.all(self._head, self.attempts, self.rows, self.found)
+        attempts, rows = (
+            {int(name): told[ref] for ref in told if _NUMBER.fullmatch(name := ref.removeprefix(f"{prefix}/"))}
+            for prefix in (self.attempts, self.rows)
+        )
+        return Listed(attempts, rows, {ref for ref in told if ref.startswith(f"{self.found}/")})
 
     def advance(self, commit: str, expected: str) -> None:
         """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""
-        self._refs.swap(self._head, commit, expected)
+        self.refs.swap(self._head, commit, expected)
         self._linked.align(commit)
 
     def log(self, limit: int) -> list[str]:
         """The branch's commits that the user's checkout does not have, one line each, newest first."""
         with translating_git_errors("Reading the log"):
             return self._repo.git.log("--oneline", "--no-decorate", f"-{limit}", f"HEAD..{self.branch}").splitlines()
+
+    @property
+    def rows(self) -> str:
+        """Where the copies of the rows are."""
+        return f"refs/autoresearch-rows/{self.tag}"
+
+    @property
+    def attempts(self) -> str:
+        """Where the refs of the attempts are."""
+        return f"refs/autoresearch/{self.tag}"
+
+    @property
+    def found(self) -> str:
+        """Where what somebody else had put there is kept."""
+        return f"refs/autoresearch-found/{self.tag}"
 
     def close(self) -> None:
         """End the git processes that serve this object."""
@@ -210,16 +236,14 @@ class Workspace:
     def _head(self) -> str:
         return f"refs/heads/{self.branch}"
 
-    @property
-    def _rows(self) -> str:
-        return f"refs/autoresearch-rows/{self.tag}"
-
-    @property
-    def _attempts(self) -> str:
-        return f"refs/autoresearch/{self.tag}"
-
     def _ref(self, number: int) -> str:
-        return f"{self._attempts}/{number}"
+        return f"{self.attempts}/{number}"
+
+
+def mended(path: Path) -> Path | None:
+    """Mend what keeps git from reading the refs of the repository at `path`. Returns where the old file is kept."""
+    with open_repository(path) as repo:
+        return mend_packed(Path(str(repo.common_dir)))
 
 
 def _conflicts(merged: str) -> str:

@@ -1,0 +1,307 @@
+"""What the ledger knows and git has lost is made again: refs of experiments, copies of rows, and commits.
+
+Refs are lost by a pruning fetch, a script that cleans up or a damaged packed-refs; `git gc` then takes the commits. A
+commit is made from the train.py of its run's folder, and counts only if it has the name that the ledger says.
+
+
+The commit of an experiment, made once more from its train.py. It counts if it has the name that the ledger says."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from server.errors import WorkspaceUnusable
+from server.files import set_aside, write_whole
+from server.history.ledger import Ledger
+from server.history.notes import Notebook
+from server.records import Experiment
+from server.vcs import commit_message, objects
+from server.vcs.objects import Made
+from server.vcs.refs import Move
+from server.vcs.workspace import Listed, Workspace
+
+_LOST = "lost"  # the file that says what could not be made again
+_NAMED = 12  # groups of numbers in a sentence
+_ROOM = 600  # characters
+
+
+class Wanted(NamedTuple):
+    """What git should have of a row, by name."""
+
+    commit: str
+    copy: str
+
+
+def wanted(ledger: Ledger) -> dict[int, Wanted]:
+    """Of each row; each is read: a damaged one shows here. Raises LedgerDamaged."""
+    return {row.number: Wanted(row.commit, document(row).name) for row in ledger.all()}
+
+
+def document(row: Experiment) -> Made:
+    """The copy of a row."""
+    return Made("blob", row.model_dump_json(exclude_none=True).encode())
+
+
+def copy(workspace: Workspace, name: str) -> Experiment | None:
+    """The row that a blob is the copy of; None if there is none that can be read."""
+    found = workspace.objects.read(name) if name else None
+    with suppress(ValueError):
+        return Experiment.model_validate_json(found.content) if found else None
+    return None
+
+
+def lost(state: Path) -> str:
+    """What git has lost of the night in `state` and could not be given back; empty if nothing."""
+    with suppress(OSError, UnicodeDecodeError):
+        return (state / _LOST).read_text(encoding="utf-8")
+    return ""
+
+
+def heal(
+    ledger: Ledger,
+    workspace: Workspace,
+    notebook: Notebook,
+    listed: Listed | None = None,
+    wants: dict[int, Wanted] | None = None,
+) -> None:
+    """Give git back what it has lost. What cannot be had is written down for `lost`.
+
+    Raises:
+        WorkspaceUnusable: git cannot write. LedgerDamaged.
+    """
+    listed, wants = listed or workspace.listed(), wants or wanted(ledger)
+    healer = _Healer(ledger, workspace, listed, wants)
+    healer.find()
+    failed = healer.write()
+    for text in healer.told():
+        notebook.add(text, idea=False, after=max(wants, default=0))
+    workspace.refs.mended = None
+    if (losses := healer.losses()) and not wants:
+        set_aside(workspace.state / "results.tsv")  # all that is left of the night: the next row would overwrite it
+    _write_down(workspace.state / _LOST, [*losses, *failed])
+    workspace.refs.accept(whole=not failed)
+
+
+def _write_down(path: Path, told: list[str]) -> None:
+    text = " ".join(told)
+    text = text if len(text) <= _ROOM else text[: _ROOM - 4] + " ..."
+    if text != lost(path.parent):
+        write_whole(path, text)
+    if not text:
+        path.unlink(missing_ok=True)
+
+
+class _Healer:
+    """One look at everything."""
+
+    def __init__(self, ledger: Ledger, workspace: Workspace, listed: Listed, wants: dict[int, Wanted]) -> None:
+        self._ledger, self._workspace, self._listed, self._wants = ledger, workspace, listed, wants
+        self._remake = Remake(ledger, workspace)
+        self._again: list[int] = []  # experiments whose commits were made again
+        self._gone: dict[int, str] = {}  # experiments whose commits were not, and why
+        self._kept: list[Move] = []  # to what our refs named in place of ours
+
+    def find(self) -> None:
+        """Find out what is missing, and make it in memory."""
+        wants, rows = self._wants, self._listed.rows
+        self._remake.lacking = self._workspace.objects.lacking([name for want in wants.values() for name in want])
+        odd = [number for number in wants if self._moves(number)]
+        if odd or self._remake.lacking:
+            self._look_closer()
+        for number, want in wants.items():
+            if want.copy in self._remake.lacking or rows.get(number) != want.copy:
+                made = document(self._row(number))
+                self._remake.made[made.name] = made
+            if want.commit in self._remake.lacking:
+                self._rebuild(self._row(number))
+        for number in odd:
+            self._keep_others(self._row(number))
+        strays = [number for number in self._listed.attempts if number > self._last]
+        if strays != [self._last + 1]:  # that is a run which was broken off before it had a row
+            for number in strays:
+                self._keep(number, self._listed.attempts[number])
+
+    def write(self) -> list[str]:
+        """Write it: the objects first. Returns what failed, and why. Raises WorkspaceUnusable."""
+        self._workspace.objects.add(list(self._remake.made.values()))
+        moves = [move for number in self._wants for move in self._moves(number)]
+        return self._workspace.refs.put([*self._kept, *moves])
+
+    def told(self) -> list[str]:
+        """What was done that somebody should know."""
+        told: list[str] = []
+        if self._again:
+            told.append(f"Git had lost the commits of experiments {_numbers(self._again)}: they were made again.")
+        if aside := self._workspace.refs.mended:
+            told.append(f"packed-refs was damaged: what git cannot read was left out. The old file is {aside.name}.")
+        if self._kept:
+            names = ", ".join(move.ref for move in self._kept[:_NAMED]) + (", ..." if len(self._kept) > _NAMED else "")
+            told.append(f"Somebody else had changed refs of experiments. What those named is kept: {names}.")
+        return told
+
+    def losses(self) -> list[str]:
+        """What git, or the ledger, has lost for good."""
+        told: list[str] = []
+        for why in dict.fromkeys(self._gone.values()):
+            numbers = [number for number, other in self._gone.items() if other == why]
+            told.append(f"Git has lost the commits of experiments {_numbers(numbers)}: {why}.")
+        if rowless := [number for number in range(1, self._last + 1) if number not in self._wants]:
+            told.append(f"The rows of experiments {_numbers(rowless)} are lost, in the ledger and in git.")
+        if told:
+            told.append("The operator puts back what is missing from a backup or a clone, and starts the server again.")
+        return told
+
+    @cached_property
+    def _last(self) -> int:
+        """The last number that was given to an experiment."""
+        return max([*self._wants, *self._listed.rows, *self._remake.folders], default=0)
+
+    def _row(self, number: int) -> Experiment:
+        row = self._ledger.get(number)
+        assert row is not None, number
+        return row
+
+    def _moves(self, number: int) -> list[Move]:
+        """What has to happen to the two refs of an experiment."""
+        want, workspace = self._wants[number], self._workspace
+        attempt, row = self._listed.attempts.get(number), self._listed.rows.get(number)
+        moves: list[Move] = []
+        if attempt != want.commit and number not in self._gone:
+            moves.append(Move(f"{workspace.attempts}/{number}", want.commit, attempt))
+        if row != want.copy:
+            moves.append(Move(f"{workspace.rows}/{number}", want.copy, row))
+        return moves
+
+    def _look_closer(self) -> None:
+        """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
+        objects, file = self._workspace.objects, self._workspace.file
+        texts = {f"{want.commit}:{file}": want.commit for want in self._wants.values()}
+        with suppress(WorkspaceUnusable):  # in a partial clone the first ones are somewhere else
+            self._remake.lacking |= {texts[name] for name in objects.lacking(texts)}
+        lost = [number for number, want in self._wants.items() if want.commit in self._remake.lacking]
+        self._remake.lacking |= objects.lacking({self._row(number).attempt.parent for number in lost})
+
+    def _rebuild(self, row: Experiment) -> None:
+        """Make a commit again; those before it were."""
+        if why := self._remake.commit(row):
+            self._gone[row.number] = why
+        else:
+            self._again.append(row.number)
+
+    def _keep_others(self, row: Experiment) -> None:
+        """Keep what somebody else has put at the refs of an experiment."""
+        attempt, blob = self._listed.attempts.get(row.number), self._listed.rows.get(row.number)
+        if attempt and attempt not in (row.commit, row.attempt.commit):
+            if self._work(attempt) != self._work(row.commit):  # an earlier verdict's is ours
+                self._keep(row.number, attempt)
+        if blob and blob != self._wants[row.number].copy:
+            found = copy(self._workspace, blob)
+            if found is None or found.number != row.number:
+                self._keep(row.number, blob)
+
+    def _work(self, name: str) -> bytes | None:
+        """A commit without its message: an attempt's changes without the verdict."""
+        found = self._remake.read(name)
+        return found.content.partition(b"\n\n")[0] if found and found.kind == "commit" else None
+
+    def _keep(self, number: int, name: str) -> None:
+        ref = f"{self._workspace.found}/{number}-{name[:12]}"
+        if ref not in self._listed.found and self._remake.read(name):
+            self._kept.append(Move(ref, name, None))
+
+
+def _numbers(numbers: list[int]) -> str:
+    """As a person writes them: "2, 5 to 9"."""
+    groups: list[list[int]] = []
+    for number in sorted(numbers):
+        if groups and number == groups[-1][1] + 1:
+            groups[-1][1] = number
+        else:
+            groups.append([number, number])
+    told = [str(first) if first == last else f"{first} to {last}" for first, last in groups]
+    return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "")
+
+
+_MOST = 1 << 20  # bytes of a train.py
+
+
+class Remake:
+    """Makes objects in memory; whoever asked for them writes them."""
+
+    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
+        self._ledger, self._workspace = ledger, workspace
+        self.made: dict[str, Made] = {}
+        self.lacking: set[str] = set()  # names of objects that git does not have
+
+    @cached_property
+    def folders(self) -> dict[int, list[Path]]:
+        """The folders of runs, also those that were set aside."""
+        found: dict[int, list[Path]] = defaultdict(list)
+        for path in (self._workspace.state / "runs").glob("[0-9]*"):
+            if (number := path.name.partition(".")[0]).isdecimal():
+                found[int(number)].append(path)
+        return found
+
+    def commit(self, row: Experiment) -> str:
+        """Make a commit and what is in it. Returns why it cannot be made; empty if it was."""
+        attempt, file = row.attempt, self._workspace.file
+        alike = (text for text in self._texts(row) if hashlib.sha256(text).hexdigest() == attempt.train_sha256)
+        text = next(alike, None)
+        if text is None:
+            return "no copy of their train.py is left"
+        tree = self._tree(attempt.parent)
+        if tree is None:
+            return "the commit they were built on is lost as well"
+        blob = Made("blob", text)
+        changed = objects.with_file(tree, file, blob.name)
+        made = objects.commit(changed.name, attempt.parent, _message(row), attempt.started_at)
+        if made.name != row.commit:
+            return "what can be made of their train.py is another commit"
+        self.made |= {one.name: one for one in (blob, changed, made)}
+        return ""
+
+    def read(self, name: str) -> Made | None:
+        """An object of git's, or one that was made; None if it is lost."""
+        if name in self.made:
+            return self.made[name]
+        return None if name in self.lacking else self._workspace.objects.read(name)
+
+    def _texts(self, row: Experiment) -> Iterator[bytes]:
+        """What may be its train.py: that of its run, of a run of the same text, of a commit, or the candidate."""
+        twins = [row, *self._twins[row.attempt.train_sha256]]
+        for folder in (folder for twin in twins for folder in self.folders.get(twin.number, [])):
+            path = folder / "train.py"
+            with suppress(OSError):
+                if path.is_file() and path.stat().st_size <= _MOST:
+                    yield path.read_bytes()
+        for commit in (row.attempt.parent, *(twin.commit for twin in twins)):
+            if (tree := self._tree(commit)) and (blob := self.read(objects.blob_of(tree, self._workspace.file))):
+                yield blob.content
+        with suppress(WorkspaceUnusable):
+            yield self._workspace.candidate().encode()
+
+    def _tree(self, commit: str) -> bytes | None:
+        """The tree of a commit; None if it is lost."""
+        found = self.read(commit)
+        tree = self.read(found.content[5:45].decode()) if found and found.kind == "commit" else None
+        return tree.content if tree else None
+
+    @cached_property
+    def _twins(self) -> dict[str, list[Experiment]]:
+        """The rows by their train.py."""
+        found: dict[str, list[Experiment]] = defaultdict(list)
+        for row in self._ledger.all():
+            found[row.attempt.train_sha256].append(row)
+        return found
+
+
+def _message(row: Experiment) -> str:
+    """Of the commit that stands for a row."""
+    attempt = row.attempt
+    if row.result and row.judgement:
+        return commit_message.result_message(attempt, row.result, row.judgement.verdict)
+    return commit_message.attempt_message(attempt.number, attempt.description, attempt.hypothesis)

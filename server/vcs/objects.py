@@ -1,0 +1,118 @@
+"""Git's objects: made and named without git, looked for and taken in many at a time."""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable
+from datetime import datetime
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
+
+from git import Repo
+
+from server.errors import WorkspaceUnusable
+from server.vcs.git_environment import IDENTITY, translating_git_errors
+
+_KINDS = {"commit": 1, "tree": 2, "blob": 3}
+_MODE = b"100644 "
+_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
+
+
+class Made(NamedTuple):
+    """One object."""
+
+    kind: str
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        header = f"{self.kind} {len(self.content)}\0".encode()
+        return hashlib.sha1(header + self.content, usedforsecurity=False).hexdigest()
+
+
+def commit(tree: str, parent: str, message: str, date: str) -> Made:
+    """A commit as Workspace.commit makes it. `date` is ISO 8601 with an offset."""
+    when = datetime.fromisoformat(date)
+    who = f"{IDENTITY[0]} <{IDENTITY[1]}> {int(when.timestamp())} {when:%z}"
+    return Made("commit", f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n{message}".encode())
+
+
+def blob_of(tree: bytes, file: str) -> str:
+    """The name of `file` in a tree. Raises ValueError if it has no such file."""
+    _, end = _entry(tree, file)
+    return tree[end - 20 : end].hex()
+
+
+def with_file(tree: bytes, file: str, blob: str) -> Made:
+    """A tree with `file` replaced, as a plain file. Raises ValueError if it has no such file."""
+    start, end = _entry(tree, file)
+    entry = _MODE + file.encode() + b"\0" + bytes.fromhex(blob)
+    return Made("tree", tree[:start] + entry + tree[end:])
+
+
+def _entry(tree: bytes, file: str) -> tuple[int, int]:
+    """Where the entry of `file` begins and ends: mode, space, name, NUL, and the 20 bytes of the object's name."""
+    start = 0
+    while start < len(tree):
+        nul = tree.index(b"\0", start)
+        if tree[start:nul].partition(b" ")[2] == file.encode():
+            return start, nul + 21
+        start = nul + 21
+    raise ValueError(f"no {file} in the tree")
+
+
+def pack(objects: list[Made]) -> bytes:
+    """A pack file of `objects`, without deltas."""
+    parts = [b"PACK" + struct.pack(">II", 2, len(objects))]
+    parts += [_header(one) + zlib.compress(one.content) for one in objects]
+    packed = b"".join(parts)
+    return packed + hashlib.sha1(packed, usedforsecurity=False).digest()
+
+
+def _header(one: Made) -> bytes:
+    """Kind and size, seven bits a byte, the lowest first; the first byte has the kind and four bits."""
+    size = len(one.content)
+    told = [_KINDS[one.kind] << 4 | size & 15]
+    size >>= 4
+    while size:
+        told[-1] |= 128
+        told.append(size & 127)
+        size >>= 7
+    return bytes(told)
+
+
+class Objects:
+    """Those of one repository."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+
+    def lacking(self, names: Iterable[str]) -> set[str]:
+        """Which of `names` (of objects, or `COMMIT:FILE`) git does not have. Raises WorkspaceUnusable."""
+        if not (lines := "".join(f"{name}\n" for name in names)):
+            return set()
+        with translating_git_errors("Looking for objects"), TemporaryFile() as asked:
+            asked.write(lines.encode())
+            asked.seek(0)
+            with self._repo.git.custom_environment(**_NO_FETCH):  # a new process: an old one still sees what is deleted
+                told = str(self._repo.git.cat_file("--batch-check=%(objectname)", istream=asked))
+        return {line.removesuffix(" missing") for line in told.splitlines() if line.endswith(" missing")}
+
+    def read(self, name: str) -> Made | None:
+        """An object; None if git does not have it, or cannot read it."""
+        try:
+            with translating_git_errors(f"Reading {name}"):
+                store: Any = self._repo.odb  # GitPython does not type its streams
+                stream = store.stream(bytes.fromhex(name))
+                return Made(stream.type.decode(), stream.read())
+        except WorkspaceUnusable:
+            return None
+
+    def add(self, objects: list[Made]) -> None:
+        """Take objects in, all at once; those that are there already do no harm. Raises WorkspaceUnusable."""
+        if not objects:
+            return
+        with translating_git_errors("Writing objects"), TemporaryFile() as packed:
+            packed.write(pack(objects))
+            packed.seek(0)
+            self._repo.git.index_pack("--stdin", istream=packed)
