@@ -6,9 +6,11 @@ FROM python:3.12-slim
 
 LABEL io.modelcontextprotocol.server.name="io.github.OWNER/autoresearch-mcp"
 
+# torch.compile compiles while it runs: with g++ on a CPU, with gcc (Triton) on a GPU, against Python.h, which this base
+# image has and Ubuntu's python3 has not: there add python3-dev.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git \
+    && apt-get install --yes --no-install-recommends g++ gcc git libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/autoresearch

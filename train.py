@@ -238,12 +238,15 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def has_compiler() -> bool:
-    """Whether kernels for the CPU can be compiled here: that takes a C++ compiler and the headers of Python."""
+def has_compiler(device: torch.device) -> bool:
+    """Whether kernels can be compiled here: that takes the headers of Python and a compiler, for a GPU (Triton) of C,
+    for a CPU of C++. The server has tried it, and says so if it does not work.
+    """
+    variable, names = ("CC", ("gcc", "clang")) if device.type == "cuda" else ("CXX", ("g++",))
+    compilers = (os.environ[variable],) if os.environ.get(variable) else names
     headers = os.path.join(sysconfig.get_path("include"), "Python.h")
-    return (
-        sys.platform == "linux" and os.path.exists(headers) and shutil.which(os.environ.get("CXX", "g++")) is not None
-    )
+    works = sys.platform == "linux" and os.environ.get("TORCHDYNAMO_DISABLE") != "1" and os.path.exists(headers)
+    return works and any(map(shutil.which, compilers))
 
 
 session = Session()
@@ -260,7 +263,8 @@ MACHINES = {
 }
 DEPTH, WIDTH, HEAD_DIM, BATCH_ROWS, MICRO_ROWS = MACHINES[session.profile]
 BFLOAT16 = has_fast_bfloat16(session.device)  # matrix products; sums, softmax and weights stay in float32
-COMPILE = GPU or (session.device.type == "cpu" and LONG and has_compiler())  # on a CPU a minute, for a third more steps
+WORTH_COMPILING = GPU or (session.device.type == "cpu" and LONG)  # on a CPU a minute, for a third more steps
+COMPILE = WORTH_COMPILING and has_compiler(session.device)
 
 MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream
 BIGRAM_ROWS = 5  # rows of the table of token pairs for each token of the vocabulary
@@ -311,6 +315,8 @@ def loss_of(batch: Tensor) -> Tensor:
 
 if COMPILE:
     loss_of = torch.compile(loss_of, dynamic=False)
+elif WORTH_COMPILING:
+    print("eager: torch.compile is off, or has no compiler or no Python.h here", flush=True)
 
 
 def train_step(batches: list[Tensor], lr_share: float, look: bool = False) -> tuple[float, float | None]:

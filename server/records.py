@@ -122,6 +122,7 @@ class Figures(Value):
     device: str | None = None
     torch: str | None = None
     threads: int | None = None
+    compiler: str | None = None  # absent where it works; else why nothing was compiled
     data: str | None = None  # key of the tokenised data: corpus, tokenizer and format
     unkillable: str | None = None  # pids that SIGKILL did not end
     gpu_held: str | None = None  # pids, as the driver numbers them, that did not give the GPU back
@@ -258,6 +259,7 @@ class Progress(Value):
     steps: int | None = None
     loss: float | None = None
     tokens: int | None = None
+    compiler: str | None = None  # why nothing is compiled; absent where it is
     gpu_strangers: str | None = None  # who computed on the GPU before the run
 
 

@@ -62,8 +62,10 @@ def _missing(device: str) -> str:
     """Why torch cannot compute there, in words; empty if it can. For a CPU torch is not imported: it always can."""
     if device == "cpu":
         return ""
-    from trainer.session import missing
-
+    try:
+        from trainer.session import missing
+    except (ImportError, OSError) as error:  # OSError: a library of torch's is missing
+        return f"torch cannot be imported: {error}"
     return missing(device)
 
 

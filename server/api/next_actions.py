@@ -1,9 +1,12 @@
 """The legal next calls, as an agent reads them with every answer."""
 
 from server.history import audit_failures, comparisons
+from server.records import Outcome
 from server.study import limits
 from server.study.phase import Phase, next_actions
 from server.study.study import Study
+
+_DOCTOR = "ask the operator to run `autoresearch doctor`: the machine failed, not train.py"
 
 
 def next_calls(study: Study) -> list[str]:
@@ -36,6 +39,9 @@ def _with_baseline(study: Study, phase: Phase) -> list[str]:
     actions, incumbent, task = next_actions(phase), study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
         return [*(action for action in actions if not action.startswith("run_experiment")), alarm]
+    last = study.ledger.last()
+    if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
+        actions = {Phase.BASELINE_FAILED: [actions[0], _DOCTOR], Phase.FAILED: [*actions, _DOCTOR]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions
     done, wanted = comparisons.incumbent_value(study.ledger, incumbent)[1], task.baseline_runs

@@ -36,6 +36,7 @@ class Running(Value):
     remaining_seconds: float  # until the training budget ends; 0 while evaluating
     steps: int | None = None
     loss: float | None = None
+    compiler: str | None = None  # why nothing is compiled; absent where it is
     gpu_strangers: str | None = None  # who computes on the GPU beside it
 
 
@@ -65,6 +66,7 @@ class StatusReply(Reply):
     profile: str
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not
+    compiler: str = ""  # why nothing was compiled in the last run; empty where torch.compile works
     memory: Memory
     environment: Hardware
     program: str  # how program.md begins; read_program() has the whole

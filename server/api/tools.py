@@ -253,7 +253,7 @@ def _progress(reply: RunReply) -> str:
 
 def _stage(running: Running) -> str:
     if running.stage != "training":
-        return f"{running.stage}, {running.elapsed_seconds:.0f} s"
+        return f"{running.stage}, {running.elapsed_seconds:.0f} s{', eager: no compiler' if running.compiler else ''}"
     step = f"step {running.steps or 0}"
     loss = "" if running.loss is None else f", loss {running.loss:.2f}"
     budget = running.elapsed_seconds + running.remaining_seconds

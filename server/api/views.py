@@ -67,6 +67,7 @@ def status(study: Study) -> StatusReply:
         profile=study.profile,
         dataset=str(study.dataset),
         guards=last.result.guards if last and last.result else {},
+        compiler=(last.result.figures.compiler if last and last.result else None) or "",
         memory=study_memory(study.ledger, study.notebook),
         environment=study.hardware,
         program=shorten(study.program().gist),
@@ -203,6 +204,7 @@ def _running(study: Study, experiment: Experiment) -> Running:
         remaining_seconds=round(max(left, 0.0), 1),
         steps=progress.steps,
         loss=progress.loss,
+        compiler=progress.compiler,
         gpu_strangers=progress.gpu_strangers,
     )
 

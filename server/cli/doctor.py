@@ -15,7 +15,7 @@ from server.errors import Unavailable
 from server.records import Value
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, default_profile, file_system, gpu_pids, probe
-from server.runs.spawn import probe_guards
+from server.runs.spawn import compiler, probe_guards
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
 from server.task.dataset import EMBEDDED, find, prepared
@@ -46,6 +46,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
         _python,
         _torch,
         lambda: _device(hardware),
+        lambda: _compiler(default_profile(hardware), workspace),
         lambda: _workspace(workspace),
         lambda: _program(workspace),
         lambda: _data(workspace / ".autoresearch" / "data", data, hardware),
@@ -80,6 +81,19 @@ def _device(hardware: Hardware) -> Check:
     return Check(name="device", state="warning", detail=detail, remedy="fine for a try; research wants a GPU")
 
 
+def _compiler(profile: str, workspace: Path) -> Check:
+    try:
+        why = compiler(profile, workspace)
+    except Unavailable as error:
+        return Check(name="compiler", state="fix", detail=error.problem, remedy=error.next_step)
+    if not why:
+        return Check(name="compiler", state="ok", detail="torch.compile works")
+    remedy = "runs are eager, and slower: install gcc, g++ and the headers of Python (python3-dev)"
+    if "in its path" in why:
+        remedy = "runs are eager, and slower: move the workspace to a path without them"
+    return Check(name="compiler", state="warning", detail=why, remedy=remedy)
+
+
 def _workspace(path: Path) -> Check:
     with suppress(Unavailable):  # told by the next check
         return _night(path, load(path / "program.md").task.editable)
@@ -102,10 +116,12 @@ def _night(path: Path, file: str) -> Check:
 
 def _program(path: Path) -> Check:
     try:
-        task = load(path / "program.md").task
+        program = load(path / "program.md", path / ".autoresearch" / tag_to_serve(path))
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
-    return Check(name="program.md", state="ok", detail=f"{task.name}; {task.budget_seconds:g} s a run")
+    told = "; no front matter, so all of this is defaults" if program.bare else ""
+    detail = f"{program.task.name}; {program.task.budget_seconds:g} s a run{told}"
+    return Check(name="program.md", state="ok", detail=detail)
 
 
 def _data(folder: Path, told: str, hardware: Hardware) -> Check:

@@ -188,11 +188,10 @@ def _is_toml(client: str) -> bool:
 
 def _parse(client: str, path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with a byte order mark, as some editors write it, or without
+        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
     except FileNotFoundError:
         return {}
-    try:
-        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
     except ValueError as error:
         raise Unavailable(
             f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."

@@ -26,7 +26,8 @@ def segment(experiment: Experiment) -> tuple[object, ...]:
     attempt = experiment.attempt
     figures = experiment.result.figures if experiment.result else None
     machine = (figures.device, figures.driver, figures.torch, figures.threads, figures.data) if figures else ()
-    return (attempt.profile, attempt.budget_seconds, *machine, bool(experiment.disturbance))
+    eager = bool(figures and figures.compiler)  # the same train.py makes fewer steps
+    return (attempt.profile, attempt.budget_seconds, *machine, eager, bool(experiment.disturbance))
 
 
 def _circumstances(attempt: Attempt) -> tuple[str, str, float]:

@@ -73,6 +73,20 @@ def probe_guards() -> dict[str, str]:
         ) from error
 
 
+def compiler(profile: str, workspace: Path) -> str:
+    """Why nothing can be compiled for runs of this profile; empty if it can: found by compiling something.
+
+    Raises:
+        RunnerUnavailable: no process of the trainer can be started.
+    """
+    try:
+        return TypeAdapter(str).validate_json(_run("compiler", profile, str(workspace.resolve())))
+    except (OSError, subprocess.SubprocessError, ValidationError) as error:
+        raise RunnerUnavailable(
+            f"The compiler cannot be tried: {error}.", "The operator checks the installation."
+        ) from error
+
+
 def _run(module: str, *arguments: str) -> bytes:
     """What a module of the trainer prints. Raises OSError, SubprocessError."""
     done = subprocess.run(

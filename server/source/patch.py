@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from server.errors import PatchRefused
 from server.source.patch_formats import Hunk, parse_patch
+from server.source.python_source import BOM
 
 MAX_LINES = 630
 MAX_BYTES = 64 * 1024
@@ -21,6 +22,8 @@ def apply(text: str, patch: str, file: str = "train.py") -> str:
         PatchRefused: the patch is malformed, matches nowhere or at several places, or changes nothing.
     """
     _refuse_unreadable(patch)
+    if text.startswith(BOM):  # nobody sees it in what read_train() shows
+        return BOM + apply(text.removeprefix(BOM), patch.replace(BOM, ""), file)
     crlf = "\r\n" in text
     lines = text.replace("\r\n", "\n").splitlines(keepends=True) if crlf else text.splitlines(keepends=True)
     for hunks in parse_patch(patch, file):
@@ -48,7 +51,8 @@ def check(text: str, file: str = "train.py") -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
-            ast.parse(text)  # given a file name, Python quotes the line of that file, if there is one here
+            # Given a file name, Python quotes the line of that file, if there is one here.
+            ast.parse(text.removeprefix(BOM))
     except SyntaxError as error:
         quoted = (error.text or "").strip()[:160]
         problem = f"{file} would not parse: line {error.lineno}, column {error.offset}: {error.msg}: {quoted}"

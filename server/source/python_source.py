@@ -12,6 +12,7 @@ from functools import lru_cache
 from server.errors import PatchRefused
 from server.records import Value
 
+BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
 
 
@@ -47,7 +48,7 @@ def strip_cosmetics(text: str) -> ast.Module:
     """The syntax tree without what changes nothing but luck and looks. Raises SyntaxError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
-        tree = ast.parse(text)
+        tree = ast.parse(text.removeprefix(BOM))
     for node in ast.walk(_Bare().visit(tree)):
         if getattr(node, "body", None) == []:
             vars(node)["body"] = [ast.Pass()]
@@ -139,6 +140,8 @@ def set_knob(text: str, name: str, value: str) -> str:
     Raises:
         PatchRefused: there is no such constant, or the value is no literal.
     """
+    if text.startswith(BOM):  # Python counts columns without it
+        return BOM + set_knob(text.removeprefix(BOM), name, value)
     try:
         ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

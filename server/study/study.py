@@ -48,7 +48,7 @@ class Study:
         Raises:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
         """
-        self._program_path = workspace / "program.md"
+        self._program_path, self._state = workspace / "program.md", workspace / HOME / tag
         self.choices = choices or ServeOptions()
         if self.choices.require_sealed:
             require_guards()
@@ -88,7 +88,7 @@ class Study:
 
     def program(self) -> Program:
         """program.md as it is now: a human edits it while we run. Raises ProgramInvalid."""
-        return program.load(self._program_path)
+        return program.load(self._program_path, self._state)
 
     @property
     def budget_seconds(self) -> float:

@@ -1,19 +1,22 @@
 """program.md: the human's instructions, and in its YAML front matter the definition of the task."""
 
+import codecs
 import difflib
 import hashlib
+import reprlib
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-import yaml
-from frontmatter.default_handlers import YAMLHandler
 from pydantic import Field, ValidationError, model_validator
 
 from server.errors import ProgramInvalid
 from server.records import Value
-from server.task.policy import KeepRule, StopLimits
+from server.task.front_matter import FrontMatter, split
+from server.task.policy import Guardrail, KeepRule, StopLimits
 
 MAX_BYTES = 256 * 1024
+_SEEN = "front-matter"  # a file in the state of a study whose program.md has had one
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -32,6 +35,8 @@ class Range(Value):
             raise ValueError("give low < high, or choices")
         if self.log and self.low <= 0:
             raise ValueError("a logarithmic stretch begins above 0")
+        if any(str(choice).lower() in ("true", "false") for choice in self.choices):
+            raise ValueError("a choice is a number or a string, and no boolean")
         return self
 
 
@@ -55,48 +60,51 @@ class Program(Value):
     """program.md as it was read."""
 
     task: Task
-    text: str
+    text: str  # as it is in the file
+    body: str  # without the front matter
+    bare: bool  # it has none: all of the task is defaults
     sha256: str
 
     @property
     def gist(self) -> str:
         """The first line of its body that says something: a heading, or a sentence."""
-        handler = YAMLHandler()
-        body = handler.split(self.text)[1] if handler.detect(self.text) else self.text
-        return next((words for line in body.splitlines() if (words := line.strip("#*=- \t"))), "")
+        return next((words for line in self.body.splitlines() if (words := line.strip("#*=- \t"))), "")
 
 
-def load(path: Path) -> Program:
+def load(path: Path, state: Path | None = None) -> Program:
     """Read program.md. A file without front matter gets the defaults.
+
+    Args:
+        state: folder of the study that it is read for; if that has had a front matter before, the file must have one.
 
     Raises:
         ProgramInvalid: names the file, and where it can, line and field.
     """
     text = _read(path)
-    metadata = _front_matter(path, text)
     try:
-        task = Task.model_validate(metadata)
+        found = split(text, Task.model_fields)
+    except ValueError as error:
+        raise _invalid(path, str(error)) from None
+    try:
+        task = Task.model_validate(found.fields or {})
     except ValidationError as error:
-        raise _invalid(path, "; ".join(_explain(text, dict(found)) for found in error.errors())) from None
-    return Program(task=task, text=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+        raise _invalid(path, "; ".join(_explain(found, dict(one)) for one in error.errors())) from None
+    if state is not None:
+        _remember(path, state / _SEEN, found.fields is not None)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Program(task=task, text=text, body=found.body, bare=found.fields is None, sha256=sha256)
 
 
-def _front_matter(path: Path, text: str) -> dict[str, Any]:
-    handler = YAMLHandler()
-    if not handler.detect(text):
-        return {}
-    try:
-        header = handler.split(text)[0]
-        metadata = cast(object, handler.load(header) or {})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1  # the header begins with the line end after the opening ---
-        raise _invalid(path, f"line {line}: the front matter is no YAML: {getattr(error, 'problem', error)}") from None
-    except ValueError:
-        raise _invalid(path, "line 1: the front matter is not closed by a line ---") from None
-    if not isinstance(metadata, dict):
-        raise _invalid(path, "line 2: the front matter must be a mapping of fields to values")
-    return cast("dict[str, Any]", metadata)
+def _remember(path: Path, mark: Path, present: bool) -> None:
+    """Refuse a front matter that is gone: the study would go on with other limits. Raises ProgramInvalid."""
+    if present and not mark.exists() and mark.with_name("ledger.sqlite3").exists():
+        with suppress(OSError):  # a full disk: the next call tries again
+            mark.touch()
+    if not present and mark.exists():
+        raise ProgramInvalid(
+            f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
+            "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
+        )
 
 
 def _read(path: Path) -> str:
@@ -111,20 +119,27 @@ def _read(path: Path) -> str:
         raise _invalid(path, f"it cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
         raise _invalid(path, f"it has {len(data)} bytes, {MAX_BYTES} are allowed")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _invalid(path, "it is UTF-16, not UTF-8: save it as UTF-8")
+    if (at := data.find(b"\0")) >= 0:
+        raise _invalid(path, f"line {len(data[:at].splitlines()) or 1}: it has a NUL byte: save it as UTF-8 text")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _invalid(path, f"it is not UTF-8 (byte {error.start})") from None
 
 
-def _explain(text: str, error: dict[str, Any]) -> str:
-    field = str(error["loc"][0]) if error["loc"] else "front matter"
-    line = next((n for n, line in enumerate(text.splitlines(), 1) if line.partition(":")[0].strip() == field), 1)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field, Task.model_fields, n=1)
-        hint = f", did you mean {near[0]}?" if near else f"; known are {', '.join(Task.model_fields)}"
-        return f"line {line}, {field}: there is no such field{hint}"
-    return f"line {line}, {field}: {error['msg']}, got {error['input']!r}"
+def _explain(found: FrontMatter, error: dict[str, Any]) -> str:
+    """One error of pydantic's, with the line and the field as the file names it."""
+    names = [str(step) for step in error["loc"]] or ["front matter"]
+    where = f"line {found.line(error['loc'])}, {'.'.join(names)}"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']}, got {reprlib.repr(error['input'])}"
+    inner = {"stop": StopLimits, "knobs": Range, "guardrails": Guardrail}
+    known = (inner[names[0]] if len(names) > 1 else Task).model_fields
+    near = difflib.get_close_matches(names[-1], known, n=1)
+    hint = f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    return f"{where}: there is no such field{hint}"
 
 
 def _invalid(path: Path, problem: str) -> ProgramInvalid:

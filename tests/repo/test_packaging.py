@@ -242,6 +242,12 @@ def test_the_service_comes_back_however_it_ended_and_leaves_runs_alone() -> None
     assert unit["Unit"]["StartLimitIntervalSec"] == "0" and unit["Service"]["OOMPolicy"] == "continue"
 
 
+def test_the_image_can_compile() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if "apt-get install" in line)
+    assert {"gcc", "g++", "libc6-dev", "git"} <= set(line.split())
+
+
 def test_every_package_has_the_servers_version() -> None:
     for path in ("plugin/.claude-plugin/plugin.json", "packaging/manifest.json", "server.json"):
         known = json.loads((ROOT / path).read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import math
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from trainer.datasets.errors import DataUnavailable
 from trainer.evaluators.trial import EvaluationPlan, Trial
 from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants
+from trainer.run import compiler
 from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import of_error
 from trainer.run.profiles import PROFILES
@@ -51,6 +53,8 @@ class SealedReferee:
         started = time.monotonic()
         try:
             shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
+            if why := compiler.broken(self._run_folder, self._spec):
+                self._run_folder.standing["compiler"] = f"none: eager, {why}"
             if self._spec.preflight:
                 self._rehearse(shards)
             self._figures["data"] = shards.fingerprint
@@ -63,6 +67,11 @@ class SealedReferee:
         except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
             told = f"The run could not be carried out: {type(error).__name__}: {error}"
             ending = RunResult("env_fail", told, cause=of_error(error))
+        if (why := self._run_folder.standing.get("compiler")) and "compile" in self._run_folder.train.read_text(
+            "utf-8", "replace"
+        ):
+            ending = replace(ending, reason=f"{ending.reason} (compiler: {why})")
+        self._figures |= self._run_folder.standing
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
         ending.guards.update(self._guards)
@@ -127,7 +136,20 @@ class SealedReferee:
         # What train.py has written is gone by now: a disk that is full still is not its fault.
         if failed.cause == "disk_full" and shutil.disk_usage(self._run_folder.folder).free < _LEAST_SPACE:
             raise RunEnded("env_fail", f"The disk is full. {failed.reason}", failed.traceback, failed.cause) from failed
-        raise failed
+        raise self._blamed(failed)
+
+    def _blamed(self, failed: RunEnded) -> RunEnded:
+        """The same end, or the machine's failure where train.py says what only that explains, and a look agrees."""
+        if failed.outcome != "crashed":
+            return failed
+        if failed.cause == "no_compiler":
+            if why := compiler.broken(self._run_folder, self._spec, afresh=True):
+                return _machines(f"Nothing can be compiled on this machine: {why}.", failed, failed.cause)
+            return RunEnded(failed.outcome, failed.reason, failed.traceback, "exception")
+        if failed.cause == "import_error" and "torch" in failed.reason + failed.traceback:
+            if why := compiler.torchless(self._run_folder, self._spec.cookie):
+                return _machines(f"torch cannot be imported on this machine: {why}.", failed, "no_torch")
+        return failed
 
     def _clear(self, trial: Trial) -> None:
         """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""
@@ -142,3 +164,9 @@ class SealedReferee:
         for folder in trial.folders.values():
             with suppress(OSError):  # gone already, or held by what lives on: its name is never used again
                 scratch.remove(folder)
+
+
+def _machines(problem: str, failed: RunEnded, cause: str) -> RunEnded:
+    """The machine's failure, in words that name it."""
+    told = f"{problem} The operator runs `autoresearch doctor`. {failed.reason}"
+    return RunEnded("env_fail", told, failed.traceback, cause)

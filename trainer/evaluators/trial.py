@@ -127,7 +127,7 @@ class Trial:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if role == "replica" or not plan.secret:
+        if role == "replica" or not plan.secret or "compiler" in self._run_folder.standing:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
         self.folders[role] = scratch.make(self._run_folder.folder, role)
         if role == "candidate" and plan.secret:

@@ -1,7 +1,5 @@
 """Starts the process that runs train.py: one socket to us, an allow-listed environment, a private home."""
 
-import os
-import site
 import socket
 import subprocess
 import sys
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE
+from trainer.processes.process_tree import _environment
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
@@ -22,14 +21,8 @@ def launch_child(folder: Path, scratch: Path, cookie: str, settings: dict[str, s
         settings: environment variables beside the ones every run has.
     """
     ours, theirs = socket.socketpair()
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "XDG_CACHE_HOME": str(scratch),
-        "PYTHONUSERBASE": site.getuserbase(),  # packages installed with --user stay importable
-        "PYTHONPATH": str(_PACKAGES),
-        "PYTHONUNBUFFERED": "1",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    environment = {
+        **_environment(scratch),
         COOKIE_VARIABLE: cookie,
         CHANNEL_VARIABLE: str(theirs.fileno()),
         **settings,

@@ -16,6 +16,9 @@ _BY_TYPE = {
     "builtins.SyntaxError": "syntax_error",
     "builtins.AssertionError": "assertion",
     "builtins.FloatingPointError": "nan",
+    "torch._inductor.exc.InvalidCxxCompiler": "no_compiler",
+    "torch._inductor.exc.CppCompileError": "no_compiler",
+    "subprocess.CalledProcessError": "no_compiler",  # how Triton tells of it
 }
 _BY_NUMBER = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.ENOMEM: "oom"}  # of an OSError
 _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found counts
@@ -25,6 +28,14 @@ _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found count
     ("out of memory", "oom"),
     ("can't allocate memory", "oom"),
     ("no space left on device", "disk_full"),
+    # Of no compiler only where the machine says so as well (trainer.run.compiler).
+    ("invalidcxxcompiler", "no_compiler"),
+    ("no working c++ compiler", "no_compiler"),
+    ("failed to find c compiler", "no_compiler"),
+    ("c++ compile error", "no_compiler"),
+    ("calledprocesserror: command", "no_compiler"),
+    ("python.h: no such file", "no_compiler"),
+    ("error building extension", "no_compiler"),
 )
 STARVED = {"cuda_oom", "oom", "kernel_oom"}
 _GROUPS = Path("/sys/fs/cgroup")

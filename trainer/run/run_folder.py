@@ -24,6 +24,7 @@ class RunFolder:
         self.train = folder / "train.py"
         self.log = folder / "run.log"
         self.curve = folder / "curve.jsonl"
+        self.standing: dict[str, Any] = {}  # what every report of progress says
 
     def spec(self) -> Spec:
         return Spec(**json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
@@ -43,7 +44,7 @@ class RunFolder:
         # Not fsynced: progress is worth nothing after a power cut.
         temporary = self.folder / "progress.json.new"
         try:
-            temporary.write_text(json.dumps(progress), encoding="utf-8")
+            temporary.write_text(json.dumps(self.standing | progress), encoding="utf-8")
             temporary.replace(self.folder / "progress.json")
         except OSError:  # a disk that is full for a moment costs the message, not the run; as below
             self._show_life()

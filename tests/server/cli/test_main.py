@@ -16,7 +16,7 @@ from server.history.ledger import Ledger
 from server.records import Experiment, Verdict
 from server.reporting.chart import draw
 from server.runs.hardware import probe
-from server.task.program import Task, load
+from server.task.program import load
 from tests.support.builders import attempt, experiment
 from tests.support.repositories import git
 
@@ -50,7 +50,7 @@ def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp
     assert sorted(git(folder, "ls-files").split()) == [".gitignore", "program.md", "train.py"]
     examined = run("doctor", "--workspace", folder)
     assert examined.returncode == 0, examined.stdout
-    for name in ("torch", "device", "workspace", "program.md", "disk", "confinement", "port", "client"):
+    for name in ("torch", "device", "compiler", "workspace", "program.md", "disk", "confinement", "port", "client"):
         assert name in examined.stdout
     again = run("init", folder)
     assert again.returncode == 1 and "already has program.md" in again.stderr
@@ -138,6 +138,18 @@ def test_a_configuration_with_comments_is_not_clobbered(tmp_path: Path) -> None:
     assert done.returncode == 1 and "claude-code" in done.stderr
 
 
+def test_a_configuration_that_begins_with_a_byte_order_mark_is_added_to(tmp_path: Path) -> None:
+    path = client_config.target("cursor", tmp_path, tmp_path)
+    path.parent.mkdir()
+    path.write_text('\ufeff{"mcpServers": {"other": {}}}', encoding="utf-8")
+    assert not client_config.installed("cursor", tmp_path, tmp_path)
+    client_config.write("cursor", ServerEntry.local(tmp_path, "python"), tmp_path, tmp_path)
+    assert set(json.loads(path.read_text(encoding="utf-8"))["mcpServers"]) == {"other", "autoresearch"}
+    path.write_text("{}", encoding="utf-16")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        client_config.write("cursor", ServerEntry.local(tmp_path, "python"), tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -156,18 +168,9 @@ def test_a_wrong_program_md_is_told_by_line_and_field(tmp_path: Path, text: str,
         load(tmp_path / "program.md")
 
 
-def test_a_program_md_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_program_md_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ProgramInvalid, match=r"There is no program\.md"):
         load(tmp_path / "program.md")
-    (tmp_path / "program.md").write_bytes(b"\xff")
-    with pytest.raises(ProgramInvalid, match="not UTF-8"):
-        load(tmp_path / "program.md")
-
-
-def test_a_program_md_without_front_matter_gets_the_defaults(tmp_path: Path) -> None:
-    (tmp_path / "program.md").write_text("# autoresearch\n\nBe bold.\n", encoding="utf-8")
-    assert load(tmp_path / "program.md").task == Task()
-    assert load(Path(__file__).parents[3] / "program.md").task.budget_seconds == 300
 
 
 def test_the_machine_is_looked_at_in_bounded_time() -> None:

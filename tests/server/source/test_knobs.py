@@ -27,6 +27,11 @@ NAME: str = 'é'  # ok"""
 )
 def test_a_constant_is_turned_and_all_else_stays(name: str, value: str, before: str, after: str) -> None:
     assert before in TEXT and set_knob(TEXT, name, value) == TEXT.replace(before, after)
+    assert set_knob(f"\ufeff{TEXT}", name, value) == "\ufeff" + TEXT.replace(before, after)
+
+
+def test_a_constant_in_the_first_line_is_turned_behind_a_byte_order_mark() -> None:
+    assert set_knob("\ufeffLR = 1\n", "LR", "2") == "\ufeffLR = 2\n"
 
 
 def test_a_constant_of_a_last_line_without_an_end_gets_its_own_line() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from server.errors import PatchRefused
 from server.source.patch import MAX_LINES, MAX_PATCH_BYTES, apply, check, diff
+from server.source.python_source import fingerprint
 
 TEXT = "".join(f"line {number}\n" for number in range(1, 21)) + "def f():\n    return 1\n\n\ndef g():\n    return 1\n"
 
@@ -55,6 +56,14 @@ def test_the_files_own_line_ends_and_a_missing_last_one_are_kept() -> None:
     assert apply("a\r\nb\r\nc\r\n", block("b\n", "B\n")) == "a\r\nB\r\nc\r\n"
     assert apply("a\nb", block("a\n", "A\n")) == "A\nb"
     assert apply("a\nb", "@@ -1,2 +1,3 @@\n a\n b\n+c\n") == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize("seen", ["", "\ufeff"])
+def test_a_byte_order_mark_stays_and_is_in_nobodys_way(seen: str) -> None:
+    text = apply("\ufeffa = 1\nb = 2\n", block(f"{seen}a = 1\n", f"{seen}a = 3\n"))
+    assert text == "\ufeffa = 3\nb = 2\n"
+    check(text)
+    assert fingerprint(text) == fingerprint("a = 3\nb = 2\n")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_torchs_own_exception_is_known_by_its_full_name() -> None:
     assert of_exception(["__main__.OutOfMemoryError", "builtins.Exception"], None, "") == "exception"
 
 
+def test_a_compile_that_fails_is_asked_of_the_machine() -> None:
+    wrapped = ["torch._inductor.exc.InductorError", "builtins.RuntimeError", "builtins.Exception"]
+    for message in ("InvalidCxxCompiler: No working C++ compiler found in torch", "CppCompileError: C++ compile error"):
+        assert of_exception(wrapped, None, message) == "no_compiler"
+    assert of_exception(["builtins.RuntimeError"], None, "Failed to find C compiler. Please specify") == "no_compiler"
+    assert of_exception(["subprocess.CalledProcessError"], None, "") == "no_compiler"
+
+
 def test_who_ended_a_process_is_told_apart() -> None:
     assert of_exit(-signal.SIGKILL, 1) == "kernel_oom"
     assert of_exit(-signal.SIGKILL, 0) == of_exit(-signal.SIGKILL, None) == "killed_from_outside"
