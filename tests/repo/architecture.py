@@ -36,7 +36,7 @@ FLOORS = {
         ("trainer.processes", "trainer.sandbox"),
         ("trainer.datasets",),
         ("trainer.run",),
-        ("trainer.evaluators",),
+        ("trainer.evaluators", "trainer.model_weights"),
         ("trainer.session",),
         ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor"),
     ),
@@ -120,14 +120,15 @@ def read() -> Modules:
 
 def parse(texts: Mapping[str, str]) -> Modules:
     """The modules of a source tree, given as path -> text."""
-    trees = {_module_name(path): (path.endswith("__init__.py"), ast.parse(text)) for path, text in texts.items()}
+    trees = {module_name(path): (path.endswith("__init__.py"), ast.parse(text)) for path, text in texts.items()}
     return {
         name: Module(name, is_package, tree, tuple(_imports(name, tree, {one: trees[one][0] for one in trees})))
         for name, (is_package, tree) in trees.items()
     }
 
 
-def _module_name(path: str) -> str:
+def module_name(path: str) -> str:
+    """`server/vcs/refs.py` as `server.vcs.refs`; a package's `__init__` has the package's name."""
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -206,8 +207,8 @@ def _floor(modules: Modules, root: str, rank: int) -> list[str]:
     graph = package_graph(modules)
     others: list[str] = []
     lines: list[str] = []
-    for name in sorted(name for name in graph if name not in ROOTS and RANKS.get(unit(name) or "") == rank):
-        if modules[name].root != root:
+    for name in sorted(graph.keys() & modules.keys() - set(ROOTS)):
+        if modules[name].root != root or RANKS.get(unit(name) or "") != rank:
             continue
         label = name.removeprefix(root + ".").replace(".", "/")
         start = f"{f'{rank} {label}':<{_INDENT - 1}} "
@@ -235,7 +236,11 @@ def _package_rows(start: str, what: str, contents: str) -> list[str]:
 
 def _arrow(modules: Modules, root: str, targets: set[str]) -> str:
     """The packages among `targets`. Modules beside the packages are left out, but for those of the other root."""
-    drawn = (name for name in targets - set(ROOTS) if modules[name].is_package or modules[name].root != root)
+    drawn = (
+        name
+        for name in targets - set(ROOTS)
+        if name in modules and (modules[name].is_package or modules[name].root != root)
+    )
     names = sorted(name.removeprefix(root + ".").replace(".", "/") for name in drawn)
     return f" → {', '.join(names)}" if names else ""
 

@@ -26,10 +26,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "concurrent": ("trainer.datasets.encoding",),
     "ctypes": ("trainer.processes.process_tree", "trainer.sandbox"),
     "fcntl": ("server.locks", "server.runs.device_lock", "trainer.datasets.artifact_store"),
-    "frontmatter": ("server.task.program",),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),
-    "importlib": ("server.cli.doctor",),
+    "importlib": ("server.cli.doctor", "trainer.run.compiler"),
     "matplotlib": ("server.reporting.chart",),
     "mcp": ("server.api", "server.cli.demo", "server.clients.optuna_search"),  # the last two are clients
     "mcp_types": ("server.api",),
@@ -50,12 +49,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "sqlite3": ("server.history.ledger",),
     "starlette": ("server.api.http",),
-    "subprocess": ("server.clients.driver", "server.runs.spawn", "trainer.run.child_launch"),
-    "torch": ("trainer.launch", "trainer.session"),
+    "subprocess": ("server.clients.driver", "server.runs.spawn", "trainer.run.child_launch", "trainer.run.compiler"),
+    "torch": ("trainer.launch", "trainer.model_weights", "trainer.session"),
     "typer": ("server.cli",),
     "urllib": ("trainer.datasets.download",),
     "uvicorn": ("server.api.http.server",),
-    "yaml": ("server.task.program",),
+    "yaml": ("server.task.front_matter",),
 }
 
 # Modules that import inside a function or for the type checker, each with its reason.
@@ -86,13 +85,15 @@ PURE = (
 PURE_LIBRARIES = set(
     "__future__ abc array ast bisect builtins collections contextlib copy dataclasses datetime decimal difflib enum "
     "errno fractions functools hashlib heapq itertools json keyword math numbers numpy operator pydantic re statistics "
-    "string struct textwrap types typing unicodedata warnings zlib".split()
+    "string struct textwrap types typing unicodedata warnings yaml zlib".split()
 )
 IMPURE_CALLS = re.compile(
     r"(?:open|print|input|exec|eval|__import__)"
     r"|(?:.*\.)?(?:datetime|date)\.(?:now|utcnow|today)"
     r"|.*\.(?:open|(?:read|write)_(?:text|bytes)|memmap|fromfile|tofile)"
 )
+
+_CLAIM = re.compile(r"\b(?=[Tt]he only\b)|(?<!he )\b(?=only (?:importer|place|spawner|writer)\b)")
 
 # What may not come into one process, however many imports away.
 APART = (
@@ -197,25 +198,25 @@ def untrue(modules: Modules) -> Iterator[str]:
     for name, module in modules.items():
         for text in module.docstrings():
             for sentence in re.split(r"(?<=[.;:]) ", text):
-                if re.search(r"\b(?:[Tt]he only|only (?:importer|place|spawner|writer))\b", sentence):
-                    yield from _untrue(modules, name, sentence)
+                for claim in _CLAIM.split(sentence)[1:]:
+                    yield from _untrue(modules, name, claim)
 
 
-def _untrue(modules: Modules, name: str, sentence: str) -> Iterator[str]:
-    also = _also(modules, sentence)
-    if also is not None and also - {name}:
-        yield f"{name} says {sentence!r}: the same holds for {', '.join(sorted(also - {name}))}."
-    elif also is None and not any(name == one and words in sentence for one, words in CHECKED_BY_HAND):
-        yield f"{name} says {sentence!r}: reword it, or check it and add it to CHECKED_BY_HAND."
+def _untrue(modules: Modules, name: str, claim: str) -> Iterator[str]:
+    also = _also(modules, claim)
+    if also is not None and also != {name}:
+        yield f"{name} says {claim!r}: it holds for {', '.join(sorted(also)) or 'nobody'}."
+    elif also is None and not any(name == one and words in claim for one, words in CHECKED_BY_HAND):
+        yield f"{name} says {claim!r}: reword it, or check it and add it to CHECKED_BY_HAND."
 
 
-def _also(modules: Modules, sentence: str) -> set[str] | None:
-    """The modules for which a sentence with "the only ..." holds; None if imports do not show it."""
-    if found := re.search(r"only (?:importer of|module that imports) `?(\w+)", sentence):
+def _also(modules: Modules, claim: str) -> set[str] | None:
+    """The modules for which a claim with "the only ..." holds; None if imports do not show it."""
+    if found := re.search(r"only (?:importer of|module that imports) `?(\w+)", claim):
         return importers(modules, found[1])
-    if "only spawner" in sentence:
+    if "only spawner" in claim:
         return importers(modules, "subprocess")
-    if found := re.search(r"only place where (.+) meet", sentence):
+    if found := re.search(r"only place where (.+) meet", claim):
         stems = set(re.findall(r"\w+", found[1])) - {"and"}
         graph = module_graph(modules)
         return {one for one in modules if stems <= {target.rpartition(".")[2] for target in graph[one]}}

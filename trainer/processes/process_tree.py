@@ -1,33 +1,25 @@
-"""train.py's processes: how they are started, and how every last one of them is ended.
+"""The end of train.py's processes: every last one of them is found and killed.
 
-Start: own process group, closed descriptors, an allow-listed environment with a cookie, private home and tmp.
-End: SIGKILL to every descendant, found by parentage. On Linux the supervisor is a child subreaper, so a daemon that
+SIGKILL goes to every descendant, found by parentage. On Linux the supervisor is a child subreaper, so a daemon that
 double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER), and one that forks and exits faster than
 processes can be listed comes to be our own child again and again. Elsewhere the cookie finds it.
-What it may do while it lives is trainer.sandbox.guards's.
 """
 
 import ctypes
 import os
 import signal
-import site
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from trainer.contract import COOKIE_VARIABLE
-from trainer.run.child_launch import _PACKAGES, _PASSED_ON
 
 KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
 _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower look at the whole tree
 _QUIET_LOOKS = 100  # in a row that find no child, before there is none
-_LOOK_SECONDS = 0.05
-_MOST_TOLD = 1 << 20
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -50,52 +42,6 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         with suppress(OSError):  # where it was higher already, only root may lower it
             Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-
-
-def ask(command: list[str], scratch: Path, settings: dict[str, str], watch: Callable[[], None]) -> tuple[int, str]:
-    """Run a program that is trusted to its end, where and as train.py would be run, without its guards.
-
-    Args:
-        watch: called again and again meanwhile; what it raises ends the program.
-
-    Returns:
-        Its exit code, and the last line that it printed.
-    """
-    with (scratch / "told").open("w+b") as told:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=told,
-            stderr=told,
-            cwd=scratch,
-            env=_environment(scratch) | settings,
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None:
-                watch()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_LOOK_SECONDS)
-        finally:
-            with suppress(OSError):  # nobody is left of the group
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        told.seek(0)
-        lines = told.read(_MOST_TOLD).decode("utf-8", "replace").strip().splitlines()
-    return process.returncode, lines[-1][:500] if lines else ""
-
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """What every process around train.py finds in its environment."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "XDG_CACHE_HOME": str(scratch),
-        "PYTHONUSERBASE": site.getuserbase(),  # packages installed with --user stay importable
-        "PYTHONPATH": str(_PACKAGES),
-        "PYTHONUNBUFFERED": "1",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }
 
 
 def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:

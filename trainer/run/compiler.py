@@ -22,7 +22,8 @@ from pathlib import Path
 
 from trainer.contract import COOKIE_VARIABLE, Spec
 from trainer.processes import scratch
-from trainer.processes.process_tree import ask, die_with_parent
+from trainer.processes.process_tree import die_with_parent
+from trainer.run.child_launch import ask
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.profiles import PROFILES
 from trainer.run.run_folder import RunFolder

@@ -16,8 +16,6 @@ from server.study import reruns
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.builders import attempt, crashed, judged
-from tests.support.lifecycle import measured, ran
-from tests.support.polling import ended
 from tests.support.failing_audits import (
     INVALID,
     LINE,
@@ -28,6 +26,8 @@ from tests.support.failing_audits import (
     require_ended,
     root,
 )
+from tests.support.lifecycle import measured, ran
+from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
 from trainer.run.run_folder import RunFolder
 

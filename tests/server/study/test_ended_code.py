@@ -14,8 +14,6 @@ from server.study import sweep
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.builders import NOON, crashed
-from tests.support.lifecycle import ran
-from tests.support.polling import until
 from tests.support.failing_audits import (
     INVALID,
     REASON,
@@ -27,6 +25,8 @@ from tests.support.failing_audits import (
     root,
     set_rule,
 )
+from tests.support.lifecycle import ran
+from tests.support.polling import until
 from tests.support.repositories import git
 
 SEED = "torch.manual_seed(7)\nprint('a run')\n"
