@@ -23,8 +23,7 @@ _CALL_SECONDS = 900  # longer than a run with everything around it
 _START_SECONDS = 60
 Entry = dict[str, Any]
 # Clients start Python in the user's folder with the user's PYTHONPATH: nothing is imported from either (see __main__).
-_SAFE = ("-E", "-P")
-INSTALLED = (*_SAFE, "-m", "server")
+INSTALLED = ("-E", "-P", "-m", "server")
 
 
 def serving() -> tuple[str, ...]:
@@ -34,7 +33,7 @@ def serving() -> tuple[str, ...]:
     """
     main = Path(str(server.__file__)).absolute().with_name("__main__.py")
     places = {*site.getsitepackages(), site.getusersitepackages()}
-    return INSTALLED if str(main.parent.parent) in places else (*_SAFE, str(main))
+    return INSTALLED if str(main.parent.parent) in places else ("-E", "-P", str(main))
 
 
 @dataclass(frozen=True)

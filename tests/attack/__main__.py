@@ -5,85 +5,15 @@
 The default tests run most of them once (tests/attack/test_cheats.py); as another user: run this as that user.
 """
 
-import re
 import tempfile
-import tomllib
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from server.records import Result, Value
-from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
-from server.source import patch
-from tests.support.builders import attempt
-from tests.support.polling import ended, processes_of
-
-STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
-BASE = (STAND_INS / "attentive.py").read_text(encoding="utf-8")
-_AT_ONCE = 2
-
-
-class Case(Value):
-    """One train.py, and how it must end."""
-
-    name: str
-    patch: str
-    ends: str = "finished"
-    reason: str = ""  # a regular expression
-    thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
-
-    @property
-    def text(self) -> str:
-        return patch.apply(BASE, self.patch, "train.py") if self.patch else BASE
-
-
-class Ended(Value):
-    """What became of a case."""
-
-    case: Case
-    result: Result
-    log: str
-    left: list[int]  # pids that still carry the run's cookie
-
-    @property
-    def objection(self) -> str:
-        """Why the case did not end as it must; empty if it did."""
-        if self.result.outcome.value != self.case.ends:
-            return f"ended {self.result.outcome.value}"
-        if not re.search(self.case.reason, self.result.reason):
-            return "for another reason"
-        if "GOT" in self.log + self.result.reason + self.result.traceback:
-            return "got something: " + next(line for line in self.log.splitlines() if "GOT" in line)
-        return f"left {self.left} behind" if self.left else ""
-
-
-def cases(name: str) -> list[Case]:
-    """The cases of fixtures/stand_ins/`name`.toml."""
-    tables: dict[str, Any] = tomllib.loads((STAND_INS / f"{name}.toml").read_text(encoding="utf-8"))
-    return [Case(**entry) for entries in tables.values() for entry in entries]
-
-
-def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -> Iterable[Ended]:
-    """Run the cases, two at a time, in the order given."""
-    terms = RunLimits(setup_seconds=60, evaluation_seconds=40, grace_seconds=0.7, preflight=preflight)
-
-    def run(numbered: tuple[int, Case]) -> Ended:
-        number, case = numbered
-        runner = Runner(folder / f"{number}", data, folder / "imports")  # a night each: one has one run at a time
-        about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
-        runner.start(about, case.text, terms)
-        result = ended(runner, number)
-        log = runner.log_tail(number, 1 << 20)
-        return Ended(case=case, result=result, log=log, left=[found.pid for found in processes_of(runner, number)])
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(run, enumerate(chosen, 1))
+from tests.attack.cases import Case, cases, run_all
 
 
 def main(honest: Annotated[int, typer.Option(help="Runs of honest models.")] = 50) -> None:

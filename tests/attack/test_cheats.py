@@ -7,28 +7,28 @@ import pytest
 
 from server.records import Outcome, Trust
 from server.runs.spawn import probe_guards
-from tests.attack import __main__
-from tests.attack.__main__ import Case, Ended
+from tests.attack.cases import Case, Ended, cases, run_all
 
-CHEATS, UNUSUAL = ([case for case in __main__.cases(kind) if not case.thorough] for kind in ("cheats", "unusual"))
+CHEATS = [case for case in cases("cheats") if not case.thorough]
+UNUSUAL = [case for case in cases("unusual") if not case.thorough]
 pytestmark = pytest.mark.timeout(600)  # the first test of each kind waits for all runs
 
 
-def named(cases: list[Case]) -> list[str]:
-    return [re.sub(r"\W+", "-", case.name) for case in cases]
+def named(chosen: list[Case]) -> list[str]:
+    return [re.sub(r"\W+", "-", case.name) for case in chosen]
 
 
 @pytest.fixture(scope="module")
 def caught(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, Ended]:
     """Every cheat's end. Without a preflight, which would refuse many before the referee sees them."""
     folder = tmp_path_factory.mktemp("cheats")
-    return {ended.case.name: ended for ended in __main__.run_all(CHEATS, folder, data, preflight=False)}
+    return {ended.case.name: ended for ended in run_all(CHEATS, folder, data, preflight=False)}
 
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, Ended]:
     folder = tmp_path_factory.mktemp("unusual")
-    return {ended.case.name: ended for ended in __main__.run_all(UNUSUAL, folder, data, preflight=True)}
+    return {ended.case.name: ended for ended in run_all(UNUSUAL, folder, data, preflight=True)}
 
 
 @pytest.mark.parametrize("case", CHEATS, ids=named(CHEATS))

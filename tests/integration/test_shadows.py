@@ -113,6 +113,7 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
+@pytest.mark.timeout(240)
 def test_data_is_prepared_by_our_processes_alone(repository: Path, tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()

@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters
 from tests.support.polling import PATIENCE
 from tests.support.repositories import IDENTITY
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 TAG = "t1"
 STATE = Path(".autoresearch") / TAG  # below the repository
 # Numbers, names and checksums: a later version may word its sentences in another way.

@@ -112,7 +112,7 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
     assert git(checkout, "status", "--porcelain", "--ignored") == ""
 
 
-@pytest.mark.timeout(300)  # under a minute on two quiet cores
+@pytest.mark.timeout(600)  # under a minute on two quiet cores
 def test_the_quick_night_tells_the_whole_story(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     shown = autoresearch(tmp_path, "demo", "--quick", "--workspace", tmp_path / "empty")

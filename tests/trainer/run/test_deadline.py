@@ -11,7 +11,7 @@ from server.records import Outcome
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
 from server.source.patch import apply
-from tests.attack.__main__ import BASE
+from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended, processes_of, until
 from trainer.contract import Spec
