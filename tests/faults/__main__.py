@@ -25,7 +25,7 @@ from tests.faults.night import Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 300.0
-_ROOMS = "calls kills lines web files repository checkouts trainers clients machine patches".split()
+_ROOMS = "calls kills lines web files repository refs checkouts trainers clients machine patches".split()
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 

@@ -20,8 +20,8 @@ from tests.faults.night import TAG
 
 # Where a night is changed: most lines of the rest compute, and what dies there has changed nothing.
 _CHANGING = """
-    study/study study/verdicts study/ledger_rebuild study/sweep_queue history/ledger history/export
-    vcs/workspace vcs/worktree vcs/refs runs/runner runs/device_lock files locks
+    study/study study/verdicts study/ledger_rebuild study/git_repair study/sweep_queue history/ledger history/export
+    vcs/workspace vcs/worktree vcs/refs vcs/objects runs/runner runs/device_lock files locks
 """.split()
 _PLACES = {str(Path(str(server.__file__)).parent / f"{name}.py") for name in _CHANGING}
 _DECIDED = 3  # experiments; then the night ends by itself
