@@ -1,4 +1,4 @@
-"""What several rooms' tests stand on."""
+"""Fixtures of all tests, and the marker of those that run whole programs."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,6 +11,15 @@ from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.repositories import STAND_INS, make_repository
 
+_WHOLE = [Path(__file__).parent / folder for folder in ("integration", "faults", "attack")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs whole programs: `-m "not integration"` leaves it out."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in _WHOLE):
+            item.add_marker(pytest.mark.integration)
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """A run outlives its server, and so the test that failed in between: it would slow down all that follow."""
-    wanted = {"repository", "night", "runner"} & set(request.fixturenames)
+    wanted = {"repository", "study", "runner"} & set(request.fixturenames)
     folder: Path | None = request.getfixturevalue("tmp_path") if wanted else None
     yield
     if folder is not None:
@@ -40,7 +49,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(repository: Path, data: Path) -> Iterator[Study]:
-    """An open session in the repository."""
+    """An open study in the repository."""
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
     study = Study(repository, "t1", ServeOptions(profile="smoke"))
