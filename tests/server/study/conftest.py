@@ -1,10 +1,14 @@
-"""A finished study whose refs tests lose."""
+"""Studies that several tests of this folder begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from server.records import Experiment
 from server.study.study import Study
 from tests.support.builders import crashed
+from tests.support.failing_audits import begun
 from tests.support.lifecycle import ran
 from tests.support.lost_refs import PATCH, last_patch, leave_text
 
@@ -25,3 +29,19 @@ def told(study: Study) -> list[Experiment]:
     assert [row.kept for row in rows] == [True, True, False, False, True, False]
     study.close()
     return rows
+
+
+@pytest.fixture(params=["confirmed", "any"])
+def ruled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
+    """A baseline whose noise is known, under each rule."""
+    study = begun(tmp_path / "work", request.param)
+    yield study
+    study.close()
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Study]:
+    """The same, under the rule that confirms."""
+    study = begun(tmp_path / "work", "confirmed")
+    yield study
+    study.close()

@@ -1,7 +1,6 @@
 """What audit failures cost the study: they are counted, a doubtful incumbent is told, later audits are denser."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tests.support.builders import attempt, crashed, judged
 from tests.support.failing_audits import (
     INVALID,
     LINE,
-    begun,
     opened,
     patch,
     promising_then_invalid,
@@ -30,22 +28,6 @@ from tests.support.lifecycle import measured, ran
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
 from trainer.run.run_folder import RunFolder
-
-
-@pytest.fixture(params=["confirmed", "any"])
-def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
-    """A baseline whose noise is known, under each rule."""
-    study = begun(tmp_path / "work", request.param)
-    yield study
-    study.close()
-
-
-@pytest.fixture
-def strict(tmp_path: Path) -> Iterator[Study]:
-    """The same, under the rule that confirms."""
-    study = begun(tmp_path / "work", "confirmed")
-    yield study
-    study.close()
 
 
 def test_a_baseline_that_fails_its_audit_is_not_run_again(tmp_path: Path) -> None:
@@ -61,33 +43,33 @@ def test_a_baseline_that_fails_its_audit_is_not_run_again(tmp_path: Path) -> Non
     study.close()
 
 
-def test_an_incumbent_that_fails_its_audit_is_told_and_not_run_again(study: Study) -> None:
-    failed = ran(study, INVALID)
+def test_an_incumbent_that_fails_its_audit_is_told_and_not_run_again(ruled: Study) -> None:
+    failed = ran(ruled, INVALID)
     assert failed.attempt.purpose is Purpose.REFERENCE and failed.judgement
     assert "The incumbent, experiment 1, is in doubt" in failed.judgement.why
-    told = views.show_run(study)
+    told = views.show_run(ruled)
     assert told.verdict == "invalid" and told.why and "in doubt" in told.why
-    status = views.status(study)
+    status = views.status(ruled)
     assert status.audit_failures == 1 and "The incumbent, experiment 1, is in doubt" in status.audits
     assert not [action for action in status.next_actions if action.startswith("run_experiment")]
     assert [action for action in status.next_actions if "in doubt" in action]
     with pytest.raises(TextEnded, match="experiment 4"):
-        study.run("once more")
+        ruled.run("once more")
     with pytest.raises(TextEnded, match="experiment 4"):  # nor after the night
-        reruns.rerun(study, [root(study)], reruns.RerunRequest(split="holdout"), lambda line: None)
-    assert study.phase() is Phase.IDLE
+        reruns.rerun(ruled, [root(ruled)], reruns.RerunRequest(split="holdout"), lambda line: None)
+    assert ruled.phase() is Phase.IDLE
 
-    study.apply_patch(patch(f"{LINE}  # the incumbent with a comment"))
-    require_ended(study, failed=4)
-    study.discard("the same")
-    study.apply_patch(patch("model = Bigram()"))
+    ruled.apply_patch(patch(f"{LINE}  # the incumbent with a comment"))
+    require_ended(ruled, failed=4)
+    ruled.discard("the same")
+    ruled.apply_patch(patch("model = Bigram()"))
     for _ in range(7):
-        if study.phase() not in (Phase.PATCHED, Phase.PROMISING):
+        if ruled.phase() not in (Phase.PATCHED, Phase.PROMISING):
             break
-        assert ran(study, 1.9).attempt.purpose is not Purpose.REFERENCE
-    assert "is in doubt" in (root(study).judgement or INVALID).model_dump_json()
-    assert study.keep("better").number == 5
-    assert views.status(study).audits == "1 audit failure, the last in experiment 4."  # the incumbent is another
+        assert ran(ruled, 1.9).attempt.purpose is not Purpose.REFERENCE
+    assert "is in doubt" in (root(ruled).judgement or INVALID).model_dump_json()
+    assert ruled.keep("better").number == 5
+    assert views.status(ruled).audits == "1 audit failure, the last in experiment 4."  # the incumbent is another
 
 
 def test_a_doubtful_incumbent_whose_score_was_selected_is_no_lower_bar(strict: Study) -> None:
@@ -119,11 +101,11 @@ def test_a_description_is_no_audit_failure(strict: Study) -> None:
     assert strict.ledger.failed() == []
 
 
-def three_failures(study: Study) -> None:
+def three_failures(ruled: Study) -> None:
     for number in range(3):
-        study.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
-        ran(study, INVALID)
-        study.discard("ended")
+        ruled.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
+        ran(ruled, INVALID)
+        ruled.discard("ended")
 
 
 def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:

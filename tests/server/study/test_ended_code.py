@@ -1,8 +1,5 @@
 """An audit failure in any run of it ends code for good: it is neither confirmed nor run again nor kept."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from server.api import history_views, views
@@ -17,7 +14,6 @@ from tests.support.builders import NOON, crashed
 from tests.support.failing_audits import (
     INVALID,
     REASON,
-    begun,
     opened,
     patch,
     promising_then_invalid,
@@ -31,22 +27,6 @@ from tests.support.repositories import git
 
 SEED = "torch.manual_seed(7)\nprint('a run')\n"
 REFUSED = Result(outcome=Outcome.REFUSED, reason=f"Preflight: {REASON}", finished_at=NOON)
-
-
-@pytest.fixture(params=["confirmed", "any"])
-def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
-    """A baseline whose noise is known, under each rule."""
-    study = begun(tmp_path / "work", request.param)
-    yield study
-    study.close()
-
-
-@pytest.fixture
-def strict(tmp_path: Path) -> Iterator[Study]:
-    """The same, under the rule that confirms."""
-    study = begun(tmp_path / "work", "confirmed")
-    yield study
-    study.close()
 
 
 def test_an_invalid_confirmation_ends_the_candidate_everywhere(strict: Study) -> None:
@@ -92,26 +72,26 @@ def test_a_rule_that_is_loosened_afterwards_changes_nothing(strict: Study) -> No
     again.close()
 
 
-def test_an_invalid_measurement_is_the_end_under_every_rule(study: Study) -> None:
-    study.apply_patch(patch("model = Bigram()"))
-    assert ran(study, INVALID).verdict == Verdict.INVALID
-    require_ended(study, failed=4)
-    given_up = study.discard("ended")
+def test_an_invalid_measurement_is_the_end_under_every_rule(ruled: Study) -> None:
+    ruled.apply_patch(patch("model = Bigram()"))
+    assert ran(ruled, INVALID).verdict == Verdict.INVALID
+    require_ended(ruled, failed=4)
+    given_up = ruled.discard("ended")
     assert given_up and given_up.number == 4
     for text in ("model = Bigram()  # again", f"{SEED}model = Bigram()", 'model = (\n    Bigram())\n"""again"""'):
-        study.apply_patch(patch(text))
-        require_ended(study, failed=4)
-        assert study.discard("once more") is None and study.phase() is Phase.IDLE
+        ruled.apply_patch(patch(text))
+        require_ended(ruled, failed=4)
+        assert ruled.discard("once more") is None and ruled.phase() is Phase.IDLE
 
 
-def test_four_failures_and_a_pass_are_no_gain(study: Study) -> None:
+def test_four_failures_and_a_pass_are_no_gain(ruled: Study) -> None:
     """As a ledger of before would have them: the rows are made without asking whether the run is legal."""
-    study.apply_patch(patch("model = Bigram()"))
+    ruled.apply_patch(patch("model = Bigram()"))
     for _ in range(4):
-        assert ran(study, INVALID).verdict == Verdict.INVALID
-    lucky = ran(study, 1.5)
+        assert ran(ruled, INVALID).verdict == Verdict.INVALID
+    lucky = ran(ruled, 1.5)
     assert lucky.verdict == Verdict.INVALID and lucky.judgement and "experiment 4" in lucky.judgement.why
-    require_ended(study, failed=4)
+    require_ended(ruled, failed=4)
 
 
 def test_a_verdict_of_before_is_corrected_by_the_next_server(strict: Study) -> None:
@@ -136,14 +116,14 @@ def test_no_budget_gives_ended_code_another_run(strict: Study) -> None:
 
 
 @pytest.mark.parametrize("rebuilt", [False, True])
-def test_the_end_survives_a_restart_and_a_rebuild(study: Study, rebuilt: bool) -> None:
-    study.apply_patch(patch("model = Bigram()"))
-    ran(study, INVALID)
-    rows, rule = list(study.ledger.all()), study.program().task.keep_rule
-    study.close()
+def test_the_end_survives_a_restart_and_a_rebuild(ruled: Study, rebuilt: bool) -> None:
+    ruled.apply_patch(patch("model = Bigram()"))
+    ran(ruled, INVALID)
+    rows, rule = list(ruled.ledger.all()), ruled.program().task.keep_rule
+    ruled.close()
     if rebuilt:
-        (study.workspace.state / "ledger.sqlite3").unlink()
-    again = opened(study.workspace.root, rule)
+        (ruled.workspace.state / "ledger.sqlite3").unlink()
+    again = opened(ruled.workspace.root, rule)
     assert list(again.ledger.all()) == rows
     require_ended(again, failed=4)
     again.discard("ended")
@@ -152,23 +132,23 @@ def test_the_end_survives_a_restart_and_a_rebuild(study: Study, rebuilt: bool) -
     again.close()
 
 
-def test_an_ended_attempt_that_is_applied_again_is_not_run(study: Study) -> None:
-    study.apply_patch(patch("model = Bigram()"))
-    ran(study, INVALID)
-    study.discard("ended")
-    told = views.apply_patch(study, "", "", 4)
+def test_an_ended_attempt_that_is_applied_again_is_not_run(ruled: Study) -> None:
+    ruled.apply_patch(patch("model = Bigram()"))
+    ran(ruled, INVALID)
+    ruled.discard("ended")
+    told = views.apply_patch(ruled, "", "", 4)
     assert "experiment 4, a run of it, was invalid" in told.note
-    require_ended(study, failed=4)
+    require_ended(ruled, failed=4)
 
 
-def test_a_sweep_skips_code_that_was_ended_and_goes_on(study: Study) -> None:
-    study.apply_patch(patch("RATE = 0.04", "RATE = 0.03"))
-    ran(study, INVALID)
-    study.discard("ended")
-    sweep.begin(study, "rates", [{"RATE": "0.04"}, {"RATE": "0.05"}])
-    sweep.step(study)
-    until(lambda: study.phase() is not Phase.RUNNING)
-    told = sweep_reply(study)
+def test_a_sweep_skips_code_that_was_ended_and_goes_on(ruled: Study) -> None:
+    ruled.apply_patch(patch("RATE = 0.04", "RATE = 0.03"))
+    ran(ruled, INVALID)
+    ruled.discard("ended")
+    sweep.begin(ruled, "rates", [{"RATE": "0.04"}, {"RATE": "0.05"}])
+    sweep.step(ruled)
+    until(lambda: ruled.phase() is not Phase.RUNNING)
+    told = sweep_reply(ruled)
     assert told and "experiment 4, a run of it, was invalid" in told.rows[0].skipped
     assert told.rows[1].experiment and told.rows[1].experiment.experiment == 5
 
@@ -181,14 +161,14 @@ def test_a_sweep_drops_what_an_audit_ends_under_it(strict: Study) -> None:
     assert strict.phase() is Phase.IDLE and views.status(strict).counts["invalid"] == 1
 
 
-def test_other_failures_and_refusals_end_nothing(study: Study) -> None:
-    study.apply_patch(patch("model = Bigram()"))
+def test_other_failures_and_refusals_end_nothing(ruled: Study) -> None:
+    ruled.apply_patch(patch("model = Bigram()"))
     for end in (REFUSED, REFUSED, crashed(), REFUSED):
-        ran(study, end)
-        assert study.phase() is Phase.FAILED
-    assert not study.ledger.failed() and views.status(study).audits == ""
-    assert ran(study, 2.1).verdict in (Verdict.WORSE, Verdict.WITHIN_NOISE)
-    study.discard("worse")
-    study.apply_patch(patch("model = Bigram()"))
+        ran(ruled, end)
+        assert ruled.phase() is Phase.FAILED
+    assert not ruled.ledger.failed() and views.status(ruled).audits == ""
+    assert ran(ruled, 2.1).verdict in (Verdict.WORSE, Verdict.WITHIN_NOISE)
+    ruled.discard("worse")
+    ruled.apply_patch(patch("model = Bigram()"))
     with pytest.raises(AlreadyMeasured):
-        study.run("again")
+        ruled.run("again")
