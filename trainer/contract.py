@@ -23,8 +23,8 @@ class Spec:
     number: int
     profile: str
     seed: int
-    budget_seconds: float  # training, from the first token handed over to the weights handed in
-    grace_seconds: float  # how late the weights may be
+    budget_seconds: float  # training, from the first token handed over to the first byte of the weights
+    grace_seconds: float  # that the transfer of the weights may take, at most
     setup_seconds: float
     evaluation_seconds: float
     data: str  # folder of tokenised data, shared by all runs

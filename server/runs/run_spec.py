@@ -6,7 +6,7 @@ from server.records import Value
 from server.serve_options import ServeOptions
 from server.task.program import Task
 
-_GRACE_SECONDS = 5.0  # between the end of the budget and the kill: the weights must be handed in
+_GRACE_SECONDS = 5.0  # that the transfer of the weights may take, at most, on top of the budget
 
 
 class RunLimits(Value):

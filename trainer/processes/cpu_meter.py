@@ -2,8 +2,9 @@
 
 On a CPU the budget is these seconds: with wall time, whatever else runs on the machine would be measured as val_bpb.
 The kernel adds a child's time to its parent's when that waits for it, and keeps it with a zombie until then; so
-children too short to be seen count. A parent that ignores SIGCHLD loses them: the figures last seen of each process
-count then. What lives for less than a look *and* is ignored is missed; the stage's cap on wall time bounds that.
+children too short to be seen count. A parent that ignores SIGCHLD would lose them, and the system call filter lets none
+ignore it (trainer.sandbox.seccomp). Where there is no filter, the figures last seen of each process count; what lives
+for less than a look *and* is ignored is missed, and the cap on wall time bounds that.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The guards around train.py's process: put on by the process itself, before the first line of train.py runs.
 
     files        reads code and its own folder, writes its own folder: no validation text, no ledger, no repository
-    network      makes no socket, and no memory that other processes find by number
+    network      makes no socket, sends no descriptor, and makes no memory that other processes find by number
     signals      signals and traces no process outside its own run
     privileges   gains none: no set-uid program, no capability, also as root
 
