@@ -28,7 +28,7 @@ def spawn_supervisor(folder: Path, device: Sequence[Lease]) -> None:
     try:
         with (folder / "supervisor.log").open("wb") as errors:
             _CHILDREN[folder] = subprocess.Popen(
-                _command("supervisor", str(folder)),
+                _command("trainer.supervisor", str(folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -56,7 +56,7 @@ def remove_scratch(folder: Path) -> None:
     tops = [str(top) for role in ("candidate", "replica") for top in folder.glob(f"{role}-*")]
     if tops:
         with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
-            _run("scratch", *tops)
+            _run("trainer.processes.scratch", *tops)
 
 
 def probe_guards() -> dict[str, str]:
@@ -66,7 +66,7 @@ def probe_guards() -> dict[str, str]:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(dict[str, str]).validate_json(_run("confinement"))
+        return TypeAdapter(dict[str, str]).validate_json(_run("trainer.sandbox.guards"))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
@@ -80,7 +80,7 @@ def compiler(profile: str, workspace: Path) -> str:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(str).validate_json(_run("compiler", profile, str(workspace.resolve())))
+        return TypeAdapter(str).validate_json(_run("trainer.run.compiler", profile, str(workspace.resolve())))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The compiler cannot be tried: {error}.", "The operator checks the installation."
@@ -96,7 +96,7 @@ def _run(module: str, *arguments: str) -> bytes:
 
 
 def _command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-B", "-m", f"trainer.{module}", *arguments]
+    return [sys.executable, "-P", "-B", "-m", module, *arguments]
 
 
 def _environment() -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 Refs are lost by a pruning fetch, a script that cleans up or a damaged packed-refs; `git gc` then takes the commits. A
 commit is made from the train.py of its run's folder, and counts only if it has the name that the ledger says.
-
-
-The commit of an experiment, made once more from its train.py. It counts if it has the name that the ledger says."""
+"""
 
 import hashlib
 from collections import defaultdict

@@ -114,8 +114,9 @@ def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
 
 
 _OLDER_KERNEL = """
-from trainer import supervisor, wire
-wire.SO_PASSRIGHTS = 9999  # an option that no kernel has
+from trainer import supervisor
+from trainer.run import protocol
+protocol.SO_PASSRIGHTS = 9999  # an option that no kernel has
 supervisor.main()
 """
 _WITH_DESCRIPTORS = """

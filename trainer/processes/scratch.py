@@ -48,11 +48,6 @@ def _lift(folder: str, top: Path, names: "count[int]") -> None:
         os.rename(inner.path, target)
 
 
-if __name__ == "__main__":  # what a killed supervisor could not remove
-    for left in sys.argv[1:]:
-        with suppress(OSError):
-            remove(Path(left))
-
 _KERNELS = "kernels"
 
 
@@ -71,3 +66,9 @@ def save_kernels(scratch: Path, kept: Path) -> None:
         return
     with suppress(OSError), tempfile.TemporaryDirectory(prefix=".kernels-", dir=kept.parent) as folder:
         shutil.copytree(scratch / _KERNELS, Path(folder) / _KERNELS, symlinks=True).rename(kept)
+
+
+if __name__ == "__main__":  # what a killed supervisor could not remove
+    for left in sys.argv[1:]:
+        with suppress(OSError):
+            remove(Path(left))
