@@ -80,7 +80,7 @@ def unknown_experiment(study: Study, number: int) -> UnknownExperiment:
 
 
 _STATUS_BYTES = 4096  # bytes of status, as text
-_LINE_BYTES = (64, 52, 40, 28)
+_LINE_BYTES = (64, 52, 40, 28, 20)
 
 
 def fit_status(reply: StatusReply) -> StatusReply:

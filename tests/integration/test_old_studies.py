@@ -61,7 +61,7 @@ def recorded(page: dict[str, Any], moment: str) -> dict[str, Any]:
 @pytest.fixture
 def repository(tmp_path: Path, data: Path, version: str, moment: str) -> Path:
     """The study as the old version has left it, in another place."""
-    moved = unpack(FIXTURES / f"{version}.tar.gz", moment, tmp_path / 'moved "hérè"')
+    moved = unpack(FIXTURES / f"{version}.tar.gz", moment, tmp_path / "moved-hérè")
     (moved / ".autoresearch" / "data").symlink_to(data)
     return moved
 

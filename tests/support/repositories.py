@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
+ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
 IDENTITY = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 

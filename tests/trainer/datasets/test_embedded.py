@@ -14,7 +14,7 @@ from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
 from tests.support.builders import attempt
 from tests.support.polling import PATIENCE, ended, until
-from tests.support.repositories import STAND_INS
+from tests.support.repositories import ROOT
 from trainer.datasets.embedded import load
 
 BUILDER = """
@@ -38,7 +38,7 @@ def builder(folder: Path, script: str = BUILDER) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        cwd=STAND_INS.parent.parent,
+        cwd=ROOT,
     )
     assert process.stdout and process.stdout.readline() == "ready\n"
     return process

@@ -13,7 +13,7 @@ import pytest
 
 from server.task.dataset import find
 from tests.support.file_server import Shelf, served, sha256
-from tests.support.repositories import STAND_INS
+from tests.support.repositories import ROOT
 from trainer.datasets import prepared
 from trainer.datasets.builder import BuildOrder, build
 from trainer.datasets.corpus import Split
@@ -24,7 +24,6 @@ from trainer.datasets.presets import PRESETS
 from trainer.datasets.splits import Splits
 from trainer.datasets.tokenizer import Tokenizer
 
-ROOT = STAND_INS.parent.parent
 WORDS = "the cat sat on a mat and saw some dogs run over green hills while rain fell from many dark clouds".split()
 VOCAB = 300
 
