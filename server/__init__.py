@@ -4,4 +4,4 @@ import os
 
 __version__ = "0.1.0"
 
-os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # GitPython's import fails without git; the doors say it in a sentence
+os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # GitPython's import fails without git; server.vcs says it in a sentence

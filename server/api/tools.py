@@ -42,7 +42,7 @@ _Reason = Annotated[str, Field(min_length=1, max_length=2000, description="Why, 
 
 
 class Tools:
-    """Every tool, over one session. One move at a time: the lock is the app's, the work is done in a thread."""
+    """Every tool, over one study. One move at a time: the lock is the app's, the work is done in a thread."""
 
     def __init__(self, study: Study) -> None:
         self._study = study

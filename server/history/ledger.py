@@ -62,7 +62,7 @@ class Ledger:
         self._file: tuple[int, int] | None = None
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         with self._speaking():
-            # Calls come from worker threads, one at a time: the session's lock sees to that.
+            # Calls come from worker threads, one at a time: the app's lock sees to that.
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
             made = self._check()
             if read_only:

@@ -106,7 +106,7 @@ def _of_run(cookie: str) -> list[psutil.Process]:
 
 
 def _belongs(process: psutil.Process, cookie: str) -> bool:
-    """Whether it has the cookie, supervises the run, or works where only train.py's processes do.
+    """Whether it has the cookie, supervises the run, or works where only the run's processes do.
 
     The last finds those that were started with another environment: parentage is lost with the supervisor.
     """
@@ -114,7 +114,7 @@ def _belongs(process: psutil.Process, cookie: str) -> bool:
         return True
     if _supervises(process, cookie):
         return True
-    return process.cwd().startswith((f"{cookie}/candidate-", f"{cookie}/replica-"))
+    return process.cwd().startswith((f"{cookie}/candidate-", f"{cookie}/replica-", f"{cookie}/compiler-"))
 
 
 def _environment(process: psutil.Process) -> list[str]:

@@ -213,7 +213,7 @@ CHANCE_SECONDS = 10.0  # between the look that finds it silent for too long and 
 
 
 class HangDetector:
-    """Of the run that is looked at; of one at a time."""
+    """How long the supervisor of the run that is looked at is silent; one run at a time."""
 
     def __init__(self) -> None:
         self._heard: tuple[Path, int, bool] | None = None

@@ -52,8 +52,8 @@ def reap_supervisor(folder: Path) -> None:
 
 
 def remove_scratch(folder: Path) -> None:
-    """What train.py's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
-    tops = [str(top) for role in ("candidate", "replica") for top in folder.glob(f"{role}-*")]
+    """What the run's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
+    tops = [str(top) for role in ("candidate", "replica", "compiler") for top in folder.glob(f"{role}-*")]
     if tops:
         with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
             _run("trainer.processes.scratch", *tops)

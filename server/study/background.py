@@ -29,7 +29,7 @@ class Background:
     """Nothing ends it: what fails is told on stderr once, and tried again later and later."""
 
     def __init__(self, study: Study, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        """Look after a session; `call` makes a move on it while nobody else does, and may raise anything."""
+        """Look after a study; `call` makes a move on it while nobody else does, and may raise anything."""
         self._study, self._call = study, call
         self._shown = self._counted = 0.0
         self._hours = HoursCounter(study.workspace.state)

@@ -38,7 +38,7 @@ def why_over(state: Path, limits: StopLimits, ledger: Ledger) -> str:
 
 
 def why_study_over(study: Study) -> str:
-    """`over`, for this session's night."""
+    """`why_over`, for this study."""
     return why_over(study.workspace.state, study.program().task.stop, study.ledger)
 
 

@@ -1,4 +1,4 @@
-"""The doors of a workspace: what a repository must be like before a night starts in it, each with its sentence."""
+"""Checks of a repository: what it must be like before a study starts in it, each with its sentence."""
 
 import os
 import re

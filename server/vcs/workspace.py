@@ -50,7 +50,7 @@ class Workspace:
 
     @classmethod
     def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
-        """Check the doors and change nothing. Raises WorkspaceUnusable: one sentence, and the next step."""
+        """Check the repository and change nothing. Raises WorkspaceUnusable: one sentence, and the next step."""
         if not path.is_dir():
             raise WorkspaceUnusable(f"{path} is not a directory.", "Name a git repository with --workspace.")
         repo = open_repository(path)

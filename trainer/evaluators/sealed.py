@@ -81,7 +81,7 @@ class SealedReferee:
         """Two steps, a submission and an audit on training text: what would fail after the budget fails before it.
 
         Raises:
-            Ended: `refused`, when train.py is certain to fail; `env_fail`, when the machine is. When unsure, let it
+            RunEnded: `refused`, when train.py is certain to fail; `env_fail`, when the machine is. When unsure, let it
             run: a rehearsal that was too slow, was killed by somebody or ran out of memory (it is not compiled, the
             run may be) proves nothing.
         """

@@ -39,7 +39,7 @@ from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 from trainer.run.throughput import throughput
 
-_FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the pace
+_FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
 
 
@@ -80,7 +80,7 @@ class Trial:
             -log p of every target of the rows in nats, float32 [R, T], as claimed, and found to hold.
 
         Raises:
-            Ended: every other end; `figures` then holds what was known by then.
+            RunEnded: every other end; `figures` then holds what was known by then.
         """
         started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
         self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
@@ -138,7 +138,7 @@ class Trial:
         return self.children[-1]
 
     def _check_guards(self, child: ChildProcess) -> None:
-        """Note how the process is confined. Raises Ended: it is less so than the operator asks for."""
+        """Note how the process is confined. Raises RunEnded: it is less so than the operator asks for."""
         guards = child.ready()
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(guards.values()) != {"held"}:
@@ -225,7 +225,7 @@ class Trial:
     def _audit(
         self, replica: ChildProcess, weights: bytearray, plan: EvaluationPlan, claims: NDArray[np.float32]
     ) -> None:
-        """Compare the claims with a replica's answers. Raises Ended when they do not hold."""
+        """Compare the claims with a replica's answers. Raises RunEnded when they do not hold."""
         if plan.secret:
             replica.redact_output()
         replica.tell("go")

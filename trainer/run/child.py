@@ -54,7 +54,7 @@ class ChildProcess:
         """How the process is confined. No line of train.py has run in it: whatever fails by now is the machine's fault.
 
         Raises:
-            Ended: `env_fail`, or somebody cancelled the run.
+            RunEnded: `env_fail`, or somebody cancelled the run.
         """
         try:
             fields = self.expect("ready").fields
@@ -69,7 +69,7 @@ class ChildProcess:
         return fields["guards"]
 
     def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:
-        """Send one frame. Raises Ended if the process is gone."""
+        """Send one frame. Raises RunEnded if the process is gone."""
         try:
             self._channel.send(kind, payload, descriptor, **fields)
         except ChannelClosed:
@@ -80,7 +80,7 @@ class ChildProcess:
     def expect(self, *kinds: str, limit: int = 0, opened: Callable[[str, int], None] = ignored) -> Frame:
         """The next frame, of one of `kinds`; `opened` is called before its payload (Channel.receive).
 
-        Raises Ended when the process fails, breaks the protocol or is gone.
+        Raises RunEnded when the process fails, breaks the protocol or is gone.
         """
         try:
             frame = self._channel.receive(*kinds, "crash", limit=limit, opened=opened)

@@ -77,7 +77,7 @@ class StageClock:
         return time.monotonic() - self._entered
 
     def watch(self) -> None:
-        """Called at least every 0.1 s. Raises Ended when the stage is over time or somebody cancelled the run."""
+        """Called at least every 0.1 s. Raises RunEnded when the stage is over time or somebody cancelled the run."""
         if (reason := self._run_folder.cancelled()) is not None:
             raise RunEnded("cancelled", f"Cancelled: {reason}")
         self.look()
@@ -91,7 +91,7 @@ class StageClock:
             self._report()
 
     def check(self, seconds: float) -> None:
-        """Raises Ended when so many seconds of the stage's clock are too many."""
+        """Raises RunEnded when so many seconds of the stage's clock are too many."""
         if seconds > self._limit + self._spare:
             raise RunEnded("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
 

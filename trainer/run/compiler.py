@@ -55,7 +55,7 @@ def broken(run_folder: RunFolder, spec: Spec, afresh: bool = False) -> str:
         afresh: something did not compile: believe no memory, and try what any device may need.
 
     Raises:
-        Ended: somebody cancelled the run.
+        RunEnded: somebody cancelled the run.
     """
     languages = _LANGUAGES.get(PROFILES[spec.profile].device, ())
     if afresh and languages:

@@ -36,7 +36,7 @@ class Deadline:
         self.seconds = 0.0  # of training, by the last frame
 
     def opened(self, kind: str, size: int) -> None:
-        """The header of a frame is here, and `size` bytes will follow. Raises Ended: it comes too late."""
+        """The header of a frame is here, and `size` bytes will follow. Raises RunEnded: it comes too late."""
         self.seconds = self._read()
         self._stage.check(self.seconds)
         if kind == "submit":  # SHARE, because weights may be made large for the time that it gives
@@ -50,7 +50,7 @@ class Deadline:
             The reading of the clock.
 
         Raises:
-            Ended: they took longer than their size explains.
+            RunEnded: they took longer than their size explains.
         """
         end = self._read()
         self._stage.check(end)
@@ -59,7 +59,7 @@ class Deadline:
 
 
 def check_batches(seconds: Sequence[float], budget: float) -> None:
-    """Batches are alike: a long one did more than evaluate. Raises Ended."""
+    """Batches are alike: a long one did more than evaluate. Raises RunEnded."""
     usual = median(seconds)
     excess = sum(max(0.0, taken - 3 * usual) for taken in seconds)
     if excess > _EXCESS_SECONDS + _EXCESS_SHARE * budget:

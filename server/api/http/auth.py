@@ -86,14 +86,14 @@ class AuthMiddleware:
         app: ASGIApp,
         bearer: BearerToken | None,
         hosts: Iterable[str],
-        admit: Callable[[Peer], None],
+        authenticate: Callable[[Peer], None],
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         """`bearer` None: no token is asked for. `hosts`: names this server is called by, beside loopback's.
 
-        `admit` is told of every connection that has shown the token.
+        `authenticate` is told of every connection that has shown the token.
         """
-        self._app, self._bearer, self._admit, self._body_seconds = app, bearer, admit, body_seconds
+        self._app, self._bearer, self._authenticate, self._body_seconds = app, bearer, authenticate, body_seconds
         self._hosts = {host.lower() for host in (*LOOPBACK, *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +106,7 @@ class AuthMiddleware:
             await self._answer(receive, send, *refusal)
             return
         if not scope["path"].startswith(_OPEN):
-            self._admit(scope["client"])
+            self._authenticate(scope["client"])
         try:
             with anyio.fail_after(self._body_seconds):
                 body = await _read_body(receive, headers.get("content-length", ""))

@@ -1,7 +1,8 @@
-"""Who is connected over HTTP. A stranger is a connection over which nobody has shown the token yet.
+"""Connections over HTTP: how many there may be, and how long one may stay unauthenticated.
 
-A stranger may stay only so long, and when the room is full the one that has stayed longest makes way. So neither
-silence nor numbers keep an honest client out, or use up the descriptors that the server needs for its own files.
+A connection is unauthenticated until a request on it has shown the token. It may stay only so long, and when there are
+too many connections, the oldest unauthenticated one is closed. So neither silence nor numbers keep an honest client
+out, or use up the descriptors that the server needs for its own files.
 """
 
 import time
@@ -14,38 +15,39 @@ class ConnectionLimiter:
     """All connections of one server."""
 
     def __init__(self, most: int, patience_seconds: float) -> None:
-        """Hold at most `most` connections; a stranger is hung up on after `patience_seconds`."""
+        """Hold at most `most` connections; close an unauthenticated one after `patience_seconds`."""
         self._most, self._patience = most, patience_seconds
-        self._strangers: dict[Peer, tuple[float, Callable[[], None]]] = {}  # since when, and how to hang up; in order
-        self._guests: set[Peer] = set()
+        # Since when, and how to close it; the oldest first.
+        self._unauthenticated: dict[Peer, tuple[float, Callable[[], None]]] = {}
+        self._authenticated: set[Peer] = set()
 
-    def arrive(self, peer: Peer, hang_up: Callable[[], None]) -> None:
-        """A stranger has come; who hangs up reports it to `leave`."""
-        self._strangers[peer] = time.monotonic(), hang_up
-        if len(self._strangers) + len(self._guests) > self._most:
-            self._dismiss(next(iter(self._strangers)))
+    def add(self, peer: Peer, close: Callable[[], None]) -> None:
+        """A connection was opened. What `close` closes is reported to `remove`."""
+        self._unauthenticated[peer] = time.monotonic(), close
+        if len(self._unauthenticated) + len(self._authenticated) > self._most:
+            self._close(next(iter(self._unauthenticated)))
 
-    def admit(self, peer: Peer) -> None:
-        """The stranger has shown the token, and may stay."""
-        if self._strangers.pop(peer, None):
-            self._guests.add(peer)
+    def authenticate(self, peer: Peer) -> None:
+        """The connection has shown the token, and may stay."""
+        if self._unauthenticated.pop(peer, None):
+            self._authenticated.add(peer)
 
-    def leave(self, peer: Peer) -> None:
+    def remove(self, peer: Peer) -> None:
         """The connection is gone."""
-        self._strangers.pop(peer, None)
-        self._guests.discard(peer)
+        self._unauthenticated.pop(peer, None)
+        self._authenticated.discard(peer)
 
-    def tidy(self) -> None:
-        """Hang up on strangers that stayed too long; to be called every now and then."""
-        for peer, (since, _) in list(self._strangers.items()):
+    def close_expired(self) -> None:
+        """Close unauthenticated connections that stayed too long; to be called every now and then."""
+        for peer, (since, _) in list(self._unauthenticated.items()):
             if time.monotonic() - since < self._patience:
                 return
-            self._dismiss(peer)
+            self._close(peer)
 
-    def close(self) -> None:
-        """Hang up on every stranger: what they still say would hold up the end."""
-        for peer in list(self._strangers):
-            self._dismiss(peer)
+    def close_unauthenticated(self) -> None:
+        """Close every unauthenticated connection: what it still sends would hold up the end."""
+        for peer in list(self._unauthenticated):
+            self._close(peer)
 
-    def _dismiss(self, peer: Peer) -> None:
-        self._strangers.pop(peer)[1]()
+    def _close(self, peer: Peer) -> None:
+        self._unauthenticated.pop(peer)[1]()

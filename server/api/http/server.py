@@ -32,7 +32,7 @@ from server.study.background import STALE_SECONDS
 PATH = "/mcp"
 _CONNECTIONS = 256
 _BACKLOG = 128  # so many are accepted at once, before one can be hung up on
-_TIDY_SECONDS = 1.0
+_EXPIRY_LOOK_SECONDS = 1.0
 _EXIT_SECONDS = 1.5
 
 
@@ -101,12 +101,12 @@ async def listen(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's
     )
     app.router.routes.append(Route("/health", _health(quiet)))
-    crowd = ConnectionLimiter(_room(), BODY_SECONDS)
+    limiter = ConnectionLimiter(_room(), BODY_SECONDS)
     config = uvicorn.Config(
-        AuthMiddleware(app, bearer, hosts, crowd.admit),
-        http=_counted(crowd),
+        AuthMiddleware(app, bearer, hosts, limiter.authenticate),
+        http=_counted(limiter),
         ws="none",
-        log_level="error",  # a stranger's nonsense is worth no line
+        log_level="error",  # unauthenticated nonsense is worth no line
         backlog=_BACKLOG,
         proxy_headers=False,  # whose connection it is, not whose request
         timeout_graceful_shutdown=1,
@@ -114,8 +114,8 @@ async def listen(
     )
     web = _Web(config)
     async with anyio.create_task_group() as group:
-        await group.start(_end_on_signal, web, crowd)
-        group.start_soon(_tidy, crowd)
+        await group.start(_end_on_signal, web, limiter)
+        group.start_soon(_close_expired, limiter)
         await web.serve(sockets=[listening])
         group.cancel_scope.cancel()
     if web.hollow:
@@ -128,27 +128,27 @@ def _room() -> int:
     return _CONNECTIONS if descriptors == resource.RLIM_INFINITY else min(_CONNECTIONS, descriptors // 4)
 
 
-def _counted(crowd: ConnectionLimiter) -> type[H11Protocol]:
-    """uvicorn's connection, which tells the crowd that it came and went."""
+def _counted(limiter: ConnectionLimiter) -> type[H11Protocol]:
+    """uvicorn's connection, which tells the limiter that it came and went."""
 
     class Counted(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if self.client:
-                crowd.arrive(self.client, transport.abort)
+                limiter.add(self.client, transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self.client:
-                crowd.leave(self.client)
+                limiter.remove(self.client)
             super().connection_lost(exc)
 
     return Counted
 
 
-async def _tidy(crowd: ConnectionLimiter) -> None:
+async def _close_expired(limiter: ConnectionLimiter) -> None:
     while True:
-        await anyio.sleep(_TIDY_SECONDS)
-        crowd.tidy()
+        await anyio.sleep(_EXPIRY_LOOK_SECONDS)
+        limiter.close_expired()
 
 
 class _Web(uvicorn.Server):
@@ -165,7 +165,7 @@ class _Web(uvicorn.Server):
         return self.hollow or await super().on_tick(counter)
 
 
-async def _end_on_signal(web: uvicorn.Server, crowd: ConnectionLimiter, *, task_status: TaskStatus[None]) -> None:
+async def _end_on_signal(web: uvicorn.Server, limiter: ConnectionLimiter, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
@@ -174,7 +174,7 @@ async def _end_on_signal(web: uvicorn.Server, crowd: ConnectionLimiter, *, task_
             timer.daemon = True
             timer.start()
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # calls that end with us are no errors
-            crowd.close()
+            limiter.close_unauthenticated()
             web.should_exit = True
 
 
