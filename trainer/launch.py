@@ -73,7 +73,11 @@ def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
     hidden = [Path(spec.data), run_folder.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
-    return confine(build_allowlist(run_folder.train, Path.cwd(), Path(spec.imports), hidden))
+    return confine(
+        build_allowlist(
+            run_folder.train, Path.cwd(), Path(spec.imports), hidden, gpu=PROFILES[spec.profile].device == "cuda"
+        )
+    )
 
 
 def _tell(error: BaseException, train: Path) -> None:

@@ -24,6 +24,8 @@ class _Bare(ast.NodeTransformer):
 
 
 def _is_cosmetic(node: ast.Expr) -> bool:
+    if any(isinstance(inner, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for inner in ast.walk(node)):
+        return False  # it does more than print
     calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
     if len(calls) != 1 or calls[0] is not node.value:
         return False

@@ -15,6 +15,8 @@ import math
 import os
 import secrets
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,7 +107,8 @@ class Trial:
             self._log.mute()
             candidate.redact_output()
         self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
-        claims = self._claims(candidate, plan.rows)
+        with self._must_answer(plan):
+            claims = self._claims(candidate, plan.rows)
         candidate.close()
         self._kill_candidate(replica)
         self._audit(replica, weights, plan, claims)
@@ -236,11 +239,28 @@ class Trial:
         evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise)
         probes = audit.draw(evidence, plan.audits, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
-        asked = self._asked(replica, probes, probes.inputs, plan.rows)
+        with self._must_answer(plan):
+            asked = self._asked(replica, probes, probes.inputs, plan.rows)
         if objection := audit.objection(claimed, asked, probes.uniform, device):
             unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
             cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
             raise RunEnded("invalid", f"The audit failed: {objection} {cause}")
+
+    @contextmanager
+    def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
+        """Make it `invalid` when train.py's process fails while it sees what it is asked.
+
+        It could fail when its score is low, or when a probe meets a false claim, and be run again until neither
+        happens. The kernel's word counts, when memory ran out; on a GPU train.py's own: others may hold the memory.
+        """
+        try:
+            yield
+        except RunEnded as ended:
+            evasions = ("crashed",) if self._profile.device == "cuda" else ("crashed", "oom")
+            if plan.secret and ended.outcome in evasions and ended.cause != "kernel_oom":
+                why = "This counts as a failed audit: a run must not choose its score by failing."
+                raise RunEnded("invalid", f"{ended.reason} {why}") from ended
+            raise
 
     def _asked(
         self, replica: ChildProcess, probes: audit.Probes, inputs: NDArray[np.uint16], rows: NDArray[np.uint16]

@@ -114,11 +114,11 @@ class ChildProcess:
 
     def _gone(self) -> RunEnded:
         code = self._child.exit_code(_EXIT_SECONDS)
-        if self._redacting:
+        cause = of_exit(code, (kernel_kills() or 0) - (self._kills or 0))
+        if self._redacting and cause != "kernel_oom":
             return RunEnded("crashed", "train.py's process ended during the evaluation.")
         if code == 0:
             return RunEnded("crashed", "train.py ended without session.submit(model).", cause="left_early")
-        cause = of_exit(code, (kernel_kills() or 0) - (self._kills or 0))
         if cause == "kernel_oom":
             return RunEnded("oom", "The kernel ended train.py for lack of memory.", cause=cause)
         if code is not None and code < 0:

@@ -38,7 +38,8 @@ _SYSTEM = (
     "/sys/class",
     "/sys/module",
 )
-_DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dxg")  # below /dev
+_DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
+_GPUS = ("nvidia*", "dxg")
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
 
 
@@ -52,12 +53,13 @@ class Allowlist:
     writable: Path
 
 
-def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path]) -> Allowlist:
+def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path], gpu: bool = True) -> Allowlist:
     """The reach of one process.
 
     Args:
         train: the file it runs. scratch: its own folder. imports: folder of modules, of which *.py may be read.
         hidden: folders that stay out of reach whatever else is allowed; the corpus is always one of them.
+        gpu: whether it may open one. A run whose budget is CPU seconds must not compute where none are counted.
     """
     out_of_reach = [path.resolve() for path in (_CORPUS, *hidden)]
     readable, listed = [train], [PACKAGES]
@@ -67,7 +69,8 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
     for folder in _folders(imports):
         listed.append(folder)
         readable += list(folder.glob("*.py"))[: _MAX_IMPORTS - len(readable)]
-    devices = [path for pattern in _DEVICES for path in Path("/dev").glob(pattern)]
+    patterns = _DEVICES + _GPUS * gpu
+    devices = [path for pattern in patterns for path in Path("/dev").glob(pattern)]
     return Allowlist(readable, listed, devices, scratch)
 
 

@@ -29,3 +29,9 @@ def test_a_body_that_only_prints_is_still_a_body() -> None:
     assert fingerprint("if x:\n    print(1)\nelse:\n    print(2)\n") == fingerprint("if x:\n    pass\n")
     assert code_lines("def f():\n    print(1)\n") == 2
     assert code_lines("try:\n    print(1)\nexcept ValueError:\n    print(2)\n") == 4
+
+
+@pytest.mark.parametrize("work", ["print(y := x @ x)", "print((yield))", "print([z := x])"])
+def test_a_print_that_does_more_is_code(work: str) -> None:
+    more = f"def f(x):\n    {work}\n    return 2 * x\n"
+    assert fingerprint(more) != fingerprint(CODE) and code_lines(more) > code_lines(CODE)
