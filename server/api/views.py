@@ -17,9 +17,7 @@ from server.api.schemas import (
     SweepRow,
     TextReply,
 )
-from server.errors import (
-    PatchRefused,
-)
+from server.errors import PatchRefused
 from server.history import audit_failures, comparisons
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory

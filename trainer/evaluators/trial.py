@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -242,9 +242,11 @@ class Trial:
         with self._must_answer(plan):
             asked = self._asked(replica, probes, probes.inputs, plan.rows)
         if objection := audit.objection(claimed, asked, probes.uniform, device):
-            unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
-            cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
-            raise RunEnded("invalid", f"The audit failed: {objection} {cause}")
+            cause = ""
+            with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
+                unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
+                cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
+            raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip())
 
     @contextmanager
     def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
