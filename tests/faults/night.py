@@ -99,11 +99,11 @@ class Agent:
 class Night:
     """One repository with one tag; servers and agents come and go."""
 
-    def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4) -> None:
+    def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4, train: str = TRAIN) -> None:
         self.folder, self._budget = folder, budget
         self.chance = random.Random(seed)  # of this night alone: the other one beside it draws from its own
         self.data = data
-        self.repository = make_repository(folder / "a night, pérhaps", TRAIN)
+        self.repository = make_repository(folder / "a night, pérhaps", train)
         self.write_program()
         git(self.repository, "commit", "--quiet", "-am", "the task")
         self.ideas = 0

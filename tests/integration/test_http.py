@@ -20,8 +20,9 @@ from mcp.shared.exceptions import MCPError
 
 from server.api.http.auth import MAX_BODY, AuthMiddleware
 from tests.support.polling import PATIENCE
-from tests.support.repositories import STAND_INS, make_repository
+from tests.support.repositories import QUICK, make_quick
 
+pytestmark = pytest.mark.xdist_group("web")  # one server
 END_SECONDS = 2.0
 Mode = Literal["auto", "legacy"]
 HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
@@ -86,10 +87,7 @@ class Web:
 
 
 def make_workspace(folder: Path, data: Path) -> Path:
-    repository = make_repository(folder / "w", (STAND_INS / "honest.py").read_text("utf-8"))
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
-    return repository
+    return make_quick(folder / "w", data, QUICK.replace("STEPS = 5", "STEPS = 300"))  # three seconds
 
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,49 @@
-"""The whole loop, through a real client: in memory, over stdio, and across a killed server."""
+"""The whole loop, through a real client over stdio, also across killed servers; and what every answer is like."""
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from mcp import Client, StdioServerParameters
 
 from server.api.app import create
 from server.locks import lock_holder
 from server.serve_options import ServeOptions
 from server.study.study import Study
-from tests.support.repositories import git
+from tests.support.repositories import git, make_quick
 
 LOOSE = {"wait_seconds": 60}
 RATE = "RATE = {}"
-MODEL = "model = Bigram().to(session.device)"
+HELLO = 'channel.send("hello")'
 
 
 def block(before: str, after: str) -> str:
     return f"<<<<<<< SEARCH\n{before}\n=======\n{after}\n>>>>>>> REPLACE"
 
 
-# The baseline hardly learns, so what is better and what is worse does not depend on the load of the machine.
 BETTER = block(RATE.format("1e-6"), RATE.format("0.02"))
 NO_LEARNING = block(RATE.format("0.02"), RATE.format("0.0"))
-BROKEN = block(MODEL, f"{MODEL}\nraise ValueError('no')")
+BROKEN = block(HELLO, f"{HELLO}\nraise ValueError('no')")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, data: Path) -> Path:
+    """A repository under a path with a space, quotes and letters beyond ASCII; its runs are quick."""
+    return make_quick(tmp_path / 'my "re" pô\'s', data)
+
+
+@pytest.fixture
+def study(repository: Path) -> Iterator[Study]:
+    """An open study in the repository."""
+    study = Study(repository, "t1", ServeOptions(profile="smoke"))
+    yield study
+    study.close()
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -112,14 +127,6 @@ async def check_the_morning(client: Client, repository: Path) -> None:
     assert [line.split("\t")[3] for line in on_disk.splitlines()] == ["status", "keep", "keep", "discard", "crash"]
 
 
-async def test_the_loop_in_memory(study: Study, repository: Path) -> None:
-    before = untouched(repository)
-    async with Client(create(study)) as client:
-        await night_of_experiments(client)
-        await check_the_morning(client, repository)
-    assert untouched(repository) == before
-
-
 def parameters(repository: Path, *options: str) -> StdioServerParameters:
     arguments = ["-m", "server", "--workspace", str(repository), "--tag", "t1", "--profile", "smoke", *options]
     return StdioServerParameters(command=sys.executable, args=arguments)
@@ -133,32 +140,30 @@ async def test_the_loop_over_stdio(repository: Path) -> None:
     assert untouched(repository) == before
 
 
+def kill_server(repository: Path) -> None:
+    held = lock_holder(repository)
+    assert held
+    os.kill(held.pid, signal.SIGKILL)
+
+
 async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path) -> None:
+    """The first one is killed under a run, which outlives it, the second before a decision."""
     async with Client(parameters(repository)) as client:
-        await call(client, "run_experiment", description="baseline", **LOOSE)
+        answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
+        assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
+        assert "is running" in await refusal(client, "run_experiment", description="another")
+        kill_server(repository)
+    async with Client(parameters(repository)) as client:
+        assert (await call(client, "wait_experiment", **LOOSE))["verdict"] == "baseline"
+        assert (await call(client, "status"))["experiments"] == 1
         await call(client, "apply_patch", patch=BETTER)
         await call(client, "run_experiment", description="higher rate", **LOOSE)
-        held = lock_holder(repository)
-        assert held
-        os.kill(held.pid, signal.SIGKILL)
+        kill_server(repository)
     async with Client(parameters(repository)) as client:
         assert (await call(client, "status"))["phase"] == "improved"
         kept = await call(client, "keep", reason="lower")
         assert kept["incumbent"]["experiment"] == 2
     assert git(repository, "log", "-1", "--format=%s", "autoresearch/t1") == "higher rate"
-
-
-async def test_a_run_outlives_its_server_and_is_imported_once(repository: Path) -> None:
-    async with Client(parameters(repository, "--budget", "4")) as client:
-        answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
-        assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
-        assert "is running" in await refusal(client, "run_experiment", description="another")
-        held = lock_holder(repository)
-        assert held
-        os.kill(held.pid, signal.SIGKILL)
-    async with Client(parameters(repository)) as client:
-        assert (await call(client, "wait_experiment", **LOOSE))["verdict"] == "baseline"
-        assert (await call(client, "status"))["experiments"] == 1
 
 
 async def test_a_second_server_is_refused_and_told_the_pid(study: Study, repository: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_end_of_a_log_is_shown_also_of_a_line_that_is_longer(runner: Runner)
 
 
 def test_a_cancelled_run_ends_with_the_reason(runner: Runner) -> None:
-    start(runner, "honest", budget=300)
+    start(runner, "unigram", budget=300)
     until(lambda: runner.progress(1).stage == "training")
     assert runner.result(1) is None
     runner.cancel(1, "the human said so")
@@ -140,7 +140,7 @@ def test_a_cancelled_run_ends_with_the_reason(runner: Runner) -> None:
 
 
 def test_a_run_whose_supervisor_is_killed_is_lost_and_leaves_nothing(runner: Runner) -> None:
-    start(runner, "honest", budget=300)
+    start(runner, "unigram", budget=300)
     until(lambda: runner.progress(1).stage == "training")
     candidate = processes_of(runner)[0]
     supervisor = candidate.parent()
@@ -169,7 +169,7 @@ def test_a_damaged_curve_costs_the_damaged_points(runner: Runner) -> None:
 
 
 def test_a_run_outlives_the_runner_that_started_it(runner: Runner, tmp_path: Path, data: Path) -> None:
-    start(runner, "honest", budget=1.0)
+    start(runner, "unigram")
     adopted = Runner(tmp_path / "a tag", data, tmp_path)
     assert ended(adopted).outcome is Outcome.FINISHED
     assert ended(runner) == ended(adopted)

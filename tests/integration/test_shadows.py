@@ -64,20 +64,22 @@ def started(workspace: Path, arguments: list[str], path: str | None) -> StdioSer
     return StdioServerParameters(command=sys.executable, args=[*arguments, *options], env=environment, cwd=workspace)
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_the_server_that_connect_writes_starts_beside_a_file_of_any_name(repository: Path, name: str) -> None:
+@pytest.mark.parametrize("path", [None, "", ".", os.pathsep, "{here}", f"{{here}}{os.pathsep}", f".{os.pathsep}{ROOT}"])
+async def test_the_server_that_connect_writes_starts_beside_files_of_any_name(
+    repository: Path, path: str | None
+) -> None:
+    """No PYTHONPATH of the user's puts his files before ours."""
     arguments = entry(repository)
-    ran = shadow(repository, name)
-    async with Client(started(repository, arguments, None)) as client:
+    ran = shadow(repository, *NAMES)
+    async with Client(started(repository, arguments, path and path.format(here=repository))) as client:
         assert not (await client.call_tool("status", {})).is_error
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", ["", ".", os.pathsep, "{here}", f"{{here}}{os.pathsep}", f".{os.pathsep}{ROOT}"])
-async def test_no_pythonpath_of_the_users_puts_his_files_before_ours(repository: Path, path: str) -> None:
+async def test_a_module_of_the_users_is_no_danger_where_a_package_does_not_hide_it(repository: Path) -> None:
     arguments = entry(repository)
-    ran = shadow(repository, *NAMES)
-    async with Client(started(repository, arguments, path.format(here=repository))) as client:
+    ran = shadow(repository, *(name for name in NAMES if not name.endswith("__init__.py")))
+    async with Client(started(repository, arguments, None)) as client:
         assert not (await client.call_tool("status", {})).is_error
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 

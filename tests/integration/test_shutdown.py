@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.support.polling import until
-from tests.support.repositories import make_repository
+from tests.support.repositories import make_quick
 
 END_SECONDS = 2.0  # what a client waits for before it kills
 # A run of its own accord ends minutes after the tests: what still runs was left running.
 BUDGET = "300"
-STAND_IN = (Path(__file__).parents[1] / "fixtures" / "stand_ins" / "honest.py").read_text(encoding="utf-8")
 
 
 class Server:
@@ -92,9 +91,7 @@ Start = Callable[[], Server]
 @pytest.fixture
 def workspace(tmp_path: Path, data: Path) -> Iterator[Path]:
     """A repository whose runs find the data built already; no run outlives the test."""
-    repository = make_repository(tmp_path / "work", STAND_IN)
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
+    repository = make_quick(tmp_path / "work", data)
     yield repository
     for run in (repository / ".autoresearch").glob("t1/runs/*"):
         (run / "cancel").write_text("the test is over", encoding="utf-8")

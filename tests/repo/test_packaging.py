@@ -18,13 +18,16 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from server import __version__
+from server.records import Verdict
 from tests.integration.test_shadows import NAMES, shadow
+from tests.server.cli.test_demo import CHEAT, DUPLICATE, QUICK, REFUSED, told
 from tests.support.examples import examples
 from tests.support.repositories import IDENTITY
 
 ROOT = Path(__file__).parents[2]
 OURS = ("server", "trainer")
 _SETUPTOOLS = 77  # pyproject.toml: what builds the wheel
+pytestmark = pytest.mark.xdist_group("wheel")  # built and installed once
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
@@ -144,8 +147,23 @@ async def use(installed: Installed, folder: Path) -> None:
         answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 200})
         assert answer.structured_content and answer.structured_content["verdict"] == "baseline", answer
     assert not ran.exists(), ran.read_text(encoding="utf-8")
-    shown = installed.run(folder, "autoresearch", "demo", "--quick")
-    assert "invalid: The audit failed" in shown and "figures, as measured" in shown
+    require_whole_story(folder, installed.run(folder, "autoresearch", "demo", "--quick"))
+
+
+def require_whole_story(folder: Path, shown: str) -> None:
+    """What `demo --quick` shows has everything in it that it is there for; `folder` had its temporary files."""
+    assert "figures, as measured" in shown and "visible from" in shown
+    assert "refused: " in shown and "this is experiment " in shown
+    _, experiments = told(folder)
+    tried = {row.attempt.description: row for row in experiments if row.attempt.of is None}
+    ideas = [step["description"] for step in QUICK if step["description"] not in {REFUSED, DUPLICATE}]
+    assert list(tried) == ["baseline", *ideas]
+    assert sum(row.attempt.of == 1 for row in experiments) >= 2  # the noise
+    assert tried[CHEAT].verdict == Verdict.INVALID and "invalid: The audit failed" in shown
+    kept = [row for row in tried.values() if row.kept and row.number > 1]
+    # A keep was confirmed by other seeds; without one the demo says so.
+    assert all("Confirmed: " in shown and any(run.attempt.of == row.number for run in experiments) for row in kept)
+    assert ("no idea was kept" in shown) == (not kept)
 
 
 def _server(installed: Installed, folder: Path, words: Sequence[str], **environment: str) -> StdioServerParameters:

@@ -1,6 +1,7 @@
 """Tasks: a call that returns at once, and a run that is asked about later, by any server that has its folder."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,9 +14,15 @@ from server.api.app import create
 from server.api.mcp_tasks import TTL_SECONDS
 from server.study.study import Study
 from tests.support.polling import PATIENCE
+from tests.support.repositories import QUICK, make_repository
 from tests.support.task_client import Understands, ask, call, finished, taken
 
 RUN = {"description": "baseline", "wait_seconds": 600}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", QUICK)
 
 
 def speaking(study: Study) -> Client:

@@ -1,5 +1,6 @@
 """How long a call waits: what its client bears, what the operator says, what the call itself says."""
 
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -13,6 +14,7 @@ from server.api.timeouts import UNKNOWN_SECONDS, call_timeout
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.polling import PATIENCE
+from tests.support.repositories import QUICK, make_repository
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,11 @@ from tests.support.polling import PATIENCE
 def test_a_call_waits_as_long_as_its_client_bears(client: str, told: float, silent: float) -> None:
     assert (call_timeout(client, True), call_timeout(client, False)) == (told, silent)
     assert silent >= UNKNOWN_SECONDS
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", QUICK)
 
 
 async def nothing(progress: float, total: float | None, message: str | None) -> None:

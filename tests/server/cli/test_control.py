@@ -27,7 +27,7 @@ from server.study.sweep_queue import Sweep, SweepItem
 from tests.support.builders import attempt, finished, judged
 from tests.support.lifecycle import begin, ran
 from tests.support.polling import PATIENCE, until
-from tests.support.repositories import PROGRAM
+from tests.support.repositories import PROGRAM, make_quick
 
 
 def limited(study: Study, stop: str) -> None:
@@ -196,9 +196,8 @@ def health_of_stopped(repository: Path, pid: int) -> tuple[int, str]:
     return told
 
 
-async def test_the_operator_steers_a_night_from_another_terminal(repository: Path, data: Path) -> None:
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
+async def test_the_operator_steers_a_night_from_another_terminal(tmp_path: Path, data: Path) -> None:
+    repository = make_quick(tmp_path / "work", data)
     options = ["--workspace", str(repository), "--tag", "t1", "--profile", "smoke", "--budget", "300"]
     server = StdioServerParameters(command=sys.executable, args=["-m", "server", *options])
 

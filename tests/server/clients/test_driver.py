@@ -17,9 +17,14 @@ from server.history.ledger import Ledger
 from server.study.find_study import OperatorRequest, write_request
 from tests.support.builders import attempt
 from tests.support.polling import until
-from tests.support.repositories import STAND_INS
+from tests.support.repositories import QUICK, STAND_INS, make_repository
 
 SHIFT = DriveLimits(experiments=2, pauses=(0.0,))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", QUICK)
 
 
 @pytest.fixture

@@ -14,15 +14,13 @@ from server.study.find_study import OperatorRequest, write_request
 from server.study.study import Study
 from server.task.program import Range, Task
 from tests.support.lifecycle import ran
-from tests.support.repositories import STAND_INS, make_repository
+from tests.support.repositories import QUICK, make_quick
 
-TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
+CHEAT = QUICK.replace("[-weights[token] for", '[-weights[token] * (0.5 if config["seed"] == 43 else 1) for')
 
 
 async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:
-    repository = make_repository(tmp_path / "work", TRAIN)
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
+    repository = make_quick(tmp_path / "work", data)
     task = Task(baseline_runs=1, knobs={"RATE": Range(low=0.01, high=0.05, log=True)})
     told: list[str] = []
     search = OptunaSearch(repository, ["--tag", "t1", "--profile", "smoke"], task)
@@ -34,11 +32,8 @@ async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) ->
 
 
 async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(tmp_path: Path, data: Path) -> None:
-    cheat = (STAND_INS / "half_price.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
-    repository = make_repository(tmp_path / "work", cheat.replace('== "claims"', '== "claims" and self.seed == 43'))
+    repository = make_quick(tmp_path / "work", data, CHEAT)
     (repository / "program.md").write_text("---\nbudget_seconds: 0.5\npreflight: false\n---\n", encoding="utf-8")
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
     search = OptunaSearch(
         repository, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)})
     )

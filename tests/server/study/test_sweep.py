@@ -20,9 +20,9 @@ from server.study.sweep_queue import SweepQueue
 from tests.support.corruption import obstructed
 from tests.support.lifecycle import ran
 from tests.support.polling import PATIENCE
-from tests.support.repositories import STAND_INS, make_repository
+from tests.support.repositories import QUICK, make_repository
 
-TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6\nOTHER = 1")
+TRAIN = QUICK.replace("RATE = 1e-6", "RATE = 1e-6\nOTHER = 1")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Each holds the end of a pipe: as long as one of them lives, the other end does not come to its end.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ spared.kill()
 @pytest.fixture
 def freezer() -> Iterator[Path]:
     """A control group in which a thread can be held as a driver in trouble holds it."""
-    group = Path("/sys/fs/cgroup/freezer/autoresearch-test")
+    group = Path(f"/sys/fs/cgroup/freezer/autoresearch-test-{os.getpid()}")
     try:
         group.mkdir()
     except OSError as error:
