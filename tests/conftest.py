@@ -15,14 +15,15 @@ from trainer.datasets import embedded
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
+_MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
 _LONG = [_TESTS / name for name in ("server/cli/test_demo.py", "repo/test_packaging.py", "faults", "integration")]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process of tests for each core; none beside this one where files or single tests are named."""
-    named = [word for word in config.args if ".py" in word]
-    return 0 if named and config.args_source is pytest.Config.ArgsSource.ARGS else len(os.sched_getaffinity(0))
+    named = any(".py" in word for word in config.args)
+    return 0 if named else min(os.cpu_count() or 1, _MOST_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ from tests.faults.catalogue import FAULTS, Fault, NotHere
 from tests.faults.night import TRAIN, Night
 
 _AT_ONCE = 2
-_TRIAL_SECONDS = 300.0
+_TRIAL_SECONDS = 900.0
 _ROOMS = "calls kills lines web files repository refs checkouts trainers clients machine patches".split()
 _out = Console(highlight=False, soft_wrap=True, width=120)
 

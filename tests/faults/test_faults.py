@@ -12,7 +12,7 @@ from tests.faults.catalogue import Fault
 from tests.support.repositories import QUICK
 
 SHORT = [fault for fault in faults() if fault.short]
-pytestmark = pytest.mark.timeout(400)  # more than a trial is given
+pytestmark = pytest.mark.timeout(1000)  # more than a trial is given
 
 
 @pytest.mark.parametrize("fault", SHORT, ids=[fault.name for fault in SHORT])

@@ -5,6 +5,7 @@ import pytest
 
 from tests.faults.catalogue import fault
 from tests.faults.night import Night, Refused
+from tests.support.polling import stretched
 
 _LOG_BYTES = 520 * 1024
 _KILL_SECONDS = 5.0  # after the deadline nothing of a run may live for longer
@@ -20,7 +21,7 @@ async def _ends(night: Night, train: str, *statuses: str) -> None:
         assert ended["status"] in statuses, (ended["status"], ended["why"])
         log = night.state / "runs" / f"{ended['experiment']:05d}" / "run.log"
         assert log.stat().st_size <= _LOG_BYTES
-        with anyio.fail_after(_KILL_SECONDS):
+        with anyio.fail_after(stretched(_KILL_SECONDS)):
             while night.processes():  # noqa: ASYNC110  # of other processes: no event tells
                 await anyio.sleep(0.05)
     await night.recover()

@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from server.api.http.auth import MAX_BODY, AuthMiddleware
-from tests.support.polling import PATIENCE
+from tests.support.polling import PATIENCE, stretched
 from tests.support.repositories import QUICK, make_quick
 
 pytestmark = pytest.mark.xdist_group("web")  # one server
@@ -83,7 +83,7 @@ class Web:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(END_SECONDS)
+        return self.process.wait(stretched(END_SECONDS))
 
 
 def make_workspace(folder: Path, data: Path) -> Path:
@@ -227,7 +227,7 @@ def test_a_server_that_is_ended_in_the_middle_of_a_call_leaves_the_run_alone(web
 
     with after.process:
         anyio.run(ended_while_waiting)
-        assert after.process.wait(END_SECONDS) == 0
+        assert after.process.wait(stretched(END_SECONDS)) == 0
     last = Web(workspace, "--no-token")
     with last.process:
         assert last.ask("", "/health", "GET", Authorization="")[0] == 200 and "no token" in last.said

@@ -101,7 +101,6 @@ def test_what_only_pythonpath_names_is_still_found(repository: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(240)
 async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Path) -> None:
     arguments = entry(repository)
     (repository / ".autoresearch").mkdir(exist_ok=True)
@@ -115,7 +114,6 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
-@pytest.mark.timeout(240)
 def test_data_is_prepared_by_our_processes_alone(repository: Path, tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()

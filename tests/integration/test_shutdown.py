@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.polling import until
+from tests.support.polling import stretched, until
 from tests.support.repositories import make_quick
 
 END_SECONDS = 2.0  # what a client waits for before it kills
@@ -67,7 +67,7 @@ class Server:
 
     def ended(self) -> tuple[int, str]:
         """Exit code and stderr, once the process is gone; every line it ever wrote was JSON-RPC."""
-        code = self.process.wait(END_SECONDS)
+        code = self.process.wait(stretched(END_SECONDS))
         assert self.process.stdout and self.process.stderr
         self.lines += self.process.stdout.readlines()
         for line in self.lines:
@@ -166,4 +166,4 @@ def test_a_client_that_vanished_ends_the_server(start: Start) -> None:
     server.process.stdout.close()
     server.ask("status")  # the answer finds nobody
     server.process.stdin.close()
-    server.process.wait(END_SECONDS)
+    server.process.wait(stretched(END_SECONDS))

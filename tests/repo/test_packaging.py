@@ -174,7 +174,7 @@ def _server(installed: Installed, folder: Path, words: Sequence[str], **environm
     return StdioServerParameters(command=command, args=list(words[1:]), cwd=folder, env=told)
 
 
-@pytest.mark.timeout(900)  # two minutes on two quiet cores
+@pytest.mark.timeout(1800)  # two minutes on two quiet cores
 async def test_the_installed_wheel_does_all_that_a_user_does_first(installed: Installed, tmp_path: Path) -> None:
     await use(installed, tmp_path / "empty")
 

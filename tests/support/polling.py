@@ -1,5 +1,6 @@
 """Watching real runs from outside, with bounded patience."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -8,7 +9,12 @@ import psutil
 from server.records import Result
 from server.runs.runner import Runner
 
-PATIENCE = 120.0  # a bound for a hung test, not a measurement
+PATIENCE = 300.0  # a bound for a hung test, not a measurement
+
+
+def stretched(seconds: float) -> float:
+    """So long may take, by now, what takes at most `seconds` where no process waits for a core."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -14,7 +14,6 @@ from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
 
-pytestmark = pytest.mark.timeout(300)
 PARTS = """
 <<<<<<< SEARCH
 class Model(nn.Module):

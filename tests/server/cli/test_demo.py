@@ -83,7 +83,7 @@ def told(folder: Path) -> tuple[Path, list[Experiment]]:
     return made, experiments
 
 
-@pytest.mark.timeout(300)  # a dozen processes import torch
+@pytest.mark.timeout(1800)  # a dozen processes import torch
 def test_a_night_in_miniature(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     autoresearch(tmp_path, "init", checkout)

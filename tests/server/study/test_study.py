@@ -1,6 +1,5 @@
 """A server killed between any two steps of a move is followed by one that finishes it."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from server.study.phase import Move, Phase, legal
 from server.study.study import Study
 from tests.support.builders import NOON
 from tests.support.lifecycle import PATCH, begin, improved, kept_baseline, leave_result, measured
-
-PATIENCE = 60.0
+from tests.support.polling import until
 
 
 @pytest.fixture
@@ -127,10 +125,7 @@ def test_a_failed_run_may_be_repaired_run_again_or_given_up(study: Study) -> Non
     kept_baseline(study)
     study.apply_patch(PATCH.replace("Bigram()\n>>", "no_such_name\n>>"))
     study.run("a slip")
-    deadline = time.monotonic() + PATIENCE
-    while study.phase() is Phase.RUNNING:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: study.phase() is not Phase.RUNNING)
     crash = study.ledger.get(2)
     assert crash and crash.result and "no_such_name" in crash.result.reason
     assert study.phase() is Phase.FAILED
