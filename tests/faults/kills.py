@@ -16,7 +16,7 @@ _AT_ONCE = 5  # kills a trial of a night, one after the other
 
 async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> None:
     """Again and again at a random moment of a night that goes on; after each kill all must be well again."""
-    for _ in range(_AT_ONCE):
+    for _ in night.times(_AT_ONCE):
         hit, lives = 0, False
         with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
             async with night.agent() as agent, anyio.create_task_group() as group:

@@ -18,7 +18,7 @@ _LINES = 1500  # about what a night of three experiments takes
 
 @fault(f"kill -9 at a random line of the server's code, x{_LIVES}", trials=20, short=True)
 async def lines(night: Night) -> None:
-    for _ in range(_LIVES):
+    for _ in night.times(_LIVES):
         count = night.chance.randrange(1, _LINES)
         command = [sys.executable, "-m", "tests.faults.moves", str(night.repository), str(count)]
         ended = await anyio.run_process(command, check=False)

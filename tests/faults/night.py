@@ -102,7 +102,8 @@ class Night:
     """One repository with one tag; servers and agents come and go."""
 
     def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4, train: str = TRAIN) -> None:
-        self.folder, self._budget = folder, budget
+        """With QUICK, what is done again and again is done half as often."""
+        self.folder, self._budget, self._short = folder, budget, train != TRAIN
         self.chance = random.Random(seed)  # of this night alone: the other one beside it draws from its own
         self.data = data
         self.repository = make_repository(folder / "a night, pérhaps", train)
@@ -119,6 +120,10 @@ class Night:
         self.home.mkdir()
         (self.home / "data").symlink_to(self.data)
         self.accept()
+
+    def times(self, count: int) -> range:
+        """To do something `count` times; in the short form half as often."""
+        return range(-(-count // 2) if self._short else count)
 
     def write_program(self, extra: str = "") -> None:
         """program.md, with more lines in its front matter."""

@@ -31,7 +31,6 @@ def run(folder: Path, data: Path, text: str, budget: float = BUDGET) -> tuple[Re
         ("wrong_shape", "must give logits of shape"),
         ("lookahead", "The audit failed"),
         ("forgetful", "registered buffers"),
-        ("half_price", "The audit failed"),
         ("garbage", "broke the protocol"),
     ],
 )

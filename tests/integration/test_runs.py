@@ -78,9 +78,6 @@ def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(runner: Runner) -> 
         ("workers", Outcome.TIMEOUT, "", "with a budget of 0.5 s"),
         ("diverged", Outcome.INVALID, "nan", "not finite"),
         ("wrong_shape", Outcome.INVALID, "", "RuntimeError in the evaluation. What it said is withheld"),
-        ("half_price", Outcome.INVALID, "", "The audit failed"),
-        ("lookahead", Outcome.INVALID, "", "The audit failed"),
-        ("forgetful", Outcome.INVALID, "", "The audit failed"),
     ],
 )
 def test_a_run_that_goes_wrong_says_how(
