@@ -39,6 +39,7 @@ class Spec:
     keeps_kernels: bool = False  # leave those compiled in this run there
     audit_factor: int = 1  # times the profile's audited positions; not of the rehearsal
     split: str = "val"  # which text the score is measured on: after a night, holdout
+    referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
 
 
 @dataclass(frozen=True)

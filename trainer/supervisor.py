@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from trainer.evaluators.sealed import SealedReferee
+from trainer.evaluators.registry import evaluate
 from trainer.processes.process_tree import become_subreaper
 from trainer.run.run_folder import RunFolder
 
@@ -24,7 +24,7 @@ def main() -> None:
 
     become_subreaper()
     signal.signal(signal.SIGTERM, asked_to_end)
-    run_folder.end(SealedReferee(run_folder, run_folder.spec()).run())
+    run_folder.end(evaluate(run_folder, run_folder.spec()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The referee of one run: first a rehearsal on training text, then the trial that counts, then the score.
+"""The sealed referee of a language model's run: first a rehearsal on training text, then the trial that counts, then the score.
 
 val_bpb = sum of claims in nats / (ln 2 * raw bytes of the scored tokens). Raw bytes of each token, not of decoded
 text: upstream counts an undecodable token as three bytes and reads low (fixed in nanochat 2ce972a). Special tokens
@@ -38,7 +38,7 @@ _LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
-class SealedReferee:
+class SealedLM:
     """Runs one experiment; whatever happens, it comes back with an ending and leaves no process behind."""
 
     def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
