@@ -1,6 +1,6 @@
 """From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
 
-from server.api.next_actions import next_calls
+from server.api.next_actions import next_sentences
 from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.history.lessons import lessons
@@ -28,7 +28,7 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
         total = study.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
         page = study.ledger.page(limit, offset, verdict)
     return HistoryReply(
-        next_actions=next_calls(study), total=total, rows=[table_row(experiment) for experiment in page]
+        next_actions=next_sentences(study), total=total, rows=[table_row(experiment) for experiment in page]
     )
 
 
@@ -36,7 +36,7 @@ def lessons_reply(study: Study) -> HistoryReply:
     """What the history can teach."""
     study.settle()
     found = lessons(study.ledger)
-    return HistoryReply(next_actions=next_calls(study), total=found.attempts, rows=[], lessons=found)
+    return HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
 
 
 def write_note(study: Study, text: str, idea: bool, closes: int) -> NoteReply:
@@ -44,7 +44,7 @@ def write_note(study: Study, text: str, idea: bool, closes: int) -> NoteReply:
     book, last = study.notebook, study.ledger.last()
     note = book.close(closes, text) if closes else book.add(text, idea, last.number if last else 0)
     ideas = sum(other.open for other in book.notes)
-    return NoteReply(next_actions=next_calls(study), note=note, open_ideas=ideas)
+    return NoteReply(next_actions=next_sentences(study), note=note, open_ideas=ideas)
 
 
 def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
@@ -52,7 +52,7 @@ def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
     study.settle()
     written = study.notebook.notes[::-1]
     return HistoryReply(
-        next_actions=next_calls(study), total=len(written), rows=[], notes=written[offset : offset + limit]
+        next_actions=next_sentences(study), total=len(written), rows=[], notes=written[offset : offset + limit]
     )
 
 
@@ -69,7 +69,7 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
         curve=study.runner.curve(number, _CURVE_POINTS),
         log_tail=fence_output(study.runner.log_tail(number, _LOG_BYTES), number),
     )
-    return HistoryReply(next_actions=next_calls(study), total=1, rows=[table_row(found)], detail=detail)
+    return HistoryReply(next_actions=next_sentences(study), total=1, rows=[table_row(found)], detail=detail)
 
 
 def unknown_experiment(study: Study, number: int) -> UnknownExperiment:

@@ -43,6 +43,7 @@ class Running(Value):
 class StatusReply(Reply):
     """One snapshot for an agent that has just arrived or lost its memory."""
 
+    next_tools: list[str]  # the tool of each of next_actions; empty for what only the operator or the user can do
     task: str
     metric: str
     direction: str

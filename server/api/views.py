@@ -4,7 +4,7 @@ import math
 
 from server.api import history_views
 from server.api.history_views import fit_status
-from server.api.next_actions import next_calls
+from server.api.next_actions import next_calls, next_sentences, sentences
 from server.api.schemas import (
     DecisionReply,
     NoiseReply,
@@ -40,8 +40,10 @@ def status(study: Study) -> StatusReply:
     """The snapshot."""
     last, incumbent = study.settle(), study.ledger.incumbent()
     task, counts, baseline = study.program().task, study.ledger.counts(), study.ledger.baseline()
+    calls = next_calls(study)
     reply = StatusReply(
-        next_actions=next_calls(study),
+        next_actions=sentences(calls),
+        next_tools=[action.tool for action in calls],
         task=shorten(task.name),
         metric=task.metric,
         direction=task.direction,
@@ -101,7 +103,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         else "The candidate is identical to the incumbent again."
     )
     return PatchReply(
-        next_actions=next_calls(study),
+        next_actions=next_sentences(study),
         diff=diff,
         sha256=sha256(after),
         lines=len(after.splitlines()),
@@ -137,7 +139,7 @@ def cancel(study: Study, reason: str) -> Reply:
     study.queue.end(f"cancelled: {reason}")
     if swept is None or study.phase() is Phase.RUNNING:
         study.cancel(reason)
-    return Reply(next_actions=next_calls(study))
+    return Reply(next_actions=next_sentences(study))
 
 
 def keep(study: Study, reason: str) -> DecisionReply:
@@ -181,7 +183,7 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int) -> TextRe
     first = min(max(start_line, 1), max(len(lines), 1))
     last = min(end_line or len(lines), len(lines))
     return TextReply(
-        next_actions=next_calls(study),
+        next_actions=next_sentences(study),
         text="\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines[first - 1 : last], first)),
         sha256=sha256(text),
         lines=len(lines),
@@ -209,7 +211,7 @@ def _running(study: Study, experiment: Experiment) -> Running:
 
 def _run(study: Study, experiment: Experiment) -> RunReply:
     running = RunReply(
-        next_actions=next_calls(study),
+        next_actions=next_sentences(study),
         status="running",
         experiment=experiment.number,
         description=experiment.attempt.description,
@@ -254,7 +256,7 @@ def _beside(study: Study, experiment: Experiment) -> FigureComparison | None:
 
 def _decided(study: Study, experiment: Experiment | None) -> DecisionReply:
     return DecisionReply(
-        next_actions=next_calls(study),
+        next_actions=next_sentences(study),
         decision=decision_name(experiment) if experiment else "discarded",
         experiment=experiment.number if experiment else None,
         branch=study.workspace.branch,

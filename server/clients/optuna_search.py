@@ -19,6 +19,7 @@ from server.api.schemas import RunReply
 from server.clients.client_config import serving
 from server.errors import Unavailable
 from server.study.find_study import OperatorRequest, read_request
+from server.study.phase import Move, Phase
 from server.task.program import Task
 
 _SEED = 0
@@ -63,7 +64,7 @@ class OptunaSearch:
 
     async def _decide(self, client: Client, status: dict[str, Any]) -> bool:
         """End what a pause, or an earlier search, has left between two proposals. Returns whether it did."""
-        waits = status["next_actions"][0].startswith("wait_experiment")
+        waits = status["next_tools"][0] == Move.WAIT_EXPERIMENT
         if move := "wait_experiment" if waits else _MOVES.get(status["phase"]):
             await _call(client, move, {"wait_seconds": _WAIT_SECONDS} if waits else {"reason": "TPE"})
         return bool(move)
@@ -76,15 +77,15 @@ class OptunaSearch:
 
     async def _repeat(self, client: Client, status: dict[str, Any]) -> bool:
         """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
-        confirms = status["phase"] == "promising"
-        first = status["phase"] in ("new", "baseline_failed") or "baseline" in status["next_actions"][0]
-        if not confirms and not first:
+        confirms = status["phase"] == Phase.PROMISING
+        first = status["phase"] in (Phase.NEW, Phase.BASELINE_FAILED)
+        if not confirms and not first and status["next_tools"][0] != Move.RUN_EXPERIMENT:
             return False
         told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
         answer = await _call(client, "run_experiment", told)
         # An incumbent that fails its audit is not run again: the search goes on by the runs of it that passed.
         doubtful = status["incumbent"] and answer["status"] == "invalid"
-        if first and answer["val_bpb"] is None and not doubtful:
+        if not confirms and answer["val_bpb"] is None and not doubtful:
             raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
         return True
 

@@ -1,4 +1,4 @@
-"""Which move is legal now, and the sentence for each that is not. Pure.
+"""Which move is legal now, what to do next, and the sentence for each move that is not legal. Pure.
 
 The phase is never stored: it is derived from the ledger's last row and the text of the candidate, so a restarted
 server is where the last one was.
@@ -6,8 +6,10 @@ server is where the last one was.
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from server.errors import WrongPhase
-from server.records import Experiment, Verdict
+from server.records import Experiment, Value, Verdict
 
 
 class Phase(StrEnum):
@@ -37,47 +39,71 @@ class Move(StrEnum):
     DISCARD = "discard"
 
 
-_NEXT: dict[Phase, list[str]] = {
-    Phase.NEW: ["run_experiment(description): measures the baseline, the unmodified train.py"],
+class NextAction(Value):
+    """What may be done next. No code reads the sentence that it is shown as."""
+
+    tool: str  # to be called; empty for what only the operator or the user can do
+    arguments: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])  # None: the caller's
+    why: str
+
+    def sentence(self) -> str:
+        """The action as an agent reads it."""
+        given = (name if value is None else f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.tool}({', '.join(given)}): {self.why}" if self.tool else self.why
+
+
+def call(tool: str, why: str, *arguments: str) -> NextAction:
+    """The call of a tool with arguments that the caller fills in."""
+    return NextAction(tool=tool, arguments=dict.fromkeys(arguments), why=why)
+
+
+HISTORY = "history"  # the tool that helps when nothing has to be done
+_NEW_TRAIN = "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag"
+_ASK_FOR_REPAIR = NextAction(tool="", why=_NEW_TRAIN)
+
+_NEXT: dict[Phase, list[NextAction]] = {
+    Phase.NEW: [call(Move.RUN_EXPERIMENT, "measures the baseline, the unmodified train.py", "description")],
     Phase.BASELINE_FAILED: [
-        "run_experiment(description): tries the baseline again",
-        "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag",
+        call(Move.RUN_EXPERIMENT, "tries the baseline again", "description"),
+        _ASK_FOR_REPAIR,
     ],
     Phase.IDLE: [
-        "apply_patch(patch): one idea, as a change to train.py",
-        "history(): what was tried before",
-        "run_experiment(description): measures the incumbent once more, which sharpens every verdict",
+        call(Move.APPLY_PATCH, "one idea, as a change to train.py", "patch"),
+        call(HISTORY, "what was tried before"),
+        call(Move.RUN_EXPERIMENT, "measures the incumbent once more, which sharpens every verdict", "description"),
     ],
     Phase.PATCHED: [
-        "run_experiment(description): measures the candidate",
-        "apply_patch(patch): changes the candidate further",
-        "discard(): drops the candidate, back to the incumbent",
+        call(Move.RUN_EXPERIMENT, "measures the candidate", "description"),
+        call(Move.APPLY_PATCH, "changes the candidate further", "patch"),
+        call(Move.DISCARD, "drops the candidate, back to the incumbent"),
     ],
     Phase.RUNNING: [
-        "wait_experiment(): waits for the result; there is nothing else to do",
-        "cancel_experiment(reason): ends the run",
+        call(Move.WAIT_EXPERIMENT, "waits for the result; there is nothing else to do"),
+        call(Move.CANCEL_EXPERIMENT, "ends the run", "reason"),
     ],
     Phase.PROMISING: [
-        "run_experiment(description): the next run of the confirmation; the server chooses which",
-        "discard(reason): gives the idea up, back to the incumbent",
+        call(Move.RUN_EXPERIMENT, "the next run of the confirmation; the server chooses which", "description"),
+        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
     ],
     Phase.IMPROVED: [
-        "keep(reason): makes the candidate the incumbent",
-        "discard(reason): back to the incumbent",
+        call(Move.KEEP, "makes the candidate the incumbent", "reason"),
+        call(Move.DISCARD, "back to the incumbent", "reason"),
     ],
-    Phase.WORSE: ["discard(reason): back to the incumbent"],
+    Phase.WORSE: [call(Move.DISCARD, "back to the incumbent", "reason")],
     Phase.FAILED: [
-        "apply_patch(patch): repairs the candidate",
-        "run_experiment(description): runs the same candidate again",
-        "discard(reason): gives the idea up, back to the incumbent",
+        call(Move.APPLY_PATCH, "repairs the candidate", "patch"),
+        call(Move.RUN_EXPERIMENT, "runs the same candidate again", "description"),
+        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
     ],
     Phase.INVALID: [
-        "discard(reason): gives the idea up, back to the incumbent; then apply_patch with another one",
-        "apply_patch(patch): makes another code of the candidate",
+        call(
+            Move.DISCARD,
+            "gives the idea up, back to the incumbent; then apply_patch with another one",
+            "reason",
+        ),
+        call(Move.APPLY_PATCH, "makes another code of the candidate", "patch"),
     ],
-    Phase.BASELINE_INVALID: [
-        "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag",
-    ],
+    Phase.BASELINE_INVALID: [_ASK_FOR_REPAIR],
 }
 
 _UNCONFIRMED = {Phase.PROMISING: "The candidate was better once, which may be luck: it must be confirmed first."}
@@ -125,8 +151,8 @@ _MEASURED: dict[str, Phase] = {
 }
 
 
-def next_actions(phase: Phase) -> list[str]:
-    """The legal next calls, in words."""
+def next_actions(phase: Phase) -> list[NextAction]:
+    """The legal next calls."""
     return _NEXT[phase]
 
 
@@ -147,7 +173,9 @@ def require(phase: Phase, move: Move, fact: str = "") -> None:
     if legal(phase, move):
         return
     problem = f"{move} is refused. {_ILLEGAL[move][phase]}"
-    raise WrongPhase(f"{problem} {fact}".rstrip(), "Legal now: " + "; or ".join(_NEXT[phase]) + ".")
+    raise WrongPhase(
+        f"{problem} {fact}".rstrip(), "Legal now: " + "; or ".join(action.sentence() for action in _NEXT[phase]) + "."
+    )
 
 
 def derive(

@@ -28,7 +28,9 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
     limits.require_open(study)
     phase = study.phase()
     if phase is not Phase.IDLE:
-        raise WrongPhase(f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0])
+        raise WrongPhase(
+            f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0].sentence()
+        )
     for change in changes:
         _text(study, change)
     study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))

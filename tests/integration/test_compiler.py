@@ -208,8 +208,8 @@ def test_an_eager_run_is_told_and_is_compared_with_none_that_was_compiled(study:
 
 def test_after_the_machines_failure_the_operator_is_not_sent_to_train_py(study: Study) -> None:
     ran(study, Result(outcome=Outcome.ENV_FAIL, reason="no compiler", cause="no_compiler", finished_at=NOON))
-    assert any("autoresearch doctor" in action for action in next_calls(study))
-    assert not any("repair and commit train.py" in action for action in next_calls(study))
+    assert any("autoresearch doctor" in action.why for action in next_calls(study))
+    assert not any("repair and commit train.py" in action.why for action in next_calls(study))
 
 
 def test_our_train_py_asks_for_a_compiler_on_a_gpu_as_well(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,59 @@
+"""Next actions are values: an agent reads sentences made of them, and no code reads the sentences."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from server.api import views
+from server.api.app import create
+from server.api.next_actions import next_calls, sentences
+from server.study.phase import NextAction, Phase, call, next_actions
+from server.study.study import Study
+from tests.support.lifecycle import improved, kept_baseline
+
+SERVER = Path(__file__).parents[3] / "server"
+SHOWN = {"server/api/schemas.py", "server/api/next_actions.py", "server/api/views.py", "server/api/history_views.py"}
+RENDERING = {"server/api/next_actions.py", "server/study/phase.py", "server/study/sweep.py"}  # two of them in refusals
+
+
+def test_an_action_is_shown_as_a_call_or_as_a_notice() -> None:
+    assert call("keep", "makes it the incumbent", "reason").sentence() == "keep(reason): makes it the incumbent"
+    given = NextAction(tool="apply_patch", arguments={"experiment": 3, "base_sha256": None}, why="again")
+    assert given.sentence() == "apply_patch(experiment=3, base_sha256): again"
+    assert NextAction(tool="", why="ask the operator").sentence() == "ask the operator"
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_an_action_names_a_tool_and_arguments_that_it_has(study: Study, phase: Phase) -> None:
+    async with Client(create(study)) as client:
+        tools = {tool.name: set(tool.input_schema["properties"]) for tool in (await client.list_tools()).tools}
+    for action in next_actions(phase):
+        assert not action.tool or set(action.arguments) <= tools[action.tool]
+
+
+def test_status_names_the_tool_of_each_sentence(study: Study) -> None:
+    improved(study)
+    status = views.status(study)
+    assert status.next_actions == sentences(next_calls(study))
+    assert status.next_tools == ["keep", "discard"]
+
+
+def test_what_only_the_operator_can_do_has_no_tool(study: Study) -> None:
+    baseline = kept_baseline(study)
+    study.workspace.refs.swap(f"refs/heads/{study.workspace.branch}", baseline.attempt.parent, baseline.commit)
+    status = views.status(study)
+    assert status.head_moved and status.next_tools[0] == "" and status.next_actions[0].endswith(status.head_moved)
+
+
+def test_no_code_reads_the_sentences() -> None:
+    """They are made in one place, shown in the answers, and named nowhere else: neither as a field nor as a key."""
+    for path in SERVER.rglob("*.py"):
+        name, nodes = str(path.relative_to(SERVER.parent)), list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        keys = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        assert "next_actions" not in attributes | keys, name
+        assert "sentence" not in attributes or name in RENDERING, name
+        given = {node.arg for node in nodes if isinstance(node, ast.keyword)}
+        assert "next_actions" not in given or name in SHOWN, name
