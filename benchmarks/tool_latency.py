@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import psutil
@@ -71,20 +71,31 @@ def fill(workspace: Path, count: int) -> None:
     ledger.close()
 
 
-async def measure(
-    name: str, calls: int, call: Callable[[int], Awaitable[Any]], before: Callable[[int], Awaitable[Any]] | None = None
-) -> None:
-    """Print p50 and p95 of `call` in milliseconds; what is done `before` each is not counted."""
-    times: list[float] = []
-    for turn in range(calls + 1):
-        if before:
-            await before(turn)
-        start = time.perf_counter()
-        answer = await call(turn)
-        times.append(1000 * (time.perf_counter() - start))
-        assert not answer.is_error, answer.content
-    cuts = statistics.quantiles(times[1:], n=20)
-    print(f"{name:<28} p50 {statistics.median(times[1:]):7.1f} ms   p95 {cuts[18]:7.1f} ms", flush=True)
+class Meter(NamedTuple):
+    """What measures calls of one server."""
+
+    calls: int
+    server: psutil.Process
+
+    async def measure(
+        self, name: str, call: Callable[[int], Awaitable[Any]], before: Callable[[int], Awaitable[Any]] | None = None
+    ) -> None:
+        """Print p50 and p95 of `call` in milliseconds, and the mean CPU time of the server and of the processes that it
+        ended meanwhile; what is done `before` each call is not counted. On a busy machine CPU time is steadier.
+        """
+        times: list[float] = []
+        spent: list[float] = []
+        for turn in range(self.calls + 1):
+            if before:
+                await before(turn)
+            begun, start = sum(self.server.cpu_times()[:4]), time.perf_counter()
+            answer = await call(turn)
+            times.append(1000 * (time.perf_counter() - start))
+            spent.append(1000 * (sum(self.server.cpu_times()[:4]) - begun))
+            assert not answer.is_error, answer.content
+        cuts, cpu = statistics.quantiles(times[1:], n=20), statistics.mean(spent[1:])
+        wall = f"p50 {statistics.median(times[1:]):7.1f} ms   p95 {cuts[18]:7.1f} ms"
+        print(f"{name:<28} {wall}   CPU {cpu:7.1f} ms", flush=True)
 
 
 def look_up(workspace: Path, calls: int) -> None:
@@ -98,23 +109,23 @@ def look_up(workspace: Path, calls: int) -> None:
     ledger.close()
 
 
-async def read(client: Client, experiments: int, calls: int) -> None:
+async def read(client: Client, meter: Meter, experiments: int) -> None:
     """The tools that change nothing."""
 
     def tool(name: str, **given: Any) -> Callable[[int], Awaitable[Any]]:
         return lambda turn: client.call_tool(name, given)
 
-    await measure("status", calls, tool("status"))
-    await measure("read_program", calls, tool("read_program"))
-    await measure("read_train", calls, tool("read_train"))
-    await measure("history", calls, tool("history"))
-    await measure("history, one verdict", calls, tool("history", verdict="improved", offset=500))
-    await measure("history, one experiment", calls, tool("history", experiment=experiments // 2))
-    await measure("wait_experiment, none runs", calls, tool("wait_experiment"))
-    await measure("history, lessons", calls, tool("history", lessons=True))
+    await meter.measure("status", tool("status"))
+    await meter.measure("read_program", tool("read_program"))
+    await meter.measure("read_train", tool("read_train"))
+    await meter.measure("history", tool("history"))
+    await meter.measure("history, one verdict", tool("history", verdict="improved", offset=500))
+    await meter.measure("history, one experiment", tool("history", experiment=experiments // 2))
+    await meter.measure("wait_experiment, none runs", tool("wait_experiment"))
+    await meter.measure("history, lessons", tool("history", lessons=True))
 
 
-async def write(client: Client, calls: int) -> None:
+async def write(client: Client, meter: Meter) -> None:
     """The tools that change the candidate; a decision about a run also moves refs and writes its row."""
 
     def patch(turn: int) -> Awaitable[Any]:
@@ -125,9 +136,9 @@ async def write(client: Client, calls: int) -> None:
     def discard(_: int) -> Awaitable[Any]:
         return client.call_tool("discard", {"reason": "measured"})
 
-    await measure("apply_patch", calls, patch)
+    await meter.measure("apply_patch", patch)
     await discard(0)
-    await measure("discard", calls, discard, before=lambda _: patch(0))
+    await meter.measure("discard", discard, before=lambda _: patch(0))
 
 
 async def run(experiments: int, calls: int) -> None:
@@ -141,13 +152,13 @@ async def run(experiments: int, calls: int) -> None:
         start = time.perf_counter()
         async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
             print(f"server start to first answer  {time.perf_counter() - start:.2f} s")
-            await read(client, experiments, calls)
-            await write(client, calls)
-            look_up(workspace, calls)
             held = lock_holder(workspace)
             assert held
-            server = psutil.Process(held.pid)
-            print(f"resident memory of the server {server.memory_info().rss / 2**20:.0f} MB")
+            meter = Meter(calls, psutil.Process(held.pid))
+            await read(client, meter, experiments)
+            await write(client, meter)
+            look_up(workspace, calls)
+            print(f"resident memory of the server {meter.server.memory_info().rss / 2**20:.0f} MB")
 
 
 def main() -> None:
