@@ -52,11 +52,12 @@ class Tools:
         """Make one move. Raises ToolError with a sentence and the next step."""
 
         def move() -> _T:
-            try:
-                return function(*args, **kwargs)
-            except LedgerDamaged:  # under our hands: it is made anew, and the move once more
-                self._study.mend()
-                return function(*args, **kwargs)
+            with self._study.one_call():
+                try:
+                    return function(*args, **kwargs)
+                except LedgerDamaged:  # under our hands: it is made anew, and the move once more
+                    self._study.mend()
+                    return function(*args, **kwargs)
 
         async with self._lock:
             try:

@@ -48,7 +48,7 @@ def status(study: Study) -> StatusReply:
         metric=task.metric,
         direction=task.direction,
         editable_file=task.editable,
-        budget_seconds=study.budget_seconds,
+        budget_seconds=study.budget_seconds(),
         tag=study.workspace.tag,
         branch=study.workspace.branch,
         phase=study.phase(),

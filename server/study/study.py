@@ -5,9 +5,10 @@ ledger row, branch, file. If a move breaks off, because the server is killed or 
 first: when the server starts again, or with the next call.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from server.errors import HeadMoved, RunnerUnavailable, StaleText
@@ -49,6 +50,7 @@ class Study:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
         """
         self._program_path, self._state = workspace / "program.md", workspace / HOME / tag
+        self._load: Callable[[], Program] = self._load_program
         self.choices = choices or ServeOptions()
         if self.choices.require_sealed:
             require_guards()
@@ -86,12 +88,22 @@ class Study:
         self.workspace.close()
         self._lock.release()
 
-    def program(self) -> Program:
-        """program.md as it is now: a human edits it while we run. Raises ProgramInvalid."""
-        return program.load(self._program_path, self._state)
+    @contextmanager
+    def one_call(self) -> Generator[None]:
+        """What is read of program.md in here is read once, when it is first asked for: a human may edit it meanwhile,
+        and an answer, or a move, must not be made of two versions. A call within a call is part of it."""
+        before, self._load = self._load, cache(self._load)
+        try:
+            yield
+        finally:
+            self._load = before
 
-    @property
+    def program(self) -> Program:
+        """program.md as it is now, or as it was first read in this call. Raises ProgramInvalid."""
+        return self._load()
+
     def budget_seconds(self) -> float:
+        """Seconds of training a run. Raises ProgramInvalid."""
         return self.choices.budget_seconds or self.program().task.budget_seconds
 
     def incumbent_text(self) -> str:
@@ -99,7 +111,10 @@ class Study:
 
     @property
     def head_moved(self) -> str:
-        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's."""
+        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's.
+
+        One that was deleted counts as the incumbent's: `settle` makes it again.
+        """
         try:
             self.verdicts.require_branch()
         except HeadMoved as moved:
@@ -122,6 +137,8 @@ class Study:
             self._broken_off = False
             with self._whole():
                 self.recover()
+        elif not self.workspace.has_branch():
+            self.verdicts.restore_branch()
         if self._behind:
             self._behind = not self.verdicts.advance()
         return self._settle()
@@ -153,13 +170,12 @@ class Study:
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact())
         self.verdicts.require_branch()
         self.runner.require_free(self.profile, self.ledger.last())
-        text = (plan := self.verdicts.plan(phase, self.program().task)).text
+        task, budget = self.program().task, self.budget_seconds()
+        text = (plan := self.verdicts.plan(phase, task)).text
         patch.check(text, self.workspace.file)
         audit_failures.require_sound(self.ledger, text)
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_new(
-                self.ledger, fingerprint(text), self.profile, self.dataset.name, self.budget_seconds
-            )
+            comparisons.require_new(self.ledger, fingerprint(text), self.profile, self.dataset.name, budget)
         now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
         number = max(last.number if last else 0, self._taken) + 1
         commit = self.workspace.commit(
@@ -179,14 +195,14 @@ class Study:
             profile=self.profile,
             dataset=self.dataset.name,
             seed=SEED + number - 1,
-            budget_seconds=self.budget_seconds,
+            budget_seconds=budget,
             started_at=now,
         )
         made = (
             describe_change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
         )
-        terms = RunLimits.of(self.program().task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
-        if self.program().task.early_stop and attempt.of is None and not attempt.baseline:
+        terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
+        if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
         with self._whole():  # the ref first: no `git gc` takes the commit of a row
@@ -241,6 +257,12 @@ class Study:
         except BaseException:
             self._broken_off = True
             raise
+
+    def _load_program(self) -> Program:
+        found = program.load(self._program_path, self._state)
+        if not found.bare:
+            program.remember(self._state)
+        return found
 
     def _settle(self) -> Experiment | None:
         last = self.ledger.last()

@@ -132,9 +132,14 @@ class Verdicts:
         return incumbent.commit if incumbent else first.attempt.parent if first else None
 
     def require_branch(self) -> None:
-        """Make sure that the branch is where it belongs. Raises HeadMoved."""
+        """Refuse a branch that is not where it belongs; it only looks. Raises HeadMoved."""
         if base := self.base():
             self._workspace.require_at(base)
+
+    def restore_branch(self) -> None:
+        """Make a deleted branch again, where it belongs. Raises HeadMoved, WorkspaceUnusable."""
+        if base := self.base():
+            self._workspace.restore_branch(base)
 
     def restore(self) -> None:
         """Make the incumbent's text the candidate."""

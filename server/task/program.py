@@ -80,7 +80,24 @@ def load(path: Path, state: Path | None = None) -> Program:
     Raises:
         ProgramInvalid: names the file, and where it can, line and field.
     """
-    text = _read(path)
+    found = _parse(_read(path), path)
+    if found.bare and state is not None and (state / _SEEN).exists():
+        raise ProgramInvalid(
+            f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
+            "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
+        )
+    return found
+
+
+def remember(state: Path) -> None:
+    """Note in the folder of a study that it has had a front matter: if that is gone later, `load` refuses."""
+    mark = state / _SEEN
+    if not mark.exists() and mark.with_name("ledger.sqlite3").exists():
+        with suppress(OSError):  # a full disk: the next call tries again
+            mark.touch()
+
+
+def _parse(text: str, path: Path) -> Program:
     try:
         found = split(text, Task.model_fields)
     except ValueError as error:
@@ -89,22 +106,8 @@ def load(path: Path, state: Path | None = None) -> Program:
         task = Task.model_validate(found.fields or {})
     except ValidationError as error:
         raise _invalid(path, "; ".join(_explain(found, dict(one)) for one in error.errors())) from None
-    if state is not None:
-        _remember(path, state / _SEEN, found.fields is not None)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     return Program(task=task, text=text, body=found.body, bare=found.fields is None, sha256=sha256)
-
-
-def _remember(path: Path, mark: Path, present: bool) -> None:
-    """Refuse a front matter that is gone: the study would go on with other limits. Raises ProgramInvalid."""
-    if present and not mark.exists() and mark.with_name("ledger.sqlite3").exists():
-        with suppress(OSError):  # a full disk: the next call tries again
-            mark.touch()
-    if not present and mark.exists():
-        raise ProgramInvalid(
-            f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
-            "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
-        )
 
 
 def _read(path: Path) -> str:

@@ -93,15 +93,24 @@ class Workspace:
         return found
 
     def require_at(self, commit: str) -> None:
-        """Make sure that the branch is at `commit`; if it was deleted, it is made again. Raises HeadMoved."""
+        """Refuse a branch that somebody else has moved away from `commit`; one that is gone was not. Raises HeadMoved.
+
+        It only looks.
+        """
         found = self.refs.resolve(self._head)
-        if found is None:
-            self.refs.swap(self._head, commit, None)
-        elif found != commit:
+        if found is not None and found != commit:
             raise HeadMoved(
                 f"The branch {self.branch} is at {found[:12]}, the incumbent is {commit[:12]}: somebody else moved it.",
                 f"It was not touched. {way_back(self._head, commit)}",
             )
+
+    def has_branch(self) -> bool:
+        """Whether nobody has deleted the branch."""
+        return self.refs.resolve(self._head) is not None
+
+    def restore_branch(self, commit: str) -> None:
+        """Make a deleted branch again, at `commit`. Raises HeadMoved, WorkspaceUnusable."""
+        self.refs.swap(self._head, commit, None)
 
     def text(self, commit: str) -> str:
         """The editable file at `commit`."""

@@ -109,7 +109,7 @@ def test_a_patch_against_an_older_text_is_refused(study: Study) -> None:
 
 def test_an_edited_program_md_counts_from_the_next_call(study: Study) -> None:
     study.workspace.program.write_text("---\nbudget_seconds: 77\n---\n", encoding="utf-8")
-    assert study.budget_seconds == 77
+    assert study.budget_seconds() == 77
 
 
 def test_a_ledger_that_cannot_be_written_starts_no_run(study: Study) -> None:

@@ -151,7 +151,7 @@ def test_a_front_matter_that_is_gone_is_refused_until_the_operator_says_that_the
 ) -> None:
     kept_baseline(study)
     root, program = study.workspace.root, study.workspace.program
-    assert study.budget_seconds == 0.5
+    assert study.budget_seconds() == 0.5
     program.write_text("Do research.\n", encoding="utf-8")
     with pytest.raises(ProgramInvalid, match="no front matter any more"):
         views.status(study)
@@ -161,14 +161,14 @@ def test_a_front_matter_that_is_gone_is_refused_until_the_operator_says_that_the
     with pytest.raises(ProgramInvalid, match="The operator puts it back"):
         Study(root, "t1", ServeOptions(profile="smoke"))
     program.write_text("---\n---\nDo research.\n", encoding="utf-8")
-    assert study.budget_seconds == 300
+    assert study.budget_seconds() == 300
     program.write_text(PROGRAM, encoding="utf-8")
-    assert study.budget_seconds == 0.5
+    assert study.budget_seconds() == 0.5
 
 
 def test_a_study_that_never_had_a_front_matter_goes_on_without(study: Study) -> None:
     study.workspace.program.write_text(PLAIN, encoding="utf-8")
     kept_baseline(study)
-    assert study.budget_seconds == 300
+    assert study.budget_seconds() == 300
     (told,) = (check for check in examine(study.workspace.root) if check.name == "program.md")
     assert told.state == "ok" and "no front matter, so all of this is defaults" in told.detail
