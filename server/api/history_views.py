@@ -35,7 +35,7 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
 def lessons_reply(study: Study) -> HistoryReply:
     """What the history can teach."""
     study.settle()
-    found = lessons(study.ledger)
+    found = lessons(study.ledger, study.program().task.measure)
     return HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
 
 

@@ -18,7 +18,7 @@ class Reply(Value):
 
 
 class NoiseReply(Value):
-    """How much val_bpb moves by itself."""
+    """How much a score moves by itself."""
 
     sigma: float  # standard deviation of one run
     repeats: int  # degrees of freedom behind it; 0: assumed
@@ -122,7 +122,7 @@ class RunReply(Reply):
     verdict: str | None = None
     why: str | None = None
     val_bpb: float | None = None
-    delta: float | None = None  # to the incumbent, negative is better
+    delta: float | None = None  # to the incumbent; status() says whether lower or higher is better
     trust: str = ""
     figures: Figures | None = None
     beside: FigureComparison | None = None  # the figures beside the incumbent's

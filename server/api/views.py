@@ -22,6 +22,7 @@ from server.history import audit_failures, comparisons
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
 from server.history.similar_attempts import nearest
+from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
 from server.source.python_source import describe_change, sha256
@@ -58,9 +59,9 @@ def status(study: Study) -> StatusReply:
         audits=audit_failures.told(study.ledger),
         incumbent=_standing(study),
         baseline_val_bpb=baseline.val_bpb if baseline else None,
-        noise=_noise(study, incumbent) if incumbent else None,
+        noise=_noise(study, incumbent, task.measure) if incumbent else None,
         running=_running(study, last) if last and last.running else None,
-        limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger)),
+        limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger), task.measure),
         over=limits.why_study_over(study),
         head_moved=study.head_moved,
         lost=lost(study.workspace.state),
@@ -68,7 +69,7 @@ def status(study: Study) -> StatusReply:
         dataset=str(study.dataset),
         guards=last.result.guards if last and last.result else {},
         compiler=(last.result.figures.compiler if last and last.result else None) or "",
-        memory=study_memory(study.ledger, study.notebook),
+        memory=study_memory(study.ledger, study.notebook, task.measure),
         environment=study.hardware,
         program=shorten(study.program().gist),
         program_sha256=study.program().sha256,
@@ -159,11 +160,9 @@ def _standing(study: Study) -> IncumbentSummary | None:
     return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent)) if incumbent else None
 
 
-def _noise(study: Study, incumbent: Experiment) -> NoiseReply:
-    found, runs = (
-        comparisons.measured_noise(study.ledger, incumbent),
-        comparisons.incumbent_value(study.ledger, incumbent)[1],
-    )
+def _noise(study: Study, incumbent: Experiment, metric: Metric) -> NoiseReply:
+    found = comparisons.measured_noise(study.ledger, incumbent, metric)
+    runs = comparisons.incumbent_value(study.ledger, incumbent)[1]
     assumed = "assumed from published runs, not measured here" if not found.repeats else "measured"
     error, after = (found.sigma / math.sqrt(max(count, 1)) for count in (runs, runs + 1))
     return NoiseReply(

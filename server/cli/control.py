@@ -107,7 +107,7 @@ def _over(workspace: Path, path: Path, idle: float) -> str:
         last = ledger.last()
         if last and last.running and not Runner(state, state, state).over(last.number):
             return ""
-        if why := limits.why_over(state, load(workspace / "program.md", state).task.stop, ledger):
+        if why := limits.why_over(state, load(workspace / "program.md", state).task, ledger):
             return why
         if why := gpu_holders(last):
             return why
@@ -128,7 +128,7 @@ def _limit(workspace: Path, path: Path) -> str:
     from server.task.program import load
 
     with closing(Ledger(path, read_only=True)) as ledger:
-        return limits.why_over(path.parent, load(workspace / "program.md", path.parent).task.stop, ledger)
+        return limits.why_over(path.parent, load(workspace / "program.md", path.parent).task, ledger)
 
 
 def _end_run(state: Path) -> bool:

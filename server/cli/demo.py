@@ -1,6 +1,6 @@
 """A night in miniature: the real server over stdio, a real client, real training, and no LLM.
 
-The patches are written down in server/templates/demo.toml; what they do to val_bpb is measured, not promised.
+The patches are written down in server/templates/demo.toml; what they do to the score is measured, not promised.
 """
 
 import sys
@@ -21,10 +21,12 @@ from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
 from server.cli.scaffold import create
 from server.clients.client_config import serving
 from server.history.ledger import Ledger
+from server.metric import Metric
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
 from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
+from server.task.program import metric_of
 from server.vcs.git_environment import clone_repository
 from server.vcs.workspace import Workspace
 
@@ -148,14 +150,15 @@ class Demo:
             experiments = list(ledger.all())
             ledger.close()
         chart = self._folder / "progress.png"
-        draw(experiments, chart)
+        metric = metric_of(self._workspace / "program.md")
+        draw(experiments, chart, metric)
         self._out.rule("[bold]the night[/bold]")
-        self._out.print(history_table(experiments))
+        self._out.print(history_table(experiments, metric))
         self._out.rule(f"[bold]git log {workspace.branch}[/bold]")
         for line in log:
             self._out.print(Text(line))
         self._out.rule("[bold]figures, as measured[/bold]")
-        for line in _figures(experiments):
+        for line in _figures(experiments, metric):
             self._out.print(line, highlight=False)
         self._out.print(
             f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
@@ -175,7 +178,7 @@ def _text(answer: Any) -> str:
     return "\n".join(block.text for block in answer.content if block.type == "text")
 
 
-def _figures(rows: list[Experiment]) -> list[str]:
+def _figures(rows: list[Experiment], metric: Metric) -> list[str]:
     experiments = [row for row in rows if row.verdict != Verdict.REFUSED and row.attempt.of is None]
     kept = [row.value for row in experiments if row.kept and row.value is not None]
     again = sum(row.attempt.of is not None for row in rows)
@@ -188,8 +191,7 @@ def _figures(rows: list[Experiment]) -> list[str]:
     repeats = [row for row in rows if row.attempt.of == 1 and row.attempt.purpose is Purpose.REFERENCE]
     baseline = [row.val_bpb for row in (*experiments[:1], *repeats) if row.val_bpb is not None]
     if len(kept) > 1:
-        before, after = mean(baseline), kept[-1]
-        lines.append(f"val_bpb {before:.4f} → {after:.4f} ({100 * (after / before - 1):+.2f} %)")
+        lines.append(metric.step(mean(baseline), kept[-1], 2))
     else:
         lines.append("no idea was kept: none was better than the noise")
     scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]

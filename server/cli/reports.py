@@ -44,9 +44,10 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     from server.history import audit_failures
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
+    from server.task.program import metric_of
 
     ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
-    _out.print(history_table(ledger.page(limit, 0)))
+    _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")))
     if told := audit_failures.told(ledger):
         _out.print(told, highlight=False, soft_wrap=True)
     ledger.close()
@@ -70,9 +71,10 @@ def export(
     ledger.close()
     if format is Format.PNG:
         from server.reporting.chart import draw
+        from server.task.program import metric_of
 
         target = output or Path("progress.png")
-        draw(experiments, target)
+        draw(experiments, target, metric_of(workspace / "program.md"))
         _err.print(f"wrote {target}", highlight=False, soft_wrap=True)
         return
     text = tsv(experiments) if format is Format.TSV else jsonl(experiments)
@@ -96,14 +98,15 @@ def report(
     from server.history.lessons import lessons
     from server.reporting.table import history_table
     from server.study.reruns import RerunRequest
+    from server.task.program import metric_of
 
-    path = latest_ledger(workspace, tag)
+    path, metric = latest_ledger(workspace, tag), metric_of(workspace / "program.md")
     ledger = Ledger(path, read_only=True)
-    kept, told, failures = ledger.kept(), lessons(ledger), audit_failures.told(ledger)
+    kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
     ledger.close()
-    _out.print(history_table(kept))
+    _out.print(history_table(kept, metric))
     for gain in told.gains:
-        line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, val_bpb {gain.gain:+.6f}"
+        line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {gain.gain:+.6f}"
         _out.print(line, highlight=False, soft_wrap=True)
     _out.print(failures or "No audit has failed.", highlight=False, soft_wrap=True)
     if hidden:
@@ -139,10 +142,11 @@ def _again(path: Path, numbers: list[int], question: "RerunRequest") -> None:
             raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")
         with _out.status("") as status:
             before, after = rerun(study, rows, question, status.update)
+        metric = study.program().task.measure
     what = "hidden text" if question.split == "holdout" else "validation text"
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(f"{score:.6f}" for score in answer.scores)
         _out.print(
             f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False, soft_wrap=True
         )
-    _out.print(gain_carries_over(before, after), highlight=False, soft_wrap=True)
+    _out.print(gain_carries_over(before, after, metric), highlight=False, soft_wrap=True)

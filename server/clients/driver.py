@@ -102,7 +102,7 @@ class Driver:
         return "" if word or last is None or last.running else self._ask(self._reached, "")
 
     def _reached(self, ledger: Ledger) -> str:
-        return limits.why_over(self._state, load(self._workspace / "program.md", self._state).task.stop, ledger)
+        return limits.why_over(self._state, load(self._workspace / "program.md", self._state).task, ledger)
 
     def _ask(self, question: Callable[[Ledger], _Told], unknown: _Told) -> _Told:
         """What the ledger says; `unknown` while it cannot be read, or program.md: others mend that."""

@@ -42,7 +42,8 @@ class OptunaSearch:
         self._arguments = [*serving(), "--workspace", str(workspace), *options]
         self._task = task
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=_SEED))
+        towards = "minimize" if task.measure.sign < 0 else "maximize"
+        self._study = optuna.create_study(direction=towards, sampler=optuna.samplers.TPESampler(seed=_SEED))
 
     async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
         """Propose until the night is over; 0: not for that reason. Returns why it ended."""

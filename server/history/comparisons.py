@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from server.errors import AlreadyMeasured
 from server.history import audit_failures
 from server.history.ledger import Ledger
+from server.metric import Metric
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference, mean
 from server.scoring.noise import Noise, estimate_noise, since_drift
-from server.task.policy import KeepRule
+from server.task.program import Task
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
@@ -52,14 +53,20 @@ def comparable_scores(ledger: Ledger, runs: list[Experiment], like: Experiment) 
     return [run.val_bpb for run in alike if run.val_bpb is not None and undisturbed(ledger, run)]
 
 
-def reference(ledger: Ledger, incumbent: Experiment, like: Experiment) -> Reference:
+def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric) -> Reference:
     """The incumbent, by the runs that did not select it."""
+    scores, provisional = _incumbent_scores(ledger, incumbent, like)
+    closed = audit_failures.failure(ledger, incumbent) is not None
+    number = incumbent.number
+    return Reference(metric=metric, experiment=number, scores=scores, provisional=provisional, closed=closed)
+
+
+def _incumbent_scores(ledger: Ledger, incumbent: Experiment, like: Experiment) -> tuple[list[float], float | None]:
+    """The scores of the runs that did not select it, and that of those that did, if it may be compared."""
     fresh = [incumbent] if incumbent.attempt.baseline else []
     fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
     provisional = incumbent.value if segment(incumbent) == segment(like) else None
-    steady = since_drift(comparable_scores(ledger, fresh, like))
-    closed = audit_failures.failure(ledger, incumbent) is not None
-    return Reference(experiment=incumbent.number, scores=steady, provisional=provisional, closed=closed)
+    return since_drift(comparable_scores(ledger, fresh, like)), provisional
 
 
 def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
@@ -68,16 +75,17 @@ def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
     return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
 
 
-def measured_noise(ledger: Ledger, like: Experiment) -> Noise:
-    """The spread of one run's score, from the night's repeated runs."""
+def measured_noise(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
+    """The spread of one run's score on the metric's scale, from the night's repeated runs."""
     groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
     for run in ledger.recent_repeats():
         groups[run.attempt.of, run.attempt.purpose].append(run)
     baseline = ledger.baseline()
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
-    level = like.val_bpb or 1.0
-    return estimate_noise([since_drift(comparable_scores(ledger, group, like)) for group in groups.values()], level)
+    steady = (since_drift(comparable_scores(ledger, group, like)) for group in groups.values())
+    level = metric.level(like.val_bpb or 1.0)
+    return estimate_noise([[metric.place(score) for score in scores] for scores in steady], level)
 
 
 def count_experiments(ledger: Ledger) -> int:
@@ -91,7 +99,7 @@ def experiments_since_keep(ledger: Ledger, incumbent: Experiment | None) -> int:
     return sum(count for verdict, count in counts.items() if verdict not in _NO_TRIALS)
 
 
-def assess_candidate(ledger: Ledger, candidate: Experiment, rule: KeepRule, simpler: bool) -> Assessment:
+def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
     """What the candidate's scores amount to against the incumbent's. Both have one.
 
     Args:
@@ -101,16 +109,17 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: KeepRule, simp
     return found.model_copy(update={"why": f"{found.why} {alarm}"}) if alarm else found
 
 
-def _weigh(ledger: Ledger, candidate: Experiment, rule: KeepRule, simpler: bool) -> Assessment:
+def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
     incumbent = ledger.incumbent()
     assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
     if rule.keep_rule == "any":
-        return decision_rule.any_lower(candidate.val_bpb, incumbent.val_bpb, incumbent.number)
+        return decision_rule.any_better(rule.measure, candidate.val_bpb, incumbent.val_bpb, incumbent.number)
     every = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
     judged = [run for run in every if run.val_bpb is not None and undisturbed(ledger, run)]
     if not judged:
         return decision_rule.disturbed(every[-1].val_bpb or candidate.val_bpb, every[-1].disturbance)
-    known, spread = reference(ledger, incumbent, judged[-1]), measured_noise(ledger, judged[-1])
+    known = reference(ledger, incumbent, judged[-1], rule.measure)
+    spread = measured_noise(ledger, judged[-1], rule.measure)
     runs = comparable_scores(ledger, judged, judged[-1])
     if len(runs) < rule.seeds:
         return decision_rule.unfinished(runs, known, rule.seeds)
@@ -131,9 +140,9 @@ def _freshest(ledger: Ledger, incumbent: Experiment) -> int:
 
 
 def incumbent_value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:
-    """The incumbent's val_bpb as it counts, and how many runs it is the mean of; 0 when it is provisional."""
-    known = reference(ledger, incumbent, incumbent)
-    return (mean(known.scores) if known.scores else known.provisional), len(known.scores)
+    """The incumbent's score as it counts, and how many runs it is the mean of; 0 when it is provisional."""
+    scores, provisional = _incumbent_scores(ledger, incumbent, incumbent)
+    return (mean(scores) if scores else provisional), len(scores)
 
 
 def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:

@@ -10,6 +10,7 @@ from itertools import combinations
 from server.history import comparisons
 from server.history.ledger import Ledger
 from server.history.notes import Note, Notebook
+from server.metric import Metric
 from server.records import Experiment, Value, Verdict
 from server.text import shorten
 
@@ -20,7 +21,7 @@ class Gain(Value):
     category: str
     tried: int
     kept: int
-    gain: float  # sum of the deltas of those kept; negative is better
+    gain: float  # sum of the deltas of those kept: above 0, the score has risen
 
 
 class Tried(Value):
@@ -35,7 +36,7 @@ class NearMiss(Value):
 
     experiment: int
     description: str
-    delta: float
+    delta: float  # of the score, whichever way is better
 
 
 class Memory(Value):
@@ -70,12 +71,12 @@ _PAIRS = 5
 _VALUES = 60
 
 
-def lessons(ledger: Ledger) -> Lessons:
+def lessons(ledger: Ledger, metric: Metric) -> Lessons:
     """The night so far, by what it can be used for."""
     counts, last, incumbent = ledger.counts(), ledger.last(), ledger.incumbent()
     tried = ledger.categories()
     attempts = sum(tried.values())
-    misses = near_misses(ledger)
+    misses = near_misses(ledger, metric)
     return Lessons(
         attempts=attempts,
         keep_rate=(counts["kept"] - 1) / attempts if attempts and incumbent else None,
@@ -84,30 +85,41 @@ def lessons(ledger: Ledger) -> Lessons:
         gains=_gains(ledger, tried),
         knobs=_tried(ledger),
         near_misses=misses,
-        combinations=_untested(ledger, misses),
+        combinations=_untested(ledger, metric, misses),
     )
 
 
-def near_misses(ledger: Ledger, last: int = 200) -> list[NearMiss]:
+def near_misses(ledger: Ledger, metric: Metric, last: int = 200) -> list[NearMiss]:
     """Attempts that were better, though not surely, or hardly worse, among the `last` of each kind: the best first."""
     incumbent = ledger.incumbent()
     if incumbent is None:
         return []
-    sigma = comparisons.measured_noise(ledger, incumbent).sigma
+    sigma = comparisons.measured_noise(ledger, incumbent, metric).sigma
     rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
-    told = [(row.judgement.delta, row) for row in rows if row.judgement and row.judgement.delta is not None]
-    close = sorted((delta, row.number, row) for delta, row in told if delta < sigma / 2 and not row.kept)
+    told = [(_gain(row, metric), row) for row in rows if not row.kept]
+    close = sorted((-gain, row.number, row) for gain, row in told if gain is not None and gain > -sigma / 2)
     return [
-        NearMiss(experiment=number, description=row.attempt.description, delta=delta)
-        for delta, number, row in close[:_MISSES]
+        NearMiss(experiment=number, description=row.attempt.description, delta=_delta(row) or 0.0)
+        for _, number, row in close[:_MISSES]
     ]
+
+
+def _delta(row: Experiment) -> float | None:
+    """A row's value minus its incumbent's; None if it was not compared."""
+    return row.judgement.delta if row.judgement else None
+
+
+def _gain(row: Experiment, metric: Metric) -> float | None:
+    """How much better a row was than its incumbent; None if it was not compared."""
+    delta, value = _delta(row), row.value
+    return None if delta is None or value is None else metric.gain(value, value - delta)
 
 
 def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:
     gained: dict[str, list[float]] = defaultdict(list)
     for row in ledger.kept():
-        if row.judgement and row.judgement.delta is not None:
-            gained[ledger.category(row.number)].append(row.judgement.delta)
+        if (delta := _delta(row)) is not None:
+            gained[ledger.category(row.number)].append(delta)
     return [
         Gain(category=name, tried=count, kept=len(gained[name]), gain=math.fsum(gained[name]))
         for name, count in sorted(tried.items(), key=lambda item: -item[1])
@@ -118,22 +130,22 @@ def _tried(ledger: Ledger) -> list[Tried]:
     found: dict[str, list[str]] = defaultdict(list)
     for number, knob, value in ledger.values(_VALUES):
         row = ledger.get(number)
-        delta = row.judgement.delta if row and row.judgement else None
+        delta = _delta(row) if row else None
         shown = "" if delta is None else f" {delta:+.6f}"
         found[knob].append(f"{value} (experiment {number}: {row.verdict if row else ''}{shown})")
     return [Tried(knob=knob, values=values) for knob, values in found.items()]
 
 
-def _untested(ledger: Ledger, misses: list[NearMiss]) -> list[str]:
+def _untested(ledger: Ledger, metric: Metric, misses: list[NearMiss]) -> list[str]:
     """Pairs of near misses that touch different places and were never tried together."""
     features = {miss.experiment: set(ledger.features(miss.experiment)) for miss in misses}
-    pairs = sorted(combinations(misses, 2), key=lambda pair: pair[0].delta + pair[1].delta)
+    pairs = sorted(combinations(misses, 2), key=lambda pair: -metric.sign * (pair[0].delta + pair[1].delta))
     free: list[str] = []
     for one, other in pairs:
         both = features[one.experiment] | features[other.experiment]
         together = any(shared == len(both) == all_ for _, shared, all_ in ledger.sharing(dict.fromkeys(both, ""), 1))
         apart = not features[one.experiment] & features[other.experiment]
-        if both and apart and not together and one.delta + other.delta < 0:
+        if both and apart and not together and metric.sign * (one.delta + other.delta) > 0:
             steps = f"apply_patch(experiment={one.experiment}), then apply_patch(experiment={other.experiment})"
             hope = f"{one.delta + other.delta:+.6f} if they add up"
             free.append(f"{one.experiment} + {other.experiment}: {hope}; {steps}")
@@ -147,9 +159,9 @@ _NOTES_SHOWN = 3
 _MISSES_AMONG = 40  # attempts among which near misses are looked for: status must be quick
 
 
-def study_memory(ledger: Ledger, notebook: Notebook) -> Memory:
+def study_memory(ledger: Ledger, notebook: Notebook, metric: Metric) -> Memory:
     """How the incumbent came about, the last attempts, near misses, open ideas and notes: newest first, < 3 KB."""
-    misses, written = near_misses(ledger, _MISSES_AMONG)[:_MISSES_SHOWN], notebook.notes[::-1]
+    misses, written = near_misses(ledger, metric, _MISSES_AMONG)[:_MISSES_SHOWN], notebook.notes[::-1]
     return Memory(
         path=[_memory_line(row) for row in reversed(ledger.kept(_KEPT_SHOWN))],
         recent=[_memory_line(row) for row in _recent(ledger)],

@@ -1,4 +1,4 @@
-"""The night as a picture: every attempt a dot, the running best a line."""
+"""The night as a picture: every attempt a dot, the running best a line. Better is wherever the metric says."""
 
 # pyright: reportUnknownMemberType=false
 # (matplotlib types its methods in part)
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from server.metric import Metric
 from server.records import Experiment
 
 _GREEN = "#2e9e5b"
@@ -19,46 +20,52 @@ _RED = "#d1495b"
 _LABEL = 40  # characters of a description
 
 
-def draw(experiments: Sequence[Experiment], path: Path) -> None:
-    """Write a PNG: grey dots discarded, green dots kept, red crosses without a score, and the best so far.
+def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
+    """Write the picture as a PNG.
 
     Raises:
         OSError: the file cannot be written; what was there is still there.
     """
+    figure, temporary = picture(experiments, metric), path.with_name(f".{path.name}.new")
+    FigureCanvasAgg(figure).print_png(str(temporary))
+    temporary.replace(path)
+
+
+def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
+    """Grey dots discarded, green dots kept, red crosses without a score, and the best so far."""
     figure = Figure(figsize=(12, 6.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     experiments = [experiment for experiment in experiments if experiment.attempt.of is None or experiment.running]
     scored = [(experiment.number, value) for experiment in experiments if (value := experiment.value) is not None]
     kept = [experiment for experiment in experiments if experiment.kept and experiment.value is not None]
     if scored:
-        _frame(axes, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
+        _frame(axes, metric, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
     grey = [point for point in scored if point[0] not in {experiment.number for experiment in kept}]
     axes.scatter(*_columns(grey), s=28, color=_GREY, label="discarded", zorder=2)
     failed = [experiment.number for experiment in experiments if experiment.value is None and not experiment.running]
-    top = [axes.get_ylim()[1]] * len(failed)
-    axes.scatter(failed, top, s=40, marker="x", color=_RED, label="no score", zorder=4, clip_on=False)
+    edge = [axes.get_ylim()[metric.direction == "lower"]] * len(failed)  # where what is worst would be
+    axes.scatter(failed, edge, s=40, marker="x", color=_RED, label="no score", zorder=4, clip_on=False)
     _best(axes, kept, len(experiments))
-    axes.set_title(_title(experiments, kept), loc="left", fontsize=13, fontweight="bold")
+    axes.set_title(_title(experiments, kept, metric), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("experiment")
-    axes.set_ylabel("val_bpb (lower is better)")
+    axes.set_ylabel(f"{metric.name} ({metric.direction} is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#eceef1")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right", frameon=False)
-    temporary = path.with_name(f".{path.name}.new")
-    FigureCanvasAgg(figure).print_png(str(temporary))
-    temporary.replace(path)
+    return figure
 
 
 def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _frame(axes: Axes, values: list[float], best: list[float]) -> None:
+def _frame(axes: Axes, metric: Metric, values: list[float], best: list[float]) -> None:
     """Show the baseline and the best; a diverged run must not flatten the rest."""
-    low = min(values)
-    high = max([value for value in values if value <= 1.15 * max(best or values)], default=max(values))
-    room = max(high - low, 0.01 * high)
+    worst = metric.worst(best or values)
+    shown = [value for value in values if metric.sign * (worst - value) <= 0.15 * abs(worst)]
+    low, high = min(shown), max(shown)
+    room = max(high - low, 0.01 * max(abs(low), abs(high))) or 1.0
     axes.set_ylim(low - 0.15 * room, high + 0.45 * room)  # labels stand above the dots
 
 
@@ -77,9 +84,9 @@ def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
         )
 
 
-def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment]) -> str:
+def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment], metric: Metric) -> str:
     head = f"{len(experiments)} experiments, {len(kept)} kept"
     scores = [experiment.value for experiment in kept if experiment.value is not None]
     if len(scores) < 2:
         return head
-    return f"{head}: val_bpb {scores[0]:.4f} → {scores[-1]:.4f} ({100 * (scores[-1] / scores[0] - 1):+.1f} %)"
+    return f"{head}: {metric.step(scores[0], scores[-1], 1)}"

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from rich.markup import escape
 from rich.table import Table
 
+from server.metric import Metric
 from server.records import Experiment
 from server.reporting.summary import table_row
 
 
-def history_table(experiments: Iterable[Experiment]) -> Table:
+def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
     """One line an experiment, in the order given; kept ones in green."""
-    drawn = Table("#", "commit", "verdict", "decision", "val_bpb", "Δ", "trust", "description")
+    drawn = Table("#", "commit", "verdict", "decision", metric.name, "Δ", "trust", "description")
     for line in map(table_row, experiments):
         score = "" if line.val_bpb is None else f"{line.val_bpb:.4f}"
         delta = "" if line.delta is None else f"{line.delta:+.4f}"

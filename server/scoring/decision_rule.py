@@ -1,9 +1,9 @@
-"""Scores and noise in, verdict out. Pure.
+"""Scores and noise in, verdict out: for a metric of either direction, by gains alone. Pure.
 
 The rule of `keep_rule: confirmed`, for a candidate's first score x, its confirmations c, and the runs r of the
-incumbent that did not select it; means c̄ and r̄, and z = (r̄ - c̄) / (σ √(1/n_c + 1/n_r)):
+incumbent that did not select it; means c̄ and r̄, and z = gain(c̄, r̄) / (σ √(1/n_c + 1/n_r)):
 
-    x > r̄ - 0.9 σ                        not promising: within noise, or worse
+    gain(x, r̄) < 0.9 σ                   not promising: within noise, or worse
     then, at each further run:  z ≥ 2.2   improved
                                 z < 0.5   within noise: the first score was luck
     n_c = 3 and n_r = 3:        z ≥ 1.2   improved, else within noise
@@ -16,6 +16,7 @@ the thresholds were chosen by that simulation.)
 import math
 from collections.abc import Sequence
 
+from server.metric import Metric
 from server.records import Purpose, Value, Verdict
 from server.scoring.noise import Noise
 
@@ -24,12 +25,13 @@ GIVE_UP = 0.5
 ENOUGH = 2.2
 AT_LAST = 1.2
 RUNS = 3  # of each side, at most
-_WORSE = 2.0  # standard errors above the incumbent
+_WORSE = 2.0  # standard errors behind the incumbent
 
 
 class Reference(Value):
     """What a candidate has to beat."""
 
+    metric: Metric  # by which
     experiment: int
     scores: list[float]  # runs that did not select the incumbent
     provisional: float | None = None  # the mean of the runs that did, which is too good, until there are others
@@ -45,7 +47,7 @@ class Assessment(Value):
 
     verdict: Verdict
     why: str
-    delta: float
+    delta: float  # the candidate's value minus the incumbent's, whichever is better
     value: float  # the candidate's: the mean of its confirmations, its first score while there are none
     next: Purpose | None = None  # what has to be run before the verdict
 
@@ -55,13 +57,15 @@ def mean(scores: Sequence[float]) -> float:
     return math.fsum(scores) / len(scores)
 
 
-def any_lower(first: float, incumbent: float, number: int) -> Assessment:
-    """Upstream's rule: strictly lower than the incumbent, experiment `number`, wins, once."""
+def any_better(metric: Metric, first: float, incumbent: float, number: int) -> Assessment:
+    """Upstream's rule: strictly better than the incumbent, experiment `number`, wins, once."""
     delta = first - incumbent
-    told = f"val_bpb {first:.6f} against {incumbent:.6f} of experiment {number} ({delta:+.6f})"
-    if delta < 0:
-        return Assessment(verdict=Verdict.IMPROVED, why=f"Lower: {told}.", delta=delta, value=first)
-    return Assessment(verdict=Verdict.WORSE, why=f"Not lower: {told}.", delta=delta, value=first)
+    told = f"{metric.word(first)} against {incumbent:.6f} of experiment {number} ({delta:+.6f})"
+    if metric.gain(first, incumbent) > 0:
+        return Assessment(
+            verdict=Verdict.IMPROVED, why=f"{metric.direction.capitalize()}: {told}.", delta=delta, value=first
+        )
+    return Assessment(verdict=Verdict.WORSE, why=f"Not {metric.direction}: {told}.", delta=delta, value=first)
 
 
 def disturbed(score: float, disturbance: str) -> Assessment:
@@ -97,7 +101,7 @@ def decide(
     if not runs[1]:
         why = f"{so_far}, which was selected: the incumbent is measured again before the two are compared."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.REFERENCE)
-    z = -delta / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
+    z = reference.metric.gain(value, reference.value) / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
     so_far += f" over {runs[1]} ({delta:+.6f}, {z:.1f} standard errors)"
     last = runs[0] >= RUNS and (reference.closed or runs[1] >= RUNS)
     if z >= (AT_LAST if last else ENOUGH):
@@ -126,17 +130,17 @@ def _elsewhere(first: float, reference: Reference) -> Assessment:
 
 
 def _screen(first: float, reference: Reference, value: float, noise: Noise, simpler: bool) -> Assessment:
-    delta = first - value
+    metric, delta, gain = reference.metric, first - value, reference.metric.gain(first, value)
     told = (
-        f"val_bpb {first:.6f} against {value:.6f} of experiment {reference.experiment} "
-        f"({delta:+.6f}, {abs(delta) / noise.sigma:.1f}σ of {noise.sigma:.6f})"
+        f"{metric.word(first)} against {value:.6f} of experiment {reference.experiment} "
+        f"({delta:+.6f}, {abs(gain) / noise.sigma:.1f}σ of {noise.sigma:.6f})"
     )
-    if delta < -SCREEN * noise.sigma:
-        why = f"Lower, once: {told}."
+    if gain > SCREEN * noise.sigma:
+        why = f"{metric.direction.capitalize()}, once: {told}."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=first, next=Purpose.CONFIRM)
-    if simpler and delta <= 0:
+    if simpler and gain >= 0:
         return Assessment(verdict=Verdict.SIMPLER, why=f"Not worse, with less code: {told}.", delta=delta, value=first)
     error = noise.sigma * math.sqrt(1 + 1 / max(len(reference.scores), 1))
-    if delta > _WORSE * error:
+    if gain < -_WORSE * error:
         return Assessment(verdict=Verdict.WORSE, why=f"Worse: {told}.", delta=delta, value=first)
     return Assessment(verdict=Verdict.WITHIN_NOISE, why=f"Within the noise: {told}.", delta=delta, value=first)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from server.records import Value
 
-# Published for five-minute runs: 0.0001 to 0.004 at a val_bpb of one (RLTL;DR retrospective, parameter-golf's
+# Published for five-minute runs: 0.0001 to 0.004 at one bit per byte (RLTL;DR retrospective, parameter-golf's
 # three-seed spreads). The prior keeps sigma finite while nothing was repeated; two repeats outweigh it.
 PRIOR_SHARE = 0.001  # of the level of the scores
 PRIOR_WEIGHT = 0.25  # degrees of freedom
@@ -19,7 +19,7 @@ _DRIFT = 5.0  # standard errors between two stretches of runs
 
 
 class Noise(Value):
-    """The standard deviation of one run's score."""
+    """The standard deviation of one run's score, on the metric's scale."""
 
     sigma: float
     repeats: int  # degrees of freedom behind it; 0: assumed, not measured
@@ -32,7 +32,7 @@ def estimate_noise(groups: Iterable[Sequence[float]], level: float) -> Noise:
     times their median), so that one throttled run does not make a night blind, and shrunk towards a prior.
 
     Args:
-        groups: scores. level: what scores are about, for the prior.
+        groups: scores, where they lie on the metric's scale. level: what a share of them is one of, for the prior.
     """
     deviations: list[float] = []
     freedom = 0

@@ -19,7 +19,8 @@ from server.records import Value, Verdict
 from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
 from server.study.phase import Phase
 from server.study.study import Study
-from server.task.policy import StopLimits, StudyFacts
+from server.task.policy import StudyFacts
+from server.task.program import Task
 
 REQUEST_REASONS = {
     OperatorRequest.STOP: "the operator has stopped the night",
@@ -27,19 +28,19 @@ REQUEST_REASONS = {
 }
 
 
-def why_over(state: Path, limits: StopLimits, ledger: Ledger) -> str:
+def why_over(state: Path, task: Task, ledger: Ledger) -> str:
     """Why nothing new may be started; empty while the night goes on. What was better once may still be confirmed."""
     word = read_request(state)
     if word is not None:
         return REQUEST_REASONS[word]
     known, measured = study_facts(state, ledger), ledger.measured()
     confirming = measured and measured.decision is None and measured.verdict == Verdict.PROMISING
-    return limits.full(known) or ("" if confirming else limits.reached(known))
+    return task.stop.full(known) or ("" if confirming else task.stop.reached(known, task.measure))
 
 
 def why_study_over(study: Study) -> str:
     """`why_over`, for this study."""
-    return why_over(study.workspace.state, study.program().task.stop, study.ledger)
+    return why_over(study.workspace.state, study.program().task, study.ledger)
 
 
 def why_waiting(study: Study) -> str:

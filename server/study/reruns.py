@@ -4,6 +4,7 @@ They are no experiments: the history does not know them, and no verdict comes of
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from server.errors import Unavailable
 from server.history import audit_failures
+from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
@@ -43,13 +45,11 @@ class RerunResult(Value):
     def mean(self) -> float:
         return math.fsum(self.scores) / len(self.scores)
 
-    @property
-    def error(self) -> float | None:
-        """Standard error of the mean; None of a single score."""
+    def error(self, metric: Metric) -> float | None:
+        """Standard error of the mean on the metric's scale; None of a single score."""
         if len(self.scores) < 2:
             return None
-        variance = math.fsum((score - self.mean) ** 2 for score in self.scores) / (len(self.scores) - 1)
-        return math.sqrt(variance / len(self.scores))
+        return statistics.stdev(map(metric.place, self.scores)) / math.sqrt(len(self.scores))
 
 
 def rerun(
@@ -87,14 +87,15 @@ def rerun(
     return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
 
 
-def gain_carries_over(before: RerunResult, after: RerunResult) -> str:
+def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -> str:
     """What two answers say about the gain from one to the other."""
-    gain = before.mean - after.mean
-    told = f"{before.mean:.6f} → {after.mean:.6f} ({-gain:+.6f}, {-100 * gain / before.mean:+.2f} %)"
-    if before.error is None or after.error is None:
+    old, new = before.mean, after.mean
+    told = f"{old:.6f} → {new:.6f} ({new - old:+.6f}, {percent(old, new, 2)})"
+    errors = before.error(metric), after.error(metric)
+    if errors[0] is None or errors[1] is None:
         return f"{told}; one run each does not tell it from luck"
-    error = math.hypot(before.error, after.error)
-    sure = "the gain holds" if gain > _SURE * error else "the gain does not show"
+    error = math.hypot(errors[0], errors[1])
+    sure = "the gain holds" if metric.gain(new, old) > _SURE * error else "the gain does not show"
     return f"{told} ± {error:.6f}: {sure}"
 
 

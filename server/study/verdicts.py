@@ -11,7 +11,7 @@ from server.records import Decision, Experiment, Judgement, Purpose, Result, Val
 from server.scoring.decision_rule import Assessment
 from server.source.python_source import code_lines
 from server.study.phase import Phase
-from server.task.policy import KeepRule
+from server.task.program import Task
 from server.vcs import commit_message
 from server.vcs.workspace import Workspace
 
@@ -32,7 +32,7 @@ class Verdicts:
     def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
         self._ledger, self._workspace = ledger, workspace
 
-    def receive(self, experiment: Experiment, rule: KeepRule) -> bool:
+    def receive(self, experiment: Experiment, rule: Task) -> bool:
         """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
         judged = self.judge(experiment, rule)
         if judged.verdict == Verdict.BASELINE:
@@ -40,7 +40,7 @@ class Verdicts:
         self.reassess(rule)
         return True
 
-    def judge(self, experiment: Experiment, rule: KeepRule) -> Experiment:
+    def judge(self, experiment: Experiment, rule: Task) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref."""
         assert experiment.result is not None
         judgement = self._judgement(experiment, rule)
@@ -48,7 +48,7 @@ class Verdicts:
         self.record(judged)
         return judged
 
-    def reassess(self, rule: KeepRule) -> None:
+    def reassess(self, rule: Task) -> None:
         """Judge the undecided candidate again, by all that was run since."""
         root = self._ledger.measured()
         if root is None or root.decision or root.val_bpb is None or root.attempt.baseline:
@@ -60,7 +60,7 @@ class Verdicts:
             if not self._lost(root):  # then its verdict stays
                 raise
 
-    def plan(self, phase: Phase, rule: KeepRule) -> RunPlan:
+    def plan(self, phase: Phase, rule: Task) -> RunPlan:
         """What the next run is for."""
         root, incumbent = self._ledger.measured(), self._ledger.incumbent()
         if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
@@ -70,7 +70,7 @@ class Verdicts:
             return RunPlan(purpose=Purpose.REFERENCE, of=incumbent.number, text=text)
         return RunPlan(text=self._workspace.candidate() if incumbent else self._workspace.text(self._workspace.tip()))
 
-    def assess(self, candidate: Experiment, rule: KeepRule) -> Assessment:
+    def assess(self, candidate: Experiment, rule: Task) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = self._ledger.incumbent()
         assert incumbent is not None
@@ -78,7 +78,7 @@ class Verdicts:
         fewer, lines = map(code_lines, texts)
         return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=fewer < lines)
 
-    def finish(self, last: Experiment, rule: KeepRule) -> bool:
+    def finish(self, last: Experiment, rule: Task) -> bool:
         """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""
         root = self._ledger.measured()
         if root is None or root.judgement is None:
@@ -179,11 +179,11 @@ class Verdicts:
         """Whether git has lost the experiment's commit for good; `heal.lost` tells of that."""
         return bool(self._workspace.objects.lacking([experiment.commit]))
 
-    def _complaint(self, result: Result, incumbent: Experiment, rule: KeepRule) -> str:
+    def _complaint(self, result: Result, incumbent: Experiment, rule: Task) -> str:
         assert incumbent.result is not None
         return rule.complaint(result.figures, incumbent.result.figures)
 
-    def _judgement(self, experiment: Experiment, rule: KeepRule) -> Judgement:
+    def _judgement(self, experiment: Experiment, rule: Task) -> Judgement:
         attempt, result = experiment.attempt, experiment.result
         assert result is not None
         facts: dict[str, Any] = {}

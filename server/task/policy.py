@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from server.metric import Metric
 from server.records import Figures, Value
 
 
@@ -66,7 +67,7 @@ class StudyFacts(Value):
 
     hours: float  # since its first run, as its servers counted them
     experiments: int
-    value: float | None  # the incumbent's val_bpb, as it counts
+    value: float | None  # the incumbent's score, as it counts
     since_keep: int  # experiments
     free_gb: float  # of disk space where the night is stored
 
@@ -76,13 +77,13 @@ class StopLimits(Value):
 
     hours: float | None = Field(default=None, gt=0)
     experiments: int | None = Field(default=None, ge=1)
-    target: float | None = Field(default=None, gt=0)  # val_bpb
+    target: float | None = Field(default=None, gt=0)  # score of the incumbent
     plateau: int | None = Field(default=None, ge=1)  # experiments without a keep
     disk_gb: float = Field(default=1.0, ge=0)
 
-    def progress(self, facts: StudyFacts) -> str:
+    def progress(self, facts: StudyFacts, metric: Metric) -> str:
         """How far the night is on its way to each limit that was set."""
-        kept = "nothing" if facts.value is None else f"val_bpb {facts.value:.6f}"
+        kept = "nothing" if facts.value is None else metric.word(facts.value)
         ways = [
             (self.hours, f"{facts.hours:.1f} of {self.hours} hours"),
             (self.experiments, f"{facts.experiments} of {self.experiments} experiments"),
@@ -98,14 +99,14 @@ class StopLimits(Value):
             return ""
         return f"{facts.free_gb:.1f} GB of the disk are free, and program.md keeps {self.disk_gb:g} GB free"
 
-    def reached(self, facts: StudyFacts) -> str:
+    def reached(self, facts: StudyFacts, metric: Metric) -> str:
         """Which limit the night has come to; empty while none."""
         if self.hours is not None and facts.hours >= self.hours:
             return f"{self.hours:g} hours are over"
         if self.experiments is not None and facts.experiments >= self.experiments:
             return f"{self.experiments} experiments are done"
-        if self.target is not None and facts.value is not None and facts.value <= self.target:
-            return f"val_bpb {facts.value:.6f} has reached the target of {self.target:g}"
+        if self.target is not None and facts.value is not None and metric.reached(facts.value, self.target):
+            return f"{metric.word(facts.value)} has reached the target of {self.target:g}"
         if self.plateau is not None and facts.since_keep >= self.plateau:
             return f"nothing was kept in the last {facts.since_keep} experiments"
         return ""

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from server import lm_names
 from server.errors import ProgramInvalid
+from server.metric import Metric
 from server.records import Value
 from server.task.front_matter import FrontMatter, split
 from server.task.policy import Guardrail, KeepRule, StopLimits
@@ -44,8 +46,8 @@ class Task(KeepRule):
     """The front matter. Times in seconds."""
 
     name: str = Field(default="pretraining", min_length=1, max_length=100)
-    metric: Literal["val_bpb"] = "val_bpb"
-    direction: Literal["lower"] = "lower"  # of val_bpb; the referee measures no score that is better when higher
+    metric: lm_names.Name = lm_names.NAME
+    direction: Literal["lower"] = "lower"  # the referee measures no score that is better when higher
     editable: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
     budget_seconds: _Seconds = 300
     setup_seconds: _Seconds = 300
@@ -54,6 +56,11 @@ class Task(KeepRule):
     baseline_runs: int = Field(default=3, ge=1, le=10)
     stop: StopLimits = StopLimits()
     knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
+
+    @property
+    def measure(self) -> Metric:
+        """What is measured, and which scores are better."""
+        return Metric(self.metric, self.direction, lm_names.UNIT)
 
 
 class Program(Value):
@@ -108,6 +115,14 @@ def _parse(text: str, path: Path) -> Program:
         raise _invalid(path, "; ".join(_explain(found, dict(one)) for one in error.errors())) from None
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     return Program(task=task, text=text, body=found.body, bare=found.fields is None, sha256=sha256)
+
+
+def metric_of(path: Path) -> Metric:
+    """The metric of a study that is only looked at; the default one where its program.md cannot be read."""
+    try:
+        return load(path).task.measure
+    except ProgramInvalid:
+        return Task().measure
 
 
 def _read(path: Path) -> str:

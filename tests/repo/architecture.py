@@ -22,7 +22,8 @@ ROOTS = ("server", "trainer")
 # package, never from a neighbour on its own floor.
 FLOORS = {
     "server": (
-        ("server", "server.errors", "server.files", "server.records", "server.paths", "server.text"),
+        ("server", "server.errors", "server.files", "server.lm_names", "server.metric", "server.paths", "server.text"),
+        ("server.records",),
         ("server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),
         ("server.reporting", "server.study"),

@@ -72,6 +72,8 @@ LATE_IMPORTS = {
 PURE = (
     "server.api.timeouts",
     "server.errors",
+    "server.lm_names",
+    "server.metric",
     "server.records",
     "server.scoring",
     "server.source",

@@ -1,5 +1,6 @@
 """Experiments made up for tests of what reads them."""
 
+from server.history.ledger import Ledger
 from server.records import Attempt, Decision, Experiment, Figures, Judgement, Outcome, Result, Score, Verdict
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -43,3 +44,13 @@ def experiment(number: int, verdict: Verdict, val_bpb: float | None = None, kept
         judgement=judged(number, verdict),
         decision=None if kept is None else Decision(kept=kept, decided_at=NOON),
     )
+
+
+def enter(ledger: Ledger, *rows: Experiment) -> None:
+    """Write finished experiments down."""
+    for row in rows:
+        assert row.result and row.judgement
+        ledger.begin(row.attempt)
+        ledger.finish(row.number, row.result, row.judgement)
+        if row.decision:
+            ledger.decide(row.number, row.decision)

@@ -9,8 +9,9 @@ import pytest
 from mcp import Client
 from mcp_types import TextResourceContents
 
-from server.api.app import PANEL_URI, create
+from server.api.app import PANEL_URI, create, panel_page
 from server.api.schemas import HistoryReply
+from server.metric import Metric
 from server.records import Experiment, Purpose, Verdict
 from server.reporting.summary import table_row
 from server.study.study import Study
@@ -38,12 +39,18 @@ async def test_the_page_is_one_small_text_that_may_reach_no_domain(study: Study)
     assert isinstance(content, TextResourceContents) and content.text == PAGE
     assert content.mime_type == "text/html;profile=mcp-app"
     assert content.meta and content.meta["ui"]["csp"] == {"connectDomains": [], "resourceDomains": []}
-    assert len(PAGE.encode()) < 12 * 1024
+    assert len(PAGE.encode()) < 13 * 1024
 
 
 def test_the_page_names_nothing_outside_itself_and_makes_no_markup_of_what_it_is_told() -> None:
     assert not re.search(r"https?:|//[a-z]+\.|\bsrc\b|\bhref\b|url\(|@import|\bimport\b|fetch\(|XMLHttp|Socket", PAGE)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|Function\(|DOMParser", PAGE)
+
+
+def test_the_page_knows_the_metric_and_shows_its_name_as_text() -> None:
+    assert panel_page(Metric("val_bpb", "lower")) == PAGE
+    page = panel_page(Metric('"><script>', "higher"))
+    assert '<html lang="en" data-metric="&quot;&gt;&lt;script&gt;" data-direction="higher">' in page
 
 
 async def test_the_page_asks_for_history_as_the_tool_takes_it(study: Study) -> None:
@@ -112,6 +119,19 @@ def test_a_whole_night_is_drawn_whatever_call_brought_the_page_up_and_words_stay
     assert min(y for _, y in seen["marks"]["discarded"]) < min(heights)
     assert seen["tips"] == [f"#200 kept 0.9800 {HOSTILE} 200", f"#206 crashed  {HOSTILE} 206"]
     assert not seen["hacked"] and "img" not in seen["elements"]
+
+
+@browser
+def test_where_higher_is_better_a_run_that_diverged_lies_below_all_others(tmp_path: Path) -> None:
+    """The night of above with scores as far from 2 on the other side."""
+    night = told(NIGHT[:200])
+    for row in night["structuredContent"]["rows"]:
+        if row["val_bpb"] is not None:
+            row["val_bpb"] = 4 - row["val_bpb"]
+    seen = shown(tmp_path, html=panel_page(Metric("accuracy", "higher")), result=night)
+    heights = [y for _, y in seen["marks"]["kept"]]
+    assert max(heights) - min(heights) > 100 and "accuracy" in seen["title"]
+    assert max(y for _, y in seen["marks"]["discarded"]) > max(heights)
 
 
 @browser

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from server.cli.demo import _figures  # pyright: ignore[reportPrivateUsage]
 from server.errors import PatchRefused
 from server.history.ledger import Ledger
+from server.metric import Metric
 from server.records import Experiment, Verdict
 from server.source.patch import apply, check
+from tests.support.builders import experiment
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[3]
@@ -113,3 +117,10 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
 
     assert (git(checkout, "for-each-ref"), sorted(path.name for path in checkout.iterdir())) == before
     assert git(checkout, "status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.parametrize(("direction", "kept", "change"), [("lower", 1.9, "-5.00 %"), ("higher", 2.1, "+5.00 %")])
+def test_the_figures_tell_the_way_of_the_score(direction: Literal["lower", "higher"], kept: float, change: str) -> None:
+    rows = [experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.IMPROVED, kept, kept=True)]
+    told = _figures(rows, Metric("score", direction))
+    assert f"score 2.0000 → {kept:.4f} ({change})" in told

@@ -13,6 +13,7 @@ from server.clients import client_config
 from server.clients.client_config import ServerEntry
 from server.errors import ProgramInvalid, Unavailable
 from server.history.ledger import Ledger
+from server.metric import Metric
 from server.records import Experiment, Verdict
 from server.reporting.chart import draw
 from server.runs.hardware import probe
@@ -85,7 +86,7 @@ MANY = [experiment(n, Verdict.IMPROVED, 2 - n / 1000, kept=n % 5 == 1) for n in 
     ids=["none", "only a crash", "running", "one", "a thousand"],
 )
 def test_a_chart_is_drawn_of_any_night(tmp_path: Path, experiments: list[Experiment]) -> None:
-    draw(experiments, tmp_path / "progress.png")
+    draw(experiments, tmp_path / "progress.png", Metric("val_bpb", "lower"))
     assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]
     assert (tmp_path / "progress.png").read_bytes().startswith(PNG)
 

@@ -62,3 +62,10 @@ def test_what_may_be_turned_is_said_in_the_program(tmp_path: Path) -> None:
     for wrong in ({"low": 2, "high": 1}, {}, {"low": 0, "high": 1, "log": True}):
         with pytest.raises(ValidationError):
             Range.model_validate(wrong)
+
+
+@pytest.mark.parametrize(("direction", "towards"), [("lower", "MINIMIZE"), ("higher", "MAXIMIZE")])
+def test_the_search_goes_where_the_metric_says(tmp_path: Path, direction: str, towards: str) -> None:
+    task = Task(knobs={"RATE": Range(low=0.01, high=0.05)}).model_copy(update={"direction": direction})
+    search = OptunaSearch(tmp_path, [], task)
+    assert search._study.direction.name == towards  # pyright: ignore[reportPrivateUsage]

@@ -1,10 +1,19 @@
 """A run's figures mean something beside others: the incumbent's, and those of the same train.py."""
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from server.history.comparisons import compare_figures
-from server.records import Figures
+from server.history.comparisons import assess_candidate, compare_figures, measured_noise
+from server.history.ledger import Ledger
+from server.metric import Metric
+from server.records import Figures, Purpose, Verdict
+from server.task.program import Task
+from tests.support.builders import enter, experiment
 from trainer.run.throughput import throughput, utilisation
+
+AGAIN = {"of": 1, "purpose": Purpose.REFERENCE}
 
 
 def test_each_figure_comes_with_its_change_against_the_incumbent() -> None:
@@ -41,3 +50,31 @@ def test_utilisation_is_against_the_device_that_is_there() -> None:
     assert utilisation("NVIDIA H200", half, 10**8) == pytest.approx(0.5)
     assert utilisation("NVIDIA H100 PCIe", half, 10**8) == pytest.approx(0.5 * 989.4 / 756)
     assert utilisation("cpu", half, 10**8) is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "score", "verdict"),
+    [("lower", 1.9, "promising"), ("lower", 2.1, "worse"), ("higher", 1.9, "worse"), ("higher", 2.1, "promising")],
+)
+@pytest.mark.parametrize("keep_rule", ["confirmed", "any"])
+def test_a_candidate_is_judged_by_the_tasks_direction(
+    tmp_path: Path, direction: str, score: float, verdict: str, keep_rule: str
+) -> None:
+    task = Task().model_copy(update={"direction": direction, "keep_rule": keep_rule})
+    candidate = experiment(2, Verdict.PROMISING, score)
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, experiment(1, Verdict.BASELINE, 2.0, kept=True), candidate)
+        found = assess_candidate(ledger, candidate, task, simpler=False)
+    assert found.verdict == ("improved" if keep_rule == "any" and verdict == "promising" else verdict)
+    assert found.delta == pytest.approx(score - 2)
+
+
+def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
+    runs = [experiment(number, Verdict.REFERENCE, score) for number, score in ((2, 202.0), (3, 198.0))]
+    again = [run.model_copy(update={"attempt": run.attempt.model_copy(update=AGAIN)}) for run in runs]
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        baseline = experiment(1, Verdict.BASELINE, 200.0, kept=True)
+        enter(ledger, baseline, *again)
+        linear = measured_noise(ledger, baseline, Metric("seconds", "lower", "s"))
+        log = measured_noise(ledger, baseline, Metric("seconds", "lower", "s", "log"))
+    assert linear.sigma == pytest.approx(1.89, abs=0.01) and log.sigma == pytest.approx(linear.sigma / 200, rel=1e-3)

@@ -1,14 +1,21 @@
 """The past helps the next idea: what is like it, what nearly worked, what has not been combined."""
 
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from server.api import history_views, views
 from server.errors import PatchRefused, UnknownExperiment
+from server.history.ledger import Ledger
+from server.history.lessons import lessons, near_misses
+from server.metric import Metric
 from server.records import Verdict
 from server.serve_options import ServeOptions
+from server.source.python_source import Change
 from server.study.study import Study
+from tests.support.builders import enter, experiment
 from tests.support.lifecycle import ran
 from tests.support.repositories import STAND_INS, make_repository
 
@@ -86,3 +93,25 @@ def test_what_cannot_be_applied_again_is_refused_with_both_sides(study: Study) -
     with pytest.raises(PatchRefused, match="in the candidate already"):
         study.apply_patch(block("WIDTH = 8", "WIDTH = 9"))
         views.apply_patch(study, "", "", 5)
+
+
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_near_misses_come_best_first_whichever_way_is_better(
+    tmp_path: Path, direction: Literal["lower", "higher"]
+) -> None:
+    metric = Metric("score", direction)
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, experiment(1, Verdict.BASELINE, 2.0, kept=True))
+        for number, gain in ((2, 0.0002), (3, 0.0012), (4, -0.0015), (5, 0.0007)):
+            delta = metric.sign * gain
+            row = experiment(number, Verdict.WITHIN_NOISE, 2 + delta, kept=False)
+            assert row.result and row.judgement
+            ledger.begin(row.attempt, Change(category="knob", knobs={f"K{number}": "1 → 2"}, places=[]))
+            ledger.finish(number, row.result, row.judgement.model_copy(update={"delta": delta}))
+        told = lessons(ledger, metric)
+        assert told.near_misses == near_misses(ledger, metric)
+    assert [miss.experiment for miss in told.near_misses] == [3, 5, 2]
+    assert [miss.delta * metric.sign > 0 for miss in told.near_misses] == [True] * 3
+    pairs = [line.partition(":")[0] for line in told.combinations]
+    assert pairs == ["3 + 5", "3 + 2", "5 + 2"]
+    assert f"{metric.sign * 0.0019:+.6f} if they add up" in told.combinations[0]

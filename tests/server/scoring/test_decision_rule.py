@@ -1,4 +1,7 @@
-"""The rule for keeping, score by score."""
+"""The rule for keeping, score by score, for metrics of both directions.
+
+The scores below are written for one that is better when lower; `as_of` mirrors them at 2 for the other.
+"""
 
 import random
 
@@ -6,30 +9,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.metric import Metric
 from server.records import Purpose, Verdict
-from server.scoring.decision_rule import RUNS, Assessment, Reference, any_lower, decide
+from server.scoring.decision_rule import RUNS, Assessment, Reference, any_better, decide
 from server.scoring.noise import Noise
 
 NOISE = Noise(sigma=0.01, repeats=2)
 CONFIRM = Purpose.CONFIRM
 REFERENCE = Purpose.REFERENCE
 SCORE = st.floats(1.9, 2.1)
+LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
+BOTH = pytest.mark.parametrize("metric", [LOWER, HIGHER], ids=["lower", "higher"])
 
 
 def reference(*scores: float, provisional: float | None = None) -> Reference:
-    return Reference(experiment=3, scores=list(scores), provisional=provisional)
+    return Reference(metric=LOWER, experiment=3, scores=list(scores), provisional=provisional)
+
+
+def as_of(metric: Metric, scores: list[float]) -> list[float]:
+    return scores if metric is LOWER else [4 - score for score in scores]
+
+
+def judged(
+    metric: Metric, first: float, confirmed: list[float], against: Reference, simpler: bool = False
+) -> Assessment:
+    """What the rule says of scores that are written for `LOWER`, as scores of `metric`."""
+    selected = None if against.provisional is None else as_of(metric, [against.provisional])[0]
+    scores = as_of(metric, against.scores)
+    mirrored = against.model_copy(update={"metric": metric, "scores": scores, "provisional": selected})
+    (first,) = as_of(metric, [first])
+    return decide(first, as_of(metric, confirmed), mirrored, NOISE, simpler)
 
 
 THREE = reference(2.0, 2.0, 2.0)
 
 
+@BOTH
 @pytest.mark.parametrize(("score", "verdict"), [(1.899999, "improved"), (1.9, "worse"), (1.900001, "worse")])
-def test_upstreams_rule_keeps_what_is_strictly_lower(score: float, verdict: str) -> None:
-    found = any_lower(score, 1.9, 3)
-    assert found.verdict == verdict and found.delta == pytest.approx(score - 1.9)
-    assert f"{score:.6f} against 1.900000 of experiment 3" in found.why
+def test_upstreams_rule_keeps_what_is_strictly_better(metric: Metric, score: float, verdict: str) -> None:
+    score, incumbent = as_of(metric, [score, 1.9])
+    found = any_better(metric, score, incumbent, 3)
+    assert found.verdict == verdict and found.delta == pytest.approx(score - incumbent)
+    assert f": {metric.name} {score:.6f} against {incumbent:.6f} of experiment 3 (" in found.why
+    assert found.why.startswith(metric.direction.capitalize() if verdict == "improved" else f"Not {metric.direction}")
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("first", "confirmed", "against", "verdict", "further"),
     [
@@ -52,22 +77,47 @@ def test_upstreams_rule_keeps_what_is_strictly_lower(score: float, verdict: str)
     ],
 )
 def test_the_rule(
-    first: float, confirmed: list[float], against: Reference, verdict: Verdict, further: Purpose | None
+    metric: Metric,
+    first: float,
+    confirmed: list[float],
+    against: Reference,
+    verdict: Verdict,
+    further: Purpose | None,
 ) -> None:
-    found = decide(first, confirmed, against, NOISE)
+    found = judged(metric, first, confirmed, against)
     assert (found.verdict, found.next) == (verdict, further), found.why
 
 
-def test_at_last_less_is_asked_than_on_the_way() -> None:
+def test_the_words_of_a_metric_that_is_better_when_lower() -> None:
+    promising = decide(1.9, [], THREE, NOISE).why
+    assert promising == (
+        "Lower, once: val_bpb 1.900000 against 2.000000 of experiment 3 (-0.100000, 10.0σ of 0.010000)."
+    )
+    confirmed = decide(1.9, [1.97], THREE, NOISE).why
+    assert confirmed.endswith("1.970000 over 1 confirmation against 2.000000 over 3 (-0.030000, 2.6 standard errors).")
+
+
+@BOTH
+def test_at_last_less_is_asked_than_on_the_way(metric: Metric) -> None:
     close = [1.9885, 1.9885, 1.9885]  # 1.4 standard errors
-    assert decide(1.9, close[:2], THREE, NOISE).verdict is Verdict.PROMISING
-    assert decide(1.9, close, THREE, NOISE).verdict is Verdict.IMPROVED
+    assert judged(metric, 1.9, close[:2], THREE).verdict is Verdict.PROMISING
+    assert judged(metric, 1.9, close, THREE).verdict is Verdict.IMPROVED
 
 
-def test_less_code_may_be_kept_if_it_is_not_worse() -> None:
-    assert decide(2.0, [], THREE, NOISE, simpler=True).verdict is Verdict.SIMPLER
-    assert decide(2.001, [], THREE, NOISE, simpler=True).verdict is Verdict.WITHIN_NOISE
-    assert decide(1.9, [], THREE, NOISE, simpler=True).verdict is Verdict.PROMISING
+@BOTH
+def test_less_code_may_be_kept_if_it_is_not_worse(metric: Metric) -> None:
+    assert judged(metric, 2.0, [], THREE, simpler=True).verdict is Verdict.SIMPLER
+    assert judged(metric, 2.001, [], THREE, simpler=True).verdict is Verdict.WITHIN_NOISE
+    assert judged(metric, 1.9, [], THREE, simpler=True).verdict is Verdict.PROMISING
+
+
+def test_on_a_log_scale_the_same_ratio_is_the_same_gain() -> None:
+    """Scores of about 2 and of about 2000 get the same verdicts, by a spread of one per cent."""
+    seconds = Metric("seconds", "lower", "s", "log")
+    for size in (1.0, 1000.0):
+        against = Reference(metric=seconds, experiment=3, scores=[2.0 * size] * 3)
+        for first, verdict in ((1.97, Verdict.PROMISING), (1.99, Verdict.WITHIN_NOISE), (2.1, Verdict.WORSE)):
+            assert decide(first * size, [], against, NOISE).verdict is verdict
 
 
 @given(SCORE, st.lists(SCORE, max_size=RUNS), st.lists(SCORE, min_size=1, max_size=RUNS), st.randoms())
@@ -78,6 +128,20 @@ def test_the_same_runs_give_the_same_verdict_whatever_their_order(
     shuffler.shuffle(confirmed)
     shuffler.shuffle(incumbent)
     assert decide(first, confirmed, reference(*incumbent), NOISE) == before
+
+
+@given(SCORE, st.lists(SCORE, max_size=RUNS), st.lists(SCORE, max_size=RUNS), st.booleans())
+def test_the_verdict_of_mirrored_scores_is_the_same(
+    first: float, confirmed: list[float], incumbent: list[float], simpler: bool
+) -> None:
+    """Eighths of a sigma: floats that are mirrored without rounding."""
+    first, *rest = (round(score * 512) / 512 for score in (first, *confirmed, *incumbent))
+    confirmed, incumbent = rest[: len(confirmed)], rest[len(confirmed) :]
+    low, high = (
+        judged(metric, first, confirmed, reference(*incumbent, provisional=2.0), simpler) for metric in (LOWER, HIGHER)
+    )
+    assert (low.verdict, low.next) == (high.verdict, high.next)
+    assert low.delta == pytest.approx(-high.delta)
 
 
 @given(SCORE, st.lists(SCORE, min_size=2 * RUNS, max_size=2 * RUNS), st.integers(0, RUNS))

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import keep_rules
+from server.metric import Metric
 from server.records import Purpose, Verdict
 from server.scoring.decision_rule import Assessment, Reference, decide, mean
 from server.scoring.noise import estimate_noise
 
+METRIC = Metric("score", "lower")
 LEVEL = 1000.0  # in σ; the prior is a thousandth of it, so one
 
 
@@ -33,7 +35,7 @@ class Night:
         return True
 
     def assess(self, first: float, confirmed: list[float]) -> Assessment:
-        reference = Reference(experiment=1, scores=self.fresh, provisional=self.provisional)
+        reference = Reference(metric=METRIC, experiment=1, scores=self.fresh, provisional=self.provisional)
         return decide(first, confirmed, reference, estimate_noise([*self.groups, confirmed], LEVEL))
 
 

@@ -7,11 +7,14 @@ import typer
 
 from server.cli.reports import _seconds  # pyright: ignore[reportPrivateUsage]
 from server.errors import PatchRefused
+from server.metric import Metric
 from server.study.reruns import RerunRequest, RerunResult, gain_carries_over, rerun
 from server.study.study import Study
 from tests.support.lifecycle import ran
 from trainer.datasets.corpus import Split, documents
 from trainer.datasets.embedded import holdout, load
+
+LOWER = Metric("val_bpb", "lower")
 
 
 def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> None:
@@ -42,11 +45,18 @@ def test_a_gain_holds_when_it_is_beyond_two_standard_errors() -> None:
         RerunResult(experiment=1, scores=[2.0, 2.01, 1.99]),
         RerunResult(experiment=5, scores=[1.95, 1.96, 1.94]),
     )
-    assert "the gain holds" in gain_carries_over(before, better) and "-2.50 %" in gain_carries_over(before, better)
-    assert "does not show" in gain_carries_over(before, RerunResult(experiment=5, scores=[2.0, 1.98, 2.0]))
-    assert "one run each" in gain_carries_over(
-        RerunResult(experiment=1, scores=[2.0]), RerunResult(experiment=5, scores=[1.9])
-    )
+    told = gain_carries_over(before, better, LOWER)
+    assert told == "2.000000 → 1.950000 (-0.050000, -2.50 %) ± 0.008165: the gain holds"
+    close = RerunResult(experiment=5, scores=[2.0, 1.98, 2.0])
+    assert "does not show" in gain_carries_over(before, close, LOWER)
+    one, other = RerunResult(experiment=1, scores=[2.0]), RerunResult(experiment=5, scores=[1.9])
+    assert "one run each" in gain_carries_over(one, other, LOWER)
+
+    higher, log = Metric("accuracy", "higher"), Metric("seconds", "lower", "s", "log")
+    assert "does not show" in gain_carries_over(before, better, higher)
+    assert gain_carries_over(better, before, higher).endswith("(+0.050000, +2.56 %) ± 0.008165: the gain holds")
+    assert "the gain holds" in gain_carries_over(before, better, log)
+    assert "does not show" in gain_carries_over(better, before, log)
 
 
 @pytest.mark.parametrize(("told", "seconds"), [("90", 90), ("30m", 1800), ("1.5h", 5400), ("2s", 2)])

@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from server.metric import Metric
 from server.task.policy import StopLimits, StudyFacts
 
 FACTS = StudyFacts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=50.0)
+LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
 
 
 @pytest.mark.parametrize(
@@ -22,12 +24,28 @@ FACTS = StudyFacts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=
     ],
 )
 def test_a_limit_that_is_reached_ends_the_night(limits: StopLimits, words: str) -> None:
-    assert limits.reached(FACTS) == words
+    assert limits.reached(FACTS, LOWER) == words
     assert limits.full(FACTS) == ""
 
 
 def test_a_target_is_not_reached_without_a_score() -> None:
-    assert StopLimits(target=2).reached(FACTS.model_copy(update={"value": None})) == ""
+    nothing = FACTS.model_copy(update={"value": None})
+    assert StopLimits(target=2).reached(nothing, LOWER) == StopLimits(target=2).reached(nothing, HIGHER) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "words"),
+    [
+        (LOWER, 1.24, ""),
+        (LOWER, 1.26, "val_bpb 1.250000 has reached the target of 1.26"),
+        (HIGHER, 1.26, ""),
+        (HIGHER, 1.25, "accuracy 1.250000 has reached the target of 1.25"),
+        (HIGHER, 1.24, "accuracy 1.250000 has reached the target of 1.24"),
+    ],
+)
+def test_a_target_is_reached_from_the_side_that_is_worse(metric: Metric, target: float, words: str) -> None:
+    assert StopLimits(target=target).reached(FACTS, metric) == words
+    assert f"{metric.name} 1.250000 on the way to {target}" in StopLimits(target=target).progress(FACTS, metric)
 
 
 def test_a_full_disk_stops_everything_by_default() -> None:
@@ -37,12 +55,12 @@ def test_a_full_disk_stops_everything_by_default() -> None:
 
 
 def test_the_way_to_each_limit_that_was_set_is_told() -> None:
-    told = StopLimits(hours=8, experiments=100, target=1.2, plateau=30).progress(FACTS)
+    told = StopLimits(hours=8, experiments=100, target=1.2, plateau=30).progress(FACTS, LOWER)
     assert told == (
         "3.0 of 8.0 hours; 20 of 100 experiments; val_bpb 1.250000 on the way to 1.2; "
         "7 of 30 experiments without a keep; 50 GB of the disk free, at least 1"
     )
-    assert StopLimits().progress(FACTS) == "50 GB of the disk free, at least 1"
+    assert StopLimits().progress(FACTS, LOWER) == "50 GB of the disk free, at least 1"
 
 
 @pytest.mark.parametrize("wrong", [{"hours": 0}, {"experiments": 0}, {"plateau": -1}, {"disk_gb": -1}, {"day": 1}])
@@ -54,5 +72,5 @@ def test_a_limit_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
 @given(hours=st.floats(0.1, 100), experiments=st.integers(1, 1000), spent=st.floats(0, 200), done=st.integers(0, 2000))
 def test_a_night_ends_when_the_first_limit_is_reached(hours: float, experiments: int, spent: float, done: int) -> None:
     facts = FACTS.model_copy(update={"hours": spent, "experiments": done})
-    ended = bool(StopLimits(hours=hours, experiments=experiments).reached(facts))
+    ended = bool(StopLimits(hours=hours, experiments=experiments).reached(facts, LOWER))
     assert ended == (spent >= hours or done >= experiments)

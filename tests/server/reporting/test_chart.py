@@ -1,0 +1,40 @@
+"""The chart shows what is better where the metric says."""
+
+import numpy as np
+import pytest
+
+from server.metric import Metric
+from server.records import Verdict
+from server.reporting.chart import picture
+from server.reporting.table import history_table
+from tests.support.builders import experiment
+
+LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "frame"),
+    [(LOWER, [2.0, 1.9, 9.0], (1.885, 2.045)), (HIGHER, [2.0, 2.1, 0.1], (1.985, 2.145))],
+    ids=["lower", "higher"],
+)
+def test_a_run_that_diverged_flattens_nothing(metric: Metric, scores: list[float], frame: tuple[float, float]) -> None:
+    baseline, kept, diverged = scores
+    rows = [
+        experiment(1, Verdict.BASELINE, baseline, kept=True),
+        experiment(2, Verdict.IMPROVED, kept, kept=True),
+        experiment(3, Verdict.WORSE, diverged, kept=False),
+        experiment(4, Verdict.CRASHED, kept=False),
+    ]
+    (axes,) = picture(rows, metric).axes
+    assert axes.get_ylim() == pytest.approx(frame)
+    assert axes.get_ylabel() == f"{metric.name} ({metric.direction} is better)"
+    crosses = next(drawn for drawn in axes.collections if drawn.get_label() == "no score")
+    (place,) = np.asarray(crosses.get_offsets()).tolist()
+    assert tuple(place) == pytest.approx((4, frame[metric is LOWER]))  # at the edge that is worse
+    change = "-5.0 %" if metric is LOWER else "+5.0 %"
+    assert axes.get_title(loc="left") == f"4 experiments, 2 kept: {metric.name} 2.0000 → {kept:.4f} ({change})"
+
+
+@pytest.mark.parametrize("metric", [LOWER, HIGHER], ids=["lower", "higher"])
+def test_the_table_names_the_metric(metric: Metric) -> None:
+    assert metric.name in [column.header for column in history_table([], metric).columns]
