@@ -26,7 +26,7 @@ from server.history.similar_attempts import nearest
 from server.locks import lock_holder
 from server.records import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
 from server.serve_options import ServeOptions
-from server.source.python_source import Change, sha256
+from server.source.python_source import Change
 from server.study.study import Study
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -36,7 +36,7 @@ KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
 def fill(workspace: Path, count: int) -> None:
     """A night of `count` experiments, all but every tenth discarded; each stands at the same commit."""
     study = Study(workspace, "bench", ServeOptions(profile="cpu"))
-    tip, digest = study.workspace.tip(), sha256(study.incumbent_text())
+    tip, digest = study.workspace.tip(), study.incumbent().sha256
     study.close()
     ledger = Ledger(workspace / ".autoresearch" / "bench" / "ledger.sqlite3")
     for number in range(1, count + 1):

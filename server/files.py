@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,21 +15,34 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: the disk is full or read-only; what was at `path` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write_all({path: text})
+
+
+def write_all(texts: Mapping[Path, str]) -> None:
+    """As `write_whole` for several files: all of them are durable before the first is renamed into place.
+
+    Raises:
+        OSError: only if a rename fails after another one, which takes no room on the disk, files differ from before.
+    """
+    written = {path: path.with_name(f".{path.name}.{os.getpid()}.new") for path in texts}
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, text in texts.items():
+            with written[path].open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in written.items():
+            temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    for parent in {path.parent for path in texts}:
+        folder = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def set_aside(path: Path) -> Path | None:

@@ -62,10 +62,10 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
     found = study.ledger.get(number)
     if found is None:
         raise unknown_experiment(study, number)
-    before, after = study.workspace.text(found.attempt.parent), study.workspace.text(found.commit)
+    before, after = study.workspace.files(found.attempt.parent), study.workspace.files(found.commit)
     detail = Detail(
         record=found,
-        diff=patch.diff(before, after, study.workspace.file),
+        diff=patch.diff(before, after),
         curve=study.runner.curve(number, _CURVE_POINTS),
         log_tail=fence_output(study.runner.log_tail(number, _LOG_BYTES), number),
     )

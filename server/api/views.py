@@ -25,7 +25,8 @@ from server.history.similar_attempts import nearest
 from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
-from server.source.python_source import describe_change, sha256
+from server.source.candidate import sha256
+from server.source.python_source import describe_change
 from server.study import limits, sweep
 from server.study.git_repair import lost
 from server.study.phase import Move, Phase, require
@@ -85,7 +86,7 @@ def read_program(study: Study) -> TextReply:
 
 def read_train(study: Study, start_line: int, end_line: int) -> TextReply:
     """Lines of the candidate; `end_line` 0 is the last."""
-    return _numbered(study, study.workspace.candidate(), start_line, end_line)
+    return _numbered(study, study.workspace.candidate()[study.workspace.file], start_line, end_line)
 
 
 def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
@@ -106,10 +107,10 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
     return PatchReply(
         next_actions=next_sentences(study),
         diff=diff,
-        sha256=sha256(after),
-        lines=len(after.splitlines()),
+        sha256=after.sha256,
+        lines=sum(len(text.splitlines()) for text in after.values()),
         note=note,
-        similar=nearest(study.ledger, describe_change(study.incumbent_text(), after)) if diff else [],
+        similar=nearest(study.ledger, describe_change(study.incumbent().text, after.text)) if diff else [],
     )
 
 

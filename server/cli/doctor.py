@@ -102,7 +102,7 @@ def _workspace(path: Path) -> Check:
 
 def _night(path: Path, file: str) -> Check:
     try:
-        with Workspace.open(path, tag_to_serve(path), file) as workspace:
+        with Workspace.open(path, tag_to_serve(path), (file,)) as workspace:
             if gone := lost(workspace.state):
                 return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
             if folders := submodules(workspace.root):

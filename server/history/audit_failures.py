@@ -11,6 +11,7 @@ there buys nothing but a run whose own audit decides, and an honest slip costs s
 from server.errors import TextEnded
 from server.history.ledger import Ledger
 from server.records import Experiment, Outcome, Purpose, Verdict
+from server.source.candidate import Candidate
 from server.source.python_source import fingerprint
 
 _MANY = 3  # failures: one or two are slips, of the third on runs are asked more
@@ -31,19 +32,19 @@ def failure(ledger: Ledger, experiment: Experiment) -> Experiment | None:
     return next((run for run in (experiment, *again) if run.result and run.result.outcome is Outcome.INVALID), None)
 
 
-def failure_of(ledger: Ledger, text: str) -> Experiment | None:
-    """The first run of this text's code that ended `invalid`; None if none did."""
+def failure_of(ledger: Ledger, candidate: Candidate) -> Experiment | None:
+    """The first run of this candidate's code that ended `invalid`; None if none did."""
     if not ledger.page(1, 0, Verdict.INVALID.value):
         return None  # nearly always: the text need not be parsed
     try:
-        return _first(ledger, fingerprint(text))
+        return _first(ledger, fingerprint(candidate.text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # no code at all: nothing of it was ever run
 
 
-def require_sound(ledger: Ledger, text: str) -> None:
+def require_sound(ledger: Ledger, candidate: Candidate) -> None:
     """Refuse code that an audit has ended. Raises TextEnded."""
-    if failed := failure_of(ledger, text):
+    if failed := failure_of(ledger, candidate):
         raise TextEnded(ended(failed), "Call discard(reason) if a candidate is open, then apply_patch(another change).")
 
 
@@ -80,11 +81,11 @@ def told(ledger: Ledger) -> str:
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
 
-def known(ledger: Ledger, text: str) -> str:
+def known(ledger: Ledger, candidate: Candidate) -> str:
     """What was found before of code like this, for the answer to a patch; empty if nothing was."""
-    if failed := failure_of(ledger, text):
+    if failed := failure_of(ledger, candidate):
         return f" {ended(failed)}"
-    if same := ledger.same_code(fingerprint(text)):
+    if same := ledger.same_code(fingerprint(candidate.text)):
         return f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
     return ""
 

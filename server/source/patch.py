@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from server.errors import PatchRefused
+from server.source.candidate import Candidate
 from server.source.patch_formats import Hunk, parse_patch
 from server.source.python_source import BOM
 
@@ -35,8 +36,13 @@ def apply(text: str, patch: str, file: str = "train.py") -> str:
     return after
 
 
-def check(text: str, file: str = "train.py") -> None:
-    """Hold a text against the rules of the file. Raises PatchRefused."""
+def check(candidate: Candidate) -> None:
+    """Hold every file against its rules. Raises PatchRefused."""
+    for file, text in candidate.items():
+        _check(text, file)
+
+
+def _check(text: str, file: str) -> None:
     if "\0" in text:
         raise PatchRefused(f"{file} would contain a NUL character.", "Send text only.")
     try:
@@ -62,8 +68,12 @@ def check(text: str, file: str = "train.py") -> None:
         raise PatchRefused(problem, "Simplify the patch and apply it again; nothing was changed.") from None
 
 
-def diff(before: str, after: str, file: str = "train.py") -> str:
-    """The unified diff of two texts; empty if they are equal."""
+def diff(before: Candidate, after: Candidate) -> str:
+    """The unified diff of two candidates, file after file; empty if they are equal."""
+    return "".join(_diff(before.get(file, ""), text, file) for file, text in after.items())
+
+
+def _diff(before: str, after: str, file: str) -> str:
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     lines = difflib.unified_diff(old, new, f"a/{file}", f"b/{file}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)

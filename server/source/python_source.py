@@ -57,11 +57,6 @@ def strip_cosmetics(text: str) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
-def sha256(text: str) -> str:
-    """The sha256 of a text, hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 _MOST = 64  # places remembered of one attempt; who changes more has written another program
 _CATEGORIES = (  # of what surrounds a changed line; the first that fits
     ("optimiser", re.compile(r"optim|muon|adam|momentum|\blr\b|rate|schedule|decay", re.IGNORECASE)),

@@ -176,8 +176,8 @@ class _Healer:
 
     def _look_closer(self) -> None:
         """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
-        objects, file = self._workspace.objects, self._workspace.file
-        texts = {f"{want.commit}:{file}": want.commit for want in self._wants.values()}
+        objects, paths = self._workspace.objects, self._workspace.paths
+        texts = {f"{want.commit}:{path}": want.commit for want in self._wants.values() for path in paths}
         with suppress(WorkspaceUnusable):  # in a partial clone the first ones are somewhere else
             self._remake.lacking |= {texts[name] for name in objects.lacking(texts)}
         lost = [number for number, want in self._wants.items() if want.commit in self._remake.lacking]
@@ -280,7 +280,7 @@ class Remake:
             if (tree := self._tree(commit)) and (blob := self.read(objects.blob_of(tree, self._workspace.file))):
                 yield blob.content
         with suppress(WorkspaceUnusable):
-            yield self._workspace.candidate().encode()
+            yield self._workspace.candidate().text.encode()
 
     def _tree(self, commit: str) -> bytes | None:
         """The tree of a commit; None if it is lost."""

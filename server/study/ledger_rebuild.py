@@ -13,14 +13,14 @@ from server.study.git_repair import Wanted, copy, heal, wanted
 from server.vcs.workspace import Listed, Workspace, mended
 
 
-def opened(path: Path, tag: str, file: str) -> Workspace:
+def opened(path: Path, tag: str, paths: tuple[str, ...]) -> Workspace:
     """The workspace, also where git cannot read a ref before something is mended. Raises WorkspaceUnusable."""
     try:
-        return Workspace.open(path, tag, file)
+        return Workspace.open(path, tag, paths)
     except WorkspaceUnusable:
         if not path.is_dir() or (aside := mended(path)) is None:
             raise
-    workspace = Workspace.open(path, tag, file)
+    workspace = Workspace.open(path, tag, paths)
     workspace.refs.mended = aside
     return workspace
 
@@ -112,6 +112,7 @@ def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
 def _change(workspace: Workspace, row: Experiment) -> Change | None:
     """What a row changed; None if git has lost one of the texts: the row counts without it."""
     try:
-        return describe_change(*map(workspace.text, (row.attempt.parent, row.commit)))
+        before, after = map(workspace.files, (row.attempt.parent, row.commit))
+        return describe_change(before.text, after.text)
     except WorkspaceUnusable:
         return None

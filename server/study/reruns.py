@@ -17,7 +17,8 @@ from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
-from server.source.python_source import set_knob, sha256
+from server.source.candidate import Candidate
+from server.source.python_source import set_knob
 from server.study.phase import Phase
 from server.study.study import Study
 
@@ -64,22 +65,22 @@ def rerun(
     """
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
-    texts = {row.number: _text(study, row, question) for row in experiments}
-    for text in texts.values():
-        audit_failures.require_sound(study.ledger, text)
+    candidates = {row.number: _candidate(study, row, question) for row in experiments}
+    for candidate in candidates.values():
+        audit_failures.require_sound(study.ledger, candidate)
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
     home = study.workspace.root / ".autoresearch"
     runner = Runner(study.workspace.state / "reruns", home / "data", study.workspace.worktree, home)
     for seed in range(question.seeds):
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
-            attempt = _attempt(row, texts[row.number], question).model_copy(
+            attempt = _attempt(row, candidates[row.number], question).model_copy(
                 update={"number": 1 + max(runner.numbers(), default=0), "seed": _FIRST_SEED + seed}
             )
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
             terms = terms.model_copy(update={"split": question.split})
             runner.require_free(attempt.profile, study.ledger.last())
-            runner.start(attempt, texts[row.number], terms)
+            runner.start(attempt, candidates[row.number].text, terms)
             result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
                 raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
@@ -99,17 +100,17 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
     return f"{told} ± {error:.6f}: {sure}"
 
 
-def _text(study: Study, row: Experiment, question: RerunRequest) -> str:
-    text = study.workspace.text(row.commit)
+def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:
+    found = study.workspace.files(row.commit)
     for name, value in question.knobs.items():
-        text = set_knob(text, name, value)
-    return text
+        found = found.with_file(study.workspace.file, set_knob(found.text, name, value))
+    return found
 
 
-def _attempt(row: Experiment, text: str, question: RerunRequest) -> Attempt:
+def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> Attempt:
     return row.attempt.model_copy(
         update={
-            "train_sha256": sha256(text),
+            "train_sha256": candidate.sha256,
             "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }

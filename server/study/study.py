@@ -24,7 +24,8 @@ from server.runs.runner import Runner, require_guards
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch
-from server.source.python_source import describe_change, fingerprint, sha256
+from server.source.candidate import Candidate
+from server.source.python_source import describe_change, fingerprint
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.phase import Move, Phase, derive, require
@@ -55,7 +56,7 @@ class Study:
         if self.choices.require_sealed:
             require_guards()
         task = self.program().task
-        self.workspace = ledger_rebuild.opened(workspace, tag, task.editable)
+        self.workspace = ledger_rebuild.opened(workspace, tag, (task.editable,))
         home = self.workspace.root / HOME
         self.dataset = find(self.choices.data, home / "data")
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
@@ -106,8 +107,9 @@ class Study:
         """Seconds of training a run. Raises ProgramInvalid."""
         return self.choices.budget_seconds or self.program().task.budget_seconds
 
-    def incumbent_text(self) -> str:
-        return self.workspace.text(self.verdicts.base() or self.workspace.tip())
+    def incumbent(self) -> Candidate:
+        """The candidate that was kept last; before there is one, what the study begins with."""
+        return self.workspace.files(self.verdicts.base() or self.workspace.tip())
 
     @property
     def head_moved(self) -> str:
@@ -151,19 +153,19 @@ class Study:
         require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
         self.verdicts.require_branch()
         if number:
-            self.replace(reapplied_text(self.workspace, self.ledger, number, base_sha256))
+            self.replace(reapplied(self.workspace, self.ledger, number, base_sha256))
         else:
-            self.replace(patched_text(self.workspace, text, base_sha256))
+            self.replace(patched(self.workspace, text, base_sha256))
         return self.diff()
 
-    def replace(self, text: str) -> None:
-        """Make `text` the candidate. Raises PatchRefused; then it is what it was."""
-        patch.check(text, self.workspace.file)
-        self.workspace.write_candidate(text)
+    def replace(self, candidate: Candidate) -> None:
+        """Make this the candidate. Raises PatchRefused; then it is what it was."""
+        patch.check(candidate)
+        self.workspace.write_candidate(candidate)
 
     def diff(self) -> str:
         """The candidate against the incumbent, as a unified diff."""
-        return patch.diff(self.incumbent_text(), self.workspace.candidate(), self.workspace.file)
+        return patch.diff(self.incumbent(), self.workspace.candidate())
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
@@ -171,15 +173,16 @@ class Study:
         self.verdicts.require_branch()
         self.runner.require_free(self.profile, self.ledger.last())
         task, budget = self.program().task, self.budget_seconds()
-        text = (plan := self.verdicts.plan(phase, task)).text
-        patch.check(text, self.workspace.file)
-        audit_failures.require_sound(self.ledger, text)
+        plan = self.verdicts.plan(phase, task)
+        patch.check(plan.candidate)
+        audit_failures.require_sound(self.ledger, plan.candidate)
+        code = fingerprint(plan.candidate.text)
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_new(self.ledger, fingerprint(text), self.profile, self.dataset.name, budget)
+            comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
         now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
         number = max(last.number if last else 0, self._taken) + 1
         commit = self.workspace.commit(
-            text, parent, commit_message.attempt_message(number, description, hypothesis), now
+            plan.candidate, parent, commit_message.attempt_message(number, description, hypothesis), now
         )
         attempt = Attempt(
             number=number,
@@ -190,17 +193,17 @@ class Study:
             hypothesis=hypothesis,
             parent=parent,
             commit=commit,
-            train_sha256=sha256(text),
-            fingerprint=fingerprint(text),
+            train_sha256=plan.candidate.sha256,
+            fingerprint=code,
             profile=self.profile,
             dataset=self.dataset.name,
             seed=SEED + number - 1,
             budget_seconds=budget,
             started_at=now,
         )
-        made = (
-            describe_change(self.workspace.text(parent), text) if attempt.of is None and not attempt.baseline else None
-        )
+        made = None
+        if attempt.of is None and not attempt.baseline:
+            made = describe_change(self.workspace.files(parent).text, plan.candidate.text)
         terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
@@ -209,7 +212,7 @@ class Study:
             self.workspace.record(number, commit, self.workspace.recorded(number))
             self.ledger.begin(attempt, made)
             self.verdicts.archive(Experiment(attempt=attempt))
-        self._start(attempt, text, terms)
+        self._start(attempt, plan.candidate, terms)
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
@@ -270,9 +273,9 @@ class Study:
             return last
         return self._import(last, result)
 
-    def _start(self, attempt: Attempt, text: str, terms: RunLimits) -> None:
+    def _start(self, attempt: Attempt, candidate: Candidate, terms: RunLimits) -> None:
         try:
-            self.runner.start(attempt, text, terms)
+            self.runner.start(attempt, candidate.text, terms)
         except RunnerUnavailable as error:
             failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
             self._import(Experiment(attempt=attempt), failed)
@@ -290,25 +293,26 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def patched_text(workspace: Workspace, text: str, base_sha256: str) -> str:
+def patched(workspace: Workspace, text: str, base_sha256: str) -> Candidate:
     """The candidate with a patch applied. Raises PatchRefused, StaleText, WorkspaceUnusable."""
     before = workspace.candidate()
     _require_base(before, base_sha256)
-    return patch.apply(before, text, workspace.file)
+    file = workspace.file
+    return before.with_file(file, patch.apply(before[file], text, file))
 
 
-def reapplied_text(workspace: Workspace, ledger: Ledger, number: int, base_sha256: str) -> str:
+def reapplied(workspace: Workspace, ledger: Ledger, number: int, base_sha256: str) -> Candidate:
     """The candidate with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
     before, found = workspace.candidate(), ledger.get(number)
     _require_base(before, base_sha256)
     assert found is not None
-    base, theirs = (workspace.text(commit) for commit in (found.attempt.parent, found.commit))
+    base, theirs = (workspace.files(commit) for commit in (found.attempt.parent, found.commit))
     return workspace.merge(base, before, theirs, f"experiment {number}")
 
 
-def _require_base(before: str, base_sha256: str) -> None:
-    if base_sha256 and base_sha256 != sha256(before):
+def _require_base(before: Candidate, base_sha256: str) -> None:
+    if base_sha256 and base_sha256 != before.sha256:
         raise StaleText(
-            f"train.py has sha256 {sha256(before)}, the patch was written against {base_sha256}.",
+            f"train.py has sha256 {before.sha256}, the patch was written against {base_sha256}.",
             "Call read_train() and write the patch against what it shows.",
         )

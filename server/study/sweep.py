@@ -13,6 +13,7 @@ from server.errors import (
     WrongPhase,
 )
 from server.records import Verdict
+from server.source.candidate import Candidate
 from server.source.python_source import set_knob
 from server.study import limits
 from server.study.phase import Phase, next_actions
@@ -32,7 +33,7 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
             f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0].sentence()
         )
     for change in changes:
-        _text(study, change)
+        _candidate(study, change)
     study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
@@ -106,10 +107,10 @@ def _next(study: Study, sweep: Sweep) -> None:
     item = sweep.items[index]
     told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
     try:
-        text = _text(study, item.knobs)
-        if text == study.incumbent_text():
+        candidate = _candidate(study, item.knobs)
+        if candidate == study.incumbent():
             raise PatchRefused("The incumbent has these values.", "Go on with the next.")
-        study.replace(text)
+        study.replace(candidate)
         run = study.run(f"{sweep.description}: {told}")
     except Refusal as refused:
         if study.phase() in (Phase.PATCHED, Phase.INVALID):
@@ -119,8 +120,8 @@ def _next(study: Study, sweep: Sweep) -> None:
     study.queue.settle(index, item.model_copy(update={"experiment": run.number}))
 
 
-def _text(study: Study, knobs: dict[str, str]) -> str:
-    text = study.incumbent_text()
+def _candidate(study: Study, knobs: dict[str, str]) -> Candidate:
+    found = study.incumbent()
     for name, value in knobs.items():
-        text = set_knob(text, name, value)
-    return text
+        found = found.with_file(study.workspace.file, set_knob(found.text, name, value))
+    return found

@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.history import audit_failures, comparisons
 from server.history.ledger import Ledger
-from server.records import Decision, Experiment, Judgement, Purpose, Result, Value, Verdict
+from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.scoring.decision_rule import Assessment
+from server.source.candidate import Candidate
 from server.source.python_source import code_lines
 from server.study.phase import Phase
 from server.task.program import Task
@@ -18,12 +19,12 @@ from server.vcs.workspace import Workspace
 _BESIDE = {Purpose.CONFIRM: Verdict.CONFIRMATION, Purpose.REFERENCE: Verdict.REFERENCE}
 
 
-class RunPlan(Value):
+class RunPlan(NamedTuple):
     """A run that is about to start."""
 
+    candidate: Candidate
     purpose: Purpose = Purpose.MEASURE
     of: int | None = None  # the experiment it repeats
-    text: str  # its train.py
 
 
 class Verdicts:
@@ -64,17 +65,16 @@ class Verdicts:
         """What the next run is for."""
         root, incumbent = self._ledger.measured(), self._ledger.incumbent()
         if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
-            return RunPlan(purpose=Purpose.CONFIRM, of=root.number, text=self._workspace.text(root.commit))
+            return RunPlan(self._workspace.files(root.commit), Purpose.CONFIRM, root.number)
         if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
-            text = self._workspace.text(incumbent.commit)
-            return RunPlan(purpose=Purpose.REFERENCE, of=incumbent.number, text=text)
-        return RunPlan(text=self._workspace.candidate() if incumbent else self._workspace.text(self._workspace.tip()))
+            return RunPlan(self._workspace.files(incumbent.commit), Purpose.REFERENCE, incumbent.number)
+        return RunPlan(self._workspace.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
 
     def assess(self, candidate: Experiment, rule: Task) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = self._ledger.incumbent()
         assert incumbent is not None
-        texts = (self._workspace.text(commit) for commit in (candidate.commit, incumbent.commit))
+        texts = (self._workspace.files(commit).text for commit in (candidate.commit, incumbent.commit))
         fewer, lines = map(code_lines, texts)
         return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=fewer < lines)
 
@@ -144,7 +144,7 @@ class Verdicts:
     def restore(self) -> None:
         """Make the incumbent's text the candidate."""
         incumbent = self._ledger.incumbent()
-        self._workspace.write_candidate(self._workspace.text(incumbent.commit if incumbent else self._workspace.tip()))
+        self._workspace.write_candidate(self._workspace.files(incumbent.commit if incumbent else self._workspace.tip()))
 
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
@@ -204,6 +204,6 @@ class Verdicts:
             if complaint := self._complaint(result, incumbent, rule):
                 verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
             facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
-        text, told = self._workspace.text(experiment.commit), commit_message.result_message(attempt, result, verdict)
-        commit = self._workspace.commit(text, attempt.parent, told, attempt.started_at)
+        files, told = self._workspace.files(experiment.commit), commit_message.result_message(attempt, result, verdict)
+        commit = self._workspace.commit(files, attempt.parent, told, attempt.started_at)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)

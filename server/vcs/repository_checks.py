@@ -27,7 +27,7 @@ _FORMATS = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
 _OURS = ("objects", "refs", "refs/heads", "info", "logs", "worktrees")  # folders of .git that a night writes to
 
 
-def check_repository(repo: Repo, path: Path, tag: str, file: str) -> None:
+def check_repository(repo: Repo, path: Path, tag: str, files: tuple[str, ...]) -> None:
     """What must hold whenever a server starts. Raises WorkspaceUnusable."""
     if not _TAG.fullmatch(tag):
         raise WorkspaceUnusable(
@@ -53,11 +53,12 @@ def check_repository(repo: Repo, path: Path, tag: str, file: str) -> None:
     if start is None:
         if (root / ".autoresearch" / tag / "ledger.sqlite3").exists():
             return  # packed-refs is gone: the ledger knows where the branch was
-        raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {file} first.")
-    _check_file(repo, start, file)
+        raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {', '.join(files)} first.")
+    for file in files:
+        _check_file(repo, start, file)
 
 
-def check_new_tag(repo: Repo, tag: str, file: str) -> None:
+def check_new_tag(repo: Repo, tag: str) -> None:
     """What must hold besides when a tag is new: the night starts from HEAD. Raises WorkspaceUnusable."""
     _check_name(repo, f"autoresearch/{tag}")
     for name, what in _OPERATIONS.items():

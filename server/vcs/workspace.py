@@ -14,8 +14,8 @@ from typing import NamedTuple
 from git import Repo
 
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
-from server.files import scratch, write_whole
-from server.source.python_source import sha256
+from server.files import scratch, write_all, write_whole
+from server.source.candidate import Candidate
 from server.vcs import repository_checks
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
 from server.vcs.objects import Objects
@@ -38,8 +38,9 @@ class Listed(NamedTuple):
 class Workspace:
     """One tag in one repository."""
 
-    def __init__(self, repo: Repo, tag: str, file: str) -> None:
-        self._repo, self.tag, self.file = repo, tag, file
+    def __init__(self, repo: Repo, tag: str, paths: tuple[str, ...]) -> None:
+        self._repo, self.tag, self.paths = repo, tag, paths
+        self.file = paths[0]  # what a patch changes, and what a run folder holds
         self.root = Path(str(repo.working_tree_dir))
         self.branch = f"autoresearch/{tag}"
         self.state = self.root / HOME / tag
@@ -49,19 +50,23 @@ class Workspace:
         self.objects = Objects(repo)
 
     @classmethod
-    def open(cls, path: Path, tag: str, file: str = "train.py") -> "Workspace":
-        """Check the repository and change nothing. Raises WorkspaceUnusable: one sentence, and the next step."""
+    def open(cls, path: Path, tag: str, paths: tuple[str, ...] = ("train.py",)) -> "Workspace":
+        """Check the repository and change nothing. `paths` are those of the candidate's files in it.
+
+        Raises:
+            WorkspaceUnusable: one sentence, and the next step.
+        """
         if not path.is_dir():
             raise WorkspaceUnusable(f"{path} is not a directory.", "Name a git repository with --workspace.")
         repo = open_repository(path)
         try:
             with translating_git_errors("Looking at the repository"):
-                repository_checks.check_repository(repo, path, tag, file)
-                workspace = cls(repo, tag, file)
+                repository_checks.check_repository(repo, path, tag, paths)
+                workspace = cls(repo, tag, paths)
                 if not workspace.state.exists():
                     workspace._linked.require_free(workspace.branch)
                     if not workspace.archived():
-                        repository_checks.check_new_tag(repo, tag, file)
+                        repository_checks.check_new_tag(repo, tag)
         except BaseException:
             repo.close()
             raise
@@ -83,7 +88,7 @@ class Workspace:
             if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):
-            self.write_candidate(self.text(base or self.tip()))  # git may have changed line ends on the way
+            self.write_candidate(self.files(base or self.tip()))  # git may have changed line ends on the way
 
     def tip(self) -> str:
         """The commit that the branch is at."""
@@ -112,47 +117,66 @@ class Workspace:
         """Make a deleted branch again, at `commit`. Raises HeadMoved, WorkspaceUnusable."""
         self.refs.swap(self._head, commit, None)
 
-    def text(self, commit: str) -> str:
-        """The editable file at `commit`."""
-        with translating_git_errors(f"Reading {self.file} at {commit[:12]}"):
-            blob = self._repo.commit(commit).tree / self.file
-            return content(blob).decode("utf-8")
+    def files(self, commit: str) -> Candidate:
+        """The editable files at `commit`. Raises WorkspaceUnusable."""
+        with translating_git_errors(f"Reading {', '.join(self.paths)} at {commit[:12]}"):
+            tree = self._repo.commit(commit).tree
+            return Candidate({path: content(tree / path).decode("utf-8") for path in self.paths})
 
-    def candidate(self) -> str:
-        """The editable file in the worktree. Raises WorkspaceUnusable if it is no plain text file."""
-        return self._linked.read(self.file)
+    def candidate(self) -> Candidate:
+        """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
+        return self._linked.read(self.paths)
 
     def candidate_sha256(self) -> str:
-        """Of the editable file in the worktree; empty for what is no plain text file."""
+        """Of the editable files in the worktree; empty if one is no plain text file."""
         with suppress(WorkspaceUnusable):
-            return sha256(self.candidate())
+            return self.candidate().sha256
         return ""
 
-    def write_candidate(self, text: str) -> None:
-        """Replace the editable file in the worktree, whole. Raises WorkspaceUnusable; then it is unchanged."""
-        self._linked.write(self.file, text)
+    def write_candidate(self, candidate: Candidate) -> None:
+        """Replace the editable files in the worktree, all or none. Raises WorkspaceUnusable; then none is changed."""
+        self._linked.write(candidate)
 
-    def commit(self, text: str, parent: str, message: str, date: str) -> str:
-        """A commit object: `parent` with the editable file replaced. Moves no ref; equal arguments, equal commit."""
-        file, index = self.state / f".{self.file}.blob", self.state / ".index"
+    def commit(self, candidate: Candidate, parent: str, message: str, date: str) -> str:
+        """A commit object: `parent` with the editable files replaced. Moves no ref; equal arguments, equal commit."""
+        told, index = self.state / ".message", self.state / ".index"
+        blobs = {path: self.state / f".{number}.blob" for number, path in enumerate(candidate)}
         git = self._repo.git
         identity = {
             f"GIT_{who}_{what}": value
             for who in ("AUTHOR", "COMMITTER")
             for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)
         }
-        with translating_git_errors("Making a commit"), scratch(file, index, index.with_name(".index.lock")):
-            write_whole(file, text)
-            blob = git.hash_object("-w", "--no-filters", str(file))
+        temporary = scratch(told, *blobs.values(), index, index.with_name(".index.lock"))
+        with translating_git_errors("Making a commit"), temporary:
+            write_all({blobs[path]: text for path, text in candidate.items()} | {told: message})
+            names = str(git.hash_object("-w", "--no-filters", *map(str, blobs.values()))).split()
+            entries = [f"100644,{name},{path}" for path, name in zip(blobs, names, strict=True)]
             with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
                 git.read_tree(parent)
-                git.update_index("--cacheinfo", f"100644,{blob},{self.file}")
+                git.update_index(*(word for entry in entries for word in ("--cacheinfo", entry)))
                 tree = git.write_tree()
-                write_whole(file, message)
-                return str(git.commit_tree(tree, "-p", parent, "-F", str(file)))
+                return str(git.commit_tree(tree, "-p", parent, "-F", str(told)))
 
-    def merge(self, base: str, ours: str, theirs: str, name: str) -> str:
+    def merge(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
+        merged = {path: self._merged(base[path], text, theirs[path], name) for path, text in ours.items()}
+        conflicts = [told for _, told in merged.values() if told]
+        if conflicts:
+            listed = "\n".join(conflicts)[:_QUOTED]
+            raise PatchRefused(
+                f"What {name} changed conflicts with the candidate:\n{listed}",
+                "Write the change against the candidate with apply_patch(patch).",
+            )
+        made = Candidate({path: text for path, (text, _) in merged.items()})
+        if made == ours:
+            raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
+        return made
+
+    def _merged(self, base: str, ours: str, theirs: str, name: str) -> tuple[str, str]:
+        """One file merged, and the places that git could not merge, with both sides."""
+        if theirs == base:
+            return ours, ""
         with translating_git_errors("Merging"), TemporaryDirectory(dir=self.state) as folder:
             paths = [Path(folder) / side for side in ("ours", "base", "theirs")]
             for path, text in zip(paths, (ours, base, theirs), strict=True):
@@ -168,14 +192,7 @@ class Workspace:
                 strip_newline_in_stdout=False,
                 stdout_as_string=True,
             )
-        if status:
-            raise PatchRefused(
-                f"What {name} changed conflicts with the candidate:\n{_conflicts(merged)}",
-                "Write the change against the candidate with apply_patch(patch).",
-            )
-        if merged == ours:
-            raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
-        return merged
+        return merged, (_conflicts(merged) or "git cannot merge them") if status else ""
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""
@@ -257,4 +274,4 @@ def mended(path: Path) -> Path | None:
 
 def _conflicts(merged: str) -> str:
     """The places that git could not merge, with both sides."""
-    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))[:_QUOTED]
+    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))

@@ -1,13 +1,17 @@
 """The tag's linked worktree: a folder that git knows, with the candidate in it."""
 
+import json
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from git import Repo
 
 from server.errors import WorkspaceUnusable
-from server.files import scratch, set_aside, write_whole
+from server.files import scratch, set_aside, write_all, write_whole
+from server.source.candidate import Candidate
 from server.vcs.git_environment import harden, translating_git_errors
 
 _MAX_FILE = 1 << 20
@@ -19,6 +23,7 @@ class Worktree:
     def __init__(self, repo: Repo, path: Path) -> None:
         self._repo, self.path = repo, path
         self._entries = Path(str(repo.common_dir)) / "worktrees"
+        self._before = path.with_name("candidate.before")  # the old files, while several are replaced
 
     def mount(self, branch: str) -> bool:
         """Make the folder if it is not there, half made, or not this repository's. Whether it was made."""
@@ -33,9 +38,50 @@ class Worktree:
                 linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
         return True
 
-    def read(self, name: str) -> str:
-        """A file of the folder. Raises WorkspaceUnusable if it is no plain text file."""
+    def read(self, paths: Iterable[str]) -> Candidate:
+        """Files of the folder. Raises WorkspaceUnusable if one is no plain text file."""
+        self._undo()
+        return Candidate({path: self._text(path) for path in paths})
+
+    def write(self, candidate: Candidate) -> None:
+        """Replace files of the folder, all of them or none. Raises WorkspaceUnusable; then they are unchanged.
+
+        One file is replaced by one rename. Several take as many: the old texts are written down before the first, and
+        put back if a rename fails, or, after a kill, by whoever reads next.
+        """
+        texts = {self._place(path): text for path, text in candidate.items()}
+        with translating_git_errors(f"Writing {', '.join(candidate)}"):
+            if len(candidate) == 1:
+                write_all(texts)
+                return
+            with suppress(WorkspaceUnusable):  # what cannot be read is no candidate to go back to
+                before = self.read(candidate)
+                write_whole(self._before, json.dumps(dict(before)))
+            try:
+                write_all(texts)
+            except OSError:
+                self._undo()
+                raise
+            self._before.unlink(missing_ok=True)
+
+    def _undo(self) -> None:
+        """Put back what several files were before they were replaced in part."""
+        if self._before.exists():
+            with translating_git_errors("Restoring the candidate"):
+                before: dict[str, str] = json.loads(self._before.read_bytes())
+                places = {self._place(path): text for path, text in before.items()}
+                write_all({place: text for place, text in places.items() if not _holds(place, text)})
+                self._before.unlink()
+
+    def _place(self, name: str) -> Path:
+        """Where a file is. Raises WorkspaceUnusable if a folder on the way leads elsewhere."""
         path = self.path / name
+        if "/" in name and path.parent.resolve() != self.path.resolve() / Path(name).parent:
+            raise WorkspaceUnusable(f"{path.parent} is a link.", "Restore it with `git checkout` in the worktree.")
+        return path
+
+    def _text(self, name: str) -> str:
+        path = self._place(name)
         step = "Restore it with discard(), or with `git checkout` in the worktree."
         try:
             found = path.lstat()
@@ -48,11 +94,6 @@ class Worktree:
             raise WorkspaceUnusable(f"{path} cannot be read: {error.strerror}.", step) from error
         except UnicodeDecodeError as error:
             raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
-
-    def write(self, name: str, text: str) -> None:
-        """Replace a file of the folder, whole. Raises WorkspaceUnusable; then it is unchanged."""
-        with translating_git_errors(f"Writing {name}"):
-            write_whole(self.path / name, text)
 
     def align(self, commit: str) -> None:
         """Bring the folder's own index in line with `commit`, so that `git status` there shows the candidate alone."""
@@ -103,6 +144,10 @@ class Worktree:
 def _entry(pointer: Path) -> Path:
     """Where a worktree's file .git says that git's entry is."""
     return pointer.parent / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _same(one: Path, other: Path) -> bool:

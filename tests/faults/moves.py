@@ -79,7 +79,7 @@ def _wait(session: Study) -> None:
 
 
 def _patch(session: Study) -> None:
-    line = next(line for line in session.incumbent_text().splitlines() if line.startswith("RATE = "))
+    line = next(line for line in session.incumbent().text.splitlines() if line.startswith("RATE = "))
     new = f"RATE = {0.02 + time.time() % 1e4 / 1e6:.9f}"
     session.apply_patch(f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE")
 

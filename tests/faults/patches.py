@@ -8,6 +8,7 @@ from server.errors import PatchRefused
 from server.source import patch
 from tests.faults.catalogue import fault
 from tests.faults.night import TRAIN, Night
+from tests.support.builders import only
 
 _TRIES = 6000
 _VALID = (
@@ -51,7 +52,7 @@ def _mutated(draw: st.DrawFn) -> str:
 def _applied_or_refused(text: str) -> None:
     try:
         after = patch.apply(TRAIN, text, "train.py")
-        patch.check(after, "train.py")
+        patch.check(only(after))
     except PatchRefused as refusal:
         assert refusal.problem and refusal.next_step
         return

@@ -2,8 +2,14 @@
 
 from server.history.ledger import Ledger
 from server.records import Attempt, Decision, Experiment, Figures, Judgement, Outcome, Result, Score, Verdict
+from server.source.candidate import Candidate
 
 NOON = "2026-01-01T12:00:00+00:00"
+
+
+def only(text: str) -> Candidate:
+    """A candidate of one file."""
+    return Candidate({"train.py": text})
 
 
 def attempt(number: int, description: str = "an idea", sha256: str = "0" * 64) -> Attempt:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from server.records import Attempt, Experiment, Figures, Outcome, Result, Score
-from server.source.python_source import describe_change, fingerprint, sha256
+from server.source.python_source import describe_change, fingerprint
 from server.study.phase import Phase
 from server.study.study import Study
 from server.vcs import commit_message
@@ -21,7 +21,7 @@ def measured(val_bpb: float, **figures: Any) -> Result:
 def begin(study: Study, number: int) -> Attempt:
     """The first steps of a run, up to the ledger's row: then the server dies."""
     plan, parent = study.verdicts.plan(study.phase(), study.program().task), study.workspace.tip()
-    commit = study.workspace.commit(plan.text, parent, commit_message.attempt_message(number, "idea", ""), NOON)
+    commit = study.workspace.commit(plan.candidate, parent, commit_message.attempt_message(number, "idea", ""), NOON)
     attempt = Attempt(
         number=number,
         baseline=number == 1,
@@ -30,14 +30,14 @@ def begin(study: Study, number: int) -> Attempt:
         description="idea",
         parent=parent,
         commit=commit,
-        train_sha256=sha256(plan.text),
-        fingerprint=fingerprint(plan.text),
+        train_sha256=plan.candidate.sha256,
+        fingerprint=fingerprint(plan.candidate.text),
         profile=study.profile,
         seed=42,
         budget_seconds=1,
         started_at=NOON,
     )
-    made = None if plan.of or number == 1 else describe_change(study.workspace.text(parent), plan.text)
+    made = None if plan.of or number == 1 else describe_change(study.workspace.files(parent).text, plan.candidate.text)
     study.ledger.begin(attempt, made)
     return attempt
 

@@ -23,7 +23,7 @@ def leave_text(study: Study, number: int) -> None:
     assert row
     folder = study.runner.folder(number)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.py").write_text(study.workspace.text(row.commit), encoding="utf-8", newline="")
+    (folder / "train.py").write_text(study.workspace.files(row.commit).text, encoding="utf-8", newline="")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Experiment, Verdict
 from server.source.patch import apply, check
-from tests.support.builders import experiment
+from tests.support.builders import experiment, only
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ DUPLICATE = "the same code with another comment"
 def patched(text: str, patch: str) -> str:
     """What apply_patch would write."""
     after = apply(text, patch)
-    check(after)
+    check(only(after))
     return after
 
 

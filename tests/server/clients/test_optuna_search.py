@@ -13,6 +13,7 @@ from server.records import Purpose
 from server.study.find_study import OperatorRequest, write_request
 from server.study.study import Study
 from server.task.program import Range, Task
+from tests.support.builders import only
 from tests.support.lifecycle import ran
 from tests.support.repositories import QUICK, make_quick
 
@@ -45,7 +46,7 @@ async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(t
 
 async def test_a_search_waits_while_the_night_is_paused_and_decides_what_was_left(study: Study) -> None:
     ran(study, 2.0)
-    study.replace(study.incumbent_text() + "# changed\nX = 1\n")
+    study.replace(only(study.incumbent().text + "# changed\nX = 1\n"))
     ran(study, 3.0)
     state, root = study.workspace.state, study.workspace.root
     study.close()

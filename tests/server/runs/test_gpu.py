@@ -19,6 +19,7 @@ from server.runs import cleanup
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
+from tests.support.builders import only
 from tests.support.fakes import driver
 from tests.support.lifecycle import measured, ran
 
@@ -207,7 +208,7 @@ def test_a_gpu_that_a_run_has_not_given_back_is_not_started_on(repository: Path)
         now = datetime.now(UTC) + timedelta(seconds=1)
         left = measured(2.0, unkillable=f"{stuck.pid}, 99999991")
         ran(study, left.model_copy(update={"finished_at": now.isoformat(timespec="seconds")}))
-        study.replace(study.incumbent_text() + "\nprint('another')\n")
+        study.replace(only(study.incumbent().text + "\nprint('another')\n"))
         rows = list(study.ledger.all())
         with pytest.raises(GpuHeld, match=rf"experiment 1 has left \S+ \({stuck.pid}\), which cannot be ended"):
             study.run("another")

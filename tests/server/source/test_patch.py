@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from server.errors import PatchRefused
 from server.source.patch import MAX_LINES, MAX_PATCH_BYTES, apply, check, diff
 from server.source.python_source import fingerprint
+from tests.support.builders import only
 
 TEXT = "".join(f"line {number}\n" for number in range(1, 21)) + "def f():\n    return 1\n\n\ndef g():\n    return 1\n"
 
@@ -62,7 +63,7 @@ def test_the_files_own_line_ends_and_a_missing_last_one_are_kept() -> None:
 def test_a_byte_order_mark_stays_and_is_in_nobodys_way(seen: str) -> None:
     text = apply("\ufeffa = 1\nb = 2\n", block(f"{seen}a = 1\n", f"{seen}a = 3\n"))
     assert text == "\ufeffa = 3\nb = 2\n"
-    check(text)
+    check(only(text))
     assert fingerprint(text) == fingerprint("a = 3\nb = 2\n")
 
 
@@ -130,7 +131,7 @@ def test_nothing_is_half_applied_when_a_later_block_fails() -> None:
 )
 def test_a_text_that_breaks_a_rule_is_refused(text: str, words: str) -> None:
     with pytest.raises(PatchRefused, match=words):
-        check(text)
+        check(only(text))
 
 
 def test_a_refusal_quotes_the_refused_text_and_not_a_file_of_that_name(
@@ -139,11 +140,11 @@ def test_a_refusal_quotes_the_refused_text_and_not_a_file_of_that_name(
     (tmp_path / "train.py").write_text("the old line\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PatchRefused, match=r"line 1, column 5: invalid syntax: x = = 1 "):
-        check("x = = 1\n")
+        check(only("x = = 1\n"))
 
 
 def test_odd_but_legal_python_is_let_through() -> None:
-    check("x = '\\d'\nassert (x, 'always true')\n")
+    check(only("x = '\\d'\nassert (x, 'always true')\n"))
 
 
 LINES = st.lists(st.text("abc \t#é", max_size=4), max_size=12).map(lambda lines: "".join(x + "\n" for x in lines))
@@ -154,7 +155,7 @@ LINES = st.lists(st.text("abc \t#é", max_size=4), max_size=12).map(lambda lines
 def test_a_diff_of_two_texts_makes_one_of_the_other(before: str, after: str) -> None:
     if not before.strip() or before == after:
         return
-    patch = diff(before, after)
+    patch = diff(only(before), only(after))
     assert apply(before, patch) == after
 
 
@@ -185,5 +186,5 @@ def test_any_text_is_a_change_or_a_refusal_and_never_anything_else(patch: str) -
 
 def test_diff_is_one_that_everybody_reads() -> None:
     lines = difflib.unified_diff(["a\n"], ["b\n"], "a/train.py", "b/train.py")
-    assert diff("a\n", "b\n") == "".join(lines)
-    assert diff("a\n", "a\n") == ""
+    assert diff(only("a\n"), only("b\n")) == "".join(lines)
+    assert diff(only("a\n"), only("a\n")) == ""

@@ -14,7 +14,7 @@ from server.records import Outcome, Purpose, Verdict
 from server.study import reruns
 from server.study.phase import Phase
 from server.study.study import Study
-from tests.support.builders import attempt, crashed, judged
+from tests.support.builders import attempt, crashed, judged, only
 from tests.support.failing_audits import (
     INVALID,
     LINE,
@@ -151,7 +151,7 @@ def test_before_the_third_failure_runs_are_audited_as_ever_and_a_failed_audit_te
     strict: Study, data: Path
 ) -> None:
     (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
-    strict.replace(QUICK.replace("[-weights[token] for", "[-weights[token] / 2 for"))
+    strict.replace(only(QUICK.replace("[-weights[token] for", "[-weights[token] / 2 for")))
     run = strict.run("half price")
     result = ended(strict.runner, run.number)
     assert result.outcome is Outcome.INVALID and result.figures.audits == 32

@@ -180,7 +180,7 @@ def test_an_incumbent_that_was_not_measured_for_long_is_run_beside_what_is_promi
 def test_less_code_is_simpler_and_may_be_kept(study: Study) -> None:
     before = study.workspace.candidate()
     assert "session.log(" in before
-    line = next(line for line in before.splitlines() if "session.log(" in line)
+    line = next(line for line in before.text.splitlines() if "session.log(" in line)
     study.apply_patch(f"<<<<<<< SEARCH\n{line}\n=======\n>>>>>>> REPLACE")
     assert ran(study, 1.9995).verdict == Verdict.SIMPLER
     assert study.keep("one line less").kept
@@ -208,7 +208,7 @@ class Agent:
 
     def patch(self, _score: float) -> None:
         self.patches += 1
-        lines = self.study.workspace.candidate().splitlines()
+        lines = self.study.workspace.candidate().text.splitlines()
         current = next(line for line in lines if line.startswith("model = "))
         self.study.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{self.patches})", current))
 

@@ -8,7 +8,6 @@ import pytest
 from server.errors import LedgerUnavailable, StaleText, WorkspaceUnusable, WrongPhase
 from server.records import Decision, Verdict
 from server.serve_options import ServeOptions
-from server.source.python_source import sha256
 from server.study.phase import Move, Phase, legal
 from server.study.study import Study
 from tests.support.builders import NOON
@@ -66,7 +65,7 @@ def test_a_discard_that_reached_only_the_ledger_reaches_the_file(study: Study, r
     improved(study)
     study.ledger.decide(2, Decision(kept=False, decided_at=NOON))
     after = restarted()
-    assert after.workspace.candidate() == after.incumbent_text() and after.phase() is Phase.IDLE
+    assert after.workspace.candidate() == after.incumbent() and after.phase() is Phase.IDLE
 
 
 def test_a_keep_that_broke_off_is_finished_by_the_next_call(study: Study) -> None:
@@ -101,7 +100,7 @@ def test_a_patch_against_an_older_text_is_refused(study: Study) -> None:
     with pytest.raises(StaleText, match="was written against"):
         study.apply_patch(PATCH, base_sha256="0" * 64)
     before = study.workspace.candidate()
-    study.apply_patch(PATCH, base_sha256=sha256(before))
+    study.apply_patch(PATCH, base_sha256=before.sha256)
     assert study.phase() is Phase.PATCHED
     assert study.discard("changed my mind") is None
     assert study.workspace.candidate() == before and study.phase() is Phase.IDLE

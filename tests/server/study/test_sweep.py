@@ -51,7 +51,7 @@ async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(
         assert told["sweep"]["ended"] == "done" and told["sweep"]["left"] == 0
         assert [row["experiment"] and row["experiment"]["decision"] for row in rows] == ["kept", None, "discarded"]
         assert "has these values" in rows[1]["skipped"]
-        assert "RATE = 0.02" in study.incumbent_text() and study.phase() is Phase.IDLE
+        assert "RATE = 0.02" in study.incumbent().text and study.phase() is Phase.IDLE
 
 
 def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study) -> None:

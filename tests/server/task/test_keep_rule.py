@@ -10,6 +10,7 @@ from server.study.phase import Phase
 from server.study.study import Study
 from server.task.policy import Guardrail, KeepRule
 from server.task.program import load
+from tests.support.builders import only
 from tests.support.lifecycle import measured, ran
 
 MEMORY = "guardrails:\n  peak_memory_mb: {max: 900, share: 1.2}\n  tokens_per_second: {min: 50}\n"
@@ -27,7 +28,7 @@ def figures(study: Study, val_bpb: float, **known: float) -> str:
 
 
 def patch(study: Study, number: int) -> None:
-    study.replace(study.incumbent_text().replace("lr=", f"betas=(0.8, 0.9{number}), lr="))
+    study.replace(only(study.incumbent().text.replace("lr=", f"betas=(0.8, 0.9{number}), lr=")))
 
 
 @pytest.mark.parametrize(

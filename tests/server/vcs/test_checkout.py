@@ -13,6 +13,7 @@ from server.errors import HeadMoved, WorkspaceBusy, WorkspaceUnusable
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
+from tests.support.builders import only
 from tests.support.corruption import emptied, garbage, gone
 from tests.support.lifecycle import PATCH, improved, kept_baseline, ran
 from tests.support.repositories import git
@@ -166,7 +167,7 @@ def test_an_object_that_is_lost_under_a_server_is_told_alike(study: Study, damag
     file.chmod(0o644)
     damage(file)
     with pytest.raises(WorkspaceUnusable) as refused:  # by git itself, where the door asks GitPython
-        study.workspace.commit("x = 1\n", study.workspace.tip(), "an idea", "2026-01-01T12:00:00+00:00")
+        study.workspace.commit(only("x = 1\n"), study.workspace.tip(), "an idea", "2026-01-01T12:00:00+00:00")
     assert "git fsck" in refused.value.next_step
 
 

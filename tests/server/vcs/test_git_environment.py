@@ -9,6 +9,7 @@ import pytest
 
 from server.vcs.git_environment import durable, open_repository
 from server.vcs.workspace import Workspace
+from tests.support.builders import only
 from tests.support.repositories import git
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -18,7 +19,7 @@ def whole(repository: Path) -> None:
     """A night at work: worktree, commit, refs."""
     with Workspace.open(repository, "t1") as workspace:
         workspace.prepare()
-        commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
+        commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
         workspace.record(1, commit, None)
         workspace.advance(commit, workspace.tip())
 

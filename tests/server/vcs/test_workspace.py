@@ -10,6 +10,7 @@ import pytest
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.vcs.git_environment import init_repository
 from server.vcs.workspace import Workspace
+from tests.support.builders import only
 from tests.support.repositories import git, make_repository
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -100,15 +101,15 @@ def test_preparing_twice_changes_nothing_more(workspace: Workspace) -> None:
     assert git(workspace.root, "status", "--porcelain") == ""
     shutil.rmtree(workspace.worktree)
     workspace.prepare()
-    assert workspace.candidate() == workspace.text(workspace.tip())
+    assert workspace.candidate() == workspace.files(workspace.tip())
 
 
 def test_a_commit_holds_the_new_text_and_everything_else_of_its_parent(workspace: Workspace) -> None:
     parent = workspace.tip()
     text = "x = 'ü'\r\nno end"
-    commit = workspace.commit(text, parent, "-m strange\n\nExperiment: 1\n", NOON)
-    assert commit == workspace.commit(text, parent, "-m strange\n\nExperiment: 1\n", NOON)
-    assert workspace.text(commit) == text
+    commit = workspace.commit(only(text), parent, "-m strange\n\nExperiment: 1\n", NOON)
+    assert commit == workspace.commit(only(text), parent, "-m strange\n\nExperiment: 1\n", NOON)
+    assert workspace.files(commit) == only(text)
     assert git(workspace.root, "diff", "--name-only", parent, commit) == "train.py"
     assert git(workspace.root, "log", "-1", "--format=%s|%an|%P", commit) == f"-m strange|autoresearch|{parent}"
     assert workspace.tip() == parent
@@ -117,7 +118,7 @@ def test_a_commit_holds_the_new_text_and_everything_else_of_its_parent(workspace
 
 def test_refs_move_by_compare_and_swap(workspace: Workspace) -> None:
     base = workspace.tip()
-    one, two = (workspace.commit(f"x = {n}\n", base, f"{n}\n", NOON) for n in (1, 2))
+    one, two = (workspace.commit(only(f"x = {n}\n"), base, f"{n}\n", NOON) for n in (1, 2))
     workspace.record(7, one, None)
     workspace.record(7, one, None)  # done already is done
     assert workspace.recorded(7) == one
@@ -131,8 +132,8 @@ def test_refs_move_by_compare_and_swap(workspace: Workspace) -> None:
 
 
 def test_the_worktree_is_clean_after_the_branch_has_moved(workspace: Workspace) -> None:
-    commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
-    workspace.write_candidate("x = 1\n")
+    commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
+    workspace.write_candidate(only("x = 1\n"))
     workspace.advance(commit, workspace.tip())
     assert git(workspace.worktree, "status", "--porcelain") == ""
     assert git(workspace.worktree, "rev-parse", "HEAD") == commit
@@ -144,7 +145,7 @@ def test_line_ends_that_git_changes_on_the_way_make_no_candidate(repository: Pat
     git(repository, "commit", "--quiet", "-m", "line ends")
     with Workspace.open(repository, "t1") as workspace:
         workspace.prepare()
-        assert workspace.candidate() == workspace.text(workspace.tip()) and "\r" not in workspace.candidate()
+        assert workspace.candidate() == workspace.files(workspace.tip()) and "\r" not in workspace.candidate().text
 
 
 def test_hooks_and_filters_of_the_user_never_run(repository: Path) -> None:
@@ -159,17 +160,17 @@ def test_hooks_and_filters_of_the_user_never_run(repository: Path) -> None:
     (repository / ".git" / "info" / "attributes").write_text("*.py filter=evil\n", encoding="utf-8")
     with Workspace.open(repository, "t1") as workspace:
         workspace.prepare()
-        assert workspace.candidate() == workspace.text(workspace.tip())
-        commit = workspace.commit("x = 'a'\n", workspace.tip(), "one\n", NOON)
+        assert workspace.candidate() == workspace.files(workspace.tip())
+        commit = workspace.commit(only("x = 'a'\n"), workspace.tip(), "one\n", NOON)
         workspace.advance(commit, workspace.tip())
-        assert workspace.text(commit) == "x = 'a'\n"
+        assert workspace.files(commit) == only("x = 'a'\n")
     assert not witness.exists() and not list(repository.rglob("witness"))
 
 
 def test_the_users_lock_neither_hinders_us_nor_is_removed(workspace: Workspace) -> None:
     lock = workspace.root / ".git" / "index.lock"
     lock.touch()
-    commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
+    commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
     workspace.advance(commit, workspace.tip())
     assert lock.exists()
 
@@ -177,7 +178,7 @@ def test_the_users_lock_neither_hinders_us_nor_is_removed(workspace: Workspace) 
 def test_locks_that_a_killed_git_left_at_our_refs_and_indexes_are_removed(workspace: Workspace) -> None:
     (workspace.state / ".index.lock").touch()
     (workspace.root / ".git" / "worktrees" / "worktree" / "index.autoresearch.lock").touch()
-    commit = workspace.commit("x = 1\n", workspace.tip(), "one\n", NOON)
+    commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
     lock = workspace.root / ".git" / "refs" / "heads" / f"{workspace.branch}.lock"
     lock.touch()
     with pytest.raises(WorkspaceUnusable, match=r"Another git is at work there.* in ten seconds"):
@@ -193,8 +194,8 @@ def test_a_candidate_that_became_a_symlink_is_not_read(workspace: Workspace) -> 
     path.symlink_to("/etc/passwd")
     with pytest.raises(WorkspaceUnusable, match="not a regular file"):
         workspace.candidate()
-    workspace.write_candidate("x = 1\n")  # replaces the link, not what it points to
-    assert workspace.candidate() == "x = 1\n"
+    workspace.write_candidate(only("x = 1\n"))  # replaces the link, not what it points to
+    assert workspace.candidate() == only("x = 1\n")
 
 
 def test_an_inherited_git_dir_does_not_lead_us_astray(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +231,9 @@ def test_a_full_disk_is_told_and_changes_nothing(tiny_disk: Path) -> None:
                 filler.write(b"x" * 4096)
                 filler.flush()
         with pytest.raises(WorkspaceUnusable, match="No space left"):
-            workspace.write_candidate("x = 2\n" * 5000)
+            workspace.write_candidate(only("x = 2\n" * 5000))
         with pytest.raises(WorkspaceUnusable) as refusal:
-            workspace.commit("x = 2\n" * 5000, tip, "two\n", NOON)
+            workspace.commit(only("x = 2\n" * 5000), tip, "two\n", NOON)
         assert "frees space" in refusal.value.next_step
         assert (workspace.candidate(), workspace.tip()) == (before, tip)
 
