@@ -1,19 +1,72 @@
-"""What server and trainer agree on: the files of a run folder, the spec, the result. Standard library only.
+"""What server and trainer agree on: the files of a run folder, the spec, the result, the names both use.
 
-spec.json       what to run (the server writes it, before it starts the supervisor)
-train.py        the text under test
-cancel          its presence asks for the end of the run; its text is the reason
-lease           locked by the server, inherited by the supervisor, free when that is dead
-progress.json   where the run is, rewritten about twice a second
-curve.jsonl     {"seconds", "step", "loss", and where told "lr", "grad_norm"} a line, at most a few hundred
-run.log         what train.py printed
-result.json     how it ended; its presence means that the run is over
+Standard library only: it is the one module that both sides import.
 """
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
-CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number, in the child's environment
+
+class RunFile(StrEnum):
+    """The files of a run folder."""
+
+    SPEC = "spec.json"  # what to run (the server writes it, before it starts the supervisor)
+    TRAIN = "train.py"  # the text under test
+    CANCEL = "cancel"  # its presence asks for the end of the run; its text is the reason
+    LEASE = "lease"  # locked by the server, inherited by the supervisor, free when that is dead
+    PROGRESS = "progress.json"  # where the run is, rewritten about twice a second
+    CURVE = "curve.jsonl"  # {"seconds", "step", "loss", and where told "lr", "grad_norm"} a line, a few hundred
+    LOG = "run.log"  # what train.py printed
+    RESULT = "result.json"  # how it ended; its presence means that the run is over
+    SUPERVISOR_LOG = "supervisor.log"  # what the supervisor itself printed: empty where all went well
+
+
+class ScratchRole(StrEnum):
+    """What a process in a scratch folder of the run is there for."""
+
+    CANDIDATE = "candidate"
+    REPLICA = "replica"
+    COMPILER = "compiler"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its folders begin; the rest is random."""
+        return f"{self}-"
+
+
+class Entry(StrEnum):
+    """The trainer's modules that the server starts as programs."""
+
+    SUPERVISOR = "trainer.supervisor"
+    PREPARE = "trainer.prepare"
+    SCRATCH = "trainer.processes.scratch"
+    GUARDS = "trainer.sandbox.guards"
+    COMPILER = "trainer.run.compiler"
+
+
+class ProfileName(StrEnum):
+    """Classes of machines that the trainer knows."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    MPS = "mps"
+    GPU_SMALL = "gpu-small"
+    GPU = "gpu"
+
+
+GPU_PROFILES = frozenset({ProfileName.GPU, ProfileName.GPU_SMALL})  # those that compute on an NVIDIA GPU
+
+# In the environment of a run's processes.
+CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number
+COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie
+
+
+def utc_now() -> str:
+    """Now, as all records have it: ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
@@ -41,6 +94,18 @@ class Spec:
     split: str = "val"  # which text the score is measured on: after a night, holdout
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
 
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """Read a spec.json; a field that an older version did not write has its default.
+
+        Raises:
+            ValueError: it is no JSON. TypeError: it is no spec, or one of a newer version.
+        """
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -53,7 +118,14 @@ class RunResult:
     cause: str = ""
     traceback: str = ""
     guards: dict[str, str] = field(default_factory=dict)  # guard: "held", or why not
-    finished_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    finished_at: str = field(default_factory=utc_now)
 
 
-COOKIE_VARIABLE = "AUTORESEARCH_RUN"
+def join_pids(pids: Iterable[int]) -> str | None:
+    """Process ids as a figure of a result: ascending, with commas; None if there are none."""
+    return ", ".join(map(str, sorted(pids))) or None
+
+
+def split_pids(told: str | None) -> set[int]:
+    """The process ids of such a figure."""
+    return {int(pid) for pid in (told or "").split(", ") if pid.isdecimal()}

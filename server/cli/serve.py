@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.serve_options import DEFAULT_ADDRESS
+from trainer.contract import ProfileName
 
 if TYPE_CHECKING:
     from server.study.study import Study
-
-
-class Profile(StrEnum):
-    """Classes of machines that the trainer knows."""
-
-    SMOKE = "smoke"
-    CPU = "cpu"
-    MPS = "mps"
-    GPU_SMALL = "gpu-small"
-    GPU = "gpu"
 
 
 class Require(StrEnum):
@@ -37,7 +28,7 @@ def serve(
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
     ] = None,
-    profile: Annotated[Profile | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    profile: Annotated[ProfileName | None, typer.Option(help="Class of machine; default: what is found.")] = None,
     data: Annotated[
         str, typer.Option(metavar="NAME|PATH", envvar="AUTORESEARCH_DATA", help="What `autoresearch prepare` made.")
     ] = "embedded",
@@ -172,7 +163,7 @@ def demo(
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: 15, with --quick 0.5.")
     ] = None,
     profile: Annotated[
-        Profile | None,
+        ProfileName | None,
         typer.Option(help="Class of machine; default: cpu, with --quick smoke, which the script's ideas are about."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer ideas, a tiny model: under a minute.")] = False,
@@ -183,6 +174,6 @@ def demo(
 
     from server.cli.demo import Demo
 
-    usual, seconds = (Profile.SMOKE, 0.5) if quick else (Profile.CPU, 15.0)
+    usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 15.0)
     night = Demo(Console(), workspace, budget or seconds, (profile or usual).value, quick)
     anyio.run(night.run)

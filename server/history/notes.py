@@ -1,6 +1,5 @@
 """What the agent writes down, so that it outlives the agent's memory and the ledger: one file, written whole."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter
@@ -8,6 +7,7 @@ from pydantic import Field, TypeAdapter
 from server.errors import UnknownNote
 from server.files import set_aside, write_whole
 from server.records import Value
+from trainer.contract import utc_now
 
 
 class Note(Value):
@@ -43,8 +43,7 @@ class Notebook:
 
     def add(self, text: str, idea: bool, after: int) -> Note:
         """Write a note down. Raises OSError; then there is none."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        note = Note(number=len(self.notes) + 1, written_at=now, after=after, idea=idea, text=text)
+        note = Note(number=len(self.notes) + 1, written_at=utc_now(), after=after, idea=idea, text=text)
         self._write([*self.notes, note])
         return note
 

@@ -14,9 +14,8 @@ import psutil
 from server.errors import GpuHeld
 from server.records import Experiment, Figures
 from server.runs.hardware import gpu_pids
+from trainer.contract import COOKIE_VARIABLE, GPU_PROFILES, Entry, ScratchRole, join_pids, split_pids
 
-COOKIE_VARIABLE = "AUTORESEARCH_RUN"
-GPU_PROFILES = ("gpu", "gpu-small")
 _KILL_SECONDS = 5.0
 _RELEASE_SECONDS = 5.0  # after its processes are dead, a driver may take a moment to free their memory
 _LOOK_SECONDS = 0.2
@@ -39,7 +38,7 @@ def end_run_processes(cookie: str, gpu: bool) -> Figures:
                 process.kill()
         psutil.wait_procs(alive, timeout=_LOOK_SECONDS)
     left = {process.pid for process in alive}
-    return Figures(unkillable=_join_pids(left), gpu_held=_join_pids(_unreleased(ended - left)) if gpu else None)
+    return Figures(unkillable=join_pids(left), gpu_held=join_pids(_unreleased(ended - left)) if gpu else None)
 
 
 def gpu_holders(last: Experiment | None) -> str:
@@ -47,7 +46,7 @@ def gpu_holders(last: Experiment | None) -> str:
     if last is None or last.result is None or last.attempt.profile not in GPU_PROFILES:
         return ""
     figures, ended = last.result.figures, datetime.fromisoformat(last.result.finished_at).timestamp()
-    unkillable, lingering = _split_pids(figures.unkillable), _split_pids(figures.gpu_held)
+    unkillable, lingering = split_pids(figures.unkillable), split_pids(figures.gpu_held)
     left = [pid for pid in unkillable if _holds(pid, ended)] or sorted(_on_gpu(lingering))
     return (
         f"experiment {last.number} has left {', '.join(map(process_name, left))}, which cannot be ended" if left else ""
@@ -63,7 +62,7 @@ def require_gpu_released(last: Experiment | None) -> None:
 def require_run_cleared(run: str, gpu: bool) -> None:
     """End what the run in this folder has left, where nobody has looked since. Raises GpuHeld where it stays."""
     left = end_run_processes(run, gpu)
-    if gpu and (pids := sorted(_split_pids(left.unkillable) | _split_pids(left.gpu_held))):
+    if gpu and (pids := sorted(split_pids(left.unkillable) | split_pids(left.gpu_held))):
         raise _gpu_held(f"the run in {run} has left {', '.join(map(process_name, pids))}, which cannot be ended")
 
 
@@ -93,7 +92,7 @@ def supervisors(cookie: str) -> list[int]:
 
 
 def _supervises(process: psutil.Process, cookie: str) -> bool:
-    return process.cmdline()[-2:] == ["trainer.supervisor", cookie]
+    return process.cmdline()[-2:] == [Entry.SUPERVISOR, cookie]
 
 
 def _of_run(cookie: str) -> list[psutil.Process]:
@@ -114,7 +113,7 @@ def _belongs(process: psutil.Process, cookie: str) -> bool:
         return True
     if _supervises(process, cookie):
         return True
-    return process.cwd().startswith((f"{cookie}/candidate-", f"{cookie}/replica-", f"{cookie}/compiler-"))
+    return process.cwd().startswith(tuple(f"{cookie}/{role.prefix}" for role in ScratchRole))
 
 
 def _environment(process: psutil.Process) -> list[str]:
@@ -157,11 +156,3 @@ def _unreleased(pids: set[int]) -> set[int]:
     while (left := _on_gpu(pids)) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
     return left
-
-
-def _join_pids(pids: set[int]) -> str | None:
-    return ", ".join(map(str, sorted(pids))) or None
-
-
-def _split_pids(told: str | None) -> set[int]:
-    return {int(pid) for pid in (told or "").split(", ") if pid.isdecimal()}

@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from server.errors import DeviceBusy
-from server.runs.cleanup import GPU_PROFILES, supervisors
+from server.runs.cleanup import supervisors
 from server.runs.hardware import gpu_name
+from trainer.contract import GPU_PROFILES, RunFile
 
 _EXIT_SECONDS = 5.0  # a supervisor that has written its result is about to exit
 _GLANCE_SECONDS = 0.3  # somebody may be looking at the lease just now
@@ -54,7 +55,7 @@ class Lease:
             try:
                 return fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                over = (Path(self.run) / "result.json").exists()
+                over = (Path(self.run) / RunFile.RESULT).exists()
                 if time.monotonic() - begun > (_EXIT_SECONDS if over else _GLANCE_SECONDS):
                     raise self._busy() from None
             time.sleep(_LOOK_SECONDS)

@@ -17,6 +17,7 @@ import psutil
 import pynvml
 
 from server.records import Value
+from trainer.contract import ProfileName
 
 _Told = TypeVar("_Told")
 _LARGE_GPU_GB = 36.0  # below it (8 to 32 GB cards) the micro-batches of the gpu profile may not fit
@@ -55,10 +56,11 @@ def probe(timeout: float = 3.0) -> Hardware:
 def default_profile(hardware: Hardware) -> str:
     """The trainer's profile for this machine."""
     if hardware.gpu is not None:
-        return "gpu-small" if (hardware.gpu_memory_gb or math.inf) < _LARGE_GPU_GB else "gpu"
+        small = (hardware.gpu_memory_gb or math.inf) < _LARGE_GPU_GB
+        return (ProfileName.GPU_SMALL if small else ProfileName.GPU).value
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        return "mps"
-    return "cpu"
+        return ProfileName.MPS.value
+    return ProfileName.CPU.value
 
 
 def file_system(path: Path) -> str:

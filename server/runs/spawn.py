@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from server.errors import RunnerUnavailable
 from server.runs.device_lock import Lease
+from trainer.contract import Entry, RunFile, ScratchRole
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
@@ -24,11 +25,11 @@ def spawn_supervisor(folder: Path, device: Sequence[Lease]) -> None:
 
     It inherits the locks on the leases, the run's own and those of the device, and nothing else.
     """
-    own = Lease(folder / "lease")
+    own = Lease(folder / RunFile.LEASE)
     try:
-        with (folder / "supervisor.log").open("wb") as errors:
+        with (folder / RunFile.SUPERVISOR_LOG).open("wb") as errors:
             _CHILDREN[folder] = subprocess.Popen(
-                _command("trainer.supervisor", str(folder)),
+                _command(Entry.SUPERVISOR, str(folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -53,10 +54,10 @@ def reap_supervisor(folder: Path) -> None:
 
 def remove_scratch(folder: Path) -> None:
     """What the run's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
-    tops = [str(top) for role in ("candidate", "replica", "compiler") for top in folder.glob(f"{role}-*")]
+    tops = [str(top) for role in ScratchRole for top in folder.glob(f"{role.prefix}*")]
     if tops:
         with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
-            _run("trainer.processes.scratch", *tops)
+            _run(Entry.SCRATCH, *tops)
 
 
 def probe_guards() -> dict[str, str]:
@@ -66,7 +67,7 @@ def probe_guards() -> dict[str, str]:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(dict[str, str]).validate_json(_run("trainer.sandbox.guards"))
+        return TypeAdapter(dict[str, str]).validate_json(_run(Entry.GUARDS))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
@@ -80,14 +81,14 @@ def compiler(profile: str, workspace: Path) -> str:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(str).validate_json(_run("trainer.run.compiler", profile, str(workspace.resolve())))
+        return TypeAdapter(str).validate_json(_run(Entry.COMPILER, profile, str(workspace.resolve())))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The compiler cannot be tried: {error}.", "The operator checks the installation."
         ) from error
 
 
-def _run(module: str, *arguments: str) -> bytes:
+def _run(module: Entry, *arguments: str) -> bytes:
     """What a module of the trainer prints. Raises OSError, SubprocessError."""
     done = subprocess.run(
         _command(module, *arguments), env=_environment(), capture_output=True, timeout=_RUN_SECONDS, check=True
@@ -95,7 +96,7 @@ def _run(module: str, *arguments: str) -> bytes:
     return done.stdout
 
 
-def _command(module: str, *arguments: str) -> list[str]:
+def _command(module: Entry, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-B", "-m", module, *arguments]
 
 

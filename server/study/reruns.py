@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from pydantic import Field
 
@@ -21,6 +20,7 @@ from server.source.candidate import Candidate
 from server.source.python_source import set_knob
 from server.study.phase import Phase
 from server.study.study import Study
+from trainer.contract import utc_now
 
 _LOOK_SECONDS = 0.2
 _FIRST_SEED = 1_000_000  # no run of a night has it
@@ -112,7 +112,7 @@ def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> A
         update={
             "train_sha256": candidate.sha256,
             "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
-            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started_at": utc_now(),
         }
     )
 

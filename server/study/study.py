@@ -7,7 +7,6 @@ first: when the server starts again, or with the next call.
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from server.task.dataset import find
 from server.task.program import Program
 from server.vcs import commit_message
 from server.vcs.workspace import HOME, Workspace
+from trainer.contract import utc_now
 
 _CURVE_POINTS = 300
 SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
@@ -179,7 +179,7 @@ class Study:
         code = fingerprint(plan.candidate.text)
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
-        now, last, parent = _now(), self.ledger.last(), self.workspace.tip()
+        now, last, parent = utc_now(), self.ledger.last(), self.workspace.tip()
         number = max(last.number if last else 0, self._taken) + 1
         commit = self.workspace.commit(
             plan.candidate, parent, commit_message.attempt_message(number, description, hypothesis), now
@@ -277,7 +277,7 @@ class Study:
         try:
             self.runner.start(attempt, candidate.text, terms)
         except RunnerUnavailable as error:
-            failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=_now())
+            failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=utc_now())
             self._import(Experiment(attempt=attempt), failed)
             raise
 
@@ -287,10 +287,6 @@ class Study:
             self._behind = not self.verdicts.receive(ended, self.program().task)
             self._results.write(self.ledger)
         return self.ledger.get(experiment.number) or ended
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def patched(workspace: Workspace, text: str, base_sha256: str) -> Candidate:

@@ -1,7 +1,6 @@
 """Verdicts: what a run means for its candidate, written into the ledger, the commit's trailers and its ref."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from server.errors import HeadMoved, WorkspaceUnusable
@@ -15,6 +14,7 @@ from server.study.phase import Phase
 from server.task.program import Task
 from server.vcs import commit_message
 from server.vcs.workspace import Workspace
+from trainer.contract import utc_now
 
 _BESIDE = {Purpose.CONFIRM: Verdict.CONFIRMATION, Purpose.REFERENCE: Verdict.REFERENCE}
 
@@ -158,8 +158,8 @@ class Verdicts:
 
     def decide(self, number: int, kept: bool, reason: str) -> Experiment:
         """Write down what becomes of a candidate."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        decided = self._ledger.decide(number, Decision(kept=kept, reason=reason, decided_at=now))
+        decision = Decision(kept=kept, reason=reason, decided_at=utc_now())
+        decided = self._ledger.decide(number, decision)
         self.archive(decided)
         return decided
 

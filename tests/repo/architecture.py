@@ -236,12 +236,8 @@ def _package_rows(start: str, what: str, contents: str) -> list[str]:
 
 
 def _arrow(modules: Modules, root: str, targets: set[str]) -> str:
-    """The packages among `targets`. Modules beside the packages are left out, but for those of the other root."""
-    drawn = (
-        name
-        for name in targets - set(ROOTS)
-        if name in modules and (modules[name].is_package or modules[name].root != root)
-    )
+    """The packages among `targets`. Modules beside the packages are left out, as the one that both roots share."""
+    drawn = (name for name in targets - set(ROOTS) if name in modules and modules[name].is_package)
     names = sorted(name.removeprefix(root + ".").replace(".", "/") for name in drawn)
     return f" → {', '.join(names)}" if names else ""
 

@@ -10,11 +10,9 @@ import anyio
 from mcp import Client
 
 from server.api.app import create
-from server.cli.serve import Profile
 from server.clients import client_config
 from server.study.study import Study
 from tests.support.repositories import make_repository
-from trainer.run.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,10 +58,6 @@ def test_the_example_configuration_has_the_shape_that_connect_writes(tmp_path: P
     )
     entry, other = example["mcpServers"]["autoresearch"], made["mcpServers"]["autoresearch"]
     assert entry.keys() == other.keys() and entry["args"][:3] == other["args"][:3]
-
-
-def test_the_command_lines_profiles_are_the_trainers() -> None:
-    assert {profile.value for profile in Profile} == set(PROFILES)
 
 
 def test_every_command_of_the_readme_exists() -> None:

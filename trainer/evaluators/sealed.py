@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import RunResult, Spec
+from trainer.contract import RunResult, Spec, join_pids
 from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
@@ -158,7 +158,7 @@ class SealedLM:
         for child in trial.children:
             child.close()  # nothing that was sent and never read outlives a trial
         held = trial.gpu_monitor.held(bool(left)) if trial.gpu_monitor else None
-        found = {"unkillable": ", ".join(map(str, left)) or None, "gpu_held": held}
+        found = {"unkillable": join_pids(left), "gpu_held": held}
         self._figures |= trial.figures | seen | found
         self._guards = trial.guards
         for folder in trial.folders.values():

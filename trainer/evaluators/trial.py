@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import Spec
+from trainer.contract import ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
 from trainer.processes import scratch
@@ -87,7 +87,7 @@ class Trial:
         started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
         self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
-        candidate, replica = self._launch("candidate", plan), self._launch("replica", plan)
+        candidate, replica = self._launch(ScratchRole.CANDIDATE, plan), self._launch(ScratchRole.REPLICA, plan)
         for child in (candidate, replica):
             self._check_guards(child)
         candidate.tell("go")
@@ -126,14 +126,14 @@ class Trial:
         except OSError as error:
             raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
 
-    def _launch(self, role: str, plan: EvaluationPlan) -> ChildProcess:
+    def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if role == "replica" or not plan.secret or "compiler" in self._run_folder.standing:
+        if role is ScratchRole.REPLICA or not plan.secret or "compiler" in self._run_folder.standing:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
         self.folders[role] = scratch.make(self._run_folder.folder, role)
-        if role == "candidate" and plan.secret:
+        if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
         child = launch_child(self._run_folder.folder, self.folders[role], self._spec.cookie, settings)
         self._log.drain(child.output)

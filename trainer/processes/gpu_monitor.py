@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pynvml
 
+from trainer.contract import join_pids
 from trainer.text import plain
 
 _LOOK_SECONDS = 1.0
@@ -89,7 +90,7 @@ class GpuMonitor:
         self._dead.set()
         self._free.wait(patience)
         left = self._left if unkillable else self._left & self._ours
-        return ", ".join(map(str, sorted(left))) or None
+        return join_pids(left)
 
     def _newcomers(self, pids: frozenset[int]) -> frozenset[int]:
         """Those of our run, where NVML tells them by our numbers; elsewhere all who came meanwhile."""

@@ -13,10 +13,12 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from trainer.contract import ScratchRole
 
-def make(folder: Path, role: str) -> Path:
+
+def make(folder: Path, role: ScratchRole) -> Path:
     """A new folder that nobody can name beforehand: one pass must not find what another left."""
-    return Path(tempfile.mkdtemp(prefix=f"{role}-", dir=folder))
+    return Path(tempfile.mkdtemp(prefix=role.prefix, dir=folder))
 
 
 def remove(top: Path) -> None:

@@ -20,7 +20,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
-from trainer.contract import COOKIE_VARIABLE, Spec
+from trainer.contract import COOKIE_VARIABLE, ScratchRole, Spec
 from trainer.processes import scratch
 from trainer.processes.process_tree import die_with_parent
 from trainer.run.child_launch import ask
@@ -68,7 +68,7 @@ def broken(run_folder: RunFolder, spec: Spec, afresh: bool = False) -> str:
     for language in languages:
         key = _key(language, run_folder.folder, spec.confine)
         if afresh or key not in _known(Path(spec.data)):
-            folder = scratch.make(run_folder.folder, "compiler")
+            folder = scratch.make(run_folder.folder, ScratchRole.COMPILER)
             try:
                 if why := _try(language, folder, stage.watch, settings | {"CONFINE": str(int(spec.confine))}):
                     return plain(why)
@@ -81,7 +81,7 @@ def broken(run_folder: RunFolder, spec: Spec, afresh: bool = False) -> str:
 
 def torchless(run_folder: RunFolder, cookie: str) -> str:
     """Why torch cannot be imported here, by nobody; empty if it can."""
-    stage, folder = StageClock(run_folder), scratch.make(run_folder.folder, "compiler")
+    stage, folder = StageClock(run_folder), scratch.make(run_folder.folder, ScratchRole.COMPILER)
     stage.enter("starting", 3 * _SECONDS, "importing torch")
     command = [sys.executable, "-P", "-B", "-c", "import trainer.session"]
     try:

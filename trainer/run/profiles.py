@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trainer.contract import ProfileName
+
 WALL_SHARE = 3.0  # wall time that a budget of CPU seconds may take, as a multiple
 LEAST_WALL_SECONDS = 10.0  # and at the least: a busy machine can hold up a budget of one second for longer than three
 
@@ -14,7 +16,7 @@ class Profile:
     thread turns any other load on the machine into a 10-20x loss of throughput, and val_bpb into a load meter.
     """
 
-    name: str
+    name: ProfileName
     device: str  # torch device type
     sequence_length: int  # tokens in a row
     threads: int | None
@@ -28,13 +30,13 @@ class Profile:
         return "cpu" if self.device == "cpu" else "wall"
 
 
-PROFILES = {
+PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("smoke", "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
-        Profile("cpu", "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=128),
-        Profile("mps", "mps", sequence_length=512, threads=None, rows=8, max_rows=None, audits=128),
-        Profile("gpu-small", "cuda", sequence_length=512, threads=None, rows=16, max_rows=None, audits=256),
-        Profile("gpu", "cuda", sequence_length=1024, threads=None, rows=16, max_rows=None, audits=256),
+        Profile(ProfileName.SMOKE, "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
+        Profile(ProfileName.CPU, "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=128),
+        Profile(ProfileName.MPS, "mps", sequence_length=512, threads=None, rows=8, max_rows=None, audits=128),
+        Profile(ProfileName.GPU_SMALL, "cuda", sequence_length=512, threads=None, rows=16, max_rows=None, audits=256),
+        Profile(ProfileName.GPU, "cuda", sequence_length=1024, threads=None, rows=16, max_rows=None, audits=256),
     )
 }

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trainer.contract import RunResult, Spec
+from trainer.contract import RunFile, RunResult, Spec
 
 # seconds that a score waits for space on the disk, and between two looks
 _PATIENCE = 60.0
@@ -21,31 +21,31 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.train = folder / "train.py"
-        self.log = folder / "run.log"
-        self.curve = folder / "curve.jsonl"
+        self.train = folder / RunFile.TRAIN
+        self.log = folder / RunFile.LOG
+        self.curve = folder / RunFile.CURVE
         self.standing: dict[str, Any] = {}  # what every report of progress says
 
     def spec(self) -> Spec:
-        return Spec(**json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
+        return Spec.from_json((self.folder / RunFile.SPEC).read_text(encoding="utf-8"))
 
     def cancelled(self) -> str | None:
         """The reason why somebody asked for the end of the run, or None."""
         try:
-            return (self.folder / "cancel").read_text(encoding="utf-8")
+            return (self.folder / RunFile.CANCEL).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run, as the server does."""
-        (self.folder / "cancel").write_text(reason, encoding="utf-8")
+        (self.folder / RunFile.CANCEL).write_text(reason, encoding="utf-8")
 
     def report(self, progress: dict[str, Any]) -> None:
         # Not fsynced: progress is worth nothing after a power cut.
-        temporary = self.folder / "progress.json.new"
+        temporary = self.folder / f"{RunFile.PROGRESS}.new"
         try:
             temporary.write_text(json.dumps(self.standing | progress), encoding="utf-8")
-            temporary.replace(self.folder / "progress.json")
+            temporary.replace(self.folder / RunFile.PROGRESS)
         except OSError:  # a disk that is full for a moment costs the message, not the run; as below
             self._show_life()
 
@@ -72,17 +72,17 @@ class RunFolder:
     def _show_life(self) -> None:
         """By a file's time, which takes no space: a supervisor that is silent for too long is believed to hang."""
         with suppress(OSError):
-            os.utime(self.folder / "progress.json")
+            os.utime(self.folder / RunFile.PROGRESS)
 
     def _write(self, ending: RunResult) -> None:
         """Whole and durable: beside, fsync, rename, fsync of the folder."""
-        temporary = self.folder / "result.json.new"
+        temporary = self.folder / f"{RunFile.RESULT}.new"
         text = json.dumps(asdict(ending), allow_nan=False, ensure_ascii=False)
         with temporary.open("w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.folder / "result.json")
+        temporary.replace(self.folder / RunFile.RESULT)
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)

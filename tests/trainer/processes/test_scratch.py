@@ -3,18 +3,19 @@
 import os
 from pathlib import Path
 
+from trainer.contract import ScratchRole
 from trainer.processes import scratch
 
 
 def test_no_two_are_the_same(tmp_path: Path) -> None:
-    assert scratch.make(tmp_path, "candidate") != scratch.make(tmp_path, "candidate")
+    assert scratch.make(tmp_path, ScratchRole.CANDIDATE) != scratch.make(tmp_path, ScratchRole.CANDIDATE)
 
 
 def test_depth_modes_and_links_do_not_hold_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x", encoding="utf-8")
-    top = scratch.make(tmp_path, "candidate")
+    top = scratch.make(tmp_path, ScratchRole.CANDIDATE)
     (top / "link").symlink_to(outside)
     (top / ".0").mkdir()  # names that removal itself might use
     os.mkfifo(top / "pipe")

@@ -1,0 +1,30 @@
+"""What server and trainer share, held against both sides."""
+
+import json
+from importlib.util import find_spec
+
+from trainer.contract import GPU_PROFILES, Entry, ProfileName, Spec, join_pids, split_pids
+from trainer.run.profiles import PROFILES
+
+SPEC = Spec(1, "cpu", 42, 300.0, 5.0, 30.0, 30.0, "data", "imports", "cookie")
+
+
+def test_the_profiles_are_the_trainers() -> None:
+    assert set(ProfileName) == set(PROFILES)
+    assert {name for name, profile in PROFILES.items() if profile.device == "cuda"} == GPU_PROFILES
+
+
+def test_every_entry_is_a_module_of_the_trainer() -> None:
+    assert all(find_spec(entry) for entry in Entry)
+
+
+def test_a_spec_that_an_older_server_wrote_is_read() -> None:
+    told = json.loads(SPEC.to_json())
+    assert Spec.from_json(json.dumps(told)) == Spec(**told)
+    del told["referee"]
+    assert Spec.from_json(json.dumps(told)).referee == "sealed"
+
+
+def test_pids_are_read_as_they_were_written() -> None:
+    assert join_pids({12, 7}) == "7, 12" and split_pids("7, 12") == {7, 12}
+    assert join_pids([]) is None and split_pids(None) == set()
