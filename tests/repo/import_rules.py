@@ -65,6 +65,7 @@ LATE_IMPORTS = {
     "server.cli.serve": "a server starts fast",
     "server.cli.setup": "a command loads what it needs when it runs",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
+    "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",
     "trainer.launch": "torch is loaded once the guards are on",
 }
 
