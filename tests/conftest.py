@@ -10,7 +10,7 @@ import pytest
 
 from server.serve_options import ServeOptions
 from server.study.study import Study
-from tests.support.repositories import STAND_INS, make_repository
+from tests.support.repositories import HARDLY_LEARNS, make_repository
 from trainer.datasets import embedded
 
 _TESTS = Path(__file__).parent
@@ -51,8 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """A run outlives its server, and so the test that failed in between: it would slow down all that follow."""
-    wanted = {"repository", "study", "runner"} & set(request.fixturenames)
-    folder: Path | None = request.getfixturevalue("tmp_path") if wanted else None
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if folder is not None:
         for process in psutil.process_iter():
@@ -64,8 +63,7 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository under a path with a space, quotes and letters beyond ASCII; its train.py hardly learns."""
-    honest = (STAND_INS / "honest.py").read_text(encoding="utf-8")
-    return make_repository(tmp_path / 'my "re" pô\'s', honest.replace("RATE = 0.03", "RATE = 1e-6"))
+    return make_repository(tmp_path / 'my "re" pô\'s', HARDLY_LEARNS)
 
 
 @pytest.fixture

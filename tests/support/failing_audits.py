@@ -35,12 +35,13 @@ def set_rule(folder: Path, rule: str) -> None:
     (folder / "program.md").write_text(told, encoding="utf-8")
 
 
-def begun(folder: Path, rule: str) -> Study:
-    """A baseline whose noise is known."""
+def calibrate(folder: Path, rule: str) -> Path:
+    """Make a repository in which the noise of the baseline is known."""
     study = opened(folder, rule)
     for score in (2.0, 2.002, 1.998):
         ran(study, score)
-    return study
+    study.close()
+    return folder
 
 
 def root(study: Study) -> Experiment:

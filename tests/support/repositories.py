@@ -1,12 +1,14 @@
 """Real git repositories as users have them, and the files that tests put into them."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 PROGRAM = "---\nname: test\nbudget_seconds: 0.5\npreflight: false\nkeep_rule: any\n---\nDo research.\n"
 ROOT = Path(__file__).parents[2]
 STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
+HARDLY_LEARNS = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
 # The baseline believes next to nothing of what it counted: what is better and what is worse is certain, and a run of it
 # costs a tenth of one that trains with torch.
 QUICK = (STAND_INS / "unigram.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
@@ -42,3 +44,11 @@ def make_quick(folder: Path, data: Path, train: str = QUICK) -> Path:
     (made / ".autoresearch").mkdir()
     (made / ".autoresearch" / "data").symlink_to(data)
     return made
+
+
+def copy_repository(made: Path, folder: Path) -> Path:
+    """A copy in `folder` of a repository with a study, as if the study had happened there."""
+    shutil.copytree(made, folder, symlinks=True, dirs_exist_ok=True)
+    for link in (*folder.glob(".git/worktrees/*/gitdir"), *folder.glob(".autoresearch/*/worktree/.git")):
+        link.write_text(link.read_text(encoding="utf-8").replace(str(made), str(folder)), encoding="utf-8")
+    return folder
