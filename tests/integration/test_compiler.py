@@ -168,10 +168,10 @@ def test_without_torch_a_run_is_the_machines_failure(tmp_path: Path, data: Path)
     packages, run_folder = tmp_path / "packages", tmp_path / "run"
     packages.mkdir()
     run_folder.mkdir()
-    for path in {Path(name) for name in sys.path if name.endswith("-packages")}:
-        for entry in path.iterdir():
-            if not entry.name.startswith(("torch", "functorch", "__")) and entry.suffix != ".pth":
-                (packages / entry.name).symlink_to(entry)
+    found = [entry for name in sys.path if name.endswith("-packages") for entry in Path(name).iterdir()]
+    for name, entry in {entry.name: entry for entry in reversed(found)}.items():  # of two, the first is imported
+        if not name.startswith(("torch", "functorch", "__")) and entry.suffix != ".pth":
+            (packages / name).symlink_to(entry)
     venv.create(tmp_path / "python", symlinks=True)
     python = tmp_path / "python" / "bin" / "python"
     (site,) = (tmp_path / "python").glob("lib/*/site-packages")
