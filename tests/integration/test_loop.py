@@ -16,7 +16,7 @@ from server.api.app import create
 from server.locks import lock_holder
 from server.serve_options import ServeOptions
 from server.study.study import Study
-from tests.support.repositories import git, make_quick
+from tests.support.repositories import QUICK, git, link_data, make_quick, make_repository
 
 LOOSE = {"wait_seconds": 60}
 RATE = "RATE = {}"
@@ -132,8 +132,10 @@ def parameters(repository: Path, *options: str) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=arguments)
 
 
-async def test_the_loop_over_stdio(repository: Path) -> None:
+async def test_the_loop_over_stdio(tmp_path: Path, data: Path) -> None:
+    repository = make_repository(tmp_path / 'my "re" pô\'s', QUICK)
     before = untouched(repository)
+    link_data(repository, data)
     async with Client(parameters(repository)) as client:
         await night_of_experiments(client)
         await check_the_morning(client, repository)

@@ -41,9 +41,14 @@ def make_repository(folder: Path, train: str) -> Path:
 def make_quick(folder: Path, data: Path, train: str = QUICK) -> Path:
     """The same with a train.py that costs little, and `data` as the folder of tokenised data."""
     made = make_repository(folder, train)
-    (made / ".autoresearch").mkdir()
-    (made / ".autoresearch" / "data").symlink_to(data)
+    link_data(made, data)
     return made
+
+
+def link_data(repository: Path, data: Path) -> None:
+    """Let runs in the repository find the data built already."""
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
 
 
 def copy_repository(made: Path, folder: Path) -> Path:
