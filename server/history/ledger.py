@@ -5,6 +5,7 @@ and a rollback journal: a night writes a few rows a minute, and an acknowledged 
 corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 """
 
+import json
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class Ledger:
         """
         self._path = path
         self._file: tuple[int, int] | None = None
+        self._answers: dict[tuple[object, ...], list[Any]] | None = None  # of this call; None outside of one
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         with self._speaking():
             # Calls come from worker threads, one at a time: the app's lock sees to that.
@@ -80,10 +82,20 @@ class Ledger:
         """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
         return _identity(self._path) != self._file
 
+    @contextmanager
+    def one_call(self) -> Generator[None]:
+        """What is asked again in here is not read again. Each write forgets all answers; nobody else writes."""
+        before = self._answers
+        self._answers = {} if before is None else before
+        try:
+            yield
+        finally:
+            self._answers = before
+
     def begin(self, attempt: Attempt, made: Change | None = None) -> None:
         """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
         row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
-        with self._speaking(), self._connection:  # all of it or nothing
+        with self._writing(), self._connection:  # all of it or nothing
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
             places = [(feature, row.number, value) for feature, value in features.items()]
@@ -113,7 +125,9 @@ class Ledger:
 
     def recent_repeats(self) -> list[Experiment]:
         """The last hundred runs of a train.py that was not new."""
-        return list(self._select("WHERE of IS NOT NULL ORDER BY number DESC LIMIT ?", _RECENT))
+        # The index alone tells their numbers: a study with few of them is not searched from end to end.
+        numbers = "SELECT number FROM experiments INDEXED BY repeats WHERE of IS NOT NULL ORDER BY number DESC LIMIT ?"
+        return list(self._select(f"WHERE number IN ({numbers}) ORDER BY number DESC", _RECENT))
 
     def same_code(self, fingerprint: str) -> Experiment | None:
         """The last experiment with this code that was measured."""
@@ -141,7 +155,8 @@ class Ledger:
 
     def all(self, after: int = 0) -> Iterator[Experiment]:
         """Every experiment after number `after`, oldest first; read by and by: a night does not fit into one hand."""
-        while rows := list(self._select("WHERE number > ? ORDER BY number LIMIT ?", after, _PAGE)):
+        query = "SELECT document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
+        while rows := [self._read(document) for (document,) in self._ask(query, after, _PAGE)]:
             yield from rows
             after = rows[-1].number
 
@@ -171,24 +186,36 @@ class Ledger:
         query = "SELECT feature, value FROM changes WHERE number = ? AND feature != ?"
         return dict(self._rows(query, number, _CATEGORY))
 
-    def category(self, number: int) -> str:
-        """The kind of idea that experiment `number` was; empty for the baseline and for repeats."""
-        rows = self._rows("SELECT value FROM changes WHERE feature = ? AND number = ?", _CATEGORY, number)
-        return rows[0][0] if rows else ""
-
     def categories(self) -> dict[str, int]:
         """How often each kind of idea was tried."""
         return dict(self._rows("SELECT value, count(*) FROM changes WHERE feature = ? GROUP BY value", _CATEGORY))
 
+    def gains(self) -> list[tuple[str, float]]:
+        """(kind of idea, delta) of each that was kept and has both, oldest first."""
+        rows = self._rows(
+            "SELECT value, json_extract(document, '$.judgement') FROM experiments JOIN changes USING (number) "
+            "WHERE kept AND feature = ? ORDER BY number",
+            _CATEGORY,
+        )
+        judged = ((kind, json.loads(judgement).get("delta")) for kind, judgement in rows if judgement)
+        return [(kind, delta) for kind, delta in judged if delta is not None]
+
     def values(self, limit: int) -> list[tuple[int, str, str]]:
         """(number, knob, "before → after") of the last attempts that turned a knob, newest first."""
         return self._rows(
-            "SELECT number, substr(feature, 6), value FROM changes WHERE feature GLOB 'knob *' "
+            "SELECT number, substr(feature, 6), value FROM changes INDEXED BY changed WHERE feature GLOB 'knob *' "
             "ORDER BY number DESC, feature LIMIT ?",
             limit,
         )
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
+        if self._answers is None:
+            return self._ask(query, *values)
+        if (question := (query, *values)) not in self._answers:
+            self._answers[question] = self._ask(query, *values)
+        return self._answers[question]
+
+    def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._speaking():
             return self._connection.execute(query, values).fetchall()
 
@@ -205,7 +232,7 @@ class Ledger:
         row = self.get(number)
         assert row is not None, number
         row = row.model_copy(update=parts)
-        with self._speaking():
+        with self._writing():
             self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
         return row
 
@@ -219,6 +246,16 @@ class Ledger:
                 return Experiment.model_validate_json(document)
             except ValueError as error:
                 raise sqlite3.DatabaseError(f"a row cannot be read: {str(error).splitlines()[0]}") from error
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Forget what was read, whether the write succeeds or not."""
+        try:
+            with self._speaking():
+                yield
+        finally:
+            if self._answers is not None:
+                self._answers.clear()
 
     @contextmanager
     def _speaking(self) -> Generator[None]:

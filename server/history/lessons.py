@@ -117,9 +117,8 @@ def _gain(row: Experiment, metric: Metric) -> float | None:
 
 def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:
     gained: dict[str, list[float]] = defaultdict(list)
-    for row in ledger.kept():
-        if (delta := _delta(row)) is not None:
-            gained[ledger.category(row.number)].append(delta)
+    for category, delta in ledger.gains():
+        gained[category].append(delta)
     return [
         Gain(category=name, tried=count, kept=len(gained[name]), gain=math.fsum(gained[name]))
         for name, count in sorted(tried.items(), key=lambda item: -item[1])

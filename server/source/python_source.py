@@ -8,22 +8,31 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import cast
 
 from server.errors import PatchRefused
 from server.records import Value
 
 BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
 
 
-class _Bare(ast.NodeTransformer):
-    """Drops what changes nothing but luck and looks: docstrings, prints that call nothing, calls that set a seed."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if isinstance(node.value, ast.Constant) or _is_cosmetic(node) else node
+def _strip(node: ast.AST) -> None:
+    """Drop what changes nothing but luck and looks: docstrings, prints that call nothing, calls that set a seed."""
+    for name in _BLOCKS:
+        if isinstance(block := getattr(node, name, None), list):
+            inner = cast("list[ast.AST]", block)
+            inner[:] = [one for one in inner if not (isinstance(one, ast.Expr) and _is_cosmetic(one))]
+            for one in inner:
+                _strip(one)
+            if not inner and name == "body":
+                inner.append(ast.Pass())
 
 
 def _is_cosmetic(node: ast.Expr) -> bool:
+    if isinstance(node.value, ast.Constant):
+        return True
     if any(isinstance(inner, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for inner in ast.walk(node)):
         return False  # it does more than print
     calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
@@ -46,15 +55,17 @@ def code_lines(text: str) -> int:
     return len(ast.unparse(strip_cosmetics(text)).splitlines())
 
 
+@lru_cache(maxsize=1)  # of a patch, its fingerprint and what it changes are asked for
 def strip_cosmetics(text: str) -> ast.Module:
-    """The syntax tree without what changes nothing but luck and looks. Raises SyntaxError."""
+    """The syntax tree without what changes nothing but luck and looks; new statements have no place in the text.
+
+    Nobody changes it: the next one who asks is given the same. Raises SyntaxError.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
         tree = ast.parse(text.removeprefix(BOM))
-    for node in ast.walk(_Bare().visit(tree)):
-        if getattr(node, "body", None) == []:
-            vars(node)["body"] = [ast.Pass()]
-    return ast.fix_missing_locations(tree)
+    _strip(tree)
+    return tree
 
 
 _MOST = 64  # places remembered of one attempt; who changes more has written another program
@@ -100,6 +111,7 @@ def _category(knobs: dict[str, str], gone: Counter[str], come: Counter[str]) -> 
     return votes.most_common(1)[0][0]
 
 
+@lru_cache(maxsize=2)  # the incumbent's is asked for with each patch
 def _code_and_knobs(text: str) -> tuple[Counter[str], dict[str, str]]:
     """Lines of code, each behind the name of what it stands in, and the constants at the top level."""
     lines, knobs = Counter[str](), dict[str, str]()

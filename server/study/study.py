@@ -92,10 +92,13 @@ class Study:
     @contextmanager
     def one_call(self) -> Generator[None]:
         """What is read of program.md in here is read once, when it is first asked for: a human may edit it meanwhile,
-        and an answer, or a move, must not be made of two versions. A call within a call is part of it."""
+        and an answer, or a move, must not be made of two versions. So is what is read of the ledger between two writes.
+        A call within a call is part of it.
+        """
         before, self._load = self._load, cache(self._load)
         try:
-            yield
+            with self.ledger.one_call():
+                yield
         finally:
             self._load = before
 

@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import reprlib
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,6 +105,7 @@ def remember(state: Path) -> None:
             mark.touch()
 
 
+@lru_cache(maxsize=1)  # what a call reads is nearly always what the last one has read, and YAML is slow
 def _parse(text: str, path: Path) -> Program:
     try:
         found = split(text, Task.model_fields)

@@ -3,6 +3,8 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from server.errors import LedgerUnavailable
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Verdict
+from server.source.python_source import Change
 from tests.support.builders import NOON, attempt, crashed, finished, judged
 
 
@@ -50,6 +53,53 @@ def test_the_incumbent_is_the_last_kept_and_counts_add_up(ledger: Ledger) -> Non
     assert incumbent and baseline and last
     assert (baseline.number, incumbent.number, last.number) == (1, 3, 5)
     assert ledger.counts() == {"baseline": 1, "worse": 1, "improved": 1, "crashed": 1, "running": 1, "kept": 2}
+
+
+def answers(ledger: Ledger) -> tuple[object, ...]:
+    """All that is asked of a ledger again and again in one call."""
+    questions = (ledger.last, ledger.measured, ledger.incumbent, ledger.baseline, ledger.counts, ledger.kept)
+    more = (ledger.recent_repeats, ledger.failed, ledger.categories, ledger.gains)
+    return (*(ask() for ask in (*questions, *more)), ledger.page(5, 0), ledger.values(5), list(ledger.all()))
+
+
+def test_a_call_sees_each_of_its_writes(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger)
+    number = 6
+    made = Change(knobs={"LR": "1 → 2"}, places=[], category="knob")
+    moves: list[Callable[[], object]] = [
+        lambda: ledger.begin(attempt(number), made),
+        lambda: ledger.finish(number, finished(1.5), judged(number, Verdict.IMPROVED, -0.1)),
+        lambda: ledger.decide(number, Decision(kept=True, decided_at=NOON)),
+    ]
+    with ledger.one_call():
+        before = answers(ledger)
+        for move in moves:
+            with ledger.one_call():  # a call within a call: the outer one sees its writes, too
+                assert answers(ledger) == before
+                move()
+                now = answers(ledger)
+            assert answers(ledger) == now != before
+            with closing(Ledger(tmp_path / "ledger.sqlite3", read_only=True)) as other:
+                assert answers(other) == now
+            before = now
+    assert ledger.gains()[-1] == ("knob", -0.1)
+
+
+def test_a_write_that_fails_is_forgotten_as_well_and_a_later_call_reads_anew(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        with ledger.one_call():
+            counts = ledger.counts()
+            other.execute("UPDATE experiments SET verdict = 'worse'")
+            assert ledger.counts() == counts, "in one call the same question has one answer"
+            with pytest.raises(LedgerUnavailable):
+                ledger.begin(attempt(5))
+            assert ledger.counts() != counts
+        other.execute("UPDATE experiments SET verdict = 'crashed'")
+        with ledger.one_call():
+            assert set(ledger.counts()) == {"crashed", "kept"}
+        other.execute("UPDATE experiments SET verdict = 'worse'")
+        assert set(ledger.counts()) == {"worse", "kept"}
 
 
 def test_pages_are_newest_first_and_filtered_by_verdict(ledger: Ledger) -> None:

@@ -83,18 +83,19 @@ async def test_a_program_that_is_edited_in_the_middle_of_a_call_counts_from_the_
 async def test_each_call_reads_the_program_once(study: Study, watch: Watch) -> None:
     improved(study)
     tools = Tools(study)
-    for view, given in (
-        (views.read_program, ()),
-        (views.read_train, (1, 0)),
-        (views.show_run, ()),
-        (history_views.list_experiments, (20, 0, "")),
-        (views.keep, ("lower",)),
+    read: list[str] = []
+    watch.opened = lambda path: read.append(path) if path == str(study.workspace.program) else None
+    for done, call in enumerate(
+        (
+            lambda: views.read_program(study),
+            lambda: views.read_train(study, 1, 0),
+            lambda: views.show_run(study),
+            lambda: history_views.list_experiments(study, 20, 0, ""),
+            lambda: views.keep(study, "lower"),
+        )
     ):
-        read: list[str] = []
-        watch.opened = lambda path, read=read: read.append(path) if path.endswith("program.md") else None
-        await tools.call(view, study, *given)
-        watch.opened = None
-        assert len(read) == 1, view.__name__
+        await tools.call(call)
+        assert len(read) == done + 1
 
 
 async def test_a_result_is_judged_by_the_program_that_the_answer_shows(study: Study, watch: Watch) -> None:
