@@ -31,7 +31,7 @@ def measured(place: Path, seconds: float, busy: int) -> tuple[float, Figures]:
             stack.callback(process.kill)
         result, _ = run(place, TRAIN.read_text(encoding="utf-8"), "cpu", seconds)
     assert result.score
-    return result.score.val_bpb, result.figures
+    return result.score.value, result.figures
 
 
 def main() -> None:

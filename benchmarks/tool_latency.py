@@ -30,6 +30,7 @@ from server.source.python_source import Change
 from server.study.study import Study
 
 NOON = "2026-01-01T12:00:00+00:00"
+_TEXT: dict[str, int | float] = {"val_tokens": 100_000, "val_bytes": 365_318}
 KNOB = "MATRIX_LR = {}  # Muon, matrices of the blocks"
 
 
@@ -42,7 +43,7 @@ def fill(workspace: Path, count: int) -> None:
     for number in range(1, count + 1):
         kept = number % 10 == 1
         verdict = Verdict.IMPROVED if kept else Verdict.WORSE
-        score = Score(val_bpb=2 - number / count / 2, val_tokens=100_000, val_bytes=365_318)
+        score = Score(name="val_bpb", value=2 - number / count / 2, unit="bits per byte", details=_TEXT)
         attempt = Attempt(
             number=number,
             baseline=number == 1,

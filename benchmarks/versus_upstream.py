@@ -26,7 +26,7 @@ def told(result: Result) -> str:
     score, figures = result.score, result.figures
     assert score is not None
     return (
-        f"val_bpb {score.val_bpb:.4f}, {figures.steps} steps, {figures.tokens or 0:,} tokens,"
+        f"val_bpb {score.value:.4f}, {figures.steps} steps, {figures.tokens or 0:,} tokens,"
         f" {figures.tokens_per_second or 0:,.0f} tokens/s, {figures.peak_memory_mb or 0:,.0f} MB,"
         f" {(figures.parameters or 0) / 1e6:.2f} M parameters, set-up {figures.setup_seconds or 0:.1f} s"
     )
@@ -69,7 +69,7 @@ def main() -> None:
             for name, text in competitors.items():
                 result, _ = run(Path(folder) / f"{name}-{seed}", text, chosen.profile, chosen.seconds, seed)
                 assert result.score is not None
-                scores[name].append(result.score.val_bpb)
+                scores[name].append(result.score.value)
                 print(f"{name}, seed {seed}: {told(result)}", flush=True)
     print(
         f"\n{chosen.seconds:g} s, {chosen.seeds} seeds, {platform.machine()} {platform.system()}, {torch.__version__}"

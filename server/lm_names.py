@@ -1,11 +1,60 @@
 """The names that language models have brought into answers and files, from when they were all that was measured. Pure.
 
-Everything else in the server takes a score's name from its metric.
+A score of a language model is stored in the form that every version reads: `{"val_bpb", "val_tokens", "val_bytes"}`.
+So rows of earlier versions and of this one are equal to the last byte. Other scores have no such form. Everything else
+in the server takes a score's name from its metric.
 """
 
-from typing import Literal
+from typing import Any, Literal, cast
+
+from pydantic import Field
 
 Name = Literal["val_bpb"]
 NAME: Name = "val_bpb"
 UNIT = "bits per byte"
 WORDS = "validation bits per byte"
+COLUMN = "val_bpb"  # of results.tsv
+SCORE = Field(validation_alias="val_bpb", serialization_alias="val_bpb")  # an answer's field
+BASELINE = Field(validation_alias="baseline_val_bpb", serialization_alias="baseline_val_bpb")
+
+_DETAILS = ("val_tokens", "val_bytes")  # in the order of stored rows
+_STORED = (NAME, *_DETAILS)
+_TRUST = "sealed"
+SCORE_SCHEMA: dict[str, Any] = {
+    "additionalProperties": False,
+    "description": "What the referee measured on the validation text.",
+    "properties": {
+        "val_bpb": {"minimum": 0, "title": "Val Bpb", "type": "number"},
+        "val_tokens": {"exclusiveMinimum": 0, "title": "Val Tokens", "type": "integer"},
+        "val_bytes": {"exclusiveMinimum": 0, "title": "Val Bytes", "type": "integer"},
+    },
+    "required": list(_STORED),
+    "title": "Score",
+    "type": "object",
+}
+
+
+def read_score(data: Any) -> Any:
+    """The fields of a `Score`, from the stored form, from an export's both forms, or as they are.
+
+    Raises:
+        ValueError: a stored form lacks something, or has a value that cannot be.
+    """
+    if not isinstance(data, dict) or NAME not in data:
+        return cast("Any", data)
+    told = cast("dict[str, Any]", data)
+    if missing := [name for name in _STORED if name not in told]:
+        raise ValueError(f"a score lacks {', '.join(missing)}")
+    rest = {name: value for name, value in told.items() if name not in _STORED}
+    if not told[NAME] >= 0 or not all(told[name] > 0 for name in _DETAILS):
+        raise ValueError("bits, tokens and bytes cannot be negative")
+    made = {"name": NAME, "value": told[NAME], "unit": UNIT, "trust": _TRUST}
+    return {**made, "details": {name: told[name] for name in _DETAILS}, **rest}
+
+
+def stored_score(fields: dict[str, Any]) -> dict[str, Any]:
+    """The form in which the fields of a `Score` are stored and answered."""
+    known = {"name": NAME, "unit": UNIT, "trust": _TRUST}
+    if any(fields.get(name) != value for name, value in known.items()) or {*fields["details"]} != {*_DETAILS}:
+        return fields
+    return {NAME: fields["value"], **{name: fields["details"][name] for name in _DETAILS}}

@@ -4,9 +4,13 @@ An experiment grows by addition, never by filling in blanks: an `Attempt` is a f
 `Result` when it ends, a `Judgement` when the result has been compared, a `Decision` when somebody decided.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_serializer, model_validator
+
+from server import lm_names
 
 SLOWED_SHARE = 0.1  # of a training; less is no disturbance
 
@@ -14,7 +18,9 @@ SLOWED_SHARE = 0.1  # of a training; less is no disturbance
 class Value(BaseModel):
     """A frozen value that refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
 
 
 class Outcome(StrEnum):
@@ -33,7 +39,7 @@ class Outcome(StrEnum):
 
 
 class Trust(StrEnum):
-    """How far a run's figures can be believed. The score is the referee's in all three."""
+    """How far a run's figures can be believed, the best first. The score is the referee's in all three."""
 
     SEALED = "sealed"  # every guard held
     AUDITED = "audited"  # some did not
@@ -92,15 +98,42 @@ class Attempt(Value):
 
 
 class Score(Value):
-    """What the referee measured on the validation text."""
+    """What an evaluator measured."""
 
-    val_bpb: float = Field(ge=0)  # bits per byte, lower is better
-    val_tokens: int = Field(gt=0)
-    val_bytes: int = Field(gt=0)
+    name: str = Field(min_length=1)  # of the metric
+    value: float
+    unit: str = ""
+    trust: Trust = Trust.SEALED  # the highest mark that this evaluator can give
+    details: dict[str, int | float] = {}  # what the value was made from, by name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _any_form(cls, data: Any) -> Any:
+        return lm_names.read_score(data)
+
+    @model_serializer(mode="wrap")
+    def _stored_form(self, dump: Callable[["Score"], dict[str, Any]]) -> dict[str, Any]:
+        return lm_names.stored_score(dump(self))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(lm_names.SCORE_SCHEMA)  # of what answers hold
 
 
 class Figures(Value):
-    """What is known about a run besides its score; a figure that was never reached is absent."""
+    """What is known about a run besides its score; a figure that was never reached is absent.
+
+    An evaluator may add figures of its own: finite numbers, by name. No evaluator does so far, and answers name none.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "additionalProperties": False,
+            "description": "What is known about a run besides its score; a figure that was never reached is absent.",
+        },
+    )
+    __pydantic_extra__: dict[str, Annotated[float, Field(strict=True)]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - as pydantic asks
 
     steps: int | None = None
     tokens: int | None = None  # training tokens seen, as reported by train.py
@@ -132,6 +165,11 @@ class Figures(Value):
     gpu_celsius: int | None = None  # at the most
     gpu_strangers: str | None = None  # other processes that computed on it
 
+    def number(self, name: str) -> float | None:
+        """A figure by name, known or an evaluator's own; None if it is absent, or no number."""
+        found = getattr(self, name, None)
+        return found if isinstance(found, int | float) else None
+
     @property
     def disturbance(self) -> str:
         """Why the machine was not itself during the training; empty if it was."""
@@ -158,10 +196,10 @@ class Result(Value):
 
     @property
     def trust(self) -> Trust:
+        """The lower of what the guards allow and what the evaluator can give."""
         held = [state == "held" for state in self.guards.values()]
-        if not any(held):
-            return Trust.UNCONFINED
-        return Trust.SEALED if all(held) else Trust.AUDITED
+        allowed = Trust.UNCONFINED if not any(held) else Trust.SEALED if all(held) else Trust.AUDITED
+        return max(allowed, self.score.trust if self.score else allowed, key=list(Trust).index)
 
     @model_validator(mode="after")
     def _score_iff_finished(self) -> "Result":
@@ -176,8 +214,8 @@ class Judgement(Value):
     verdict: Verdict
     why: str
     incumbent: int | None = None  # number of the experiment it was compared with
-    delta: float | None = None  # the value minus the incumbent's; negative is better
-    value: float | None = None  # val_bpb as it counts: the mean of the confirmations, where there were any
+    delta: float | None = None  # the value minus the incumbent's, whichever way is better
+    value: float | None = None  # the score as it counts: the mean of the confirmations, where there were any
     commit: str  # the attempt's commit again, its outcome added to the message as trailers
 
 
@@ -210,15 +248,18 @@ class Experiment(Value):
         return self.decision is not None and self.decision.kept
 
     @property
-    def val_bpb(self) -> float | None:
-        return self.result.score.val_bpb if self.result and self.result.score else None
+    def score(self) -> Score | None:
+        """What this run alone has measured."""
+        return self.result.score if self.result else None
 
     @property
     def value(self) -> float | None:
-        """val_bpb as it counts: by the confirmations, where there were any; None once an audit has ended the code."""
+        """The score as it counts: by the confirmations, where there were any; None once an audit has ended the code."""
         if self.verdict == Verdict.INVALID:
             return None
-        return self.judgement.value if self.judgement and self.judgement.value is not None else self.val_bpb
+        if self.judgement and self.judgement.value is not None:
+            return self.judgement.value
+        return self.score.value if self.score else None
 
     @property
     def disturbance(self) -> str:

@@ -108,12 +108,26 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Score:
+    """What an evaluator measured; the fields of server.records.Score."""
+
+    name: str  # of the metric
+    value: float
+    unit: str
+    trust: str  # the highest mark that this evaluator can give; missing guards lower it
+    details: dict[str, float | int]  # what the value was made from, by name
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.6f}"
+
+
+@dataclass(frozen=True)
 class RunResult:
     """How a run ended; the fields of server.records.Result, which a test holds against this."""
 
     outcome: str
     reason: str
-    score: dict[str, float | int] | None = None
+    score: Score | None = None
     figures: dict[str, float | int | str | None] = field(default_factory=dict)
     cause: str = ""
     traceback: str = ""

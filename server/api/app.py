@@ -22,7 +22,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 
-from server import __version__
+from server import __version__, lm_names
 from server.api import history_views
 from server.api.mcp_tasks import Tasks
 from server.api.tools import WAITING, Tools, running
@@ -34,9 +34,9 @@ from server.study.study import Study
 from server.text import fence_output
 
 _EXIT_SECONDS = 1.0
-INSTRUCTIONS = """\
+INSTRUCTIONS = f"""\
 This server referees autonomous research: you change one file, train.py, it trains every candidate for the same fixed
-time on the same data and measures val_bpb (validation bits per byte, lower is better). It owns the clock, the
+time on the same data and measures {lm_names.NAME} ({lm_names.WORDS}, lower is better). It owns the clock, the
 validation data, the score, git and the history; you own the text of train.py.
 
 Start with status(), then read_program() and read_train(). The first run_experiment() measures the baseline. Then, over

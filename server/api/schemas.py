@@ -1,7 +1,10 @@
 """What the tools answer. Every reply carries the legal next calls."""
 
-from pydantic import Field
+from typing import Annotated
 
+from pydantic import ConfigDict, Field
+
+from server import lm_names
 from server.history.comparisons import FigureComparison
 from server.history.lessons import Lessons, Memory
 from server.history.notes import Note
@@ -19,6 +22,8 @@ class Reply(Value):
 
 class NoiseReply(Value):
     """How much a score moves by itself."""
+
+    model_config = ConfigDict(json_schema_extra={"description": f"How much {lm_names.NAME} moves by itself."})
 
     sigma: float  # standard deviation of one run
     repeats: int  # degrees of freedom behind it; 0: assumed
@@ -57,7 +62,7 @@ class StatusReply(Reply):
     audit_failures: int  # runs that ended invalid, whatever they were for; the preflight's refusals do not count
     audits: str  # what those mean for the study; empty while there are none
     incumbent: IncumbentSummary | None
-    baseline_val_bpb: float | None
+    baseline: Annotated[float | None, lm_names.BASELINE]  # the score of its first run
     noise: NoiseReply | None
     running: Running | None
     limits: str  # what ends the night, and how far it has come
@@ -121,7 +126,7 @@ class RunReply(Reply):
     running: Running | None = None
     verdict: str | None = None
     why: str | None = None
-    val_bpb: float | None = None
+    value: Annotated[float | None, lm_names.SCORE] = None  # the score of this run
     delta: float | None = None  # to the incumbent; status() says whether lower or higher is better
     trust: str = ""
     figures: Figures | None = None

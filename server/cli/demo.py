@@ -189,7 +189,7 @@ def _figures(rows: list[Experiment], metric: Metric) -> list[str]:
     ]
     # The baseline by all its runs: the first alone may have been lucky or not.
     repeats = [row for row in rows if row.attempt.of == 1 and row.attempt.purpose is Purpose.REFERENCE]
-    baseline = [row.val_bpb for row in (*experiments[:1], *repeats) if row.val_bpb is not None]
+    baseline = [row.score.value for row in (*experiments[:1], *repeats) if row.score]
     if len(kept) > 1:
         lines.append(metric.step(mean(baseline), kept[-1], 2))
     else:

@@ -86,7 +86,7 @@ class OptunaSearch:
         answer = await _call(client, "run_experiment", told)
         # An incumbent that fails its audit is not run again: the search goes on by the runs of it that passed.
         doubtful = status["incumbent"] and answer["status"] == "invalid"
-        if not confirms and answer["val_bpb"] is None and not doubtful:
+        if not confirms and RunReply.model_validate(answer).value is None and not doubtful:
             raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
         return True
 
@@ -97,7 +97,7 @@ class OptunaSearch:
         reply = RunReply.model_validate(await _call(client, "sweep", given))
         (row,) = reply.sweep.rows if reply.sweep else (None,)
         scored = row.experiment if row else None
-        value = scored.val_bpb if scored else None
+        value = scored.value if scored else None
         self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
         became = f"{scored.verdict}, {scored.decision}" if scored else row.skipped if row else "nothing"
         return f"{', '.join(f'{name} = {value}' for name, value in change.items())}: {became}"

@@ -49,8 +49,8 @@ def undisturbed(ledger: Ledger, run: Experiment) -> bool:
 
 def comparable_scores(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[float]:
     """The scores of the runs that may be compared with `like`."""
-    alike = [run for run in runs if run.val_bpb is not None and segment(run) == segment(like)]
-    return [run.val_bpb for run in alike if run.val_bpb is not None and undisturbed(ledger, run)]
+    alike = [run for run in runs if run.score is not None and segment(run) == segment(like)]
+    return [run.score.value for run in alike if run.score is not None and undisturbed(ledger, run)]
 
 
 def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric) -> Reference:
@@ -84,7 +84,7 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
     steady = (since_drift(comparable_scores(ledger, group, like)) for group in groups.values())
-    level = metric.level(like.val_bpb or 1.0)
+    level = metric.level(like.score.value if like.score else 1.0)
     return estimate_noise([[metric.place(score) for score in scores] for scores in steady], level)
 
 
@@ -111,13 +111,13 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
 
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
     incumbent = ledger.incumbent()
-    assert incumbent and incumbent.val_bpb is not None and candidate.val_bpb is not None
+    assert incumbent and incumbent.score and candidate.score
     if rule.keep_rule == "any":
-        return decision_rule.any_better(rule.measure, candidate.val_bpb, incumbent.val_bpb, incumbent.number)
+        return decision_rule.any_better(rule.measure, candidate.score.value, incumbent.score.value, incumbent.number)
     every = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
-    judged = [run for run in every if run.val_bpb is not None and undisturbed(ledger, run)]
+    judged = [run for run in every if run.score is not None and undisturbed(ledger, run)]
     if not judged:
-        return decision_rule.disturbed(every[-1].val_bpb or candidate.val_bpb, every[-1].disturbance)
+        return decision_rule.disturbed((every[-1].score or candidate.score).value, every[-1].disturbance)
     known = reference(ledger, incumbent, judged[-1], rule.measure)
     spread = measured_noise(ledger, judged[-1], rule.measure)
     runs = comparable_scores(ledger, judged, judged[-1])
@@ -148,10 +148,10 @@ def incumbent_value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None
 def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:
     """Refuse code that was measured before. Raises AlreadyMeasured."""
     same = ledger.same_code(fingerprint)
-    if same and _circumstances(same.attempt) == (profile, dataset, budget_seconds):
+    if same and same.score and _circumstances(same.attempt) == (profile, dataset, budget_seconds):
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
-            f"val_bpb {same.value:.6f}.",
+            f"{same.score.name} {same.value:.6f}.",
             "Change it further with apply_patch(patch), or call discard().",
         )
 

@@ -6,12 +6,14 @@ results.tsv on disk is written whole after every move, but a line is made anew o
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from server import lm_names
 from server.files import write_whole
 from server.history.ledger import Ledger
 from server.records import Experiment, Verdict, decision_name
 
-_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+_HEADER = f"commit\t{lm_names.COLUMN}\tmemory_gb\tstatus\tdescription\n"
 _STATUS = {"kept": "keep", "discarded": "discard"}
 
 
@@ -46,10 +48,14 @@ def tsv_line(experiment: Experiment) -> str:
 
 def jsonl(experiments: Iterable[Experiment]) -> str:
     """One experiment a line, everything the ledger knows."""
-    return "".join(
-        json.dumps({**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}) + "\n"
-        for experiment in experiments
-    )
+    return "".join(json.dumps(_document(experiment)) + "\n" for experiment in experiments)
+
+
+def _document(experiment: Experiment) -> dict[str, Any]:
+    told: dict[str, Any] = {**experiment.model_dump(mode="json", exclude_none=True), "trust": experiment.trust}
+    if experiment.score:  # as it is stored, and by the names that every metric has
+        told["result"]["score"] |= dict(experiment.score)
+    return told
 
 
 def _status(experiment: Experiment) -> str:

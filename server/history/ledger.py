@@ -132,7 +132,7 @@ class Ledger:
     def same_code(self, fingerprint: str) -> Experiment | None:
         """The last experiment with this code that was measured."""
         rows = self._select("WHERE fingerprint = ? AND purpose = 'measure' ORDER BY number DESC LIMIT 5", fingerprint)
-        return next((row for row in rows if row.val_bpb is not None), None)
+        return next((row for row in rows if row.score is not None), None)
 
     def failed(self, code: str = "") -> list[int]:
         """Numbers of the runs that ended `invalid`, ascending; with a fingerprint, those of this code."""

@@ -1,5 +1,8 @@
 """Summaries of experiments that several views show: a row of the history, the incumbent. Pure."""
 
+from typing import Annotated
+
+from server import lm_names
 from server.records import Experiment, Figures, Value, decision_name
 from server.text import shorten
 
@@ -8,7 +11,7 @@ class IncumbentSummary(Value):
     """The incumbent: what a candidate has to beat."""
 
     experiment: int
-    val_bpb: float  # the mean of the runs that did not select it
+    value: Annotated[float, lm_names.SCORE]  # the mean of the runs that did not select it
     runs: int  # how many those are; 0: none yet, the value is provisional and too good
     commit: str
     description: str
@@ -21,7 +24,7 @@ class TableRow(Value):
     commit: str
     verdict: str
     decision: str
-    val_bpb: float | None
+    value: Annotated[float | None, lm_names.SCORE]
     delta: float | None
     trust: str  # sealed, audited or unconfined; empty without a score
     seconds: float | None
@@ -34,7 +37,7 @@ def incumbent_summary(experiment: Experiment | None, value: float | None, runs: 
         return None
     return IncumbentSummary(
         experiment=experiment.number,
-        val_bpb=value,
+        value=value,
         runs=runs,
         commit=experiment.commit[:12],
         description=shorten(experiment.attempt.description),
@@ -49,7 +52,7 @@ def table_row(experiment: Experiment) -> TableRow:
         commit=experiment.commit[:12],
         verdict=experiment.verdict,
         decision=decision_name(experiment),
-        val_bpb=experiment.value,
+        value=experiment.value,
         delta=experiment.judgement.delta if experiment.judgement else None,
         trust=experiment.trust,
         seconds=figures.total_seconds,

@@ -14,7 +14,7 @@ def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
     """One line an experiment, in the order given; kept ones in green."""
     drawn = Table("#", "commit", "verdict", "decision", metric.name, "Δ", "trust", "description")
     for line in map(table_row, experiments):
-        score = "" if line.val_bpb is None else f"{line.val_bpb:.4f}"
+        score = "" if line.value is None else f"{line.value:.4f}"
         delta = "" if line.delta is None else f"{line.delta:+.4f}"
         names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
         cells = (*names, score, delta, line.trust, line.description)

@@ -207,7 +207,7 @@ def derive(
 def _undecided(measured: Experiment, candidate_sha256: str, ended: bool) -> Phase | None:
     """The phase of an experiment without a decision; None if the candidate is another text by now."""
     invalid = measured.verdict == Verdict.INVALID
-    if measured.val_bpb is not None and not invalid:
+    if measured.score is not None and not invalid:
         return _MEASURED.get(measured.verdict, Phase.WORSE)
     if candidate_sha256 != measured.attempt.train_sha256:
         return None

@@ -84,7 +84,7 @@ def rerun(
             result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
                 raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
-            scores[row.number].append(result.score.val_bpb)
+            scores[row.number].append(result.score.value)
     return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
 
 

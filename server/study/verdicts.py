@@ -52,7 +52,7 @@ class Verdicts:
     def reassess(self, rule: Task) -> None:
         """Judge the undecided candidate again, by all that was run since."""
         root = self._ledger.measured()
-        if root is None or root.decision or root.val_bpb is None or root.attempt.baseline:
+        if root is None or root.decision or root.score is None or root.attempt.baseline:
             return
         try:
             if self._judgement(root, rule) != root.judgement:
@@ -193,10 +193,10 @@ class Verdicts:
         elif failed:
             verdict, why = Verdict.INVALID, audit_failures.ended(failed)
         elif attempt.baseline:
-            verdict, why = Verdict.BASELINE, f"The baseline: val_bpb {result.score.val_bpb:.6f}."
+            verdict, why = Verdict.BASELINE, f"The baseline: {rule.measure.word(result.score.value)}."
         elif attempt.of is not None:
             verdict = _BESIDE[attempt.purpose]
-            why = f"Experiment {attempt.of} again: val_bpb {result.score.val_bpb:.6f}."
+            why = f"Experiment {attempt.of} again: {rule.measure.word(result.score.value)}."
         else:
             found, incumbent = self.assess(experiment, rule), self._ledger.incumbent()
             assert incumbent is not None

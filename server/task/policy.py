@@ -54,11 +54,9 @@ class KeepRule(Value):
     def complaint(self, candidate: Figures, incumbent: Figures) -> str:
         """The first guardrail that the candidate breaks; empty if it keeps to all. An absent figure breaks none."""
         for name, guardrail in self.guardrails.items():
-            value, before = getattr(candidate, name), getattr(incumbent, name)
-            if isinstance(value, int | float):
-                known = before if isinstance(before, int | float) else None
-                if found := guardrail.complaint(name, value, known):
-                    return found
+            value = candidate.number(name)
+            if value is not None and (found := guardrail.complaint(name, value, incumbent.number(name))):
+                return found
         return ""
 
 

@@ -12,7 +12,7 @@ def result_message(attempt: Attempt, result: Result, verdict: Verdict) -> str:
     """The message of the commit that stands for a finished attempt: enough to rebuild its row from git alone."""
     trailers = [f"Experiment: {attempt.number}", f"Verdict: {verdict}", f"Outcome: {result.outcome}"]
     if result.score is not None and verdict is not Verdict.INVALID:  # what an audit has ended has no score that counts
-        trailers += [f"Val-Bpb: {result.score.val_bpb!r}", f"Trust: {result.trust}"]
+        trailers += [f"{result.score.name.title().replace('_', '-')}: {result.score.value!r}", f"Trust: {result.trust}"]
     if result.figures.peak_memory_mb is not None:
         trailers.append(f"Peak-Memory-Mb: {result.figures.peak_memory_mb}")
     trailers += [f"Budget-Seconds: {attempt.budget_seconds:g}", f"Profile: {attempt.profile}", f"Seed: {attempt.seed}"]

@@ -23,7 +23,7 @@ def test_a_cheat_is_caught_or_harmless(tmp_path: Path, data: Path, case: Case) -
     (ended,) = run_all([case], tmp_path, data, preflight=False)
     assert not ended.objection, (ended.objection, ended.result, ended.log[-2000:])
     if ended.result.score is not None:
-        assert 2.0 < ended.result.score.val_bpb < 3.4  # what attentive.py reaches; no cheat moves it
+        assert 2.0 < ended.result.score.value < 3.4  # what attentive.py reaches; no cheat moves it
         assert ended.result.trust is Trust.SEALED or set(probe_guards().values()) != {"held"}
 
 
@@ -32,4 +32,4 @@ def test_an_unusual_honest_model_passes(tmp_path: Path, data: Path, case: Case) 
     (ended,) = run_all([case], tmp_path, data, preflight=True)
     result = ended.result
     assert result.outcome is Outcome.FINISHED, result
-    assert result.figures.preflight_seconds and result.score and result.score.val_bpb < 3.4
+    assert result.figures.preflight_seconds and result.score and result.score.value < 3.4

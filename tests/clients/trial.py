@@ -170,7 +170,9 @@ class Trial:
         rows: list[dict[str, Any]] = []
         for path in (self._workspace / ".autoresearch").glob("*/ledger.sqlite3"):
             with closing(Ledger(path, read_only=True)) as ledger:
-                rows += [{"verdict": str(row.verdict), "val_bpb": row.val_bpb} for row in ledger.all()]
+                rows += [
+                    {"verdict": str(row.verdict), "val_bpb": row.score and row.score.value} for row in ledger.all()
+                ]
         return rows
 
     def _end(self) -> None:

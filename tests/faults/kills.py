@@ -32,7 +32,7 @@ async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> No
         open_ = [row.number for row in night.rows() if row.running]
         await night.recover()
         if names == ("server",) and lives:  # a run outlives its server
-            assert all(row.val_bpb is not None for row in night.rows() if row.number in open_), open_
+            assert all(row.score is not None for row in night.rows() if row.number in open_), open_
 
 
 @fault(f"kill -9 of the server at a random moment, x{_AT_ONCE}", trials=14, short=True)

@@ -5,18 +5,19 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import psutil
 import pytest
 
-from server.records import Attempt, Outcome, Result
+from server.records import Attempt, Outcome, Result, Score
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
 from tests.support.builders import attempt
 from tests.support.polling import ended, processes_of, until
 from tests.support.repositories import STAND_INS
+from trainer import contract
 from trainer.contract import RunResult
 
 
@@ -37,7 +38,7 @@ def test_an_honest_run_has_a_score_and_figures(runner: Runner) -> None:
     result = ended(runner)
     assert result.outcome is Outcome.FINISHED, result
     assert result.score is not None
-    assert 2.0 < result.score.val_bpb < 3.4  # log2(4096) / 3.57 bytes a token is where an untrained model stands
+    assert 2.0 < result.score.value < 3.4  # log2(4096) / 3.57 bytes a token is where an untrained model stands
     figures = result.figures
     assert figures.steps and figures.steps > 10 and figures.tokens and figures.tokens >= figures.steps * 512 - 512
     assert figures.training_seconds and 1.0 < figures.training_seconds < 2.1
@@ -188,3 +189,7 @@ def test_train_py_has_a_private_home_and_nothing_of_our_environment(
 
 def test_what_the_supervisor_writes_is_what_the_server_reads() -> None:
     assert {field.name for field in fields(RunResult)} == set(Result.model_fields)
+    assert {field.name for field in fields(contract.Score)} == set(Score.model_fields)
+    told = contract.Score("val_bpb", 2.5, "bits per byte", "sealed", {"val_tokens": 10, "val_bytes": 30})
+    read = Score.model_validate(asdict(told))
+    assert read.model_dump() == {"val_bpb": 2.5, "val_tokens": 10, "val_bytes": 30}, "as earlier versions wrote it"

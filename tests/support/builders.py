@@ -27,8 +27,8 @@ def attempt(number: int, description: str = "an idea", sha256: str = "0" * 64) -
     )
 
 
-def finished(val_bpb: float) -> Result:
-    score = Score(val_bpb=val_bpb, val_tokens=100, val_bytes=300)
+def finished(value: float) -> Result:
+    score = Score(name="val_bpb", value=value, unit="bits per byte", details={"val_tokens": 100, "val_bytes": 300})
     return Result(
         outcome=Outcome.FINISHED, reason="ok", score=score, figures=Figures(peak_memory_mb=2048), finished_at=NOON
     )
@@ -42,11 +42,11 @@ def judged(number: int, verdict: Verdict, delta: float | None = None) -> Judgeme
     return Judgement(verdict=verdict, why="because", delta=delta, commit=f"{number + 1000:040x}")
 
 
-def experiment(number: int, verdict: Verdict, val_bpb: float | None = None, kept: bool | None = None) -> Experiment:
+def experiment(number: int, verdict: Verdict, value: float | None = None, kept: bool | None = None) -> Experiment:
     """A finished experiment; `kept` None is undecided."""
     return Experiment(
         attempt=attempt(number),
-        result=crashed() if val_bpb is None else finished(val_bpb),
+        result=crashed() if value is None else finished(value),
         judgement=judged(number, verdict),
         decision=None if kept is None else Decision(kept=kept, decided_at=NOON),
     )

@@ -12,8 +12,8 @@ from tests.support.builders import NOON
 PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram()\n>>>>>>> REPLACE"
 
 
-def measured(val_bpb: float, **figures: Any) -> Result:
-    score = Score(val_bpb=val_bpb, val_tokens=10, val_bytes=30)
+def measured(value: float, **figures: Any) -> Result:
+    score = Score(name="val_bpb", value=value, unit="bits per byte", details={"val_tokens": 10, "val_bytes": 30})
     told = Figures.model_validate({"device": "cpu", **figures})
     return Result(outcome=Outcome.FINISHED, reason="ok", score=score, figures=told, finished_at=NOON)
 

@@ -69,7 +69,7 @@ def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str
     runner.start(about, apply(apply(BASE, PARTS, "train.py"), COMPILED.format(change=change), "train.py"), terms)
     result = ended(runner)
     assert result.outcome is Outcome.FINISHED, (result, runner.log_tail(1, 4000))
-    assert result.score and 2.0 < result.score.val_bpb < 3.4 and result.trust is not Trust.UNCONFINED
+    assert result.score and 2.0 < result.score.value < 3.4 and result.trust is not Trust.UNCONFINED
     return runner.log_tail(1, 4000)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import RunResult, Spec, join_pids
+from trainer.contract import RunResult, Score, Spec, join_pids
 from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
@@ -59,7 +59,7 @@ class SealedLM:
                 self._rehearse(shards)
             self._figures["data"] = shards.fingerprint
             score = self._score(shards)
-            ending = RunResult("finished", f"val_bpb {score['val_bpb']:.6f}", score)
+            ending = RunResult("finished", str(score), score)
         except RunEnded as ended:
             ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
         except DataUnavailable as error:
@@ -101,7 +101,7 @@ class SealedLM:
             trace.unlink(missing_ok=True)
         self._figures = {"preflight_seconds": round(time.monotonic() - started, 3)}
 
-    def _score(self, shards: Shards) -> dict[str, float | int]:
+    def _score(self, shards: Shards) -> Score:
         rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
         asked = self._profile.audits * self._spec.audit_factor
         try:
@@ -114,7 +114,8 @@ class SealedLM:
         lengths = shards.token_bytes[rows[:, 1:]]
         scored = lengths > 0
         nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())
-        return {"val_bpb": nats / (math.log(2) * size), "val_tokens": int(scored.sum()), "val_bytes": size}
+        details: dict[str, float | int] = {"val_tokens": int(scored.sum()), "val_bytes": size}
+        return Score("val_bpb", nats / (math.log(2) * size), "bits per byte", "sealed", details)
 
     def _text(self, shards: Shards) -> NDArray[np.uint16]:
         if self._spec.split == "val":

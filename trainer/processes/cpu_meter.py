@@ -1,6 +1,6 @@
 """CPU seconds of a process and everything it started, counted from outside.
 
-On a CPU the budget is these seconds: with wall time, whatever else runs on the machine would be measured as val_bpb.
+On a CPU the budget is these seconds: with wall time, whatever else runs on the machine would worsen the score.
 The kernel adds a child's time to its parent's when that waits for it, and keeps it with a zombie until then; so
 children too short to be seen count. A parent that ignores SIGCHLD would lose them, and the system call filter lets none
 ignore it (trainer.sandbox.seccomp). Where there is no filter, the figures last seen of each process count; what lives

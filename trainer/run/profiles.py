@@ -13,7 +13,7 @@ class Profile:
     """Shapes and limits of one class of machine.
 
     `threads` is torch's intra-op thread count; None leaves torch's own choice. On a CPU it is one: a second
-    thread turns any other load on the machine into a 10-20x loss of throughput, and val_bpb into a load meter.
+    thread turns any other load on the machine into a 10-20x loss of throughput, and the score into a load meter.
     """
 
     name: ProfileName

@@ -44,7 +44,7 @@ def test_an_experiment_grows_from_attempt_to_decision(ledger: Ledger) -> None:
     ledger.finish(1, finished(2.0), judged(1, Verdict.BASELINE))
     row = ledger.decide(1, Decision(kept=True, decided_at=NOON))
     assert ledger.get(1) == ledger.last() == ledger.incumbent() == ledger.baseline() == row
-    assert row.kept and row.val_bpb == 2.0 and row.attempt == attempt(1)
+    assert row.kept and row.score and row.score.value == 2.0 and row.attempt == attempt(1)
 
 
 def test_the_incumbent_is_the_last_kept_and_counts_add_up(ledger: Ledger) -> None:

@@ -61,7 +61,7 @@ def test_the_baseline_is_measured_again_until_the_noise_is_known(tmp_path: Path)
     for score in (2.002, 1.998):
         assert ran(study, score).attempt.purpose is Purpose.REFERENCE
     then = views.status(study)
-    assert then.incumbent and then.incumbent.runs == 3 and then.incumbent.val_bpb == pytest.approx(2.0)
+    assert then.incumbent and then.incumbent.runs == 3 and then.incumbent.value == pytest.approx(2.0)
     assert then.noise and then.noise.repeats == 2 and then.noise.sigma == pytest.approx(0.002, rel=0.05)
     assert then.next_actions[0].startswith("apply_patch") and then.experiments == 1
     study.close()
@@ -89,13 +89,18 @@ def test_a_confirmed_gain_is_kept_with_the_value_that_did_not_select_it(study: S
     confirmation = ran(study, 1.98)
     assert (confirmation.attempt.purpose, confirmation.attempt.of) == (Purpose.CONFIRM, 4)
     candidate = root(study)
-    assert candidate.verdict == Verdict.IMPROVED and candidate.value == 1.98 and candidate.val_bpb == 1.96
+    assert (
+        candidate.verdict == Verdict.IMPROVED
+        and candidate.value == 1.98
+        and candidate.score
+        and candidate.score.value == 1.96
+    )
     assert study.workspace.recorded(4) == candidate.commit
     reply = views.show_run(study)
-    assert (reply.experiment, reply.verdict, reply.val_bpb) == (5, "improved", 1.98)
+    assert (reply.experiment, reply.verdict, reply.value) == (5, "improved", 1.98)
     assert study.keep("confirmed").number == 4 and study.workspace.tip() == candidate.commit
     standing = views.status(study).incumbent
-    assert standing and (standing.experiment, standing.val_bpb, standing.runs) == (4, 1.98, 0)
+    assert standing and (standing.experiment, standing.value, standing.runs) == (4, 1.98, 0)
 
     study.apply_patch(patch(OTHERS[1], OTHERS[0]))
     ran(study, 1.95)
@@ -103,7 +108,7 @@ def test_a_confirmed_gain_is_kept_with_the_value_that_did_not_select_it(study: S
     beside = ran(study, 1.985)  # a selected value is too good: the incumbent again
     assert (beside.verdict, beside.attempt.of) == (Verdict.REFERENCE, 4)
     standing = views.status(study).incumbent
-    assert standing and (standing.val_bpb, standing.runs) == (1.985, 1)
+    assert standing and (standing.value, standing.runs) == (1.985, 1)
     assert root(study).verdict == Verdict.IMPROVED
     assert [line.split("\t")[3] for line in tsv(study.ledger.all()).splitlines()[1:]] == ["keep", "keep", "open"]
 
@@ -157,7 +162,7 @@ def test_what_was_measured_before_the_machine_drifted_does_not_count(study: Stud
     for score in (2.06, 2.061, 2.059):
         assert ran(study, score).attempt.purpose is Purpose.REFERENCE
     standing = views.status(study).incumbent
-    assert standing and standing.runs == 3 and standing.val_bpb == pytest.approx(2.06)
+    assert standing and standing.runs == 3 and standing.value == pytest.approx(2.06)
     study.apply_patch(patch(OTHERS[0]))
     assert ran(study, 2.061).verdict == Verdict.WITHIN_NOISE  # and not worse
 

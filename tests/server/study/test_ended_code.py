@@ -34,14 +34,14 @@ def test_an_invalid_confirmation_ends_the_candidate_everywhere(strict: Study) ->
     candidate = root(strict)
     assert candidate.verdict == Verdict.INVALID and candidate.value is None and candidate.trust == ""
     told = views.show_run(strict)
-    assert (told.status, told.verdict, told.val_bpb, told.delta) == ("invalid", "invalid", None, None)
+    assert (told.status, told.verdict, told.value, told.delta) == ("invalid", "invalid", None, None)
     assert told.why and "experiment 5" in told.why and REASON in told.why
     message = git(strict.workspace.root, "log", "-1", "--format=%B", "refs/autoresearch/t1/4")
     assert "Verdict: invalid" in message and "Val-Bpb" not in message
     (line,) = (strict.workspace.state / "results.tsv").read_text(encoding="utf-8").splitlines()[2:]
     assert line.split("\t")[1::2] == ["", "crash"]
     (row,) = history_views.list_experiments(strict, 1, 1, "").rows
-    assert (row.experiment, row.verdict, row.val_bpb, row.delta) == (4, "invalid", None, None)
+    assert (row.experiment, row.verdict, row.value, row.delta) == (4, "invalid", None, None)
 
     given_up = strict.discard("ended")
     assert given_up and given_up.number == 4 and given_up.verdict == Verdict.INVALID

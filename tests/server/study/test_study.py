@@ -37,7 +37,7 @@ def test_a_row_without_ref_or_run_becomes_lost_and_the_loop_goes_on(study: Study
     begin(study, 1)
     after = restarted()
     lost = after.ledger.get(1)
-    assert lost and lost.verdict == Verdict.LOST and lost.val_bpb is None
+    assert lost and lost.verdict == Verdict.LOST and lost.score is None
     assert after.workspace.recorded(1) == lost.commit
     assert after.phase() is Phase.BASELINE_FAILED
     assert legal(after.phase(), Move.RUN_EXPERIMENT)

@@ -63,10 +63,10 @@ def test_a_night_on_a_prepared_set_is_scored_on_text_that_train_py_cannot_read(
         ended(study.runner)
         row = study.settle()
         assert row and row.result and row.result.outcome is Outcome.FINISHED, row
-        assert row.val_bpb and row.val_bpb < 4
+        assert row.score and row.score.value < 4
         assert row.result.figures.data == made(prepared / "stories", texts(400)).fingerprint
         (hidden,) = rerun(study, [row], RerunRequest(split="holdout"), lambda _: None)
-        assert hidden.scores[0] < 4 and hidden.scores[0] != row.val_bpb
+        assert hidden.scores[0] < 4 and hidden.scores[0] != row.score.value
     finally:
         study.close()
 
