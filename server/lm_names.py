@@ -43,13 +43,14 @@ def read_score(data: Any) -> Any:
     if not isinstance(data, dict) or NAME not in data:
         return cast("Any", data)
     told = cast("dict[str, Any]", data)
-    if missing := [name for name in _STORED if name not in told]:
-        raise ValueError(f"a score lacks {', '.join(missing)}")
+    bits, *sizes = [told.get(name) for name in _STORED]
+    if not isinstance(bits, int | float) or not bits >= 0:
+        raise ValueError(f"{NAME} is no number from 0 on")
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"{' and '.join(_DETAILS)} are no whole numbers from 1 on")
     rest = {name: value for name, value in told.items() if name not in _STORED}
-    if not told[NAME] >= 0 or not all(told[name] > 0 for name in _DETAILS):
-        raise ValueError("bits, tokens and bytes cannot be negative")
-    made = {"name": NAME, "value": told[NAME], "unit": UNIT, "trust": _TRUST}
-    return {**made, "details": {name: told[name] for name in _DETAILS}, **rest}
+    made = {"name": NAME, "value": bits, "unit": UNIT, "trust": _TRUST}
+    return {**made, "details": dict(zip(_DETAILS, sizes, strict=True)), **rest}
 
 
 def stored_score(fields: dict[str, Any]) -> dict[str, Any]:

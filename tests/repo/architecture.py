@@ -48,7 +48,7 @@ RANKS = {unit: rank for floors in FLOORS.values() for rank, floor in enumerate(f
 # The table "a line that ... is in": the first rows are read from the imports, the others name one module each.
 TABLE_LIBRARIES = ("mcp", "git", "sqlite3", "subprocess", "torch")
 TABLE_MODULES = (
-    ("compares two scores", "server.scoring.decision_rule"),
+    ("says which of two scores is better", "server.metric"),
     ("says which move is legal now", "server.study.phase"),
 )
 

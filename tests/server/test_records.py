@@ -42,7 +42,9 @@ def test_a_stored_score_of_a_language_model_is_read_with_what_it_was_made_from()
     assert Score.model_validate(dict(read)) == read and read.model_dump() == LM
 
 
-@pytest.mark.parametrize("wrong", [{"val_bpb": -1.0}, {"val_tokens": 0}, {"val_bytes": None}, {"noise": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"val_bpb": -1.0}, {"val_tokens": 0}, {"val_bytes": None}, {"val_bpb": "x"}, {"noise": 1}]
+)
 def test_a_stored_score_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Score.model_validate({name: value for name, value in {**LM, **wrong}.items() if value is not None})
