@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import WorkspaceBusy
+from server.paths import LOCK
 
-_NAME = "autoresearch.lock"
 _TRY_SECONDS = 0.5  # somebody may be looking at the lock just now
 _LOOK_SECONDS = 0.02
 
@@ -27,7 +27,7 @@ def lock_path(repository: Path) -> Path:
         folder = repository / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
         shared = folder / "commondir"
         folder = folder / shared.read_text(encoding="utf-8").strip() if shared.exists() else folder
-    return folder / _NAME
+    return folder / LOCK
 
 
 class RepositoryLock:

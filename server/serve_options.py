@@ -2,7 +2,8 @@
 
 from server.records import Value
 
-DEFAULT_ADDRESS = "127.0.0.1:8765"  # where a server listens unless it is told otherwise
+DEFAULT_PORT = 8765
+DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"  # where a server listens unless it is told otherwise
 
 
 class ServeOptions(Value):

@@ -65,7 +65,7 @@ def create(study: Study) -> MCPServer[None]:
         instructions=INSTRUCTIONS,
         version=__version__,
         tools=register_tools(tools),
-        extensions=[Tasks(WAITING, running, tools.view, study.workspace.state / "tasks.json"), chart_panel(metric)],
+        extensions=[Tasks(WAITING, running, tools.view, study.workspace.paths.tasks), chart_panel(metric)],
         log_level="WARNING",
         lifespan=lifespan,
     )

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from server.errors import LedgerUnavailable
-from server.study.find_study import OperatorRequest, latest_ledger, write_request
+from server.paths import StudyPaths
+from server.study.find_study import OperatorRequest, latest_study, write_request
 
 if TYPE_CHECKING:
     from server.records import Experiment
@@ -35,23 +36,23 @@ def stop(
     now: Annotated[bool, typer.Option("--now/--after-run", help="End the run under way, too.")] = False,
 ) -> None:
     """End the night: no run is started any more. `autoresearch resume` takes it back."""
-    state = latest_ledger(workspace, tag).parent
-    write_request(state, OperatorRequest.STOP)
-    _out.print("stopped; the run under way is ended" if now and _end_run(state) else "stopped; no run is started now")
+    paths = latest_study(workspace, tag)
+    write_request(paths.state, OperatorRequest.STOP)
+    _out.print("stopped; the run under way is ended" if now and _end_run(paths) else "stopped; no run is started now")
 
 
 def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Start no run until `autoresearch resume`; a run under way goes on."""
-    write_request(latest_ledger(workspace, tag).parent, OperatorRequest.PAUSE)
+    write_request(latest_study(workspace, tag).state, OperatorRequest.PAUSE)
     _out.print("paused; `autoresearch resume` goes on")
 
 
 def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Take back `stop` or `pause`."""
-    path = latest_ledger(workspace, tag)
-    write_request(path.parent, None)
-    path.touch()  # whoever resumes a night means it tonight
-    why = _limit(workspace, path)
+    paths = latest_study(workspace, tag)
+    write_request(paths.state, None)
+    paths.ledger.touch()  # whoever resumes a night means it tonight
+    why = _limit(workspace, paths)
     _out.print(f"taken back, but no run is started: {why}" if why else "the night goes on with the next run_experiment")
 
 
@@ -68,17 +69,17 @@ def health(
     from server.study.git_repair import lost
 
     try:
-        path = latest_ledger(workspace, tag)
+        paths = latest_study(workspace, tag)
     except LedgerUnavailable as error:
         _out.print(f"off: {error}")
         raise typer.Exit(Health.OFF) from None
-    gone = lost(path.parent)
+    gone = lost(paths.state)
     told = f"\n{gone}" if gone else ""
     served = lock_holder(workspace)
     if served is None:
         _out.print(f"off: no server works here; a run under way is taken up by the next one{told}")
         raise typer.Exit(Health.OFF)
-    if why := _hangs(workspace, path.parent.with_name(served.tag)) or _over(workspace, path, idle):
+    if why := _hangs(workspace, paths.home.study(served.tag).state) or _over(workspace, paths, idle):
         _out.print(f"over: server {served.pid} lives, but {why}{told}")
         raise typer.Exit(Health.OVER)
     _out.print(f"on: server {served.pid} lives{told}")
@@ -94,24 +95,23 @@ def _hangs(workspace: Path, state: Path) -> str:
     return told if quiet > STALE_SECONDS else ""
 
 
-def _over(workspace: Path, path: Path, idle: float) -> str:
-    """Why the night of the ledger at `path` does not go on; empty if it does."""
+def _over(workspace: Path, paths: StudyPaths, idle: float) -> str:
+    """Why the study does not go on; empty if it does."""
     from server.history.ledger import Ledger
     from server.runs.cleanup import gpu_holders
     from server.runs.runner import Runner
     from server.study import limits
     from server.task.program import load
 
-    state = path.parent
-    with closing(Ledger(path, read_only=True)) as ledger:
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
-        if last and last.running and not Runner(state, state, state).over(last.number):
+        if last and last.running and not Runner(paths.state, paths.state, paths.state).over(last.number):
             return ""
-        if why := limits.why_over(state, load(workspace / "program.md", state).task, ledger):
+        if why := limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger):
             return why
         if why := gpu_holders(last):
             return why
-    minutes = (time.time() - _latest_end(last, path)) / 60
+    minutes = (time.time() - _latest_end(last, paths.ledger)) / 60
     return f"no run was started for {minutes:.0f} minutes" if minutes > idle else ""
 
 
@@ -121,23 +121,23 @@ def _latest_end(last: "Experiment | None", path: Path) -> float:
     return datetime.fromisoformat(ended).timestamp() if ended else path.stat().st_mtime
 
 
-def _limit(workspace: Path, path: Path) -> str:
-    """Why the night of the ledger at `path` starts no run, whatever the operator says; empty if it does."""
+def _limit(workspace: Path, paths: StudyPaths) -> str:
+    """Why the study starts no run, whatever the operator says; empty if it does."""
     from server.history.ledger import Ledger
     from server.study import limits
     from server.task.program import load
 
-    with closing(Ledger(path, read_only=True)) as ledger:
-        return limits.why_over(path.parent, load(workspace / "program.md", path.parent).task, ledger)
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
+        return limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger)
 
 
-def _end_run(state: Path) -> bool:
+def _end_run(paths: StudyPaths) -> bool:
     """End the run under way. Returns whether there was one."""
     from server.history.ledger import Ledger
     from server.runs.runner import Runner
 
-    runner = Runner(state, state, state)
-    with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
+    runner = Runner(paths.state, paths.state, paths.state)
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
     if last is None or not last.running or not runner.alive(last.number):
         return False

@@ -146,7 +146,7 @@ class Demo:
     def _report(self) -> None:
         with Workspace.open(self._workspace, "demo") as workspace:
             log = workspace.log(20)
-            ledger = Ledger(workspace.state / "ledger.sqlite3", read_only=True)
+            ledger = Ledger(workspace.paths.ledger, read_only=True)
             experiments = list(ledger.all())
             ledger.close()
         chart = self._folder / "progress.png"

@@ -12,10 +12,12 @@ from typing import Literal
 
 from server.clients import client_config
 from server.errors import Unavailable
+from server.paths import Home
 from server.records import Value
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, default_profile, file_system, gpu_pids, probe
 from server.runs.spawn import compiler, probe_guards
+from server.serve_options import DEFAULT_PORT
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
 from server.task.dataset import EMBEDDED, find, prepared
@@ -26,7 +28,6 @@ from server.vcs.workspace import Workspace
 _WARN_GB = 10
 _STOP_GB = 2
 _REMOTE = ("nfs", "cifs", "smb", "afpfs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs", "beegfs")  # file systems
-_PORT = 8765
 State = Literal["ok", "warning", "fix"]
 
 
@@ -49,7 +50,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
         lambda: _compiler(default_profile(hardware), workspace),
         lambda: _workspace(workspace),
         lambda: _program(workspace),
-        lambda: _data(workspace / ".autoresearch" / "data", data, hardware),
+        lambda: _data(Home(workspace).data, data, hardware),
         lambda: _disk(workspace),
         _confinement,
         _port,
@@ -116,7 +117,7 @@ def _night(path: Path, file: str) -> Check:
 
 def _program(path: Path) -> Check:
     try:
-        program = load(path / "program.md", path / ".autoresearch" / tag_to_serve(path))
+        program = load(path / "program.md", Home(path).study(tag_to_serve(path)).state)
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
     told = "; no front matter, so all of this is defaults" if program.bare else ""
@@ -162,11 +163,11 @@ def _confinement() -> Check:
 def _port() -> Check:
     with socket.socket() as listener:
         try:
-            listener.bind(("127.0.0.1", _PORT))
+            listener.bind(("127.0.0.1", DEFAULT_PORT))
         except OSError as error:
-            detail = f"port {_PORT} is taken: {os.strerror(error.errno or 0)}"
+            detail = f"port {DEFAULT_PORT} is taken: {os.strerror(error.errno or 0)}"
             return Check(name="port", state="warning", detail=detail, remedy="only matters for serving over HTTP")
-    return Check(name="port", state="ok", detail=f"{_PORT} is free")
+    return Check(name="port", state="ok", detail=f"{DEFAULT_PORT} is free")
 
 
 def _client(workspace: Path) -> Check:

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from server.errors import LedgerUnavailable
-from server.study.find_study import latest_ledger
+from server.paths import StudyPaths
+from server.study.find_study import latest_study
 
 if TYPE_CHECKING:
     from server.study.reruns import RerunRequest
@@ -46,7 +47,7 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     from server.reporting.table import history_table
     from server.task.program import metric_of
 
-    ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
+    ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")))
     if told := audit_failures.told(ledger):
         _out.print(told, highlight=False, soft_wrap=True)
@@ -66,7 +67,7 @@ def export(
     from server.history.export import jsonl, tsv
     from server.history.ledger import Ledger
 
-    ledger = Ledger(latest_ledger(workspace, tag), read_only=True)
+    ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     experiments = list(ledger.all())
     ledger.close()
     if format is Format.PNG:
@@ -100,8 +101,8 @@ def report(
     from server.study.reruns import RerunRequest
     from server.task.program import metric_of
 
-    path, metric = latest_ledger(workspace, tag), metric_of(workspace / "program.md")
-    ledger = Ledger(path, read_only=True)
+    paths, metric = latest_study(workspace, tag), metric_of(workspace / "program.md")
+    ledger = Ledger(paths.ledger, read_only=True)
     kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
     ledger.close()
     _out.print(history_table(kept, metric))
@@ -110,7 +111,7 @@ def report(
         _out.print(line, highlight=False, soft_wrap=True)
     _out.print(failures or "No audit has failed.", highlight=False, soft_wrap=True)
     if hidden:
-        _again(path, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
+        _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
 
 
 def transfer(
@@ -127,16 +128,16 @@ def transfer(
     from server.study.reruns import RerunRequest
 
     question = RerunRequest(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})
-    _again(latest_ledger(workspace, tag), [1, experiment], question)
+    _again(latest_study(workspace, tag), [1, experiment], question)
 
 
-def _again(path: Path, numbers: list[int], question: "RerunRequest") -> None:
+def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
     """Ask the two experiments, and print what they say."""
     from server.serve_options import ServeOptions
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
 
-    with closing(Study(path.parent.parent.parent, path.parent.name, ServeOptions())) as study:
+    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study:
         rows = [row for number in numbers if (row := study.ledger.get(number))]
         if len({row.number for row in rows}) < 2:
             raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")

@@ -5,11 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from server.errors import WorkspaceUnusable
+from server.paths import HOME
 from server.vcs.git_environment import init_repository
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _FILES = ("program.md", "train.py")
-_IGNORED = ".autoresearch/\n__pycache__/\n.venv/\n"
+_IGNORED = f"{HOME}/\n__pycache__/\n.venv/\n"
 
 
 def create(folder: Path) -> list[str]:

@@ -145,7 +145,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     from server.study.background import seconds_since_heartbeat
 
     address = Address(told)
-    bearer = BearerToken(study.workspace.root / ".autoresearch" / "token") if ask else None
+    bearer = BearerToken(study.workspace.paths.home.token) if ask else None
     bind_socket(address, bearer, hosts)
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is asked for"

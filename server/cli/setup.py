@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from server.paths import Home
+from trainer.contract import Entry
+
 _out = Console()
 _err = Console(stderr=True)
 # of 60 million tokens: an H200 reads some 400 million in five minutes
@@ -44,7 +47,7 @@ def prepare(
     load(workspace / "program.md")  # a data set belongs to a workspace: its server keeps it from train.py
     few = _LAPTOP_SHARDS if probe().gpu is None else _GPU_SHARDS
     options = {"name": name, "shards": shards or few, "vocab": vocab, "retries": retries}
-    command = [sys.executable, "-P", "-B", "-m", "trainer.prepare", what, str(workspace / ".autoresearch" / "data")]
+    command = [sys.executable, "-P", "-B", "-m", Entry.PREPARE, what, str(Home(workspace).data)]
     packages = str(Path(__file__).resolve().parents[2])
     # This process becomes the trainer's, which owns data: nothing is left here to do, and Ctrl-C reaches it.
     os.execve(

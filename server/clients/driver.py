@@ -16,6 +16,7 @@ from server.clients.launchers import launch
 from server.errors import Unavailable
 from server.files import rotate
 from server.history.ledger import Ledger
+from server.paths import Home
 from server.records import Experiment, Value
 from server.runs.runner import Runner
 from server.study import limits
@@ -47,17 +48,17 @@ class Driver:
 
     def __init__(self, client: str, workspace: Path, options: list[str], prompt: str) -> None:
         """`options`: of `autoresearch serve`. Raises Unavailable: no such client, or it is not installed."""
-        folder = workspace / ".autoresearch" / "drive"
+        home = Home(workspace)
         self._workspace = workspace
         tag = _tag(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
-        self._state = workspace / ".autoresearch" / tag
+        self._paths = home.study(tag)
         arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
-        self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), folder)
-        self._runner = Runner(self._state, workspace, workspace)  # to look at runs, not to start them
+        self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), home.drive)
+        self._runner = Runner(self._paths.state, workspace, workspace)  # to look at runs, not to start them
         self._done_at = 0.0  # when the last experiment of the night was measured
         self._stirred = 0.0  # when a run last went on, began or was decided
         self._seen: Experiment | None = None  # the last row then
-        self.log = folder / f"{client}.log"
+        self.log = home.drive_log(client)
 
     def run(self, shift: DriveLimits, tell: _Tell) -> str:
         """Start the client, again and again, until the night is over. Returns why it ended.
@@ -96,18 +97,18 @@ class Driver:
 
     def _curfew(self) -> str:
         """Why the night is over, once no run goes on; empty while it is only paused."""
-        last, word = self._last(), read_request(self._state)
+        last, word = self._last(), read_request(self._paths.state)
         if word is OperatorRequest.STOP:
             return "" if self._runs(last) else limits.REQUEST_REASONS[word]
         return "" if word or last is None or last.running else self._ask(self._reached, "")
 
     def _reached(self, ledger: Ledger) -> str:
-        return limits.why_over(self._state, load(self._workspace / "program.md", self._state).task, ledger)
+        return limits.why_over(self._paths.state, load(self._workspace / "program.md", self._paths.state).task, ledger)
 
     def _ask(self, question: Callable[[Ledger], _Told], unknown: _Told) -> _Told:
         """What the ledger says; `unknown` while it cannot be read, or program.md: others mend that."""
         try:
-            with closing(Ledger(self._state / "ledger.sqlite3", read_only=True)) as ledger:
+            with closing(Ledger(self._paths.ledger, read_only=True)) as ledger:
                 return question(ledger)
         except Unavailable:
             return unknown
@@ -117,7 +118,7 @@ class Driver:
         until = time.monotonic() + seconds
         while not (reason := over()):
             left = until - time.monotonic()
-            if left <= 0 and read_request(self._state) is not OperatorRequest.PAUSE:
+            if left <= 0 and read_request(self._paths.state) is not OperatorRequest.PAUSE:
                 break
             time.sleep(min(max(left, 0.0), _LOOK_SECONDS) or _LOOK_SECONDS)
         return reason
@@ -163,7 +164,7 @@ class Driver:
     def _idle(self) -> float:
         """For how many seconds no run has gone on, begun or been decided, in a night that is not paused."""
         last = self._last()
-        if last != self._seen or self._runs(last) or read_request(self._state) is OperatorRequest.PAUSE:
+        if last != self._seen or self._runs(last) or read_request(self._paths.state) is OperatorRequest.PAUSE:
             self._seen, self._stirred = last, time.monotonic()
         return time.monotonic() - self._stirred
 

@@ -18,6 +18,7 @@ from optuna.trial import Trial, TrialState
 from server.api.schemas import RunReply
 from server.clients.client_config import serving
 from server.errors import Unavailable
+from server.paths import Home
 from server.study.find_study import OperatorRequest, read_request
 from server.study.phase import Move, Phase
 from server.task.program import Task
@@ -72,7 +73,7 @@ class OptunaSearch:
 
     async def _rest(self, status: dict[str, Any]) -> bool:
         """Wait a little in a night that is paused. Returns whether it is."""
-        if paused := read_request(self._workspace / ".autoresearch" / status["tag"]) is OperatorRequest.PAUSE:
+        if paused := read_request(Home(self._workspace).study(status["tag"]).state) is OperatorRequest.PAUSE:
             await anyio.sleep(_LOOK_SECONDS)
         return paused
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import anyio
 
+from server.paths import StudyPaths
 from server.study import sweep
 from server.study.limits import HoursCounter
 from server.study.study import Study
 
-HEARTBEAT_FILE = "pulse"
 STALE_SECONDS = 60.0  # after which a server is not well; twice the longest pause
 _SHOWN_SECONDS = 10.0
 _COUNTED_SECONDS = 60.0
@@ -61,12 +61,12 @@ class Background:
             self._hours.count(self._study.ledger)
             self._counted = now
         if now - self._shown > _SHOWN_SECONDS:
-            (self._study.workspace.state / HEARTBEAT_FILE).touch()
+            self._study.workspace.paths.pulse.touch()
             self._shown = now
 
 
 def seconds_since_heartbeat(state: Path, lock: Path) -> float:
     """Seconds since the server of the night in `state` showed life: its lock is written when it starts."""
     return min(
-        (time.time() - path.stat().st_mtime for path in (state / HEARTBEAT_FILE, lock) if path.exists()), default=0.0
+        (time.time() - path.stat().st_mtime for path in (StudyPaths(state).pulse, lock) if path.exists()), default=0.0
     )

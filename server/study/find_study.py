@@ -13,6 +13,7 @@ from server.errors import LedgerUnavailable
 from server.files import write_whole
 from server.history.ledger import Ledger
 from server.locks import lock_holder
+from server.paths import Home, StudyPaths
 
 RESUME_HOURS = 3.0  # after which a night that rests is over, and another one begins
 
@@ -25,19 +26,19 @@ def tag_to_serve(workspace: Path) -> str:
     operator's word: what is started the evening after `stop` is a new night.
     """
     try:
-        path = latest_ledger(workspace, "")
+        study = latest_study(workspace, "")
     except LedgerUnavailable:
         return date.today().isoformat()
-    recent = time.time() - _last_changed(path) < 3600 * RESUME_HOURS
-    return path.parent.name if recent or _is_unfinished(path) else date.today().isoformat()
+    recent = time.time() - _last_changed(study) < 3600 * RESUME_HOURS
+    return study.tag if recent or _is_unfinished(study) else date.today().isoformat()
 
 
-def latest_ledger(workspace: Path, tag: str) -> Path:
-    """The ledger of `tag`, or of the night that is served here, or of the last one. Raises LedgerUnavailable."""
+def latest_study(workspace: Path, tag: str) -> StudyPaths:
+    """The study `tag`, or the one that is served here, or the last one; it has a ledger. Raises LedgerUnavailable."""
     served = None if tag else lock_holder(workspace)
-    if served and (path := workspace / ".autoresearch" / served.tag / "ledger.sqlite3").exists():
-        return path
-    found = sorted((workspace / ".autoresearch").glob(f"{tag or '*'}/ledger.sqlite3"), key=_last_changed)
+    if served and (study := Home(workspace).study(served.tag)).ledger.exists():
+        return study
+    found = sorted(Home(workspace).studies(tag), key=_last_changed)
     if not found:
         raise LedgerUnavailable(
             f"There is no history{f' under tag {tag}' if tag else ''} in {workspace.resolve()}.",
@@ -46,24 +47,21 @@ def latest_ledger(workspace: Path, tag: str) -> Path:
     return found[-1]
 
 
-def _last_changed(path: Path) -> float:
+def _last_changed(study: StudyPaths) -> float:
     """When a night last had a row or a word, in seconds since the epoch: to open a ledger writes nothing."""
-    return max(entry.stat().st_mtime for entry in (path, path.with_name(REQUEST_FILE)) if entry.exists())
+    return max(entry.stat().st_mtime for entry in (study.ledger, study.request) if entry.exists())
 
 
-def _is_unfinished(path: Path) -> bool:
+def _is_unfinished(study: StudyPaths) -> bool:
     """Whether a night is paused, or has a run whose result was not looked at."""
-    if read_request(path.parent) is OperatorRequest.PAUSE:
+    if read_request(study.state) is OperatorRequest.PAUSE:
         return True
     try:
-        with closing(Ledger(path, read_only=True)) as ledger:
+        with closing(Ledger(study.ledger, read_only=True)) as ledger:
             last = ledger.last()
     except LedgerUnavailable:
         return False
     return last is not None and last.running
-
-
-REQUEST_FILE = "operator"
 
 
 class OperatorRequest(StrEnum):
@@ -76,20 +74,20 @@ class OperatorRequest(StrEnum):
 def write_request(state: Path, word: OperatorRequest | None) -> None:
     """Leave a word for the night in folder `state`; None takes it back. Raises OSError."""
     if word is None:
-        (state / REQUEST_FILE).unlink(missing_ok=True)
+        StudyPaths(state).request.unlink(missing_ok=True)
         return
     try:
-        write_whole(state / REQUEST_FILE, f"{word}\n")
+        write_whole(StudyPaths(state).request, f"{word}\n")
     except (OSError, ValueError):
         if word is not OperatorRequest.STOP:
             raise
-        (state / REQUEST_FILE).write_bytes(b"")  # takes no space on a full disk, and is heard as a stop
+        StudyPaths(state).request.write_bytes(b"")  # takes no space on a full disk, and is heard as a stop
 
 
 def read_request(state: Path) -> OperatorRequest | None:
     """The operator's last word; what cannot be read is a stop: somebody wanted something."""
     try:
-        told = (state / REQUEST_FILE).read_text(encoding="utf-8").strip()
+        told = StudyPaths(state).request.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

@@ -16,13 +16,14 @@ from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
+from server.paths import StudyPaths
 from server.records import Experiment
 from server.vcs import commit_message, objects
 from server.vcs.objects import Made
 from server.vcs.refs import Move
 from server.vcs.workspace import Listed, Workspace
+from trainer.contract import RunFile
 
-_LOST = "lost"  # the file that says what could not be made again
 _NAMED = 12  # groups of numbers in a sentence
 _ROOM = 600  # characters
 
@@ -55,7 +56,7 @@ def copy(workspace: Workspace, name: str) -> Experiment | None:
 def lost(state: Path) -> str:
     """What git has lost of the night in `state` and could not be given back; empty if nothing."""
     with suppress(OSError, UnicodeDecodeError):
-        return (state / _LOST).read_text(encoding="utf-8")
+        return StudyPaths(state).lost.read_text(encoding="utf-8")
     return ""
 
 
@@ -79,8 +80,8 @@ def heal(
         notebook.add(text, idea=False, after=max(wants, default=0))
     workspace.refs.mended = None
     if (losses := healer.losses()) and not wants:
-        set_aside(workspace.state / "results.tsv")  # all that is left of the night: the next row would overwrite it
-    _write_down(workspace.state / _LOST, [*losses, *failed])
+        set_aside(workspace.paths.results)  # all that is left of the night: the next row would overwrite it
+    _write_down(workspace.paths.lost, [*losses, *failed])
     workspace.refs.accept(whole=not failed)
 
 
@@ -176,8 +177,8 @@ class _Healer:
 
     def _look_closer(self) -> None:
         """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
-        objects, paths = self._workspace.objects, self._workspace.paths
-        texts = {f"{want.commit}:{path}": want.commit for want in self._wants.values() for path in paths}
+        objects, editable = self._workspace.objects, self._workspace.editable
+        texts = {f"{want.commit}:{path}": want.commit for want in self._wants.values() for path in editable}
         with suppress(WorkspaceUnusable):  # in a partial clone the first ones are somewhere else
             self._remake.lacking |= {texts[name] for name in objects.lacking(texts)}
         lost = [number for number, want in self._wants.items() if want.commit in self._remake.lacking]
@@ -239,7 +240,7 @@ class Remake:
     def folders(self) -> dict[int, list[Path]]:
         """The folders of runs, also those that were set aside."""
         found: dict[int, list[Path]] = defaultdict(list)
-        for path in (self._workspace.state / "runs").glob("[0-9]*"):
+        for path in self._workspace.paths.runs.glob("[0-9]*"):
             if (number := path.name.partition(".")[0]).isdecimal():
                 found[int(number)].append(path)
         return found
@@ -272,7 +273,7 @@ class Remake:
         """What may be its train.py: that of its run, of a run of the same text, of a commit, or the candidate."""
         twins = [row, *self._twins[row.attempt.train_sha256]]
         for folder in (folder for twin in twins for folder in self.folders.get(twin.number, [])):
-            path = folder / "train.py"
+            path = folder / RunFile.TRAIN
             with suppress(OSError):
                 if path.is_file() and path.stat().st_size <= _MOST:
                     yield path.read_bytes()

@@ -13,14 +13,14 @@ from server.study.git_repair import Wanted, copy, heal, wanted
 from server.vcs.workspace import Listed, Workspace, mended
 
 
-def opened(path: Path, tag: str, paths: tuple[str, ...]) -> Workspace:
+def opened(path: Path, tag: str, editable: tuple[str, ...]) -> Workspace:
     """The workspace, also where git cannot read a ref before something is mended. Raises WorkspaceUnusable."""
     try:
-        return Workspace.open(path, tag, paths)
+        return Workspace.open(path, tag, editable)
     except WorkspaceUnusable:
         if not path.is_dir() or (aside := mended(path)) is None:
             raise
-    workspace = Workspace.open(path, tag, paths)
+    workspace = Workspace.open(path, tag, editable)
     workspace.refs.mended = aside
     return workspace
 
@@ -31,7 +31,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
     Raises:
         LedgerUnavailable, WorkspaceUnusable.
     """
-    path, listed = workspace.state / "ledger.sqlite3", workspace.listed()
+    path, listed = workspace.paths.ledger, workspace.listed()
     with ExitStack() as left:
         old: Ledger | None = None
         try:

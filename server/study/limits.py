@@ -15,6 +15,7 @@ from server.errors import NightOver
 from server.files import write_whole
 from server.history import comparisons
 from server.history.ledger import Ledger
+from server.paths import StudyPaths
 from server.records import Value, Verdict
 from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
 from server.study.phase import Phase
@@ -80,9 +81,6 @@ def study_facts(state: Path, ledger: Ledger) -> StudyFacts:
     )
 
 
-_HOURS_FILE = "hours.json"
-
-
 class _SavedHours(Value):
     seconds: float = 0.0
     counted_at: float = 0.0  # seconds since the epoch
@@ -93,7 +91,7 @@ class HoursCounter:
 
     def __init__(self, state: Path) -> None:
         """Go on with the count in folder `state`."""
-        self._path, self._counted = state / _HOURS_FILE, time.monotonic()
+        self._path, self._counted = StudyPaths(state).hours, time.monotonic()
         known = _read_hours(state)
         gap = time.time() - known.counted_at
         self._seconds = known.seconds + (gap if 0 <= gap <= 3600 * RESUME_HOURS else 0.0)
@@ -116,6 +114,6 @@ def hours_spent(state: Path) -> float:
 
 def _read_hours(state: Path) -> _SavedHours:
     try:
-        return _SavedHours.model_validate_json((state / _HOURS_FILE).read_bytes())
+        return _SavedHours.model_validate_json(StudyPaths(state).hours.read_bytes())
     except (OSError, ValidationError):
         return _SavedHours()

@@ -69,8 +69,8 @@ def rerun(
     for candidate in candidates.values():
         audit_failures.require_sound(study.ledger, candidate)
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
-    home = study.workspace.root / ".autoresearch"
-    runner = Runner(study.workspace.state / "reruns", home / "data", study.workspace.worktree, home)
+    paths = study.workspace.paths
+    runner = Runner(paths.reruns.state, paths.home.data, paths.worktree, paths.home.folder)
     for seed in range(question.seeds):
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"

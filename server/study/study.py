@@ -16,6 +16,7 @@ from server.history.export import ResultsFile
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
+from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Result
 from server.runs.hardware import Hardware, default_profile, probe
 from server.runs.run_spec import RunLimits
@@ -34,7 +35,7 @@ from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
 from server.vcs import commit_message
-from server.vcs.workspace import HOME, Workspace
+from server.vcs.workspace import Workspace
 from trainer.contract import utc_now
 
 _CURVE_POINTS = 300
@@ -50,21 +51,21 @@ class Study:
         Raises:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
         """
-        self._program_path, self._state = workspace / "program.md", workspace / HOME / tag
+        self._program_path, self._state = workspace / "program.md", Home(workspace).study(tag).state
         self._load: Callable[[], Program] = self._load_program
         self.choices = choices or ServeOptions()
         if self.choices.require_sealed:
             require_guards()
         task = self.program().task
         self.workspace = ledger_rebuild.opened(workspace, tag, (task.editable,))
-        home = self.workspace.root / HOME
-        self.dataset = find(self.choices.data, home / "data")
+        paths = self.workspace.paths
+        self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
-        self.runner = Runner(self.workspace.state, home / "data", self.workspace.worktree, home)
-        self.notebook = Notebook(self.workspace.state / "notes.json")
-        self.queue = SweepQueue(self.workspace.state / "sweep.json")
+        self.runner = Runner(paths.state, paths.home.data, paths.worktree, paths.home.folder)
+        self.notebook = Notebook(paths.notes)
+        self.queue = SweepQueue(paths.sweep)
         self._open()
         self.settle()
 
@@ -73,7 +74,7 @@ class Study:
         self.workspace.state.mkdir(parents=True, exist_ok=True)
         self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook)
         self.verdicts = Verdicts(self.ledger, self.workspace)
-        self._results = ResultsFile(self.workspace.state / "results.tsv")
+        self._results = ResultsFile(self.workspace.paths.results)
         self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
 

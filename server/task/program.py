@@ -14,12 +14,12 @@ from pydantic import Field, ValidationError, model_validator
 from server import lm_names
 from server.errors import ProgramInvalid
 from server.metric import Metric
+from server.paths import StudyPaths
 from server.records import Value
 from server.task.front_matter import FrontMatter, split
 from server.task.policy import Guardrail, KeepRule, StopLimits
 
 MAX_BYTES = 256 * 1024
-_SEEN = "front-matter"  # a file in the state of a study whose program.md has had one
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -89,7 +89,7 @@ def load(path: Path, state: Path | None = None) -> Program:
         ProgramInvalid: names the file, and where it can, line and field.
     """
     found = _parse(_read(path), path)
-    if found.bare and state is not None and (state / _SEEN).exists():
+    if found.bare and state is not None and StudyPaths(state).front_matter.exists():
         raise ProgramInvalid(
             f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
             "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
@@ -99,10 +99,10 @@ def load(path: Path, state: Path | None = None) -> Program:
 
 def remember(state: Path) -> None:
     """Note in the folder of a study that it has had a front matter: if that is gone later, `load` refuses."""
-    mark = state / _SEEN
-    if not mark.exists() and mark.with_name("ledger.sqlite3").exists():
+    paths = StudyPaths(state)
+    if not paths.front_matter.exists() and paths.ledger.exists():
         with suppress(OSError):  # a full disk: the next call tries again
-            mark.touch()
+            paths.front_matter.touch()
 
 
 @lru_cache(maxsize=1)  # what a call reads is nearly always what the last one has read, and YAML is slow

@@ -10,6 +10,7 @@ from git.exc import GitCommandError
 
 from server.errors import WorkspaceUnusable
 from server.locks import lock_path
+from server.paths import Home
 from server.vcs.git_environment import content
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -51,7 +52,7 @@ def check_repository(repo: Repo, path: Path, tag: str, files: tuple[str, ...]) -
         )
     start = _commit(repo, f"refs/heads/{branch}") or _commit(repo, "HEAD")  # a night's text is on its own branch
     if start is None:
-        if (root / ".autoresearch" / tag / "ledger.sqlite3").exists():
+        if Home(root).study(tag).ledger.exists():
             return  # packed-refs is gone: the ledger knows where the branch was
         raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {', '.join(files)} first.")
     for file in files:
@@ -89,14 +90,14 @@ def _check_formats(repo: Repo, root: Path, common: Path) -> None:
 
 
 def _check_writable(root: Path, common: Path, tag: str) -> None:
-    home = root / ".autoresearch"
-    for folder in (home, home / tag):
+    study = Home(root).study(tag)
+    for folder in (study.home.folder, study.state):
         if os.path.lexists(folder) and not folder.is_dir():
             raise WorkspaceUnusable(
                 f"{folder} is in the way: it is no folder.",
                 "Move it away: the server keeps its state in a folder there.",
             )
-    ours = (lock_path(root), home, home / tag)
+    ours = (lock_path(root), study.home.folder, study.state)
     for path in (root, common, *(common / name for name in _OURS), *(common / "objects").glob("??"), *ours):
         if path.exists() and not os.access(path, os.W_OK):
             raise WorkspaceUnusable(f"{path} cannot be written to.", "Restore write access to it.")

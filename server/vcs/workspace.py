@@ -15,6 +15,7 @@ from git import Repo
 
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
 from server.files import scratch, write_all, write_whole
+from server.paths import HOME, Home
 from server.source.candidate import Candidate
 from server.vcs import repository_checks
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
@@ -22,7 +23,6 @@ from server.vcs.objects import Objects
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
 from server.vcs.worktree import Worktree
 
-HOME = ".autoresearch"
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _QUOTED = 4000  # characters of a conflict
 
@@ -38,20 +38,20 @@ class Listed(NamedTuple):
 class Workspace:
     """One tag in one repository."""
 
-    def __init__(self, repo: Repo, tag: str, paths: tuple[str, ...]) -> None:
-        self._repo, self.tag, self.paths = repo, tag, paths
-        self.file = paths[0]  # what a patch changes, and what a run folder holds
+    def __init__(self, repo: Repo, tag: str, editable: tuple[str, ...]) -> None:
+        self._repo, self.tag, self.editable = repo, tag, editable
+        self.file = editable[0]  # what a patch changes, and what a run folder holds
         self.root = Path(str(repo.working_tree_dir))
         self.branch = f"autoresearch/{tag}"
-        self.state = self.root / HOME / tag
-        self.worktree = self.state / "worktree"
+        self.paths = Home(self.root).study(tag)
+        self.state, self.worktree = self.paths.state, self.paths.worktree
         self.program = self.root / "program.md"
         self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
         self.objects = Objects(repo)
 
     @classmethod
-    def open(cls, path: Path, tag: str, paths: tuple[str, ...] = ("train.py",)) -> "Workspace":
-        """Check the repository and change nothing. `paths` are those of the candidate's files in it.
+    def open(cls, path: Path, tag: str, editable: tuple[str, ...] = ("train.py",)) -> "Workspace":
+        """Check the repository and change nothing. `editable` are the paths of the candidate's files in it.
 
         Raises:
             WorkspaceUnusable: one sentence, and the next step.
@@ -61,8 +61,8 @@ class Workspace:
         repo = open_repository(path)
         try:
             with translating_git_errors("Looking at the repository"):
-                repository_checks.check_repository(repo, path, tag, paths)
-                workspace = cls(repo, tag, paths)
+                repository_checks.check_repository(repo, path, tag, editable)
+                workspace = cls(repo, tag, editable)
                 if not workspace.state.exists():
                     workspace._linked.require_free(workspace.branch)
                     if not workspace.archived():
@@ -119,13 +119,13 @@ class Workspace:
 
     def files(self, commit: str) -> Candidate:
         """The editable files at `commit`. Raises WorkspaceUnusable."""
-        with translating_git_errors(f"Reading {', '.join(self.paths)} at {commit[:12]}"):
+        with translating_git_errors(f"Reading {', '.join(self.editable)} at {commit[:12]}"):
             tree = self._repo.commit(commit).tree
-            return Candidate({path: content(tree / path).decode("utf-8") for path in self.paths})
+            return Candidate({path: content(tree / path).decode("utf-8") for path in self.editable})
 
     def candidate(self) -> Candidate:
         """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
-        return self._linked.read(self.paths)
+        return self._linked.read(self.editable)
 
     def candidate_sha256(self) -> str:
         """Of the editable files in the worktree; empty if one is no plain text file."""

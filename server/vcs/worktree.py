@@ -11,6 +11,7 @@ from git import Repo
 
 from server.errors import WorkspaceUnusable
 from server.files import scratch, set_aside, write_all, write_whole
+from server.paths import StudyPaths
 from server.source.candidate import Candidate
 from server.vcs.git_environment import harden, translating_git_errors
 
@@ -134,10 +135,11 @@ class Worktree:
             lines = block.splitlines()
             if f"branch refs/heads/{branch}" in lines:
                 other = Path(lines[0].removeprefix("worktree "))
-                if other != self.path and (other.parent / "ledger.sqlite3").exists():
+                study = StudyPaths(other.parent)
+                if other != self.path and study.ledger.exists():
                     raise WorkspaceUnusable(
-                        f"The night of {branch} is in {other.parent}.",
-                        f"Use --workspace '{other.parent.parent.parent}', or another --tag.",
+                        f"The night of {branch} is in {study.state}.",
+                        f"Use --workspace '{study.home.root}', or another --tag.",
                     )
 
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.http.connections import Peer
 from server.errors import Unavailable
+from server.paths import HOME, TOKEN
 
 TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SHORTEST = 16  # characters
@@ -74,7 +75,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/@\s]+))(?::\d*)?")  # RFC 9110: host, or [IPv6], and perhaps a port
 _SEND = (
     f"Send the header `Authorization: Bearer TOKEN`: it is in {TOKEN_VARIABLE} on the server, or in "
-    ".autoresearch/token of the workspace."
+    f"{HOME}/{TOKEN} of the workspace."
 )
 
 

@@ -19,8 +19,9 @@ from server.cli import control
 from server.errors import NightOver
 from server.history.ledger import Ledger
 from server.locks import lock_path
+from server.paths import Home, StudyPaths
 from server.records import Verdict
-from server.study import background, find_study, limits, sweep
+from server.study import limits, sweep
 from server.study.find_study import OperatorRequest, read_request, write_request
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
@@ -116,7 +117,7 @@ def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
     for said in OperatorRequest:
         write_request(tmp_path, said)
         assert read_request(tmp_path) is said
-    (tmp_path / find_study.REQUEST_FILE).write_text("please wait\n", encoding="utf-8")
+    StudyPaths(tmp_path).request.write_text("please wait\n", encoding="utf-8")
     assert read_request(tmp_path) is OperatorRequest.STOP
     write_request(tmp_path, None)
     write_request(tmp_path, None)
@@ -185,7 +186,7 @@ def test_no_night_is_off_and_a_broken_program_md_is_one_sentence(study: Study, t
 
 def health_of_stopped(repository: Path, pid: int) -> tuple[int, str]:
     """What is said of a server that was stopped two minutes ago."""
-    beats, stopped = repository / ".autoresearch" / "t1" / background.HEARTBEAT_FILE, psutil.Process(pid)
+    beats, stopped = Home(repository).study("t1").pulse, psutil.Process(pid)
     until(beats.exists)
     stopped.suspend()
     for path in (beats, lock_path(repository)):

@@ -13,7 +13,6 @@ from mcp.server import MCPServer
 from server.api.app import create
 from server.api.http.server import Address, listen
 from server.errors import Unavailable
-from server.study.background import HEARTBEAT_FILE
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem, SweepQueue
 from tests.support.corruption import obstructed
@@ -35,7 +34,7 @@ async def test_a_run_that_has_ended_is_imported_also_when_nobody_asks(study: Stu
         assert study.ledger.counts() == {"baseline": 1, "kept": 1}
         begin(study, 2)  # and a supervisor that died
         await until(lambda: study.ledger.counts().get("lost"))
-        await until((study.workspace.state / HEARTBEAT_FILE).exists)
+        await until(study.workspace.paths.pulse.exists)
 
 
 async def test_a_sweep_outlives_a_disk_that_fails(study: Study) -> None:

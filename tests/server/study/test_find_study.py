@@ -11,11 +11,11 @@ import pytest
 from server.cli import control
 from server.history.ledger import Ledger
 from server.locks import RepositoryLock, lock_path
+from server.paths import StudyPaths
 from server.records import Verdict
 from server.study.find_study import (
-    REQUEST_FILE,
     OperatorRequest,
-    latest_ledger,
+    latest_study,
     read_request,
     tag_to_serve,
     write_request,
@@ -67,7 +67,7 @@ def test_a_run_under_way_keeps_its_night_however_long_it_is(tmp_path: Path) -> N
 def test_a_paused_night_is_tonights_until_it_is_resumed_and_hours_after(tmp_path: Path) -> None:
     state = written(tmp_path, "yesterday", hours_ago=12)
     write_request(state, OperatorRequest.PAUSE)
-    aged(state / REQUEST_FILE, 11)
+    aged(StudyPaths(state).request, 11)
     assert tag_to_serve(tmp_path) == "yesterday"
     (tmp_path / "program.md").touch()
     control.resume(tmp_path)
@@ -80,7 +80,7 @@ def test_a_stopped_night_stays_stopped_for_a_server_that_is_started_again_and_no
 ) -> None:
     state = written(tmp_path, "yesterday", hours_ago=12)
     write_request(state, OperatorRequest.STOP)
-    aged(state / REQUEST_FILE, said_hours_ago)
+    aged(StudyPaths(state).request, said_hours_ago)
     assert tag_to_serve(tmp_path) == ("yesterday" if goes_on else today())
 
 
@@ -92,11 +92,11 @@ def test_the_night_that_a_server_works_on_is_the_latest_whatever_the_clock_says(
     control.stop(tmp_path)
     assert read_request(served) is OperatorRequest.STOP and read_request(newer) is None
     lock.release()
-    assert latest_ledger(tmp_path, "").parent == newer
+    assert latest_study(tmp_path, "").state == newer
 
 
 def test_a_ledger_that_is_only_opened_does_not_become_the_latest(tmp_path: Path) -> None:
     old, new = (written(tmp_path, tag, hours_ago) for tag, hours_ago in (("old", 50), ("new", 10)))
     for read_only in (True, False):
         Ledger(old / "ledger.sqlite3", read_only).close()
-    assert latest_ledger(tmp_path, "").parent == new and tag_to_serve(tmp_path) == today()
+    assert latest_study(tmp_path, "").state == new and tag_to_serve(tmp_path) == today()

@@ -1,0 +1,130 @@
+"""Where everything of a repository's studies is. Each name stands here and nowhere else.
+
+The server's lock is in .git, where no `git clean` comes: `server.locks.lock_path` finds it. The files inside a run's
+folder are named in `trainer.contract`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = ".autoresearch"
+LOCK = "autoresearch.lock"
+TOKEN = "token"
+_LEDGER = "ledger.sqlite3"
+
+
+@dataclass(frozen=True)
+class Home:
+    """What the studies of one repository share, below `.autoresearch`."""
+
+    root: Path  # of the repository
+
+    @property
+    def folder(self) -> Path:
+        return self.root / HOME
+
+    @property
+    def data(self) -> Path:
+        """Folder of tokenised data."""
+        return self.folder / "data"
+
+    @property
+    def token(self) -> Path:
+        """The bearer token over HTTP."""
+        return self.folder / TOKEN
+
+    @property
+    def drive(self) -> Path:
+        """Folder of the clients that are started headless."""
+        return self.folder / "drive"
+
+    def drive_log(self, client: str) -> Path:
+        """What such a client prints."""
+        return self.drive / f"{client}.log"
+
+    def study(self, tag: str) -> "StudyPaths":
+        return StudyPaths(self.folder / tag)
+
+    def studies(self, tag: str = "") -> list["StudyPaths"]:
+        """Those that have a ledger: all, or the one of this tag. Reads the disk."""
+        return [StudyPaths(path.parent) for path in self.folder.glob(f"{tag or '*'}/{_LEDGER}")]
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """What one study has, in its state folder."""
+
+    state: Path
+
+    @property
+    def tag(self) -> str:
+        return self.state.name
+
+    @property
+    def home(self) -> Home:
+        return Home(self.state.parent.parent)
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / _LEDGER
+
+    @property
+    def worktree(self) -> Path:
+        """A git worktree on the study's branch: the candidate's text."""
+        return self.state / "worktree"
+
+    @property
+    def runs(self) -> Path:
+        """A folder for each run."""
+        return self.state / "runs"
+
+    @property
+    def kernels(self) -> Path:
+        """What the baseline compiled."""
+        return self.state / "kernels"
+
+    @property
+    def reruns(self) -> "StudyPaths":
+        """Where runs after the study have their folders and kernels."""
+        return StudyPaths(self.state / "reruns")
+
+    @property
+    def notes(self) -> Path:
+        return self.state / "notes.json"
+
+    @property
+    def sweep(self) -> Path:
+        return self.state / "sweep.json"
+
+    @property
+    def tasks(self) -> Path:
+        """The MCP tasks that clients have asked for."""
+        return self.state / "tasks.json"
+
+    @property
+    def results(self) -> Path:
+        return self.state / "results.tsv"
+
+    @property
+    def request(self) -> Path:
+        """The operator's request to pause or stop."""
+        return self.state / "operator"
+
+    @property
+    def pulse(self) -> Path:
+        """Touched by a server that lives."""
+        return self.state / "pulse"
+
+    @property
+    def hours(self) -> Path:
+        return self.state / "hours.json"
+
+    @property
+    def front_matter(self) -> Path:
+        """Says that program.md has had a front matter."""
+        return self.state / "front-matter"
+
+    @property
+    def lost(self) -> Path:
+        """Says what git has lost for good."""
+        return self.state / "lost"
