@@ -26,7 +26,7 @@ from server.history.similar_attempts import nearest
 from server.locks import lock_holder
 from server.records import Attempt, Decision, Figures, Judgement, Outcome, Result, Score, Verdict
 from server.serve_options import ServeOptions
-from server.source.python_source import Change
+from server.source.language import Change
 from server.study.study import Study
 
 NOON = "2026-01-01T12:00:00+00:00"

@@ -26,7 +26,6 @@ from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
 from server.source.candidate import sha256
-from server.source.python_source import describe_change
 from server.study import limits, sweep
 from server.study.git_repair import lost
 from server.study.phase import Move, Phase, require
@@ -110,7 +109,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
         note=note,
-        similar=nearest(study.ledger, describe_change(study.incumbent().text, after.text)) if diff else [],
+        similar=nearest(study.ledger, after.changed_from(study.incumbent())) if diff else [],
     )
 
 

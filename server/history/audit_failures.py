@@ -8,11 +8,10 @@ What the preflight refuses does not count. It rehearses on training text: no sco
 there buys nothing but a run whose own audit decides, and an honest slip costs seconds.
 """
 
-from server.errors import TextEnded
+from server.errors import PatchRefused, TextEnded
 from server.history.ledger import Ledger
 from server.records import Experiment, Outcome, Purpose, Verdict
 from server.source.candidate import Candidate
-from server.source.python_source import fingerprint
 
 _MANY = 3  # failures: one or two are slips, of the third on runs are asked more
 _FACTOR = 4
@@ -37,8 +36,8 @@ def failure_of(ledger: Ledger, candidate: Candidate) -> Experiment | None:
     if not ledger.page(1, 0, Verdict.INVALID.value):
         return None  # nearly always: the text need not be parsed
     try:
-        return _first(ledger, fingerprint(candidate.text))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _first(ledger, candidate.fingerprint)
+    except PatchRefused:
         return None  # no code at all: nothing of it was ever run
 
 
@@ -85,7 +84,7 @@ def known(ledger: Ledger, candidate: Candidate) -> str:
     """What was found before of code like this, for the answer to a patch; empty if nothing was."""
     if failed := failure_of(ledger, candidate):
         return f" {ended(failed)}"
-    if same := ledger.same_code(fingerprint(candidate.text)):
+    if same := ledger.same_code(candidate.fingerprint):
         return f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
     return ""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from server.errors import LedgerDamaged, LedgerUnavailable
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result
-from server.source.python_source import Change
+from server.source.language import Change
 
 _FORMAT = 2
 _SCHEMA = f"""

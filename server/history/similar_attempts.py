@@ -2,7 +2,7 @@
 
 from server.history.ledger import Ledger
 from server.records import Value
-from server.source.python_source import Change
+from server.source.language import Change
 
 
 class Similar(Value):

@@ -4,6 +4,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from server.errors import PatchRefused
+from server.source.language import Change, Language
+from server.source.plain_text import Text
+from server.source.python_source import Python
+
+_MOST = 64  # places remembered of one attempt
+
 
 class Candidate(Mapping[str, str]):
     """A frozen mapping from path to text, sorted by path; paths are relative, with "/" between their parts."""
@@ -35,6 +42,61 @@ class Candidate(Mapping[str, str]):
         """The candidate with another text at `path`."""
         return Candidate({**self, path: text})
 
+    def check(self) -> None:
+        """Raises PatchRefused: a file is not valid in its language."""
+        for path, text in self.items():
+            language_of(path).check(text, path)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same, hex, for candidates whose code is the same. Raises PatchRefused: a file cannot be read.
+
+        Of one file it is what its language says, of several the sha256 over "<fingerprint>  <path>" lines.
+        """
+        codes = {path: language_of(path).fingerprint(text) for path, text in self.items()}
+        if len(codes) == 1:
+            return codes.popitem()[1]
+        return sha256("".join(f"{code}  {path}\n" for path, code in codes.items()))
+
+    def simpler_than(self, other: "Candidate") -> bool:
+        """Whether there is less code in one language, and more in none. A text that cannot be read is not simpler."""
+        try:
+            ours, theirs = self._sizes(), other._sizes()
+        except PatchRefused:
+            return False
+        pairs = [(ours.get(unit, 0), theirs.get(unit, 0)) for unit in {**ours, **theirs}]
+        return any(mine < yours for mine, yours in pairs) and all(mine <= yours for mine, yours in pairs)
+
+    def changed_from(self, before: "Candidate") -> Change:
+        """What was done to `before` to make this. Raises PatchRefused: a file cannot be read."""
+        made = [
+            (language_of(path).change(before.get(path, ""), text), path)
+            for path, text in self.items()
+            if len(self) == 1 or text != before.get(path, "")
+        ]
+        if len(self) == 1:
+            return made[0][0]
+        # The same name, or the same line, in another file is another one.
+        knobs = {f"{path}:{name}": told for change, path in made for name, told in change.knobs.items()}
+        places = sorted({f"{path}:{place}" for change, path in made for place in change.places})
+        category, *others = {change.category for change, _ in made} or {"other"}
+        return Change(knobs=knobs, places=places[:_MOST], category="other" if others else category)
+
+    def with_knobs(self, path: str, knobs: Mapping[str, str]) -> "Candidate":
+        """The candidate with constants of one file set. Raises PatchRefused: it has none of a name, or a bad value."""
+        text = self[path]
+        for name, value in knobs.items():
+            text = language_of(path).set_knob(text, path, name, value)
+        return self.with_file(path, text)
+
+    def _sizes(self) -> dict[str, int]:
+        """By the unit that each language counts in."""
+        sizes: dict[str, int] = {}
+        for path, text in self.items():
+            language = language_of(path)
+            sizes[language.unit] = sizes.get(language.unit, 0) + language.size(text)
+        return sizes
+
     def __getitem__(self, path: str) -> str:
         return self._files[path]
 
@@ -49,6 +111,14 @@ class Candidate(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Candidate({', '.join(self)})"
+
+
+_PYTHON, _TEXT = Python(), Text()
+
+
+def language_of(path: str) -> Language:
+    """What knows the files of this name."""
+    return _PYTHON if path.endswith(".py") else _TEXT
 
 
 def sha256(text: str) -> str:

@@ -1,8 +1,6 @@
 """Patch text and file text in, new file text out, or a refusal that says why. Pure."""
 
-import ast
 import difflib
-import warnings
 from collections.abc import Callable
 
 from server.errors import PatchRefused
@@ -40,6 +38,7 @@ def check(candidate: Candidate) -> None:
     """Hold every file against its rules. Raises PatchRefused."""
     for file, text in candidate.items():
         _check(text, file)
+    candidate.check()
 
 
 def _check(text: str, file: str) -> None:
@@ -54,18 +53,6 @@ def _check(text: str, file: str) -> None:
         raise PatchRefused(f"{file} would have {count} lines, {MAX_LINES} are allowed.", "Remove something first.")
     if size > MAX_BYTES:
         raise PatchRefused(f"{file} would have {size} bytes, {MAX_BYTES} are allowed.", "Remove something first.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
-            # Given a file name, Python quotes the line of that file, if there is one here.
-            ast.parse(text.removeprefix(BOM))
-    except SyntaxError as error:
-        quoted = (error.text or "").strip()[:160]
-        problem = f"{file} would not parse: line {error.lineno}, column {error.offset}: {error.msg}: {quoted}"
-        raise PatchRefused(problem, "Correct the patch and apply it again; nothing was changed.") from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        problem = f"{file} would not parse: {type(error).__name__}: {error}."
-        raise PatchRefused(problem, "Simplify the patch and apply it again; nothing was changed.") from None
 
 
 def diff(before: Candidate, after: Candidate) -> str:

@@ -6,12 +6,13 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import cast
 
 from server.errors import PatchRefused
-from server.records import Value
+from server.source.language import Change
 
 BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
@@ -44,18 +45,66 @@ def _is_cosmetic(node: ast.Expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr in _SEEDERS
 
 
+class Python:
+    """The language of *.py. Text that is nested too deeply for Python's own parser is refused like a wrong one."""
+
+    unit = "lines of code"
+
+    def check(self, text: str, file: str) -> None:
+        """Refuse what does not parse, or is nested too deeply to be compared with other code."""
+        with _readable(file):
+            fingerprint(text)
+            _code_and_knobs(text)
+
+    def fingerprint(self, text: str) -> str:
+        """The same for texts that differ in comments, layout, docstrings, prints and seeds alone."""
+        with _readable():
+            return fingerprint(text)
+
+    def size(self, text: str) -> int:
+        """Lines of code, however the text is laid out or commented."""
+        with _readable():
+            return code_lines(text)
+
+    def change(self, before: str, after: str) -> Change:
+        """The constants at the top level that differ, and the places where else something does."""
+        with _readable():
+            return describe_change(before, after)
+
+    def set_knob(self, text: str, file: str, name: str, value: str) -> str:
+        """Set the last assignment of `name` at the top level to `value`, a Python literal."""
+        with _readable(file):
+            return set_knob(text, name, value)
+
+
+@contextmanager
+def _readable(file: str = "train.py") -> Generator[None]:
+    """The one place where what Python's parser says of a text becomes a refusal."""
+    try:
+        yield
+    except SyntaxError as error:
+        quoted = (error.text or "").strip()[:160]
+        problem = f"{file} would not parse: line {error.lineno}, column {error.offset}: {error.msg}: {quoted}"
+        raise PatchRefused(problem, "Correct the patch and apply it again; nothing was changed.") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        problem = f"{file} would not parse: {type(error).__name__}: {error}."
+        step = "Write its deepest expressions in several statements and apply the patch again; nothing was changed."
+        raise PatchRefused(problem, step) from None
+
+
 @lru_cache(maxsize=8)  # the candidate is asked about several times a call
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
     return hashlib.sha256(ast.dump(strip_cosmetics(text)).encode()).hexdigest()
 
 
+@lru_cache(maxsize=8)
 def code_lines(text: str) -> int:
     """Lines of code, however the text is laid out or commented. Raises SyntaxError."""
     return len(ast.unparse(strip_cosmetics(text)).splitlines())
 
 
-@lru_cache(maxsize=1)  # of a patch, its fingerprint and what it changes are asked for
+@lru_cache(maxsize=2)  # of a patch, its fingerprint and what it changes are asked for
 def strip_cosmetics(text: str) -> ast.Module:
     """The syntax tree without what changes nothing but luck and looks; new statements have no place in the text.
 
@@ -63,6 +112,7 @@ def strip_cosmetics(text: str) -> ast.Module:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
+        # Given a file name, Python quotes the line of that file, if there is one here.
         tree = ast.parse(text.removeprefix(BOM))
     _strip(tree)
     return tree
@@ -74,19 +124,6 @@ _CATEGORIES = (  # of what surrounds a changed line; the first that fits
     ("architecture", re.compile(r"module|attention|block|model|embed|norm|init|forward|head", re.IGNORECASE)),
     ("data order", re.compile(r"row|batch|data|token|order|shuffle", re.IGNORECASE)),
 )
-
-
-class Change(Value):
-    """The difference between two texts. A place is a line of code without its constants, hashed."""
-
-    knobs: dict[str, str]  # constant at the top level → "before → after"
-    places: list[str]  # where else something changed
-    category: str  # knob, simplification, optimiser, architecture, data order or other
-
-    @property
-    def features(self) -> dict[str, str]:
-        """Everything that a similar attempt has in common with this one, and the values where there are some."""
-        return {**{f"knob {name}": value for name, value in self.knobs.items()}, **dict.fromkeys(self.places, "")}
 
 
 def describe_change(before: str, after: str) -> Change:

@@ -3,12 +3,12 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from server.errors import LedgerDamaged, WorkspaceUnusable
+from server.errors import LedgerDamaged, PatchRefused, WorkspaceUnusable
 from server.files import set_aside
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.records import Experiment
-from server.source.python_source import Change, describe_change
+from server.source.language import Change
 from server.study.git_repair import Wanted, copy, heal, wanted
 from server.vcs.workspace import Listed, Workspace, mended
 
@@ -110,9 +110,9 @@ def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
 
 
 def _change(workspace: Workspace, row: Experiment) -> Change | None:
-    """What a row changed; None if git has lost one of the texts: the row counts without it."""
+    """What a row changed; None if one of the texts is lost, or cannot be read: the row counts without it."""
     try:
         before, after = map(workspace.files, (row.attempt.parent, row.commit))
-        return describe_change(before.text, after.text)
-    except WorkspaceUnusable:
+        return after.changed_from(before)
+    except (WorkspaceUnusable, PatchRefused):
         return None

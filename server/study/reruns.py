@@ -17,7 +17,6 @@ from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
 from server.source.candidate import Candidate
-from server.source.python_source import set_knob
 from server.study.phase import Phase
 from server.study.study import Study
 from trainer.contract import utc_now
@@ -101,10 +100,7 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
 
 
 def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:
-    found = study.workspace.files(row.commit)
-    for name, value in question.knobs.items():
-        found = found.with_file(study.workspace.file, set_knob(found.text, name, value))
-    return found
+    return study.workspace.files(row.commit).with_knobs(study.workspace.file, question.knobs)
 
 
 def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> Attempt:

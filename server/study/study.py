@@ -25,7 +25,6 @@ from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch
 from server.source.candidate import Candidate
-from server.source.python_source import describe_change, fingerprint
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.phase import Move, Phase, derive, require
@@ -180,7 +179,7 @@ class Study:
         plan = self.verdicts.plan(phase, task)
         patch.check(plan.candidate)
         audit_failures.require_sound(self.ledger, plan.candidate)
-        code = fingerprint(plan.candidate.text)
+        code = plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
         now, last, parent = utc_now(), self.ledger.last(), self.workspace.tip()
@@ -207,7 +206,7 @@ class Study:
         )
         made = None
         if attempt.of is None and not attempt.baseline:
-            made = describe_change(self.workspace.files(parent).text, plan.candidate.text)
+            made = plan.candidate.changed_from(self.workspace.files(parent))
         terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]

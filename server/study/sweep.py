@@ -13,8 +13,6 @@ from server.errors import (
     WrongPhase,
 )
 from server.records import Verdict
-from server.source.candidate import Candidate
-from server.source.python_source import set_knob
 from server.study import limits
 from server.study.phase import Phase, next_actions
 from server.study.study import Study
@@ -33,7 +31,7 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
             f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0].sentence()
         )
     for change in changes:
-        _candidate(study, change)
+        study.incumbent().with_knobs(study.workspace.file, change)
     study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
@@ -107,8 +105,9 @@ def _next(study: Study, sweep: Sweep) -> None:
     item = sweep.items[index]
     told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
     try:
-        candidate = _candidate(study, item.knobs)
-        if candidate == study.incumbent():
+        incumbent = study.incumbent()
+        candidate = incumbent.with_knobs(study.workspace.file, item.knobs)
+        if candidate == incumbent:
             raise PatchRefused("The incumbent has these values.", "Go on with the next.")
         study.replace(candidate)
         run = study.run(f"{sweep.description}: {told}")
@@ -118,10 +117,3 @@ def _next(study: Study, sweep: Sweep) -> None:
         study.queue.settle(index, item.model_copy(update={"skipped": refused.problem}))
         return
     study.queue.settle(index, item.model_copy(update={"experiment": run.number}))
-
-
-def _candidate(study: Study, knobs: dict[str, str]) -> Candidate:
-    found = study.incumbent()
-    for name, value in knobs.items():
-        found = found.with_file(study.workspace.file, set_knob(found.text, name, value))
-    return found

@@ -9,7 +9,6 @@ from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.scoring.decision_rule import Assessment
 from server.source.candidate import Candidate
-from server.source.python_source import code_lines
 from server.study.phase import Phase
 from server.task.program import Task
 from server.vcs import commit_message
@@ -74,9 +73,8 @@ class Verdicts:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = self._ledger.incumbent()
         assert incumbent is not None
-        texts = (self._workspace.files(commit).text for commit in (candidate.commit, incumbent.commit))
-        fewer, lines = map(code_lines, texts)
-        return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=fewer < lines)
+        made, kept = (self._workspace.files(commit) for commit in (candidate.commit, incumbent.commit))
+        return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=made.simpler_than(kept))
 
     def finish(self, last: Experiment, rule: Task) -> bool:
         """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from server.records import Attempt, Experiment, Figures, Outcome, Result, Score
-from server.source.python_source import describe_change, fingerprint
 from server.study.phase import Phase
 from server.study.study import Study
 from server.vcs import commit_message
@@ -31,13 +30,13 @@ def begin(study: Study, number: int) -> Attempt:
         parent=parent,
         commit=commit,
         train_sha256=plan.candidate.sha256,
-        fingerprint=fingerprint(plan.candidate.text),
+        fingerprint=plan.candidate.fingerprint,
         profile=study.profile,
         seed=42,
         budget_seconds=1,
         started_at=NOON,
     )
-    made = None if plan.of or number == 1 else describe_change(study.workspace.files(parent).text, plan.candidate.text)
+    made = None if plan.of or number == 1 else plan.candidate.changed_from(study.workspace.files(parent))
     study.ledger.begin(attempt, made)
     return attempt
 
