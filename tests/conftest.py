@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
+from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
 
 from server.serve_options import ServeOptions
 from server.study.study import Study
@@ -15,9 +17,24 @@ from trainer.datasets import embedded
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
+# Files whose tests share a wheel and its environment, a server, a prepared data set.
+_SHARING = {"tests/repo/test_packaging.py", "tests/integration/test_http.py", "tests/trainer/datasets/test_prepare.py"}
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
 _LONG = [_TESTS / name for name in ("server/cli/test_demo.py", "repo/test_packaging.py", "faults", "integration")]
+
+
+class _Together(LoadScopeScheduling):
+    """Each test goes to the next free process, but those that share something expensive to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in _SHARING else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Together:
+    """In place of `--dist loadgroup`, whose groups pytest 9.2 does not show to xdist 3.8."""
+    return _Together(config, log)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -61,7 +61,7 @@ def cases(name: str) -> list[Case]:
 
 def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -> Iterable[Ended]:
     """Run the cases, two at a time, in the order given."""
-    terms = RunLimits(setup_seconds=60, evaluation_seconds=40, grace_seconds=0.7, preflight=preflight)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=40, grace_seconds=0.7, preflight=preflight)
 
     def run(numbered: tuple[int, Case]) -> Ended:
         number, case = numbered

@@ -66,13 +66,13 @@ def script(path: Path, text: str) -> Path:
 def run(folder: Path, data: Path, text: str, **terms: object) -> Result:
     runner = Runner(folder / "tag", data, folder)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5})
-    given = {"setup_seconds": 60, "evaluation_seconds": 30, "grace_seconds": 2, "preflight": False} | terms
+    given = {"setup_seconds": 300, "evaluation_seconds": 300, "grace_seconds": 2, "preflight": False} | terms
     runner.start(about, text, RunLimits.model_validate(given))
     return ended(runner)
 
 
 def spec(folder: Path, data: Path, profile: str = "smoke", confine: bool = False) -> Spec:
-    return Spec(1, profile, 42, 0.5, 1.0, 30.0, 30.0, str(data), str(folder), str(folder), confine=confine)
+    return Spec(1, profile, 42, 0.5, 1.0, 300.0, 300.0, str(data), str(folder), str(folder), confine=confine)
 
 
 def test_without_a_compiler_a_train_py_that_compiles_runs_eagerly_and_the_row_says_why(

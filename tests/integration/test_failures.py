@@ -37,7 +37,7 @@ def runner(tmp_path: Path, data: Path) -> Runner:
 def run(runner: Runner, text: str, profile: str = "smoke", **terms: object) -> Result:
     """How a run of `text` ends; without a preflight unless it is asked for."""
     about = attempt(1).model_copy(update={"profile": profile, "budget_seconds": 0.5})
-    given = {"setup_seconds": 30, "evaluation_seconds": 5, "grace_seconds": 5, "preflight": False} | terms
+    given = {"setup_seconds": 300, "evaluation_seconds": 5, "grace_seconds": 5, "preflight": False} | terms
     runner.start(about, text, RunLimits.model_validate(given))
     return ended(runner)
 
@@ -105,7 +105,7 @@ supervisor.main()
 def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
     tmp_path: Path, data: Path, least: int, outcome: str
 ) -> None:
-    spec = Spec(1, "smoke", 42, 1.0, 1.0, 30.0, 30.0, str(data), str(tmp_path), str(tmp_path))
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(data), str(tmp_path), str(tmp_path))
     (tmp_path / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
     (tmp_path / "train.py").write_text("raise OSError(28, 'No space left on device')", encoding="utf-8")
     subprocess.run([sys.executable, "-c", _FULL, str(tmp_path), str(least)], check=True)
@@ -156,7 +156,9 @@ def begun():
 def test_who_sends_descriptors_is_invalid_and_the_machine_is_not_blamed(
     tmp_path: Path, data: Path, text: str, where: str, preflight: bool
 ) -> None:
-    spec = Spec(1, "smoke", 42, 1.0, 1.0, 30.0, 30.0, str(data), str(tmp_path), str(tmp_path), preflight, confine=False)
+    spec = Spec(
+        1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(data), str(tmp_path), str(tmp_path), preflight, confine=False
+    )
     (tmp_path / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
     (tmp_path / "train.py").write_text(f"{_WITH_DESCRIPTORS}{text}\ntime.sleep(60)", encoding="utf-8")
     subprocess.run([sys.executable, "-c", _OLDER_KERNEL, str(tmp_path)], check=True)

@@ -22,7 +22,6 @@ from server.api.http.auth import MAX_BODY, AuthMiddleware
 from tests.support.polling import PATIENCE, stretched
 from tests.support.repositories import QUICK, make_quick
 
-pytestmark = pytest.mark.xdist_group("web")  # one server
 END_SECONDS = 2.0
 Mode = Literal["auto", "legacy"]
 HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})

@@ -15,7 +15,7 @@ from server.records import Attempt, Outcome, Result, Score
 from server.runs.run_spec import RunLimits
 from server.runs.runner import Runner
 from tests.support.builders import attempt
-from tests.support.polling import ended, processes_of, until
+from tests.support.polling import ended, processes_of, stretched, until
 from tests.support.repositories import STAND_INS
 from trainer import contract
 from trainer.contract import RunResult
@@ -26,9 +26,9 @@ def runner(tmp_path: Path, data: Path) -> Runner:
     return Runner(tmp_path / "a tag", data, tmp_path)
 
 
-def start(runner: Runner, stand_in: str, budget: float = 0.5, setup: float = 30, number: int = 1) -> Attempt:
+def start(runner: Runner, stand_in: str, budget: float = 0.5, setup: float = 300, number: int = 1) -> Attempt:
     started = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": budget})
-    terms = RunLimits(setup_seconds=setup, evaluation_seconds=30, grace_seconds=0.5, preflight=False)
+    terms = RunLimits(setup_seconds=setup, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
     runner.start(started, (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8"), terms)
     return started
 
@@ -99,10 +99,11 @@ def test_a_traceback_shows_train_py_and_not_our_own_frames(runner: Runner) -> No
 
 
 def test_a_hang_is_killed_at_its_limit(runner: Runner) -> None:
-    start(runner, "hang", setup=1.0)
+    limit = round(stretched(1))
+    start(runner, "hang", setup=limit)
     result = ended(runner)
     assert (result.outcome, result.score) == (Outcome.TIMEOUT, None)
-    assert "Set-up" in result.reason and "1 s" in result.reason
+    assert "Set-up" in result.reason and f"{limit} s" in result.reason
     assert not processes_of(runner)
 
 
@@ -115,7 +116,7 @@ def test_a_daemon_that_escaped_is_found(runner: Runner) -> None:
 
 
 def test_a_flood_costs_a_bounded_file(runner: Runner) -> None:
-    start(runner, "flood", setup=1.5)
+    start(runner, "flood", setup=stretched(1.5))
     assert ended(runner).outcome is Outcome.TIMEOUT
     assert (runner.folder(1) / "run.log").stat().st_size < 600_000
     assert len(runner.log_tail(1, 4096)) <= 4096
@@ -179,7 +180,7 @@ def test_train_py_has_a_private_home_and_nothing_of_our_environment(
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     text = "import os\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
     started = attempt(1).model_copy(update={"profile": "smoke"})
-    runner.start(started, text, RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1, preflight=False))
+    runner.start(started, text, RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False))
     ended(runner)
     printed = runner.log_tail(1, 4000)
     assert "SECRET_TOKEN" not in printed

@@ -27,7 +27,6 @@ from tests.support.repositories import IDENTITY
 ROOT = Path(__file__).parents[2]
 OURS = ("server", "trainer")
 _SETUPTOOLS = 77  # pyproject.toml: what builds the wheel
-pytestmark = pytest.mark.xdist_group("wheel")  # built and installed once
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 

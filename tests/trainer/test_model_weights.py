@@ -64,7 +64,7 @@ def thorough(change: str) -> ParameterSet:
 def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str:
     """The log of a run that must have a score."""
     runner = Runner(tmp_path / "tag", data, tmp_path / "imports")
-    terms = RunLimits(setup_seconds=200, evaluation_seconds=60, grace_seconds=5, preflight=preflight)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=preflight)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
     runner.start(about, apply(apply(BASE, PARTS, "train.py"), COMPILED.format(change=change), "train.py"), terms)
     result = ended(runner)

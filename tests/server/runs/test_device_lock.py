@@ -19,7 +19,7 @@ from tests.support.fakes import driver
 from tests.support.polling import ended, processes_of, until
 from tests.support.repositories import STAND_INS
 
-_TERMS = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=0.5, preflight=False)
+_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
 _TWO_REPOSITORIES = """
 import sys
 from pathlib import Path

@@ -43,7 +43,7 @@ def test_a_stopped_supervisor_is_ended_with_its_run(
     monkeypatch.setattr("server.runs.runner.ANSWER_SECONDS", 0.2)
     monkeypatch.setattr("server.runs.runner.CHANCE_SECONDS", 0.1)
     runner = Runner(tmp_path / "a tag", data, tmp_path)
-    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=0.5, preflight=False)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
     text = (STAND_INS / "hang.py").read_text(encoding="utf-8")
     runner.start(attempt(1).model_copy(update={"profile": "smoke"}), text, terms)
     until(lambda: processes_of(runner))

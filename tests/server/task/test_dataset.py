@@ -100,7 +100,7 @@ def test_a_damaged_data_set_ends_a_run_without_judging_the_idea(prepared: Path, 
     shutil.copytree(prepared / "stories", tmp_path / "data" / "stories")
     (tmp_path / "data" / "stories" / "val.bin").write_bytes(b"\0\0" * 5000)
     runner = Runner(tmp_path / "t1", tmp_path / "data", tmp_path)
-    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1)
     asked = attempt(1).model_copy(update={"profile": "smoke", "dataset": "stories"})
     runner.start(asked, "", terms)
     result = ended(runner)

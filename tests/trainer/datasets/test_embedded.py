@@ -140,7 +140,7 @@ def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: 
     blocked = tmp_path / "data"
     blocked.write_text("a file, not a folder", encoding="utf-8")
     runner = Runner(tmp_path / "a tag", blocked, tmp_path)
-    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1)
     runner.start(attempt(1).model_copy(update={"profile": "smoke"}), "", terms)
     result = ended(runner)
     assert (result.outcome, result.score) == (Outcome.ENV_FAIL, None)

@@ -26,7 +26,6 @@ from trainer.datasets.tokenizer import Tokenizer
 
 WORDS = "the cat sat on a mat and saw some dogs run over green hills while rain fell from many dark clouds".split()
 VOCAB = 300
-pytestmark = pytest.mark.xdist_group("stories")  # prepared once
 
 
 def texts(count: int) -> list[str]:

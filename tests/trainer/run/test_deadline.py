@@ -78,7 +78,7 @@ def test_no_transfer_takes_longer_than_the_grace(tmp_path: Path) -> None:
 
 def run(runner: Runner, change: str, budget: float) -> None:
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget})
-    terms = RunLimits(setup_seconds=60, evaluation_seconds=60, grace_seconds=5, preflight=False)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
     runner.start(about, apply(BASE, change, "train.py"), terms)
 
 

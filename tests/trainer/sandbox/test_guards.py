@@ -92,7 +92,7 @@ def test_the_filter_names_each_call_once_and_every_jump_stays_inside() -> None:
 @linux
 def test_a_run_that_must_be_sealed_and_is_not_does_not_start(tmp_path: Path, data: Path) -> None:
     runner = Runner(tmp_path, data, tmp_path / "imports")
-    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1, confine=False, require_sealed=True)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, require_sealed=True)
     runner.start(attempt(1).model_copy(update={"profile": "smoke"}), BASE, terms)
     result = ended(runner)
     assert result.outcome is Outcome.ENV_FAIL and "switched off by the operator" in result.reason
@@ -100,7 +100,7 @@ def test_a_run_that_must_be_sealed_and_is_not_does_not_start(tmp_path: Path, dat
 
 def test_a_run_without_guards_says_so(tmp_path: Path, data: Path) -> None:
     runner = Runner(tmp_path, data, tmp_path / "imports")
-    terms = RunLimits(setup_seconds=30, evaluation_seconds=30, grace_seconds=1, confine=False, preflight=False)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, preflight=False)
     runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5}), BASE, terms)
     result = ended(runner)
     assert result.outcome is Outcome.FINISHED and result.trust is Trust.UNCONFINED
@@ -139,7 +139,7 @@ def test_torch_compile_works_within_the_guards_and_the_evaluation_does_not_wait_
     tmp_path: Path, data: Path
 ) -> None:
     runner = Runner(tmp_path, data, tmp_path / "imports")
-    terms = RunLimits(setup_seconds=100, evaluation_seconds=30, grace_seconds=2)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=2)
     compiled = apply(BASE, COMPILED)
     baseline = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8, "baseline": True})
     runner.start(baseline, compiled, terms)
