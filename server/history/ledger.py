@@ -5,7 +5,6 @@ and a rollback journal: a night writes a few rows a minute, and an acknowledged 
 corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 """
 
-import json
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -193,12 +192,11 @@ class Ledger:
     def gains(self) -> list[tuple[str, float]]:
         """(kind of idea, delta) of each that was kept and has both, oldest first."""
         rows = self._rows(
-            "SELECT value, json_extract(document, '$.judgement') FROM experiments JOIN changes USING (number) "
+            "SELECT value, json_extract(document, '$.judgement.delta') FROM experiments JOIN changes USING (number) "
             "WHERE kept AND feature = ? ORDER BY number",
             _CATEGORY,
         )
-        judged = ((kind, json.loads(judgement).get("delta")) for kind, judgement in rows if judgement)
-        return [(kind, delta) for kind, delta in judged if delta is not None]
+        return [(kind, delta) for kind, delta in rows if delta is not None]
 
     def values(self, limit: int) -> list[tuple[int, str, str]]:
         """(number, knob, "before → after") of the last attempts that turned a knob, newest first."""

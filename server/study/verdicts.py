@@ -135,7 +135,7 @@ class Verdicts:
             self._workspace.require_at(base)
 
     def restore_branch(self) -> None:
-        """Make a deleted branch again, where it belongs. Raises HeadMoved, WorkspaceUnusable."""
+        """Make a deleted branch again, where it belongs. Raises WorkspaceUnusable."""
         if base := self.base():
             self._workspace.restore_branch(base)
 

@@ -57,6 +57,15 @@ class Refs:
                     return None
                 raise
 
+    def has(self, ref: str) -> bool:
+        """Whether a ref has a file that says something, or a line in packed-refs; no process is asked."""
+        with suppress(OSError):
+            if (self._folder / ref).stat().st_size:
+                return True
+        with suppress(OSError):
+            return f" {ref}\n".encode() in (self._folder / "packed-refs").read_bytes()
+        return False
+
     def swap(self, ref: str, commit: str, expected: str | None) -> None:
         """Move a ref from `expected` (None: it must be new), in one transaction of git's; done already is done.
 

@@ -111,11 +111,12 @@ class Workspace:
 
     def has_branch(self) -> bool:
         """Whether nobody has deleted the branch."""
-        return self.refs.resolve(self._head) is not None
+        return self.refs.has(self._head)
 
     def restore_branch(self, commit: str) -> None:
-        """Make a deleted branch again, at `commit`. Raises HeadMoved, WorkspaceUnusable."""
-        self.refs.swap(self._head, commit, None)
+        """Make a deleted branch again, at `commit`. Raises WorkspaceUnusable."""
+        if self.refs.resolve(self._head) is None:
+            self.refs.swap(self._head, commit, None)
 
     def files(self, commit: str) -> Candidate:
         """The editable files at `commit`. Raises WorkspaceUnusable."""

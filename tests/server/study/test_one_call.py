@@ -149,9 +149,13 @@ def test_no_property_writes(study: Study) -> None:
     assert not study.head_moved, "what was deleted was not moved"
 
 
-def test_a_deleted_branch_is_made_again_by_the_next_call(study: Study) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_deleted_branch_is_made_again_by_the_next_call(study: Study, packed: bool) -> None:
     kept_baseline(study)
     tip = study.workspace.tip()
+    if packed:
+        git(study.workspace.root, "pack-refs", "--all")
+    assert study.workspace.has_branch()
     git(study.workspace.root, "update-ref", "-d", f"refs/heads/{study.workspace.branch}")
     assert not study.head_moved and not study.workspace.has_branch()
     study.settle()
