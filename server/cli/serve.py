@@ -61,6 +61,7 @@ def serve(
     """
     import gc
 
+    gc.disable()  # what is imported stays: to look through it again and again takes a fifth of the start
     import anyio
 
     from server.api.app import create
@@ -80,6 +81,7 @@ def serve(
     with closing(Study(workspace, tag or tag_to_serve(workspace), choices)) as study:
         # Reading rows or code sets off garbage collections: they need not look at what was loaded, again and again.
         gc.freeze()
+        gc.enable()
         if http is None:
             anyio.run(speak, create(study))
         else:

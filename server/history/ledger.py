@@ -159,6 +159,13 @@ class Ledger:
             yield from rows
             after = rows[-1].number
 
+    def documents(self) -> Iterator[tuple[int, str]]:
+        """(number, text) of every row as it is written, oldest first, in pages: the texts are not read."""
+        after, query = -1, "SELECT number, document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
+        while rows := self._rows(query, after, _PAGE):
+            yield from ((number, str(text)) for number, text in rows)
+            after = rows[-1][0]
+
     def counts(self, after: int = 0) -> dict[str, int]:
         """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""
         rows = self._rows("SELECT verdict, count(*) FROM experiments WHERE number > ? GROUP BY verdict", after)

@@ -5,12 +5,13 @@ commit is made from the train.py of its run's folder, and counts only if it has 
 """
 
 import hashlib
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
@@ -35,9 +36,28 @@ class Wanted(NamedTuple):
     copy: str
 
 
-def wanted(ledger: Ledger) -> dict[int, Wanted]:
-    """Of each row; each is read: a damaged one shows here. Raises LedgerDamaged."""
-    return {row.number: Wanted(row.commit, document(row).name) for row in ledger.all()}
+def wanted(ledger: Ledger, copies: Mapping[int, str]) -> dict[int, Wanted]:
+    """Of each row. A row that differs from its copy in git is read, so that a damaged one shows here.
+
+    Args:
+        copies: names of the copies that git has, by the experiment's number.
+
+    Raises:
+        LedgerDamaged.
+    """
+    wants: dict[int, Wanted] = {}
+    for number, text in ledger.documents():
+        name = Made("blob", text.encode()).name
+        if copies.get(number) == name:  # the text is as it was when it was copied: no need to validate it
+            wants[number] = Wanted(_commit(json.loads(text)), name)
+        elif row := ledger.get(number):
+            wants[row.number] = Wanted(row.commit, document(row).name)
+    return wants
+
+
+def _commit(row: dict[str, Any]) -> str:
+    """Experiment.commit, of a row's JSON."""
+    return (row.get("judgement") or row["attempt"])["commit"]
 
 
 def document(row: Experiment) -> Made:
@@ -72,7 +92,8 @@ def heal(
     Raises:
         WorkspaceUnusable: git cannot write. LedgerDamaged.
     """
-    listed, wants = listed or workspace.listed(), wants or wanted(ledger)
+    listed = listed or workspace.listed()
+    wants = wants or wanted(ledger, listed.rows)
     healer = _Healer(ledger, workspace, listed, wants)
     healer.find()
     failed = healer.write()
@@ -115,6 +136,7 @@ class _Healer:
             if want.copy in self._remake.lacking or rows.get(number) != want.copy:
                 made = document(self._row(number))
                 self._remake.made[made.name] = made
+                wants[number] = want._replace(copy=made.name)  # another one if an earlier version wrote the row
             if want.commit in self._remake.lacking:
                 self._rebuild(self._row(number))
         for number in odd:

@@ -37,7 +37,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
         try:
             found = Ledger(path)
             left.callback(found.close)
-            wants = wanted(found)
+            wants = wanted(found, listed.rows)
             if not (why := _behind(found, workspace, listed, wants)):
                 heal(found, workspace, notebook, listed, wants)
                 left.pop_all()

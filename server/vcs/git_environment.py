@@ -70,7 +70,7 @@ def open_repository(path: Path) -> Repo:
     Raises:
         WorkspaceUnusable: there is none, or git is missing or too old, or its configuration cannot be read.
     """
-    require_git()
+    version = require_git()
     try:
         repo = Repo(path, search_parent_directories=True)
     except (InvalidGitRepositoryError, NoSuchPathError):
@@ -79,7 +79,7 @@ def open_repository(path: Path) -> Repo:
             "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py.",
         ) from None
     with translating_git_errors("Reading git's configuration"):
-        harden(repo)
+        harden(repo, version)
     return repo
 
 
@@ -88,9 +88,9 @@ def content(blob: Any) -> bytes:
     return blob.data_stream.read()
 
 
-def harden(repo: Repo) -> None:
-    """Set the environment of every later git call on `repo`."""
-    settings = _SETTINGS | durable(repo.git.version_info)
+def harden(repo: Repo, version: tuple[int, ...] = ()) -> None:
+    """Set the environment of every later git call on `repo`. `version` is git's; without it git is asked."""
+    settings = _SETTINGS | durable(version or repo.git.version_info)
     for key in configured(repo, r"^(filter|hook)\..*\."):
         kind, _, rest = key.partition(".")
         name = rest.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""The sealed referee of a language model's run: a rehearsal on training text, the trial that counts, the score.
+"""A language model's run: a rehearsal on training text, then the trial that counts, then the score.
 
 val_bpb = sum of claims in nats / (ln 2 * raw bytes of the scored tokens). Raw bytes of each token, not of decoded
 text: upstream counts an undecodable token as three bytes and reads low (fixed in nanochat 2ce972a). Special tokens
