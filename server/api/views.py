@@ -95,8 +95,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
-    diff = study.apply_patch(text, base_sha256, number)
-    after = study.workspace.candidate()
+    before, after, diff, _ = study.apply_patch(text, base_sha256, number)
     told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
     note = (
         told + audit_failures.known(study.ledger, after)
@@ -109,7 +108,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
         note=note,
-        similar=nearest(study.ledger, after.changed_from(study.incumbent())) if diff else [],
+        similar=nearest(study.ledger, after.changed_from(before)) if diff else [],
     )
 
 

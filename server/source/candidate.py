@@ -113,7 +113,8 @@ class Candidate(Mapping[str, str]):
         return f"Candidate({', '.join(self)})"
 
 
-_PYTHON, _TEXT = Python(), Text()
+_PYTHON = Python()
+_TEXT = Text()
 
 
 def language_of(path: str) -> Language:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from typing import NamedTuple
 
 from server.errors import PatchRefused
 from server.source.candidate import Candidate
@@ -12,6 +13,15 @@ MAX_LINES = 630
 MAX_BYTES = 64 * 1024
 MAX_PATCH_BYTES = 256 * 1024
 _QUOTED = 12  # lines of the file that a refusal shows at most
+
+
+class AppliedPatch(NamedTuple):
+    """What a patch has done: `diff` makes `after`, the candidate, of `before`, the incumbent."""
+
+    before: Candidate
+    after: Candidate
+    diff: str
+    base_sha256: str  # of the candidate that the patch was applied to
 
 
 def apply(text: str, patch: str, file: str = "train.py") -> str:
@@ -32,6 +42,11 @@ def apply(text: str, patch: str, file: str = "train.py") -> str:
     if after == text:
         raise PatchRefused("The patch changes nothing.", f"Call read_train() to see {file} as it is.")
     return after
+
+
+def patched(base: Candidate, patch: str, file: str) -> Candidate:
+    """`base` with a patch applied to one of its files. Raises PatchRefused."""
+    return base.with_file(file, apply(base[file], patch, file))
 
 
 def check(candidate: Candidate) -> None:

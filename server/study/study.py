@@ -13,7 +13,6 @@ from pathlib import Path
 from server.errors import HeadMoved, RunnerUnavailable, StaleText
 from server.history import audit_failures, comparisons
 from server.history.export import ResultsFile
-from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
@@ -25,6 +24,7 @@ from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch
 from server.source.candidate import Candidate
+from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.phase import Move, Phase, derive, require
@@ -34,7 +34,6 @@ from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
 from server.vcs import commit_message
-from server.vcs.workspace import Workspace
 from trainer.contract import utc_now
 
 _CURVE_POINTS = 300
@@ -148,27 +147,27 @@ class Study:
             self._behind = not self.verdicts.advance()
         return self._settle()
 
-    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> str:
+    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> AppliedPatch:
         """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
 
-        Returns its diff against the incumbent. Raises Refusal; then nothing was changed.
+        Raises Refusal; then nothing was changed.
         """
         require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
         self.verdicts.require_branch()
-        if number:
-            self.replace(reapplied(self.workspace, self.ledger, number, base_sha256))
-        else:
-            self.replace(patched(self.workspace, text, base_sha256))
-        return self.diff()
+        base, incumbent = self.workspace.candidate(), self.incumbent()
+        if base_sha256 and base_sha256 != base.sha256:
+            raise StaleText(
+                f"train.py has sha256 {base.sha256}, the patch was written against {base_sha256}.",
+                "Call read_train() and write the patch against what it shows.",
+            )
+        after = self._reapplied(base, number) if number else patch.patched(base, text, self.workspace.file)
+        self.replace(after)
+        return AppliedPatch(incumbent, after, patch.diff(incumbent, after), base.sha256)
 
     def replace(self, candidate: Candidate) -> None:
         """Make this the candidate. Raises PatchRefused; then it is what it was."""
         patch.check(candidate)
         self.workspace.write_candidate(candidate)
-
-    def diff(self) -> str:
-        """The candidate against the incumbent, as a unified diff."""
-        return patch.diff(self.incumbent(), self.workspace.candidate())
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
@@ -255,6 +254,13 @@ class Study:
         self._behind = not self.verdicts.finish(last, self.program().task)
         self._results.write(self.ledger)
 
+    def _reapplied(self, base: Candidate, number: int) -> Candidate:
+        """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""
+        found = self.ledger.get(number)
+        assert found is not None
+        before, theirs = (self.workspace.files(commit) for commit in (found.attempt.parent, found.commit))
+        return self.workspace.merge(before, base, theirs, f"experiment {number}")
+
     @contextmanager
     def _whole(self) -> Generator[None]:
         """What of these steps is broken off is finished by the next call."""
@@ -290,28 +296,3 @@ class Study:
             self._behind = not self.verdicts.receive(ended, self.program().task)
             self._results.write(self.ledger)
         return self.ledger.get(experiment.number) or ended
-
-
-def patched(workspace: Workspace, text: str, base_sha256: str) -> Candidate:
-    """The candidate with a patch applied. Raises PatchRefused, StaleText, WorkspaceUnusable."""
-    before = workspace.candidate()
-    _require_base(before, base_sha256)
-    file = workspace.file
-    return before.with_file(file, patch.apply(before[file], text, file))
-
-
-def reapplied(workspace: Workspace, ledger: Ledger, number: int, base_sha256: str) -> Candidate:
-    """The candidate with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
-    before, found = workspace.candidate(), ledger.get(number)
-    _require_base(before, base_sha256)
-    assert found is not None
-    base, theirs = (workspace.files(commit) for commit in (found.attempt.parent, found.commit))
-    return workspace.merge(base, before, theirs, f"experiment {number}")
-
-
-def _require_base(before: Candidate, base_sha256: str) -> None:
-    if base_sha256 and base_sha256 != before.sha256:
-        raise StaleText(
-            f"train.py has sha256 {before.sha256}, the patch was written against {base_sha256}.",
-            "Call read_train() and write the patch against what it shows.",
-        )

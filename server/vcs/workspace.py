@@ -25,6 +25,7 @@ from server.vcs.worktree import Worktree
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _QUOTED = 4000  # characters of a conflict
+_REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
 
 class Listed(NamedTuple):
@@ -48,6 +49,7 @@ class Workspace:
         self.program = self.root / "program.md"
         self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
         self.objects = Objects(repo)
+        self._read: dict[str, Candidate] = {}  # by commit: what a name stands for never changes
 
     @classmethod
     def open(cls, path: Path, tag: str, editable: tuple[str, ...] = ("train.py",)) -> "Workspace":
@@ -119,10 +121,15 @@ class Workspace:
             self.refs.swap(self._head, commit, None)
 
     def files(self, commit: str) -> Candidate:
-        """The editable files at `commit`. Raises WorkspaceUnusable."""
-        with translating_git_errors(f"Reading {', '.join(self.editable)} at {commit[:12]}"):
-            tree = self._repo.commit(commit).tree
-            return Candidate({path: content(tree / path).decode("utf-8") for path in self.editable})
+        """The editable files at `commit`, its full name. Raises WorkspaceUnusable."""
+        if commit not in self._read:
+            with translating_git_errors(f"Reading {', '.join(self.editable)} at {commit[:12]}"):
+                tree = self._repo.commit(commit).tree
+                found = Candidate({path: content(tree / path).decode("utf-8") for path in self.editable})
+            if len(self._read) >= _REMEMBERED:
+                del self._read[next(iter(self._read))]
+            self._read[commit] = found
+        return self._read[commit]
 
     def candidate(self) -> Candidate:
         """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""

@@ -10,7 +10,8 @@ from tests.support.builders import only
 
 CODE = "LR = 0.02\ndef f(x):\n    print(x)\n    return 2 * x\n"
 WORDS = "# Plan\n\nFirst, learn  slowly.\nThen stop.\n"
-PYTHON, TEXT = language_of("parts/model.py"), language_of("notes.md")
+PYTHON = language_of("parts/model.py")
+TEXT = language_of("notes.md")
 DEEP = "x = " + " + ".join(["1"] * 5000) + "\n"
 
 
