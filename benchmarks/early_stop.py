@@ -20,8 +20,9 @@ from mcp import Client, StdioServerParameters
 from server.cli.scaffold import create
 from server.history import comparisons
 from server.history.ledger import Ledger
+from server.paths import Home, StudyPaths
 from server.records import Purpose
-from server.runs.runner import Runner
+from server.runs.run_folder import RunFolders
 from server.scoring.early_stopping import loss_ceiling
 from trainer.run.early_stop import EarlyStop
 
@@ -40,9 +41,9 @@ async def study(workspace: Path, given: argparse.Namespace) -> None:
         assert not answer.is_error, json.dumps(str(answer.content))
 
 
-def replay(state: Path) -> None:
+def replay(paths: StudyPaths) -> None:
     """Print what would have been stopped, and when."""
-    ledger, runner = Ledger(state / "ledger.sqlite3", read_only=True), Runner(state, state, state)
+    ledger, runs = Ledger(paths.ledger, read_only=True), RunFolders(paths.runs)
     rows = list(ledger.all())
     saved = spent = 0.0
     stopped = wrong = 0
@@ -52,8 +53,8 @@ def replay(state: Path) -> None:
         if row.attempt.purpose is not Purpose.MEASURE or row.attempt.baseline:
             continue
         good = [number for number in comparisons.good_runs(ledger, row.attempt) if number < row.number]
-        limit = EarlyStop(loss_ceiling([runner.curve(number, _POINTS) for number in good], budget), budget)
-        points = runner.curve(row.number, _POINTS)
+        limit = EarlyStop(loss_ceiling([runs.of(number).curve(_POINTS) for number in good], budget), budget)
+        points = runs.of(row.number).curve(_POINTS)
         at = next((point.seconds for point in points if limit.hopeless(point.seconds, point.loss)), None)
         if at is None:
             continue
@@ -76,7 +77,7 @@ def main() -> None:
         workspace = Path(folder) / "workspace"
         create(workspace)
         anyio.run(study, workspace, given)
-        replay(workspace / ".autoresearch" / "b")
+        replay(Home(workspace).study("b"))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import time
 from pathlib import Path
 
+from server.paths import StudyPaths
 from server.records import Attempt, Result
+from server.runs.executor import RunRequest, RunSite
+from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 _TERMS = RunLimits(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
@@ -21,7 +23,8 @@ def run(place: Path, text: str, profile: str, budget: float, seed: int = 42) -> 
     Raises:
         SystemExit: the run gave no score.
     """
-    runner = Runner(place, place.parent / "data", place)
+    paths = StudyPaths(place.resolve())
+    executor = LocalExecutor(RunSite(paths.runs, paths.kernels, place.parent / "data", place, paths.state))
     attempt = Attempt(
         number=1,
         baseline=True,
@@ -34,9 +37,9 @@ def run(place: Path, text: str, profile: str, budget: float, seed: int = 42) -> 
         budget_seconds=budget,
         started_at="2026-01-01T12:00:00+00:00",
     )
-    runner.start(attempt, text, _TERMS)
-    while (result := runner.result(1)) is None:
+    started = executor.submit(RunRequest(attempt=attempt, text=text, limits=_TERMS))
+    while (result := started.result()) is None:
         time.sleep(_POLL_SECONDS)
     if result.score is None:
         raise SystemExit(f"{result.outcome}: {result.reason}\n{result.traceback}")
-    return result, runner.log_tail(1, 4000)
+    return result, started.folder.log_tail(4000)

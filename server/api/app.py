@@ -107,7 +107,7 @@ class Library:
     def _log(self, n: str) -> str:
         if not n.isdecimal() or self._study.ledger.get(int(n)) is None:
             raise history_views.unknown_experiment(self._study, int(n) if n.isdecimal() else 0)
-        return fence_output(self._study.runner.log_tail(int(n), 1 << 20), int(n))
+        return fence_output(self._study.runs.of(int(n)).log_tail(1 << 20), int(n))
 
     async def _read(self, reader: Callable[[], str]) -> str:
         try:

@@ -62,12 +62,13 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
     found = study.ledger.get(number)
     if found is None:
         raise unknown_experiment(study, number)
+    folder = study.runs.of(number)
     before, after = study.workspace.files(found.attempt.parent), study.workspace.files(found.commit)
     detail = Detail(
         record=found,
         diff=patch.diff(before, after),
-        curve=study.runner.curve(number, _CURVE_POINTS),
-        log_tail=fence_output(study.runner.log_tail(number, _LOG_BYTES), number),
+        curve=folder.curve(_CURVE_POINTS),
+        log_tail=fence_output(folder.log_tail(_LOG_BYTES), number),
     )
     return HistoryReply(next_actions=next_sentences(study), total=1, rows=[table_row(found)], detail=detail)
 

@@ -191,7 +191,7 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int) -> TextRe
 
 
 def _running(study: Study, experiment: Experiment) -> Running:
-    progress, budget = study.runner.progress(experiment.number), experiment.attempt.budget_seconds
+    progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
     before = dict.fromkeys(("starting", "preflight", "setup"), budget)
     left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
     return Running(

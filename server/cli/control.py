@@ -99,13 +99,13 @@ def _over(workspace: Path, paths: StudyPaths, idle: float) -> str:
     """Why the study does not go on; empty if it does."""
     from server.history.ledger import Ledger
     from server.runs.cleanup import gpu_holders
-    from server.runs.runner import Runner
+    from server.runs.run_folder import RunFolders
     from server.study import limits
     from server.task.program import load
 
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
-        if last and last.running and not Runner(paths.state, paths.state, paths.state).over(last.number):
+        if last and last.running and not RunFolders(paths.runs).of(last.number).over():
             return ""
         if why := limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger):
             return why
@@ -134,12 +134,12 @@ def _limit(workspace: Path, paths: StudyPaths) -> str:
 def _end_run(paths: StudyPaths) -> bool:
     """End the run under way. Returns whether there was one."""
     from server.history.ledger import Ledger
-    from server.runs.runner import Runner
+    from server.runs.executor import request_cancel
+    from server.runs.run_folder import RunFolders
 
-    runner = Runner(paths.state, paths.state, paths.state)
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
-    if last is None or not last.running or not runner.alive(last.number):
+    if last is None or not last.running or not (run := RunFolders(paths.runs).of(last.number)).alive():
         return False
-    runner.cancel(last.number, "the operator stopped the night")
+    request_cancel(run, "the operator stopped the night")
     return True

@@ -18,7 +18,7 @@ from server.files import rotate
 from server.history.ledger import Ledger
 from server.paths import Home
 from server.records import Experiment, Value
-from server.runs.runner import Runner
+from server.runs.run_folder import RunFolders
 from server.study import limits
 from server.study.find_study import OperatorRequest, read_request, tag_to_serve
 from server.task.program import load
@@ -54,7 +54,7 @@ class Driver:
         self._paths = home.study(tag)
         arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), home.drive)
-        self._runner = Runner(self._paths.state, workspace, workspace)  # to look at runs, not to start them
+        self._folders = RunFolders(self._paths.runs)
         self._done_at = 0.0  # when the last experiment of the night was measured
         self._stirred = 0.0  # when a run last went on, began or was decided
         self._seen: Experiment | None = None  # the last row then
@@ -88,7 +88,7 @@ class Driver:
 
     def _runs(self, last: Experiment | None) -> bool:
         """Whether the run goes on, whatever the ledger knows of its end: that is written when a client asks."""
-        return last is not None and last.running and self._runner.alive(last.number)
+        return last is not None and last.running and self._folders.of(last.number).alive()
 
     def _decided(self) -> bool:
         """Whether nothing that was measured waits for its keep or discard."""

@@ -16,7 +16,7 @@ from trainer.contract import Entry, RunFile, ScratchRole
 _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
 _RUN_SECONDS = 20.0
-# Supervisors this process started and has not reaped: it is their parent, whichever Runner looks after them.
+# Supervisors this process started and has not reaped: it is their parent, whoever looks after them.
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
 
@@ -72,6 +72,16 @@ def probe_guards() -> dict[str, str]:
         raise RunnerUnavailable(
             f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
         ) from error
+
+
+def require_guards() -> None:
+    """Hold the operator's word that every run is sealed. Raises RunnerUnavailable where it cannot be."""
+    missing = [f"{name} ({state})" for name, state in probe_guards().items() if state != "held"]
+    if missing:
+        raise RunnerUnavailable(
+            f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",
+            "See `autoresearch doctor`, or start without --require; every result then names what was missing.",
+        )
 
 
 def compiler(profile: str, workspace: Path) -> str:

@@ -19,6 +19,7 @@ from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.paths import StudyPaths
 from server.records import Experiment
+from server.runs.run_folder import RunFolders
 from server.vcs import commit_message, objects
 from server.vcs.objects import Made
 from server.vcs.refs import Move
@@ -262,9 +263,8 @@ class Remake:
     def folders(self) -> dict[int, list[Path]]:
         """The folders of runs, also those that were set aside."""
         found: dict[int, list[Path]] = defaultdict(list)
-        for path in self._workspace.paths.runs.glob("[0-9]*"):
-            if (number := path.name.partition(".")[0]).isdecimal():
-                found[int(number)].append(path)
+        for number, path in RunFolders(self._workspace.paths.runs).copies():
+            found[number].append(path)
         return found
 
     def commit(self, row: Experiment) -> str:

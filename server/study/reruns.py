@@ -14,8 +14,9 @@ from server.errors import Unavailable
 from server.history import audit_failures
 from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
+from server.runs.executor import RunHandle, RunRequest, RunSite
+from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
@@ -69,18 +70,19 @@ def rerun(
         audit_failures.require_sound(study.ledger, candidate)
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
     paths = study.workspace.paths
-    runner = Runner(paths.reruns.state, paths.home.data, paths.worktree, paths.home.folder)
+    site = RunSite.of(paths, paths.reruns)
+    executor, runs = study.engine(site), RunFolders(site.runs)
     for seed in range(question.seeds):
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
             attempt = _attempt(row, candidates[row.number], question).model_copy(
-                update={"number": 1 + max(runner.numbers(), default=0), "seed": _FIRST_SEED + seed}
+                update={"number": 1 + max(runs.numbers(), default=0), "seed": _FIRST_SEED + seed}
             )
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
             terms = terms.model_copy(update={"split": question.split})
-            runner.require_free(attempt.profile, study.ledger.last())
-            runner.start(attempt, candidates[row.number].text, terms)
-            result = _wait(runner, attempt.number, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
+            executor.require_free(attempt.profile, study.ledger.last())
+            run = executor.submit(RunRequest(attempt=attempt, text=candidates[row.number].text, limits=terms))
+            result = _wait(run, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
                 raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
             scores[row.number].append(result.score.value)
@@ -113,13 +115,13 @@ def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> A
     )
 
 
-def _wait(runner: Runner, number: int, show: Callable[[Progress], None]) -> Result:
+def _wait(run: RunHandle, show: Callable[[Progress], None]) -> Result:
     try:
-        while (result := runner.result(number)) is None:
-            show(runner.progress(number))
+        while (result := run.result()) is None:
+            show(run.progress())
             time.sleep(_LOOK_SECONDS)
     except KeyboardInterrupt:
-        runner.cancel(number, "interrupted")
+        run.cancel("interrupted")
         raise
     return result
 

@@ -1,4 +1,4 @@
-"""One study: the server's mutable object, where workspace, runner and ledger meet.
+"""One study: the server's mutable object, where workspace, executor and ledger meet.
 
 Each method is one move. It runs under the app's lock, in a worker thread. The order of a move is always: commit object,
 ledger row, branch, file. If a move breaks off, because the server is killed or the disk fails, `recover` finishes it
@@ -17,9 +17,12 @@ from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Result
+from server.runs.executor import Engine, RunRequest, RunSite
 from server.runs.hardware import Hardware, default_profile, probe
+from server.runs.local_executor import LocalExecutor
+from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner, require_guards
+from server.runs.spawn import require_guards
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch
@@ -43,8 +46,13 @@ SEED = 42  # of the first run; every later one has the next: train.py is not ask
 class Study:
     """A workspace, a tag, and everything that happened under it."""
 
-    def __init__(self, workspace: Path, tag: str, choices: ServeOptions | None = None) -> None:
+    def __init__(
+        self, workspace: Path, tag: str, choices: ServeOptions | None = None, engine: Engine = LocalExecutor
+    ) -> None:
         """Open the workspace, make what the tag needs, and finish what an earlier server left unfinished.
+
+        Args:
+            engine: makes what runs the experiments.
 
         Raises:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
@@ -61,7 +69,8 @@ class Study:
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
         self.hardware: Hardware = probe()
         self.profile = self.choices.profile or default_profile(self.hardware)
-        self.runner = Runner(paths.state, paths.home.data, paths.worktree, paths.home.folder)
+        self.engine, site = engine, RunSite.of(paths)
+        self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
         self.notebook = Notebook(paths.notes)
         self.queue = SweepQueue(paths.sweep)
         self._open()
@@ -73,7 +82,7 @@ class Study:
         self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook)
         self.verdicts = Verdicts(self.ledger, self.workspace)
         self._results = ResultsFile(self.workspace.paths.results)
-        self._taken = max([0, *self.workspace.archived(), *self.runner.numbers()])
+        self._taken = max([0, *self.workspace.archived(), *self.runs.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
 
     def mend(self) -> None:
@@ -173,7 +182,7 @@ class Study:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact())
         self.verdicts.require_branch()
-        self.runner.require_free(self.profile, self.ledger.last())
+        self.executor.require_free(self.profile, self.ledger.last())
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
         patch.check(plan.candidate)
@@ -208,20 +217,20 @@ class Study:
             made = plan.candidate.changed_from(self.workspace.files(parent))
         terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
         if task.early_stop and attempt.of is None and not attempt.baseline:
-            curves = [self.runner.curve(good, _CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
+            curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
         with self._whole():  # the ref first: no `git gc` takes the commit of a row
             self.workspace.record(number, commit, self.workspace.recorded(number))
             self.ledger.begin(attempt, made)
             self.verdicts.archive(Experiment(attempt=attempt))
-        self._start(attempt, plan.candidate, terms)
+        self._start(RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms))
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
         require(self.phase(), Move.CANCEL_EXPERIMENT)
         if last := self.ledger.last():
-            self.runner.cancel(last.number, reason)
+            self.executor.handle(last.number).cancel(reason)
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
@@ -278,16 +287,16 @@ class Study:
 
     def _settle(self) -> Experiment | None:
         last = self.ledger.last()
-        if last is None or not last.running or (result := self.runner.result(last.number)) is None:
+        if last is None or not last.running or (result := self.executor.handle(last.number).result()) is None:
             return last
         return self._import(last, result)
 
-    def _start(self, attempt: Attempt, candidate: Candidate, terms: RunLimits) -> None:
+    def _start(self, request: RunRequest) -> None:
         try:
-            self.runner.start(attempt, candidate.text, terms)
+            self.executor.submit(request)
         except RunnerUnavailable as error:
             failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=utc_now())
-            self._import(Experiment(attempt=attempt), failed)
+            self._import(Experiment(attempt=request.attempt), failed)
             raise
 
     def _import(self, experiment: Experiment, result: Result) -> Experiment:

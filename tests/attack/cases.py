@@ -9,10 +9,10 @@ from typing import Any
 
 from server.records import Result, Value
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.source import patch
 from tests.support.builders import attempt
 from tests.support.polling import ended, processes_of
+from tests.support.runs import local_executor, start_run
 
 STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
 BASE = (STAND_INS / "attentive.py").read_text(encoding="utf-8")
@@ -65,12 +65,12 @@ def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -
 
     def run(numbered: tuple[int, Case]) -> Ended:
         number, case = numbered
-        runner = Runner(folder / f"{number}", data, folder / "imports")  # a night each: one has one run at a time
+        executor = local_executor(folder / f"{number}", data, folder / "imports")  # a device each
         about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
-        runner.start(about, case.text, terms)
-        result = ended(runner, number)
-        log = runner.log_tail(number, 1 << 20)
-        return Ended(case=case, result=result, log=log, left=[found.pid for found in processes_of(runner, number)])
+        start_run(executor, about, case.text, terms)
+        result = ended(executor, number)
+        log = executor.runs.of(number).log_tail(1 << 20)
+        return Ended(case=case, result=result, log=log, left=[found.pid for found in processes_of(executor, number)])
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from pool.map(run, enumerate(chosen, 1))

@@ -21,7 +21,7 @@ from tests.faults.night import TAG
 # Where a night is changed: most lines of the rest compute, and what dies there has changed nothing.
 _CHANGING = """
     study/study study/verdicts study/ledger_rebuild study/git_repair study/sweep_queue history/ledger history/export
-    vcs/workspace vcs/worktree vcs/refs vcs/objects runs/runner runs/device_lock files locks
+    vcs/workspace vcs/worktree vcs/refs vcs/objects runs/executor runs/local_executor runs/device_lock files locks
 """.split()
 _PLACES = {str(Path(str(server.__file__)).parent / f"{name}.py") for name in _CHANGING}
 _DECIDED = 3  # experiments; then the night ends by itself
@@ -72,7 +72,7 @@ def _wait(session: Study) -> None:
     """Until the result is written, without a line of the server's."""
     last = session.ledger.last()
     assert last
-    result = session.runner.folder(last.number) / "result.json"
+    result = session.runs.path(last.number) / "result.json"
     until = time.monotonic() + 30
     while not result.exists() and time.monotonic() < until:
         time.sleep(0.01)

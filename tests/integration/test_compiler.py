@@ -20,7 +20,6 @@ from server.api.next_actions import next_calls
 from server.history.comparisons import segment
 from server.records import Outcome, Result
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.runs.spawn import compiler as tried
 from server.runs.spawn import probe_guards
 from server.study.study import Study
@@ -28,6 +27,7 @@ from tests.support.builders import NOON, attempt
 from tests.support.lifecycle import kept_baseline, measured, ran
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor, start_run
 from trainer.contract import Spec
 from trainer.run import compiler
 from trainer.run.run_folder import RunFolder
@@ -64,11 +64,11 @@ def script(path: Path, text: str) -> Path:
 
 
 def run(folder: Path, data: Path, text: str, **terms: object) -> Result:
-    runner = Runner(folder / "tag", data, folder)
+    executor = local_executor(folder / "tag", data, folder)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5})
     given = {"setup_seconds": 300, "evaluation_seconds": 300, "grace_seconds": 2, "preflight": False} | terms
-    runner.start(about, text, RunLimits.model_validate(given))
-    return ended(runner)
+    start_run(executor, about, text, RunLimits.model_validate(given))
+    return ended(executor)
 
 
 def spec(folder: Path, data: Path, profile: str = "smoke", confine: bool = False) -> Spec:

@@ -10,10 +10,11 @@ from threading import Thread
 import pytest
 
 from server.records import Outcome, Result
+from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from tests.support.builders import attempt
 from tests.support.polling import ended
+from tests.support.runs import local_executor, start_run
 from trainer.contract import RunResult, Spec
 from trainer.run.run_folder import RunFolder
 
@@ -30,16 +31,16 @@ channel.receive("tokens")
 
 
 @pytest.fixture
-def runner(tmp_path: Path, data: Path) -> Runner:
-    return Runner(tmp_path / "a tag", data, tmp_path)
+def executor(tmp_path: Path, data: Path) -> LocalExecutor:
+    return local_executor(tmp_path / "a tag", data, tmp_path)
 
 
-def run(runner: Runner, text: str, profile: str = "smoke", **terms: object) -> Result:
+def run(executor: LocalExecutor, text: str, profile: str = "smoke", **terms: object) -> Result:
     """How a run of `text` ends; without a preflight unless it is asked for."""
     about = attempt(1).model_copy(update={"profile": profile, "budget_seconds": 0.5})
     given = {"setup_seconds": 300, "evaluation_seconds": 5, "grace_seconds": 5, "preflight": False} | terms
-    runner.start(about, text, RunLimits.model_validate(given))
-    return ended(runner)
+    start_run(executor, about, text, RunLimits.model_validate(given))
+    return ended(executor)
 
 
 @pytest.mark.parametrize(
@@ -55,40 +56,42 @@ def run(runner: Runner, text: str, profile: str = "smoke", **terms: object) -> R
         ("raise KeyboardInterrupt", "raised KeyboardInterrupt: no message"),
     ],
 )
-def test_an_exception_is_told_whatever_it_is(runner: Runner, text: str, reason: str) -> None:
-    result = run(runner, text)
+def test_an_exception_is_told_whatever_it_is(executor: LocalExecutor, text: str, reason: str) -> None:
+    result = run(executor, text)
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception") and reason in result.reason, result
     assert 'File "train.py", line ' in result.traceback and len(result.traceback) <= 4000
 
 
-def test_a_run_that_gives_up_because_its_loss_is_no_number_says_so_by_its_loss(runner: Runner) -> None:
-    result = run(runner, _STARTED + 'channel.send("step", steps=1, loss=float("nan"))\nraise SystemExit("enough")')
+def test_a_run_that_gives_up_because_its_loss_is_no_number_says_so_by_its_loss(executor: LocalExecutor) -> None:
+    result = run(executor, _STARTED + 'channel.send("step", steps=1, loss=float("nan"))\nraise SystemExit("enough")')
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "nan"), result
 
 
-def test_a_loss_that_is_no_number_is_above_every_ceiling(runner: Runner) -> None:
+def test_a_loss_that_is_no_number_is_above_every_ceiling(executor: LocalExecutor) -> None:
     step = '    channel.send("step", steps=1, loss=float("nan"))\n    until = time.process_time() + 0.02\n'
     work = "    while time.process_time() < until:\n        pass\n"
-    assert run(runner, f"{_STARTED}while True:\n{step}{work}", ceiling=[(0.0, 100.0)]).outcome is Outcome.STOPPED_EARLY
+    assert (
+        run(executor, f"{_STARTED}while True:\n{step}{work}", ceiling=[(0.0, 100.0)]).outcome is Outcome.STOPPED_EARLY
+    )
 
 
-def test_who_has_seen_validation_text_brings_no_word_out_as_the_name_of_a_frame(runner: Runner) -> None:
+def test_who_has_seen_validation_text_brings_no_word_out_as_the_name_of_a_frame(executor: LocalExecutor) -> None:
     told = 'channel.send("submit")\nchannel.receive("rows", limit=1 << 20)\nchannel.send("a secret")\ntime.sleep(9)'
-    result = run(runner, _STARTED + told)
+    result = run(executor, _STARTED + told)
     assert result.outcome is Outcome.INVALID and "broke the protocol in the evaluation" in result.reason
     assert "secret" not in result.reason
 
 
 @pytest.mark.thorough
-def test_a_missing_gpu_is_not_the_fault_of_train_py(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_not_the_fault_of_train_py(executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    result = run(runner, "print('never run')", profile="gpu-small", preflight=True)
+    result = run(executor, "print('never run')", profile="gpu-small", preflight=True)
     assert (result.outcome, result.cause) == (Outcome.ENV_FAIL, "no_device"), result
-    assert "torch sees no GPU" in result.reason and runner.log_tail(1, 100) == ""
+    assert "torch sees no GPU" in result.reason and executor.runs.of(1).log_tail(100) == ""
 
 
-def test_a_rehearsal_that_somebody_kills_proves_nothing(runner: Runner) -> None:
-    result = run(runner, "import os\nos.kill(os.getpid(), 9)", preflight=True)
+def test_a_rehearsal_that_somebody_kills_proves_nothing(executor: LocalExecutor) -> None:
+    result = run(executor, "import os\nos.kill(os.getpid(), 9)", preflight=True)
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "killed_from_outside"), result
 
 

@@ -7,20 +7,20 @@ import pytest
 
 from server.records import Outcome, Result
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor, start_run
 
 BUDGET = 40.0  # seconds: more than any test here may take
 TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5)
 
 
 def run(folder: Path, data: Path, text: str, budget: float = BUDGET) -> tuple[Result, str]:
-    runner = Runner(folder / "a tag", data, folder / "imports")
-    runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget}), text, TERMS)
-    return ended(runner), runner.log_tail(1, 10_000)
+    executor = local_executor(folder / "a tag", data, folder / "imports")
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget}), text, TERMS)
+    return ended(executor), executor.runs.of(1).log_tail(10_000)
 
 
 @pytest.mark.parametrize(

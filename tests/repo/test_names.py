@@ -1,11 +1,52 @@
-"""Words that only some modules may know."""
+"""Names that only some modules may know: of files and folders, ports, variables, formats, and of scores."""
 
+import ast
 import re
+from collections.abc import Iterator
 
-from tests.repo.architecture import ROOT, source_files
+import pytest
+
+from tests.repo.architecture import ROOT, Module, read, source_files
 
 LM_NAMES = re.compile(r"val[_-](?:bpb|tokens|bytes)", re.IGNORECASE)
 MAY_KNOW = ("server/lm_names.py", "server/templates/", "trainer/evaluators/")
+SOURCE = read()
+NAMES = {
+    "server.paths": (
+        r"(?<!\w)\.autoresearch\b",
+        r"autoresearch\.lock",
+        r"(?<!\w)(ledger\.sqlite3|(notes|sweep|tasks|hours)\.json)",
+        r"^(reruns|pulse|front-matter)$",
+    ),
+    "server.serve_options": ("8765",),
+    "trainer.contract": (
+        r"^(spec|progress|result)\.json",
+        r"^(curve\.jsonl|run\.log|supervisor\.log|lease)",
+        r"AUTORESEARCH_(RUN|CHANNEL)",
+        r"^trainer\.(supervisor|prepare|processes\.scratch|sandbox\.guards)$",
+        r"^gpu-small$",
+    ),
+    "nobody": (r"(candidate|replica|compiler)-$",),  # a prefix of a scratch folder is made from its role
+}
+
+
+def literals(module: Module) -> Iterator[str]:
+    """What a module says, docstrings aside."""
+    said = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and id(node) not in said:
+            yield str(node.value)
+
+
+@pytest.mark.parametrize(("home", "name"), [(home, name) for home, names in NAMES.items() for name in names])
+def test_a_name_stands_in_one_module(home: str, name: str) -> None:
+    found = {one for one, module in SOURCE.items() if any(re.search(name, text) for text in literals(module))}
+    assert found <= {home}
+
+
+def test_times_are_written_by_one_function() -> None:
+    wanted = "isoformat(timespec='seconds')"
+    assert {name for name, module in SOURCE.items() if wanted in ast.unparse(module.tree)} == {"trainer.contract"}
 
 
 def test_the_score_of_language_models_is_named_by_their_evaluator_and_one_module() -> None:

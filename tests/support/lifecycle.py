@@ -43,7 +43,7 @@ def begin(study: Study, number: int) -> Attempt:
 
 def leave_result(study: Study, number: int, result: Result) -> None:
     """What a supervisor leaves behind."""
-    folder = study.runner.folder(number)
+    folder = study.runs.path(number)
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
 

@@ -21,7 +21,7 @@ def leave_text(study: Study, number: int) -> None:
     """The file that a run is started from."""
     row = study.ledger.get(number)
     assert row
-    folder = study.runner.folder(number)
+    folder = study.runs.path(number)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.py").write_text(study.workspace.files(row.commit).text, encoding="utf-8", newline="")
 

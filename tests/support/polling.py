@@ -7,7 +7,8 @@ from collections.abc import Callable
 import psutil
 
 from server.records import Result
-from server.runs.runner import Runner
+from server.runs.executor import Executor
+from server.runs.local_executor import LocalExecutor
 
 PATIENCE = 300.0  # a bound for a hung test, not a measurement
 
@@ -24,18 +25,18 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def ended(runner: Runner, number: int = 1) -> Result:
+def ended(executor: Executor, number: int = 1) -> Result:
     """The result of a run, once it is there."""
     deadline = time.monotonic() + PATIENCE
-    while (result := runner.result(number)) is None:
-        assert time.monotonic() < deadline, runner.log_tail(number, 4000)
+    while (result := executor.handle(number).result()) is None:
+        assert time.monotonic() < deadline, executor.handle(number).progress()
         time.sleep(0.02)
     return result
 
 
-def processes_of(runner: Runner, number: int = 1) -> list[psutil.Process]:
+def processes_of(executor: LocalExecutor, number: int = 1) -> list[psutil.Process]:
     """Every living process that carries the run's cookie."""
-    cookie, found = str(runner.folder(number)), list[psutil.Process]()
+    cookie, found = str(executor.runs.path(number)), list[psutil.Process]()
     for process in psutil.process_iter():
         try:
             if process.environ().get("AUTORESEARCH_RUN") == cookie and process.status() != psutil.STATUS_ZOMBIE:

@@ -8,52 +8,19 @@ from _pytest.mark import ParameterSet
 
 from server.records import Outcome, Trust
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.source.patch import apply
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
+from tests.support.runs import local_executor, start_run
 
 PARTS = """
-<<<<<<< SEARCH
 class Model(nn.Module):
-=======
-class Gate(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(16)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + F.silu(self.norm(x.mT).mT)
-
-
-class Model(nn.Module):
->>>>>>> REPLACE
-<<<<<<< SEARCH
         return self.head(x)
-=======
-        for gate in self.gates:
-            x = gate(x)
-        return self.head(x)
->>>>>>> REPLACE
-<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
-=======
-        self.head = nn.Linear(16, session.vocab_size)
-        self.gates = nn.ModuleList(Gate() for _ in range(2))
->>>>>>> REPLACE
 """
 COMPILED = """
-<<<<<<< SEARCH
 model = Model().to(session.device)
-=======
-model = Model().to(session.device)
-{change}
-model(torch.zeros(8, 65, dtype=torch.int64)[:, :-1]).sum().backward()
-model.zero_grad()
-print("handed in:", type(model).__name__)
-print("compiled graphs:", torch._dynamo.utils.counters["stats"]["unique_graphs"])
->>>>>>> REPLACE
 """
 
 
@@ -63,14 +30,14 @@ def thorough(change: str) -> ParameterSet:
 
 def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str:
     """The log of a run that must have a score."""
-    runner = Runner(tmp_path / "tag", data, tmp_path / "imports")
+    executor = local_executor(tmp_path / "tag", data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=preflight)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
-    runner.start(about, apply(apply(BASE, PARTS, "train.py"), COMPILED.format(change=change), "train.py"), terms)
-    result = ended(runner)
-    assert result.outcome is Outcome.FINISHED, (result, runner.log_tail(1, 4000))
+    start_run(executor, about, apply(apply(BASE, PARTS, "train.py"), COMPILED.format(change=change), "train.py"), terms)
+    result = ended(executor)
+    assert result.outcome is Outcome.FINISHED, (result, executor.runs.of(1).log_tail(4000))
     assert result.score and 2.0 < result.score.value < 3.4 and result.trust is not Trust.UNCONFINED
-    return runner.log_tail(1, 4000)
+    return executor.runs.of(1).log_tail(4000)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")

@@ -96,8 +96,8 @@ def test_a_pause_holds_a_sweep_and_a_stop_ends_it(study: Study) -> None:
 def test_a_stop_is_told_in_every_answer_of_a_run_and_outlives_the_server(study: Study) -> None:
     ran(study, 2.0)
     begin(study, 2)
-    (study.runner.folder(2)).mkdir()
-    with (study.runner.folder(2) / "lease").open("wb") as lease:  # as a supervisor holds it
+    (study.runs.path(2)).mkdir()
+    with (study.runs.path(2) / "lease").open("wb") as lease:  # as a supervisor holds it
         fcntl.flock(lease, fcntl.LOCK_EX)
         assert not any("nothing new is started" in action for action in views.show_run(study).next_actions)
         write_request(study.workspace.state, OperatorRequest.STOP)

@@ -56,10 +56,10 @@ def a_whole_night(study: Study, words: str) -> None:
 async def test_status_tells_a_whole_night_in_less_than_four_kilobytes(study: Study) -> None:
     words = '把学习率"提高\\到百分之三" 并且延长' * 20
     a_whole_night(study, words)
-    study.runner.folder(61).mkdir(parents=True)
+    study.runs.path(61).mkdir(parents=True)
     told = Progress(stage="training", elapsed_seconds=123.4, steps=812, loss=3.412345, gpu_strangers=None)
-    (study.runner.folder(61) / "progress.json").write_text(told.model_dump_json(), encoding="utf-8")
-    with (study.runner.folder(61) / "lease").open("wb") as lease:  # as a supervisor holds it
+    (study.runs.path(61) / "progress.json").write_text(told.model_dump_json(), encoding="utf-8")
+    with (study.runs.path(61) / "lease").open("wb") as lease:  # as a supervisor holds it
         fcntl.flock(lease, fcntl.LOCK_EX)
         async with Client(create(study)) as client:
             answered = await client.call_tool("status", {})

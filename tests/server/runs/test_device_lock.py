@@ -12,12 +12,13 @@ from server.errors import DeviceBusy
 from server.records import Outcome
 from server.runs import device_lock
 from server.runs.cleanup import supervisors
+from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from tests.support.builders import attempt
 from tests.support.fakes import driver
 from tests.support.polling import ended, processes_of, until
 from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor, start_run
 
 _TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
 _TWO_REPOSITORIES = """
@@ -39,35 +40,39 @@ with device_leases(Path(sys.argv[1], "b"), "gpu"):
 
 
 @pytest.fixture
-def runner(tmp_path: Path, data: Path) -> Runner:
-    return Runner(tmp_path / "a tag", data, tmp_path, tmp_path)
+def executor(tmp_path: Path, data: Path) -> LocalExecutor:
+    return local_executor(tmp_path / "a tag", data, tmp_path, tmp_path)
 
 
-def test_a_run_of_another_tag_waits_for_the_end_of_the_first(runner: Runner, tmp_path: Path, data: Path) -> None:
+def test_a_run_of_another_tag_waits_for_the_end_of_the_first(
+    executor: LocalExecutor, tmp_path: Path, data: Path
+) -> None:
     started = attempt(1).model_copy(update={"profile": "smoke"})
     text = (STAND_INS / "hang.py").read_text(encoding="utf-8")
-    runner.start(started, text, _TERMS)
-    until(lambda: processes_of(runner))
-    files = [os.readlink(file) for file in Path(f"/proc/{processes_of(runner)[0].pid}/fd").glob("*")]
+    start_run(executor, started, text, _TERMS)
+    until(lambda: processes_of(executor))
+    files = [os.readlink(file) for file in Path(f"/proc/{processes_of(executor)[0].pid}/fd").glob("*")]
     assert not [file for file in files if file.endswith("lease")], "train.py's process could hold the device for ever"
-    other = Runner(tmp_path / "another tag", data, tmp_path, tmp_path)
-    (pid,) = supervisors(str(runner.folder(1)))
-    for refused in (lambda: other.require_free("smoke", None), lambda: other.start(started, text, _TERMS)):
+    other = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
+    (pid,) = supervisors(str(executor.runs.path(1)))
+    for refused in (lambda: other.require_free("smoke", None), lambda: start_run(other, started, text, _TERMS)):
         with pytest.raises(DeviceBusy, match=rf"supervisor {pid} of the run in .*a tag/runs/00001 lives"):
             refused()
-    assert not other.folder(1).exists()
-    runner.cancel(1, "the other's turn")
-    assert ended(runner).outcome is Outcome.CANCELLED
+    assert not other.runs.path(1).exists()
+    executor.handle(1).cancel("the other's turn")
+    assert ended(executor).outcome is Outcome.CANCELLED
     other.require_free("smoke", None)
 
 
-def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(runner: Runner, tmp_path: Path) -> None:
-    left, folder = tmp_path / "left", str(runner.folder(1))
+def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    left, folder = tmp_path / "left", str(executor.runs.path(1))
     with device_lock.device_leases(tmp_path, "cpu") as leases:
-        leases[0].sign(runner.folder(1))
+        leases[0].sign(executor.runs.path(1))
     with subprocess.Popen(["sleep", "600"], env={"AUTORESEARCH_RUN": folder}, start_new_session=True) as process:
         until(lambda: psutil.Process(process.pid).environ())  # exec(2) is over
-        Runner(left, left, left, tmp_path).require_free("cpu", None)
+        local_executor(left, left, left, tmp_path).require_free("cpu", None)
         assert not psutil.pid_exists(process.pid)
 
 

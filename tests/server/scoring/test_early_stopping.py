@@ -6,11 +6,11 @@ import pytest
 
 from server.records import Outcome, Point
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.scoring.early_stopping import loss_ceiling
 from tests.support.builders import attempt
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor, start_run
 from trainer.run.early_stop import EarlyStop
 
 
@@ -36,10 +36,10 @@ def test_a_run_is_hopeless_when_it_stays_above_and_not_before_a_third_of_its_tim
 
 
 def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -> None:
-    runner = Runner(tmp_path / "a tag", data, tmp_path)
+    executor = local_executor(tmp_path / "a tag", data, tmp_path)
     started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 2})
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
-    runner.start(started, (STAND_INS / "honest.py").read_text(encoding="utf-8"), terms)
-    result = ended(runner)
+    start_run(executor, started, (STAND_INS / "honest.py").read_text(encoding="utf-8"), terms)
+    result = ended(executor)
     assert result.outcome is Outcome.STOPPED_EARLY and "above that of every good run" in result.reason
     assert result.score is None

@@ -138,8 +138,8 @@ def test_from_the_third_failure_on_runs_are_audited_at_four_times_as_many_positi
             strict.discard("ended")
     strict.discard("not this one")
     run = strict.run("the incumbent once more")
-    spec = RunFolder(strict.runner.folder(run.number)).spec()
-    result = ended(strict.runner, run.number)
+    spec = RunFolder(strict.runs.path(run.number)).spec()
+    result = ended(strict.executor, run.number)
     assert spec.audit_factor == 4
     assert result.outcome is Outcome.FINISHED and result.figures.audits == 4 * 32, result
     assert (strict.settle() or run).result == result
@@ -153,10 +153,10 @@ def test_before_the_third_failure_runs_are_audited_as_ever_and_a_failed_audit_te
     (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
     strict.replace(only(QUICK.replace("[-weights[token] for", "[-weights[token] / 2 for")))
     run = strict.run("half price")
-    result = ended(strict.runner, run.number)
+    result = ended(strict.executor, run.number)
     assert result.outcome is Outcome.INVALID and result.figures.audits == 32
     assert strict.phase() is Phase.INVALID
-    path = strict.runner.folder(run.number) / "spec.json"
+    path = strict.runs.path(run.number) / "spec.json"
     old = json.loads(path.read_text(encoding="utf-8"))
     del old["audit_factor"]  # as an earlier version has left it
     path.write_text(json.dumps(old), encoding="utf-8")

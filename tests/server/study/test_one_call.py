@@ -137,7 +137,7 @@ def test_no_property_writes(study: Study) -> None:
     (study.workspace.state / "front-matter").unlink()
     parts = [
         *(study, study.workspace, study.workspace.refs, study.workspace.objects, study.ledger, study.queue),
-        *(study.notebook, study.runner, study.verdicts, row, Program.model_construct(body="")),
+        *(study.notebook, study.executor, study.verdicts, row, Program.model_construct(body="")),
     ]
     before, seen = everything(study.workspace.root), 0
     for part in parts:

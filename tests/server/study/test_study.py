@@ -115,7 +115,7 @@ def test_a_ledger_that_cannot_be_written_starts_no_run(study: Study) -> None:
     study.ledger._connection.execute("PRAGMA query_only = 1")  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(LedgerUnavailable, match="readonly"):
         study.run("baseline")
-    assert not study.runner.folder(1).exists() and study.ledger.last() is None
+    assert not study.runs.path(1).exists() and study.ledger.last() is None
     study.ledger._connection.execute("PRAGMA query_only = 0")  # pyright: ignore[reportPrivateUsage]
     assert study.run("baseline, once more").number == 1
 

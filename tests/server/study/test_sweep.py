@@ -80,7 +80,7 @@ def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study)
 
 def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(study: Study) -> None:
     ran(study, 2.0)
-    runs = study.runner.folder(1).parent
+    runs = study.runs.path(1).parent
     shutil.rmtree(runs)
     runs.write_text("in the way", encoding="utf-8")
     sweep.begin(study, "rates", [{"RATE": "0.1"}])

@@ -14,7 +14,6 @@ from server.history.comparisons import require_new, segment
 from server.records import Experiment, Figures, Outcome
 from server.runs.hardware import Hardware
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.serve_options import ServeOptions
 from server.study.reruns import RerunRequest, rerun
 from server.study.study import Study
@@ -23,6 +22,7 @@ from tests.support.builders import attempt, finished
 from tests.support.lifecycle import ran
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS, make_repository
+from tests.support.runs import local_executor, start_run
 from tests.trainer.datasets.test_prepare import made, texts
 from trainer.sandbox import landlock
 
@@ -60,7 +60,7 @@ def test_a_night_on_a_prepared_set_is_scored_on_text_that_train_py_cannot_read(
     try:
         assert views.status(study).dataset.startswith(f"{prepared / 'stories'}: ")
         study.run("baseline")
-        ended(study.runner)
+        ended(study.executor)
         row = study.settle()
         assert row and row.result and row.result.outcome is Outcome.FINISHED, row
         assert row.score and row.score.value < 4
@@ -99,15 +99,15 @@ def test_serve_refuses_data_that_was_not_prepared_and_changes_nothing(repository
 def test_a_damaged_data_set_ends_a_run_without_judging_the_idea(prepared: Path, tmp_path: Path) -> None:
     shutil.copytree(prepared / "stories", tmp_path / "data" / "stories")
     (tmp_path / "data" / "stories" / "val.bin").write_bytes(b"\0\0" * 5000)
-    runner = Runner(tmp_path / "t1", tmp_path / "data", tmp_path)
+    executor = local_executor(tmp_path / "t1", tmp_path / "data", tmp_path)
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1)
     asked = attempt(1).model_copy(update={"profile": "smoke", "dataset": "stories"})
-    runner.start(asked, "", terms)
-    result = ended(runner)
+    start_run(executor, asked, "", terms)
+    result = ended(executor)
     assert result.outcome is Outcome.ENV_FAIL and "is missing or damaged" in result.reason
     with pytest.raises(DatasetMissing):
-        runner.start(asked.model_copy(update={"number": 2, "dataset": "gone"}), "", terms)
-    assert not runner.folder(2).exists()
+        start_run(executor, asked.model_copy(update={"number": 2, "dataset": "gone"}), "", terms)
+    assert not executor.runs.path(2).exists()
 
 
 def test_scores_of_different_data_are_not_compared_and_code_may_be_measured_on_both(study: Study) -> None:

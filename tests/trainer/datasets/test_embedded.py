@@ -11,10 +11,10 @@ import pytest
 
 from server.records import Outcome
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from tests.support.builders import attempt
 from tests.support.polling import PATIENCE, ended, until
 from tests.support.repositories import ROOT
+from tests.support.runs import local_executor, start_run
 from trainer.datasets.embedded import load
 
 BUILDER = """
@@ -139,9 +139,9 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(home: Path) -> None:
 def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: Path) -> None:
     blocked = tmp_path / "data"
     blocked.write_text("a file, not a folder", encoding="utf-8")
-    runner = Runner(tmp_path / "a tag", blocked, tmp_path)
+    executor = local_executor(tmp_path / "a tag", blocked, tmp_path)
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1)
-    runner.start(attempt(1).model_copy(update={"profile": "smoke"}), "", terms)
-    result = ended(runner)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke"}), "", terms)
+    result = ended(executor)
     assert (result.outcome, result.score) == (Outcome.ENV_FAIL, None)
     assert "could not be carried out" in result.reason and str(blocked) in result.reason

@@ -8,12 +8,13 @@ import psutil
 import pytest
 
 from server.records import Outcome
+from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.source.patch import apply
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended, processes_of, until
+from tests.support.runs import local_executor, start_run
 from trainer.contract import Spec
 from trainer.run import deadline
 from trainer.run.clock import RunEnded, StageClock
@@ -76,71 +77,46 @@ def test_no_transfer_takes_longer_than_the_grace(tmp_path: Path) -> None:
         Training(tmp_path, spec, "wall").hand_in(306.0, 311.5, 3000 * MB)
 
 
-def run(runner: Runner, change: str, budget: float) -> None:
+def run(executor: LocalExecutor, change: str, budget: float) -> None:
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget})
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
-    runner.start(about, apply(BASE, change, "train.py"), terms)
+    start_run(executor, about, apply(BASE, change, "train.py"), terms)
 
 
 @pytest.fixture
-def runner(tmp_path: Path, data: Path) -> Runner:
-    return Runner(tmp_path / "a tag", data, tmp_path)
+def executor(tmp_path: Path, data: Path) -> LocalExecutor:
+    return local_executor(tmp_path / "a tag", data, tmp_path)
 
 
 LARGE = """
-<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
-=======
-        self.head = nn.Linear(16, session.vocab_size)
-        self.register_buffer("table", torch.randn(50_000_000))  # 200 MB
->>>>>>> REPLACE
 """
 
 
-def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(runner: Runner) -> None:
-    run(runner, LARGE, budget=1.5)
-    result = ended(runner)
+def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(executor: LocalExecutor) -> None:
+    run(executor, LARGE, budget=1.5)
+    result = ended(executor)
     assert result.outcome is Outcome.FINISHED, result
     assert result.figures.training_seconds and result.figures.training_seconds <= deadline.allowed(1.5)
 
 
 STOPS = """
-<<<<<<< SEARCH
         return self.head(x)
-=======
-        if not self.training and not session._replica:
-            self.batches += 1
-            if self.batches == 2:
-                os.kill(os.getpid(), signal.SIGSTOP)
-        return self.head(x)
->>>>>>> REPLACE
-<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
-=======
-        self.head = nn.Linear(16, session.vocab_size)
-        self.batches = 0
->>>>>>> REPLACE
-<<<<<<< SEARCH
 import torch
-=======
-import os
-import signal
-
-import torch
->>>>>>> REPLACE
 """
 
 
-def test_an_evaluation_that_gets_no_cpu_for_seconds_is_not_invalid(runner: Runner) -> None:
-    run(runner, STOPS, budget=0.5)
+def test_an_evaluation_that_gets_no_cpu_for_seconds_is_not_invalid(executor: LocalExecutor) -> None:
+    run(executor, STOPS, budget=0.5)
 
     def stopped() -> list[psutil.Process]:
-        return [process for process in processes_of(runner) if process.status() == psutil.STATUS_STOPPED]
+        return [process for process in processes_of(executor) if process.status() == psutil.STATUS_STOPPED]
 
     until(stopped)
     time.sleep(4.5)  # what is tested: 3 s of work in one batch would be too much
     for process in stopped():
         process.resume()
-    result = ended(runner)
+    result = ended(executor)
     assert result.outcome is Outcome.FINISHED and result.figures.evaluation_seconds, result
     assert result.figures.evaluation_seconds > 4

@@ -12,12 +12,12 @@ import pytest
 
 from server.records import Outcome, Purpose, Trust
 from server.runs.run_spec import RunLimits
-from server.runs.runner import Runner
 from server.source.patch import apply
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
 from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor, start_run
 from trainer.sandbox import allowlist, landlock, seatbelt, seccomp
 from trainer.sandbox.allowlist import PACKAGES, Allowlist
 from trainer.sandbox.guards import GUARDS
@@ -91,45 +91,25 @@ def test_the_filter_names_each_call_once_and_every_jump_stays_inside() -> None:
 
 @linux
 def test_a_run_that_must_be_sealed_and_is_not_does_not_start(tmp_path: Path, data: Path) -> None:
-    runner = Runner(tmp_path, data, tmp_path / "imports")
+    executor = local_executor(tmp_path, data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, require_sealed=True)
-    runner.start(attempt(1).model_copy(update={"profile": "smoke"}), BASE, terms)
-    result = ended(runner)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke"}), BASE, terms)
+    result = ended(executor)
     assert result.outcome is Outcome.ENV_FAIL and "switched off by the operator" in result.reason
 
 
 def test_a_run_without_guards_says_so(tmp_path: Path, data: Path) -> None:
-    runner = Runner(tmp_path, data, tmp_path / "imports")
+    executor = local_executor(tmp_path, data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, preflight=False)
-    runner.start(attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5}), BASE, terms)
-    result = ended(runner)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5}), BASE, terms)
+    result = ended(executor)
     assert result.outcome is Outcome.FINISHED and result.trust is Trust.UNCONFINED
     assert set(result.guards.values()) == {"switched off by the operator"}
 
 
 COMPILED = """
-<<<<<<< SEARCH
 model = Model().to(session.device)
-=======
-class Gate(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.silu(x) * x.sigmoid()
-
-
-model = Model().to(session.device)
-model.head = nn.Sequential(gate := Gate(), model.head)
-gate.compile()
-model(torch.zeros(8, 65, dtype=torch.int64)[:, :-1]).sum().backward()
-model.zero_grad()
-compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
->>>>>>> REPLACE
-<<<<<<< SEARCH
 session.submit(model)
-=======
-print("compiled graphs:", compiled)
-print("found compiled:", torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"])
-session.submit(model)
->>>>>>> REPLACE
 """
 
 
@@ -138,25 +118,27 @@ session.submit(model)
 def test_torch_compile_works_within_the_guards_and_the_evaluation_does_not_wait_for_it(
     tmp_path: Path, data: Path
 ) -> None:
-    runner = Runner(tmp_path, data, tmp_path / "imports")
+    executor = local_executor(tmp_path, data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=2)
     compiled = apply(BASE, COMPILED)
     baseline = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8, "baseline": True})
-    runner.start(baseline, compiled, terms)
-    result = ended(runner)
-    assert result.outcome is Outcome.FINISHED, (result, runner.log_tail(1, 4000))
-    assert "compiled graphs: 1" in runner.log_tail(1, 4000)
+    start_run(executor, baseline, compiled, terms)
+    result = ended(executor)
+    assert result.outcome is Outcome.FINISHED, (result, executor.runs.of(1).log_tail(4000))
+    assert "compiled graphs: 1" in executor.runs.of(1).log_tail(4000)
     setup, evaluation = result.figures.setup_seconds, result.figures.evaluation_seconds
     assert setup and evaluation and evaluation < setup / 2
 
     kernels = tmp_path / "kernels"
     kept = {path: path.stat().st_mtime_ns for path in kernels.rglob("*")}
     later = baseline.model_copy(update={"number": 2, "baseline": False})
-    runner.start(later, compiled, terms)
-    ended(runner, 2)
-    assert "found compiled: 0" in runner.log_tail(1, 4000) and "found compiled: 2" in runner.log_tail(2, 4000)
+    start_run(executor, later, compiled, terms)
+    ended(executor, 2)
+    assert "found compiled: 0" in executor.runs.of(1).log_tail(4000) and "found compiled: 2" in executor.runs.of(
+        2
+    ).log_tail(4000)
     assert kept and {path: path.stat().st_mtime_ns for path in kernels.rglob("*")} == kept
     confirmation = later.model_copy(update={"number": 3, "of": 2, "purpose": Purpose.CONFIRM})
-    runner.start(confirmation, (STAND_INS / "crash.py").read_text(encoding="utf-8"), terms)
-    ended(runner, 3)
-    assert not json.loads((runner.folder(3) / "spec.json").read_text(encoding="utf-8"))["kernels"]
+    start_run(executor, confirmation, (STAND_INS / "crash.py").read_text(encoding="utf-8"), terms)
+    ended(executor, 3)
+    assert not json.loads((executor.runs.path(3) / "spec.json").read_text(encoding="utf-8"))["kernels"]

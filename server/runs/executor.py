@@ -1,0 +1,142 @@
+"""What a study needs of whatever runs its experiments, and what every such executor does alike.
+
+The run folder is the truth about a run, wherever its supervisor works: server and supervisor share it and nothing
+else. A run outlives the server: whoever opens the folder next sees its progress, its result, or that its supervisor is
+gone. State of a device belongs to an executor, state of a run to its handle.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from server.errors import RunnerUnavailable
+from server.files import set_aside
+from server.paths import StudyPaths
+from server.records import Attempt, Experiment, Progress, Purpose, Result, Value
+from server.runs.run_folder import RunFolder
+from server.runs.run_spec import RunLimits
+from server.task.dataset import find
+from trainer.contract import RunFile, Spec
+
+
+class RunRequest(Value):
+    """One run that is about to start."""
+
+    attempt: Attempt
+    text: str  # of its train.py
+    limits: RunLimits
+
+
+@dataclass(frozen=True)
+class RunSite:
+    """Where an executor finds and leaves things, on this machine."""
+
+    runs: Path  # a folder for each run
+    kernels: Path  # what the baseline compiled, for later runs to start from
+    data: Path  # tokenised data, shared by all runs
+    imports: Path  # the modules that train.py may import
+    home: Path  # what the runs of all studies of a repository share, as a lease on the device
+
+    @classmethod
+    def of(cls, study: StudyPaths, own: StudyPaths | None = None) -> "RunSite":
+        """That of a study; its runs and kernels may be in another place of their `own`."""
+        # Resolved: a run's folder is also the mark on its processes.
+        place = StudyPaths((own or study).state.resolve())
+        return cls(place.runs, place.kernels, study.home.data, study.worktree, study.home.folder.resolve())
+
+
+class RunHandle(Protocol):
+    """One run, of this server or an earlier one."""
+
+    def progress(self) -> Progress:
+        """Where the run is."""
+        ...
+
+    def result(self) -> Result | None:
+        """How the run ended; None while its supervisor lives. A run that has neither is cleaned up, and `lost`."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the run, which comes within seconds. Raises RunnerUnavailable."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the run's supervisor lives, or is about to be started."""
+        ...
+
+
+class Executor(Protocol):
+    """Whatever runs the experiments of one study."""
+
+    def require_free(self, profile: str, last: Experiment | None) -> None:
+        """Refuse a run while there is no device for it.
+
+        Args:
+            profile: class of machine of the run. last: the study's last experiment; None: there is none.
+
+        Raises:
+            RunnerUnavailable: names what is in the way.
+        """
+        ...
+
+    def submit(self, request: RunRequest) -> RunHandle:
+        """Write the run folder and start its supervisor. Raises RunnerUnavailable: nothing was started."""
+        ...
+
+    def handle(self, number: int) -> RunHandle:
+        """The run of this number: an earlier server may have started it. The same handle every time while it lives."""
+        ...
+
+
+Engine = Callable[[RunSite], Executor]
+
+
+def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
+    """What the supervisor of the run in `folder` is told. Raises DatasetMissing."""
+    attempt = request.attempt
+    return Spec(
+        number=attempt.number,
+        profile=attempt.profile,
+        seed=attempt.seed,
+        budget_seconds=attempt.budget_seconds,
+        **request.limits.model_dump(),
+        data=str(site.data),
+        dataset=find(attempt.dataset, site.data).folder,
+        imports=str(site.imports),
+        cookie=str(folder),  # unique on this machine, and says whose process it is
+        kernels="" if attempt.purpose is Purpose.CONFIRM else str(site.kernels),
+        keeps_kernels=attempt.baseline,
+    )
+
+
+def write_run_folder(folder: Path, spec: Spec, text: str) -> None:
+    """Make a run's folder; one of another history is set aside. Raises OSError."""
+    set_aside(folder)
+    folder.mkdir(parents=True)
+    # Not fsynced: a power cut ends the run as well, and git has the text.
+    (folder / RunFile.TRAIN).write_text(text, encoding="utf-8", newline="")
+    (folder / RunFile.SPEC).write_text(spec.to_json(), encoding="utf-8")
+
+
+def request_cancel(run: RunFolder, reason: str) -> None:
+    """Ask the supervisor to end the run; it does so within about a second. Raises RunnerUnavailable."""
+    temporary = run.path / f"{RunFile.CANCEL}.new"
+    try:
+        temporary.write_text(reason, encoding="utf-8")
+        temporary.replace(run.path / RunFile.CANCEL)
+    except OSError as error:
+        raise RunnerUnavailable(f"The run cannot be cancelled: {error}.", "Wait for its end instead.") from error
+
+
+@contextmanager
+def startable() -> Generator[None]:
+    """Around the start of a run: an OSError becomes RunnerUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise RunnerUnavailable(
+            f"The run could not be started: {error}.",
+            "The operator runs `autoresearch doctor`; then call run_experiment again.",
+        ) from error

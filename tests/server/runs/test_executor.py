@@ -1,0 +1,123 @@
+"""The seam between a study and whatever runs its experiments."""
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+
+from server.records import Experiment, Outcome, Progress, Result
+from server.runs.executor import (
+    Executor,
+    RunHandle,
+    RunRequest,
+    RunSite,
+    make_spec,
+    request_cancel,
+    startable,
+    write_run_folder,
+)
+from server.runs.local_executor import LocalExecutor
+from server.runs.run_folder import RunFolder, RunFolders
+from server.runs.run_spec import RunLimits
+from server.serve_options import ServeOptions
+from server.study.phase import Phase
+from server.study.study import Study
+from tests.support.builders import attempt
+from tests.support.polling import ended, until
+from tests.support.runs import site
+from trainer.contract import Entry, Spec, utc_now
+
+
+class Waiting(Thread):
+    """One run: a thread that waits for the supervisor."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(daemon=True)
+        self.folder = folder
+
+    def run(self) -> None:
+        command = [sys.executable, "-P", "-B", "-m", Entry.SUPERVISOR, str(self.folder.path)]
+        subprocess.run(command, check=False, cwd=Path(__file__).parents[3])
+
+    def progress(self) -> Progress:
+        return self.folder.progress()
+
+    def alive(self) -> bool:
+        return self.is_alive()
+
+    def cancel(self, reason: str) -> None:
+        request_cancel(self.folder, reason)
+
+    def result(self) -> Result | None:
+        if self.alive():
+            return None
+        lost = Result(outcome=Outcome.LOST, reason="nobody waits for it", finished_at=utc_now())
+        return self.folder.result() or lost
+
+
+class ThreadExecutor:
+    """Knows no lease: a run lives for as long as its thread."""
+
+    def __init__(self, site: RunSite) -> None:
+        self._site, self._runs, self.threads = site, RunFolders(site.runs), dict[int, Waiting]()
+
+    def require_free(self, profile: str, last: Experiment | None) -> None:
+        """There is always a place."""
+
+    def submit(self, request: RunRequest) -> RunHandle:
+        folder = self._runs.path(request.attempt.number)
+        with startable():
+            write_run_folder(folder, make_spec(self._site, request, folder), request.text)
+        run = self.threads[request.attempt.number] = Waiting(RunFolder(folder))
+        run.start()
+        return run
+
+    def handle(self, number: int) -> RunHandle:
+        return self.threads.get(number) or Waiting(self._runs.of(number))
+
+
+def test_a_study_runs_on_another_executor_from_the_first_run_to_a_cancelled_one(repository: Path, data: Path) -> None:
+    (repository / ".autoresearch").mkdir()
+    (repository / ".autoresearch" / "data").symlink_to(data)
+    choices = ServeOptions(profile="smoke", budget_seconds=0.5)
+    with closing(Study(repository, "t1", choices, ThreadExecutor)) as study:
+        started = study.run("the baseline")
+        assert study.phase() is Phase.RUNNING and not study.runs.of(started.number).alive(), "it holds no lease"
+        assert ended(study.executor, started.number).outcome is Outcome.FINISHED
+        assert study.phase() is Phase.IDLE
+        row = study.ledger.get(started.number)
+        assert row and row.kept and row.value
+        again = study.run("the baseline again")
+        study.cancel("enough")
+        assert ended(study.executor, again.number).outcome is Outcome.CANCELLED
+
+
+def test_a_run_of_an_executor_that_is_gone_is_lost(repository: Path) -> None:
+    with closing(Study(repository, "t1", ServeOptions(profile="smoke"), ThreadExecutor)) as study:
+        assert ended(study.executor, 7).outcome is Outcome.LOST
+
+
+def test_the_local_executor_keeps_one_handle_for_a_run(tmp_path: Path) -> None:
+    executor = LocalExecutor(site(tmp_path, tmp_path, tmp_path))
+    seam: Executor = executor  # checked by pyright
+    assert seam.handle(3) is executor.handle(3) and seam.handle(3) is not seam.handle(4)
+
+
+def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_path: Path) -> None:
+    place = site(tmp_path / "state", tmp_path / "data", tmp_path / "imports")
+    runs = RunFolders(place.runs)
+    limits = RunLimits(setup_seconds=30, evaluation_seconds=40, grace_seconds=1, ceiling=[(1.0, 9.0)])
+    request = RunRequest(attempt=attempt(5).model_copy(update={"dataset": "embedded"}), text="x\n", limits=limits)
+    spec = make_spec(place, request, runs.path(5))
+    write_run_folder(runs.path(5), spec, request.text)
+    assert Spec.from_json((runs.path(5) / "spec.json").read_text(encoding="utf-8")).cookie == str(runs.path(5))
+    folder, before = runs.of(5), {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert folder.spec()["evaluation_seconds"] == 40 and folder.progress() == Progress() and not folder.cancelled
+    assert folder.result() is None and not folder.alive() and folder.over()
+    assert folder.log_tail(10) == "" and folder.curve(10) == [] and runs.numbers() == [5]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    request_cancel(folder, "enough")
+    until(lambda: folder.cancelled)
+    write_run_folder(runs.path(5), spec, request.text)
+    assert sorted(number for number, _ in runs.copies()) == [5, 5] and runs.numbers() == [5]
