@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from server.metric import Metric, percent
 
-LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
-LOG_LOWER, LOG_HIGHER = Metric("seconds", "lower", "s", "log"), Metric("tokens", "higher", "1/s", "log")
+LOWER = Metric("val_bpb", "lower")
+HIGHER = Metric("accuracy", "higher")
+LOG_LOWER = Metric("seconds", "lower", "s", "log")
+LOG_HIGHER = Metric("tokens", "higher", "1/s", "log")
 ALL = pytest.mark.parametrize("metric", [LOWER, HIGHER, LOG_LOWER, LOG_HIGHER], ids=lambda metric: metric.name)
 POSITIVE = st.floats(1e-6, 1e6)
 

@@ -9,7 +9,8 @@ from server.reporting.chart import picture
 from server.reporting.table import history_table
 from tests.support.builders import experiment
 
-LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
+LOWER = Metric("val_bpb", "lower")
+HIGHER = Metric("accuracy", "higher")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ NOISE = Noise(sigma=0.01, repeats=2)
 CONFIRM = Purpose.CONFIRM
 REFERENCE = Purpose.REFERENCE
 SCORE = st.floats(1.9, 2.1)
-LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
+LOWER = Metric("val_bpb", "lower")
+HIGHER = Metric("accuracy", "higher")
 BOTH = pytest.mark.parametrize("metric", [LOWER, HIGHER], ids=["lower", "higher"])
 
 

@@ -9,7 +9,8 @@ from server.metric import Metric
 from server.task.policy import StopLimits, StudyFacts
 
 FACTS = StudyFacts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=50.0)
-LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher")
+LOWER = Metric("val_bpb", "lower")
+HIGHER = Metric("accuracy", "higher")
 
 
 @pytest.mark.parametrize(
