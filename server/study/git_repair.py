@@ -20,7 +20,8 @@ from server.history.notes import Notebook
 from server.paths import StudyPaths
 from server.records import Experiment
 from server.runs.run_folder import RunFolders
-from server.vcs import commit_message, objects
+from server.vcs import objects
+from server.vcs.commit_message import attempt_message
 from server.vcs.objects import Made
 from server.vcs.refs import Move
 from server.vcs.workspace import Listed, Workspace
@@ -278,8 +279,9 @@ class Remake:
         if tree is None:
             return "the commit they were built on is lost as well"
         blob = Made("blob", text)
+        message = attempt_message(attempt, row.result, row.judgement.verdict if row.judgement else None)
         changed = objects.with_file(tree, file, blob.name)
-        made = objects.commit(changed.name, attempt.parent, _message(row), attempt.started_at)
+        made = objects.commit(changed.name, attempt.parent, message, attempt.started_at)
         if made.name != row.commit:
             return "what can be made of their train.py is another commit"
         self.made |= {one.name: one for one in (blob, changed, made)}
@@ -318,11 +320,3 @@ class Remake:
         for row in self._ledger.all():
             found[row.attempt.train_sha256].append(row)
         return found
-
-
-def _message(row: Experiment) -> str:
-    """Of the commit that stands for a row."""
-    attempt = row.attempt
-    if row.result and row.judgement:
-        return commit_message.result_message(attempt, row.result, row.judgement.verdict)
-    return commit_message.attempt_message(attempt.number, attempt.description, attempt.hypothesis)

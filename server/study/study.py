@@ -36,7 +36,6 @@ from server.study.verdicts import Verdicts
 from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
-from server.vcs import commit_message
 from trainer.contract import utc_now
 
 _CURVE_POINTS = 300
@@ -192,9 +191,6 @@ class Study:
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
         now, last, parent = utc_now(), self.ledger.last(), self.workspace.tip()
         number = max(last.number if last else 0, self._taken) + 1
-        commit = self.workspace.commit(
-            plan.candidate, parent, commit_message.attempt_message(number, description, hypothesis), now
-        )
         attempt = Attempt(
             number=number,
             baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
@@ -203,7 +199,7 @@ class Study:
             description=description,
             hypothesis=hypothesis,
             parent=parent,
-            commit=commit,
+            commit="",
             train_sha256=plan.candidate.sha256,
             fingerprint=code,
             profile=self.profile,
@@ -212,6 +208,8 @@ class Study:
             budget_seconds=budget,
             started_at=now,
         )
+        commit = self.workspace.commit_attempt(attempt, plan.candidate)
+        attempt = attempt.model_copy(update={"commit": commit})
         made = None
         if attempt.of is None and not attempt.baseline:
             made = plan.candidate.changed_from(self.workspace.files(parent))

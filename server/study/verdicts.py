@@ -11,7 +11,6 @@ from server.scoring.decision_rule import Assessment
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.task.program import Task
-from server.vcs import commit_message
 from server.vcs.workspace import Workspace
 from trainer.contract import utc_now
 
@@ -202,6 +201,6 @@ class Verdicts:
             if complaint := self._complaint(result, incumbent, rule):
                 verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
             facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
-        files, told = self._workspace.files(experiment.commit), commit_message.result_message(attempt, result, verdict)
-        commit = self._workspace.commit(files, attempt.parent, told, attempt.started_at)
+        files = self._workspace.files(experiment.commit)
+        commit = self._workspace.commit_attempt(attempt, files, result, verdict)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)

@@ -16,8 +16,10 @@ from git import Repo
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
 from server.files import scratch, write_all, write_whole
 from server.paths import HOME, Home
+from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
 from server.vcs import repository_checks
+from server.vcs.commit_message import attempt_message
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
 from server.vcs.objects import Objects
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
@@ -165,6 +167,15 @@ class Workspace:
                 git.update_index(*(word for entry in entries for word in ("--cacheinfo", entry)))
                 tree = git.write_tree()
                 return str(git.commit_tree(tree, "-p", parent, "-F", str(told)))
+
+    def commit_attempt(
+        self, attempt: Attempt, candidate: Candidate, result: Result | None = None, verdict: Verdict | None = None
+    ) -> str:
+        """The commit object that is run; with result and verdict, the one that stands for the finished attempt.
+
+        The attempt says everything but its own commit: number and words, parent, date. Equal arguments, equal commit.
+        """
+        return self.commit(candidate, attempt.parent, attempt_message(attempt, result, verdict), attempt.started_at)
 
     def merge(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""

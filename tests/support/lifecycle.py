@@ -5,7 +5,6 @@ from typing import Any
 from server.records import Attempt, Experiment, Figures, Outcome, Result, Score
 from server.study.phase import Phase
 from server.study.study import Study
-from server.vcs import commit_message
 from tests.support.builders import NOON
 
 PATCH = "<<<<<<< SEARCH\nmodel = Bigram().to(session.device)\n=======\nmodel = Bigram()\n>>>>>>> REPLACE"
@@ -20,7 +19,6 @@ def measured(value: float, **figures: Any) -> Result:
 def begin(study: Study, number: int) -> Attempt:
     """The first steps of a run, up to the ledger's row: then the server dies."""
     plan, parent = study.verdicts.plan(study.phase(), study.program().task), study.workspace.tip()
-    commit = study.workspace.commit(plan.candidate, parent, commit_message.attempt_message(number, "idea", ""), NOON)
     attempt = Attempt(
         number=number,
         baseline=number == 1,
@@ -28,7 +26,7 @@ def begin(study: Study, number: int) -> Attempt:
         of=plan.of,
         description="idea",
         parent=parent,
-        commit=commit,
+        commit="",
         train_sha256=plan.candidate.sha256,
         fingerprint=plan.candidate.fingerprint,
         profile=study.profile,
@@ -36,6 +34,7 @@ def begin(study: Study, number: int) -> Attempt:
         budget_seconds=1,
         started_at=NOON,
     )
+    attempt = attempt.model_copy(update={"commit": study.workspace.commit_attempt(attempt, plan.candidate)})
     made = None if plan.of or number == 1 else plan.candidate.changed_from(study.workspace.files(parent))
     study.ledger.begin(attempt, made)
     return attempt
