@@ -63,13 +63,18 @@ def candidates(length: int, device: str) -> Iterator[tuple[str, Callable[[], Att
     for name in ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION", "MATH"):
         if backend := getattr(SDPBackend, name, None):
             yield f"sdpa {name.lower()}", lambda backend=backend: sdpa(backend)
-    yield "sdpa, torch's choice", lambda: F_choice
+    yield "sdpa, torch's choice", lambda: chosen
     yield f"dense mask, window {_WINDOW}", lambda: windowed_mask(length, device)
     yield f"aten flash, window {_WINDOW}", lambda: windowed_flash(length)
-    yield f"flex_attention, window {_WINDOW}", lambda: flex(length, device)
 
 
-def F_choice(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def slow_candidates(length: int, device: str) -> Iterator[tuple[str, Callable[[], Attention]]]:
+    """Those that are compiled first; on a CPU there is none that goes backward."""
+    if device == "cuda":
+        yield f"flex_attention, window {_WINDOW}", lambda: flex(length, device)
+
+
+def chosen(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
@@ -97,15 +102,20 @@ def milliseconds(attend: Attention, shape: tuple[int, ...], device: str) -> floa
 
 
 def main() -> None:
-    device, *shapes = sys.argv[1:]
-    for shape in (tuple(map(int, words.split(","))) for words in shapes):
-        for name, make in candidates(shape[2], device):
-            told: dict[str, Any] = {"shape": shape, "name": name}
-            try:
-                told["ms"] = round(milliseconds(make(), shape, device), 4)
-            except Exception as error:
-                told["error"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
-            print(json.dumps(told), flush=True)
+    device, *words = sys.argv[1:]
+    shapes = [tuple(map(int, word.split(","))) for word in words]
+    for source in (candidates, slow_candidates):
+        for shape in shapes:
+            for name, make in source(shape[2], device):
+                print(json.dumps(told(shape, name, make, device)), flush=True)
+
+
+def told(shape: tuple[int, ...], name: str, make: Callable[[], Attention], device: str) -> dict[str, Any]:
+    try:
+        return {"shape": shape, "name": name, "ms": round(milliseconds(make(), shape, device), 4)}
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        return {"shape": shape, "name": name, "error": f"{type(error).__name__}: {lines[0][:120]}"}
 
 
 if __name__ == "__main__":

@@ -3,24 +3,21 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gpu.bench import HERE, Bench, Run
-from gpu.parts import Part
+from gpu.bench import Bench, Run
+from gpu.parts import Part, stand_in
 
-_FOLDER = HERE / "stand_ins"
 _SECONDS = 2.0
 _AT_ONCE = 3
 _MARGIN = 0.01  # of the honest score: what two runs beside each other may differ by
+_JUDGED = ("finished", "invalid", "timeout")  # any other end proves nothing: the cheat could not be tried
 _KINDS = ("device", "pinned", "managed")
 NAMES = ("queued", "side_stream", "graph", *(f"leftover_{kind}" for kind in _KINDS))
 
 
 def text(name: str) -> str:
     """The train.py of a stand-in."""
-    stem, _, kind = name.partition("leftover_")
-    cheat = (_FOLDER / f"{stem or 'leftover'}.py").read_text(encoding="utf-8")
-    if kind:
-        cheat = cheat.replace('KIND = "device"', f'KIND = "{kind}"')
-    return (_FOLDER / "bigram.py").read_text(encoding="utf-8") + "\n\n" + cheat
+    stem, _, kind = name.partition("_") if name.startswith("leftover") else (name, "", "")
+    return stand_in(stem).replace('KIND = "device"', f'KIND = "{kind}"')
 
 
 def cheats(bench: Bench, names: tuple[str, ...] = NAMES) -> Part:
@@ -41,7 +38,7 @@ def cheats(bench: Bench, names: tuple[str, ...] = NAMES) -> Part:
 
 
 def judged(runs: dict[str, Run]) -> Part:
-    """Whether each held: it has no score, or none that is better than the honest one."""
+    """Whether each held: the referee gave it no score, or none that is better than the honest one."""
     part = Part({name: run.told() for name, run in runs.items()})
     honest = runs["honest"].score
     if honest is None:
@@ -52,16 +49,16 @@ def judged(runs: dict[str, Run]) -> Part:
         if name == "honest":
             continue
         better = run.score is not None and run.score < honest * (1 - _MARGIN)
+        seen = "a better score" if better else "held" if run.outcome in _JUDGED else "not tried"
         score = "" if run.score is None else f" val_bpb {run.score:.4f},"
-        part.lines.append(f"{name}: {'BETTER' if better else 'held'},{score} {run.outcome}: {run.reason[:200]}")
-        part.data[name]["held"] = not better
-        if better:
-            part.fault = f"{part.fault} {name} ended with a better score.".strip()
+        part.lines.append(f"{name}: {seen};{score} {run.outcome}: {run.reason[:200]}")
+        part.data[name]["held"] = seen == "held"
+        if seen != "held":
+            part.fault = f"{part.fault} {name}: {seen}.".strip()
     return part
 
 
 def _leftovers(bench: Bench) -> dict[str, Any]:
     """What a plain process finds of what another wrote, before it is cleared or not."""
-    size = str(8 << 30)
-    marked = bench.probe("probe.py", "mark", size)[0]
-    return marked | bench.probe("probe.py", "count", size)[0]
+    marked = bench.probe("probe.py", "mark", str(32 << 30))[0]
+    return {"written": marked["marked"]} | bench.probe("probe.py", "count", str(64 << 30))[0]

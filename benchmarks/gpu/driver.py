@@ -23,6 +23,11 @@ def used() -> int | None:
         return None
 
 
+def total() -> int:
+    """Bytes of the GPU's memory. Raises pynvml.NVMLError without a driver."""
+    return int(pynvml.nvmlDeviceGetMemoryInfo(_device()).total)
+
+
 def state() -> dict[str, Any]:
     """Driver, clocks, memory, and who computes there; what it does not tell is its error."""
     try:

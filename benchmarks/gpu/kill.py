@@ -13,8 +13,7 @@ import psutil
 
 from gpu import driver
 from gpu.bench import Bench, end, ended, processes, stage
-from gpu.cheats import text
-from gpu.parts import Part
+from gpu.parts import Part, stand_in
 
 _GPU_BYTES = 16 << 30
 _CPU_BYTES = 64 << 20
@@ -38,8 +37,8 @@ def kill(bench: Bench) -> Part:
 
 
 def _measured(bench: Bench, name: str, way: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    size = _CPU_BYTES if bench.dry else _GPU_BYTES
-    train = text("hog").replace("BYTES = 64 << 20", f"BYTES = {size}")
+    size = _CPU_BYTES if bench.dry else min(_GPU_BYTES, driver.total() // 2)
+    train = stand_in("hog").replace("BYTES = 64 << 20", f"BYTES = {size}")
     before = _used(bench, [])
     folder, process = bench.start(name, train, recording=False, budget_seconds=600.0)
     try:

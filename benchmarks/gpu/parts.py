@@ -7,14 +7,18 @@ from typing import Any
 from upstream import SIZES, Size, adapted
 
 from gpu import driver
-from gpu.bench import Bench, Run
+from gpu.bench import HERE, Bench, Run
 from gpu.packages import ROOT
 
 TRAIN = (ROOT / "train.py").read_text(encoding="utf-8")
 _EAGER = 'import os\n\nos.environ["TORCHDYNAMO_DISABLE"] = "1"\n'
 _AUDITS = 2048  # positions at least
 _SHORT = 6  # what only measures the audit trains for this part of the seconds
-_HELD = {"files": "held", "network": "held", "signals": "held", "privileges": "held"}
+
+
+def stand_in(name: str) -> str:
+    """A train.py of two pieces from the folder of stand-ins."""
+    return "\n\n".join((HERE / "stand_ins" / f"{piece}.py").read_text(encoding="utf-8") for piece in ("bigram", name))
 
 
 @dataclass
@@ -55,10 +59,8 @@ def summary(name: str, run: Run) -> list[str]:
     }
     lines.append("  " + ", ".join(f"{key} {value:,}" for key, value in told.items() if value is not None))
     lines.append("  seconds: " + ", ".join(f"{key} {value}" for key, value in seconds.items() if value is not None))
-    if (
-        odd := {name: state for name, state in run.guards.items() if state != "held"}
-    ) or run.guards.keys() != _HELD.keys():
-        lines.append(f"  guards that do not hold: {odd or 'all'}")
+    if odd := {name: state for name, state in run.guards.items() if state != "held"}:
+        lines.append(f"  guards that do not hold: {odd}")
     return lines
 
 
@@ -82,7 +84,8 @@ def doctor(bench: Bench) -> Part:
 def smoke(bench: Bench) -> Part:
     """The smallest profile, on the CPU: the machinery itself."""
     part = Part()
-    part.add("smoke", bench.run("smoke", TRAIN, profile="smoke", budget_seconds=min(2.0, bench.seconds)))
+    train = stand_in("honest") if bench.dry else TRAIN
+    part.add("smoke", bench.run("smoke", train, profile="smoke", budget_seconds=min(2.0, bench.seconds)))
     return part
 
 
@@ -115,7 +118,8 @@ def audit(bench: Bench) -> Part:
     terms["audit_factor"] = -(-_AUDITS // PROFILES[profile].audits) if not bench.dry else 2
     kernels = str(bench.place / "kernels-gpu")
     part.add("compiled", bench.run("compiled", TRAIN, kernels=kernels, preflight=not bench.dry, **terms))
-    part.add("eager", bench.run("eager", _EAGER + TRAIN, **terms))
+    train = stand_in("honest") if bench.dry else TRAIN
+    part.add("eager", bench.run("eager", _EAGER + train, **terms))
     for name, run in part.data.items():
         if found := run["measured"].get("audit"):
             part.lines.append(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in found.items()))
@@ -134,7 +138,7 @@ def tolerances() -> dict[str, Any]:
 def attention(bench: Bench) -> Part:
     """Backends of attention at the shapes of train.py: rows, heads, tokens, channels of a head."""
     shapes = ("2,1,64,32",) if bench.dry else ("64,4,1024,128", "32,6,512,64", "64,4,2048,128")
-    found = bench.probe("attention.py", *shapes, limit=60.0)
+    found = bench.probe("attention.py", *shapes, limit=45.0)
     part = Part({"layers": found})
     for one in found:
         part.lines.append(f"{one['shape']} {one['name']}: " + (f"{one['ms']} ms" if "ms" in one else one["error"]))

@@ -70,14 +70,22 @@ def _tflops(x: torch.Tensor) -> float:
 
 def mark(device: str, size: int) -> dict[str, Any]:
     """Fill so many bytes, and end without a word to the driver."""
-    memory = torch.full((size // 8,), _MARK, dtype=torch.int64, device=device)
-    return {"marked": int((memory == _MARK).sum())}
+    memory = torch.full((_affordable(device, size) // 8,), _MARK, dtype=torch.int64, device=device)
+    return {"marked": _count(memory == _MARK)}
 
 
 def count(device: str, size: int) -> dict[str, Any]:
     """Look for it in memory that this process never wrote."""
-    memory = torch.empty(size // 8, dtype=torch.int64, device=device)
-    return {"words": len(memory), "not_zero": int((memory != 0).sum()), "marked": int((memory == _MARK).sum())}
+    memory = torch.empty(_affordable(device, size) // 8, dtype=torch.int64, device=device)
+    return {"words": len(memory), "not_zero": _count(memory != 0), "marked": _count(memory == _MARK)}
+
+
+def _affordable(device: str, size: int) -> int:
+    return min(size, int(0.7 * torch.cuda.mem_get_info()[0])) if device == "cuda" else min(size, 64 << 20)
+
+
+def _count(found: torch.Tensor) -> int:
+    return int(torch.count_nonzero(found))
 
 
 def main() -> None:
