@@ -77,8 +77,9 @@ def main(words: list[str] | None = None) -> None:
             told = report["parts"][part] = _one(bench, part, chosen.cheat)
             _show(part, told)
             report["seconds"] = round(time.monotonic() - begun, 1)
-            _write(chosen, report, markdown(report["parts"]))
-        print("\n" + _table(report["parts"]) + f"\n{report['seconds']} s\n\n" + markdown(report["parts"]), flush=True)
+            table = ("Dry, on a CPU: no figure here is of a GPU.\n\n" if chosen.dry else "") + markdown(report["parts"])
+            _write(chosen, report, table)
+        print(f"\n{_table(report['parts'])}\n{report['seconds']} s\n\n{table}", flush=True)
     failed = [part for part, told in report["parts"].items() if told["state"] in ("failed", "fault")]
     sys.exit(1 if failed else 0)
 
@@ -89,7 +90,7 @@ def _one(bench: "Bench", name: str, cheats: list[str] | None) -> dict[str, Any]:
     needed = fixed + whole * bench.seconds
     if name == "upstream" and bench.upstream is None:
         return {"state": "skipped", "why": "no --upstream", "seconds": 0.0}
-    if not bench.dry and needed > bench.left:
+    if bench.left < (0.0 if bench.dry else needed):
         return {"state": "skipped", "why": f"about {needed:.0f} s needed, {bench.left:.0f} s left", "seconds": 0.0}
     begun = time.monotonic()
     try:
