@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainer import Session
 
@@ -70,8 +71,7 @@ class Attention(nn.Module):
             share = 2 * torch.sigmoid(self.gate(x[..., :GATE_CHANNELS]))
             v = v + share[..., None] * value.view_as(v).to(v.dtype)
         q, k = norm(self.rotary(q)) * QK_SCALE, norm(self.rotary(k)) * QK_SCALE
-        # On a CPU the kernel's backward pass is slower in bfloat16.
-        q, k, v = (t.transpose(1, 2).to(torch.float32 if x.device.type == "cpu" else v.dtype) for t in (q, k, v))
+        q, k, v = (t.transpose(1, 2).to(torch.float32 if FLOAT32_ATTENTION else v.dtype) for t in (q, k, v))
         with torch.autocast(x.device.type, enabled=False):
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(batch, length, width))
@@ -131,7 +131,7 @@ class GPT(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:
         # The referee calls the model outside the loop below, so the precision is chosen here.
-        with torch.autocast(idx.device.type, torch.bfloat16, enabled=BFLOAT16):
+        with torch.autocast(idx.device.type, PRECISION, enabled=PRECISION != torch.float32):
             x = first = norm(self.embed(idx))
             pair = self.bigrams(self.bigram_rows(idx))
             tables = iter(self.values)
@@ -164,7 +164,7 @@ POLAR_EXPRESS = (
 
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly, of each matrix of a stack [..., rows, columns]."""
-    x = matrix.bfloat16() if BFLOAT16 else matrix
+    x = matrix.to(torch.bfloat16 if PRECISION == torch.bfloat16 else torch.float32)  # float16 has too small a range
     wide = x.size(-2) <= x.size(-1)
     x = x if wide else x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
@@ -206,6 +206,16 @@ class Muon(torch.optim.Optimizer):
                 parameter.sub_(rate * (change + group["decay"] * parameter * agrees))
 
 
+def adamw(groups: list[dict]) -> torch.optim.AdamW:
+    """In one kernel where torch has it for this device, which it says by refusing."""
+    options = {"betas": ADAM_BETAS, "eps": 1e-10, "weight_decay": 0.0}
+    try:
+        return torch.optim.AdamW(groups, fused=session.device.type in ("cpu", "cuda"), **options)
+    except RuntimeError as error:
+        print(f"AdamW is not fused: {error}", flush=True)
+        return torch.optim.AdamW(groups, **options)
+
+
 def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for everything else; rates as the knobs say."""
     blocks = list(model.blocks.parameters())
@@ -216,11 +226,7 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
         {"params": [model.head.weight], "lr": HEAD_LR},
         {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *gates], "lr": SCALAR_LR},
     ]
-    fused = model.embed.weight.device.type in ("cpu", "cuda")
-    made = [
-        torch.optim.AdamW(adam, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=fused),
-        Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY),
-    ]
+    made = [adamw(adam), Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY)]
     for optimiser in made:
         for group in optimiser.param_groups:
             group["peak_lr"] = group["lr"]
@@ -231,11 +237,15 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
 # Knobs. Those that depend on the machine are in the table; a batch is in rows of `session.sequence_length` tokens.
 
 
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 pays: a question of the chip's instructions."""
+def fast_precision(device: torch.device) -> torch.dtype:
+    """The type in which matrices are multiplied fastest: a question of the chip's instructions."""
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if fast else torch.float32
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    tensor_cores = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)  # Volta, Turing
+    return torch.float16 if tensor_cores else torch.float32
 
 
 def has_compiler(device: torch.device) -> bool:
@@ -257,12 +267,28 @@ LONG = session.budget_seconds >= 120  # enough for a deeper model, and to wait f
 MACHINES = {
     "smoke": (1, 32, 32, 4, 4),
     "cpu": (3 if LONG else 2, 128, 64, 4, 4),
+    "mps-8gb": (3, 128, 64, 8, 8),
+    "mps-16gb": (4, 128, 64, 16, 16),
     "mps": (4, 256, 64, 16, 16),
+    "gpu-4gb": (4, 192, 64, 32, 16),
+    "gpu-8gb": (5, 256, 64, 64, 32),
+    "gpu-12gb": (6, 256, 64, 64, 64),
+    "gpu-16gb": (6, 320, 64, 128, 64),
+    "gpu-24gb": (8, 320, 64, 128, 64),
+    "gpu-48gb": (8, 384, 128, 128, 64),
     "gpu-small": (6, 384, 64, 64, 32),
     "gpu": (9, 512, 128, 256, 64),
 }
 DEPTH, WIDTH, HEAD_DIM, BATCH_ROWS, MICRO_ROWS = MACHINES[session.profile]
-BFLOAT16 = has_fast_bfloat16(session.device)  # matrix products; sums, softmax and weights stay in float32
+PRECISION = fast_precision(session.device)  # of matrix products; sums, softmax and weights stay in float32
+FLOAT32_ATTENTION = session.device.type == "cpu"  # there the kernel's backward pass is slower in bfloat16
+# The first that has a kernel for this GPU, this precision and these heads is taken.
+ATTENTION_KERNELS = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
 WORTH_COMPILING = GPU or (session.device.type == "cpu" and LONG)  # on a CPU a minute, for a third more steps
 COMPILE = WORTH_COMPILING and has_compiler(session.device)
 
@@ -304,18 +330,23 @@ def rate(progress: float) -> float:
 
 device = session.device
 torch.set_float32_matmul_precision("high")
+if GPU:
+    attention_kernels = sdpa_kernel(ATTENTION_KERNELS, set_priority=True)
+    attention_kernels.__enter__()  # for good: the referee calls the model, too
 model = GPT(Shape(session.vocab_size, DEPTH, WIDTH, HEAD_DIM)).to(device)
 updates = optimisers(model)
+micro_rows = MICRO_ROWS  # fewer where the memory does not hold them
+# Gradients of float16 are scaled up, or the small ones would be zero; a step with one that is too large is left out.
+scaler = torch.amp.GradScaler(device.type, init_scale=2.0**12, enabled=PRECISION == torch.float16)
 
 
-def loss_of(batch: Tensor) -> Tensor:
+def eager_loss(batch: Tensor) -> Tensor:
     """Mean loss in nats per token of rows [B, T + 1]."""
     return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
 
 
-if COMPILE:
-    loss_of = torch.compile(loss_of, dynamic=False)
-elif WORTH_COMPILING:
+loss_of = torch.compile(eager_loss, dynamic=False) if COMPILE else eager_loss
+if WORTH_COMPILING and not COMPILE:
     print("eager: torch.compile is off, or has no compiler or no Python.h here", flush=True)
 
 
@@ -328,35 +359,70 @@ def train_step(batches: list[Tensor], lr_share: float, look: bool = False) -> tu
     total = torch.zeros((), device=device)
     for batch in batches:
         loss = loss_of(batch) / len(batches)
-        loss.backward()
+        scaler.scale(loss).backward()
         total += loss.detach()
+    for optimiser in updates:
+        scaler.unscale_(optimiser)
     size = float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])) if look else None
     for optimiser in updates:
         for group in optimiser.param_groups:
             group["lr"] = group["peak_lr"] * lr_share
-        optimiser.step()
+        scaler.step(optimiser)
         optimiser.zero_grad(set_to_none=True)
+    scaler.update()
     return total.item(), size
 
 
+def give_up(error: Exception) -> None:
+    """Do with less after `error`: with smaller micro-batches, else without the compiler; else raise it again."""
+    global micro_rows, loss_of
+    starved = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error) or "ALLOC_FAILED" in str(error)
+    if starved and micro_rows > 1:
+        micro_rows = max(rows for rows in range(1, micro_rows // 2 + 1) if BATCH_ROWS % rows == 0)
+        print(f"out of memory: micro-batches of {micro_rows} rows, the batch stays {BATCH_ROWS}", flush=True)
+    elif loss_of is not eager_loss and not starved:
+        loss_of = eager_loss
+        print(f"eager: torch.compile failed: {type(error).__name__}: {str(error)[:300]}", flush=True)
+    else:
+        raise error
+
+
 def warm_up() -> None:
-    """Compile and allocate on random tokens, then forget what was learnt."""
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    """Compile and allocate on random tokens, then forget what was learnt. What the device cannot do is given up."""
+    weights = {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
     noise = torch.randint(session.vocab_size, (MICRO_ROWS, session.sequence_length + 1), device=device)
-    train_step([noise], 0.0)
+    rehearsed = 0
+    while rehearsed < (2 if GPU else 1):  # the second step finds the optimisers' memory taken
+        try:
+            # Of several micro-batches, the second finds the gradients' memory taken.
+            train_step([noise[:micro_rows]] * min(2, BATCH_ROWS // micro_rows), 0.0)
+        except Exception as error:
+            if device.type == "cpu":
+                raise
+            give_up(error)
+        else:
+            rehearsed += 1
+            continue
+        model.zero_grad(set_to_none=True)
+        if GPU:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
     model.load_state_dict(weights)
     for optimiser in updates:
         optimiser.state.clear()
 
 
-warm_up()
+if not session.replica:  # which only answers for weights that were trained elsewhere
+    warm_up()
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Loop
 
 tokens = session.start()
-pool = tokens.to(device, torch.int32)
-columns = torch.arange(session.sequence_length + 1, device=device)
+pool = tokens.view(torch.int16)  # torch can take rows of it; of uint16 it cannot
+if not GPU or torch.cuda.mem_get_info()[0] > 2 * pool.nbytes:
+    pool = pool.to(device)
+columns = torch.arange(session.sequence_length + 1, device=pool.device)
 rows_per_epoch = (len(pool) - 1) // session.sequence_length
 step, order = 0, torch.empty(0, dtype=torch.int64)
 
@@ -368,11 +434,11 @@ def next_rows(count: int) -> Tensor:
         offset = torch.randint(session.sequence_length, ()).item()
         order = torch.randperm(rows_per_epoch - 1) * session.sequence_length + offset
     chosen, order = order[:count], order[count:]
-    return pool[chosen.to(device)[:, None] + columns].long()
+    return pool[chosen.to(pool.device)[:, None] + columns].to(device).long() & 0xFFFF
 
 
 while session.training():
-    batches = [next_rows(MICRO_ROWS) for _ in range(BATCH_ROWS // MICRO_ROWS)]
+    batches = [next_rows(micro_rows) for _ in range(BATCH_ROWS // micro_rows)]
     share = rate(session.progress)
     loss, size = train_step(batches, share, look=session.due)
     step += 1

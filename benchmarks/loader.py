@@ -30,7 +30,7 @@ def tokens_per_second(work, turns: int) -> float:
 
 
 def cut() -> list[Tensor]:
-    return [next_rows(MICRO_ROWS) for _ in range(BATCH_ROWS // MICRO_ROWS)]
+    return [next_rows(micro_rows) for _ in range(BATCH_ROWS // micro_rows)]
 
 
 if session.steps > 2:  # neither in the preflight nor in the replica

@@ -52,12 +52,20 @@ class ProfileName(StrEnum):
 
     SMOKE = "smoke"
     CPU = "cpu"
+    MPS_8GB = "mps-8gb"
+    MPS_16GB = "mps-16gb"
     MPS = "mps"
-    GPU_SMALL = "gpu-small"
+    GPU_4GB = "gpu-4gb"
+    GPU_8GB = "gpu-8gb"
+    GPU_12GB = "gpu-12gb"
+    GPU_16GB = "gpu-16gb"
+    GPU_24GB = "gpu-24gb"
+    GPU_48GB = "gpu-48gb"
+    GPU_SMALL = "gpu-small"  # of studies begun when all GPUs below 36 GB were one class
     GPU = "gpu"
 
 
-GPU_PROFILES = frozenset({ProfileName.GPU, ProfileName.GPU_SMALL})  # those that compute on an NVIDIA GPU
+GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))  # NVIDIA's and AMD's
 
 # In the environment of a run's processes.
 CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number

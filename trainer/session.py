@@ -123,6 +123,11 @@ class Session:
         return True
 
     @property
+    def replica(self) -> bool:
+        """Whether this process only answers for weights that were trained elsewhere, and need not be ready to train."""
+        return self._replica
+
+    @property
     def due(self) -> bool:
         """Whether the next log() is told to the referee: what costs time to find out is worth it then alone."""
         return self._due
@@ -224,11 +229,29 @@ def _cpu_seconds() -> float:
 
 def missing(device: str) -> str:
     """What torch lacks to compute on a device, in words; empty if nothing. Asked before a line of train.py runs."""
-    if device == "cuda" and not torch.cuda.is_available():
-        return "torch sees no GPU"
+    if device == "cuda":
+        return _without_kernels() if torch.cuda.is_available() else "torch sees no GPU"
     if device == "mps" and not torch.backends.mps.is_available():
         return "torch sees no Metal"
     return ""
+
+
+def _without_kernels() -> str:
+    """Why torch has no code for the first GPU, in words; empty if it has: for this architecture, or one to translate."""
+    name, built_for = torch.cuda.get_device_name(), torch.cuda.get_arch_list()
+    if torch.version.hip:
+        kind = torch.cuda.get_device_properties(0).gcnArchName.partition(":")[0]
+        known = kind in built_for
+    else:
+        major, minor = torch.cuda.get_device_capability()
+        kind = f"sm_{major}{minor}"
+        binaries = [arch.removeprefix("sm_").rstrip("af") for arch in built_for if arch.startswith("sm_")]
+        sources = [arch.removeprefix("compute_").rstrip("af") for arch in built_for if arch.startswith("compute_")]
+        known = any(int(arch[:-1]) == major and int(arch[-1]) <= minor for arch in binaries)
+        known = known or any(int(arch) <= 10 * major + minor for arch in sources)
+    if known or not built_for:
+        return ""
+    return f"torch {torch.__version__} has no kernels for {name} ({kind}): it was built for {', '.join(built_for)}"
 
 
 def _eagerly() -> AbstractContextManager[Any]:

@@ -15,7 +15,8 @@ from server.errors import Unavailable
 from server.paths import Home
 from server.records import Value
 from server.runs.cleanup import process_name
-from server.runs.hardware import Hardware, default_profile, file_system, gpu_pids, probe
+from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
+from server.runs.profile_choice import default_profile, reason, trouble
 from server.runs.spawn import compiler, probe_guards
 from server.serve_options import DEFAULT_PORT
 from server.study.find_study import tag_to_serve
@@ -70,16 +71,19 @@ def _torch() -> Check:
         return Check(name="torch", state="fix", detail="not installed", remedy="pip install torch")
 
 
-def _device(hardware: Hardware) -> Check:
-    profile = default_profile(hardware)
-    if hardware.gpu is not None:
-        detail = f"{hardware.gpu}, {hardware.gpu_memory_gb} GB, driver {hardware.driver}; profile {profile}"
-        if not (others := gpu_pids()):
-            return Check(name="device", state="ok", detail=detail)
+def _device(machine: Machine) -> Check:
+    profile = default_profile(machine)
+    why = f" ({found})" if (found := reason(machine, profile)) else ""
+    if machine.gpu is None:
+        gone = f"no NVIDIA GPU{f' that can be asked: {machine.gpu_trouble}' if machine.gpu_trouble else ''}"
+        detail = f"{gone}; {machine.cores} cores of {machine.cpu}, {machine.memory_gb} GB; profile {profile}{why}"
+        remedy = "restart the machine or its driver" if machine.gpu_trouble else "fine for a try; research wants a GPU"
+        return Check(name="device", state="warning", detail=detail, remedy=remedy)
+    detail = f"{machine.gpu}, {machine.gpu_memory_gb} GB, driver {machine.driver}; profile {profile}"
+    if others := gpu_pids():
         detail += f"; in use by {', '.join(map(process_name, sorted(others)))}"
-        return Check(name="device", state="warning", detail=detail, remedy="runs beside others are run again: end them")
-    detail = f"no NVIDIA GPU; {hardware.cores} cores of {hardware.cpu}; profile {profile}"
-    return Check(name="device", state="warning", detail=detail, remedy="fine for a try; research wants a GPU")
+    remedy = "runs beside others are run again: end them" if others else trouble(machine, profile)
+    return Check(name="device", state="warning" if remedy else "ok", detail=f"{detail}{why}", remedy=remedy)
 
 
 def _compiler(profile: str, workspace: Path) -> Check:

@@ -4,11 +4,11 @@
 # pyright: reportUnknownVariableType=false
 # (nvidia-ml-py has no types)
 
-import math
 import os
 import platform
-import sys
+import re
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -17,10 +17,16 @@ import psutil
 import pynvml
 
 from server.records import Value
-from trainer.contract import ProfileName
 
 _Told = TypeVar("_Told")
-_LARGE_GPU_GB = 36.0  # below it (8 to 32 GB cards) the micro-batches of the gpu profile may not fit
+_SYSTEM = Path("/sys")
+_UNIFIED = ("8.7", "11.0", "12.1")  # Orin, Thor, GB10: the GPU has the machine's memory
+_NO_GPU = (  # that NVML can mean by an error; every other one is trouble
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    pynvml.NVML_ERROR_NOT_FOUND,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT,
+)
 
 
 class Hardware(Value):
@@ -35,32 +41,91 @@ class Hardware(Value):
     platform: str
 
 
-def probe(timeout: float = 3.0) -> Hardware:
+class Machine(Hardware):
+    """What a profile is chosen by, too; status does not show it."""
+
+    gpu_kind: str = ""  # CUDA's compute capability (8.6) or AMD's architecture (gfx942); empty: not told
+    gpu_free_gb: float | None = None
+    gpu_slice: bool = False  # a part of a GPU (MIG)
+    gpus: int = 0  # that torch will see
+    gpu_trouble: str = ""  # why a GPU that may be here cannot be asked
+    torch_build: str = ""  # cuda, rocm or cpu; empty: not told
+
+
+def probe(timeout: float = 3.0) -> Machine:
     """Look at the machine.
 
     Args:
         timeout: seconds NVML may take; a driver in trouble can hang for ever, and then there is no GPU for us.
     """
-    gpu = _ask(_describe, timeout) or {}
-    return Hardware(
-        gpu=gpu.get("gpu"),
-        gpu_memory_gb=gpu.get("gpu_memory_gb"),
-        driver=gpu.get("driver"),
+    gpu, build, memory = _ask(_nvidia, timeout), torch_build(), psutil.virtual_memory().total / 2**30
+    if gpu is None:
+        gpu = {"gpu_trouble": "its driver hangs"}
+    if "gpu" not in gpu and build == "rocm":
+        gpu = amd_gpu() or gpu
+    if "gpu" in gpu and gpu.get("gpu_memory_gb") is None and gpu.get("gpu_kind") in _UNIFIED:
+        gpu["gpu_memory_gb"] = round(memory, 1)
+    hardware = {"gpu": None, "gpu_memory_gb": None, "driver": None} | gpu
+    return Machine(
+        **hardware,
+        torch_build=build,
         cpu=platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
-        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        memory_gb=round(memory, 1),
         platform=platform.platform(terse=True),
     )
 
 
-def default_profile(hardware: Hardware) -> str:
-    """The trainer's profile for this machine."""
-    if hardware.gpu is not None:
-        small = (hardware.gpu_memory_gb or math.inf) < _LARGE_GPU_GB
-        return (ProfileName.GPU_SMALL if small else ProfileName.GPU).value
-    if sys.platform == "darwin" and platform.machine() == "arm64":
-        return ProfileName.MPS.value
-    return ProfileName.CPU.value
+def torch_build() -> str:
+    """What the installed torch was built for, without importing it: cuda, rocm or cpu; empty if it does not tell."""
+    try:
+        told = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text(encoding="utf-8")
+    except (metadata.PackageNotFoundError, OSError):
+        return ""
+    for name, build in (("hip", "rocm"), ("cuda", "cuda")):
+        if re.search(rf"(?m)^{name}\b.*= *['\"]", told):
+            return build
+    return "cpu"
+
+
+def amd_gpu(system: Path = _SYSTEM) -> dict[str, Any]:
+    """The first GPU that AMD's kernel driver shows below `system` and that torch will see; nothing if there is none."""
+    nodes = sorted((system / "class/kfd/kfd/topology/nodes").glob("[0-9]*"), key=lambda node: int(node.name))
+    found = [facts for node in nodes if int((facts := _facts(node / "properties")).get("gfx_target_version", 0))]
+    variables = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+    told = next((os.environ[name] for name in variables if name in os.environ), None)
+    if told is not None:
+        chosen = [int(word) for word in told.split(",") if word.strip().isdecimal()]
+        found = [found[index] for index in chosen if index < len(found)]
+    if not found:
+        return {}
+    version = int(found[0]["gfx_target_version"])
+    kind = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+    card = system / "class/drm" / f"renderD{found[0].get('drm_render_minor')}" / "device"
+    total, used = (_number(card / f"mem_info_vram_{name}") for name in ("total", "used"))
+    return {
+        "gpu": f"AMD GPU ({kind})",
+        "gpu_kind": kind,
+        "gpu_memory_gb": None if total is None else round(total / 2**30, 1),
+        "gpu_free_gb": None if total is None or used is None else round((total - used) / 2**30, 1),
+        "gpus": len(found),
+    }
+
+
+def _facts(path: Path) -> dict[str, str]:
+    """Names and values of a file with a pair a line; nothing of one that cannot be read."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, _, value in (line.partition(" ") for line in lines)}
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def file_system(path: Path) -> str:
@@ -71,22 +136,21 @@ def file_system(path: Path) -> str:
 
 def gpu_pids(timeout: float = 3.0) -> set[int] | None:
     """Who computes on the GPU, as the driver numbers them: nobody where there is no driver, None where it hangs."""
-    return _ask(_pids, timeout, silent=set())
+    return _ask(lambda: _pids(_device()), timeout, silent=set())
 
 
 def gpu_name(timeout: float = 3.0) -> str | None:
     """The GPU's name among all GPUs of the world; None where the driver does not tell."""
-    return _ask(_uuid, timeout)
+    return _ask(lambda: str(pynvml.nvmlDeviceGetUUID(_device())), timeout)
 
 
-def _ask(question: Callable[[Any], _Told], timeout: float, silent: _Told | None = None) -> _Told | None:
+def _ask(question: Callable[[], _Told], timeout: float, silent: _Told | None = None) -> _Told | None:
     """What the driver says of our GPU; `silent` if it says nothing, None if it hangs: it may do so for ever."""
     found: list[_Told | None] = []
 
     def ask() -> None:
         try:
-            pynvml.nvmlInit()
-            found.append(question(_device()))
+            found.append(question())
         except pynvml.NVMLError:
             found.append(silent)
 
@@ -97,24 +161,62 @@ def _ask(question: Callable[[Any], _Told], timeout: float, silent: _Told | None 
 
 
 def _device() -> Any:
-    """The first that torch will see, whether CUDA_VISIBLE_DEVICES names it by number or by UUID."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
-    if first.startswith(("GPU-", "MIG-")):
+    """The first that torch will see: by number in the order of the bus, or by UUID, or its first part (MIG).
+
+    Raises:
+        NVMLError: there is none.
+    """
+    pynvml.nvmlInit()
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if first.startswith("MIG-"):
         return pynvml.nvmlDeviceGetHandleByUUID(first)
-    return pynvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdecimal() else 0)
+    if first.startswith("GPU-"):
+        whole = next((one for one in _devices() if str(pynvml.nvmlDeviceGetUUID(one)).startswith(first)), None)
+    else:
+        whole = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else None
+    if whole is None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+    if (_told(pynvml.nvmlDeviceGetMigMode, whole) or [0])[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return whole
+    slices = range(_told(pynvml.nvmlDeviceGetMaxMigDeviceCount, whole) or 0)
+    handles = (_told(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, whole, number) for number in slices)
+    return next((handle for handle in handles if handle is not None), whole)
 
 
-def _describe(device: Any) -> dict[str, Any]:
+def _devices() -> list[Any]:
+    return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+
+
+def _nvidia() -> dict[str, Any]:
+    """What the driver says, each answer by itself: a part of a GPU or a GPU without memory of its own refuses some."""
+    try:
+        device = _device()
+    except pynvml.NVMLError as error:
+        return {} if getattr(error, "value", None) in _NO_GPU else {"gpu_trouble": str(error)}
+    memory = _told(pynvml.nvmlDeviceGetMemoryInfo, device)
+    whole = _told(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, device)
+    kind = _told(pynvml.nvmlDeviceGetCudaComputeCapability, device)
+    if kind is None and whole is not None:
+        kind = _told(pynvml.nvmlDeviceGetCudaComputeCapability, whole)
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     return {
-        "driver": str(pynvml.nvmlSystemGetDriverVersion()),
-        "gpu_memory_gb": round(int(pynvml.nvmlDeviceGetMemoryInfo(device).total) / 2**30, 1),
-        "gpu": str(pynvml.nvmlDeviceGetName(device)),
+        "driver": _told(pynvml.nvmlSystemGetDriverVersion),
+        "gpu_memory_gb": None if memory is None else round(int(memory.total) / 2**30, 1),
+        "gpu": _told(pynvml.nvmlDeviceGetName, device) or "NVIDIA GPU",
+        "gpu_kind": ".".join(map(str, kind or ())),
+        "gpu_free_gb": None if memory is None else round(int(memory.free) / 2**30, 1),
+        "gpu_slice": whole is not None,
+        "gpus": (_told(pynvml.nvmlDeviceGetCount) or 1) if chosen is None else len(chosen.split(",")),
     }
+
+
+def _told(query: Callable[..., Any], *words: Any) -> Any:
+    """One answer; None where the driver does not tell."""
+    try:
+        return query(*words)
+    except pynvml.NVMLError:
+        return None
 
 
 def _pids(device: Any) -> set[int]:
     return {int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(device)}
-
-
-def _uuid(device: Any) -> str:
-    return str(pynvml.nvmlDeviceGetUUID(device))

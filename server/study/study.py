@@ -18,8 +18,9 @@ from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Result
 from server.runs.executor import Engine, RunRequest, RunSite
-from server.runs.hardware import Hardware, default_profile, probe
+from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
+from server.runs.profile_choice import default_profile
 from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits
 from server.runs.spawn import require_guards
@@ -67,13 +68,18 @@ class Study:
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
         self.hardware: Hardware = probe()
-        self.profile = self.choices.profile or default_profile(self.hardware)
         self.engine, site = engine, RunSite.of(paths)
         self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
         self.notebook = Notebook(paths.notes)
         self.queue = SweepQueue(paths.sweep)
         self._open()
+        self.profile = self.choices.profile or self._machines_profile()
         self.settle()
+
+    def _machines_profile(self) -> str:
+        if (last := self.ledger.last()) is not None:
+            return default_profile(self.hardware, last=last.attempt.profile)
+        return default_profile(self.hardware, train=self.workspace.files(self.workspace.tip()).text)
 
     def _open(self) -> None:
         """Open the history, or make it anew from git."""

@@ -8,7 +8,8 @@ A driver in trouble can hang for ever: everything that asks it happens in a thre
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
@@ -159,11 +160,31 @@ def _name(pid: int) -> str:
 
 
 def _device() -> Any:
-    """torch's first device, whether CUDA_VISIBLE_DEVICES names it by number or by UUID."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
-    if first.startswith(("GPU-", "MIG-")):
+    """torch's first device: by number in the order of the bus, or by UUID, or its first part (MIG). Raises NVMLError."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if first.startswith("MIG-"):
         return pynvml.nvmlDeviceGetHandleByUUID(first)
-    return pynvml.nvmlDeviceGetHandleByIndex(int(first) if first.isdecimal() else 0)
+    if first.startswith("GPU-"):
+        every = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        whole = next((one for one in every if str(pynvml.nvmlDeviceGetUUID(one)).startswith(first)), None)
+    else:
+        whole = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else None
+    if whole is None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+    return next(_slices(whole), whole)
+
+
+def _slices(whole: Any) -> Iterator[Any]:
+    """The parts of a GPU that is divided: it does no work as a whole."""
+    try:
+        if pynvml.nvmlDeviceGetMigMode(whole)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return
+        places = pynvml.nvmlDeviceGetMaxMigDeviceCount(whole)
+    except pynvml.NVMLError:
+        return  # a GPU that cannot be divided, or a driver that does not know how
+    for number in range(places):
+        with suppress(pynvml.NVMLError):  # no part at this place
+            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, number)
 
 
 def _look(handle: Any) -> Sample:

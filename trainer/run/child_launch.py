@@ -15,6 +15,7 @@ from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
+_PASSED_ON += ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION")  # AMD's
 _LOOK_SECONDS = 0.05
 _MOST_TOLD = 1 << 20
 
@@ -114,4 +115,5 @@ def _environment(scratch: Path) -> dict[str, str]:
         "PYTHONPATH": str(_PACKAGES),
         "PYTHONUNBUFFERED": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the driver's order, by which server and monitor count
     }

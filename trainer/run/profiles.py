@@ -30,13 +30,29 @@ class Profile:
         return "cpu" if self.device == "cpu" else "wall"
 
 
+def _gpu(name: ProfileName, sequence_length: int, rows: int) -> Profile:
+    return Profile(name, "cuda", sequence_length, threads=None, rows=rows, max_rows=None, audits=256)
+
+
+def _metal(name: ProfileName, rows: int) -> Profile:
+    return Profile(name, "mps", sequence_length=512, threads=None, rows=rows, max_rows=None, audits=128)
+
+
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile(ProfileName.SMOKE, "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
         Profile(ProfileName.CPU, "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=128),
-        Profile(ProfileName.MPS, "mps", sequence_length=512, threads=None, rows=8, max_rows=None, audits=128),
-        Profile(ProfileName.GPU_SMALL, "cuda", sequence_length=512, threads=None, rows=16, max_rows=None, audits=256),
-        Profile(ProfileName.GPU, "cuda", sequence_length=1024, threads=None, rows=16, max_rows=None, audits=256),
+        _metal(ProfileName.MPS_8GB, rows=4),
+        _metal(ProfileName.MPS_16GB, rows=8),
+        _metal(ProfileName.MPS, rows=8),
+        _gpu(ProfileName.GPU_4GB, sequence_length=512, rows=8),
+        _gpu(ProfileName.GPU_8GB, sequence_length=512, rows=16),
+        _gpu(ProfileName.GPU_12GB, sequence_length=512, rows=16),
+        _gpu(ProfileName.GPU_16GB, sequence_length=512, rows=16),
+        _gpu(ProfileName.GPU_24GB, sequence_length=1024, rows=16),
+        _gpu(ProfileName.GPU_48GB, sequence_length=1024, rows=16),
+        _gpu(ProfileName.GPU_SMALL, sequence_length=512, rows=16),
+        _gpu(ProfileName.GPU, sequence_length=1024, rows=16),
     )
 }
