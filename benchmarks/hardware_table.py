@@ -11,6 +11,7 @@ import re
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,6 +156,7 @@ def _tensors(made: Any) -> Iterator[Tensor]:
             yield from _tensors(one)
 
 
+@cache
 def size(profile: str, precision: str = "bfloat16") -> Size:
     """What train.py is and needs on a class of machine, where matrices are multiplied in `precision`."""
     module = ModuleType("train")
@@ -209,3 +211,62 @@ def _as_on_a_gpu(precision: str) -> str:
 def tokens(card: Card, of: Size) -> float:
     """That the card is computed to train on in the budget."""
     return card.tera * 1e12 * (SHARE if card.capability else METAL_SHARE) / of.flop * SECONDS
+
+
+def enough(card: Card, of: Size) -> bool:
+    """Whether the card can train a model of this size in the budget: in steps, and in tokens a parameter."""
+    seen = tokens(card, of)
+    return seen >= LEAST_STEPS * of.batch_tokens and seen >= LEAST_TOKENS * of.multiplied
+
+
+def size_of_class(profile: str) -> Size:
+    """What train.py is and needs on a class of machine, in the widest type that a card of the class computes in."""
+    wide = any(card.precision == "float32" for card in CARDS if card.profile == profile)
+    return size(profile, "float32" if wide else "bfloat16")
+
+
+def classes() -> Iterator[str]:
+    """The table of the classes, line by line."""
+    yield "| profile | depth, width | rows a step, tokens a row (rows at once) | parameters (multiplied) | memory | |"
+    yield "|---|---|---|---|---|---|"
+    for name in dict.fromkeys(card.profile for card in CARDS):
+        of, length = size_of_class(name), PROFILES[name].sequence_length
+        rows = f"{of.batch_tokens // length}, {length} ({of.micro_rows})"
+        counts = f"{of.parameters / 1e6:.1f} M ({of.multiplied / 1e6:.1f} M)"
+        yield f"| `{name}` | {of.depth}, {of.width} | {rows} | {counts} | {of.needed_gb:.1f} GB | computed |"
+
+
+def cards() -> Iterator[str]:
+    """The table of the cards, line by line."""
+    yield "| card | memory | kind | peak, TFLOP/s | profile | steps | tokens | tokens a parameter | |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    sizes = {name: size_of_class(name) for name in dict.fromkeys(card.profile for card in CARDS)}
+    for card in CARDS:
+        of = sizes[card.profile]
+        seen = tokens(card, of)
+        told = "computed" if enough(card, of) else "computed; too slow for its class"
+        figures = f"{seen / of.batch_tokens:,.0f} | {seen / 1e6:.0f} M | {seen / of.multiplied:.1f} | {told}"
+        kind = card.capability or "Metal"
+        peak = f"{card.tera:g} {card.precision}"
+        yield f"| {card.name} | {card.memory_gb:g} GB | {kind} | {peak} | `{card.profile}` | {figures} |"
+
+
+def page(text: str) -> str:
+    """The page with both tables renewed, each between its marks."""
+    for mark, lines in (("classes", classes()), ("cards", cards())):
+        table = "\n".join(lines)
+        text = re.sub(rf"(?s)(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)", rf"\g<1>{table}\g<2>", text)
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="renew the tables of docs/hardware.md")
+    if parser.parse_args().write:
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
+    print("\n".join([*classes(), "", *cards()]))
+
+
+if __name__ == "__main__":
+    main()

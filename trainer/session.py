@@ -237,7 +237,7 @@ def missing(device: str) -> str:
 
 
 def _without_kernels() -> str:
-    """Why torch has no code for the first GPU, in words; empty if it has: for this architecture, or one to translate."""
+    """Why torch has no code for the first GPU, in words; empty if it has: for its architecture, or to translate."""
     name, built_for = torch.cuda.get_device_name(), torch.cuda.get_arch_list()
     if torch.version.hip:
         kind = torch.cuda.get_device_properties(0).gcnArchName.partition(":")[0]

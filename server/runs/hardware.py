@@ -58,16 +58,15 @@ def probe(timeout: float = 3.0) -> Machine:
     Args:
         timeout: seconds NVML may take; a driver in trouble can hang for ever, and then there is no GPU for us.
     """
-    gpu, build, memory = _ask(_nvidia, timeout), torch_build(), psutil.virtual_memory().total / 2**30
-    if gpu is None:
-        gpu = {"gpu_trouble": "its driver hangs"}
+    build, memory, hangs = torch_build(), psutil.virtual_memory().total / 2**30, {"gpu_trouble": "its driver hangs"}
+    gpu: dict[str, Any] = _ask(_nvidia, timeout) or hangs
     if "gpu" not in gpu and build == "rocm":
         gpu = amd_gpu() or gpu
     if "gpu" in gpu and gpu.get("gpu_memory_gb") is None and gpu.get("gpu_kind") in _UNIFIED:
         gpu["gpu_memory_gb"] = round(memory, 1)
-    hardware = {"gpu": None, "gpu_memory_gb": None, "driver": None} | gpu
+    unknown: dict[str, Any] = {"gpu": None, "gpu_memory_gb": None, "driver": None}
     return Machine(
-        **hardware,
+        **unknown | gpu,
         torch_build=build,
         cpu=platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
@@ -192,7 +191,7 @@ def _nvidia() -> dict[str, Any]:
     try:
         device = _device()
     except pynvml.NVMLError as error:
-        return {} if getattr(error, "value", None) in _NO_GPU else {"gpu_trouble": str(error)}
+        return {"gpu_trouble": "" if getattr(error, "value", None) in _NO_GPU else str(error)}
     memory = _told(pynvml.nvmlDeviceGetMemoryInfo, device)
     whole = _told(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, device)
     kind = _told(pynvml.nvmlDeviceGetCudaComputeCapability, device)

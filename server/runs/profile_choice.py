@@ -72,7 +72,19 @@ class Plan(NamedTuple):
     needed_gb: float  # GiB of the GPU
 
 
-PLANS: dict[str, Plan] = {}
+PLANS: dict[str, Plan] = {
+    ProfileName.GPU_4GB: Plan(4, 192, 1220, 2.8),
+    ProfileName.GPU_8GB: Plan(5, 256, 1030, 4.7),
+    ProfileName.GPU_12GB: Plan(6, 256, 1270, 8.6),
+    ProfileName.GPU_16GB: Plan(6, 320, 760, 9.6),
+    ProfileName.GPU_24GB: Plan(7, 320, 490, 10.5),
+    ProfileName.GPU_48GB: Plan(8, 384, 690, 22.2),
+    ProfileName.GPU_SMALL: Plan(6, 384, 650, 6.0),
+    ProfileName.GPU: Plan(9, 512, 1260, 28.3),
+    ProfileName.MPS_8GB: Plan(3, 128, 3450, 1.6),
+    ProfileName.MPS_16GB: Plan(4, 128, 1510, 2.5),
+    ProfileName.MPS: Plan(4, 256, 3890, 3.0),
+}
 
 
 def default_profile(hardware: Hardware, last: str = "", train: str = "") -> str:

@@ -160,7 +160,7 @@ def _name(pid: int) -> str:
 
 
 def _device() -> Any:
-    """torch's first device: by number in the order of the bus, or by UUID, or its first part (MIG). Raises NVMLError."""
+    """torch's first: by number in the order of the bus, or by UUID, or its first part (MIG). Raises NVMLError."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
     if first.startswith("MIG-"):
         return pynvml.nvmlDeviceGetHandleByUUID(first)

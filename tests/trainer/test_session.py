@@ -1,0 +1,51 @@
+"""What is asked of torch before a line of train.py runs, with a stand-in for the device's properties."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from trainer.session import missing
+
+WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "known"),
+    [
+        ((7, 5), WHEEL, True),
+        ((8, 9), WHEEL, True),  # sm_86 runs on it
+        ((9, 0), WHEEL, True),
+        ((12, 1), WHEEL, True),
+        ((12, 0), ["sm_80", "compute_90"], True),  # translated when it starts
+        ((9, 0), ["sm_90a"], True),
+        ((6, 1), WHEEL, False),
+        ((7, 0), WHEEL, False),
+        ((12, 0), ["sm_80", "sm_90"], False),
+    ],
+)
+def test_a_gpu_without_kernels_is_named(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], built_for: list[str], known: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "the card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    told = missing("cuda")
+    assert (told == "") == known
+    assert known or f"no kernels for the card (sm_{capability[0]}{capability[1]})" in told
+
+
+@pytest.mark.parametrize(("kind", "known"), [("gfx942:sramecc+:xnack-", True), ("gfx1010", False)])
+def test_amds_kinds_are_known_by_name(monkeypatch: pytest.MonkeyPatch, kind: str, known: bool) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "the card")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(gcnArchName=kind))  # pyright: ignore
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["gfx90a", "gfx942", "gfx1100"])
+    assert (missing("cuda") == "") == known
+
+
+def test_a_torch_that_sees_no_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert missing("cuda") == "torch sees no GPU"
