@@ -255,7 +255,7 @@ def page(text: str) -> str:
     """The page with both tables renewed, each between its marks."""
     for mark, lines in (("classes", classes()), ("cards", cards())):
         table = "\n".join(lines)
-        text = re.sub(rf"(?s)(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)", rf"\g<1>{table}\g<2>", text)
+        text = re.sub(rf"(?s)(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", rf"\g<1>{table}\n\g<2>", text)
     return text
 
 

@@ -77,7 +77,7 @@ PLANS: dict[str, Plan] = {
     ProfileName.GPU_8GB: Plan(5, 256, 1030, 4.7),
     ProfileName.GPU_12GB: Plan(6, 256, 1270, 8.6),
     ProfileName.GPU_16GB: Plan(6, 320, 760, 9.6),
-    ProfileName.GPU_24GB: Plan(7, 320, 490, 10.5),
+    ProfileName.GPU_24GB: Plan(7, 320, 490, 10.2),
     ProfileName.GPU_48GB: Plan(8, 384, 690, 22.2),
     ProfileName.GPU_SMALL: Plan(6, 384, 650, 6.0),
     ProfileName.GPU: Plan(9, 512, 1260, 28.3),
