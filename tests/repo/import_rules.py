@@ -28,7 +28,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "fcntl": ("server.locks", "server.runs.device_lock", "trainer.datasets.artifact_store"),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),
-    "importlib": ("server.cli.doctor", "trainer.run.compiler"),
+    "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.run.compiler"),
     "matplotlib": ("server.reporting.chart",),
     "mcp": ("server.api", "server.cli.demo", "server.clients.optuna_search"),  # the last two are clients
     "mcp_types": ("server.api",),

@@ -39,7 +39,7 @@ _SYSTEM = (
     "/sys/module",
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
-_GPUS = ("nvidia*", "dxg", "kfd", "dri")
+_GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
 
 
