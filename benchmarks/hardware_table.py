@@ -7,6 +7,7 @@ Memory: two optimiser steps of train.py on fake tensors, which have sizes and no
 a time, eager and with AdamW in one kernel. Steps: the card's published peak times a cautious share of it.
 """
 
+import argparse
 import re
 import weakref
 from collections.abc import Iterator
