@@ -73,8 +73,8 @@ class Study:
         self.notebook = Notebook(paths.notes)
         self.queue = SweepQueue(paths.sweep)
         self._open()
-        self.profile = self.choices.profile or self._machines_profile()
         self.settle()
+        self.profile = self.choices.profile or self._machines_profile()
 
     def _machines_profile(self) -> str:
         if (last := self.ledger.last()) is not None:

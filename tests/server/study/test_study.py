@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from server.api import views
 from server.errors import LedgerUnavailable, StaleText, WorkspaceUnusable, WrongPhase
 from server.records import Decision, Verdict
+from server.runs.hardware import Hardware, probe
 from server.serve_options import ServeOptions
 from server.study.phase import Move, Phase, legal
 from server.study.study import Study
 from tests.support.builders import NOON
-from tests.support.lifecycle import PATCH, begin, improved, kept_baseline, leave_result, measured
+from tests.support.lifecycle import PATCH, begin, improved, kept_baseline, leave_result, measured, ran
 from tests.support.polling import until
 
 
@@ -132,3 +134,21 @@ def test_a_failed_run_may_be_repaired_run_again_or_given_up(study: Study) -> Non
     assert study.phase() is Phase.PATCHED
     assert study.discard("enough") is None
     assert study.phase() is Phase.IDLE
+
+
+def test_a_study_keeps_the_profile_of_its_rows_where_the_machine_would_get_another(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"gpu": "one", "gpu_memory_gb": 24.0, "gpu_kind": "8.9", "gpus": 1, "driver": "1"}
+    machine = probe().model_copy(update=facts)
+    monkeypatch.setattr("server.study.study.probe", lambda: machine)
+    first = Study(repository, "a", ServeOptions(profile="gpu-small"))
+    ran(first, 2.0)
+    first.close()
+    again = Study(repository, "a")
+    assert again.profile == "gpu-small"
+    assert set(views.status(again).model_dump()["environment"]) == set(Hardware.model_fields)
+    again.close()
+    fresh = Study(repository, "b")
+    assert fresh.profile == "gpu-24gb"
+    fresh.close()
