@@ -3,7 +3,6 @@
 Until the referee says `go`, only trusted code has run here; what it tells by then can be believed.
 """
 
-import gc
 import runpy
 import signal
 import sys
@@ -52,13 +51,12 @@ def main() -> None:
 
 
 def _import_ahead(train: str) -> None:
-    """What takes seconds to import: a replica spends them while it waits."""
-    gc.disable()  # what is imported stays: to look through it again and again takes a twelfth of the time
-    import trainer.session  # noqa: F401
+    """What takes seconds to import, where train.py seems to need it: a replica spends them while it waits."""
+    if "import torch" in train or "from torch" in train or "Session" in train:
+        import trainer.session  # noqa: F401
 
     if "torch.optim" in train or "compile(" in train:  # both bring torch's compiler along
         import torch._dynamo  # noqa: F401
-    gc.enable()
 
 
 def _missing(device: str) -> str:
