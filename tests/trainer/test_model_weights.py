@@ -15,12 +15,45 @@ from tests.support.polling import ended
 from tests.support.runs import local_executor, start_run
 
 PARTS = """
+<<<<<<< SEARCH
 class Model(nn.Module):
+=======
+class Gate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + F.silu(self.norm(x.mT).mT)
+
+
+class Model(nn.Module):
+>>>>>>> REPLACE
+<<<<<<< SEARCH
         return self.head(x)
+=======
+        for gate in self.gates:
+            x = gate(x)
+        return self.head(x)
+>>>>>>> REPLACE
+<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
+=======
+        self.head = nn.Linear(16, session.vocab_size)
+        self.gates = nn.ModuleList(Gate() for _ in range(2))
+>>>>>>> REPLACE
 """
 COMPILED = """
+<<<<<<< SEARCH
 model = Model().to(session.device)
+=======
+model = Model().to(session.device)
+{change}
+model(torch.zeros(8, 65, dtype=torch.int64)[:, :-1]).sum().backward()
+model.zero_grad()
+print("handed in:", type(model).__name__)
+print("compiled graphs:", torch._dynamo.utils.counters["stats"]["unique_graphs"])
+>>>>>>> REPLACE
 """
 
 

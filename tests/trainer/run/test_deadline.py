@@ -89,7 +89,12 @@ def executor(tmp_path: Path, data: Path) -> LocalExecutor:
 
 
 LARGE = """
+<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
+=======
+        self.head = nn.Linear(16, session.vocab_size)
+        self.register_buffer("table", torch.randn(50_000_000))  # 200 MB
+>>>>>>> REPLACE
 """
 
 
@@ -101,9 +106,29 @@ def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(executor:
 
 
 STOPS = """
+<<<<<<< SEARCH
         return self.head(x)
+=======
+        if not self.training and not session._replica:
+            self.batches += 1
+            if self.batches == 2:
+                os.kill(os.getpid(), signal.SIGSTOP)
+        return self.head(x)
+>>>>>>> REPLACE
+<<<<<<< SEARCH
         self.head = nn.Linear(16, session.vocab_size)
+=======
+        self.head = nn.Linear(16, session.vocab_size)
+        self.batches = 0
+>>>>>>> REPLACE
+<<<<<<< SEARCH
 import torch
+=======
+import os
+import signal
+
+import torch
+>>>>>>> REPLACE
 """
 
 

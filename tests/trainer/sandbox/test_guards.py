@@ -108,8 +108,28 @@ def test_a_run_without_guards_says_so(tmp_path: Path, data: Path) -> None:
 
 
 COMPILED = """
+<<<<<<< SEARCH
 model = Model().to(session.device)
+=======
+class Gate(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.silu(x) * x.sigmoid()
+
+
+model = Model().to(session.device)
+model.head = nn.Sequential(gate := Gate(), model.head)
+gate.compile()
+model(torch.zeros(8, 65, dtype=torch.int64)[:, :-1]).sum().backward()
+model.zero_grad()
+compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+>>>>>>> REPLACE
+<<<<<<< SEARCH
 session.submit(model)
+=======
+print("compiled graphs:", compiled)
+print("found compiled:", torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"])
+session.submit(model)
+>>>>>>> REPLACE
 """
 
 
