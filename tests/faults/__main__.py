@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tests.faults.catalogue import FAULTS, Fault, NotHere
-from tests.faults.night import TRAIN, Night
+from tests.faults.night import Night
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 900.0
@@ -37,8 +37,8 @@ def _last(error: BaseException) -> str:
 class Trials:
     """What became of every trial so far."""
 
-    def __init__(self, data: Path, train: str = TRAIN) -> None:
-        self._data, self._train = data, train
+    def __init__(self, data: Path, short: bool = False) -> None:
+        self._data, self._short = data, short
         self.survived: Counter[str] = Counter()
         self.failed: dict[str, list[str]] = {}
         self.not_here: dict[str, str] = {}
@@ -46,7 +46,7 @@ class Trials:
     async def one(self, fault: Fault, seed: int) -> None:
         """One trial, in a folder of its own."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-fault-", ignore_cleanup_errors=True) as folder:
-            night = Night(Path(folder), self._data, seed, train=self._train)
+            night = Night(Path(folder), self._data, seed, short=self._short)
             try:
                 begun = time.monotonic()
                 with anyio.fail_after(_TRIAL_SECONDS):

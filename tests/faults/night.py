@@ -23,7 +23,7 @@ from server.history.ledger import Ledger
 from server.locks import lock_holder
 from server.records import Experiment
 from tests.support.polling import stretched
-from tests.support.repositories import STAND_INS, git, make_repository
+from tests.support.repositories import QUICK, STAND_INS, git, make_repository
 
 TAG = "t1"
 BRANCH = f"autoresearch/{TAG}"
@@ -101,9 +101,14 @@ class Agent:
 class Night:
     """One repository with one tag; servers and agents come and go."""
 
-    def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4, train: str = TRAIN) -> None:
-        """With QUICK, what is done again and again is done half as often."""
-        self.folder, self._budget, self._short = folder, budget, train != TRAIN
+    def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4, short: bool = False) -> None:
+        """train.py trains with torch in the trial with seed 0, and is the cheapest there is in all others.
+
+        Args:
+            short: the cheapest one in every trial, and what is done again and again is done half as often.
+        """
+        self.folder, self._budget, self._short = folder, budget, short
+        train = QUICK if short or seed else TRAIN
         self.chance = random.Random(seed)  # of this night alone: the other one beside it draws from its own
         self.data = data
         self.repository = make_repository(folder / "a night, pérhaps", train)

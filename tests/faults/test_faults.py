@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults.__main__ import Trials, faults
 from tests.faults.catalogue import Fault
-from tests.support.repositories import QUICK
 
 SHORT = [fault for fault in faults() if fault.short]
 pytestmark = pytest.mark.timeout(1000)  # more than a trial is given
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.timeout(1000)  # more than a trial is given
 
 @pytest.mark.parametrize("fault", SHORT, ids=[fault.name.partition(", x")[0] for fault in SHORT])
 async def test_a_night_survives(data: Path, fault: Fault) -> None:
-    trials = Trials(data, QUICK)
+    trials = Trials(data, short=True)
     await trials.one(fault, seed=0)
     if fault.name in trials.not_here:
         pytest.skip(trials.not_here[fault.name])
