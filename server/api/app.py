@@ -94,7 +94,7 @@ class Library:
 
     async def train(self) -> str:
         """The candidate train.py."""
-        return await self._read(lambda: self._study.workspace.candidate()[self._study.workspace.file])
+        return await self._read(lambda: self._study.lane.candidate()[self._study.workspace.file])
 
     async def results(self) -> str:
         """The history in the five columns of karpathy/autoresearch."""

@@ -58,7 +58,7 @@ def _with_baseline(study: Study, phase: Phase) -> list[NextAction]:
     actions, incumbent, task = next_actions(phase), study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
         return [*_without_runs(phase), _notice(alarm)]
-    last = study.ledger.last()
+    last = study.lane.run()
     if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
         actions = {Phase.BASELINE_FAILED: [actions[0], _DOCTOR], Phase.FAILED: [*actions, _DOCTOR]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":

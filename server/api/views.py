@@ -85,7 +85,7 @@ def read_program(study: Study) -> TextReply:
 
 def read_train(study: Study, start_line: int, end_line: int) -> TextReply:
     """Lines of the candidate; `end_line` 0 is the last."""
-    return _numbered(study, study.workspace.candidate()[study.workspace.file], start_line, end_line)
+    return _numbered(study, study.lane.candidate()[study.workspace.file], start_line, end_line)
 
 
 def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
@@ -222,7 +222,7 @@ def _run(study: Study, experiment: Experiment) -> RunReply:
         now = _running(study, experiment)
         return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
-    root = study.ledger.measured()
+    root = study.lane.measured()
     open_ = study.phase() not in (Phase.IDLE, Phase.PATCHED)  # else the candidate was left for another text
     helps = open_ and root is not None and experiment.attempt.of is not None and root.number <= experiment.number
     subject = root if root and helps and root.judgement and root.decision is None else experiment
@@ -264,7 +264,7 @@ def _decided(study: Study, experiment: Experiment | None) -> DecisionReply:
 
 def sweep_reply(study: Study) -> SweepReply | None:
     """The last sweep, if nothing else was started since."""
-    sweep, last = study.queue.sweep, study.ledger.measured()
+    sweep, last = study.queue.sweep, study.lane.measured()
     if sweep is None or (sweep.ended and last and last.number > max(_sweep_numbers(sweep), default=last.number)):
         return None
     return SweepReply(

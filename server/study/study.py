@@ -31,7 +31,8 @@ from server.source.candidate import Candidate
 from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
-from server.study.phase import Move, Phase, derive, require
+from server.study.lane import Lane
+from server.study.phase import Move, Phase, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task import program
@@ -85,7 +86,8 @@ class Study:
         """Open the history, or make it anew from git."""
         self.workspace.state.mkdir(parents=True, exist_ok=True)
         self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook)
-        self.verdicts = Verdicts(self.ledger, self.workspace)
+        self.lane = Lane(self.ledger, self.workspace)
+        self.verdicts = Verdicts(self.ledger, self.workspace, self.lane)
         self._results = ResultsFile(self.workspace.paths.results)
         self._taken = max([0, *self.workspace.archived(), *self.runs.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
@@ -141,12 +143,11 @@ class Study:
 
     def phase(self) -> Phase:
         """Where the night stands, after importing the result of a run that has ended meanwhile."""
-        last, ended = self.settle(), self.verdicts.failure() is not None
-        known = self.ledger.measured(), self.ledger.incumbent()
-        return derive(last, *known, self.workspace.candidate_sha256(), ended)
+        self.settle()
+        return self.lane.phase()
 
     def settle(self) -> Experiment | None:
-        """The last experiment; if its run has ended meanwhile, with its result imported, exactly once."""
+        """The lane's last run; if it has ended meanwhile, with its result imported, exactly once."""
         if self.ledger.gone:
             self.mend()
         elif self.workspace.refs.disturbed:
@@ -168,7 +169,7 @@ class Study:
         """
         require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
         self.verdicts.require_branch()
-        base, incumbent = self.workspace.candidate(), self.incumbent()
+        base, incumbent = self.lane.candidate(), self.incumbent()
         if base_sha256 and base_sha256 != base.sha256:
             raise StaleText(
                 f"train.py has sha256 {base.sha256}, the patch was written against {base_sha256}.",
@@ -181,7 +182,7 @@ class Study:
     def replace(self, candidate: Candidate) -> None:
         """Make this the candidate. Raises PatchRefused; then it is what it was."""
         patch.check(candidate)
-        self.workspace.write_candidate(candidate)
+        self.lane.write(candidate)
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
@@ -233,14 +234,14 @@ class Study:
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
         require(self.phase(), Move.CANCEL_EXPERIMENT)
-        if last := self.ledger.last():
-            self.executor.handle(last.number).cancel(reason)
+        if run := self.lane.run():
+            self.executor.handle(run.number).cancel(reason)
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
         require(self.phase(), Move.KEEP, self.verdicts.fact())
         self.verdicts.require_branch()
-        root = self.ledger.measured()
+        root = self.lane.measured()
         assert root is not None
         with self._whole():
             self._behind = not self.verdicts.keep(root, reason)
@@ -290,10 +291,10 @@ class Study:
         return found
 
     def _settle(self) -> Experiment | None:
-        last = self.ledger.last()
-        if last is None or not last.running or (result := self.executor.handle(last.number).result()) is None:
-            return last
-        return self._import(last, result)
+        run = self.lane.run()
+        if run is None or not run.running or (result := self.executor.handle(run.number).result()) is None:
+            return run
+        return self._import(run, result)
 
     def _start(self, request: RunRequest) -> None:
         try:

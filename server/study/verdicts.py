@@ -1,6 +1,5 @@
 """Verdicts: what a run means for its candidate, written into the ledger, the commit's trailers and its ref."""
 
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from server.errors import HeadMoved, WorkspaceUnusable
@@ -9,6 +8,7 @@ from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.scoring.decision_rule import Assessment
 from server.source.candidate import Candidate
+from server.study.lane import Lane
 from server.study.phase import Phase
 from server.task.program import Task
 from server.vcs.workspace import Workspace
@@ -28,8 +28,8 @@ class RunPlan(NamedTuple):
 class Verdicts:
     """Every method may be called twice and finishes what a killed server left."""
 
-    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
-        self._ledger, self._workspace = ledger, workspace
+    def __init__(self, ledger: Ledger, workspace: Workspace, lane: Lane) -> None:
+        self._ledger, self._workspace, self._lane = ledger, workspace, lane
 
     def receive(self, experiment: Experiment, rule: Task) -> bool:
         """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
@@ -49,7 +49,7 @@ class Verdicts:
 
     def reassess(self, rule: Task) -> None:
         """Judge the undecided candidate again, by all that was run since."""
-        root = self._ledger.measured()
+        root = self._lane.measured()
         if root is None or root.decision or root.score is None or root.attempt.baseline:
             return
         try:
@@ -61,12 +61,12 @@ class Verdicts:
 
     def plan(self, phase: Phase, rule: Task) -> RunPlan:
         """What the next run is for."""
-        root, incumbent = self._ledger.measured(), self._ledger.incumbent()
+        root, incumbent = self._lane.measured(), self._ledger.incumbent()
         if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
             return RunPlan(self._workspace.files(root.commit), Purpose.CONFIRM, root.number)
         if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
             return RunPlan(self._workspace.files(incumbent.commit), Purpose.REFERENCE, incumbent.number)
-        return RunPlan(self._workspace.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
+        return RunPlan(self._lane.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
 
     def assess(self, candidate: Experiment, rule: Task) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
@@ -77,7 +77,7 @@ class Verdicts:
 
     def finish(self, last: Experiment, rule: Task) -> bool:
         """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""
-        root = self._ledger.measured()
+        root = self._lane.measured()
         if root is None or root.judgement is None:
             return True
         self.record(last)
@@ -87,28 +87,22 @@ class Verdicts:
             return self.keep(root, "the baseline")
         if root.kept:
             return self._advance(root)
-        if root.decision is not None and self._workspace.candidate_sha256() == root.attempt.train_sha256:
+        if root.decision is not None and self._lane.holds(root):
             self.restore()
         return True
 
     def fact(self) -> str:
         """What is known of the candidate, in a sentence; empty once it is decided."""
-        if failed := self.failure():
+        if failed := self._lane.failure():
             return audit_failures.ended(failed)
-        root = self._ledger.measured()
+        root = self._lane.measured()
         if root is None or root.decision is not None:
             return ""
         return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
 
-    def failure(self) -> Experiment | None:
-        """The first run of the candidate's code that failed its audit; None if none did."""
-        with suppress(WorkspaceUnusable):
-            return audit_failures.failure_of(self._ledger, self._workspace.candidate())
-        return None
-
     def given_up(self, phase: Phase) -> Experiment | None:
         """The experiment that a discard is about; None if the candidate was never measured."""
-        root = self._ledger.measured()
+        root = self._lane.measured()
         if phase is Phase.PATCHED or root is None:
             return None
         # Another patch may have led to code that was ended before: then there is nothing to decide.
@@ -120,7 +114,7 @@ class Verdicts:
 
     def advance(self) -> bool:
         """Move the branch to what was kept, if it could not be moved before. Whether it is there."""
-        root = self._ledger.measured()
+        root = self._lane.measured()
         return root is None or not root.kept or self._advance(root)
 
     def base(self) -> str | None:
@@ -141,7 +135,7 @@ class Verdicts:
     def restore(self) -> None:
         """Make the incumbent's text the candidate."""
         incumbent = self._ledger.incumbent()
-        self._workspace.write_candidate(self._workspace.files(incumbent.commit if incumbent else self._workspace.tip()))
+        self._lane.write(self._workspace.files(incumbent.commit if incumbent else self._workspace.tip()))
 
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
