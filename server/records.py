@@ -111,6 +111,11 @@ class Score(Value):
     def _any_form(cls, data: Any) -> Any:
         return lm_names.read_score(data)
 
+    @model_validator(mode="after")
+    def _can_be_read_again(self) -> "Score":
+        lm_names.read_score(self.model_dump())
+        return self
+
     @model_serializer(mode="wrap")
     def _stored_form(self, dump: Callable[["Score"], dict[str, Any]]) -> dict[str, Any]:
         return lm_names.stored_score(dump(self))

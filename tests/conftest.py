@@ -12,6 +12,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[rep
 
 from server.serve_options import ServeOptions
 from server.study.study import Study
+from tests.support.polling import cores
 from tests.support.repositories import HARDLY_LEARNS, make_repository
 from trainer.datasets import embedded
 
@@ -40,7 +41,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Togeth
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process of tests for each core; none beside this one where files or single tests are named."""
     named = any(".py" in word for word in config.args)
-    return 0 if named else min(os.cpu_count() or 1, _MOST_PROCESSES)
+    return 0 if named else min(cores(), _MOST_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

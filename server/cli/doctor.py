@@ -5,13 +5,14 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from server.clients import client_config
 from server.errors import Unavailable
+from server.history.ledger import Ledger
 from server.paths import Home
 from server.records import Value
 from server.runs.cleanup import process_name
@@ -44,11 +45,12 @@ class Check(Value):
 def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
     """Look at the machine and the workspace; nothing is changed."""
     hardware = probe()
+    profile = _profile(hardware, workspace)
     checks: list[Callable[[], Check]] = [
         _python,
         _torch,
-        lambda: _device(hardware),
-        lambda: _compiler(default_profile(hardware), workspace),
+        lambda: _device(hardware, profile),
+        lambda: _compiler(profile, workspace),
         lambda: _workspace(workspace),
         lambda: _program(workspace),
         lambda: _data(Home(workspace).data, data, hardware),
@@ -71,8 +73,21 @@ def _torch() -> Check:
         return Check(name="torch", state="fix", detail="not installed", remedy="pip install torch")
 
 
-def _device(machine: Machine) -> Check:
-    profile = default_profile(machine)
+def _profile(machine: Machine, workspace: Path) -> str:
+    """The one that the server would choose: by the study that it would go on with, and by train.py."""
+    last, train = "", ""
+    with suppress(OSError, ValueError):
+        train = (workspace / "train.py").read_text(encoding="utf-8")
+    path = Home(workspace).study(tag_to_serve(workspace)).ledger
+    with suppress(Unavailable):
+        if path.exists():
+            with closing(Ledger(path, read_only=True)) as ledger:
+                known = ledger.incumbent() or ledger.last()
+                last = known.attempt.profile if known else ""
+    return default_profile(machine, last, train)
+
+
+def _device(machine: Machine, profile: str) -> Check:
     why = f" ({found})" if (found := reason(machine, profile)) else ""
     if machine.gpu is None:
         gone = f"no NVIDIA GPU{f' that can be asked: {machine.gpu_trouble}' if machine.gpu_trouble else ''}"

@@ -162,7 +162,7 @@ class Ledger:
     def documents(self) -> Iterator[tuple[int, str]]:
         """(number, text) of every row as it is written, oldest first, in pages: the texts are not read."""
         after, query = -1, "SELECT number, document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
-        while rows := self._rows(query, after, _PAGE):
+        while rows := self._ask(query, after, _PAGE):
             yield from ((number, str(text)) for number, text in rows)
             after = rows[-1][0]
 

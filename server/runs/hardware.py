@@ -20,7 +20,7 @@ from server.records import Value
 
 _Told = TypeVar("_Told")
 _SYSTEM = Path("/sys")
-_UNIFIED = ("8.7", "11.0", "12.1")  # Orin, Thor, GB10: the GPU has the machine's memory
+UNIFIED = ("8.7", "11.0", "12.1")  # Orin, Thor, GB10: the GPU has the machine's memory
 _NO_GPU = (  # that NVML can mean by an error; every other one is trouble
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
@@ -62,7 +62,7 @@ def probe(timeout: float = 3.0) -> Machine:
     gpu: dict[str, Any] = _ask(_nvidia, timeout) or hangs
     if "gpu" not in gpu and build == "rocm":
         gpu = amd_gpu() or gpu
-    if "gpu" in gpu and gpu.get("gpu_memory_gb") is None and gpu.get("gpu_kind") in _UNIFIED:
+    if "gpu" in gpu and gpu.get("gpu_memory_gb") is None and gpu.get("gpu_kind") in UNIFIED:
         gpu["gpu_memory_gb"] = round(memory, 1)
     unknown: dict[str, Any] = {"gpu": None, "gpu_memory_gb": None, "driver": None}
     return Machine(

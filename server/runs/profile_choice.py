@@ -4,9 +4,10 @@ Memory says what fits, the kind says what can be trained in five minutes: a chip
 than a card for desktops, and a chip that shares the machine's memory far less. docs/hardware.md has the figures.
 """
 
+import re
 from typing import NamedTuple
 
-from server.runs.hardware import Hardware, Machine
+from server.runs.hardware import UNIFIED, Hardware, Machine
 from trainer.contract import GPU_PROFILES, ProfileName
 
 _FORMERLY_LARGE_GB = 36.0  # of the time when GPUs had two classes
@@ -91,15 +92,14 @@ def default_profile(hardware: Hardware, last: str = "", train: str = "") -> str:
     """The trainer's profile for this machine.
 
     Args:
-        last: the profile of the study's last run. Scores of two profiles do not compare: a study keeps the one that it
-            has, also one from the time when GPUs had two classes.
+        last: the profile of the study's incumbent. Scores of two profiles do not compare: a study keeps the one that it
+            has, also one from the time when GPUs had two classes, while the machine is one that can have it.
         train: the text of train.py. One from that time knows only their two names.
     """
     chosen, former = _class_of(hardware), _former_class_of(hardware)
     if last in (chosen, former):
         return last
-    old = former != chosen and f'"{former}"' in train and f'"{chosen}"' not in train
-    return (former if old else chosen).value
+    return (former if _names(train, former) and not _names(train, chosen) else chosen).value
 
 
 def reason(machine: Machine, profile: str) -> str:
@@ -139,8 +139,14 @@ def _class_of(hardware: Hardware) -> ProfileName:
 def _former_class_of(hardware: Hardware) -> ProfileName:
     if hardware.gpu is None:
         return ProfileName.MPS if _has_metal(hardware) else ProfileName.CPU
+    if isinstance(hardware, Machine) and (hardware.gpu_kind.startswith("gfx") or hardware.gpu_kind in UNIFIED):
+        return ProfileName.CPU  # such a GPU was not seen
     known = hardware.gpu_memory_gb
     return ProfileName.GPU if known is None or known >= _FORMERLY_LARGE_GB else ProfileName.GPU_SMALL
+
+
+def _names(train: str, profile: str) -> bool:
+    return re.search(rf"""["']{profile}["']""", train) is not None
 
 
 def _by(classes: tuple[tuple[float, ProfileName], ...], gigabytes: float) -> ProfileName:

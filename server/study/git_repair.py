@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
@@ -50,16 +50,20 @@ def wanted(ledger: Ledger, copies: Mapping[int, str]) -> dict[int, Wanted]:
     wants: dict[int, Wanted] = {}
     for number, text in ledger.documents():
         name = Made("blob", text.encode()).name
-        if copies.get(number) == name:  # the text is as it was when it was copied: no need to validate it
-            wants[number] = Wanted(_commit(json.loads(text)), name)
+        # The text is as it was when it was copied: no need to validate all of it.
+        if copies.get(number) == name and (commit := _commit(text)):
+            wants[number] = Wanted(commit, name)
         elif row := ledger.get(number):
             wants[row.number] = Wanted(row.commit, document(row).name)
     return wants
 
 
-def _commit(row: dict[str, Any]) -> str:
-    """Experiment.commit, of a row's JSON."""
-    return (row.get("judgement") or row["attempt"])["commit"]
+def _commit(text: str) -> str:
+    """Experiment.commit, of a row as it is written; empty if it cannot be told."""
+    with suppress(ValueError, LookupError, TypeError, AttributeError):
+        row = json.loads(text)
+        return str((row.get("judgement") or row["attempt"])["commit"])
+    return ""
 
 
 def document(row: Experiment) -> Made:

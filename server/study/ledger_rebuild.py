@@ -25,8 +25,11 @@ def opened(path: Path, tag: str, editable: tuple[str, ...]) -> Workspace:
     return workspace
 
 
-def open_ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
+def open_ledger(workspace: Workspace, notebook: Notebook, distrust: bool = False) -> Ledger:
     """The night's ledger, after git was given back what it had lost of it; what had to be rebuilt is told in a note.
+
+    Args:
+        distrust: read also rows that equal their copies in git.
 
     Raises:
         LedgerUnavailable, WorkspaceUnusable.
@@ -37,7 +40,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook) -> Ledger:
         try:
             found = Ledger(path)
             left.callback(found.close)
-            wants = wanted(found, listed.rows)
+            wants = wanted(found, {} if distrust else listed.rows)
             if not (why := _behind(found, workspace, listed, wants)):
                 heal(found, workspace, notebook, listed, wants)
                 left.pop_all()

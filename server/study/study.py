@@ -6,11 +6,11 @@ first: when the server starts again, or with the next call.
 """
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, RunnerUnavailable, StaleText
+from server.errors import HeadMoved, LedgerDamaged, RunnerUnavailable, StaleText, WorkspaceUnusable
 from server.history import audit_failures, comparisons
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -74,18 +74,22 @@ class Study:
         self.notebook = Notebook(paths.notes)
         self.queue = SweepQueue(paths.sweep)
         self._open()
-        self.settle()
+        try:
+            self.settle()
+        except LedgerDamaged:  # a row that looked like its copy in git, and cannot be read
+            self.mend()
+            self.settle()
         self.profile = self.choices.profile or self._machines_profile()
 
     def _machines_profile(self) -> str:
-        if (last := self.ledger.last()) is not None:
-            return default_profile(self.hardware, last=last.attempt.profile)
-        return default_profile(self.hardware, train=self.workspace.files(self.workspace.tip()).text)
+        known = self.ledger.incumbent() or self.ledger.last()
+        last, train = known.attempt.profile if known else "", self.workspace.files(self.workspace.tip()).text
+        return default_profile(self.hardware, last, train)
 
-    def _open(self) -> None:
-        """Open the history, or make it anew from git."""
+    def _open(self, distrust: bool = False) -> None:
+        """Open the history, or make it anew from git; with `distrust` every row of it is read first."""
         self.workspace.state.mkdir(parents=True, exist_ok=True)
-        self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook)
+        self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook, distrust)
         self.lane = Lane(self.ledger, self.workspace)
         self.verdicts = Verdicts(self.ledger, self.workspace, self.lane)
         self._results = ResultsFile(self.workspace.paths.results)
@@ -95,7 +99,7 @@ class Study:
     def mend(self) -> None:
         """Open the history once more: it was damaged or deleted while we worked. Raises Unavailable."""
         old = self.ledger
-        self._open()  # where this fails, the old one is what is asked, and found damaged, once more
+        self._open(distrust=True)  # where this fails, the old one is what is asked, and found damaged, once more
         old.close()
 
     def close(self) -> None:
@@ -157,7 +161,8 @@ class Study:
             with self._whole():
                 self.recover()
         elif not self.workspace.has_branch():
-            self.verdicts.restore_branch()
+            with suppress(WorkspaceUnusable):  # the next move says so; results are imported all the same
+                self.verdicts.restore_branch()
         if self._behind:
             self._behind = not self.verdicts.advance()
         return self._settle()
@@ -224,11 +229,12 @@ class Study:
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
+        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms)
         with self._whole():  # the ref first: no `git gc` takes the commit of a row
             self.workspace.record(number, commit, self.workspace.recorded(number))
             self.ledger.begin(attempt, made)
             self.verdicts.archive(Experiment(attempt=attempt))
-        self._start(RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms))
+        self._start(request)
         return Experiment(attempt=attempt)
 
     def cancel(self, reason: str) -> None:

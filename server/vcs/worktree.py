@@ -32,6 +32,7 @@ class Worktree:
             if self._linked(branch):
                 return False
             set_aside(self.path)
+            self._before.unlink(missing_ok=True)
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
             self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
             with Repo(self.path) as linked:
@@ -54,6 +55,7 @@ class Worktree:
         with translating_git_errors(f"Writing {', '.join(candidate)}"):
             if len(candidate) == 1:
                 write_all(texts)
+                self._before.unlink(missing_ok=True)
                 return
             with suppress(WorkspaceUnusable):  # what cannot be read is no candidate to go back to
                 before = self.read(candidate)
@@ -69,7 +71,11 @@ class Worktree:
         """Put back what several files were before they were replaced in part."""
         if self._before.exists():
             with translating_git_errors("Restoring the candidate"):
-                before: dict[str, str] = json.loads(self._before.read_bytes())
+                try:
+                    before: dict[str, str] = json.loads(self._before.read_bytes())
+                except ValueError:  # nothing can be put back from it
+                    set_aside(self._before)
+                    return
                 places = {self._place(path): text for path, text in before.items()}
                 write_all({place: text for place, text in places.items() if not _holds(place, text)})
                 self._before.unlink()

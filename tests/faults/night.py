@@ -105,10 +105,10 @@ class Night:
         """train.py trains with torch in the trial with seed 0, and is the cheapest there is in all others.
 
         Args:
-            short: the cheapest one in every trial, and what is done again and again is done half as often.
+            short: what is done again and again is done half as often.
         """
         self.folder, self._budget, self._short = folder, budget, short
-        train = QUICK if short or seed else TRAIN
+        train = QUICK if seed else TRAIN
         self.chance = random.Random(seed)  # of this night alone: the other one beside it draws from its own
         self.data = data
         self.repository = make_repository(folder / "a night, pérhaps", train)

@@ -78,7 +78,7 @@ def spec(folder: Path, data: Path, profile: str = "smoke", confine: bool = False
 def test_without_a_compiler_a_train_py_that_compiles_runs_eagerly_and_the_row_says_why(
     bare: Path, tmp_path: Path, data: Path
 ) -> None:
-    result = run(tmp_path, data, COMPILING)
+    result = run(tmp_path, data, COMPILING, preflight=True)
     assert result.outcome is Outcome.FINISHED, result
     assert result.figures.compiler == "none: eager, there is no C++ compiler (g++ is not on the PATH)"
     assert "there is no C++ compiler" in result.reason

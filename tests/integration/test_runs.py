@@ -40,6 +40,7 @@ def test_an_honest_run_has_a_score_and_figures(executor: LocalExecutor) -> None:
     assert result.outcome is Outcome.FINISHED, result
     assert result.score is not None
     assert 2.0 < result.score.value < 3.4  # log2(4096) / 3.57 bytes a token is where an untrained model stands
+    assert len(executor.runs.of(1).curve(60)) > 1
     figures = result.figures
     assert figures.steps and figures.steps > 10 and figures.tokens and figures.tokens >= figures.steps * 512 - 512
     assert figures.training_seconds and 1.0 < figures.training_seconds < 2.1

@@ -99,3 +99,11 @@ def test_an_evaluators_own_figures_are_finite_numbers_that_guardrails_may_bound(
     for wrong in ("text", float("nan"), None):
         with pytest.raises(ValidationError):
             Figures.model_validate({"recall": wrong})
+
+
+@pytest.mark.parametrize("details", [{"val_tokens": 0, "val_bytes": 10}, {"val_tokens": 5, "val_bytes": 10.5}])
+def test_a_score_that_could_not_be_read_again_is_refused(details: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Score(name="val_bpb", value=2.0, unit="bits per byte", details=details)
+    with pytest.raises(ValidationError):
+        Score(name="val_bpb", value=-1.0, unit="bits per byte", details={"val_tokens": 5, "val_bytes": 10})

@@ -13,9 +13,14 @@ from server.runs.local_executor import LocalExecutor
 PATIENCE = 300.0  # a bound for a hung test, not a measurement
 
 
+def cores() -> int:
+    """Those that this process may use: a container often has fewer than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def stretched(seconds: float) -> float:
-    """So long may take, by now, what takes at most `seconds` where no process waits for a core."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """So long may take, by now, what takes at most `seconds` where no process waits for a core; at most five times."""
+    return seconds * min(max(1.0, os.getloadavg()[0] / cores()), 5.0)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -100,6 +100,7 @@ def test_a_study_keeps_the_class_it_has_also_one_of_the_two_former_ones() -> Non
     machine = card(24.0, "8.9")
     assert default_profile(machine, last="gpu-small") == "gpu-small"
     assert default_profile(machine, last="gpu-24gb", train='"gpu-small"') == "gpu-24gb"
+    assert default_profile(machine, last="cpu", train='{"cpu": 1, "gpu-small": 2}') == "gpu-small"
     assert default_profile(machine, last="cpu") == default_profile(machine, last="gpu") == "gpu-24gb"
 
 
@@ -109,6 +110,13 @@ def test_a_train_py_that_knows_the_two_former_classes_alone_gets_one_of_them() -
     assert default_profile(card(44.6, "8.6"), train=old) == "gpu"
     assert default_profile(card(24.0, "8.9"), train='{"gpu-small": 1, "gpu-24gb": 2}') == "gpu-24gb"
     assert default_profile(card(24.0, "8.9"), train="no table") == "gpu-24gb"
+
+
+@pytest.mark.parametrize(("gigabytes", "kind"), [(24.0, "gfx1100"), (64.0, "12.1")])
+def test_a_study_on_the_cpu_of_a_machine_whose_gpu_was_not_seen_stays_there(gigabytes: float, kind: str) -> None:
+    machine, old = card(gigabytes, kind), "{'cpu': 1, 'gpu': 2}"
+    assert default_profile(machine, last="cpu") == default_profile(machine, train=old) == "cpu"
+    assert default_profile(machine).startswith("gpu")
 
 
 def test_a_machine_of_which_less_is_known_gets_a_class_by_memory_alone() -> None:

@@ -9,8 +9,11 @@ import pytest
 from server.errors import LedgerDamaged
 from server.history.ledger import Ledger
 from server.records import Verdict
+from server.serve_options import ServeOptions
 from server.study.git_repair import document, wanted
+from server.study.study import Study
 from tests.support.builders import attempt, finished, judged
+from tests.support.lifecycle import kept_baseline, ran
 
 
 @pytest.fixture
@@ -48,3 +51,19 @@ def test_a_damaged_row_shows_even_where_git_has_a_copy(ledger: Ledger, tmp_path:
     write(tmp_path, "{")
     with pytest.raises(LedgerDamaged):
         wanted(ledger, copies)
+
+
+def test_a_row_of_a_later_version_that_git_has_as_well_does_not_keep_a_study_from_opening(study: Study) -> None:
+    kept_baseline(study)
+    ran(study, 2.0)
+    path, root = study.workspace.paths.ledger, study.workspace.root
+    row = study.ledger.get(2)
+    assert row
+    text = row.model_dump_json(exclude_none=True).replace('"verdict":"reference"', '"verdict":"of tomorrow"')
+    study.workspace.archive(2, text)
+    study.close()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE experiments SET document = ? WHERE number = 2", (text,))
+    again = Study(root, "t1", ServeOptions(profile="smoke"))
+    assert [found.number for found in again.ledger.all()] == [1]
+    again.close()
