@@ -202,7 +202,7 @@ def ended(folder: Path, seconds: float) -> Run:
         seconds=round(seconds, 3),
         outcome=result["outcome"],
         reason=result["reason"],
-        score=(result["score"] or {}).get("val_bpb"),
+        score=(result["score"] or {}).get("value"),
         figures=result["figures"],
         guards=result["guards"],
         measured=measured,

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from server.runs.spawn import probe_guards
+
 ROOT = Path(__file__).parents[2]
 CHECK = ROOT / "benchmarks" / "gpu_check.py"
 TORCHS = ("torch", "filelock", "typing-extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec")
@@ -50,7 +52,7 @@ def test_a_dry_check_runs_through_the_real_supervisor(tmp_path: Path) -> None:
     }
     run = parts["smoke"]["data"]["smoke"]
     assert run["score"] > 1 and run["figures"]["audits"] == run["measured"]["audit"]["positions"] == 32
-    assert set(run["guards"].values()) == {"held"} or sys.platform != "linux"
+    assert run["guards"] == probe_guards()  # all held, or what this machine cannot put on
     for way in ("cancelled", "killed"):
         assert parts["kill"]["data"][way]["processes"] >= 2
         assert parts["kill"]["data"][way]["dead_seconds"] is not None
