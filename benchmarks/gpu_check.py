@@ -1,7 +1,7 @@
-"""Everything that needs a GPU, in one command of at most five minutes: what no CPU can show.
+"""What no CPU can show, in two commands of at most five minutes each: the goals first, then the rest.
 
     python benchmarks/gpu_check.py --json gpu.json --markdown gpu.md [--upstream ../upstream]
-    python benchmarks/gpu_check.py --only upstream --only gpu-small ...      what did not fit, by itself
+    python benchmarks/gpu_check.py --only cheats --only attention ...        what did not fit, by itself
     python benchmarks/gpu_check.py --dry                                     all of it on a CPU, with tiny shapes
     python benchmarks/gpu_check.py --pack wheels --python 3.12               on a machine that has a network
     python3 benchmarks/gpu_check.py --packed wheels                          on one that has none, and only torch

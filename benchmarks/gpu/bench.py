@@ -18,15 +18,15 @@ from trainer.contract import COOKIE_VARIABLE, Spec
 HERE = Path(__file__).resolve().parent
 _POLL_SECONDS = 0.05
 _CANCEL_SECONDS = 8.0
-
-
-class OutOfTime(Exception):
-    """The whole check has no more time for this."""
+OUT_OF_TIME = "out_of_time"  # the outcome of a run that the deadline cut short
 
 
 @dataclass
 class Run:
-    """How one run ended. `measured` is what the recording supervisor saw."""
+    """How one run ended. `measured` is what the recording supervisor saw.
+
+    `outcome` is the supervisor's, or `out_of_time` where the whole check had no more time for the run.
+    """
 
     folder: Path
     seconds: float
@@ -76,9 +76,11 @@ class Bench:
         Args:
             terms: of the Spec, where they differ from those of an ordinary run without a preflight.
 
-        Raises:
-            OutOfTime: the run was cancelled.
+        Returns:
+            Where the check has no more time, a run that was cancelled or not begun: what others found stays.
         """
+        if self.left < 0:
+            return Run(self.place / "runs" / name, 0.0, OUT_OF_TIME, "not begun", None)
         folder, process = self.start(name, text, recording, **terms)
         begun = time.monotonic()
         try:
@@ -87,7 +89,8 @@ class Bench:
                     (folder / "cancel").write_text("the check has no more time", encoding="utf-8")
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(_CANCEL_SECONDS)
-                    raise OutOfTime(f"{name}: cancelled in stage {stage(folder)}")
+                    where = f"cancelled in stage {stage(folder)}"
+                    return Run(folder, round(time.monotonic() - begun, 3), OUT_OF_TIME, where, None)
                 time.sleep(_POLL_SECONDS)
         finally:
             end(process, folder)
@@ -136,14 +139,18 @@ class Bench:
         """
         command = [sys.executable, "-P", "-B", str(HERE / module), self.device, *words]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment(), cwd=self.place
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment(),
+            cwd=self.place,
+            start_new_session=True,
         )
         try:
             output, errors = process.communicate(timeout=max(1.0, min(limit, self.left)))
             cut = process.returncode != 0
         except subprocess.TimeoutExpired:
-            process.kill()
-            (output, errors), cut = process.communicate(), True
+            (output, errors), cut = _killed(process), True
         found = [json.loads(line) for line in output.decode().splitlines() if line.startswith("{")]
         if cut and not found:
             lines = errors.decode(errors="replace").strip().splitlines()
@@ -152,6 +159,16 @@ class Bench:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self.code)}
+
+
+def _killed(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    """End a probe with all that it started, and read what it printed; what the driver holds is left behind."""
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        return process.communicate(timeout=_CANCEL_SECONDS)
+    except subprocess.TimeoutExpired as unkillable:
+        return unkillable.output or b"", unkillable.stderr or b""
 
 
 def stage(folder: Path) -> str:

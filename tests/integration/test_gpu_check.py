@@ -143,6 +143,29 @@ def test_the_memory_of_a_train_py_is_estimated_without_a_gpu() -> None:
     assert done.stdout == "no such shape\n", done.stderr
 
 
+def test_without_time_a_part_keeps_what_ended_and_names_the_rest(tmp_path: Path) -> None:
+    bench = module("gpu.bench").Bench(tmp_path, ROOT, True, 0.5, float("-inf"))
+    part = module("gpu.parts").audit(bench)
+    assert {name: part.data[name]["outcome"] for name in ("compiled", "eager")} == dict.fromkeys(
+        ("compiled", "eager"), "out_of_time"
+    )
+    assert part.fault == "compiled: out_of_time: not begun"
+    ended = module("gpu.bench").Run(tmp_path, 1.0, "finished", "", 2.0)
+    late = module("gpu.bench").Run(tmp_path, 1.0, "out_of_time", "cancelled", None)
+    part = module("gpu.cheats").judged({"honest": ended, "queued": ended, "graph": late})
+    assert part.data["queued"]["held"] and part.fault == "graph: not tried."
+
+
+def test_all_goals_are_measured_before_the_deadline() -> None:
+    check = module("gpu.check")
+    chosen = check.options([])
+    needed = 0.0
+    for name in ("doctor", "gpu", "upstream", "audit", "kill"):  # in this order: the goals first
+        fixed, whole = check.PARTS[name]
+        needed += fixed + whole * check.SECONDS
+    assert list(check.PARTS)[:5] == ["doctor", "gpu", "upstream", "audit", "kill"] and needed <= chosen.deadline
+
+
 def test_the_page_has_the_rows_that_the_check_prints() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     section = page.partition("## On one GPU")[2].partition("\n## ")[0]

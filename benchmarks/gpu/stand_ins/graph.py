@@ -27,6 +27,7 @@ class Learning(Bigram):
         """Record one step on `rows`; the recording itself runs nothing."""
         self.rows = torch.zeros(height, session.sequence_length, dtype=torch.int64, device=session.device)
         stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())  # which still makes the model and the rows
         with torch.cuda.stream(stream):
             for _ in range(3):
                 step(self, self.rows)
