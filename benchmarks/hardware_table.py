@@ -30,7 +30,7 @@ SECONDS = 300
 VOCABULARY = 8192  # of a prepared data set; the embedded corpus has half of it
 LEAST_STEPS = 200
 LEAST_TOKENS = 5  # for each parameter that is multiplied; about 20 are compute-optimal (Hoffmann et al. 2022)
-SHARE = 0.25  # of the peak: upstream's train.py, of the size of profile gpu, reached 0.398 on an H100
+SHARE = 0.25  # of the peak: upstream's train.py, of the size of profile gpu, reached 0.398 on an H100 (its README)
 METAL_SHARE = 0.2
 FRAGMENTS = 1.15  # what the allocator holds beside what is asked for
 CONTEXT_GB = 0.8  # CUDA's context, cuBLAS's workspaces, the kernels
@@ -89,6 +89,9 @@ CARDS = (
 )
 
 
+Machine = tuple[int, int, int, int, int]  # depth, width, head_dim, batch rows, micro rows: a row of train.py's MACHINES
+
+
 @dataclass(frozen=True)
 class Size:
     """What train.py is on one class of machine."""
@@ -100,7 +103,12 @@ class Size:
     parameters: int
     multiplied: int  # parameters that take part in a product for every token
     flop: float  # a token, forward and backward
-    needed_gb: float  # GiB, context and fragments included
+    peak_gb: float  # GiB that live at a time, at most
+
+    @property
+    def needed_gb(self) -> float:
+        """GiB that the device must have: with the allocator's fragments and CUDA's context."""
+        return self.peak_gb * FRAGMENTS + CONTEXT_GB
 
 
 class _Started(Exception):
@@ -158,13 +166,20 @@ def _tensors(made: Any) -> Iterator[Tensor]:
 
 
 @cache
-def size(profile: str, precision: str = "bfloat16") -> Size:
-    """What train.py is and needs on a class of machine, where matrices are multiplied in `precision`."""
+def size(profile: str, precision: str = "bfloat16", machine: Machine | None = None) -> Size:
+    """What train.py is and needs on a class of machine, where matrices are multiplied in `precision`.
+
+    Args:
+        machine: in place of what train.py's MACHINES says of the profile.
+
+    Raises:
+        RuntimeError: shapes in train.py do not fit each other.
+    """
     module = ModuleType("train")
     module.__dict__["Session"] = lambda: _Session(profile)
     with FakeTensorMode(allow_non_fake_inputs=True), _Memory() as memory:
         try:
-            exec(compile(_as_on_a_gpu(precision), "train.py", "exec"), module.__dict__)
+            exec(compile(_as_on_a_gpu(precision, machine), "train.py", "exec"), module.__dict__)
         except _Started:
             pass
         train: Any = module
@@ -184,11 +199,11 @@ def size(profile: str, precision: str = "bfloat16") -> Size:
         parameters=sum(parameter.numel() for parameter in train.model.parameters()),
         multiplied=multiplied,
         flop=6.0 * multiplied + attention,
-        needed_gb=memory.most / 2**30 * FRAGMENTS + CONTEXT_GB,
+        peak_gb=memory.most / 2**30,
     )
 
 
-def _as_on_a_gpu(precision: str) -> str:
+def _as_on_a_gpu(precision: str, machine: Machine | None) -> str:
     """train.py with the choices of a GPU on fake tensors that are called a CPU's: a torch without CUDA has no others.
 
     The CPU's attention kernel keeps what flash attention keeps: queries, keys, values, results and a number a row.
@@ -202,6 +217,7 @@ def _as_on_a_gpu(precision: str) -> str:
         r"(?m)^FLOAT32_ATTENTION = .*$": "FLOAT32_ATTENTION = False",
         r"(?m)^COMPILE = .*$": "COMPILE = False",
         r"(?m)^WORTH_COMPILING = .*$": "WORTH_COMPILING = False",
+        r"MACHINES\[session\.profile\]": repr(machine) if machine else "MACHINES[session.profile]",
         r"(?m)^scaler = .*$": 'scaler = torch.amp.GradScaler("cpu", enabled=False)',
     }.items():
         text, count = re.subn(pattern, value, text)
