@@ -336,8 +336,14 @@ if GPU:
 model = GPT(Shape(session.vocab_size, DEPTH, WIDTH, HEAD_DIM)).to(device)
 updates = optimisers(model)
 micro_rows = MICRO_ROWS  # fewer where the memory does not hold them
-# Gradients of float16 are scaled up, or the small ones would be zero; a step with one that is too large is left out.
-scaler = torch.amp.GradScaler(device.type, init_scale=2.0**12, enabled=PRECISION == torch.float16)
+
+
+def new_scaler() -> torch.amp.GradScaler:
+    """Gradients of float16 are scaled up, or the small ones would be zero; a step with one too large is left out."""
+    return torch.amp.GradScaler(device.type, init_scale=2.0**12, enabled=PRECISION == torch.float16)
+
+
+scaler = new_scaler()
 
 
 def eager_loss(batch: Tensor) -> Tensor:
@@ -389,6 +395,7 @@ def give_up(error: Exception) -> None:
 
 def warm_up() -> None:
     """Compile and allocate on random tokens, then forget what was learnt. What the device cannot do is given up."""
+    global scaler
     weights = {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
     noise = torch.randint(session.vocab_size, (MICRO_ROWS, session.sequence_length + 1), device=device)
     rehearsed = 0
@@ -403,7 +410,11 @@ def warm_up() -> None:
         else:
             rehearsed += 1
             continue
+        # The step may have ended anywhere, also between two parts of an optimiser's state.
+        rehearsed, scaler = 0, new_scaler()
         model.zero_grad(set_to_none=True)
+        for optimiser in updates:
+            optimiser.state.clear()
         if GPU:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()

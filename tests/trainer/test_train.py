@@ -98,6 +98,35 @@ def test_a_batch_in_parts_is_the_same_step() -> None:
     assert losses[:2] == pytest.approx(losses[2:], rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_device_that_is_full_in_the_optimisers_step_begins_afresh(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each optimiser fails in turn with its state half made; the next try must find none, and a scaler that is new."""
+    train = set_up(FAILS | {r"(?m)^PRECISION = .*$": f"PRECISION = torch.{precision}"})
+    for optimiser in train.updates:
+        fail_once_half_way(optimiser, monkeypatch)
+    train.warm_up()
+    assert train.micro_rows == 1 and not any(optimiser.state for optimiser in train.updates)
+    assert all(parameter.isfinite().all() for parameter in train.model.parameters())
+    train.train_step([torch.arange(4 * 17).reshape(4, 17)], 1.0)
+
+
+def fail_once_half_way(optimiser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step allocates one part of the state and then finds no memory."""
+    step, failed = optimiser.step, False
+
+    def starved(*args: Any, **kwargs: Any) -> Any:
+        nonlocal failed
+        if failed:
+            return step(*args, **kwargs)
+        failed, first = True, optimiser.param_groups[0]["params"][0]
+        optimiser.state[first]["step"] = torch.zeros(())
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+
+    monkeypatch.setattr(optimiser, "step", starved)
+
+
 def test_what_does_not_fit_by_single_rows_is_out_of_memory() -> None:
     train = set_up(FAILS)
     train.loss_of = starved_above(train, 0)
