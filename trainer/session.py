@@ -19,6 +19,7 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -230,10 +231,30 @@ def _cpu_seconds() -> float:
 def missing(device: str) -> str:
     """What torch lacks to compute on a device, in words; empty if nothing. Asked before a line of train.py runs."""
     if device == "cuda":
-        return _without_kernels() if torch.cuda.is_available() else "torch sees no GPU"
+        return _asked_apart(lambda: _without_kernels() if torch.cuda.is_available() else "torch sees no GPU")
     if device == "mps" and not torch.backends.mps.is_available():
         return "torch sees no Metal"
     return ""
+
+
+def _asked_apart(question: Callable[[], str]) -> str:
+    """The answer of a fork; empty if it ends without one, and train.py will show why.
+
+    The question begins torch's work on the GPU. In this process, what train.py sets for the driver and the allocator
+    would then come too late, its own forks would have no GPU, and a replica that waits would hold memory of it.
+    """
+    reading, writing = os.pipe()
+    fork = os.fork()
+    if fork == 0:
+        try:
+            os.write(writing, question().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as answer:
+        told = answer.read().decode()
+    os.waitpid(fork, 0)
+    return told
 
 
 def _without_kernels() -> str:

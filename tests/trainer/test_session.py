@@ -46,6 +46,26 @@ def test_amds_kinds_are_known_by_name(monkeypatch: pytest.MonkeyPatch, kind: str
     assert (missing("cuda") == "") == known
 
 
+def test_torch_does_not_begin_on_a_gpu_before_train_py_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: begun.append("driver") or True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: begun.append("context") or "the card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: WHEEL)
+    assert "no kernels for the card (sm_61)" in missing("cuda") and begun == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_question_without_an_answer_is_left_to_train_py(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def broken() -> bool:
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "is_available", broken)
+    assert missing("cuda") == ""
+
+
 def test_a_torch_that_sees_no_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert missing("cuda") == "torch sees no GPU"
