@@ -38,9 +38,10 @@ class ScratchRole(StrEnum):
 
 
 class Entry(StrEnum):
-    """The trainer's modules that the server starts as programs."""
+    """The trainer's modules that are started as programs."""
 
     SUPERVISOR = "trainer.supervisor"
+    LAUNCH = "trainer.launch"
     PREPARE = "trainer.prepare"
     SCRATCH = "trainer.processes.scratch"
     GUARDS = "trainer.sandbox.guards"

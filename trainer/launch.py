@@ -1,16 +1,22 @@
 """What the child process runs: train.py, as `__main__`, confined, with its exceptions told to the referee by structure.
 
-Until the referee says `go`, only trusted code has run here; what it tells by then can be believed.
+`python -P -m trainer.launch RUN_FOLDER` becomes such a process; with the number of a descriptor behind it, it becomes
+the server from which they are forked. Until the referee says `go`, only trusted code has run here; what it tells by
+then can be believed.
 """
 
+import os
+import re
 import runpy
 import signal
+import socket
 import sys
 import traceback
 from errno import errorcode
 from pathlib import Path
 
 from trainer.contract import Spec
+from trainer.processes.fork_server import serve
 from trainer.processes.process_tree import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
@@ -25,11 +31,17 @@ _MAX_MESSAGE = 500
 _MAX_NAME = 80
 _MAX_LINEAGE = 15
 
+_SERVING = 2  # the place of the descriptor's number on the command line
+_ENVIRONMENT = re.compile(r"\b(environ|putenv|unsetenv)\b")
+_LOOKS = re.compile(r"\benviron(\.get\(|\[[^\[\]]*\](?!\s*=[^=]))")  # into the environment, which changes nothing
+
 
 def main() -> None:
     """Run train.py of the run folder named on the command line; its scratch folder is the working directory."""
-    die_with_parent()
     run_folder = RunFolder(Path(sys.argv[1]))
+    if len(sys.argv) > _SERVING:
+        _serve(run_folder, int(sys.argv[_SERVING]))
+    die_with_parent()
     spec = run_folder.spec()
     channel = inherited()
     forget_no_child()
@@ -37,7 +49,7 @@ def main() -> None:
     guards = _confine(run_folder, spec)
     channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))
     if channel.receive("import", "go").kind == "import":
-        _import_ahead(run_folder.train.read_text(encoding="utf-8"))
+        _import_ahead(run_folder)
         channel.receive("go")
     sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
     sys.argv = [str(run_folder.train)]
@@ -50,8 +62,32 @@ def main() -> None:
         raise
 
 
-def _import_ahead(train: str) -> None:
-    """What takes seconds to import, where train.py seems to need it: a replica spends them while it waits."""
+def _serve(run_folder: RunFolder, control: int) -> None:
+    """Import ahead and fork for each request; returns in forked processes alone.
+
+    One that could not use what was imported begins again as a new program: torch failed to be imported, or an import
+    has begun with CUDA, which does not outlive a fork.
+    """
+    die_with_parent()
+    usable = True
+    try:
+        _import_ahead(run_folder)
+    except Exception:  # train.py meets the same one, and tells it in its own words
+        usable = False
+    serve(socket.socket(fileno=control))
+    torch = sys.modules.get("torch")
+    if not usable or (torch and torch.cuda._is_in_bad_fork()):
+        os.execv(sys.executable, sys.orig_argv[:-1])
+
+
+def _import_ahead(run_folder: RunFolder) -> None:
+    """Import what takes seconds, where train.py seems to need it.
+
+    Not where it seems to change the environment first: torch reads that when it is imported.
+    """
+    train = run_folder.train.read_text(encoding="utf-8", errors="replace")
+    if _ENVIRONMENT.search(_LOOKS.sub("", train)):
+        return
     if "import torch" in train or "from torch" in train or "Session" in train:
         import trainer.session  # noqa: F401
 

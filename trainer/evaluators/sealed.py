@@ -8,7 +8,7 @@ have no bytes and are not scored.
 import math
 import shutil
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from trainer.evaluators.trial import EvaluationPlan, Trial
 from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants
 from trainer.run import compiler
+from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import of_error
 from trainer.run.profiles import PROFILES
@@ -52,13 +53,8 @@ class SealedLM:
         """The whole experiment. Raises nothing: every end is an outcome."""
         started = time.monotonic()
         try:
-            shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
-            if why := compiler.broken(self._run_folder, self._spec):
-                self._run_folder.standing["compiler"] = f"none: eager, {why}"
-            if self._spec.preflight:
-                self._rehearse(shards)
-            self._figures["data"] = shards.fingerprint
-            score = self._score(shards)
+            with closing(self._begin()) as self._launcher:
+                score = self._run()
             ending = RunResult("finished", str(score), score)
         except RunEnded as ended:
             ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
@@ -76,6 +72,22 @@ class SealedLM:
         ending.figures.update(self._figures)
         ending.guards.update(self._guards)
         return ending
+
+    def _begin(self) -> Launcher:
+        """What starts train.py's processes: its imports pass while the data is loaded."""
+        settings = {"PYTHONHASHSEED": str(self._spec.seed)}
+        if (threads := self._profile.threads) is not None:
+            settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        return Launcher(self._run_folder.folder, self._spec.cookie, settings)
+
+    def _run(self) -> Score:
+        shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
+        if why := compiler.broken(self._run_folder, self._spec):
+            self._run_folder.standing["compiler"] = f"none: eager, {why}"
+        if self._spec.preflight:
+            self._rehearse(shards)
+        self._figures["data"] = shards.fingerprint
+        return self._score(shards)
 
     def _rehearse(self, shards: Shards) -> None:
         """Two steps, a submission and an audit on training text: what would fail after the budget fails before it.
@@ -124,7 +136,7 @@ class SealedLM:
 
     def _try(self, shards: Shards, plan: EvaluationPlan) -> NDArray[np.float32]:
         log = RunLog(self._run_folder.log)
-        trial = Trial(self._run_folder, self._spec, shards, log)
+        trial = Trial(self._run_folder, self._spec, shards, log, self._launcher)
         if not plan.secret:
             trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
         try:
@@ -155,7 +167,7 @@ class SealedLM:
     def _clear(self, trial: Trial) -> None:
         """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""
         seen = trial.gpu_monitor.end() if trial.gpu_monitor else {}
-        left = kill_descendants(self._spec.cookie)
+        left = kill_descendants(self._spec.cookie, spared=self._launcher.pids)
         for child in trial.children:
             child.close()  # nothing that was sent and never read outlives a trial
         held = trial.gpu_monitor.held(bool(left)) if trial.gpu_monitor else None

@@ -29,10 +29,11 @@ from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
 from trainer.processes import scratch
 from trainer.processes.cpu_meter import CpuMeter
+from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
 from trainer.run.child import ChildProcess, known_figures
-from trainer.run.child_launch import launch_child
+from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.deadline import Deadline, allowed, check_batches
 from trainer.run.early_stop import EarlyStop
@@ -62,8 +63,9 @@ class EvaluationPlan:
 class Trial:
     """One pass; the caller ends the processes, whatever happens."""
 
-    def __init__(self, run_folder: RunFolder, spec: Spec, shards: Shards, log: RunLog) -> None:
+    def __init__(self, run_folder: RunFolder, spec: Spec, shards: Shards, log: RunLog, launcher: Launcher) -> None:
         self._run_folder, self._spec, self._shards, self._log = run_folder, spec, shards, log
+        self._launcher = launcher
         self._profile = PROFILES[spec.profile]
         self.stage = StageClock(run_folder)
         self.figures: dict[str, float | int | str | None] = {}
@@ -118,7 +120,7 @@ class Trial:
 
     def _kill_candidate(self, replica: ChildProcess) -> None:
         """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
-        if left := kill_descendants(self._spec.cookie, spared=replica.pid):
+        if left := kill_descendants(self._spec.cookie, spared=self._launcher.pids | {replica.pid}):
             told = f"Processes of train.py cannot be ended: {', '.join(map(str, left))}. Is a driver in trouble?"
             raise RunEnded("env_fail", told, cause="unkillable")
         try:
@@ -127,15 +129,18 @@ class Trial:
             raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
-        settings = {"PYTHONHASHSEED": str(self._spec.seed)}
-        if (threads := self._profile.threads) is not None:
-            settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        settings = dict[str, str]()
         if role is ScratchRole.REPLICA or not plan.secret or "compiler" in self._run_folder.standing:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
         self.folders[role] = scratch.make(self._run_folder.folder, role)
         if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
-        child = launch_child(self._run_folder.folder, self.folders[role], self._spec.cookie, settings)
+        try:
+            child = self._launcher.launch(self.folders[role], settings, self.stage.watch)
+        except ForkFailed as failed:
+            raise RunEnded(
+                "env_fail", f"No process for train.py can be started: {failed}.", cause="no_process"
+            ) from failed
         self._log.drain(child.output)
         self.children.append(ChildProcess(child, self.stage))
         return self.children[-1]

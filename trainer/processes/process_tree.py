@@ -44,11 +44,11 @@ def die_with_parent() -> None:
             Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
-def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:
+def kill_descendants(cookie: str, spared: frozenset[int] = frozenset()) -> list[int]:
     """End every descendant of this process and every process that carries `cookie`.
 
     Args:
-        spared: pid of a child that lives on, with its own descendants.
+        spared: pids of children that live on, with their own descendants.
 
     Returns:
         The pids that were still there after KILL_SECONDS; empty is the rule.
@@ -66,7 +66,7 @@ def kill_descendants(cookie: str, spared: int | None = None) -> list[int]:
         psutil.wait_procs(alive, timeout=0.2)
 
 
-def _sweep(spared: int | None) -> set[int]:
+def _sweep(spared: frozenset[int]) -> set[int]:
     """End our own children, and whoever becomes one as its parent ends, until there is none. Returns who is left.
 
     A process that keeps forking and exiting is gone from every snapshot before it can be signalled. But the kernel
@@ -74,7 +74,7 @@ def _sweep(spared: int | None) -> set[int]:
     """
     deadline, quiet, left = time.monotonic() + _SWEEP_SECONDS, 0, set[int]()
     while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
-        left = _children() - {spared}
+        left = _children() - spared
         for pid in left:
             with suppress(OSError):  # ours until it is waited for: the number cannot be another process's
                 os.kill(pid, signal.SIGKILL)
@@ -92,11 +92,11 @@ def _children() -> set[int]:
     return found
 
 
-def _alive(cookie: str, spared: int | None) -> list[psutil.Process]:
+def _alive(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
     tree = psutil.Process().children(recursive=True)
     kept: set[int] = set()
     for process in tree:  # parents come before their children
-        if process.pid == spared or _parent(process) in kept:
+        if process.pid in spared or _parent(process) in kept:
             kept.add(process.pid)
     left = [process for process in tree if process.pid not in kept and _lives(process)]
     return left or [process for process in _carriers(cookie) if process.pid not in kept]

@@ -1,4 +1,4 @@
-"""Starts the process that runs train.py: one socket to us, an allow-listed environment, a private home."""
+"""Starts the processes that run train.py: one socket to us, an allow-listed environment, a private home."""
 
 import os
 import signal
@@ -11,7 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE
+import psutil
+
+from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry
+from trainer.processes.fork_server import SOCKET, ForkServer
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
@@ -20,55 +23,98 @@ _LOOK_SECONDS = 0.05
 _MOST_TOLD = 1 << 20
 
 
-def launch_child(folder: Path, scratch: Path, cookie: str, settings: dict[str, str]) -> "LaunchedChild":
-    """Start train.py of run folder `folder` with one socket to us and nothing else.
+class Launcher:
+    """Starts the processes of one run that run train.py, each with one socket to us and nothing else."""
 
-    Args:
-        scratch: home, tmp and working directory of the process.
-        settings: environment variables beside the ones every run has.
-    """
-    ours, theirs = socket.socketpair()
-    environment = {
-        **_environment(scratch),
-        COOKIE_VARIABLE: cookie,
-        CHANNEL_VARIABLE: str(theirs.fileno()),
-        **settings,
-    }
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-m", "trainer.launch", str(folder)],
+    def __init__(self, folder: Path, cookie: str, settings: dict[str, str]) -> None:
+        """Begin to import what train.py of run folder `folder` needs, where a process can be forked with it (Linux).
+
+        Args:
+            settings: environment variables of all the processes, beside the ones every run has.
+        """
+        self._folder = folder
+        self._settings = {COOKIE_VARIABLE: cookie, **settings}
+        self._command = [sys.executable, "-P", "-B", "-m", Entry.LAUNCH, str(folder)]
+        self._server: ForkServer | None = None
+        self._start_server()
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Of the processes that run no train.py, but make those that do."""
+        return frozenset([self._server.pid] if self._server else [])
+
+    def launch(self, scratch: Path, settings: dict[str, str], watch: Callable[[], None]) -> "LaunchedChild":
+        """Start train.py.
+
+        Args:
+            scratch: home, tmp and working directory of the process.
+            settings: environment variables of this process alone.
+            watch: called again and again meanwhile; what it raises ends the wait.
+
+        Raises:
+            ForkFailed: the machine starts no process; the text says why.
+        """
+        environment = {**_environment(scratch), **self._settings, **settings}
+        ours, theirs = socket.socketpair()
+        with theirs:
+            if self._server is None:
+                return self._spawned(scratch, environment, ours, theirs)
+            if not self._server.alive:  # killed by somebody, or by the kernel for lack of memory
+                self._server.close()
+                self._start_server()
+            read, write = os.pipe()
+            output = open(read, "rb", buffering=0)  # whoever drains it closes it
+            try:
+                environment[CHANNEL_VARIABLE] = str(SOCKET)
+                pid = self._server.fork(str(scratch), environment, theirs.fileno(), write, watch)
+            finally:
+                os.close(write)
+        return LaunchedChild(psutil.Process(pid), output, ours)
+
+    def close(self) -> None:
+        """Start no more. What was started lives on."""
+        if self._server:
+            self._server.close()
+
+    def _start_server(self) -> None:
+        if sys.platform == "linux":
+            environment = _environment(self._folder) | self._settings
+            self._server = ForkServer(self._command, str(self._folder), environment)
+
+    def _spawned(
+        self, scratch: Path, environment: dict[str, str], ours: socket.socket, theirs: socket.socket
+    ) -> "LaunchedChild":
+        process = psutil.Popen(
+            self._command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=scratch,
-            env=environment,
+            env={**environment, CHANNEL_VARIABLE: str(theirs.fileno())},
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )
-    return LaunchedChild(process, ours)
+        assert process.stdout is not None
+        return LaunchedChild(process, process.stdout, ours)
 
 
 class LaunchedChild:
     """One process running train.py."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
+    def __init__(self, process: psutil.Process, output: IO[bytes], sock: socket.socket) -> None:
         self._process = process
+        self.output = output
         self.socket = sock
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def output(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
     def exit_code(self, timeout: float) -> int | None:
         """Its exit code (negative: the signal), or None if it is still alive after `timeout` seconds."""
         try:
             return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        except psutil.TimeoutExpired:
             return None
 
 

@@ -62,7 +62,7 @@ def test_nothing_of_a_run_lives_on(run: str) -> None:
 def test_who_is_spared_lives_on_while_a_comet_does_not() -> None:
     script = """
 spared = subprocess.Popen(["sleep", "600"])
-print(process_tree.kill_descendants("a run", spared=spared.pid), dead(), spared.poll())
+print(process_tree.kill_descendants("a run", spared=frozenset([spared.pid])), dead(), spared.poll())
 spared.kill()
 """
     assert supervised(_COMET, script) == "[] True None\n"
