@@ -1,0 +1,155 @@
+"""A process that imports once what train.py needs, and forks for each process that is to run it (Linux).
+
+A run needs four processes with torch, and each would spend seconds of a core on the same imports. A forked process is
+made an orphan at once: the supervisor, a child subreaper, becomes its parent, waits for it and learns how it ended.
+Nothing goes back: a forked process keeps no descriptor of the server's.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+_MOST = 1 << 20  # bytes of a request: an environment
+_LOOK_SECONDS = 0.1
+_TURN_SECONDS = 0.001
+_END_SECONDS = 5.0
+_READY = b"ready"
+SOCKET = 3  # the one descriptor of a forked process beside its standard ones
+
+
+class ForkFailed(Exception):
+    """No process could be made; the text says why."""
+
+
+class ForkServer:
+    """The server, as the process that starts it sees it."""
+
+    def __init__(self, command: list[str], cwd: str, environment: dict[str, str]) -> None:
+        """Start `command`, which calls `serve` with the descriptor whose number is its last argument."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._told = tempfile.TemporaryFile()  # what it says when it cannot start
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._told,
+                stderr=self._told,
+                cwd=cwd,
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self._ready = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def fork(self, cwd: str, environment: dict[str, str], sock: int, output: int, watch: Callable[[], None]) -> int:
+        """Make a process in a session of its own.
+
+        Args:
+            sock: the descriptor that it has as number SOCKET.
+            output: where it prints.
+            watch: called at least every 0.1 s while the server is still importing; what it raises ends the wait.
+
+        Returns:
+            Its pid. It is a child of this process.
+
+        Raises:
+            ForkFailed: the server is gone, or the system makes no more processes.
+        """
+        if not self._ready:
+            self._answer(watch)
+            self._ready = True
+        request = json.dumps({"cwd": cwd, "environment": environment}).encode()
+        try:
+            socket.send_fds(self._socket, [request], [sock, output])
+        except OSError as error:
+            raise ForkFailed(f"the process that starts others is gone: {error.strerror}") from error
+        answer = self._answer(watch)
+        if not answer.isdigit():
+            raise ForkFailed(answer.decode("utf-8", "replace"))
+        return int(answer)
+
+    def close(self) -> None:
+        """End the server; what it has forked lives on."""
+        self._socket.close()
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # the kernel holds it, with nothing of train.py's
+            self._process.wait(_END_SECONDS)
+        self._told.close()
+
+    def _answer(self, watch: Callable[[], None]) -> bytes:
+        while not select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
+            watch()
+        with suppress(OSError):
+            if answer := self._socket.recv(_MOST):
+                return answer
+        self._told.seek(0)
+        lines = self._told.read(_MOST).decode("utf-8", "replace").strip().splitlines()
+        raise ForkFailed(f"the process that starts others has ended{': ' if lines else ''}{' '.join(lines[-1:])[:500]}")
+
+
+def serve(control: socket.socket) -> None:
+    """Fork for each request. Returns in the forked processes alone, each ready to become what it is to be."""
+    control.send(_READY)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, _MOST, 2)
+        if not request:
+            os._exit(0)  # the supervisor has hung up
+        try:
+            if _orphaned(control):
+                break
+        except OSError as error:
+            control.send(f"no process can be made: {error.strerror}".encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+    os.setsid()
+    control.send(str(os.getpid()).encode())
+    control.close()
+    told = json.loads(request)
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    os.chdir(told["cwd"])
+    _take(*descriptors)
+    tempfile.tempdir = None  # the server's TMPDIR is another
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # as in a process that imports it itself; Python's own generator does this unasked
+
+
+def _orphaned(control: socket.socket) -> bool:
+    """Fork twice. True in the grandchild, once its parent is the process that waits for it."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return False
+    between = os.getpid()
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError as error:
+        control.send(f"no process can be made: {error.strerror}".encode())
+        os._exit(1)
+    while os.getppid() == between:
+        time.sleep(_TURN_SECONDS)
+    return True
+
+
+def _take(sock: int, output: int) -> None:
+    """Give both descriptors their numbers, and close every other one but standard input."""
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(sock, SOCKET)
+    os.set_inheritable(SOCKET, True)
+    os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
