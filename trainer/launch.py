@@ -9,7 +9,6 @@ import os
 import re
 import runpy
 import signal
-import socket
 import sys
 import traceback
 from errno import errorcode
@@ -74,7 +73,7 @@ def _serve(run_folder: RunFolder, control: int) -> None:
         _import_ahead(run_folder)
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
-    serve(socket.socket(fileno=control))
+    serve(control)
     torch = sys.modules.get("torch")
     if not usable or (torch and torch.cuda._is_in_bad_fork()):
         os.execv(sys.executable, sys.orig_argv[:-1])

@@ -1,5 +1,6 @@
 """A machine in trouble: a process that no signal ends, too little memory, a driver that does not answer."""
 
+import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -69,7 +70,8 @@ async def _stuck(night: Night, agent: Agent, group: Path, train: str = _CHILD) -
 
 
 def _launched(process: psutil.Process | None) -> bool:
-    return process is not None and "trainer.launch" in process.cmdline()
+    """Whether it runs train.py: such a process has a session of its own, unlike the one that it was forked from."""
+    return process is not None and "trainer.launch" in process.cmdline() and os.getsid(process.pid) == process.pid
 
 
 @fault("a process of train.py in state D: no signal ends it")

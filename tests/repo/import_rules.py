@@ -35,7 +35,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "multiprocessing": ("trainer.datasets.encoding",),
     "numpy": ("trainer.datasets", "trainer.evaluators", "trainer.run.child"),
     "optuna": ("server.clients.optuna_search",),
-    "psutil": ("server.runs", "trainer.processes"),
+    "psutil": ("server.runs", "trainer.processes", "trainer.run.child_launch"),
     "pyarrow": ("trainer.datasets.documents",),
     "pydantic": ("server",),
     "pynvml": ("server.runs.hardware", "trainer.processes.gpu_monitor"),
@@ -44,12 +44,19 @@ DOORS: dict[str, tuple[str, ...]] = {
     "socket": (
         "server.api.http.server",
         "server.cli.doctor",
+        "trainer.processes.fork_server",
         "trainer.run.child_launch",
         "trainer.run.protocol",
     ),
     "sqlite3": ("server.history.ledger",),
     "starlette": ("server.api.http",),
-    "subprocess": ("server.clients.driver", "server.runs.spawn", "trainer.run.child_launch", "trainer.run.compiler"),
+    "subprocess": (
+        "server.clients.driver",
+        "server.runs.spawn",
+        "trainer.processes.fork_server",
+        "trainer.run.child_launch",
+        "trainer.run.compiler",
+    ),
     "torch": ("trainer.launch", "trainer.model_weights", "trainer.session"),
     "typer": ("server.cli",),
     "urllib": ("trainer.datasets.download",),
@@ -66,7 +73,7 @@ LATE_IMPORTS = {
     "server.cli.setup": "a command loads what it needs when it runs",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",
-    "trainer.launch": "torch is loaded once the guards are on",
+    "trainer.launch": "torch is loaded where train.py needs it, once for all processes that are forked",
 }
 
 # What is pure whatever its docstring says. Beside these, every module whose docstring says so.

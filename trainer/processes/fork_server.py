@@ -44,7 +44,6 @@ class ForkServer:
                 cwd=cwd,
                 env=environment,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,
             )
         self._ready = False
 
@@ -76,9 +75,12 @@ class ForkServer:
         request = json.dumps({"cwd": cwd, "environment": environment}).encode()
         try:
             socket.send_fds(self._socket, [request], [sock, output])
+            answer = self._answer(watch)
         except OSError as error:
             raise ForkFailed(f"the process that starts others is gone: {error.strerror}") from error
-        answer = self._answer(watch)
+        except BaseException:
+            self.close()  # an answer that nobody waits for must not be taken for that to the next request
+            raise
         if not answer.isdigit():
             raise ForkFailed(answer.decode("utf-8", "replace"))
         return int(answer)
@@ -102,8 +104,9 @@ class ForkServer:
         raise ForkFailed(f"the process that starts others has ended{': ' if lines else ''}{' '.join(lines[-1:])[:500]}")
 
 
-def serve(control: socket.socket) -> None:
+def serve(descriptor: int) -> None:
     """Fork for each request. Returns in the forked processes alone, each ready to become what it is to be."""
+    control = socket.socket(fileno=descriptor)
     control.send(_READY)
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, _MOST, 2)
@@ -114,8 +117,8 @@ def serve(control: socket.socket) -> None:
                 break
         except OSError as error:
             control.send(f"no process can be made: {error.strerror}".encode())
-        for descriptor in descriptors:
-            os.close(descriptor)
+        for passed in descriptors:
+            os.close(passed)
     os.setsid()
     control.send(str(os.getpid()).encode())
     control.close()
@@ -152,4 +155,7 @@ def _take(sock: int, output: int) -> None:
     os.dup2(output, 2)
     os.dup2(sock, SOCKET)
     os.set_inheritable(SOCKET, True)
-    os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > SOCKET:
+            with suppress(OSError):  # that of the listing itself
+                os.close(int(name))

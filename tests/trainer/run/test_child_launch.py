@@ -1,0 +1,136 @@
+"""train.py's processes are alike, forked or started, and hold nothing that they were not given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.contract import Spec
+
+_SUPERVISOR = """
+import json, os, sys
+from pathlib import Path
+from trainer.contract import ScratchRole
+from trainer.processes.fork_server import ForkFailed
+from trainer.processes.process_tree import become_subreaper, kill_descendants
+from trainer.processes.scratch import make
+from trainer.run.child import ChildProcess
+from trainer.run.child_launch import Launcher
+from trainer.run.clock import StageClock
+from trainer.run.run_folder import RunFolder
+
+folder = RunFolder(Path(sys.argv[1]))
+stage, made = StageClock(folder), []
+become_subreaper()
+
+def run(launcher, **settings):
+    scratch = make(folder.folder, ScratchRole.CANDIDATE)
+    launched = launcher.launch(scratch, settings, stage.watch)
+    made.append(launched)
+    child = ChildProcess(launched, stage)
+    child.ready()
+    child.tell("go")
+    told = launched.output.read().decode()
+    return {"pid": launched.pid, "code": launched.exit_code(10), "told": told, "scratch": str(scratch)}
+"""
+_TELLS = """
+import json, os, sys, tempfile
+import numpy
+print(json.dumps({
+    "descriptors": sorted(name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")),
+    "session": os.getsid(0), "pid": os.getpid(), "parent": os.getppid(), "cwd": os.getcwd(),
+    "temporary": tempfile.gettempdir(), "environment": dict(os.environ), "argv": sys.argv,
+    "drawn": numpy.random.random(),
+}))
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
+
+
+def supervised(folder: Path, train: str, script: str) -> Any:
+    """What a supervisor with a run of this train.py prints as its last line, as JSON."""
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 60.0, 60.0, str(folder), "", "a cookie", confine=False)
+    (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+    (folder / "train.py").write_text(train, encoding="utf-8")
+    command = [sys.executable, "-c", _SUPERVISOR + script, folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_process_has_what_it_was_given_and_nothing_else_however_it_was_made(tmp_path: Path) -> None:
+    script = """
+launcher = Launcher(folder.folder, "a cookie", {"PYTHONHASHSEED": "1"})
+forked = [run(launcher, OWN="1"), run(launcher, OWN="1")]
+launcher.close()
+sys.platform = "darwin"
+print(json.dumps([os.getpid(), *forked, run(Launcher(folder.folder, "a cookie", {"PYTHONHASHSEED": "1"}), OWN="1")]))
+"""
+    supervisor, *made = supervised(tmp_path, f"{_TELLS}\nsys.exit()\nimport torch", script)
+    told = [json.loads(one["told"]) for one in made]
+    for one, own in zip(made, told, strict=True):
+        assert one["code"] == 0 and own["parent"] == supervisor
+        assert own["pid"] == own["session"] == one["pid"]
+        assert own["cwd"] == own["temporary"] == own["environment"]["HOME"] == one["scratch"]
+        assert len(own["descriptors"]) == 4  # the standard ones and the channel
+        assert own["argv"] == [str(tmp_path / "train.py")]
+        assert (own["environment"].pop("OWN"), own["environment"].pop("AUTORESEARCH_RUN")) == ("1", "a cookie")
+        for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "AUTORESEARCH_CHANNEL"):
+            del own["environment"][name]
+    assert told[0]["environment"] == told[1]["environment"] == told[2]["environment"]
+    assert len({own["drawn"] for own in told}) == 3
+
+
+def test_how_a_forked_process_ended_is_told(tmp_path: Path) -> None:
+    script = """
+launcher = Launcher(folder.folder, "a cookie", {})
+print(json.dumps(run(launcher)["code"]))
+"""
+    assert supervised(tmp_path, "import os\nos._exit(7)", script) == 7
+    assert supervised(tmp_path, "import os\nos.kill(os.getpid(), 15)", script) == -15
+
+
+def test_whoever_was_forked_lives_on_when_the_server_dies_and_the_next_one_comes_from_another(tmp_path: Path) -> None:
+    script = """
+launcher = Launcher(folder.folder, "a cookie", {})
+waiting = ChildProcess(launcher.launch(make(folder.folder, ScratchRole.CANDIDATE), {}, stage.watch), stage)
+(server,) = launcher.pids
+os.kill(server, 9)
+waiting.ready()
+after = run(launcher)
+assert launcher.pids != {server} and kill_descendants("a cookie", spared=launcher.pids) == []
+launcher.close()
+print(json.dumps(after))
+"""
+    assert supervised(tmp_path, "print('here')", script)["told"] == "here\n"
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    script = """
+try:
+    run(Launcher(folder.folder, "a cookie", {"PYTHONHOME": "/nonexistent"}))
+except ForkFailed as failed:
+    print(json.dumps(str(failed)))
+"""
+    assert "has ended: " in (told := supervised(tmp_path, "", script)) and "Python" in told, told
+
+
+@pytest.mark.parametrize(
+    ("line", "ahead"),
+    [
+        ("seen = os.environ['HOME'] == os.environ.get('TMPDIR') == ''", True),
+        ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] = '1'", False),
+        ("os.environ.update(OMP_NUM_THREADS='1')", False),
+        ("set = os.environ.setdefault", False),
+        ("os.putenv('OMP_NUM_THREADS', '1')", False),
+    ],
+)
+def test_torch_is_not_imported_ahead_of_what_train_py_sets_for_it(tmp_path: Path, line: str, ahead: bool) -> None:
+    script = """
+print(json.dumps(run(Launcher(folder.folder, "a cookie", {}))["told"]))
+"""
+    train = f"import os, sys\n{line}\nprint('torch' in sys.modules)\nsys.exit()\nimport torch"
+    assert supervised(tmp_path, train, script) == f"{ahead}\n"
