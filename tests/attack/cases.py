@@ -26,6 +26,7 @@ class Case(Value):
     patch: str
     ends: str = "finished"
     reason: str = ""  # a regular expression
+    evaluation_seconds: float = 40.0
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
 
     @property
@@ -61,10 +62,12 @@ def cases(name: str) -> list[Case]:
 
 def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -> Iterable[Ended]:
     """Run the cases, two at a time, in the order given."""
-    terms = RunLimits(setup_seconds=300, evaluation_seconds=40, grace_seconds=0.7, preflight=preflight)
 
     def run(numbered: tuple[int, Case]) -> Ended:
         number, case = numbered
+        terms = RunLimits(
+            setup_seconds=300, evaluation_seconds=case.evaluation_seconds, grace_seconds=0.7, preflight=preflight
+        )
         executor = local_executor(folder / f"{number}", data, folder / "imports")  # a device each
         about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
         start_run(executor, about, case.text, terms)
