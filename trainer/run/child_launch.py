@@ -19,6 +19,7 @@ from trainer.processes.fork_server import SOCKET, ForkServer
 _PACKAGES = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
 _PASSED_ON += ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION")  # AMD's
+_FORKS = sys.platform == "linux"  # elsewhere no process can become the parent of an orphan
 _LOOK_SECONDS = 0.05
 _MOST_TOLD = 1 << 20
 
@@ -26,13 +27,14 @@ _MOST_TOLD = 1 << 20
 class Launcher:
     """Starts the processes of one run that run train.py, each with one socket to us and nothing else."""
 
-    def __init__(self, folder: Path, cookie: str, settings: dict[str, str]) -> None:
-        """Begin to import what train.py of run folder `folder` needs, where a process can be forked with it (Linux).
+    def __init__(self, folder: Path, cookie: str, settings: dict[str, str], forks: bool = _FORKS) -> None:
+        """Begin to import what train.py of run folder `folder` needs.
 
         Args:
             settings: environment variables of all the processes, beside the ones every run has.
+            forks: fork the processes from one with these imports; else each is a new program, with imports of its own.
         """
-        self._folder = folder
+        self._folder, self._forks = folder, forks
         self._settings = {COOKIE_VARIABLE: cookie, **settings}
         self._command = [sys.executable, "-P", "-B", "-m", Entry.LAUNCH, str(folder)]
         self._server: ForkServer | None = None
@@ -77,7 +79,7 @@ class Launcher:
             self._server.close()
 
     def _start_server(self) -> None:
-        if sys.platform == "linux":
+        if self._forks:
             environment = _environment(self._folder) | self._settings
             self._server = ForkServer(self._command, str(self._folder), environment)
 

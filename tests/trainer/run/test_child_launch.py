@@ -66,8 +66,8 @@ def test_a_process_has_what_it_was_given_and_nothing_else_however_it_was_made(tm
 launcher = Launcher(folder.folder, "a cookie", {"PYTHONHASHSEED": "1"})
 forked = [run(launcher, OWN="1"), run(launcher, OWN="1")]
 launcher.close()
-sys.platform = "darwin"
-print(json.dumps([os.getpid(), *forked, run(Launcher(folder.folder, "a cookie", {"PYTHONHASHSEED": "1"}), OWN="1")]))
+started = run(Launcher(folder.folder, "a cookie", {"PYTHONHASHSEED": "1"}, forks=False), OWN="1")
+print(json.dumps([os.getpid(), *forked, started]))
 """
     supervisor, *made = supervised(tmp_path, f"{_TELLS}\nsys.exit()\nimport torch", script)
     told = [json.loads(one["told"]) for one in made]
