@@ -15,6 +15,7 @@ from tests.support.builders import attempt
 from tests.support.polling import PATIENCE, ended, until
 from tests.support.repositories import ROOT
 from tests.support.runs import local_executor, start_run
+from trainer.datasets import artifact_store
 from trainer.datasets.embedded import load
 
 BUILDER = """
@@ -27,13 +28,23 @@ shards = load(Path(sys.argv[1]))
 for tokens in (shards.train, shards.val):
     print(hashlib.sha256(tokens.tobytes()).hexdigest())
 """
-FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + BUILDER
+# Files cannot be longer than 100,000 bytes; what is built is.
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from trainer.datasets import artifact_store
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+with artifact_store.building(Path(sys.argv[1])) as fresh:
+    (fresh / "val.bin").write_bytes(bytes(100))
+    (fresh / "train.bin").write_bytes(bytes(200_000))
+"""
+ARRAYS = ("train.bin", "val.bin")
 
 
-def builder(folder: Path, script: str = BUILDER) -> subprocess.Popen[str]:
+def builder(folder: Path) -> subprocess.Popen[str]:
     """A process that is about to load the shards, and does at its first line of input."""
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)],
+        [sys.executable, "-c", BUILDER, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,7 +62,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def sums(home: Path) -> list[str]:
-    return [hashlib.sha256((home / name).read_bytes()).hexdigest() for name in ("train.bin", "val.bin")]
+    return [hashlib.sha256((home / name).read_bytes()).hexdigest() for name in ARRAYS]
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int]]:
@@ -92,18 +103,31 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_what_is_damaged_is_built_again(home: Path, damage: Callable[[Path], object]) -> None:
-    whole = sums(home)
+def test_what_is_damaged_is_seen(home: Path, damage: Callable[[Path], object]) -> None:
+    assert artifact_store.intact(home, ARRAYS)
     damage(home)
-    load(home.parent)
-    assert sums(home) == whole
-    assert not [path.name for path in home.parent.iterdir() if path.is_dir() and path != home], "leftovers"
+    assert not artifact_store.intact(home, ARRAYS)
 
 
-@pytest.mark.parametrize("damaged", [False, True], ids=["nothing there", "damaged"])
+@pytest.mark.parametrize("before", ["a file", "a folder", "nothing"])
+def test_what_was_built_takes_the_place_of_whatever_was_there(tmp_path: Path, before: str) -> None:
+    home = tmp_path / "data" / "key"
+    home.parent.mkdir()
+    if before == "a file":
+        home.write_text("?", encoding="utf-8")
+    elif before == "a folder":
+        (home / "inner").mkdir(parents=True)
+    with artifact_store.building(home) as fresh:
+        (fresh / "train.bin").write_bytes(b"tokens")
+    assert artifact_store.intact(home, ["train.bin"])
+    assert (home / "train.bin").read_bytes() == b"tokens" and not (home / "inner").exists()
+    assert list(home.parent.iterdir()) == [home], "leftovers"
+
+
+@pytest.mark.parametrize("damaged", [pytest.param(False, marks=pytest.mark.thorough), True], ids=["nothing", "damaged"])
 def test_builders_at_the_same_time_all_get_the_whole(home: Path, damaged: bool) -> None:
     whole = sums(home)
-    if damaged:
+    if damaged:  # harder: the second must not take away as damaged what the first has built
         flip(home / "train.bin")
     else:
         shutil.rmtree(home.parent)
@@ -115,6 +139,7 @@ def test_builders_at_the_same_time_all_get_the_whole(home: Path, damaged: bool) 
         assert process.returncode == 0, errors
         assert out.split() == whole
     assert sums(home) == whole
+    assert [path for path in home.parent.iterdir() if path.is_dir()] == [home], "leftovers"
 
 
 def test_a_builder_that_is_killed_leaves_the_way_free(home: Path) -> None:
@@ -128,12 +153,12 @@ def test_a_builder_that_is_killed_leaves_the_way_free(home: Path) -> None:
     assert sums(home) == whole
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_behind(home: Path) -> None:
-    flip(home / "train.bin")
-    process = builder(home.parent, FULL_DISK)
-    _, errors = process.communicate("\n", timeout=PATIENCE)
-    assert process.returncode != 0 and "File too large" in errors.splitlines()[-1]
-    assert [path for path in home.parent.iterdir() if path.is_dir()] == [home]
+def test_a_full_disk_is_told_and_leaves_what_was_there(home: Path) -> None:
+    before = fingerprints(home)
+    command = [sys.executable, "-c", FULL_DISK, str(home)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
+    assert done.returncode != 0 and "File too large" in done.stderr.splitlines()[-1]
+    assert [path for path in home.parent.iterdir() if path.is_dir()] == [home] and fingerprints(home) == before
 
 
 def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: Path) -> None:
