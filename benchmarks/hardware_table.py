@@ -184,9 +184,9 @@ def size(profile: str, precision: str = "bfloat16", machine: Machine | None = No
             pass
         train: Any = module
         rows = torch.zeros(train.MICRO_ROWS, train.session.sequence_length + 1, dtype=torch.int64)
-        for _ in range(2):  # the second finds the optimisers' memory taken
+        for parts in (1, min(2, train.BATCH_ROWS // train.MICRO_ROWS)):  # the second finds the optimisers' memory taken
             try:
-                train.train_step([rows] * min(2, train.BATCH_ROWS // train.MICRO_ROWS), 1.0)
+                train.train_step([rows] * parts, 1.0)
             except DataDependentOutputException:  # the loss at the end of the step has no value
                 pass
     multiplied = sum(one.weight.numel() for one in train.model.modules() if isinstance(one, nn.Linear))

@@ -18,8 +18,13 @@ from trainer.datasets import embedded
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
-# Files whose tests share a wheel and its environment, a server, a prepared data set.
-_SHARING = {"tests/repo/test_packaging.py", "tests/integration/test_http.py", "tests/trainer/datasets/test_prepare.py"}
+# Files whose tests share a wheel and its environment, a server, a prepared data set, the sizes of train.py.
+_SHARING = {
+    "tests/repo/test_packaging.py",
+    "tests/integration/test_http.py",
+    "tests/trainer/datasets/test_prepare.py",
+    "tests/trainer/run/test_profiles.py",
+}
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
 _LONG = [_TESTS / name for name in ("server/cli/test_demo.py", "repo/test_packaging.py", "faults", "integration")]
