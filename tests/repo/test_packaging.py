@@ -151,14 +151,16 @@ async def use(installed: Installed, folder: Path) -> None:
 
 def require_whole_story(folder: Path, shown: str) -> None:
     """What `demo --quick` shows has everything in it that it is there for; `folder` had its temporary files."""
-    assert "figures, as measured" in shown and "visible from" in shown
-    assert "refused: " in shown and "this is experiment " in shown
-    _, experiments = told(folder)
+    assert "the night" in shown and "figures, as measured" in shown and "visible from" in shown
+    assert "refused: " in shown and "this is experiment " in shown and "MLP_RATIO = = 3" in shown
+    made, experiments = told(folder)
+    assert str(made / "progress.png") in shown and (made / "progress.png").read_bytes().startswith(b"\x89PNG")
     tried = {row.attempt.description: row for row in experiments if row.attempt.of is None}
     ideas = [step["description"] for step in QUICK if step["description"] not in {REFUSED, DUPLICATE}]
     assert list(tried) == ["baseline", *ideas]
     assert sum(row.attempt.of == 1 for row in experiments) >= 2  # the noise
     assert tried[CHEAT].verdict == Verdict.INVALID and "invalid: The audit failed" in shown
+    assert "→ discarded" in shown and all(row.decision for row in tried.values()) and tried["baseline"].kept
     kept = [row for row in tried.values() if row.kept and row.number > 1]
     # A keep was confirmed by other seeds; without one the demo says so.
     assert all("Confirmed: " in shown and any(run.attempt.of == row.number for run in experiments) for row in kept)

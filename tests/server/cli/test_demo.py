@@ -1,18 +1,22 @@
-"""The demo: its script fits this release's train.py, and one short night of it, driven as a user drives it.
+"""The demo: its script fits this release's train.py, it works in a clone, and the whole of it as a user drives it.
 
-The quick night is told by the installed wheel (tests/repo/test_packaging.py).
+The quick demo is run by the installed wheel, by default (tests/repo/test_packaging.py).
 """
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from rich.console import Console
 
-from server.cli.demo import _figures  # pyright: ignore[reportPrivateUsage]
+from server.cli.demo import Demo, _figures  # pyright: ignore[reportPrivateUsage]
+from server.cli.scaffold import create
 from server.errors import PatchRefused
 from server.history.ledger import Ledger
 from server.metric import Metric
@@ -87,11 +91,31 @@ def told(folder: Path) -> tuple[Path, list[Experiment]]:
     return made, experiments
 
 
+def state(checkout: Path) -> tuple[str, list[str], str]:
+    """Refs, files and git's status: what a demo must leave as it was."""
+    names = sorted(path.name for path in checkout.iterdir())
+    return git(checkout, "for-each-ref"), names, git(checkout, "status", "--porcelain", "--ignored")
+
+
+def test_it_works_in_a_clone_of_the_users_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    checkout, shown = tmp_path / "checkout", io.StringIO()
+    create(checkout)
+    (checkout / "train.py").write_text("the user's own, not committed", encoding="utf-8")
+    before = state(checkout)
+    Demo(Console(file=shown), checkout, 0.5, "smoke")._prepare()  # pyright: ignore[reportPrivateUsage]
+    (folder,) = tmp_path.glob("autoresearch-demo-*")
+    assert git(folder / "workspace", "rev-parse", "HEAD") == git(checkout, "rev-parse", "HEAD")
+    assert (folder / "workspace" / "train.py").read_text(encoding="utf-8") == TRAIN
+    assert state(checkout) == before and "a clone of" in shown.getvalue()
+
+
+@pytest.mark.thorough
 @pytest.mark.timeout(1800)  # a dozen processes import torch
 def test_a_night_in_miniature(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     autoresearch(tmp_path, "init", checkout)
-    before = git(checkout, "for-each-ref"), sorted(path.name for path in checkout.iterdir())
+    before = state(checkout)
     shown = autoresearch(tmp_path, "demo", "--workspace", checkout, "--profile", "smoke", "--budget", "0.5")
 
     folder, experiments = told(tmp_path)
@@ -114,9 +138,7 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
     ):
         assert said in shown
     assert (folder / "progress.png").read_bytes().startswith(b"\x89PNG")
-
-    assert (git(checkout, "for-each-ref"), sorted(path.name for path in checkout.iterdir())) == before
-    assert git(checkout, "status", "--porcelain", "--ignored") == ""
+    assert state(checkout) == before and before[2] == ""
 
 
 @pytest.mark.parametrize(("direction", "kept", "change"), [("lower", 1.9, "-5.00 %"), ("higher", 2.1, "+5.00 %")])
