@@ -20,9 +20,10 @@ from mcp import Client, StdioServerParameters
 from server import __version__
 from server.records import Verdict
 from tests.integration.test_shadows import NAMES, shadow
-from tests.server.cli.test_demo import CHEAT, DUPLICATE, QUICK, REFUSED, told
+from tests.server.cli.test_demo import CHEAT, DUPLICATE, REFUSED, told
+from tests.server.cli.test_demo import QUICK as QUICK_STEPS
 from tests.support.examples import examples
-from tests.support.repositories import IDENTITY
+from tests.support.repositories import IDENTITY, QUICK, git, link_data
 
 ROOT = Path(__file__).parents[2]
 OURS = ("server", "trainer")
@@ -112,8 +113,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 def study(installed: Installed, tmp_path: Path, data: Path) -> Path:
     """A workspace that the installed package made."""
     installed.run(tmp_path, "autoresearch", "init", "study")
-    (tmp_path / "study" / ".autoresearch").mkdir()
-    (tmp_path / "study" / ".autoresearch" / "data").symlink_to(data)
+    link_data(tmp_path / "study", data)
     return tmp_path / "study"
 
 
@@ -138,9 +138,14 @@ def begin(installed: Installed, folder: Path) -> list[str]:
     return [entry["command"], *entry["args"], "--tag", "t1", "--profile", "smoke", "--budget", "0.5"]
 
 
-async def use(installed: Installed, folder: Path) -> None:
+async def use(installed: Installed, folder: Path, data: Path) -> None:
     """What a user does first with the installed package, in a folder that does not exist yet."""
     words = begin(installed, folder)
+    # The train.py that `init` wrote is trained in the demo, which tokenises the data, too. Here the files beside one are
+    # the matter.
+    link_data(folder / "study", data)
+    (folder / "study" / "train.py").write_text(QUICK, encoding="utf-8")
+    git(folder / "study", "commit", "--quiet", "--all", "--message", "a train.py that costs little")
     ran = shadow(folder / "study", *NAMES)
     async with Client(_server(installed, folder / "study", words)) as client:
         answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 200})
@@ -156,7 +161,7 @@ def require_whole_story(folder: Path, shown: str) -> None:
     made, experiments = told(folder)
     assert str(made / "progress.png") in shown and (made / "progress.png").read_bytes().startswith(b"\x89PNG")
     tried = {row.attempt.description: row for row in experiments if row.attempt.of is None}
-    ideas = [step["description"] for step in QUICK if step["description"] not in {REFUSED, DUPLICATE}]
+    ideas = [step["description"] for step in QUICK_STEPS if step["description"] not in {REFUSED, DUPLICATE}]
     assert list(tried) == ["baseline", *ideas]
     assert sum(row.attempt.of == 1 for row in experiments) >= 2  # the noise
     assert tried[CHEAT].verdict == Verdict.INVALID and "invalid: The audit failed" in shown
@@ -176,14 +181,16 @@ def _server(installed: Installed, folder: Path, words: Sequence[str], **environm
 
 
 @pytest.mark.timeout(1800)  # two minutes on two quiet cores
-async def test_the_installed_wheel_does_all_that_a_user_does_first(installed: Installed, tmp_path: Path) -> None:
-    await use(installed, tmp_path / "empty")
+async def test_the_installed_wheel_does_all_that_a_user_does_first(
+    installed: Installed, tmp_path: Path, data: Path
+) -> None:
+    await use(installed, tmp_path / "empty", data)
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)  # gigabytes are installed
-async def test_the_wheel_with_all_its_dependencies_does_too(wheel: Path, tmp_path: Path) -> None:
-    await use(install(wheel, tmp_path / "environment", borrow=False), tmp_path / "empty")
+async def test_the_wheel_with_all_its_dependencies_does_too(wheel: Path, tmp_path: Path, data: Path) -> None:
+    await use(install(wheel, tmp_path / "environment", borrow=False), tmp_path / "empty", data)
 
 
 def _plugin(study: Path) -> tuple[list[str], dict[str, str]]:
