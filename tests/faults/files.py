@@ -125,7 +125,7 @@ async def read_only(night: Night) -> None:
 def _between_servers(name: str, place: str, damage: Callable[[Path], None], rows: int = 3) -> None:
     """A fault: something of the night's state is damaged while no server runs; not a row is lost."""
 
-    @fault(name, short=name == "the ledger overwritten")
+    @fault(name)
     async def damaged(night: Night) -> None:
         async with night.agent() as agent:
             await agent.experiment()

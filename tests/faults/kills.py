@@ -140,7 +140,7 @@ async def server_stopped(night: Night) -> None:
     await night.recover()
 
 
-@fault("a second server on the same repository", short=True)
+@fault("a second server on the same repository")
 async def second(night: Night) -> None:
     async with night.agent() as agent:
         await agent.start()
