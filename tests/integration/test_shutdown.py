@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.records import Verdict
+from server.serve_options import ServeOptions
+from server.study.phase import Phase
+from server.study.study import Study
 from tests.support.polling import stretched, until
 from tests.support.repositories import make_quick
 
@@ -113,12 +117,15 @@ def start(workspace: Path) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
-def test_an_idle_server_ends_at_once_and_lets_go_of_the_workspace(start: Start, end: Callable[[Server], None]) -> None:
+def test_an_idle_server_ends_at_once_and_lets_go_of_the_workspace(
+    start: Start, workspace: Path, end: Callable[[Server], None]
+) -> None:
     server = start()
     assert server.call("status")["phase"] == "new"
     end(server)
     assert server.ended() == (0, "")
-    assert start().call("status")["phase"] == "new"
+    with closing(Study(workspace, "t1", ServeOptions(profile="smoke"))) as after:  # as the next server opens it
+        assert after.phase() is Phase.NEW
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
@@ -133,11 +140,11 @@ def test_a_server_that_ends_in_the_middle_of_a_call_leaves_the_run_to_the_next_o
     assert server.ended() == (0, "")
     assert trained(run, more_than=steps) > steps  # and nobody watches
 
-    after = start()
-    assert after.call("status")["phase"] == "running"
-    assert after.call("cancel_experiment", reason="enough")["status"] == "cancelled"
-    rows = after.call("history")["rows"]
-    assert [(row["experiment"], row["verdict"]) for row in rows] == [(1, "cancelled")]
+    with closing(Study(workspace, "t1", ServeOptions(profile="smoke"))) as after:  # as the next server opens it
+        assert after.phase() is Phase.RUNNING
+        after.cancel("enough")
+        until(lambda: after.phase() is not Phase.RUNNING)
+        assert [(row.number, row.verdict) for row in after.ledger.all()] == [(1, Verdict.CANCELLED)]
 
 
 def trained(run: Path, more_than: int = 0) -> int:
