@@ -26,12 +26,20 @@ from tests.support.lifecycle import measured, ran
 _SCENE = """
 import json, os, subprocess, sys, time
 from pathlib import Path
+from trainer.processes import gpu_monitor
 from trainer.processes.gpu_monitor import GpuMonitor
+
+gpu_monitor._LOOK_SECONDS = 0.1
 
 def gpu(*words):
     temporary = Path(os.environ["NVML_STATE"] + ".new")
     temporary.write_text(" ".join(map(str, words)))
     temporary.replace(os.environ["NVML_STATE"])
+
+def looked():  # at all that is so by now: a look may have begun before
+    seen = len(gauge._samples)
+    while len(gauge._samples) < seen + 2:
+        time.sleep(0.01)
 
 ours = subprocess.Popen(["sleep", "600"])
 stranger, told = os.getppid(), {}
@@ -76,7 +84,7 @@ gauge = GpuMonitor()
 told["before"] = gauge.strangers
 gpu(stranger, ours.pid)
 gauge.begin()
-time.sleep(1.5)
+looked()
 told["figures"] = gauge.end()
 ours.kill(); ours.wait()
 gpu(stranger)
@@ -102,7 +110,7 @@ def test_memory_that_the_driver_does_not_free_is_told_with_its_pid(environment: 
 gauge = GpuMonitor()
 gpu(stranger, ours.pid)
 gauge.begin()
-time.sleep(1.5)
+looked()
 gauge.end()
 told["ours"] = str(ours.pid)
 told["held"] = gauge.held(unkillable=False, patience=1)
@@ -120,10 +128,10 @@ def test_what_a_driver_does_not_tell_ends_no_watch_and_a_helper_of_ours_is_no_st
 gauge = GpuMonitor()
 gpu("fail")
 gauge.begin()
-time.sleep(1.2)
+looked()
 helper = subprocess.Popen(["sleep", "600"])
 gpu(ours.pid, helper.pid)
-time.sleep(1.2)
+looked()
 helper.kill(); helper.wait()
 gpu(ours.pid)
 told["figures"] = gauge.end()
@@ -146,7 +154,7 @@ def test_where_our_pids_have_other_numbers_it_depends_on_what_could_not_be_ended
 gauge = GpuMonitor()
 gpu(stranger, 99999991)
 gauge.begin()
-time.sleep(1.5)
+looked()
 gauge.end()
 told["held"] = gauge.held(unkillable={unkillable}, patience=1)
 """,
@@ -175,8 +183,9 @@ def test_a_driver_that_hangs_while_training_costs_seconds_and_no_run(environment
         """
 gauge = GpuMonitor()
 gauge.begin()
+looked()
 gpu("hang")
-time.sleep(1.5)
+time.sleep(0.5)  # a look has begun that does not end
 begun = time.monotonic()
 told["figures"], told["held"] = gauge.end(), gauge.held(unkillable=False, patience=1)
 told["seconds"] = time.monotonic() - begun
