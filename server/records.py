@@ -113,7 +113,7 @@ class Score(Value):
 
     @model_validator(mode="after")
     def _can_be_read_again(self) -> "Score":
-        lm_names.read_score(self.model_dump())
+        lm_names.read_score(lm_names.stored_score(dict(self)))
         return self
 
     @model_serializer(mode="wrap")

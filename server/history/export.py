@@ -73,6 +73,11 @@ class ResultsFile:
         self._lines: dict[int, str] = {}  # by the experiment's number, ascending
         self._final = 0  # the last number whose line on disk never changes again
 
+    def restore(self, ledger: Ledger) -> None:
+        """Bring the file up to date, unless it was written after the last row. Raises LedgerUnavailable, OSError."""
+        if not self._path.exists() or self._path.stat().st_mtime_ns <= ledger.written_ns:
+            self.write(ledger)
+
     def write(self, ledger: Ledger) -> None:
         """Bring the file up to date.
 

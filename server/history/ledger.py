@@ -81,6 +81,11 @@ class Ledger:
         """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
         return _identity(self._path) != self._file
 
+    @property
+    def written_ns(self) -> int:
+        """When a row was last written, in ns since the epoch. Raises OSError."""
+        return self._path.stat().st_mtime_ns
+
     @contextmanager
     def one_call(self) -> Generator[None]:
         """What is asked again in here is not read again. Each write forgets all answers; nobody else writes."""

@@ -6,6 +6,7 @@ commit is made from the train.py of its run's folder, and counts only if it has 
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -29,6 +30,7 @@ from trainer.contract import RunFile
 
 _NAMED = 12  # groups of numbers in a sentence
 _ROOM = 600  # characters
+_COMMIT = re.compile(r'"commit":"([0-9a-f]{40})"')
 
 
 class Wanted(NamedTuple):
@@ -60,6 +62,9 @@ def wanted(ledger: Ledger, copies: Mapping[int, str]) -> dict[int, Wanted]:
 
 def _commit(text: str) -> str:
     """Experiment.commit, of a row as it is written; empty if it cannot be told."""
+    # A quote within a text is escaped, so this is a key; the judgement's comes after the attempt's.
+    if found := _COMMIT.match(text, text.rfind('"commit":')):
+        return found[1]
     with suppress(ValueError, LookupError, TypeError, AttributeError):
         row = json.loads(text)
         return str((row.get("judgement") or row["attempt"])["commit"])

@@ -25,16 +25,16 @@ def opened(path: Path, tag: str, editable: tuple[str, ...]) -> Workspace:
     return workspace
 
 
-def open_ledger(workspace: Workspace, notebook: Notebook, distrust: bool = False) -> Ledger:
+def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distrust: bool = False) -> Ledger:
     """The night's ledger, after git was given back what it had lost of it; what had to be rebuilt is told in a note.
 
     Args:
-        distrust: read also rows that equal their copies in git.
+        listed: the refs of the study. distrust: read also rows that equal their copies in git.
 
     Raises:
         LedgerUnavailable, WorkspaceUnusable.
     """
-    path, listed = workspace.paths.ledger, workspace.listed()
+    path = workspace.paths.ledger
     with ExitStack() as left:
         old: Ledger | None = None
         try:

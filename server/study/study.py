@@ -89,11 +89,12 @@ class Study:
     def _open(self, distrust: bool = False) -> None:
         """Open the history, or make it anew from git; with `distrust` every row of it is read first."""
         self.workspace.state.mkdir(parents=True, exist_ok=True)
-        self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook, distrust)
+        listed = self.workspace.listed()
+        self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook, listed, distrust)
         self.lane = Lane(self.ledger, self.workspace)
         self.verdicts = Verdicts(self.ledger, self.workspace, self.lane)
         self._results = ResultsFile(self.workspace.paths.results)
-        self._taken = max([0, *self.workspace.archived(), *self.runs.numbers()])
+        self._taken = max([0, *listed.rows, *self.runs.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
 
     def mend(self) -> None:
@@ -272,7 +273,7 @@ class Study:
         if last is None or last.judgement is None:
             return
         self._behind = not self.verdicts.finish(last, self.program().task)
-        self._results.write(self.ledger)
+        self._results.restore(self.ledger)
 
     def _reapplied(self, base: Candidate, number: int) -> Candidate:
         """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""

@@ -95,7 +95,7 @@ class Objects:
             asked.write(lines.encode())
             asked.seek(0)
             with self._repo.git.custom_environment(**_NO_FETCH):  # a new process: an old one still sees what is deleted
-                told = str(self._repo.git.cat_file("--batch-check=%(objectname)", istream=asked))
+                told = str(self._repo.git.cat_file("--batch-check=%(objectname)", "--buffer", istream=asked))
         return {line.removesuffix(" missing") for line in told.splitlines() if line.endswith(" missing")}
 
     def read(self, name: str) -> Made | None:

@@ -236,11 +236,13 @@ class Workspace:
     def listed(self) -> Listed:
         """All refs of the tag; those that say nothing any more are removed."""
         told = self.refs.all(self._head, self.attempts, self.rows, self.found)
-        attempts, rows = (
-            {int(name): told[ref] for ref in told if _NUMBER.fullmatch(name := ref.removeprefix(f"{prefix}/"))}
-            for prefix in (self.attempts, self.rows)
-        )
-        return Listed(attempts, rows, {ref for ref in told if ref.startswith(f"{self.found}/")})
+        numbered: dict[str, dict[int, str]] = {self.attempts: {}, self.rows: {}}
+        for ref, named in told.items():
+            prefix, _, number = ref.rpartition("/")
+            if prefix in numbered and _NUMBER.fullmatch(number):
+                numbered[prefix][int(number)] = named
+        found = {ref for ref in told if ref.startswith(f"{self.found}/")}
+        return Listed(numbered[self.attempts], numbered[self.rows], found)
 
     def advance(self, commit: str, expected: str) -> None:
         """Move the branch from `expected` to `commit`, and the worktree's own index with it. Raises HeadMoved."""

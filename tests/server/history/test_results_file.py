@@ -1,5 +1,6 @@
 """results.tsv on disk tells what the ledger tells, and costs the same at the end of a night."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -67,6 +68,23 @@ def test_what_could_not_be_written_is_in_the_next_file(ledger: Ledger, tmp_path:
     (tmp_path / "away").mkdir()
     results.write(ledger)
     assert (tmp_path / "away" / "results.tsv").read_text(encoding="utf-8") == tsv(ledger.all())
+
+
+def test_a_file_that_was_written_after_the_last_row_is_left_as_it_is(ledger: Ledger, file: Path) -> None:
+    def restored() -> tuple[str, int]:
+        ResultsFile(file).restore(ledger)
+        return file.read_text(encoding="utf-8"), file.stat().st_ino
+
+    decided(ledger, 1, kept=True)
+    assert restored()[0] == tsv(ledger.all())
+    os.utime(file, ns=(ledger.written_ns + 1,) * 2)
+    assert restored() == restored()
+    for at in (0, -1):  # a clock that ticks slowly shows the same time for both
+        file.write_text("old", encoding="utf-8")
+        os.utime(file, ns=(ledger.written_ns + at,) * 2)
+        assert restored()[0] == tsv(ledger.all())
+    file.unlink()
+    assert restored()[0] == tsv(ledger.all())
 
 
 def test_rows_that_are_final_are_not_read_again(ledger: Ledger, file: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_rebuild_that_is_killed_is_begun_again(
     with Workspace.open(repository, "t1") as workspace, monkeypatch.context() as patched:
         patched.setattr(Path, "rename", _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            ledger_rebuild.open_ledger(workspace, Notebook(tmp_path / "notes.json"))
+            ledger_rebuild.open_ledger(workspace, Notebook(tmp_path / "notes.json"), workspace.listed())
     after = Study(repository, "t1", ServeOptions(profile="smoke"))
     assert list(after.ledger.all()) == told
     after.close()
