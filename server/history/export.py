@@ -74,8 +74,12 @@ class ResultsFile:
         self._final = 0  # the last number whose line on disk never changes again
 
     def restore(self, ledger: Ledger) -> None:
-        """Bring the file up to date, unless it was written after the last row. Raises LedgerUnavailable, OSError."""
-        if not self._path.exists() or self._path.stat().st_mtime_ns <= ledger.written_ns:
+        """Bring the file up to date, unless it was written whole after the last row.
+
+        Raises:
+            LedgerUnavailable, OSError.
+        """
+        if not self._whole(ledger):
             self.write(ledger)
 
     def write(self, ledger: Ledger) -> None:
@@ -88,3 +92,10 @@ class ResultsFile:
         write_whole(self._path, tsv_table(self._lines.values()))
         measured = ledger.measured()
         self._final = measured.number - 1 if measured else 0
+
+    def _whole(self, ledger: Ledger) -> bool:
+        """Whether the file is newer than the ledger, and has as many lines as it must."""
+        if not self._path.exists() or self._path.stat().st_mtime_ns <= ledger.written_ns:
+            return False
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        return text.startswith(_HEADER) and text.endswith("\n") and text.count("\n") == 1 + ledger.experiments()

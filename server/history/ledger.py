@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import LedgerDamaged, LedgerUnavailable
-from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result
+from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.source.language import Change
 
 _FORMAT = 2
@@ -170,6 +170,13 @@ class Ledger:
         while rows := self._ask(query, after, _PAGE):
             yield from ((number, str(text)) for number, text in rows)
             after = rows[-1][0]
+
+    def experiments(self) -> int:
+        """How many experiments there are: without what the preflight refused, and without repeated runs."""
+        ((count,),) = self._ask(
+            "SELECT count(*) FROM experiments WHERE verdict != ? AND of IS NULL", str(Verdict.REFUSED)
+        )
+        return int(count)
 
     def counts(self, after: int = 0) -> dict[str, int]:
         """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""

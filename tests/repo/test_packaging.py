@@ -141,8 +141,7 @@ def begin(installed: Installed, folder: Path) -> list[str]:
 async def use(installed: Installed, folder: Path, data: Path) -> None:
     """What a user does first with the installed package, in a folder that does not exist yet."""
     words = begin(installed, folder)
-    # The train.py that `init` wrote is trained in the demo, which tokenises the data, too. Here the files beside one are
-    # the matter.
+    # The demo trains the train.py that `init` writes, and tokenises the data. Here the files beside one are the matter.
     link_data(folder / "study", data)
     (folder / "study" / "train.py").write_text(QUICK, encoding="utf-8")
     git(folder / "study", "commit", "--quiet", "--all", "--message", "a train.py that costs little")

@@ -71,18 +71,22 @@ def test_what_could_not_be_written_is_in_the_next_file(ledger: Ledger, tmp_path:
 
 
 def test_a_file_that_was_written_after_the_last_row_is_left_as_it_is(ledger: Ledger, file: Path) -> None:
+    def aged(ns: int) -> None:
+        os.utime(file, ns=(ledger.written_ns + ns, ledger.written_ns + ns))
+
     def restored() -> tuple[str, int]:
         ResultsFile(file).restore(ledger)
         return file.read_text(encoding="utf-8"), file.stat().st_ino
 
     decided(ledger, 1, kept=True)
     assert restored()[0] == tsv(ledger.all())
-    os.utime(file, ns=(ledger.written_ns + 1,) * 2)
+    aged(1)
     assert restored() == restored()
-    for at in (0, -1):  # a clock that ticks slowly shows the same time for both
-        file.write_text("old", encoding="utf-8")
-        os.utime(file, ns=(ledger.written_ns + at,) * 2)
-        assert restored()[0] == tsv(ledger.all())
+    whole = tsv(ledger.all())
+    for text, at in [(whole + whole, 0), ("old", -1), ("old", 1), (whole[:-1], 1), (whole[:-20], 1), (whole * 2, 1)]:
+        file.write_text(text, encoding="utf-8")  # 0: a clock that ticks slowly shows the same time for both
+        aged(at)
+        assert restored()[0] == whole
     file.unlink()
     assert restored()[0] == tsv(ledger.all())
 
