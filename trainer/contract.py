@@ -30,6 +30,7 @@ class ScratchRole(StrEnum):
     CANDIDATE = "candidate"
     REPLICA = "replica"
     COMPILER = "compiler"
+    LAUNCHER = "launcher"
 
     @property
     def prefix(self) -> str:

@@ -5,17 +5,18 @@ the server from which they are forked. Until the referee says `go`, only trusted
 then can be believed.
 """
 
+import ast
 import os
-import re
 import runpy
 import signal
 import sys
 import traceback
 from errno import errorcode
 from pathlib import Path
+from typing import Any
 
 from trainer.contract import Spec
-from trainer.processes.fork_server import serve
+from trainer.processes.fork_server import serve, shares_nothing
 from trainer.processes.process_tree import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
@@ -31,8 +32,9 @@ _MAX_NAME = 80
 _MAX_LINEAGE = 15
 
 _SERVING = 2  # the place of the descriptor's number on the command line
-_ENVIRONMENT = re.compile(r"\b(environ|putenv|unsetenv)\b")
-_LOOKS = re.compile(r"\benviron(\.get\(|\[[^\[\]]*\](?!\s*=[^=]))")  # into the environment, which changes nothing
+_SETTING = {"environ", "environb", "putenv", "unsetenv"}  # names that can do it
+_SETTING |= {"caching_precompile"}  # whose folder torch chooses as it is imported
+_KNOWN = {"torch", "trainer", "numpy", *sys.stdlib_module_names}  # of which none sets the environment
 
 
 def main() -> None:
@@ -74,24 +76,57 @@ def _serve(run_folder: RunFolder, control: int) -> None:
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
     serve(control)
-    torch = sys.modules.get("torch")
-    if not usable or (torch and torch.cuda._is_in_bad_fork()):
+    torch: Any = sys.modules.get("torch")
+    dynamo: Any = sys.modules.get("torch._dynamo.config")
+    if not (usable and shares_nothing()) or (torch and torch.cuda._is_in_bad_fork()):
         os.execv(sys.executable, sys.orig_argv[:-1])
+    if dynamo:
+        dynamo.debug_dir_root = str(Path.cwd() / "torch_compile_debug")  # else in the server's folder
 
 
 def _import_ahead(run_folder: RunFolder) -> None:
-    """Import what takes seconds, where train.py seems to need it.
-
-    Not where it seems to change the environment first: torch reads that when it is imported.
-    """
+    """Import what takes seconds, where train.py seems to need it."""
     train = run_folder.train.read_text(encoding="utf-8", errors="replace")
-    if _ENVIRONMENT.search(_LOOKS.sub("", train)):
+    if not _comes_first(train):
         return
     if "import torch" in train or "from torch" in train or "Session" in train:
         import trainer.session  # noqa: F401
 
     if "torch.optim" in train or "compile(" in train:  # both bring torch's compiler along
         import torch._dynamo  # noqa: F401
+
+
+def _comes_first(train: str) -> bool:
+    """Whether torch may be imported before train.py's first line.
+
+    Not where train.py, or a package that it imports, may set the environment first: torch reads that as it is imported.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(train)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    looks: set[ast.AST] = set()
+    for node in nodes:
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            looks.add(node.value)
+        elif isinstance(node, ast.Attribute) and node.attr == "get":
+            looks.add(node.value)
+    return not any(_imported(node) - _KNOWN or (_name(node) in _SETTING and node not in looks) for node in nodes)
+
+
+def _imported(node: ast.AST) -> set[str]:
+    """The packages that a statement imports."""
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").partition(".")[0]}
+    return {alias.name.partition(".")[0] for alias in node.names} if isinstance(node, ast.Import) else set()
+
+
+def _name(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.alias):
+        return node.name
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _missing(device: str) -> str:

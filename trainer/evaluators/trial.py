@@ -33,7 +33,7 @@ from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
 from trainer.run.child import ChildProcess, known_figures
-from trainer.run.child_launch import Launcher
+from trainer.run.child_launch import LaunchedChild, Launcher
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.deadline import Deadline, allowed, check_batches
 from trainer.run.early_stop import EarlyStop
@@ -144,6 +144,19 @@ class Trial:
         self._log.drain(child.output)
         self.children.append(ChildProcess(child, self.stage))
         return self.children[-1]
+
+    def _launched(self, folder: Path, settings: dict[str, str], plan: EvaluationPlan) -> LaunchedChild:
+        """Raises RunEnded: no line of train.py has run, so that its failing is the machine's fault."""
+        told = "No process for train.py could be started, and no line of it has run"
+        try:
+            return self._launcher.launch(folder, settings, self.stage.watch)
+        except ForkFailed as failed:
+            self.stage.watch()  # who cancels a run may end that process, too
+            raise RunEnded("env_fail", f"{told}: {failed}.", cause="no_process") from failed
+        except RunEnded as ended:
+            if ended.outcome == "cancelled" or not plan.secret:  # of a rehearsal, slowness proves nothing
+                raise
+            raise RunEnded("env_fail", f"{told}: {ended.reason}", cause=ended.cause or ended.outcome) from ended
 
     def _check_guards(self, child: ChildProcess) -> None:
         """Note how the process is confined. Raises RunEnded: it is less so than the operator asks for."""

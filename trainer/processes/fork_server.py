@@ -2,10 +2,12 @@
 
 A run needs four processes with torch, and each would spend seconds of a core on the same imports. A forked process is
 made an orphan at once: the supervisor, a child subreaper, becomes its parent, waits for it and learns how it ended.
-Nothing goes back: a forked process keeps no descriptor of the server's.
+No two forked processes share anything that one can write and the other read: no descriptor, no open file (its locks
+and flags outlive whoever set them), no memory.
 """
 
 import json
+import math
 import os
 import select
 import socket
@@ -15,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 _MOST = 1 << 20  # bytes of a request: an environment
 _LOOK_SECONDS = 0.1
 _TURN_SECONDS = 0.001
+_ANSWER_SECONDS = 30.0  # a fork takes milliseconds
 _END_SECONDS = 5.0
 _READY = b"ready"
 SOCKET = 3  # the one descriptor of a forked process beside its standard ones
@@ -31,10 +35,10 @@ class ForkFailed(Exception):
 class ForkServer:
     """The server, as the process that starts it sees it."""
 
-    def __init__(self, command: list[str], cwd: str, environment: dict[str, str]) -> None:
-        """Start `command`, which calls `serve` with the descriptor whose number is its last argument."""
+    def __init__(self, command: list[str], cwd: Path, environment: dict[str, str]) -> None:
+        """Start `command` in folder `cwd`; it calls `serve` with the descriptor whose number is its last argument."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._told = tempfile.TemporaryFile()  # what it says when it cannot start
+        self._told = tempfile.TemporaryFile(dir=cwd)  # what it says when it cannot start
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
@@ -53,9 +57,9 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._socket.fileno() != -1 and self._process.poll() is None
 
-    def fork(self, cwd: str, environment: dict[str, str], sock: int, output: int, watch: Callable[[], None]) -> int:
+    def fork(self, cwd: Path, environment: dict[str, str], sock: int, output: int, watch: Callable[[], None]) -> int:
         """Make a process in a session of its own.
 
         Args:
@@ -70,14 +74,12 @@ class ForkServer:
             ForkFailed: the server is gone, or the system makes no more processes.
         """
         if not self._ready:
-            self._answer(watch)
+            self._answer(watch, math.inf)
             self._ready = True
-        request = json.dumps({"cwd": cwd, "environment": environment}).encode()
+        request = json.dumps({"cwd": str(cwd), "environment": environment}).encode()
         try:
-            socket.send_fds(self._socket, [request], [sock, output])
-            answer = self._answer(watch)
-        except OSError as error:
-            raise ForkFailed(f"the process that starts others is gone: {error.strerror}") from error
+            self._send(request, [sock, output])
+            answer = self._answer(watch, _ANSWER_SECONDS)
         except BaseException:
             self.close()  # an answer that nobody waits for must not be taken for that to the next request
             raise
@@ -93,9 +95,18 @@ class ForkServer:
             self._process.wait(_END_SECONDS)
         self._told.close()
 
-    def _answer(self, watch: Callable[[], None]) -> bytes:
+    def _send(self, request: bytes, descriptors: list[int]) -> None:
+        try:
+            socket.send_fds(self._socket, [request], descriptors)
+        except OSError as error:
+            raise ForkFailed(f"the process that starts others takes no request: {error.strerror}") from error
+
+    def _answer(self, watch: Callable[[], None], limit: float) -> bytes:
+        until = time.monotonic() + limit
         while not select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
             watch()
+            if time.monotonic() > until:
+                raise ForkFailed(f"the process that starts others has not answered for {limit:g} s")
         with suppress(OSError):
             if answer := self._socket.recv(_MOST):
                 return answer
@@ -120,16 +131,25 @@ def serve(descriptor: int) -> None:
         for passed in descriptors:
             os.close(passed)
     os.setsid()
+    sock, output = descriptors
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     control.send(str(os.getpid()).encode())
     control.close()
+    _take(sock)
     told = json.loads(request)
     os.environ.clear()
     os.environ.update(told["environment"])
     os.chdir(told["cwd"])
-    _take(*descriptors)
     tempfile.tempdir = None  # the server's TMPDIR is another
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # as in a process that imports it itself; Python's own generator does this unasked
+
+
+def shares_nothing() -> bool:
+    """Whether a forked process has one thread, which the guards will bind, and no memory that others can write."""
+    kinds = [line.split(maxsplit=2)[1] for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()]
+    return len(os.listdir("/proc/self/task")) == 1 and not any("w" in kind and "s" in kind for kind in kinds)
 
 
 def _orphaned(control: socket.socket) -> bool:
@@ -149,10 +169,10 @@ def _orphaned(control: socket.socket) -> bool:
     return True
 
 
-def _take(sock: int, output: int) -> None:
-    """Give both descriptors their numbers, and close every other one but standard input."""
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def _take(sock: int) -> None:
+    """Keep `sock` as SOCKET, and of all that was inherited nothing else but where to print."""
+    null = os.open(os.devnull, os.O_RDWR)  # opened anew: locks on the server's would outlive this process
+    os.dup2(null, 0)
     os.dup2(sock, SOCKET)
     os.set_inheritable(SOCKET, True)
     for name in os.listdir("/proc/self/fd"):

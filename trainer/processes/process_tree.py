@@ -22,6 +22,7 @@ _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower l
 _QUIET_LOOKS = 100  # in a row that find no child, before there is none
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_CHILD_SUBREAPER = 37
 
 
 def become_subreaper() -> None:
@@ -29,6 +30,14 @@ def become_subreaper() -> None:
     forget_no_child()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def adopts_orphans() -> bool:
+    """Whether this process inherits its orphaned descendants: not on macOS, nor where a sandbox forbids it."""
+    held = ctypes.c_int(0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(held), 0, 0, 0)
+    return bool(held.value)
 
 
 def forget_no_child() -> None:

@@ -13,13 +13,14 @@ from typing import IO
 
 import psutil
 
-from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry
+from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry, ScratchRole
 from trainer.processes.fork_server import SOCKET, ForkServer
+from trainer.processes.process_tree import adopts_orphans
+from trainer.processes.scratch import make, remove
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
 _PASSED_ON += ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION")  # AMD's
-_FORKS = sys.platform == "linux"  # elsewhere no process can become the parent of an orphan
 _LOOK_SECONDS = 0.05
 _MOST_TOLD = 1 << 20
 
@@ -27,17 +28,19 @@ _MOST_TOLD = 1 << 20
 class Launcher:
     """Starts the processes of one run that run train.py, each with one socket to us and nothing else."""
 
-    def __init__(self, folder: Path, cookie: str, settings: dict[str, str], forks: bool = _FORKS) -> None:
+    def __init__(self, folder: Path, cookie: str, settings: dict[str, str], forks: bool | None = None) -> None:
         """Begin to import what train.py of run folder `folder` needs.
 
         Args:
             settings: environment variables of all the processes, beside the ones every run has.
             forks: fork the processes from one with these imports; else each is a new program, with imports of its own.
+                None: where this process becomes the parent of orphans.
         """
-        self._folder, self._forks = folder, forks
+        self._folder, self._forks = folder, adopts_orphans() if forks is None else forks
         self._settings = {COOKIE_VARIABLE: cookie, **settings}
         self._command = [sys.executable, "-P", "-B", "-m", Entry.LAUNCH, str(folder)]
         self._server: ForkServer | None = None
+        self._home: Path | None = None  # the server's folder: imports may write there
         self._start_server()
 
     @property
@@ -68,7 +71,7 @@ class Launcher:
             output = open(read, "rb", buffering=0)  # whoever drains it closes it
             try:
                 environment[CHANNEL_VARIABLE] = str(SOCKET)
-                pid = self._server.fork(str(scratch), environment, theirs.fileno(), write, watch)
+                pid = self._server.fork(scratch, environment, theirs.fileno(), write, watch)
             finally:
                 os.close(write)
         return LaunchedChild(psutil.Process(pid), output, ours)
@@ -77,11 +80,14 @@ class Launcher:
         """Start no more. What was started lives on."""
         if self._server:
             self._server.close()
+        if self._home:
+            with suppress(OSError):
+                remove(self._home)
 
     def _start_server(self) -> None:
         if self._forks:
-            environment = _environment(self._folder) | self._settings
-            self._server = ForkServer(self._command, str(self._folder), environment)
+            self._home = self._home or make(self._folder, ScratchRole.LAUNCHER)
+            self._server = ForkServer(self._command, self._home, _environment(self._home) | self._settings)
 
     def _spawned(
         self, scratch: Path, environment: dict[str, str], ours: socket.socket, theirs: socket.socket

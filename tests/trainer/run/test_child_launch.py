@@ -50,12 +50,12 @@ print(json.dumps({
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
 
 
-def supervised(folder: Path, train: str, script: str) -> Any:
-    """What a supervisor with a run of this train.py prints as its last line, as JSON."""
+def supervised(folder: Path, train: str, script: str, *words: str | Path) -> Any:
+    """What a supervisor with a run of this train.py, and these words behind its folder, prints at last, as JSON."""
     spec = Spec(1, "smoke", 42, 1.0, 1.0, 60.0, 60.0, str(folder), "", "a cookie", confine=False)
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     (folder / "train.py").write_text(train, encoding="utf-8")
-    command = [sys.executable, "-c", _SUPERVISOR + script, folder]
+    command = [sys.executable, "-c", _SUPERVISOR + script, folder, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -108,6 +108,30 @@ print(json.dumps(after))
     assert supervised(tmp_path, "print('here')", script)["told"] == "here\n"
 
 
+def test_after_a_request_without_an_answer_the_next_process_comes_from_another_server(tmp_path: Path) -> None:
+    script = """
+import signal
+from trainer.processes import fork_server
+fork_server._ANSWER_SECONDS = 0.2
+launcher, failures = Launcher(folder.folder, "a cookie", {}), []
+def interrupted():
+    raise OSError("while it waits")
+for watch in (stage.watch, interrupted):
+    run(launcher)
+    (server,) = launcher.pids
+    os.kill(server, signal.SIGSTOP)
+    try:
+        launcher.launch(make(folder.folder, ScratchRole.CANDIDATE), {}, watch)
+    except (ForkFailed, OSError) as failed:
+        failures.append(str(failed))
+    after = run(launcher)
+    assert launcher.pids != {server}
+print(json.dumps([*failures, after["told"]]))
+"""
+    late, broken_off, told = supervised(tmp_path, "print('here')", script)
+    assert "has not answered for 0.2 s" in late and broken_off == "while it waits" and told == "here\n"
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     script = """
 try:
@@ -118,14 +142,61 @@ except ForkFailed as failed:
     assert "has ended: " in (told := supervised(tmp_path, "", script)) and "Python" in told, told
 
 
+LEAVES = """
+import fcntl, os, struct, sys
+lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 7, 1, 0)
+fcntl.fcntl(0, 37, lock)  # F_OFD_SETLK
+fcntl.fcntl(0, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)
+"""
+FINDS = """
+other = os.open(os.devnull, os.O_RDWR)
+found = fcntl.fcntl(other, 36, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))  # F_OFD_GETLK
+print(struct.unpack("hhqqi4x", found)[0] != fcntl.F_UNLCK, fcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND)
+"""
+
+
+def test_no_open_file_is_shared_by_two_processes(tmp_path: Path) -> None:
+    script = """
+launcher = Launcher(folder.folder, "a cookie", {})
+waiting = launcher.launch(make(folder.folder, ScratchRole.CANDIDATE), {}, stage.watch)  # as the replica does
+first = run(launcher)["code"]
+(folder.folder / "train.py").write_text(sys.argv[2])
+print(json.dumps([first, run(launcher)["told"]]))
+"""
+    head, finds = LEAVES.partition("lock =")[0], FINDS
+    assert supervised(tmp_path, LEAVES, script, head + finds) == [0, "False 0\n"]
+
+
+def test_what_cannot_be_imported_ahead_is_imported_by_train_py_itself(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "torch.py").write_text("raise ImportError('broken')", encoding="utf-8")
+    script = """
+paths = os.pathsep.join([sys.argv[2], *sys.path])
+print(json.dumps(run(Launcher(folder.folder, "a cookie", {"PYTHONPATH": paths}))["told"]))
+"""
+    train = "import sys\ntry:\n    import torch\nexcept ImportError as error:\n    print(error, len(sys.orig_argv))"
+    assert supervised(tmp_path, train, script, broken) == "broken 6\n"  # a program of its own, with no descriptor
+
+
+LOOKS = "seen = os.environ['HOME'] == os.environ.get('TMPDIR') == ''  # the environment"
+
+
 @pytest.mark.parametrize(
     ("line", "ahead"),
     [
-        ("seen = os.environ['HOME'] == os.environ.get('TMPDIR') == ''", True),
+        (LOOKS, True),
         ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] = '1'", False),
+        ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] \\\n    = '1'", False),
+        ("os.environ['PATH'] += ':x'", False),
+        ("os.environ['PATH']: str = ''", False),
+        ("del os.environ['PATH']", False),
+        ("os.environb[b'PATH'] = b''", False),
+        ("for os.environ['PATH'] in 'ab': pass", False),
         ("os.environ.update(OMP_NUM_THREADS='1')", False),
-        ("set = os.environ.setdefault", False),
+        ("from os import environ as known", False),
         ("os.putenv('OMP_NUM_THREADS', '1')", False),
+        ("if not sys: import settings, os", False),
     ],
 )
 def test_torch_is_not_imported_ahead_of_what_train_py_sets_for_it(tmp_path: Path, line: str, ahead: bool) -> None:
