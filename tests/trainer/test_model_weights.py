@@ -80,18 +80,36 @@ def test_a_part_that_is_compiled_for_real_and_the_whole_around_it(tmp_path: Path
     assert "handed in: OptimizedModule" in log
 
 
+PARTS_OF_A_PART = (
+    'model.gates[1] = torch.compile(nn.Sequential(torch.compile(model.gates[1], backend="eager")), backend="eager")'
+)
+TWO_NAMES = (
+    'model.same = torch.compile(model.gates[0], backend="eager")\nmodel.same(torch.zeros(8, 16, 64).mT)\n'
+    "model.head.weight = model.embed.weight"
+)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        'parts = [torch.compile(gate, backend="eager") for gate in model.gates]\n'
-        'model.gates = nn.ModuleList([torch.compile(nn.Sequential(*parts), backend="eager")])',
+        f"{PARTS_OF_A_PART}\n{TWO_NAMES}",
+        thorough(
+            'parts = [torch.compile(gate, backend="eager") for gate in model.gates]\n'
+            'model.gates = nn.ModuleList([torch.compile(nn.Sequential(*parts), backend="eager")])'
+        ),
+        thorough(TWO_NAMES),
         thorough('model.compile(backend="eager")\nmodel.gates[0].compile(backend="eager")'),
         thorough('model.forward = torch.compile(model.forward, backend="eager")'),
-        'model.same = torch.compile(model.gates[0], backend="eager")\nmodel.same(torch.zeros(8, 16, 64).mT)\n'
-        "model.head.weight = model.embed.weight",
         thorough('model = torch.optim.swa_utils.AveragedModel(torch.compile(model, backend="eager"))\nmodel.train()'),
     ],
-    ids=["parts of a part", "in place", "its forward", "under two names", "an average"],
+    ids=[
+        "a part of a part, another under two names",
+        "parts of a part",
+        "under two names",
+        "in place",
+        "its forward",
+        "an average",
+    ],
 )
 def test_wherever_the_wrappers_are(tmp_path: Path, data: Path, change: str) -> None:
     assert "compiled graphs: 0" not in run(tmp_path, data, change)
