@@ -11,10 +11,17 @@ from server.metric import Metric
 from server.study.reruns import RerunRequest, RerunResult, gain_carries_over, rerun
 from server.study.study import Study
 from tests.support.lifecycle import ran
+from tests.support.repositories import QUICK, make_repository
 from trainer.datasets.corpus import Split, documents
 from trainer.datasets.embedded import holdout, load
 
 LOWER = Metric("val_bpb", "lower")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One whose runs cost little and last long enough to be seen."""
+    return make_repository(tmp_path / "work", QUICK.replace("STEPS = 5", "STEPS = 50"))
 
 
 def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> None:
