@@ -54,7 +54,7 @@ def test_a_night_on_a_prepared_set_is_scored_on_text_that_train_py_cannot_read(
 ) -> None:
     (prepared / "library.txt").write_text("open", encoding="utf-8")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(prepared))
-    honest = (STAND_INS / "honest.py").read_text(encoding="utf-8")
+    honest = (STAND_INS / "unigram.py").read_text(encoding="utf-8")
     folder = make_repository(tmp_path / "work", PEEK.format(place=str(prepared)) + honest)
     study = Study(folder, "t1", ServeOptions(profile="smoke", data=str(prepared / "stories")))
     try:
