@@ -64,7 +64,12 @@ def started(workspace: Path, arguments: list[str], path: str | None) -> StdioSer
     return StdioServerParameters(command=sys.executable, args=[*arguments, *options], env=environment, cwd=workspace)
 
 
-@pytest.mark.parametrize("path", [None, "", ".", os.pathsep, "{here}", f"{{here}}{os.pathsep}", f".{os.pathsep}{ROOT}"])
+SINGLE = ["", ".", os.pathsep, "{here}", f"{{here}}{os.pathsep}", f".{os.pathsep}{ROOT}"]
+
+
+@pytest.mark.parametrize(
+    "path", [None, os.pathsep.join(SINGLE), *(pytest.param(path, marks=pytest.mark.thorough) for path in SINGLE)]
+)
 async def test_the_server_that_connect_writes_starts_beside_files_of_any_name(
     repository: Path, path: str | None
 ) -> None:
