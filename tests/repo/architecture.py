@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -114,6 +114,7 @@ def source_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if not path.is_symlink())
 
 
+@cache
 def read() -> Modules:
     """Every module of server/ and trainer/."""
     return parse({str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in source_files(*ROOTS)})

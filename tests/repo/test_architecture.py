@@ -10,6 +10,7 @@ import sys
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -72,8 +73,13 @@ FILES = {
     path.relative_to(ROOT): path.read_text(encoding="utf-8")
     for path in source_files("server", "trainer", "tests", "benchmarks")
 }
-PARSED = {path: SOURCE.get(module_name(str(path))) for path in FILES}
-TREES = {path: module.tree if module else ast.parse(FILES[path]) for path, module in PARSED.items()}
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Every file's. Not at the import: every process of the tests imports this one."""
+    parsed = {path: SOURCE.get(module_name(str(path))) for path in FILES}
+    return {path: module.tree if module else ast.parse(FILES[path]) for path, module in parsed.items()}
 
 
 def assert_none(faults: Iterable[str]) -> None:
@@ -219,7 +225,7 @@ def test_files_stay_short() -> None:
 def test_functions_stay_short() -> None:
     functions = [
         (path, node)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
@@ -264,7 +270,7 @@ def test_the_formatter_formats_everything() -> None:
 def test_every_constant_has_a_line_of_its_own() -> None:
     assert_none(
         f"{path}:{node.lineno}: {ast.unparse(node)}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Tuple | ast.List)
