@@ -27,7 +27,7 @@ _SHARING = {
 }
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
-_LONG = [_TESTS / name for name in ("server/cli/test_demo.py", "repo/test_packaging.py", "faults", "integration")]
+_LONG = [_TESTS / name for name in ("repo/test_packaging.py", "faults", "integration", "trainer/test_model_weights.py")]
 
 
 class _Together(LoadScopeScheduling):

@@ -122,7 +122,8 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
 def test_data_is_prepared_by_our_processes_alone(repository: Path, tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
-    words = "".join(f"{n:x} lines of words in a row\n" for n in range(400_000))  # enough for worker processes
+    words = "".join(f"{n:x} lines of words in a row\n" for n in range(300_000))
+    assert len(words) > 1 << 23  # enough for worker processes
     (texts / "a.txt").write_text(words, encoding="utf-8")
     ran = shadow(repository, *NAMES)
     command = [sys.executable, "-P", "-m", "server.cli", "prepare", str(texts), "--vocab", "300"]
