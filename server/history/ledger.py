@@ -8,6 +8,7 @@ corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -188,16 +189,22 @@ class Ledger:
         """The last so many that were kept, oldest first; -1: all."""
         return list(self._select("WHERE kept ORDER BY number DESC LIMIT ?", last))[::-1]
 
-    def sharing(self, features: Iterable[str], limit: int) -> list[tuple[int, int, int]]:
-        """(number, how many of `features` it has, how many it has in all), most alike and newest first."""
+    def sharing(self, features: Iterable[str], limit: int, least: int = 1) -> list[tuple[int, int, int]]:
+        """(number, how many of `features` it has, how many it has in all), most alike and newest first.
+
+        Args:
+            least: how many of them it must have.
+        """
         wanted = list(features)
-        count = f"(SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{_CATEGORY}')"
-        return self._rows(
-            f"SELECT number, count(*), {count} FROM changes AS a WHERE feature IN ({','.join('?' * len(wanted))}) "
-            f"GROUP BY number ORDER BY 1.0 * count(*) / ({len(wanted)} + {count} - count(*)) DESC, number DESC LIMIT ?",
-            *wanted,
-            limit,
+        # What an experiment has in all is counted once, of those that have enough.
+        having = (
+            f"SELECT number, count(*) AS shared FROM changes WHERE feature IN ({','.join('?' * len(wanted))}) "
+            "GROUP BY number HAVING shared >= ?"
         )
+        count = f"SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{_CATEGORY}'"
+        counted = f"SELECT number, shared, ({count}) AS whole FROM ({having}) AS a LIMIT -1 OFFSET 0"
+        order = f"1.0 * shared / ({len(wanted)} + whole - shared) DESC, number DESC"
+        return self._rows(f"SELECT * FROM ({counted}) ORDER BY {order} LIMIT ?", *wanted, least, limit)
 
     def features(self, number: int) -> dict[str, str]:
         """What experiment `number` changed."""
@@ -260,7 +267,7 @@ class Ledger:
     def _read(self, document: str) -> Experiment:
         with self._speaking():
             try:
-                return Experiment.model_validate_json(document)
+                return _experiment(document)
             except ValueError as error:
                 raise sqlite3.DatabaseError(f"a row cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -292,6 +299,12 @@ class Ledger:
                 if type(error) is sqlite3.NotSupportedError
                 else "The operator frees space or restores write access; then status() tells what was done.",
             ) from error
+
+
+@lru_cache(maxsize=128)  # a call asks for the same few rows several times, and so does the next one
+def _experiment(document: str) -> Experiment:
+    """The row that a text stands for. Nobody changes it. Raises ValueError."""
+    return Experiment.model_validate_json(document)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -142,7 +142,7 @@ def _untested(ledger: Ledger, metric: Metric, misses: list[NearMiss]) -> list[st
     free: list[str] = []
     for one, other in pairs:
         both = features[one.experiment] | features[other.experiment]
-        together = any(shared == len(both) == all_ for _, shared, all_ in ledger.sharing(dict.fromkeys(both, ""), 1))
+        together = any(len(both) == all_ for _, _, all_ in ledger.sharing(both, 1, least=len(both)))
         apart = not features[one.experiment] & features[other.experiment]
         if both and apart and not together and metric.sign * (one.delta + other.delta) > 0:
             steps = f"apply_patch(experiment={one.experiment}), then apply_patch(experiment={other.experiment})"

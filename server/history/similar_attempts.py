@@ -1,5 +1,7 @@
 """Earlier attempts that changed the same things: what the agent is told before it tries again."""
 
+import math
+
 from server.history.ledger import Ledger
 from server.records import Value
 from server.source.language import Change
@@ -22,7 +24,8 @@ _ALIKE = 0.3  # Jaccard; below it two attempts merely touch the same file
 
 def nearest(ledger: Ledger, made: Change) -> list[Similar]:
     """The earlier attempts that changed the same things, most alike first."""
-    found = ledger.sharing(made.features, 5 * _NEAREST)
+    least = math.ceil(_ALIKE * len(made.features))  # with fewer in common they cannot be so alike
+    found = ledger.sharing(made.features, 5 * _NEAREST, least)
     alike = {number: shared / (len(made.features) + all_ - shared) for number, shared, all_ in found}
     best = sorted(alike, key=lambda number: (-alike[number], -number))[:_NEAREST]
     return [_similar(ledger, number, alike[number]) for number in best if alike[number] >= _ALIKE]
