@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 
 from server.errors import PatchRefused
 from server.source.language import Change
 
 BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
+_LINE_END = re.compile(r"\r\n|\r|\n")  # as the parser counts lines
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
 
 
@@ -95,7 +96,9 @@ def _readable(file: str = "train.py") -> Generator[None]:
 @lru_cache(maxsize=8)  # the candidate is asked about several times a call
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
-    return hashlib.sha256(ast.dump(strip_cosmetics(text)).encode()).hexdigest()
+    dumps = ", ".join(statement.dump for statement in _statements(text))
+    whole = ast.dump(ast.Module([ast.Pass()], [])).replace(ast.dump(ast.Pass()), dumps)
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 @lru_cache(maxsize=8)
@@ -104,18 +107,60 @@ def code_lines(text: str) -> int:
     return len(ast.unparse(strip_cosmetics(text)).splitlines())
 
 
-@lru_cache(maxsize=2)  # of a patch, its fingerprint and what it changes are asked for
 def strip_cosmetics(text: str) -> ast.Module:
     """The syntax tree without what changes nothing but luck and looks; new statements have no place in the text.
 
-    Nobody changes it: the next one who asks is given the same. Raises SyntaxError.
+    Raises SyntaxError.
     """
+    tree = _parse(text)
+    _strip(tree)
+    return tree
+
+
+def _parse(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
         # Given a file name, Python quotes the line of that file, if there is one here.
-        tree = ast.parse(text.removeprefix(BOM))
-    _strip(tree)
-    return tree
+        return ast.parse(text.removeprefix(BOM))
+
+
+class _Statement(NamedTuple):
+    """One statement at the top level, without what is cosmetic in it."""
+
+    dump: str
+    lines: list[str]  # of code, each behind the name of what it stands in; none of a constant
+    knob: tuple[str, str] | None  # a constant and its value
+
+
+@lru_cache(maxsize=2)  # of a patch, its fingerprint and what it changes are asked for
+def _statements(text: str) -> list[_Statement]:
+    """The statements at the top level that are not cosmetic; nobody changes the list. Raises SyntaxError."""
+    places: list[list[int]] = []  # the first and the last line of each, those of one line together
+    for node in _parse(text).body:
+        first = min(one.lineno for one in (node, *getattr(node, "decorator_list", ())))
+        if places and first <= places[-1][1]:
+            places[-1][1] = node.end_lineno or first
+        else:
+            places.append([first, node.end_lineno or first])
+    lines = _LINE_END.split(text.removeprefix(BOM))
+    found = [one for first, last in places for one in _analysed("\n".join(lines[first - 1 : last]))]
+    return found or [_analyse(ast.Pass())]
+
+
+@lru_cache(maxsize=512)  # a patch changes few of them
+def _analysed(source: str) -> list[_Statement]:
+    """The statements of some whole lines; nobody changes the list."""
+    nodes = _parse(source).body
+    return [_analyse(node) for node in nodes if not (isinstance(node, ast.Expr) and _is_cosmetic(node))]
+
+
+def _analyse(node: ast.stmt) -> _Statement:
+    _strip(node)
+    name, dump = _knob(node), ast.dump(node)
+    if name and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+        return _Statement(dump, [], (name, ast.unparse(node.value)))
+    owner = getattr(node, "name", "")
+    return _Statement(dump, [f"{owner}: {line}" for line in ast.unparse(node).splitlines() if line.strip()], None)
 
 
 _MOST = 64  # places remembered of one attempt; who changes more has written another program
@@ -148,18 +193,11 @@ def _category(knobs: dict[str, str], gone: Counter[str], come: Counter[str]) -> 
     return votes.most_common(1)[0][0]
 
 
-@lru_cache(maxsize=2)  # the incumbent's is asked for with each patch
+@lru_cache(maxsize=4)  # the incumbent's is asked for with each patch
 def _code_and_knobs(text: str) -> tuple[Counter[str], dict[str, str]]:
     """Lines of code, each behind the name of what it stands in, and the constants at the top level."""
-    lines, knobs = Counter[str](), dict[str, str]()
-    for node in strip_cosmetics(text).body:
-        name = _knob(node)
-        if name and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            knobs[name] = ast.unparse(node.value)
-        else:
-            owner = getattr(node, "name", "")
-            lines.update(f"{owner}: {line}" for line in ast.unparse(node).splitlines() if line.strip())
-    return lines, knobs
+    statements = _statements(text)
+    return Counter(line for one in statements for line in one.lines), dict(one.knob for one in statements if one.knob)
 
 
 def _knob(node: ast.stmt) -> str | None:
