@@ -21,7 +21,7 @@ from server.source.candidate import Candidate
 from server.vcs import repository_checks
 from server.vcs.commit_message import attempt_message
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
-from server.vcs.objects import Objects
+from server.vcs.objects import Made, Objects
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
 from server.vcs.worktree import Worktree
 
@@ -224,10 +224,13 @@ class Workspace:
     def archive(self, number: int, document: str) -> None:
         """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
         file, ref = self.state / ".row", f"{self.rows}/{number}"
+        found = self.refs.resolve(ref)
+        if found == Made("blob", document.encode()).name:  # a move that is finished writes its last row once more
+            return
         with translating_git_errors("Copying a row of the ledger"):
             write_whole(file, document)
             blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
-        self.refs.swap(ref, blob, self.refs.resolve(ref))
+        self.refs.swap(ref, blob, found)
 
     def archived(self) -> list[int]:
         """The numbers whose rows are in git, in order."""
