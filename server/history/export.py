@@ -70,8 +70,8 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: dict[int, str] = {}  # by the experiment's number, ascending
         self._final = 0  # the last number whose line on disk never changes again
+        self._lines = ""  # up to that one
 
     def restore(self, ledger: Ledger) -> None:
         """Bring the file up to date, unless it was written whole after the last row.
@@ -88,10 +88,11 @@ class ResultsFile:
         Raises:
             LedgerUnavailable, OSError: the file is as it was; the next call makes up for it.
         """
-        self._lines.update((row.number, tsv_line(row)) for row in ledger.all(after=self._final))
-        write_whole(self._path, tsv_table(self._lines.values()))
+        lines = [(row.number, tsv_line(row)) for row in ledger.all(after=self._final)]
+        write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)]))
         measured = ledger.measured()
         self._final = measured.number - 1 if measured else 0
+        self._lines += "".join(line for number, line in lines if number <= self._final)
 
     def _whole(self, ledger: Ledger) -> bool:
         """Whether the file is newer than the ledger, and has as many lines as it must."""
