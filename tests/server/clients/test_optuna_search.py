@@ -52,7 +52,7 @@ async def test_a_search_waits_while_the_night_is_paused_and_decides_what_was_lef
     study.close()
     write_request(state, OperatorRequest.PAUSE)
     search = OptunaSearch(root, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)}))
-    assert await search.run(1.5 / 3600, 0, lambda line: None) == f"{1.5 / 3600:g} hours are over"
+    assert await search.run(0.7 / 3600, 0, lambda line: None) == f"{0.7 / 3600:g} hours are over"
     with closing(Ledger(state / "ledger.sqlite3", read_only=True)) as ledger:
         assert [row.decision and row.decision.kept for row in ledger.all()] == [True, False]
 
