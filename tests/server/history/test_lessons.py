@@ -115,3 +115,14 @@ def test_near_misses_come_best_first_whichever_way_is_better(
     pairs = [line.partition(":")[0] for line in told.combinations]
     assert pairs == ["3 + 5", "3 + 2", "5 + 2"]
     assert f"{metric.sign * 0.0019:+.6f} if they add up" in told.combinations[0]
+
+
+def test_what_has_too_little_in_common_is_left_out_before_the_limit_counts(tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        for number, places in enumerate((["a", "b"], ["a"], ["b", "c", "d"]), 1):
+            ledger.begin(
+                experiment(number, Verdict.WORSE).attempt, Change(category="knob", knobs={"K": "1 → 2"}, places=places)
+            )
+        features = ("knob K", "a", "b")
+        assert ledger.sharing(features, 5) == [(1, 3, 3), (2, 2, 2), (3, 2, 4)]
+        assert ledger.sharing(features, 5, least=3) == ledger.sharing(features, 1) == [(1, 3, 3)]

@@ -1,8 +1,11 @@
 """Code is the same, or it is not, however it is written down."""
 
+import ast
+import hashlib
+
 import pytest
 
-from server.source.python_source import code_lines, fingerprint
+from server.source.python_source import code_lines, fingerprint, strip_cosmetics
 
 CODE = 'def f(x):\n    """Double."""\n    print(x)\n    return 2 * x\n'
 
@@ -35,3 +38,22 @@ def test_a_body_that_only_prints_is_still_a_body() -> None:
 def test_a_print_that_does_more_is_code(work: str) -> None:
     more = f"def f(x):\n    {work}\n    return 2 * x\n"
     assert fingerprint(more) != fingerprint(CODE) and code_lines(more) > code_lines(CODE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "print(1)\n",
+        "pass; pass\n",
+        "x = 1; y = 2  # both\n",
+        "x = 1; y = '''a\nb'''; z = '''c\nd'''\nw = 2\n",
+        "x = 1\ry = '''a\r\nb'''\r\nz = 2",
+        "x = 'a\x1cb\u2028'\n\x0cy = 2\n",
+        "@one\n@two(\n    3\n)\nclass A:\n    '''Says so.'''\n",
+        "\ufeffx = \\\n    1\n",
+    ],
+)
+def test_statements_that_are_read_one_by_one_are_those_of_the_whole_text(text: str) -> None:
+    whole = ast.dump(strip_cosmetics(text))
+    assert fingerprint(text) == hashlib.sha256(whole.encode()).hexdigest()
