@@ -1,5 +1,6 @@
 """Fixtures of all tests, the marker of those that run whole programs, and how tests are spread over the cores."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -47,6 +48,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process of tests for each core; none beside this one where files or single tests are named."""
     named = any(".py" in word for word in config.args)
     return 0 if named else min(cores(), _MOST_PROCESSES)
+
+
+def pytest_configure() -> None:
+    """No garbage is collected while some thousand modules are imported: there is none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

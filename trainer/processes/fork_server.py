@@ -57,6 +57,7 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
+        """Whether it takes requests."""
         return self._socket.fileno() != -1 and self._process.poll() is None
 
     def fork(self, cwd: Path, environment: dict[str, str], sock: int, output: int, watch: Callable[[], None]) -> int:
@@ -112,6 +113,7 @@ class ForkServer:
                 return answer
         self._told.seek(0)
         lines = self._told.read(_MOST).decode("utf-8", "replace").strip().splitlines()
+        self.close()
         raise ForkFailed(f"the process that starts others has ended{': ' if lines else ''}{' '.join(lines[-1:])[:500]}")
 
 

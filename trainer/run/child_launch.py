@@ -14,7 +14,7 @@ from typing import IO
 import psutil
 
 from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry, ScratchRole
-from trainer.processes.fork_server import SOCKET, ForkServer
+from trainer.processes.fork_server import SOCKET, ForkFailed, ForkServer
 from trainer.processes.process_tree import adopts_orphans
 from trainer.processes.scratch import make, remove
 
@@ -36,12 +36,11 @@ class Launcher:
             forks: fork the processes from one with these imports; else each is a new program, with imports of its own.
                 None: where this process becomes the parent of orphans.
         """
-        self._folder, self._forks = folder, adopts_orphans() if forks is None else forks
+        self._folder = folder
         self._settings = {COOKIE_VARIABLE: cookie, **settings}
         self._command = [sys.executable, "-P", "-B", "-m", Entry.LAUNCH, str(folder)]
-        self._server: ForkServer | None = None
         self._home: Path | None = None  # the server's folder: imports may write there
-        self._start_server()
+        self._server = self._start_server() if (adopts_orphans() if forks is None else forks) else None
 
     @property
     def pids(self) -> frozenset[int]:
@@ -60,21 +59,16 @@ class Launcher:
             ForkFailed: the machine starts no process; the text says why.
         """
         environment = {**_environment(scratch), **self._settings, **settings}
-        ours, theirs = socket.socketpair()
-        with theirs:
-            if self._server is None:
-                return self._spawned(scratch, environment, ours, theirs)
-            if not self._server.alive:  # killed by somebody, or by the kernel for lack of memory
-                self._server.close()
-                self._start_server()
-            read, write = os.pipe()
-            output = open(read, "rb", buffering=0)  # whoever drains it closes it
-            try:
-                environment[CHANNEL_VARIABLE] = str(SOCKET)
-                pid = self._server.fork(scratch, environment, theirs.fileno(), write, watch)
-            finally:
-                os.close(write)
-        return LaunchedChild(psutil.Process(pid), output, ours)
+        if self._server is None:
+            return self._spawned(scratch, environment)
+        try:
+            return self._forked(self._server, scratch, environment, watch)
+        except ForkFailed:
+            if self._server.alive:
+                raise
+            # Killed by somebody, or by the kernel for lack of memory.
+            self._server = self._start_server()
+            return self._forked(self._server, scratch, environment, watch)
 
     def close(self) -> None:
         """Start no more. What was started lives on."""
@@ -84,24 +78,41 @@ class Launcher:
             with suppress(OSError):
                 remove(self._home)
 
-    def _start_server(self) -> None:
-        if self._forks:
-            self._home = self._home or make(self._folder, ScratchRole.LAUNCHER)
-            self._server = ForkServer(self._command, self._home, _environment(self._home) | self._settings)
+    def _start_server(self) -> ForkServer:
+        self._home = self._home or make(self._folder, ScratchRole.LAUNCHER)
+        return ForkServer(self._command, self._home, _environment(self._home) | self._settings)
 
-    def _spawned(
-        self, scratch: Path, environment: dict[str, str], ours: socket.socket, theirs: socket.socket
+    def _forked(
+        self, server: ForkServer, scratch: Path, environment: dict[str, str], watch: Callable[[], None]
     ) -> "LaunchedChild":
-        process = psutil.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=scratch,
-            env={**environment, CHANNEL_VARIABLE: str(theirs.fileno())},
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
+        ours, theirs = socket.socketpair()
+        read, write = os.pipe()
+        output = open(read, "rb", buffering=0)  # whoever drains it closes it
+        told = {**environment, CHANNEL_VARIABLE: str(SOCKET)}
+        try:
+            with theirs:
+                pid = server.fork(scratch, told, theirs.fileno(), write, watch)
+        except BaseException:
+            ours.close()  # who was forked all the same has nobody to talk to, and ends
+            output.close()
+            raise
+        finally:
+            os.close(write)
+        return LaunchedChild(psutil.Process(pid), output, ours)
+
+    def _spawned(self, scratch: Path, environment: dict[str, str]) -> "LaunchedChild":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = psutil.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=scratch,
+                env={**environment, CHANNEL_VARIABLE: str(theirs.fileno())},
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
         assert process.stdout is not None
         return LaunchedChild(process, process.stdout, ours)
 
