@@ -127,8 +127,8 @@ class Night:
         self.accept()
 
     def times(self, count: int) -> range:
-        """To do something `count` times; in the short form half as often."""
-        return range(-(-count // 2) if self._short else count)
+        """To do something `count` times; in the short form a third as often."""
+        return range(-(-count // 3) if self._short else count)
 
     def write_program(self, extra: str = "") -> None:
         """program.md, with more lines in its front matter."""
