@@ -5,4 +5,3 @@ import os
 __version__ = "0.1.0"
 
 os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # GitPython's import fails without git; server.vcs says it in a sentence
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some reads every installed package

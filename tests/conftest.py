@@ -50,14 +50,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if named else min(cores(), _MOST_PROCESSES)
 
 
-def pytest_configure() -> None:
-    """No garbage is collected while some thousand modules are imported: there is none."""
-    gc.disable()
+def pytest_configure(config: pytest.Config) -> None:
+    """No garbage is collected while a process of tests imports some thousand modules: there is none."""
+    if hasattr(config, "workerinput"):
+        gc.disable()
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

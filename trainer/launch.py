@@ -33,8 +33,9 @@ _MAX_NAME = 80
 _MAX_LINEAGE = 15
 
 _SERVING = 2  # the place of the descriptor's number on the command line
-_SETTING = {"environ", "environb", "putenv", "unsetenv"}  # names that can do it
-_SETTING |= {"caching_precompile"}  # whose folder torch chooses as it is imported
+# Names in whose presence torch must not be imported before train.py's first line: they can change the environment,
+# which torch reads as it is imported, or import a module that does; and torch chooses a folder for one of them.
+_SETTING = {"environ", "environb", "putenv", "unsetenv", "exec", "import_module", "__import__", "caching_precompile"}
 _KNOWN = {"torch", "trainer", "numpy", *sys.stdlib_module_names}  # of which none sets the environment
 
 
@@ -91,7 +92,7 @@ def _serve(run_folder: RunFolder, control: int) -> None:
 def _import_ahead(run_folder: RunFolder) -> None:
     """Import what takes seconds, where train.py seems to need it."""
     train = run_folder.train.read_text(encoding="utf-8", errors="replace")
-    if not _comes_first(train):
+    if not _may_come_first(train):
         return
     if "import torch" in train or "from torch" in train or "Session" in train:
         import trainer.session  # noqa: F401
@@ -100,22 +101,22 @@ def _import_ahead(run_folder: RunFolder) -> None:
         import torch._dynamo  # noqa: F401
 
 
-def _comes_first(train: str) -> bool:
-    """Whether torch may be imported before train.py's first line.
+def _may_come_first(train: str) -> bool:
+    """Whether torch may be imported before train.py's first line, as far as its text tells.
 
     Not where train.py, or a package that it imports, may set the environment first: torch reads that as it is imported.
     """
     try:
-        nodes = list(ast.walk(ast.parse(train)))
+        nodes = list(ast.walk(ast.parse(train.removeprefix("\ufeff"))))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    looks: set[ast.AST] = set()
+    only_read: set[ast.AST] = set()
     for node in nodes:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            looks.add(node.value)
+            only_read.add(node.value)
         elif isinstance(node, ast.Attribute) and node.attr == "get":
-            looks.add(node.value)
-    return not any(_imported(node) - _KNOWN or (_name(node) in _SETTING and node not in looks) for node in nodes)
+            only_read.add(node.value)
+    return not any(_imported(node) - _KNOWN or (_name(node) in _SETTING and node not in only_read) for node in nodes)
 
 
 def _imported(node: ast.AST) -> set[str]:
@@ -128,9 +129,9 @@ def _imported(node: ast.AST) -> set[str]:
 def _name(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
-    if isinstance(node, ast.alias):
-        return node.name
-    return node.id if isinstance(node, ast.Name) else ""
+    if isinstance(node, ast.Constant):  # getattr and setattr are given it as a text
+        return node.value if isinstance(node.value, str) else ""
+    return node.name if isinstance(node, ast.alias) else getattr(node, "id", None) or getattr(node, "arg", None) or ""
 
 
 def _missing(device: str) -> str:

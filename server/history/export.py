@@ -74,7 +74,7 @@ class ResultsFile:
         self._lines = ""  # up to that one
 
     def restore(self, ledger: Ledger) -> None:
-        """Bring the file up to date, unless it was written whole after the last row.
+        """Bring the file up to date, unless it is newer than the ledger and has a line for each experiment.
 
         Raises:
             LedgerUnavailable, OSError.

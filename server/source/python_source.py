@@ -136,13 +136,13 @@ class _Statement(NamedTuple):
 def _statements(text: str) -> list[_Statement]:
     """The statements at the top level that are not cosmetic; nobody changes the list. Raises SyntaxError."""
     places: list[list[int]] = []  # the first and the last line of each, those of one line together
-    for node in _parse(text).body:
+    nodes, lines = _parse(text).body, _LINE_END.split(text.removeprefix(BOM))
+    for node in nodes:
         first = min(one.lineno for one in (node, *getattr(node, "decorator_list", ())))
-        if places and first <= places[-1][1]:
+        if places and (first <= places[-1][1] or lines[first - 2].endswith("\\")):  # the line before goes on here
             places[-1][1] = node.end_lineno or first
         else:
             places.append([first, node.end_lineno or first])
-    lines = _LINE_END.split(text.removeprefix(BOM))
     found = [one for first, last in places for one in _analysed("\n".join(lines[first - 1 : last]))]
     return found or [_analyse(ast.Pass())]
 

@@ -1,6 +1,7 @@
 """The short form of `make faults`: a trial of each kind of fault, on real servers, runs, disks and repositories.
 
-Its train.py is the cheapest there is, and does what the fault says. What is done again and again is done a third as often.
+Its train.py is the cheapest there is, and does what the fault says. What is done again and again is done a third as
+often.
 """
 
 from pathlib import Path

@@ -135,12 +135,7 @@ class Trial:
         self.folders[role] = scratch.make(self._run_folder.folder, role)
         if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
-        try:
-            child = self._launcher.launch(self.folders[role], settings, self.stage.watch)
-        except ForkFailed as failed:
-            raise RunEnded(
-                "env_fail", f"No process for train.py can be started: {failed}.", cause="no_process"
-            ) from failed
+        child = self._launched(self.folders[role], settings, plan)
         self._log.drain(child.output)
         self.children.append(ChildProcess(child, self.stage))
         return self.children[-1]

@@ -66,13 +66,13 @@ class ForkServer:
         Args:
             sock: the descriptor that it has as number SOCKET.
             output: where it prints.
-            watch: called at least every 0.1 s while the server is still importing; what it raises ends the wait.
+            watch: called about every 0.1 s while the server imports or is to answer; what it raises ends the wait.
 
         Returns:
             Its pid. It is a child of this process.
 
         Raises:
-            ForkFailed: the server is gone, or the system makes no more processes.
+            ForkFailed: the server is gone or does not answer, or the system makes no more processes.
         """
         if not self._ready:
             self._answer(watch, math.inf)
@@ -103,6 +103,8 @@ class ForkServer:
             raise ForkFailed(f"the process that starts others takes no request: {error.strerror}") from error
 
     def _answer(self, watch: Callable[[], None], limit: float) -> bytes:
+        if self._socket.fileno() == -1:
+            raise ForkFailed("the process that starts others has ended")
         until = time.monotonic() + limit
         while not select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
             watch()

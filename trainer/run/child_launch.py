@@ -45,7 +45,7 @@ class Launcher:
     @property
     def pids(self) -> frozenset[int]:
         """Of the processes that run no train.py, but make those that do."""
-        return frozenset([self._server.pid] if self._server else [])
+        return frozenset([self._server.pid] if self._server and self._server.alive else [])
 
     def launch(self, scratch: Path, settings: dict[str, str], watch: Callable[[], None]) -> "LaunchedChild":
         """Start train.py.

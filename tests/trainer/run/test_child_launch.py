@@ -134,12 +134,18 @@ print(json.dumps(told))
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     script = """
+launcher = Launcher(folder.folder, COOKIE, {"PYTHONHOME": "/nonexistent"})
 try:
-    run(Launcher(folder.folder, COOKIE, {"PYTHONHOME": "/nonexistent"}))
+    run(launcher)
 except ForkFailed as failed:
-    print(json.dumps(str(failed)))
+    assert launcher.pids == frozenset()
+    try:
+        run(launcher)
+    except ForkFailed as again:
+        print(json.dumps([str(failed), str(again)]))
 """
-    assert "has ended: " in (told := supervised(tmp_path, "", script)) and "Python" in told, told
+    for told in supervised(tmp_path, "", script):
+        assert "has ended: " in told and "Python" in told
 
 
 LEAVES = """
@@ -153,6 +159,24 @@ other = os.open(os.devnull, os.O_RDWR)
 found = fcntl.fcntl(other, 36, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))  # F_OFD_GETLK
 print(struct.unpack("hhqqi4x", found)[0] != fcntl.F_UNLCK, fcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND)
 """
+
+
+def test_a_run_whose_processes_cannot_be_started_is_the_machines_failure(tmp_path: Path, data: Path) -> None:
+    script = """
+from dataclasses import replace
+from trainer.evaluators.sealed import SealedLM
+spec, results = replace(folder.spec(), data=sys.argv[2], preflight=False), []
+results.append(SealedLM(folder, replace(spec, setup_seconds=0.001)).run())
+sys.executable = "/bin/false"
+results.append(SealedLM(folder, spec).run())
+folder.cancel("enough")
+results.append(SealedLM(folder, spec).run())
+print(json.dumps([[one.outcome, one.cause, one.reason] for one in results]))
+"""
+    slow, broken, cancelled = supervised(tmp_path, "", script, data)
+    assert slow[:2] == ["env_fail", "timeout"] and "no line of it has run: Set-up" in slow[2]
+    assert broken[:2] == ["env_fail", "no_process"] and "has ended" in broken[2]
+    assert cancelled[0] == "cancelled"
 
 
 def test_no_open_file_is_shared_by_two_processes(tmp_path: Path) -> None:
@@ -197,6 +221,10 @@ LOOKS = "seen = os.environ['HOME'] == os.environ.get('TMPDIR') == ''  # the envi
         ("from os import environ as known", False),
         ("os.putenv('OMP_NUM_THREADS', '1')", False),
         ("if not sys: import settings, os", False),
+        ("if not sys: __import__('settings')", False),
+        ("getattr(os, 'environ')['PATH'] = ''", False),
+        ("if not sys: os.patch(caching_precompile=True)", False),
+        ("kind = os.environ.get('CXX') or os.environ['PATH']", True),
     ],
 )
 def test_torch_is_not_imported_ahead_of_what_train_py_sets_for_it(tmp_path: Path, line: str, ahead: bool) -> None:
