@@ -11,7 +11,7 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
-attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
+attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; ten minutes
 	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
 
