@@ -64,8 +64,9 @@ class Candidate(Mapping[str, str]):
             ours, theirs = self._sizes(), other._sizes()
         except PatchRefused:
             return False
-        pairs = [(ours.get(unit, 0), theirs.get(unit, 0)) for unit in {**ours, **theirs}]
-        return any(mine < yours for mine, yours in pairs) and all(mine <= yours for mine, yours in pairs)
+        pairs = [(ours.get(unit, (0, 0)), theirs.get(unit, (0, 0))) for unit in {**ours, **theirs}]
+        grown = any(mine > yours for pair in pairs for mine, yours in zip(*pair, strict=False))
+        return not grown and any(mine[0] < yours[0] for mine, yours in pairs)
 
     def changed_from(self, before: "Candidate") -> Change:
         """What was done to `before` to make this. Raises PatchRefused: a file cannot be read."""
@@ -89,12 +90,14 @@ class Candidate(Mapping[str, str]):
             text = language_of(path).set_knob(text, path, name, value)
         return self.with_file(path, text)
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
         """By the unit that each language counts in."""
-        sizes: dict[str, int] = {}
+        sizes: dict[str, tuple[int, ...]] = {}
         for path, text in self.items():
             language = language_of(path)
-            sizes[language.unit] = sizes.get(language.unit, 0) + language.size(text)
+            size = language.size(text)
+            before = sizes.get(language.unit, (0,) * len(size))
+            sizes[language.unit] = tuple(map(sum, zip(before, size, strict=True)))
         return sizes
 
     def __getitem__(self, path: str) -> str:

@@ -31,8 +31,11 @@ class Language(Protocol):
         """The same, hex, for texts that do the same for certain."""
         ...
 
-    def size(self, text: str) -> int:
-        """How much there is to read, in units of the language; layout and comments do not count."""
+    def size(self, text: str) -> tuple[int, ...]:
+        """How much there is to read, in units of the language; layout and comments do not count.
+
+        A text is smaller where the first is, and no other is larger.
+        """
         ...
 
     def change(self, before: str, after: str) -> Change:

@@ -24,9 +24,9 @@ class Text:
         """The sha256 of the bytes; line ends, white space at the end of lines and empty lines at the end aside."""
         return hashlib.sha256("\n".join(_lines(text)).encode()).hexdigest()
 
-    def size(self, text: str) -> int:
+    def size(self, text: str) -> tuple[int, ...]:
         """Words, and signs beside them."""
-        return len(_TOKEN.findall(text))
+        return (len(_TOKEN.findall(text)),)
 
     def change(self, before: str, after: str) -> Change:
         """The lines that came and went, white space aside."""

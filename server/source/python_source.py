@@ -17,6 +17,7 @@ from server.source.language import Change
 BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as the parser counts lines
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
 
 
@@ -62,10 +63,10 @@ class Python:
         with _readable():
             return fingerprint(text)
 
-    def size(self, text: str) -> int:
-        """Lines of code, however the text is laid out or commented."""
+    def size(self, text: str) -> tuple[int, ...]:
+        """Lines of code, however the text is laid out or commented, and tokens: code may hide in a string."""
         with _readable():
-            return code_lines(text)
+            return code_lines(text), code_tokens(text)
 
     def change(self, before: str, after: str) -> Change:
         """The constants at the top level that differ, and the places where else something does."""
@@ -105,6 +106,14 @@ def fingerprint(text: str) -> str:
 def code_lines(text: str) -> int:
     """Lines of code, however the text is laid out or commented. Raises SyntaxError."""
     return len(ast.unparse(strip_cosmetics(text)).splitlines())
+
+
+@lru_cache(maxsize=8)
+def code_tokens(text: str) -> int:
+    """Words and signs of the code, and each character of its strings. Raises SyntaxError."""
+    tree = strip_cosmetics(text)
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return len(_TOKEN.findall(ast.unparse(tree))) + sum(len(one) for one in strings if isinstance(one, str | bytes))
 
 
 def strip_cosmetics(text: str) -> ast.Module:

@@ -5,7 +5,7 @@ import pytest
 from server.errors import PatchRefused
 from server.source.candidate import Candidate, language_of
 from server.source.language import Language
-from server.source.python_source import code_lines, describe_change, fingerprint, set_knob
+from server.source.python_source import code_lines, code_tokens, describe_change, fingerprint, set_knob
 from tests.support.builders import only
 
 CODE = "LR = 0.02\ndef f(x):\n    print(x)\n    return 2 * x\n"
@@ -22,7 +22,7 @@ def test_the_path_says_which_language_it_is() -> None:
 def test_python_says_of_one_file_what_rows_of_old_studies_have() -> None:
     one, other = only(CODE), only(CODE.replace("0.02", "0.03"))
     assert one.fingerprint == fingerprint(CODE) == PYTHON.fingerprint(CODE)
-    assert PYTHON.size(CODE) == code_lines(CODE) == 4
+    assert PYTHON.size(CODE) == (code_lines(CODE), code_tokens(CODE)) and code_lines(CODE) == 4
     assert other.changed_from(one) == describe_change(CODE, CODE.replace("0.02", "0.03"))
     assert one.with_knobs("train.py", {"LR": "0.03"}) == only(set_knob(CODE, "LR", "0.03")) == other
 
@@ -34,8 +34,8 @@ def test_text_is_the_same_whatever_its_line_ends_and_trailing_space() -> None:
 
 
 def test_text_is_measured_in_words_and_signs() -> None:
-    assert TEXT.size("") == 0 and TEXT.size("  \n") == 0
-    assert TEXT.size(WORDS) == TEXT.size(WORDS.replace("  ", "\n")) == 10
+    assert TEXT.size("") == TEXT.size("  \n") == (0,)
+    assert TEXT.size(WORDS) == TEXT.size(WORDS.replace("  ", "\n")) == (10,)
 
 
 def test_a_change_of_text_is_its_lines() -> None:
@@ -85,6 +85,7 @@ def test_less_of_one_language_is_simpler_unless_there_is_more_of_another() -> No
     assert not less.with_file("notes.md", f"{WORDS} And more.").simpler_than(both)
     moved = Candidate({"a.py": "x = 1\ny = 1\n", "b.py": "z = 1\n"})
     assert moved.with_file("a.py", "y = 1\n").with_file("b.py", "z = 1\nx = 1\n").simpler_than(moved) is False
+    assert not only(f"exec({CODE!r})\n").simpler_than(only(CODE)), "fewer lines, as much to read"
     assert not only(DEEP).simpler_than(only(CODE)) and not only(CODE).simpler_than(only(DEEP))
 
 
