@@ -18,6 +18,8 @@ BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not r
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as the parser counts lines
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+")
+_INERT = (ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.unaryop, ast.operator, ast.expr_context)
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
 
 
@@ -96,34 +98,23 @@ def _readable(file: str = "train.py") -> Generator[None]:
 
 @lru_cache(maxsize=8)  # the candidate is asked about several times a call
 def fingerprint(text: str) -> str:
-    """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError."""
+    """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError.
+
+    So is a value at the top level that only such calls read.
+    """
     dumps = ", ".join(statement.dump for statement in _statements(text))
     whole = ast.dump(ast.Module([ast.Pass()], [])).replace(ast.dump(ast.Pass()), dumps)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-@lru_cache(maxsize=8)
 def code_lines(text: str) -> int:
     """Lines of code, however the text is laid out or commented. Raises SyntaxError."""
-    return len(ast.unparse(strip_cosmetics(text)).splitlines())
+    return sum(len(statement.lines) or 1 for statement in _statements(text))
 
 
-@lru_cache(maxsize=8)
 def code_tokens(text: str) -> int:
     """Words and signs of the code, and each character of its strings. Raises SyntaxError."""
-    tree = strip_cosmetics(text)
-    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return len(_TOKEN.findall(ast.unparse(tree))) + sum(len(one) for one in strings if isinstance(one, str | bytes))
-
-
-def strip_cosmetics(text: str) -> ast.Module:
-    """The syntax tree without what changes nothing but luck and looks; new statements have no place in the text.
-
-    Raises SyntaxError.
-    """
-    tree = _parse(text)
-    _strip(tree)
-    return tree
+    return sum(statement.tokens for statement in _statements(text))
 
 
 def _parse(text: str) -> ast.Module:
@@ -137,8 +128,12 @@ class _Statement(NamedTuple):
     """One statement at the top level, without what is cosmetic in it."""
 
     dump: str
-    lines: list[str]  # of code, each behind the name of what it stands in; none of a constant
+    lines: list[str]  # of code, each behind the name of what it stands in; none of a constant, which has one
+    tokens: int  # words, signs, and each character of its strings
     knob: tuple[str, str] | None  # a constant and its value
+    sets: str  # the name that it gives a value, if it does nothing else; else empty
+    names: frozenset[str]  # that it may read
+    cosmetic: frozenset[str]  # names that were read by what was dropped from it
 
 
 @lru_cache(maxsize=2)  # of a patch, its fingerprint and what it changes are asked for
@@ -153,23 +148,62 @@ def _statements(text: str) -> list[_Statement]:
         else:
             places.append([first, node.end_lineno or first])
     found = [one for first, last in places for one in _analysed("\n".join(lines[first - 1 : last]))]
-    return found or [_analyse(ast.Pass())]
+    return _without_unread(found, frozenset()) or [_analyse(ast.Pass())]
+
+
+def _without_unread(statements: list[_Statement], cosmetic: frozenset[str]) -> list[_Statement]:
+    """Without what is cosmetic as a whole, and without values that only cosmetic code has read, such as a seed's."""
+    read = frozenset[str]().union(*(one.names for one in statements))
+    cosmetic = cosmetic.union(*(one.cosmetic for one in statements)) - read
+    kept = [one for one in statements if one.dump and one.sets not in cosmetic]
+    gone = frozenset[str]().union(*(one.names for one in statements if one.sets in cosmetic))
+    return kept if not gone else _without_unread(kept, cosmetic | gone)
 
 
 @lru_cache(maxsize=512)  # a patch changes few of them
 def _analysed(source: str) -> list[_Statement]:
-    """The statements of some whole lines; nobody changes the list."""
-    nodes = _parse(source).body
-    return [_analyse(node) for node in nodes if not (isinstance(node, ast.Expr) and _is_cosmetic(node))]
+    """The statements of some whole lines; nobody changes the list. Of a cosmetic one there is nothing to dump."""
+    return [
+        _Statement("", [], 0, None, "", frozenset(), _read(node))
+        if isinstance(node, ast.Expr) and _is_cosmetic(node)
+        else _analyse(node)
+        for node in _parse(source).body
+    ]
 
 
 def _analyse(node: ast.stmt) -> _Statement:
+    whole = _read(node)
     _strip(node)
-    name, dump = _knob(node), ast.dump(node)
+    sets, names = _set_alone(node), _read(node)
+    name, dump, code, owner = _knob(node), ast.dump(node), ast.unparse(node), getattr(node, "name", "")
+    lines, knob = [f"{owner}: {line}" for line in code.splitlines() if line.strip()], None
     if name and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-        return _Statement(dump, [], (name, ast.unparse(node.value)))
-    owner = getattr(node, "name", "")
-    return _Statement(dump, [f"{owner}: {line}" for line in ast.unparse(node).splitlines() if line.strip()], None)
+        lines, knob = [], (name, ast.unparse(node.value))
+    strings = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    tokens = len(_TOKEN.findall(code)) + sum(len(one) for one in strings if isinstance(one, str | bytes))
+    return _Statement(dump, lines, tokens, knob, sets, names, whole - names)
+
+
+def _set_alone(node: ast.stmt) -> str:
+    """The name to which a statement gives a value made of constants and names; empty if it does anything else."""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+        return ""
+    return node.targets[0].id if all(isinstance(one, _INERT) for one in ast.walk(node.value)) else ""
+
+
+def _read(node: ast.stmt) -> frozenset[str]:
+    """The names that a statement may read, also as an attribute, by a text, or where a function declares them."""
+    found = set[str]()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
+            found.add(one.id)
+        elif isinstance(one, ast.Attribute):
+            found.add(one.attr)
+        elif isinstance(one, ast.Global):
+            found.update(one.names)
+        elif isinstance(one, ast.Constant) and isinstance(one.value, str):
+            found.update(_WORD.findall(one.value))
+    return frozenset(found)
 
 
 _MOST = 64  # places remembered of one attempt; who changes more has written another program

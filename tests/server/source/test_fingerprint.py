@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from server.source.python_source import code_lines, fingerprint, strip_cosmetics
+from server.source.python_source import BOM, _strip, code_lines, fingerprint  # pyright: ignore[reportPrivateUsage]
 
 CODE = 'def f(x):\n    """Double."""\n    print(x)\n    return 2 * x\n'
 
@@ -17,10 +17,25 @@ CODE = 'def f(x):\n    """Double."""\n    print(x)\n    return 2 * x\n'
         "def f(\n    x,\n):\n\n    return (2 * x)\n",
         "torch.manual_seed(137)\ndef f(x):\n    return 2 * x\n",
         'def f(x):\n    print("now", x)\n    return 2*x\n',
+        "SEED = 7\ntorch.manual_seed(SEED)\ndef f(x):\n    return 2 * x\n",
+        "base = 4\nseed = base * 2 + 1\ndef f(x):\n    torch.manual_seed(seed)\n    return 2 * x\n",
     ],
 )
 def test_comments_layout_docstrings_prints_and_seeds_change_nothing(other: str) -> None:
     assert fingerprint(other) == fingerprint(CODE) and code_lines(other) == code_lines(CODE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "SEED = 7\ntorch.manual_seed(SEED)\nstep = SEED\n",
+        "SEED = 7\ntorch.manual_seed(SEED)\nprint(g(vars()['SEED']))\n",
+        "SEED = 7\ntorch.manual_seed(SEED)\ndef f():\n    global SEED\n    SEED = 8\n",
+        "SEED = draw()\ntorch.manual_seed(SEED)\n",
+    ],
+)
+def test_a_value_that_more_than_a_seed_reads_is_code(other: str) -> None:
+    assert fingerprint(other) != fingerprint(other.replace("SEED =", "SEED = 1 +", 1))
 
 
 @pytest.mark.parametrize("other", ["def f(x):\n    return 3 * x\n", "def f(y):\n    return 2 * y\n", "print(f(1))\n"])
@@ -58,5 +73,6 @@ def test_a_print_that_does_more_is_code(work: str) -> None:
     ],
 )
 def test_statements_that_are_read_one_by_one_are_those_of_the_whole_text(text: str) -> None:
-    whole = ast.dump(strip_cosmetics(text))
-    assert fingerprint(text) == hashlib.sha256(whole.encode()).hexdigest()
+    whole = ast.parse(text.removeprefix(BOM))
+    _strip(whole)
+    assert fingerprint(text) == hashlib.sha256(ast.dump(whole).encode()).hexdigest()

@@ -22,7 +22,7 @@ def test_the_path_says_which_language_it_is() -> None:
 def test_python_says_of_one_file_what_rows_of_old_studies_have() -> None:
     one, other = only(CODE), only(CODE.replace("0.02", "0.03"))
     assert one.fingerprint == fingerprint(CODE) == PYTHON.fingerprint(CODE)
-    assert PYTHON.size(CODE) == (code_lines(CODE), code_tokens(CODE)) and code_lines(CODE) == 4
+    assert PYTHON.size(CODE) == (code_lines(CODE), code_tokens(CODE)) and code_lines(CODE) == 3
     assert other.changed_from(one) == describe_change(CODE, CODE.replace("0.02", "0.03"))
     assert one.with_knobs("train.py", {"LR": "0.03"}) == only(set_knob(CODE, "LR", "0.03")) == other
 
