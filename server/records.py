@@ -90,6 +90,7 @@ class Attempt(Value):
     commit: str  # commit that holds the train.py under test
     train_sha256: str
     fingerprint: str = ""  # of the code without comments and prints
+    compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.source_size)
     profile: str
     dataset: str = "embedded"
     seed: int

@@ -26,7 +26,7 @@ from server.runs.run_spec import RunLimits
 from server.runs.spawn import require_guards
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
-from server.source import patch
+from server.source import patch, source_size
 from server.source.candidate import Candidate
 from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
@@ -187,7 +187,7 @@ class Study:
 
     def replace(self, candidate: Candidate) -> None:
         """Make this the candidate. Raises PatchRefused; then it is what it was."""
-        patch.check(candidate)
+        self._require_sound(candidate)
         self.lane.write(candidate)
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
@@ -197,7 +197,8 @@ class Study:
         self.executor.require_free(self.profile, self.ledger.last())
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
-        patch.check(plan.candidate)
+        if plan.of is None:
+            self._require_sound(plan.candidate)
         audit_failures.require_sound(self.ledger, plan.candidate)
         code = plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
@@ -215,6 +216,7 @@ class Study:
             commit="",
             train_sha256=plan.candidate.sha256,
             fingerprint=code,
+            compressed_bytes=source_size.compressed_bytes(plan.candidate),
             profile=self.profile,
             dataset=self.dataset.name,
             seed=SEED + number - 1,
@@ -274,6 +276,11 @@ class Study:
             return
         self._behind = not self.verdicts.finish(last, self.program().task)
         self._results.restore(self.ledger)
+
+    def _require_sound(self, candidate: Candidate) -> None:
+        """Hold a new candidate against the rules for its text. Raises PatchRefused."""
+        patch.check(candidate)
+        source_size.require_modest(candidate, self.incumbent(), self.workspace.files(self.verdicts.origin()))
 
     def _reapplied(self, base: Candidate, number: int) -> Candidate:
         """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""

@@ -122,6 +122,11 @@ class Verdicts:
         incumbent, first = self._ledger.incumbent(), self._ledger.get(1)
         return incumbent.commit if incumbent else first.attempt.parent if first else None
 
+    def origin(self) -> str:
+        """The commit of the study's first experiment; before there is one, what the study begins with."""
+        first = self._ledger.get(1)
+        return first.attempt.commit if first else self._workspace.tip()
+
     def require_branch(self) -> None:
         """Refuse a branch that is not where it belongs; it only looks. Raises HeadMoved."""
         if base := self.base():

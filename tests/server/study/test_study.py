@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from server.api import views
-from server.errors import LedgerUnavailable, StaleText, WorkspaceUnusable, WrongPhase
+from server.errors import LedgerUnavailable, PatchRefused, StaleText, WorkspaceUnusable, WrongPhase
 from server.records import Decision, Verdict
 from server.runs.hardware import Hardware, probe
 from server.serve_options import ServeOptions
+from server.source.source_size import compressed_bytes
 from server.study.phase import Move, Phase, legal
 from server.study.study import Study
 from tests.support.builders import NOON
@@ -152,3 +154,19 @@ def test_a_study_keeps_the_profile_of_its_rows_where_the_machine_would_get_anoth
     fresh = Study(repository, "b")
     assert fresh.profile == "gpu-24gb"
     fresh.close()
+
+
+def test_weights_in_the_text_are_refused_and_a_row_tells_what_its_text_can_carry(study: Study) -> None:
+    kept_baseline(study)
+    before, weights = study.lane.candidate(), Random(1).randbytes(8000).hex()
+    with pytest.raises(PatchRefused, match="an experiment may add"):
+        study.apply_patch(PATCH.replace(">>>>>>> REPLACE", f'W = "{weights}"\n>>>>>>> REPLACE'))
+    assert study.lane.candidate() == before
+    study.lane.write(before.with_file("train.py", f'{before.text}\nW = "{weights}"\n'))  # past apply_patch
+    with pytest.raises(PatchRefused, match="an experiment may add"):
+        study.run("a table")
+    study.lane.write(before.with_file("train.py", f"{before.text}\nW = 1\n"))
+    row = study.run("a constant")
+    assert row.attempt.compressed_bytes == compressed_bytes(study.lane.candidate()) > compressed_bytes(before)
+    study.cancel("enough was seen")
+    until(lambda: (last := study.settle()) is not None and not last.running)
