@@ -28,6 +28,8 @@ class Case(Value):
     reason: str = ""  # a regular expression
     evaluation_seconds: float = 40.0
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
+    profile: str = "smoke"
+    repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
 
     @property
     def text(self) -> str:
@@ -69,7 +71,7 @@ def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -
             setup_seconds=300, evaluation_seconds=case.evaluation_seconds, grace_seconds=0.7, preflight=preflight
         )
         executor = local_executor(folder / f"{number}", data, folder / "imports")  # a device each
-        about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
+        about = attempt(number).model_copy(update={"profile": case.profile, "budget_seconds": 0.8})
         start_run(executor, about, case.text, terms)
         result = ended(executor, number)
         log = executor.runs.of(number).log_tail(1 << 20)
