@@ -30,3 +30,8 @@ def shorten(text: str, most: int = _LINE_BYTES) -> str:
 def _json_size(text: str) -> int:
     """Bytes in an answer: a Chinese character has three, a quote two."""
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2
+
+
+def clip(line: str, most: int = 100) -> str:
+    """The start of a line, with its blanks, in so many characters."""
+    return line if len(line) <= most else line[: most - len(_ELLIPSIS)] + _ELLIPSIS

@@ -181,7 +181,11 @@ class Study:
                 f"train.py has sha256 {base.sha256}, the patch was written against {base_sha256}.",
                 "Call read_train() and write the patch against what it shows.",
             )
-        after = self._reapplied(base, number) if number else patch.patched(base, text, self.workspace.file)
+        after = (
+            self._reapplied(base, number)
+            if number
+            else patch.patched(base, text, self.workspace.file, exact=bool(base_sha256))
+        )
         self.replace(after)
         return AppliedPatch(incumbent, after, patch.diff(incumbent, after), base.sha256)
 

@@ -1,0 +1,97 @@
+"""SEARCH/REPLACE blocks, read into hunks. Pure."""
+
+import re
+
+from server.errors import PatchRefused
+from server.source.hunks import COMES, GONE, KEPT, Edit, Hunk
+from server.text import clip
+
+OPEN = re.compile(r"(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)>?[ \t]*$", re.MULTILINE)
+EXAMPLE = """\
+<<<<<<< SEARCH
+learning_rate = 0.01
+=======
+learning_rate = 0.02
+>>>>>>> REPLACE"""
+_CLOSE = re.compile(r"(?:>{5,9}|\+{5,9}) ?(?:REPLACE|UPDATED)[ \t]*$")
+_DIVIDER = re.compile(r"={5,9}[ \t]*$")
+_HINT = re.compile(r":(start|end)_line:[ \t]*([0-9]{1,9})[ \t]*$")
+_DIFF = re.compile(r"@@ |diff --git |\*\*\* (?:Begin Patch|Update File:)|--- \S.*\n\+\+\+ ")
+_NAME = re.compile(r"(?:file(?:name)?: *)?([\w.~/-]+)(?: \([^()]*\))?$", re.IGNORECASE)
+_SOURCE = re.compile(
+    r"\.(?:py|pyi|ipynb|md|txt|rst|json|toml|ya?ml|cfg|ini|lock|[ch]|cc|cpp|cu|cuh|hpp|[jt]sx?|css|html?|sh|rs|go|java)$"
+)
+
+
+def read_blocks(lines: list[str]) -> tuple[list[Hunk], list[str]]:
+    """The blocks of a patch, and the files that they name. Raises PatchRefused: a marker is out of place."""
+    hunks: list[Hunk] = []
+    paths: list[str] = []
+    start: int | None = None
+    for at, line in enumerate(lines):
+        if start is not None and _CLOSE.match(line):
+            hunks.append(_block(lines[start:at], f"SEARCH block {len(hunks) + 1}"))
+            start = None
+        elif start is not None and not OPEN.match(line):
+            continue
+        elif start is None and OPEN.match(line):
+            start = at
+            paths += _name_above(lines, at)
+        elif OPEN.match(line) or _CLOSE.match(line) or _DIFF.match("\n".join(lines[at : at + 2])):
+            raise _malformed(f"Line {at + 1} of the patch is out of place: {clip(line)}")
+    if start is not None:
+        raise _malformed(f"SEARCH block {len(hunks) + 1} has no '>>>>>>> REPLACE' line.")
+    return hunks, paths
+
+
+def _name_above(lines: list[str], at: int) -> list[str]:
+    """The file that the line above a block names, or the line above its fence, if it names one."""
+    above = next((lines[i] for i in range(at - 1, max(at - 6, -1), -1) if lines[i].strip("` \t")), "")
+    found = _NAME.match(above[:200].strip("#*`: \t\r"))
+    return [found[1]] if found and _SOURCE.search(found[1]) else []
+
+
+def _block(lines: list[str], name: str) -> Hunk:
+    """A block, given without its last line; what both of its sides share stays as the file has it."""
+    width = len(lines[0]) - len(lines[0].lstrip("<-"))
+    dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
+    if len(dividers) > 1:  # one of them underlines a heading: the real one is as wide as the first marker
+        dividers = [at for at in dividers if len(lines[at].rstrip()) == width]
+    if len(dividers) != 1:
+        raise _malformed(f"{name} needs exactly one divider of {width} '=', it has {len(dividers)}.")
+    first, line = _hint(lines)
+    old, new = lines[first : dividers[0]], lines[dividers[0] + 1 :]
+    if not any(line.strip() for line in old):
+        raise PatchRefused(
+            f"{name} searches for nothing.",
+            "Put the line above the place under SEARCH, and the same line followed by the new ones under REPLACE.",
+        )
+    return Hunk(_edits(old, new), name, line=line, block=True)
+
+
+def _edits(old: list[str], new: list[str]) -> list[Edit]:
+    head = _shared(old, new)
+    tail = _shared(old[head:][::-1], new[head:][::-1])
+    goes, comes = old[head : len(old) - tail], new[head : len(new) - tail]
+    marked = ((KEPT, old[:head]), (GONE, goes), (COMES, comes), (KEPT, old[len(old) - tail :]))
+    return [Edit(mark, line) for mark, side in marked for line in side]
+
+
+def _hint(lines: list[str]) -> tuple[int, int | None]:
+    """Where the lines to search for begin, below ":start_line: 12" and a rule, and the number."""
+    at, line = 1, None
+    while at < len(lines) and (hint := _HINT.match(lines[at])):
+        line = int(hint[2]) if hint[1] == "start" else line
+        at += 1
+    if at > 1 and at < len(lines) and lines[at].rstrip() == "-------":
+        at += 1
+    return at, line
+
+
+def _shared(old: list[str], new: list[str]) -> int:
+    """How many lines both start with."""
+    return next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+
+
+def _malformed(problem: str) -> PatchRefused:
+    return PatchRefused(problem, f"A block looks like this, each marker on a line of its own:\n{EXAMPLE}")

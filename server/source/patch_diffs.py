@@ -1,0 +1,208 @@
+"""Unified diffs and *** Begin Patch, read into hunks: their bodies are alike. Pure."""
+
+import re
+from collections.abc import Callable
+from itertools import accumulate
+
+from server.errors import PatchRefused
+from server.source.hunks import COMES, GONE, KEPT, UNMARKED, Edit, Header, Hunk
+from server.text import clip
+
+_HEADER = re.compile(r"@@ -([0-9]{1,9})(?:,([0-9]{1,9}))? \+([0-9]{1,9})(?:,([0-9]{1,9}))? @@")
+_LINE_NUMBER = re.compile(r"@@ -([0-9]{1,9})\b")
+_NO_ANCHOR = re.compile(r"[-+., 0-9]*(?: ?@@.*)?$")  # "@@ ... @@" and numbers that were left away
+_BULLET = re.compile(r"[-+*] \S")
+_VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)?\S*$")
+_MARKER = re.compile(r"\*\*\* (?:Begin Patch|End Patch|End of File|(?:Update|Add|Delete) File:|Move to:)")
+_PATHS = re.compile(r"diff --git (\S+) (\S+)$")
+
+# Read outside of hunks alone: a body, or prose, may say the same.
+_GIT_HEADERS = (
+    (
+        re.compile(r"(?:index \S+|(?:(?:new|deleted) file|old|new) mode) 1[26]0000"),
+        "The patch makes a symlink or a submodule.",
+    ),
+    (re.compile(r"new file mode "), "The patch creates a file."),
+    (re.compile(r"deleted file mode "), "The patch deletes a file."),
+    (re.compile(r"rename (?:from|to) |similarity index "), "The patch renames a file."),
+    (re.compile(r"copy (?:from|to) "), "The patch copies a file."),
+    (re.compile(r"(?:old|new) mode "), "The patch changes the mode of a file."),
+)
+_HEADERS = (
+    (re.compile(r"GIT binary patch|Binary files .* differ$"), "The patch is binary."),
+    (re.compile(r"--- /dev/null\n\+\+\+ |\*\*\* Add File:"), "The patch creates a file."),
+    (re.compile(r"--- .*\n\+\+\+ /dev/null|\*\*\* Delete File:"), "The patch deletes a file."),
+    (re.compile(r"\*\*\* Move to:"), "The patch renames a file."),
+)
+
+
+class _Body:
+    """A hunk while it is read."""
+
+    def __init__(self, header: Header | None, anchors: list[str]) -> None:
+        self.edits: list[Edit] = []
+        self.header, self.anchors, self.at_end = header, anchors, False
+        self._old = self._new = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many lines as its header says."""
+        return self.header is not None and (self._old, self._new) == (self.header.old_count, self.header.new_count)
+
+    @property
+    def short(self) -> bool:
+        return self.header is not None and (self._old < self.header.old_count or self._new < self.header.new_count)
+
+    def add(self, line: str, end: str) -> None:
+        """Take a line of the patch in."""
+        mark, text = line[:1], line[1:]
+        if mark == "\\":  # "\ No newline at end of file"
+            if self.edits:
+                self.edits[-1] = self.edits[-1]._replace(end="")
+            return
+        if mark not in (KEPT, GONE, COMES):
+            mark, text = (UNMARKED, line) if line.strip() else (KEPT, "")
+        self.edits.append(Edit(mark, text, end))
+        self._old += mark != COMES
+        self._new += mark != GONE
+
+    def hunk(self, ends: bool) -> Hunk:
+        """Without the blank lines at its end, which separate hunks more often than they belong to them."""
+        blanks = next((n for n, edit in enumerate(reversed(self.edits)) if edit[:2] != (KEPT, "")), len(self.edits))
+        extra = blanks
+        if self.header:
+            beyond = {self._old - self.header.old_count, self._new - self.header.new_count}
+            extra = beyond.pop() if len(beyond) == 1 and 0 <= max(beyond) <= blanks else blanks
+        edits = self.edits[: len(self.edits) - extra]
+        return Hunk(edits, header=self.header, anchors=self.anchors, at_end=self.at_end, prose=_prose(edits), ends=ends)
+
+
+def _prose(edits: list[Edit]) -> int | None:
+    """The blank line below which everything may be prose: bullets and lines without a mark."""
+    first = next((at for at, edit in enumerate(edits) if edit.mark in (GONE, COMES)), len(edits))
+    cut = None
+    for at in range(len(edits) - 1, first, -1):
+        edit = edits[at]
+        if edit.mark in (GONE, COMES) and not _BULLET.match(edit.mark + edit.text):
+            break
+        below = edits[at + 1].mark if at + 1 < len(edits) else KEPT
+        cut = at if edit[:2] == (KEPT, "") and below != KEPT else cut
+    return cut
+
+
+class DiffReader:
+    """Reads line after line. `rounds` are the hunks of each section; `paths` the files that headers name."""
+
+    def __init__(self, lines: list[str], ends: list[str], ours: Callable[[str], bool]) -> None:
+        """`ends`: of each line, as the patch came. `ours`: whether a path is that of the file to change."""
+        self._lines, self._ends, self._ours = lines, ends, ours
+        self._sections: list[list[_Body]] = [[]]
+        self._body: _Body | None = None
+        self._git = False  # between "diff --git" and its first hunk
+        self.paths: list[str] = []
+        self._marked = [0, *accumulate(line[:1] in ("+", "-") for line in lines)]  # how many marked lines are above
+        self._last = {line: at for at, line in enumerate(lines) if line.startswith("*** End ")}
+        self._segment_end = [len(lines)] * (len(lines) + 1)
+        for at in range(len(lines) - 1, -1, -1):
+            self._segment_end[at] = at if self._is_header(at) else self._segment_end[at + 1]
+
+    def read(self) -> list[list[Hunk]]:
+        """The hunks of each section. Raises PatchRefused."""
+        for at, line in enumerate(self._lines):
+            if line.startswith("@@"):
+                self._open(line)
+            elif self._body is not None and not self._ends_body(at):
+                self._body.add(line, self._ends[at])
+            else:
+                self._outside(at)
+        seen = {edit.end for section in self._sections for body in section for edit in body.edits if edit.end}
+        return [[body.hunk(len(seen) > 1) for body in section if body.edits] for section in self._sections]
+
+    def _open(self, header: str) -> None:
+        """Open a hunk; `@@` lines that follow each other directly are one header."""
+        section = self._sections[-1]
+        anchors = section.pop().anchors if section and not section[-1].edits and section[-1] is self._body else []
+        number, counts = _LINE_NUMBER.match(header), _HEADER.match(header)
+        numbers = Header(*(1 if n is None else int(n) for n in counts.groups())) if counts else None
+        anchor = header.strip()[2:].removesuffix("@@").strip()
+        if number:
+            anchors = []  # git writes a line above the hunk behind the numbers: they say more
+        elif not _NO_ANCHOR.match(anchor):
+            anchors = [*anchors, anchor]
+        self._begin(_Body(numbers, anchors))
+
+    def _begin(self, body: _Body) -> None:
+        self._body, self._git = body, False
+        self._sections[-1].append(body)
+
+    def _ends_body(self, at: int) -> bool:
+        """Whether this line cannot belong to the body above it."""
+        body, line = self._body, self._lines[at]
+        assert body is not None
+        if line.startswith(("diff --git ", "*** ", "```")) or self._is_padded_end(at):
+            return True
+        if body.short and not line.startswith("--- "):
+            return False
+        if self._signs(at):
+            return True
+        if line.startswith("--- "):  # a removed "-- x" looks like a header, but no "@@" comes after it
+            return self._is_header(at) and (not body.short or self._ours(line[4:]))
+        is_prose = line[:1] not in ("+", "-", " ", "\\")
+        return body.full and is_prose and self._marked[self._segment_end[at]] == self._marked[at]
+
+    def _signs(self, at: int) -> bool:
+        """Whether this is the "-- " above git's version."""
+        following = self._lines[at + 1] if at + 1 < len(self._lines) else ""
+        return self._lines[at] in ("-- ", "--") and bool(_VERSION.match(following))
+
+    def _is_padded_end(self, at: int) -> bool:
+        """Whether this is an end marker behind blanks; where the same comes without them, it is a line of the file."""
+        marker = self._lines[at].strip()
+        return marker in ("*** End Patch", "*** End of File") and self._last.get(marker, at) <= at
+
+    def _is_header(self, at: int) -> bool:
+        line, following = self._lines[at], [*self._lines[at + 1 : at + 3], "", ""]
+        if line.startswith(("@@", "diff --git ", "*** ", "```")):
+            return True
+        return line.startswith("--- ") and following[0].startswith("+++ ") and following[1].startswith("@@")
+
+    def _outside(self, at: int) -> None:
+        """A header, or prose."""
+        line = self._lines[at].strip() if _MARKER.match(self._lines[at].strip()) else self._lines[at]
+        if line.startswith("*** End of File") and self._body is not None:
+            self._body.at_end = True
+        self._body = None
+        self._git = self._git or line.startswith("diff --git ")
+        following = self._lines[at + 1] if at + 1 < len(self._lines) else ""
+        _refuse_forbidden(f"{line}\n{following}", self._git)
+        self._name(line, following)
+        if line.startswith(("+++ ", "*** Update File:")):
+            self._sections.append([])
+            self._begin(_Body(None, []))
+        elif self._is_stray(at):
+            raise PatchRefused(
+                f"Line {at + 1} of the patch is outside any hunk: {clip(line)}",
+                "Write one format only, and '@@' above each group of changed lines.",
+            )
+
+    def _name(self, line: str, following: str) -> None:
+        """Note the paths of a header."""
+        if both := _PATHS.match(line):
+            self.paths += both.groups()
+        elif line.startswith("*** Update File:"):
+            self.paths.append(line.removeprefix("*** Update File:"))
+        elif line.startswith("+++ ") or (line.startswith("--- ") and following.startswith(("+++ ", "@@"))):
+            self.paths.append(line[4:])
+
+    def _is_stray(self, at: int) -> bool:
+        """Whether this line would change something in a hunk, and is no bullet of the prose around the patch."""
+        line, following = self._lines[at], self._lines[at + 1] if at + 1 < len(self._lines) else ""
+        if self._signs(at) or line[:1] not in ("+", "-") or line.startswith("--- ") or line.strip("-+") == "":
+            return False
+        return not _BULLET.match(line) or (line[0] == "-" and bool(re.match(r"\+ ?\S", following)))
+
+
+def _refuse_forbidden(text: str, git: bool) -> None:
+    for pattern, problem in _HEADERS + (_GIT_HEADERS if git else ()):
+        if pattern.match(text):
+            raise PatchRefused(problem, "Send a patch that changes the text of the one file and does nothing else.")

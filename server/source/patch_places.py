@@ -1,0 +1,192 @@
+"""Where a hunk belongs in a file: at the one place that its text determines. Pure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from server.errors import PatchRefused
+from server.source.hunks import COMES, GONE, KEPT, UNMARKED, Edit, Hunk
+
+_MOST = 1000  # places that are looked at
+_TYPED = {  # what an editor or a model makes of what is on the keyboard
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
+    **dict.fromkeys("\xa0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
+}
+_PLAIN = str.maketrans(_TYPED)
+
+
+def plain(line: str) -> str:
+    """The line with the quotes, dashes and blanks of a keyboard, without blanks at its end."""
+    return line.translate(_PLAIN).rstrip()
+
+
+def bare(line: str) -> str:
+    """The line without the blanks around it, as `plain` has it."""
+    return plain(line).strip()
+
+
+class Fit(NamedTuple):
+    """A hunk at a place."""
+
+    at: int  # index of the first line
+    edits: list[Edit]  # as they are applied here
+    whole: bool = True  # whether nothing of the hunk was left away above
+
+
+class Finder:
+    """Looks for hunks in the lines of a file."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self._bodies: dict[Callable[[str], str], str] = {}
+        self._scopes: dict[tuple[str, ...], tuple[list[range], list[range]]] = {}
+
+    def find(self, sought: list[str], form: Callable[[str], str] = str) -> list[int]:
+        """Where these lines stand, compared in a form."""
+        if form not in self._bodies:
+            self._bodies[form] = "\n".join(["", *map(form, self.texts), ""])
+        body, needle = self._bodies[form], "\n".join(["", *map(form, sought), ""])
+        found: list[int] = []
+        last, line, at = 0, 0, body.find(needle)
+        while at >= 0 and len(found) < _MOST:
+            line += body.count("\n", last, at)
+            found.append(line)
+            last, at = at, body.find(needle, at + 1)
+        return found
+
+    def fits(self, hunk: Hunk) -> list[Fit]:
+        """The places where the hunk fits, in the strictest form in which it fits at all."""
+        for variant, cut in self._variants(hunk):
+            found = self._alike(variant) or self._shifted(variant)
+            if found:
+                return [fit._replace(at=fit.at, whole=not cut) for fit in found]
+        return []
+
+    def below(self, anchors: list[str]) -> tuple[list[range], list[range]] | None:
+        """The blocks that begin with these anchors, and all that is below each; None if an anchor is nowhere."""
+        key = tuple(anchors)
+        if key not in self._scopes:
+            blocks, wider = [range(len(self.texts))], [range(len(self.texts))]
+            for anchor in anchors:
+                blocks, wider = self._inside(blocks, anchor, block=True), self._inside(wider, anchor, block=False)
+            self._scopes[key] = blocks, wider
+        return self._scopes[key] if self._scopes[key][1] else None
+
+    def _variants(self, hunk: Hunk) -> list[tuple[Hunk, int]]:
+        """The hunk, then without what may not belong to it, and how many lines that are above its place."""
+        found = [(hunk, 0)]
+        if hunk.prose is not None and not hunk.counted and not self._is_code(hunk.edits[hunk.prose :]):
+            head = replace(hunk, edits=hunk.edits[: hunk.prose], prose=None)
+            bullets = any(edit.mark == COMES for edit in hunk.edits[hunk.prose :])
+            if bullets and not head.counted and self.fits(replace(hunk, prose=None)):
+                raise PatchRefused(
+                    f"The lines below the last blank one of {hunk.name} may be part of it, or prose.",
+                    "Leave prose away, or put the patch between two lines of ```.",
+                )
+            goes = any(edit.mark == GONE for edit in hunk.edits[hunk.prose :])
+            found = [(head, 0)] if bullets or goes else [*found, (head, 0)]
+        for known, _ in list(found):
+            edits = list(known.edits)
+            while edits and edits[0].blank and (edits[0].mark == KEPT or (known.block and edits[0].mark == GONE)):
+                edits.pop(0)
+            first = len(known.edits) - len(edits)
+            while edits and edits[-1].blank and edits[-1].mark == KEPT:
+                edits.pop()
+            if len(edits) < len(known.edits) and any(edit.old for edit in edits):
+                found.append((replace(known, edits=edits), first))
+        return found
+
+    def _is_code(self, tail: list[Edit]) -> bool:
+        """Whether a line that goes is in the file: then this is no prose."""
+        return any(edit.mark == GONE and bare(edit.text) in self.bare for edit in tail)
+
+    @cached_property
+    def bare(self) -> frozenset[str]:
+        """The lines without the blanks around them."""
+        return frozenset(map(bare, self.texts))
+
+    def _alike(self, hunk: Hunk) -> list[Fit]:
+        if not hunk.before:
+            return []
+        for form in (str, str.rstrip):
+            if places := self.find(hunk.before, form):
+                return [Fit(at, hunk.edits) for at in places]
+        places = self.find(hunk.before, plain)
+        return [Fit(at, _typed(hunk, self.texts[at : at + len(hunk.before)])) for at in places]
+
+    def _shifted(self, hunk: Hunk) -> list[Fit]:
+        """Where context has lost the blank before it, else where all lines are indented by as much more or less."""
+        if not any(map(bare, hunk.before)):
+            return []
+        olds = [edit for edit in hunk.edits if edit.old]
+        context: list[Fit] = []
+        shifted: list[Fit] = []
+        for at in self.find(hunk.before, bare):
+            here = [plain(text) for text in self.texts[at : at + len(olds)]]
+            if not hunk.block and all(_is_context(edit, text) for edit, text in zip(olds, here, strict=True)):
+                context.append(Fit(at, hunk.edits))
+            elif edits := _reindented(hunk, here):
+                shifted.append(Fit(at, edits))
+        return context or shifted
+
+    def _inside(self, scopes: list[range], anchor: str, *, block: bool) -> list[range]:
+        sought = bare(anchor)
+        found = [at for at, text in enumerate(self._stripped) if text == sought]
+        found = found or [at for at, text in enumerate(self._stripped) if sought in text]
+        inside = [(at, scope) for scope in scopes for at in found if at in scope]
+        ends = [*(at for at, _ in inside[1:]), len(self.texts)]
+        far = [range(at, min(end, scope.stop)) for (at, scope), end in zip(inside, ends, strict=False)]
+        return [range(scope.start, self._block_end(scope)) for scope in far] if block else far
+
+    @cached_property
+    def _stripped(self) -> list[str]:
+        return [bare(text) for text in self.texts]
+
+    def _block_end(self, scope: range) -> int:
+        """The first line below that is indented no more than the first one."""
+        depth = _depth(self.texts[scope.start])
+        below = (at for at in scope[1:] if self._stripped[at] and _depth(self.texts[at]) <= depth)
+        return next(below, scope.stop)
+
+
+def _depth(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def _is_context(edit: Edit, text: str) -> bool:
+    """Whether the line is there, or is context that has lost the blank before it."""
+    known = plain(edit.text)
+    return text == known or (edit.mark in (KEPT, UNMARKED) and text == " " + known)
+
+
+def _reindented(hunk: Hunk, here: list[str]) -> list[Edit] | None:
+    """The edits, indented as the file is; None if it differs by more than one indentation."""
+    pairs = [(plain(sought), text) for sought, text in zip(hunk.before, here, strict=True) if text.strip()]
+    sought, text = pairs[0]
+    longer, shorter = (text, sought) if len(text) >= len(sought) else (sought, text)
+    shift = longer[: len(longer) - len(shorter)]
+    deeper = longer is text
+    if any((shift + a != b) if deeper else (a != shift + b) for a, b in pairs):
+        return None
+    edits: list[Edit] = []
+    for edit in hunk.edits:
+        if edit.mark != COMES or edit.blank:
+            edits.append(edit)
+        elif deeper:
+            edits.append(edit._replace(text=shift + edit.text))
+        elif edit.text.startswith(shift):
+            edits.append(edit._replace(text=edit.text.removeprefix(shift)))
+        else:
+            return None
+    return edits
+
+
+def _typed(hunk: Hunk, here: list[str]) -> list[Edit]:
+    """The edits with the file's quotes, dashes and blanks where the patch has others in the lines it looks for."""
+    there = set("".join(here))
+    made = {char for text in hunk.before for char in text if char in _TYPED and char not in there}
+    table = str.maketrans({char: _TYPED[char] for char in made})
+    return [edit._replace(text=edit.text.translate(table)) if edit.mark == COMES else edit for edit in hunk.edits]

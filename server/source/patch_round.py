@@ -1,0 +1,163 @@
+"""Hunks that all speak of the same text, placed in it and applied. Pure."""
+
+from collections import defaultdict
+
+from server.source import patch_refusals
+from server.source.hunks import COMES, GONE, Edit, Header, Hunk, Line
+from server.source.patch_places import Finder, Fit
+
+_NEAR = (
+    3  # lines between a hunk that matches where its header says and an insertion below that is known by number alone
+)
+
+
+class Round:
+    """One round. A hunk is placed in the whole text, whatever the order, before anything is changed."""
+
+    def __init__(self, lines: list[Line], hunks: list[Hunk], file: str, exact: bool) -> None:
+        """`exact`: the hunks were written against these lines. Raises PatchRefused: a hunk has no one place."""
+        self._lines, self._hunks, self._file, self._exact = lines, hunks, file, exact
+        self._finder = Finder([line.text for line in lines])
+        self._fits = [self._finder.fits(hunk) for hunk in hunks]
+        unique = [(hunk, fits[0]) for hunk, fits in zip(hunks, self._fits, strict=True) if len(fits) == 1]
+        told = [(hunk.start, fit.at) for hunk, fit in unique if hunk.start is not None and fit.whole]
+        self._numbers_hold = all(start == at for start, at in told)
+        self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
+
+    def result(self) -> list[Line]:
+        """The lines after the round. Raises PatchRefused: two hunks change the same place."""
+        gone: dict[int, Hunk] = {}
+        comes: dict[int, tuple[Hunk, list[Line]]] = {}
+        for hunk, fit in zip(self._hunks, self._placed, strict=True):
+            for at, lines in self._changes(hunk, fit, gone).items():
+                if at in comes:
+                    raise patch_refusals.conflicting(hunk, comes[at][0], at + 1, self._file)
+                comes[at] = hunk, lines
+        after: list[Line] = []
+        for at in range(len(self._lines) + 1):
+            after += comes[at][1] if at in comes else ()
+            after += self._lines[at : at + 1] if at not in gone else ()
+        return _joined(after)
+
+    def _changes(self, hunk: Hunk, fit: Fit, gone: dict[int, Hunk]) -> dict[int, list[Line]]:
+        """Note the lines that go in `gone`; return those that come, by the index of the line before which they do."""
+        at, pending = fit.at, list[Line]()
+        comes: defaultdict[int, list[Line]] = defaultdict(list)
+        for edit in fit.edits:
+            if edit.mark == COMES:
+                model = pending.pop(0) if pending else self._neighbour(at)
+                comes[at].append(Line(edit.text, _end(edit, model, hunk.ends)))
+                continue
+            pending = pending if edit.mark == GONE else []
+            if edit.mark == GONE:
+                if at in gone:
+                    raise patch_refusals.conflicting(hunk, gone[at], at + 1, self._file)
+                gone[at] = hunk
+                pending.append(self._lines[at])
+            at += 1
+        return comes
+
+    def _neighbour(self, at: int) -> Line:
+        """The line whose end one takes that comes before line `at`."""
+        return self._lines[max(at - 1, 0)] if self._lines else Line("", "\n")
+
+    def _place(self, hunk: Hunk, fits: list[Fit]) -> Fit:
+        """The one place where the hunk belongs. Raises PatchRefused."""
+        if not hunk.before:
+            return self._insertion(hunk)
+        fits = self._below(hunk, fits)
+        if not fits:
+            raise patch_refusals.nowhere(hunk, self._finder, self._file)
+        if len(fits) > 1:
+            fits = self._numbered(hunk, fits) or (self._last(fits) if hunk.at_end else []) or fits
+        if len(fits) > 1:
+            raise patch_refusals.ambiguous(hunk, fits, self._file)
+        self._refuse_repeated(hunk, fits[0])
+        return fits[0]
+
+    def _below(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
+        """The places below the hunk's anchors. Raises PatchRefused: there is none."""
+        if not hunk.anchors:
+            return fits
+        scopes = self._finder.below(hunk.anchors)
+        if scopes is None:
+            raise patch_refusals.absent_anchor(hunk, self._finder, self._file)
+        for ranges in scopes:
+            if found := [fit for fit in fits if any(fit.at in scope for scope in ranges)]:
+                return found
+        if fits:
+            raise patch_refusals.above_anchor(hunk, fits, self._file)
+        return []
+
+    def _numbered(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
+        """The place that the header's number names exactly, unless it is out of date.
+
+        After an earlier round the number may mean the line as it was before or as it is: then both must agree.
+        """
+        if not self._numbers_hold or hunk.start is None:
+            return []
+        named = [fit for fit in fits if fit.whole and fit.at == hunk.start]
+        earlier = [fit for fit in fits if fit.whole and self._lines[fit.at].origin == hunk.start]
+        return named if all(fit in named for fit in earlier) else []
+
+    def _last(self, fits: list[Fit]) -> list[Fit]:
+        """The place that ends the file, but for blank lines."""
+        texts = self._finder.texts
+        end = next((at + 1 for at in range(len(texts) - 1, -1, -1) if texts[at].strip()), 0)
+        return [fit for fit in fits if fit.at + sum(edit.old for edit in fit.edits) >= end]
+
+    def _refuse_repeated(self, hunk: Hunk, fit: Fit) -> None:
+        """A hunk that only adds, with lines on one side alone, fits again beside what it has added."""
+        marks = [edit.mark for edit in fit.edits]
+        if GONE in marks or (marks[0] != COMES and marks[-1] != COMES):
+            return
+        new, texts = [edit.text for edit in fit.edits if edit.mark == COMES], self._finder.texts
+        below = fit.at + len(marks) - len(new)
+        at = below if marks[-1] == COMES else fit.at - len(new)
+        stands = at >= 0 and texts[at : at + len(new)] == new
+        if stands and any(text.strip() for text in new) and not (self._exact and hunk.counted):
+            raise patch_refusals.repeated(hunk, at + 1, self._file)
+
+    def _insertion(self, hunk: Hunk) -> Fit:
+        """The place of a hunk without a line to be found by. Raises PatchRefused: nothing but a number tells it."""
+        if not self._lines or hunk.at_end:
+            return Fit(len(self._lines), hunk.edits)
+        at = hunk.start
+        if at is not None and hunk.counted and at <= len(self._lines) and (self._exact or self._is_confirmed(at)):
+            return Fit(at, hunk.edits)
+        raise patch_refusals.unplaced(hunk, self._file)
+
+    def _is_confirmed(self, at: int) -> bool:
+        """Whether all other hunks match exactly where their headers say, one below the place or just above it."""
+        if not _is_consistent([hunk.header for hunk in self._hunks]):
+            return False
+        known = [(hunk, fits) for hunk, fits in zip(self._hunks, self._fits, strict=True) if hunk.before]
+        starts = [hunk.start for hunk, fits in known if hunk.counted and hunk.start in [fit.at for fit in fits]]
+        if len(starts) < len(known) or not starts:
+            return False
+        ends = [hunk.start + len(hunk.before) for hunk, _ in known if hunk.start is not None]
+        below = any(start >= at for start in starts) or at == len(self._lines)
+        return below or any(0 <= at - end <= _NEAR for end in ends)
+
+
+def _is_consistent(headers: list[Header | None]) -> bool:
+    """Whether the new numbers of the headers follow from the old ones and the counts."""
+    grown = 0
+    for header in sorted(header for header in headers if header is not None):
+        old, new = header.old - (header.old_count > 0), header.new - (header.new_count > 0)
+        if new - old != grown:
+            return False
+        grown += header.new_count - header.old_count
+    return all(headers)
+
+
+def _end(edit: Edit, model: Line, meant: bool) -> str:
+    """The end of a line that comes: the patch's own if it means it, else that of the line `model`."""
+    if meant or not edit.end:
+        return edit.end
+    return model.end or "\n"
+
+
+def _joined(lines: list[Line]) -> list[Line]:
+    """Every line but the last ends with a line end, also where a file without one grew."""
+    return [line if line.end or at == len(lines) - 1 else line._replace(end="\n") for at, line in enumerate(lines)]
