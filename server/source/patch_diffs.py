@@ -139,6 +139,8 @@ class DiffReader:
         """Whether this line cannot belong to the body above it."""
         body, line = self._body, self._lines[at]
         assert body is not None
+        if line[:1] == "+" or (line[:1] == " " and "***" not in line):
+            return False
         if line.startswith(("diff --git ", "*** ", "```")) or self._is_padded_end(at):
             return True
         if body.short and not line.startswith("--- "):
@@ -157,11 +159,14 @@ class DiffReader:
 
     def _is_padded_end(self, at: int) -> bool:
         """Whether this is an end marker behind blanks; where the same comes without them, it is a line of the file."""
-        marker = self._lines[at].strip()
+        marker = self._lines[at].strip() if self._body is None or self._body.header is None else ""
         return marker in ("*** End Patch", "*** End of File") and self._last.get(marker, at) <= at
 
     def _is_header(self, at: int) -> bool:
-        line, following = self._lines[at], [*self._lines[at + 1 : at + 3], "", ""]
+        line = self._lines[at]
+        if line[:1] not in ("@", "d", "*", "`", "-"):
+            return False
+        following = [*self._lines[at + 1 : at + 3], "", ""]
         if line.startswith(("@@", "diff --git ", "*** ", "```")):
             return True
         return line.startswith("--- ") and following[0].startswith("+++ ") and following[1].startswith("@@")

@@ -1,5 +1,6 @@
 """Where a hunk belongs in a file: at the one place that its text determines. Pure."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -34,6 +35,7 @@ class Fit(NamedTuple):
     at: int  # index of the first line
     edits: list[Edit]  # as they are applied here
     whole: bool = True  # whether nothing of the hunk was left away above
+    shifted: bool = False  # whether it is indented otherwise than in the patch
 
 
 class Finder:
@@ -62,7 +64,7 @@ class Finder:
         for variant, cut in self._variants(hunk):
             found = self._alike(variant) or self._shifted(variant)
             if found:
-                return [fit._replace(at=fit.at, whole=not cut) for fit in found]
+                return [fit._replace(whole=not cut) for fit in found]
         return []
 
     def below(self, anchors: list[str]) -> tuple[list[range], list[range]] | None:
@@ -74,6 +76,13 @@ class Finder:
                 blocks, wider = self._inside(blocks, anchor, block=True), self._inside(wider, anchor, block=False)
             self._scopes[key] = blocks, wider
         return self._scopes[key] if self._scopes[key][1] else None
+
+    def likeness(self, sought: list[str], at: int) -> float:
+        """Which part of the lines of a hunk, counted by their characters, stands at line `at`, in any order."""
+        here = Counter(self._stripped[max(at, 0) : max(at, 0) + len(sought)])
+        wanted = Counter(map(bare, sought))
+        same = sum(len(line) * min(count, here[line]) for line, count in wanted.items())
+        return same / max(sum(len(line) * count for line, count in wanted.items()), 1)
 
     def _variants(self, hunk: Hunk) -> list[tuple[Hunk, int]]:
         """The hunk, then without what may not belong to it, and how many lines that are above its place."""
@@ -89,14 +98,10 @@ class Finder:
             goes = any(edit.mark == GONE for edit in hunk.edits[hunk.prose :])
             found = [(head, 0)] if bullets or goes else [*found, (head, 0)]
         for known, _ in list(found):
-            edits = list(known.edits)
-            while edits and edits[0].blank and (edits[0].mark == KEPT or (known.block and edits[0].mark == GONE)):
-                edits.pop(0)
-            first = len(known.edits) - len(edits)
-            while edits and edits[-1].blank and edits[-1].mark == KEPT:
-                edits.pop()
+            start, stop = _without_blanks(known)
+            edits = known.edits[start:stop]
             if len(edits) < len(known.edits) and any(edit.old for edit in edits):
-                found.append((replace(known, edits=edits), first))
+                found.append((replace(known, edits=edits), start))
         return found
 
     def _is_code(self, tail: list[Edit]) -> bool:
@@ -129,7 +134,7 @@ class Finder:
             if not hunk.block and all(_is_context(edit, text) for edit, text in zip(olds, here, strict=True)):
                 context.append(Fit(at, hunk.edits))
             elif edits := _reindented(hunk, here):
-                shifted.append(Fit(at, edits))
+                shifted.append(Fit(at, edits, shifted=True))
         return context or shifted
 
     def _inside(self, scopes: list[range], anchor: str, *, block: bool) -> list[range]:
@@ -154,6 +159,15 @@ class Finder:
 
 def _depth(text: str) -> int:
     return len(text) - len(text.lstrip())
+
+
+def _without_blanks(hunk: Hunk) -> tuple[int, int]:
+    """Which edits are left without a blank line at either end that stands there alone."""
+    edits = hunk.edits
+    start = int(edits[0].blank and (edits[0].mark == KEPT or (hunk.block and edits[0].mark == GONE)))
+    start = 0 if len(edits) > start and edits[start].blank else start
+    stop = len(edits) - int(edits[-1].blank and edits[-1].mark == KEPT)
+    return start, len(edits) if stop and edits[stop - 1].blank else stop
 
 
 def _is_context(edit: Edit, text: str) -> bool:

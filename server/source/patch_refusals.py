@@ -52,10 +52,20 @@ def above_anchor(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
     )
 
 
+def copied(hunk: Hunk, fit: Fit, other: int, file: str) -> PatchRefused:
+    """It fits where its header does not say, and nearly fits where it does."""
+    return refusal(
+        f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, "
+        f"and line {other + 1} and those below are nearly the same: they have changed since the patch was written.",
+        "Call read_train(), and write the lines as they are now or '@@' without numbers.",
+    )
+
+
 def unplaced(hunk: Hunk, file: str) -> PatchRefused:
     """It has no text to be found by."""
+    only = "has only blank lines to be found by" if hunk.before else "only adds lines and does not say where"
     return refusal(
-        f"{hunk.name} only adds lines and does not say where; numbers alone may be out of date.",
+        f"{hunk.name} {only}; numbers alone may be out of date.",
         f"Put the line of {file} above the place into the hunk, unchanged, or give base_sha256 as well.",
     )
 
@@ -118,9 +128,10 @@ def _misindented(hunk: Hunk, finder: Finder, places: list[int], file: str) -> Pa
     at = places[0]
     first = _differing(finder, at, hunk.before)
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    there, here = clip(hunk.before[first]), clip(finder.texts[at + first])
     return refusal(
-        f"{hunk.name} does not match {file}: only the indentation differs from line {at + 1}{more}. Line "
-        f"{at + first + 1} of {file} is {clip(finder.texts[at + first])!r}, the patch has {clip(hunk.before[first])!r}.",
+        f"{hunk.name} does not match {file}: only the indentation differs from line {at + 1}{more}. "
+        f"Line {at + first + 1} of {file} is {here!r}, the patch has {there!r}.",
         "Copy the blanks at the start of each line, too.",
     )
 

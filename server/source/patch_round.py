@@ -1,14 +1,13 @@
 """Hunks that all speak of the same text, placed in it and applied. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from server.source import patch_refusals
-from server.source.hunks import COMES, GONE, Edit, Header, Hunk, Line
+from server.source.hunks import COMES, GONE, Edit, Hunk, Line
 from server.source.patch_places import Finder, Fit
 
-_NEAR = (
-    3  # lines between a hunk that matches where its header says and an insertion below that is known by number alone
-)
+_AROUND = 15  # lines from where a header says within which a changed copy is looked for
+_ALIKE = 0.5  # of it, from which on it is a copy
 
 
 class Round:
@@ -22,6 +21,8 @@ class Round:
         unique = [(hunk, fits[0]) for hunk, fits in zip(hunks, self._fits, strict=True) if len(fits) == 1]
         told = [(hunk.start, fit.at) for hunk, fit in unique if hunk.start is not None and fit.whole]
         self._numbers_hold = all(start == at for start, at in told)
+        self._shifted = any(fit.shifted for fits in self._fits for fit in fits)
+        self._offsets = Counter(at - start for start, at in told)
         self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
 
     def result(self) -> list[Line]:
@@ -65,6 +66,8 @@ class Round:
         """The one place where the hunk belongs. Raises PatchRefused."""
         if not hunk.before:
             return self._insertion(hunk)
+        if self._shifted and not any(map(str.strip, hunk.before)):
+            raise patch_refusals.unplaced(hunk, self._file)
         fits = self._below(hunk, fits)
         if not fits:
             raise patch_refusals.nowhere(hunk, self._finder, self._file)
@@ -73,6 +76,7 @@ class Round:
         if len(fits) > 1:
             raise patch_refusals.ambiguous(hunk, fits, self._file)
         self._refuse_repeated(hunk, fits[0])
+        self._refuse_copy(hunk, fits[0])
         return fits[0]
 
     def _below(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
@@ -118,37 +122,28 @@ class Round:
         if stands and any(text.strip() for text in new) and not (self._exact and hunk.counted):
             raise patch_refusals.repeated(hunk, at + 1, self._file)
 
+    def _refuse_copy(self, hunk: Hunk, fit: Fit) -> None:
+        """Where the header names a place that is nearly the same, that one was meant, and somebody has changed it."""
+        if hunk.start is None or hunk.block or self._offsets[fit.at - hunk.start] > 1:
+            return
+        size, wanted = len(hunk.before), hunk.start
+        around = min(_AROUND, abs(fit.at - wanted) - 1)  # nearer than the place where it fits
+        near = (at for at in range(wanted - around, wanted + around + 1) if abs(at - fit.at) >= size)
+        other = next((at for at in near if self._finder.likeness(hunk.before, at) >= _ALIKE), None)
+        if other is not None:
+            raise patch_refusals.copied(hunk, fit, other, self._file)
+
     def _insertion(self, hunk: Hunk) -> Fit:
-        """The place of a hunk without a line to be found by. Raises PatchRefused: nothing but a number tells it."""
+        """The place of a hunk without a line to be found by: only a number tells it. Raises PatchRefused.
+
+        A number may be right in the other hunks and wrong in this one, so that it counts for a known base alone.
+        """
         if not self._lines or hunk.at_end:
             return Fit(len(self._lines), hunk.edits)
         at = hunk.start
-        if at is not None and hunk.counted and at <= len(self._lines) and (self._exact or self._is_confirmed(at)):
+        if at is not None and hunk.counted and at <= len(self._lines) and self._exact:
             return Fit(at, hunk.edits)
         raise patch_refusals.unplaced(hunk, self._file)
-
-    def _is_confirmed(self, at: int) -> bool:
-        """Whether all other hunks match exactly where their headers say, one below the place or just above it."""
-        if not _is_consistent([hunk.header for hunk in self._hunks]):
-            return False
-        known = [(hunk, fits) for hunk, fits in zip(self._hunks, self._fits, strict=True) if hunk.before]
-        starts = [hunk.start for hunk, fits in known if hunk.counted and hunk.start in [fit.at for fit in fits]]
-        if len(starts) < len(known) or not starts:
-            return False
-        ends = [hunk.start + len(hunk.before) for hunk, _ in known if hunk.start is not None]
-        below = any(start >= at for start in starts) or at == len(self._lines)
-        return below or any(0 <= at - end <= _NEAR for end in ends)
-
-
-def _is_consistent(headers: list[Header | None]) -> bool:
-    """Whether the new numbers of the headers follow from the old ones and the counts."""
-    grown = 0
-    for header in sorted(header for header in headers if header is not None):
-        old, new = header.old - (header.old_count > 0), header.new - (header.new_count > 0)
-        if new - old != grown:
-            return False
-        grown += header.new_count - header.old_count
-    return all(headers)
 
 
 def _end(edit: Edit, model: Line, meant: bool) -> str:

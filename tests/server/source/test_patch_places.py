@@ -1,0 +1,156 @@
+"""Where a hunk goes: at the one place that its text determines, or nowhere."""
+
+import time
+
+import pytest
+
+from server.errors import PatchRefused
+from server.source.patch import MAX_PATCH_BYTES, apply
+
+ROWS = [f"r{number}" for number in range(1, 31)]
+ROWS[5] = ROWS[27] = "same"
+NUMBERED = "".join(f"{row}\n" for row in ROWS)
+CLASSES = """\
+class A:
+    def f(self):
+        x = 1
+        y = 1
+
+    def g(self):
+        y = 1
+
+
+class B:
+    def f(self):
+        x = 2
+        y = 1
+"""
+NEST = "def f():\n    if a:\n        b = 1\n        c = 2\n    return b\n"
+LETTERS = "a\nb\nc\nd\ne\nf\n"
+
+
+def begin(*lines: str) -> str:
+    return "\n".join(["*** Begin Patch", "*** Update File: train.py", *lines, "*** End Patch", ""])
+
+
+def block(before: str, after: str) -> str:
+    return f"<<<<<<< SEARCH\n{before}=======\n{after}>>>>>>> REPLACE\n"
+
+
+APPLIED = {
+    # A number that matches exactly wins, wherever the hunk before it was; hunks and sections come in any order.
+    "number": (NUMBERED, "@@ -21 +21 @@\n-r21\n+R21\n@@ -6 +6 @@\n-same\n+SAME\n", [("r21", "R21"), ("r5\nsame", "r5\nSAME")]),
+    "sections": (
+        NUMBERED,
+        begin("@@", "-r20", "+R20", "*** Update File: train.py", "@@", "-r2", "+R2"),
+        [("r20\n", "R20\n"), ("r2\n", "R2\n")],
+    ),
+    "shuffled": (LETTERS, "@@ -5 +5 @@\n-e\n+E\n@@ -1 +1 @@\n-a\n+A\n", [("e", "E"), ("a", "A")]),
+    "shared context": (LETTERS, "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n@@ -3,3 +3,3 @@\n c\n-d\n+D\n e\n", [("b", "B"), ("d", "D")]),
+    "anchors": (CLASSES, begin("@@ class B:", "@@     def f(self):", "-        y = 1", "+        y = 3"), [("2\n        y = 1", "2\n        y = 3")]),
+    "anchor in a block": (CLASSES, begin("@@ def g(self):", "-        y = 1", "+        y = 3"), [("(self):\n        y = 1", "(self):\n        y = 3")]),
+    # The whole hunk is indented otherwise than the file, by as much in each line.
+    "less indented": (NEST, block("b = 1\nc = 2\n", "b = 3\nif d:\n    c = 2\n"), [("        b = 1\n        c = 2", "        b = 3\n        if d:\n            c = 2")]),
+    "more indented": (NEST, block("            b = 1\n", "            b = 3\n"), [("b = 1", "b = 3")]),
+    "tabs": ("f:\n\t\ta\n\t\tb\n", block("\ta\n\tb\n", "\ta\n\tc\n"), [("b", "c")]),
+    "a blank too many": (NEST, "@@\n-         b = 1\n+         b = 3\n          c = 2\n", [("b = 1", "b = 3")]),
+    "blank first line": (NEST, block("\nb = 1\n", "b = 3\n"), [("b = 1", "b = 3")]),
+    # Context that has lost its blank, quotes of a word processor, a byte order mark.
+    "no blank before context": (LETTERS, "@@\na\n-b\n+B\nc\n", [("b", "B")]),
+    "no blank before indented context": (NEST, "@@\n    if a:\n-        b = 1\n+        b = 3\n        c = 2\n", [("b = 1", "b = 3")]),
+    "quotes": ('s = "it\'s"  # - x\n', block("s = “it’s”\u00a0 # – x\n", "s = “it’s ok”\n"), [('it\'s"  # - x', 'it\'s ok"')]),
+    "bom in the patch": (LETTERS, "\ufeff@@\n-b\n+B\n", [("b", "B")]),
+    # The end of the file.
+    "end of file": ("pink\nblue\n", begin("@@", "+pink", "*** End of File"), [("blue\n", "blue\npink\n")]),
+    "the last of two": ("a\nb\na\n", begin("@@", "-a", "+A", "*** End of File"), [("b\na", "b\nA")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", APPLIED)
+def test_a_place_that_the_text_determines_is_found(case: str) -> None:
+    text, patch, edits = APPLIED[case]
+    expected = text
+    for old, new in edits:
+        assert expected.count(old) == 1 or case in ("number", "sections")
+        expected = expected.replace(old, new, 1)
+    assert apply(text, patch) == expected
+
+
+REFUSED = {
+    "insertion by number": (LETTERS, "@@ -2,3 +2,4 @@\n+n\n", "only adds lines"),
+    "insertion by number alone": (LETTERS, "@@ -2,0 +3 @@\n+n\n", "only adds lines"),
+    "insertion beside an exact hunk": (LETTERS, "@@ -2,0 +3 @@\n+n\n@@ -5 +6 @@\n-e\n+E\n", "only adds lines.*base_sha256"),
+    "insertion below an exact hunk": (NUMBERED, "@@ -2 +2 @@\n-r2\n+R2\n@@ -20,0 +21 @@\n+n\n", "only adds lines"),
+    "insertion beside a moved hunk": (LETTERS, "@@ -2,0 +3 @@\n+n\n@@ -4 +5 @@\n-e\n+E\n", "only adds lines"),
+    "number with wrong counts": (NUMBERED, "@@ -6,3 +6,2 @@\n-same\n+SAME\n", "2 places: lines 6, 28.*counts"),
+    "number of a stale base": (NUMBERED, "@@ -6 +6 @@\n-same\n+SAME\n@@ -19 +19 @@\n-r20\n+R20\n", "2 places"),
+    "number before or after a round": ("a\nb\na\nb\n", block("a\nb\na\n", "a\nn\nb\na\n") + "@@ -1 +1 @@\n-a\n+b\n", "out of place"),
+    "absent anchor": (CLASSES, begin("@@ def h(self):", "-        x = 1", "+        x = 3"), "does not have there: @@ def h.*stand at line 3"),
+    "repeated anchor": (CLASSES, begin("@@ def f(self):", "-        y = 1", "+        y = 3"), "2 places: lines 4, 13"),
+    "above the anchor": (CLASSES, begin("@@ class B:", "-        x = 1", "+        x = 3"), "below its anchor @@ class B:: it stands at line 3"),
+    "two hunks, one line": (LETTERS, "@@\n-b\n+B\n@@\n-b\n+C\n", "changes train.py at line 2, where Hunk 1"),
+    "applied": (LETTERS, "@@\n a\n-x\n+b\n c\n", "already applied: its new lines stand at line 1"),
+    "added": (LETTERS, block("b\n", "b\nc\n"), "already: the lines that it adds stand at line 3"),
+    "indentation": (NEST, block("b = 1\n    c = 2\n", "d\n"), "only the indentation differs from line 3. Line 3 .*'        b = 1'"),
+    "equal": (LETTERS, block("b\n", "b\n"), "old and new are equal"),
+    "escaped": (LETTERS, "--- a/train.py\\n+++ b/train.py\\n@@ -2 +2 @@\\n-b\\n+B\\n", "two characters"),
+    "more than the page": (LETTERS, block("x" * 200_000 + "\n", "y\n"), "does not match"),
+    "no mark": (LETTERS, "@@\n-b\n+B\nand that is it\n", "no mark and is not in train.py: and that is it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_any_other_place_is_refused_in_a_few_words(case: str) -> None:
+    text, patch, words = REFUSED[case]
+    with pytest.raises(PatchRefused, match=f"(?s){words}") as refusal:
+        apply(text, patch)
+    assert len(str(refusal.value)) <= 600
+
+
+def test_a_base_that_was_named_lets_a_number_count() -> None:
+    assert apply(LETTERS, "@@ -2,0 +3 @@\n+n\n", exact=True) == "a\nb\nn\nc\nd\ne\nf\n"
+    with pytest.raises(PatchRefused):
+        apply(LETTERS, "@@ -2,3 +2,4 @@\n+n\n", exact=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "patch", "after"),
+    [
+        ("s = '''a\x85b'''\ny = 2\n", "@@\n-y = 2\n+y = 3\n", "s = '''a\x85b'''\ny = 3\n"),
+        ("a\x0cb\rc\u2028d\ny\n", block("y\n", "z\n"), "a\x0cb\rc\u2028d\nz\n"),
+        ("one\r\ntwo\n", "@@\n-two\n+TWO\n", "one\r\nTWO\n"),
+        ("one\r\ntwo\n", "@@\n-one\n+ONE\n+more\n", "ONE\r\nmore\r\ntwo\n"),
+        ("one\r\ntwo\n", "@@\r\n-two\r\n+TWO\r\n", "one\r\nTWO\n"),
+        ("one\r\ntwo\n", "@@\n one\r\n-two\n+TWO\r\n", "one\r\nTWO\r\n"),
+        ("a\nb", "@@\n-b\n\\ No newline at end of file\n+b\n", "a\nb\n"),
+        ("a\nb\n", "@@\n-b\n+b\n\\ No newline at end of file\n", "a\nb"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, patch: str, after: str) -> None:
+    assert apply(text, patch) == after
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "a." * 100_000 + "!\n" + block("nowhere\n", "x\n"),
+        "".join(block(f"r{n % 30 + 1}\n", f"r{n % 30 + 1} \n") for n in range(5000)),
+        "".join(f"@@ r{n % 5 + 1}\n-r9\n+R9\n" for n in range(15_000)),
+        "@@\n" + "same\n" * 40_000 + "-x\n",
+        "@@\n-x\n" + "\n" * 200_000,
+        "@@\n-x\n" + " *** End Patch\n" * 13_000,
+        "--- a/train.py" + " " * 200_000 + "x\n+++ b/train.py\n@@\n-r9\n+R9\n",
+        "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * 30_000,
+        "@@" + " " * 200_000 + "x\n-r9\n+R9\n",
+    ],
+    ids=["name", "blocks", "hunks", "long", "blank", "padded", "path", "headers", "anchor"],
+)
+def test_no_patch_takes_longer_than_a_second(patch: str) -> None:
+    assert len(patch) <= MAX_PATCH_BYTES
+    began = time.process_time()
+    for text in (NUMBERED, "same\n" * 600):
+        try:
+            apply(text, patch)
+        except PatchRefused as refusal:
+            assert len(str(refusal)) <= 600
+    assert time.process_time() - began < 2
