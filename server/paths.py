@@ -10,6 +10,7 @@ from pathlib import Path
 HOME = ".autoresearch"
 LOCK = "autoresearch.lock"
 TOKEN = "token"
+_ADDRESS = "http.json"
 _LEDGER = "ledger.sqlite3"
 
 
@@ -32,6 +33,11 @@ class Home:
     def token(self) -> Path:
         """The bearer token over HTTP."""
         return self.folder / TOKEN
+
+    @property
+    def address(self) -> Path:
+        """Where a server over HTTP listens, and its pid."""
+        return self.folder / _ADDRESS
 
     @property
     def drive(self) -> Path:

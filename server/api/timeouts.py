@@ -4,12 +4,14 @@ A call that outlasts its client's patience is lost to the agent, though never to
 costs the agent another turn. Measured with real clients and a mock model (docs/clients.md), 2026-11.
 """
 
+SHELL = "autoresearch-call"  # `autoresearch call`, which waits as long as its shell does
 UNKNOWN_SECONDS = 50.0  # Claude Desktop, Cursor, VS Code and anything new: some cut at 60 s, and cannot be told to wait
 _LONG_SECONDS = 280.0  # below the 300 s at which Codex cuts every call, and Claude Code a silent one over HTTP
 _UNLIMITED_SECONDS = 3600.0
 
 # What `clientInfo.name` starts with: seconds with, and without, a progress token; progress resets most idle clocks.
 _CLIENTS = {
+    SHELL: (_UNLIMITED_SECONDS, _UNLIMITED_SECONDS),
     "claude-code": (_UNLIMITED_SECONDS, _LONG_SECONDS),
     "opencode": (_UNLIMITED_SECONDS, UNKNOWN_SECONDS),
     "codex-mcp-client": (_LONG_SECONDS, _LONG_SECONDS),

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from server import __version__
-from server.cli import control, reports, serve, setup
+from server.cli import call, control, reports, serve, setup
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
 
@@ -37,6 +37,7 @@ for command in (
     reports.export,
     reports.report,
     reports.transfer,
+    call.call,
     control.stop,
     control.pause,
     control.resume,

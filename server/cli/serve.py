@@ -146,12 +146,16 @@ def _search(workspace: Path, serving: list[str], hours: float, experiments: int)
 
 
 def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
+    import json
+    import os
+
     import anyio
     from rich.console import Console
 
     from server.api.app import create
     from server.api.http.auth import BearerToken
     from server.api.http.server import PATH, Address, bind_socket, listen
+    from server.files import write_whole
     from server.locks import lock_path
     from server.study.background import seconds_since_heartbeat
 
@@ -164,6 +168,8 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
         Console(stderr=True).print(
             f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
         )
+        said = study.workspace.paths.home.address
+        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
         anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, quiet)
 

@@ -61,6 +61,11 @@ class Address:
             problem = f"{self.host}:{self.port} cannot be listened on: {error.strerror or error}."
             raise Unavailable(problem, "Name another with --http HOST:PORT, or end what listens there.") from error
 
+    def url(self, port: int) -> str:
+        """What this machine calls the server by, once it listens on `port`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
+
     def names(self) -> list[str]:
         """What clients may call this server, beside loopback's names."""
         return [] if self.loopback else [self.host, socket.gethostname(), socket.getfqdn()]

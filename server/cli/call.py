@@ -1,0 +1,101 @@
+"""`autoresearch call`: one tool call from a shell. A command imports what it needs when it runs."""
+
+import json
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+class Exit(IntEnum):
+    """Exit codes of `autoresearch call`."""
+
+    ANSWERED = 0
+    REFUSED = 1  # by the tool
+    MISSPELT = 2
+    UNREACHABLE = 3
+
+
+def call(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name, as --list shows it.")] = "",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE ...] [-- OPTIONS]",
+            help="Arguments: key=value, typed as the tool has it; key:=JSON; key=@FILE; key=@- from stdin. "
+            "After --: options of `serve`, for a server that is started.",
+        ),
+    ] = None,
+    given: Annotated[
+        str, typer.Option("--json", metavar="JSON", help="All arguments as one object, @FILE or @-.")
+    ] = "",
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    url: Annotated[str, typer.Option(help="A server over HTTP; default: the one that works in the workspace.")] = "",
+    token: Annotated[str, typer.Option(help="Its token; default: AUTORESEARCH_TOKEN, or the workspace's.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="Print the tools, and call none.")] = False,
+    schema: Annotated[str, typer.Option(metavar="TOOL", help="Print the JSON schema of its arguments.")] = "",
+) -> None:
+    """Call one tool, and print its answer as JSON.
+
+    The call goes to --url, or to the server over HTTP that works in the workspace. Where none works, one is started for
+    this call; a run that it starts goes on, and the next call finds it. Exit code 0: an answer; 1: the tool refuses,
+    why is on stderr; 2: the call is misspelt; 3: no server can be reached.
+    """
+    import anyio
+
+    from server.clients.tool_call import CallMisspelt, Place, answer, call_tool, read_arguments, schema_of, schemas
+    from server.errors import AutoresearchError
+
+    try:
+        if listed:
+            for name, (description, _) in schemas().items():
+                sys.stdout.write(f"{name:<18} {description.partition('. ')[0]}\n")
+            return
+        if schema:
+            _print(schema_of(schema))
+            return
+        options = words or []
+        first = next((at for at, word in enumerate(options) if word.startswith("-")), len(options))
+        arguments = read_arguments(tool, options[:first], given, _read)
+        place = Place(workspace.resolve(), url, token, options[first:])
+        result = anyio.run(call_tool, place, tool, arguments, _progress)
+    except CallMisspelt as error:
+        raise _ended(error, Exit.MISSPELT) from None
+    except AutoresearchError as error:
+        raise _ended(error, Exit.UNREACHABLE) from None
+    told, refusal = answer(result)
+    _print(told)
+    if refusal:
+        _err.print(refusal)
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _ended(error: Exception, code: Exit) -> typer.Exit:
+    _err.print(str(error))
+    return typer.Exit(code)
+
+
+def _print(told: object) -> None:
+    text = json.dumps(told, indent=2, ensure_ascii=(sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"))
+    sys.stdout.write(text + "\n")
+
+
+def _read(name: str) -> str:
+    """The text of a file, its line ends as they are; "-" is stdin. Raises CallMisspelt."""
+    from server.clients.tool_call import CallMisspelt
+
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CallMisspelt(f"{name} cannot be read: {error}.", "Name a file of UTF-8 text, or - for stdin.") from None
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{line}\r")
