@@ -38,14 +38,15 @@ _TAKEN = {EMBEDDED, "downloads", *PRESETS}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare what the command line names; what goes wrong is one sentence, the next step, and exit code 1."""
-    given, console = _parsed(arguments), Console(stderr=True, soft_wrap=True, highlight=False)
+    given = _parsed(arguments)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     try:
         console.print(_prepared(given, console))
     except DataUnavailable as error:
-        console.print(f"{error.problem}\n{error.next_step}", markup=False)
+        console.print(f"{error.problem}\n{error.next_step}")
         raise SystemExit(1) from None
     except (OSError, CorpusDamaged) as error:
-        console.print(f"The data cannot be prepared: {error}", markup=False)
+        console.print(f"The data cannot be prepared: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         console.print("Interrupted: run the command again, downloads go on where they stopped.")
@@ -120,7 +121,7 @@ class _Bars:
     """One bar a file, and one a pass over the text."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
 
     def __enter__(self) -> "_Bars":

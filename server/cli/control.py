@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from server.cli.terminal import console
 from server.errors import LedgerUnavailable
 from server.paths import StudyPaths
 from server.study.find_study import OperatorRequest, latest_study, write_request
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
-_out = Console(highlight=False, soft_wrap=True)
+_out = console()
 
 
 class Health(IntEnum):

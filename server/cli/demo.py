@@ -13,7 +13,6 @@ from mcp import Client, StdioServerParameters
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
@@ -94,20 +93,20 @@ class Demo:
                 "Your own checkout is not touched. A real night has 300 s a run and an agent instead of this script.",
                 title="autoresearch demo",
             ),
-            highlight=False,
+            soft_wrap=False,
         )
 
     async def _baseline(self, client: Client) -> None:
-        self._out.rule("[bold]baseline[/bold]: the unmodified train.py, until its spread is known")
+        self._out.rule(Text.assemble(("baseline", "bold"), ": the unmodified train.py, until its spread is known"))
         await self._measure(client, "baseline", "")
         while (runs := (await _call(client, StatusReply, "status")).incumbent) and runs.runs < _BASELINE_RUNS:
             await self._measure(client, "baseline again", "")
         noise = (await _call(client, StatusReply, "status")).noise
         if noise:
-            self._out.print(f"  σ {noise.sigma:.4f}; visible from {noise.smallest_effect:.4f} on", highlight=False)
+            self._out.print(f"  σ {noise.sigma:.4f}; visible from {noise.smallest_effect:.4f} on")
 
     async def _try(self, client: Client, step: Step) -> None:
-        self._out.rule(f"[bold]{escape(step.description)}[/bold]")
+        self._out.rule(Text(step.description, "bold"))
         for line in step.patch.strip().splitlines():
             self._out.print(Text("    " + line, style="dim"))
         try:
@@ -121,7 +120,7 @@ class Demo:
             return
         move = "keep" if result.verdict in _KEPT else "discard"
         decided = await _call(client, DecisionReply, move, reason=result.why or "")
-        self._out.print(f"→ [bold]{decided.decision}[/bold]", highlight=False)
+        self._out.print(Text.assemble("→ ", (decided.decision, "bold")))
 
     async def _measure(self, client: Client, description: str, hypothesis: str) -> RunReply:
         with Live(Text("starting"), console=self._out, transient=True) as live:
@@ -140,7 +139,7 @@ class Demo:
         style = _STYLE.get(result.verdict or "", "red")
         self._out.print(Text(f"{result.verdict}: {result.why}", style=style))
         if result.figures and result.figures.tokens:
-            self._out.print(f"  {result.figures.steps} steps, {result.figures.tokens:,} tokens", highlight=False)
+            self._out.print(f"  {result.figures.steps} steps, {result.figures.tokens:,} tokens")
         return result
 
     def _report(self) -> None:
@@ -152,18 +151,17 @@ class Demo:
         chart = self._folder / "progress.png"
         metric = metric_of(self._workspace / "program.md")
         draw(experiments, chart, metric)
-        self._out.rule("[bold]the night[/bold]")
-        self._out.print(history_table(experiments, metric))
-        self._out.rule(f"[bold]git log {workspace.branch}[/bold]")
+        self._out.rule(Text("the night", "bold"))
+        self._out.print(history_table(experiments, metric), soft_wrap=False)
+        self._out.rule(Text(f"git log {workspace.branch}", "bold"))
         for line in log:
             self._out.print(Text(line))
-        self._out.rule("[bold]figures, as measured[/bold]")
+        self._out.rule(Text("figures, as measured", "bold"))
         for line in _figures(experiments, metric):
-            self._out.print(line, highlight=False)
+            self._out.print(line)
         self._out.print(
             f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
             "Code there and say: start a night of experiments.",
-            highlight=False,
         )
 
 

@@ -1,14 +1,16 @@
 """The command line: which commands there are, and what an error looks like to an operator."""
 
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from server import __version__
 from server.cli import call, control, reports, serve, setup
+from server.cli.terminal import console, spell_out
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
 
@@ -49,19 +51,30 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors that an operator can act on become one sentence and exit code 1."""
-    console = Console(stderr=True)
     if sys.platform == "win32":
-        console.print("autoresearch needs POSIX process groups and file locks: on Windows, run it inside WSL2.")
-        raise SystemExit(2)
+        _end("autoresearch needs POSIX process groups and file locks.", "On Windows, run it inside WSL2.", 2)
+    words = _spelt_out(sys.argv[1:] if arguments is None else arguments)
+    if sys.flags.optimize:
+        _start_whole(words)
+    spell_out()
     try:
-        app(args=_spelt_out(sys.argv[1:] if arguments is None else arguments))
+        app(args=words, prog_name="autoresearch")
     except AutoresearchError as error:
-        console.print(f"[red]{escape(error.problem)}[/red]\n{escape(error.next_step)}", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        _end(error.problem, error.next_step)
     except OSError as error:
-        told = f"[red]{escape(str(error))}[/red]\nFree space or restore access there, then call again."
-        console.print(told, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        _end(str(error), "Free space or restore access there, then call again.")
+
+
+def _end(problem: str, next_step: str, code: int = 1) -> NoReturn:
+    console(stderr=True).print(Text.assemble((problem, "red"), f"\n{next_step}"))
+    raise SystemExit(code) from None
+
+
+def _start_whole(words: list[str]) -> None:
+    """Become this program with its docstrings and asserts: they describe the tools, and PYTHONOPTIMIZE drops them."""
+    again = f"import sys; sys.path[:] = {sys.path!r}; from server.cli.entry import main; main({words!r})"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
+    os.execve(sys.executable, [sys.executable, "-P", "-c", again], environment)
 
 
 def _spelt_out(arguments: Sequence[str]) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from server.cli.terminal import console
 from server.errors import LedgerUnavailable
 from server.paths import StudyPaths
 from server.study.find_study import latest_study
@@ -17,8 +18,8 @@ from server.study.find_study import latest_study
 if TYPE_CHECKING:
     from server.study.reruns import RerunRequest
 
-_out = Console()
-_err = Console(stderr=True)
+_out = console()
+_err = console(stderr=True)
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
 _Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
@@ -48,9 +49,9 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     from server.task.program import metric_of
 
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
-    _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")))
+    _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")), soft_wrap=False)
     if told := audit_failures.told(ledger):
-        _out.print(told, highlight=False, soft_wrap=True)
+        _out.print(told)
     ledger.close()
 
 
@@ -76,7 +77,7 @@ def export(
 
         target = output or Path("progress.png")
         draw(experiments, target, metric_of(workspace / "program.md"))
-        _err.print(f"wrote {target}", highlight=False, soft_wrap=True)
+        _err.print(f"wrote {target}")
         return
     text = tsv(experiments) if format is Format.TSV else jsonl(experiments)
     if output is None:
@@ -105,11 +106,11 @@ def report(
     ledger = Ledger(paths.ledger, read_only=True)
     kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
     ledger.close()
-    _out.print(history_table(kept, metric))
+    _out.print(history_table(kept, metric), soft_wrap=False)
     for gain in told.gains:
         line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {gain.gain:+.6f}"
-        _out.print(line, highlight=False, soft_wrap=True)
-    _out.print(failures or "No audit has failed.", highlight=False, soft_wrap=True)
+        _out.print(line)
+    _out.print(failures or "No audit has failed.")
     if hidden:
         _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
 
@@ -142,12 +143,10 @@ def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> N
         if len({row.number for row in rows}) < 2:
             raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")
         with _out.status("") as status:
-            before, after = rerun(study, rows, question, status.update)
+            before, after = rerun(study, rows, question, lambda line: status.update(Text(line)))
         metric = study.program().task.measure
     what = "hidden text" if question.split == "holdout" else "validation text"
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(f"{score:.6f}" for score in answer.scores)
-        _out.print(
-            f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}", highlight=False, soft_wrap=True
-        )
-    _out.print(gain_carries_over(before, after, metric), highlight=False, soft_wrap=True)
+        _out.print(f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}")
+    _out.print(gain_carries_over(before, after, metric))

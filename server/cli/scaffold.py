@@ -1,5 +1,6 @@
 """A workspace from nothing."""
 
+import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def create(folder: Path) -> list[str]:
         raise
     return [
         f"{folder}: program.md, train.py, .gitignore, committed as {commit[:7]}",
-        f"next: cd {folder} && autoresearch doctor && autoresearch connect claude-code --write",
+        f"next: cd {shlex.quote(str(folder))} && autoresearch doctor && autoresearch connect claude-code --write",
     ]
 
 

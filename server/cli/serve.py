@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.cli.terminal import console
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import ProfileName
 
@@ -107,32 +108,29 @@ def drive(
     """Start a night headless with an installed client; start it again when it stops too early, fails or hangs."""
     import signal
 
-    from rich.console import Console
-
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
 
-    console = Console(stderr=True, soft_wrap=True)
+    out = console(stderr=True)
     if client == "sweep":
-        console.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
+        out.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
         return
     night = Driver(client, workspace.resolve(), serving or [], start())
-    console.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C", highlight=False)
+    out.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C")
     before = night.measured()
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
     try:
-        reason = night.run(DriveLimits(hours=hours, experiments=experiments), lambda line: console.print(line))
+        reason = night.run(DriveLimits(hours=hours, experiments=experiments), lambda line: out.print(line))
     except KeyboardInterrupt:
         reason = "interrupted; a run under way goes on"
     done = night.measured() - before
-    console.print(f"{reason}: {done} runs; see `autoresearch history`", highlight=False)
+    out.print(f"{reason}: {done} runs; see `autoresearch history`")
 
 
 def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
     import anyio
-    from rich.console import Console
 
     from server.errors import Unavailable
     from server.task.program import load
@@ -142,7 +140,7 @@ def _search(workspace: Path, serving: list[str], hours: float, experiments: int)
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is not installed.", "Run `pip install 'autoresearch-mcp[sweep]'`.") from error
     night = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task)
-    return anyio.run(night.run, hours, experiments, Console(stderr=True, soft_wrap=True).print)
+    return anyio.run(night.run, hours, experiments, console(stderr=True).print)
 
 
 def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
@@ -150,7 +148,6 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     import os
 
     import anyio
-    from rich.console import Console
 
     from server.api.app import create
     from server.api.http.auth import BearerToken
@@ -165,11 +162,10 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is asked for"
         port = listening.getsockname()[1]
-        Console(stderr=True).print(
-            f"listening on http://{address.host}:{port}{PATH}; {where}", highlight=False, soft_wrap=True
-        )
+        console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}")
         said = study.workspace.paths.home.address
-        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
+        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "
+")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
         anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, quiet)
 
@@ -187,10 +183,9 @@ def demo(
 ) -> None:
     """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
     import anyio
-    from rich.console import Console
 
     from server.cli.demo import Demo
 
     usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 15.0)
-    night = Demo(Console(), workspace, budget or seconds, (profile or usual).value, quick)
+    night = Demo(console(), workspace, budget or seconds, (profile or usual).value, quick)
     anyio.run(night.run)

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from server.cli.terminal import console
 from server.paths import Home
 from trainer.contract import Entry
 
-_out = Console()
-_err = Console(stderr=True)
+_out = console()
+_err = console(stderr=True)
+_COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
 _GPU_SHARDS = 8
@@ -24,7 +26,7 @@ def init(folder: Annotated[Path, typer.Argument(help="The new workspace; made if
     from server.cli.scaffold import create
 
     for line in create(folder):
-        _out.print(line, highlight=False)
+        _out.print(line)
 
 
 def prepare(
@@ -64,12 +66,12 @@ def doctor(
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.doctor import examine
 
-    marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "fix": "[red]fix[/red]"}
     checks = examine(workspace, data)
     for check in checks:
-        _out.print(f"{marks[check.state]:<28} [bold]{check.name}[/bold]: {check.detail}", highlight=False)
+        mark = (f"{check.state:<13} ", _COLOURS[check.state])
+        _out.print(Text.assemble(mark, (check.name, "bold"), f": {check.detail}"))
         if check.remedy:
-            _out.print(f"{'':<8} → {check.remedy}", highlight=False)
+            _out.print(f"{'':<8} → {check.remedy}")
     if any(check.state == "fix" for check in checks):
         raise SystemExit(1)
 
@@ -89,8 +91,8 @@ def connect(
     folder, home = workspace.resolve(), Path.home()
     place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
-        _err.print(f"wrote {install(client, place, folder, home)}", highlight=False)
+        _err.print(f"wrote {install(client, place, folder, home)}")
         return
     text = configuration(client, place)
-    _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:", highlight=False)
+    _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:")
     sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from server.metric import Metric
 from server.records import Experiment
+from server.text import printable
 
 _GREEN = "#2e9e5b"
 _GREY = "#b8bcc2"
@@ -26,8 +28,11 @@ def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
     Raises:
         OSError: the file cannot be written; what was there is still there.
     """
-    figure, temporary = picture(experiments, metric), path.with_name(f".{path.name}.new")
-    FigureCanvasAgg(figure).print_png(str(temporary))
+    temporary = path.with_name(f".{path.name}.new")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not the user's: with LaTeX, a description would be LaTeX
+        matplotlib.rcParams["text.parse_math"] = False  # a dollar in a description is a dollar
+        FigureCanvasAgg(picture(experiments, metric)).print_png(str(temporary))
     temporary.replace(path)
 
 
@@ -77,7 +82,7 @@ def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
     axes.step(*_columns([*points, (max(count, 1), points[-1][1])]), where="post", color=_GREEN, linewidth=1.6, zorder=1)
     axes.scatter(*_columns(points), s=64, color=_GREEN, edgecolor="#14532d", label="kept", zorder=3)
     for experiment, point in zip(kept, points, strict=True):
-        text = experiment.attempt.description
+        text = printable(experiment.attempt.description)
         text = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
         axes.annotate(
             text, point, xytext=(4, 7), textcoords="offset points", rotation=30, fontsize=8.5, color="#14532d"

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from server.metric import Metric
 from server.records import Experiment
 from server.reporting.summary import table_row
+from server.text import printable
 
 
 def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
@@ -18,5 +19,5 @@ def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
         delta = "" if line.delta is None else f"{line.delta:+.4f}"
         names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
         cells = (*names, score, delta, line.trust, line.description)
-        drawn.add_row(*map(escape, cells), style="green" if line.decision == "kept" else "")
+        drawn.add_row(*(Text(printable(cell)) for cell in cells), style="green" if line.decision == "kept" else "")
     return drawn

@@ -1,11 +1,15 @@
 """The chart shows what is better where the metric says."""
 
+import warnings
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
 
 from server.metric import Metric
 from server.records import Verdict
-from server.reporting.chart import picture
+from server.reporting.chart import draw, picture
 from server.reporting.table import history_table
 from tests.support.builders import experiment
 
@@ -39,3 +43,17 @@ def test_a_run_that_diverged_flattens_nothing(metric: Metric, scores: list[float
 @pytest.mark.parametrize("metric", [LOWER, HIGHER], ids=["lower", "higher"])
 def test_the_table_names_the_metric(metric: Metric) -> None:
     assert metric.name in [column.header for column in history_table([], metric).columns]
+
+
+def test_a_description_is_drawn_as_it_is_whatever_the_user_has_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    told = r"LR from $\lr$ to $WARM_{$ 漢 \x1b[2J"
+    row = experiment(1, Verdict.BASELINE, 2.0, kept=True)
+    row = row.model_copy(update={"attempt": row.attempt.model_copy(update={"description": told})})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a letter that the font lacks
+        draw([row], tmp_path / "progress.png", LOWER)
+    assert (tmp_path / "progress.png").read_bytes().startswith(b"\x89PNG")
+    assert matplotlib.rcParams["text.usetex"]

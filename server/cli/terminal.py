@@ -1,0 +1,32 @@
+"""What people read in a terminal: texts that are not ours appear as they are, in whatever the terminal can show."""
+
+import codecs
+import os
+import sys
+from io import TextIOWrapper
+
+from rich.console import Console
+
+_SPELT = {"→": "->", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that takes no text for markup: a path or a description may hold [brackets]."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def spell_out() -> None:
+    """Print what the terminal's encoding lacks in other words, and never fail for it."""
+    codecs.register_error("autoresearch", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None, where a program has none
+            stream.reconfigure(errors="autoresearch")
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter, end = error.object[error.start], error.start + 1
+    if "\udc80" <= letter <= "\udcff":  # a byte of a file's name that is no UTF-8
+        return os.fsencode(letter), end
+    return _SPELT.get(letter) or letter.encode("ascii", "backslashreplace").decode("ascii"), end

@@ -1,0 +1,51 @@
+"""Texts that are not ours, in terminals that show little: as they are, and no traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from server.cli.terminal import console
+from server.metric import Metric
+from server.records import Verdict
+from server.reporting.table import history_table
+from tests.support.builders import experiment
+from tests.support.repositories import IDENTITY
+
+BRACKETS = ("[exp] night", "a[/b]", "[bold]x", "[link=https://x.example]y", r"\[b]", ":smile:", "$a_{$")
+
+
+def run(*words: object, python: tuple[str, ...] = (), **settings: str) -> str:
+    """What a command prints. It must succeed."""
+    command = [sys.executable, *python, "-m", "server.cli", *map(str, words)]
+    environment = {**os.environ, **IDENTITY, **settings}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    told = (done.stdout + done.stderr).decode("utf-8", "surrogateescape")
+    assert done.returncode == 0, told
+    return told
+
+
+@pytest.mark.parametrize("text", BRACKETS)
+def test_what_looks_like_markup_is_printed_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console().print(f"{text}: made")
+    assert capsys.readouterr().out == f"{text}: made\n"
+    row = experiment(1, Verdict.BASELINE, 2.0)
+    row = row.model_copy(update={"attempt": row.attempt.model_copy(update={"description": f"{text}\x1b[2J"})})
+    Console(width=200).print(history_table([row], Metric("val_bpb", "lower")))
+    assert rf"{text}\x1b[2J" in capsys.readouterr().out
+
+
+def test_a_terminal_without_unicode_is_told_all_the_same(tmp_path: Path) -> None:
+    made = tmp_path / "[/b] [exp] σé"
+    told = run("init", made, TERM="dumb", PYTHONIOENCODING="ascii")
+    shown = str(made).replace("σ", "sigma").replace("é", r"\xe9")
+    assert told.startswith(f"{shown}: program.md") and f"next: cd '{shown}' &&" in told
+    assert (made / "train.py").exists()
+
+
+def test_python_that_drops_docstrings_is_started_anew_with_them() -> None:
+    told = run("--help", python=("-O",), PYTHONOPTIMIZE="2")
+    assert "Make a workspace from nothing" in told and "Usage: autoresearch" in told
