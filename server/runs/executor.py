@@ -5,6 +5,7 @@ else. A run outlives the server: whoever opens the folder next sees its progress
 gone. State of a device belongs to an executor, state of a run to its handle.
 """
 
+import errno
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +137,8 @@ def startable() -> Generator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        step = "frees space" if full else "runs `autoresearch doctor`"
         raise RunnerUnavailable(
-            f"The run could not be started: {error}.",
-            "The operator runs `autoresearch doctor`; then call run_experiment again.",
+            f"The run could not be started: {error}.", f"The operator {step}; then call run_experiment again."
         ) from error

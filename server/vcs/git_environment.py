@@ -4,6 +4,7 @@ Also repositories before there is a workspace in them: made, cloned, or looked i
 """
 
 import os
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +28,35 @@ _SETTINGS = {
     "maintenance.auto": "false",
     "protocol.ext.allow": "never",
 }
-_LOST = (
-    "could not be resolved",
-    "nonexistent object",
-    "object file",
-    "loose object",
-    "packed object",
-    "unpack tree object",
-)
+# What git or the system says, and the next step; the first that is found counts.
+_STEPS = {
+    ("No space left", "Disk quota exceeded", "File too large"): (
+        "The disk is full, or this user's share of it: the operator frees space, then call again; nothing was lost."
+    ),
+    ("Read-only file system", "Permission denied", "insufficient permission"): (
+        "The operator restores write access to the repository, then call again; nothing was lost."
+    ),
+    ("Too many open files",): "The operator raises the limit of open files (ulimit -n) and starts the server again.",
+    ("File name too long",): "The operator moves the repository to a shorter path.",
+    ("packed-refs",): (
+        "A server leaves out the lines that git cannot read when it is started, and keeps the file as it was."
+    ),
+    ("Input/output error", "Stale file handle", "Transport endpoint is not connected", "Host is down"): (
+        "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
+    ),
+    (
+        "could not be resolved",
+        "nonexistent object",
+        "object file",
+        "loose object",
+        "packed object",
+        "unpack tree object",
+    ): (
+        "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
+        "clone, or begins a new night with --tag NAME."
+    ),
+}
+_LOOK = "The operator looks into the repository with `autoresearch doctor`."
 _FROM_OUTSIDE = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -135,31 +157,18 @@ def translating_git_errors(what: str) -> Generator[None]:
         yield
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ")
-        raise _failed(what, said or f"git exit code {error.status}") from error
+        limited = error.status == -signal.SIGXFSZ
+        raise _failed(what, said or ("File too large" if limited else f"git exit code {error.status}")) from error
     except (GitError, OSError, ValueError) as error:
         raise _failed(what, str(error)) from error
 
 
 def _failed(what: str, said: str) -> WorkspaceUnusable:
-    if "No space left" in said:
-        step = "The disk is full: the operator frees space, then call again; nothing was lost."
-    elif any(words in said for words in ("Read-only file system", "Permission denied", "insufficient permission")):
-        step = "The operator restores write access to the repository, then call again; nothing was lost."
-    elif ".lock'" in said and "File exists" in said:
+    step = next((step for words, step in _STEPS.items() if any(word in said for word in words)), _LOOK)
+    if ".lock'" in said and "File exists" in said:
         step = "Another git is at work there, or was killed at it: call again in ten seconds."
-    elif "packed-refs" in said:
-        step = "A server leaves out the lines that git cannot read when it is started, and keeps the file as it was."
     elif "dubious ownership" in said:  # git's last line is the command that makes an exception
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
-    elif "Input/output error" in said:
-        step = "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
-    elif any(words in said for words in _LOST):
-        step = (
-            "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
-            "clone, or begins a new night with --tag NAME."
-        )
-    else:
-        step = "The operator looks into the repository with `autoresearch doctor`."
     words = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own
     return WorkspaceUnusable(f"{what} failed: {words[0] if words else 'no reason given'}.", step)
 

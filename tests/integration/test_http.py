@@ -127,6 +127,15 @@ def test_a_stranger_is_told_what_is_wrong(web: Web, headers: dict[str, str], sta
     assert (found, words in body) == (status, True), body
 
 
+def test_a_slash_too_many_is_answered_and_redirected_nowhere(web: Web) -> None:
+    proxied = {"Host": "localhost", "X-Forwarded-Proto": "https"}
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "one", "version": "1"}}
+    hello = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client})
+    assert web.ask(hello, "/mcp/", **proxied)[0] == web.ask(hello, "/mcp", **proxied)[0] == 200
+    assert web.ask(path="/mcp/", **proxied, Authorization="")[0] == 401
+    assert web.ask(path="/nowhere/", **proxied)[0] == web.ask(path="/", **proxied)[0] == 404
+
+
 @pytest.mark.parametrize(("headers", "status"), [({}, 413), ({"Authorization": ""}, 401)])
 def test_who_sends_far_too_much_hears_so(web: Web, headers: dict[str, str], status: int) -> None:
     assert web.ask(" " * (100 << 20), **headers)[0] == status

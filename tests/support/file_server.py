@@ -19,6 +19,7 @@ class Shelf:
     cuts: list[int] = field(default_factory=list[int])  # bytes after which the next answers break off
     ranges: bool = True  # whether a part can be asked for
     stated: str | None = None  # a checksum stated with a redirect; None: no redirect
+    location: str = ""  # where every request is redirected to
     asked: list[str] = field(default_factory=list[str])  # the Range of each request for a file
 
 
@@ -28,6 +29,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.shelf.stated is not None and not self.path.startswith("/there"):
             self._answer(302, {"Location": f"/there{self.path}", "X-Linked-ETag": f'"{self.shelf.stated}"'})
+        elif self.shelf.location and not self.path.startswith("/there"):
+            self._answer(302, {"Location": self.shelf.location})
         elif self.shelf.statuses:
             self._answer(self.shelf.statuses.pop(0), {})
         elif (body := self.shelf.files.get(self.path.removeprefix("/there"))) is None:

@@ -9,6 +9,7 @@ import http.client
 import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +31,20 @@ class _Damaged(Exception):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Remembers the checksum that is stated with a redirect: the host that it leads to does not know it."""
+    """Follows ten redirects at most, relative ones too, and none that leaves https.
+
+    Remembers the checksum that is stated with a redirect: the host that it leads to does not know it.
+    """
 
     stated = ""
 
-    def redirect_request(self, *told: Any, **named: Any) -> Any:
-        headers = named.get("headers") or told[4]
+    def redirect_request(self, *told: Any) -> Any:
+        request, answer, code, _, headers, url = told
+        before, after = (urllib.parse.urlsplit(one).scheme.lower() for one in (request.full_url, url))
+        if after not in ("https", before):
+            raise urllib.error.HTTPError(url, code, f"and leaves {before} for {after}", headers, answer)
         self.stated = headers.get("X-Linked-ETag") or self.stated
-        return super().redirect_request(*told, **named)
+        return super().redirect_request(*told)
 
 
 def fetch(url: str, target: Path, advance: Advance, retries: int = 5, pause: float = 0.5) -> str:
@@ -111,7 +118,7 @@ def _final(error: Exception) -> bool:
 
 def _told(url: str, error: Exception) -> DataUnavailable:
     if isinstance(error, urllib.error.HTTPError):
-        problem = f"{url} cannot be downloaded: the server answers {error.code} {error.reason}."
+        problem = f"{url} cannot be downloaded: the server answers {error.code} {' '.join(str(error.reason).split())}."
     else:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         problem = f"{url} cannot be downloaded: {reason}."

@@ -6,7 +6,6 @@ have no bytes and are not scored.
 """
 
 import math
-import shutil
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -35,7 +34,6 @@ _REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
 _AUDIT_FAILED = "The audit failed"  # a run may be invalid for another reason, before a position was asked for
-_LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
@@ -147,7 +145,7 @@ class SealedLM:
             self._clear(trial)
             log.close(_LOG_SECONDS)
         # What train.py has written is gone by now: a disk that is full still is not its fault.
-        if failed.cause == "disk_full" and shutil.disk_usage(self._run_folder.folder).free < _LEAST_SPACE:
+        if failed.cause == "disk_full" and self._run_folder.full():
             raise RunEnded("env_fail", f"The disk is full. {failed.reason}", failed.traceback, failed.cause) from failed
         raise self._blamed(failed)
 

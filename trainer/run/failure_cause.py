@@ -20,7 +20,8 @@ _BY_TYPE = {
     "torch._inductor.exc.CppCompileError": "no_compiler",
     "subprocess.CalledProcessError": "no_compiler",  # how Triton tells of it
 }
-_BY_NUMBER = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.ENOMEM: "oom"}  # of an OSError
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, this user's share of it, or the size of one file
+_BY_NUMBER = {**dict.fromkeys(FULL, "disk_full"), errno.ENOMEM: "oom"}  # of an OSError
 _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found counts
     ("cuda out of memory", "cuda_oom"),
     ("cuda error: out of memory", "cuda_oom"),
@@ -28,6 +29,8 @@ _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found count
     ("out of memory", "oom"),
     ("can't allocate memory", "oom"),
     ("no space left on device", "disk_full"),
+    ("disk quota exceeded", "disk_full"),
+    ("file too large", "disk_full"),
     # Of no compiler only where the machine says so as well (trainer.run.compiler).
     ("invalidcxxcompiler", "no_compiler"),
     ("no working c++ compiler", "no_compiler"),

@@ -1,8 +1,9 @@
 """The run folder, seen from the trainer's side. Every file in it appears whole."""
 
-import errno
 import json
 import os
+import shutil
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract import RunFile, RunResult, Spec
+from trainer.run.failure_cause import FULL
 
 # seconds that a score waits for space on the disk, and between two looks
 _PATIENCE = 60.0
 _PAUSE = 0.5
+_LEAST_SPACE = 64 << 20  # bytes: a disk with less is full
 
 
 class RunFolder:
@@ -64,10 +67,22 @@ class RunFolder:
             try:
                 return self._write(ending)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() > deadline:
+                if error.errno not in FULL or time.monotonic() > deadline:
                     raise
             self._show_life()
             time.sleep(_PAUSE)
+
+    def full(self) -> bool:
+        """Whether its disk is, or this user's share of it: a quota shows in nothing but a file that finds no room."""
+        if shutil.disk_usage(self.folder).free < _LEAST_SPACE:
+            return True
+        try:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                if hasattr(os, "posix_fallocate"):  # not on macOS
+                    os.posix_fallocate(file.fileno(), 0, _LEAST_SPACE)
+        except OSError as error:
+            return error.errno in FULL
+        return False
 
     def _show_life(self) -> None:
         """By a file's time, which takes no space: a supervisor that is silent for too long is believed to hang."""

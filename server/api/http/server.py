@@ -19,6 +19,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -106,9 +107,10 @@ async def listen(
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's
     )
     app.router.routes.append(Route("/health", _health(quiet)))
+    app.router.redirect_slashes = False  # by an absolute address, which a proxy's https would become http in
     limiter = ConnectionLimiter(_room(), BODY_SECONDS)
     config = uvicorn.Config(
-        AuthMiddleware(app, bearer, hosts, limiter.authenticate),
+        AuthMiddleware(_slashless(app), bearer, hosts, limiter.authenticate),
         http=_counted(limiter),
         ws="none",
         log_level="error",  # unauthenticated nonsense is worth no line
@@ -125,6 +127,17 @@ async def listen(
         group.cancel_scope.cancel()
     if web.hollow:
         raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
+
+
+def _slashless(app: ASGIApp) -> ASGIApp:
+    """The app, which answers a path with a slash at its end as the one without."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (path := scope["path"].rstrip("/")):
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await app(scope, receive, send)
+
+    return answer
 
 
 def _room() -> int:

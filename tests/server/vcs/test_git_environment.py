@@ -1,13 +1,16 @@
 """What the user, or who started us, has told git runs nothing and leads nowhere, whichever way it was told."""
 
+import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from server.vcs.git_environment import durable, open_repository
+from server.errors import WorkspaceUnusable
+from server.vcs.git_environment import durable, open_repository, translating_git_errors
 from server.vcs.workspace import Workspace
 from tests.support.builders import only
 from tests.support.repositories import git
@@ -123,3 +126,37 @@ def test_a_machine_without_git_is_told_so_in_a_sentence(tmp_path: Path) -> None:
         check=False,
     )
     assert told.stderr.splitlines()[-1].endswith("WorkspaceUnusable: git was not found. Install git 2.31 or newer.")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "frees space"),
+        (errno.EDQUOT, "frees space"),
+        (errno.EFBIG, "frees space"),
+        (errno.EROFS, "restores write access"),
+        (errno.EMFILE, "limit of open files"),
+        (errno.ENAMETOOLONG, "shorter path"),
+        (errno.EIO, "looks at the disk"),
+        (errno.ESTALE, "looks at the disk"),
+        (errno.ENOTTY, "autoresearch doctor"),
+    ],
+)
+def test_what_the_system_refuses_has_a_next_step(number: int, words: str) -> None:
+    with pytest.raises(WorkspaceUnusable, match=os.strerror(number)) as told, translating_git_errors("Writing"):
+        raise OSError(number, os.strerror(number), "file")
+    assert words in told.value.next_step
+
+
+def test_a_git_that_a_limit_of_size_has_killed_met_a_full_disk(repository: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Workspace.open(repository, "t1") as workspace:
+        workspace.prepare()
+        tip = workspace.tip()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(WorkspaceUnusable) as told:
+                workspace.commit(only(f"x = '{os.urandom(20_000).hex()}'\n"), tip, "one\n", NOON)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "frees space" in told.value.next_step and workspace.tip() == tip

@@ -1,13 +1,15 @@
 """Downloads from a server that fails in every way a network does."""
 
 import random
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.file_server import Shelf, served, sha256
-from trainer.datasets.download import fetch
+from trainer.datasets.download import _Redirects, fetch  # pyright: ignore[reportPrivateUsage]
 from trainer.datasets.errors import DataUnavailable
 
 BODY = random.Random(1).randbytes(3_000_000)
@@ -90,3 +92,29 @@ def test_a_file_that_is_there_is_not_fetched_again_unless_it_was_damaged(shelf: 
     (tmp_path / "x.bin").write_bytes(BODY[:-1])
     assert got(shelf, tmp_path / "x.bin") == sha256(BODY) and len(shelf.asked) == 2
     assert (tmp_path / "x.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("location", ["/there/x.bin", "there/x.bin", "//{host}/there/x.bin", "{url}/there/x.bin"])
+def test_a_redirect_is_followed_relative_or_not(shelf: Shelf, tmp_path: Path, location: str) -> None:
+    shelf.location = location.format(url=shelf.url, host=shelf.url.removeprefix("http://"))
+    assert got(shelf, tmp_path / "x.bin") == sha256(BODY)
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [("ftp://127.0.0.1/x.bin", "leaves http for ftp"), ("file:///etc/passwd", "not allowed"), ("/x.bin", "loop")],
+)
+def test_a_redirect_that_leads_nowhere_good_is_refused_at_once(
+    shelf: Shelf, tmp_path: Path, location: str, words: str
+) -> None:
+    shelf.location = location
+    with pytest.raises(DataUnavailable, match=f"the server answers 302 .*{words}"):
+        got(shelf, tmp_path / "x.bin", retries=1000)
+
+
+def test_no_redirect_leaves_https() -> None:
+    asked = urllib.request.Request("https://x.example/a", headers={"Range": "bytes=1-"})
+    with pytest.raises(urllib.error.HTTPError, match="leaves https for http"):
+        _Redirects().redirect_request(asked, None, 302, "Found", {}, "http://x.example/a")
+    followed = _Redirects().redirect_request(asked, None, 302, "Found", {}, "https://y.example/a")
+    assert followed.get_header("Range") == "bytes=1-"

@@ -28,6 +28,8 @@ class TooLong(MemoryError):
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "cuda_oom"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk_full"),
         (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "disk_full"),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), "disk_full"),
+        (RuntimeError("[enforce fail at inline_container.cc] write failed: Disk quota exceeded"), "disk_full"),
         (PermissionError(errno.EACCES, "no space left on device"), "exception"),
         (FloatingPointError("overflow"), "nan"),
         (SystemExit("the loss is not a number"), "exception"),
