@@ -17,10 +17,9 @@ from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry, ScratchRo
 from trainer.processes.fork_server import SOCKET, ForkFailed, ForkServer
 from trainer.processes.process_tree import adopts_orphans
 from trainer.processes.scratch import make, remove
+from trainer.sandbox.environment import passed_on
 
 _PACKAGES = Path(__file__).resolve().parents[2]
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CC", "CXX", "SDKROOT")
-_PASSED_ON += ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HSA_OVERRIDE_GFX_VERSION")  # AMD's
 _LOOK_SECONDS = 0.05
 _MOST_TOLD = 1 << 20
 
@@ -172,7 +171,7 @@ def ask(command: list[str], scratch: Path, settings: dict[str, str], watch: Call
 
 def _environment(scratch: Path) -> dict[str, str]:
     """What every process around train.py finds in its environment."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
+    return passed_on(os.environ) | {
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "XDG_CACHE_HOME": str(scratch),

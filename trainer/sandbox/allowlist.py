@@ -5,12 +5,15 @@ run's folder, not the repository's history.
 """
 
 import os
+import pwd
 import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from trainer.sandbox.environment import places
 
 PACKAGES = Path(__file__).resolve().parents[2]
 _CORPUS = PACKAGES / "trainer" / "data"
@@ -63,8 +66,8 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
     """
     out_of_reach = [path.resolve() for path in (_CORPUS, *hidden)]
     readable, listed = [train], [PACKAGES]
-    for root in _roots():
-        listed.append(root)
+    for root in (*_roots(), *_named(out_of_reach)):
+        listed += [root] if root.is_dir() else []
         readable += _around(root, out_of_reach)
     for folder in _folders(imports):
         listed.append(folder)
@@ -76,20 +79,36 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
 
 def exposed(files: Iterable[Path]) -> Path | None:
     """The first of these files that train.py could read because of where it lies."""
-    roots = [root.resolve() for root in _roots()]
+    roots = [root.resolve() for root in (*_roots(), *_named([]))]
     return next((file for file in files if any(file.resolve().is_relative_to(root) for root in roots)), None)
 
 
 def _roots() -> Iterator[Path]:
     """The system's programs, the interpreter and the packages it can import."""
-    yield from filter(Path.exists, map(Path, _SYSTEM))
+    yield from filter(os.path.exists, map(Path, _SYSTEM))
     yield PACKAGES / "trainer"
     names = [sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()]
-    names += [site.getusersitepackages(), os.environ.get("CUDA_HOME", ""), *sys.path]
-    names += os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    for path in {Path(name).resolve() for name in names if name}:
-        # A checkout on sys.path, ours, is more than code; a home or the root is never meant.
-        if path != PACKAGES and path.is_dir() and path not in (Path.home(), *Path.home().parents):
+    names += [site.getusersitepackages(), *sys.path]
+    yield from filter(os.path.isdir, _meant(Path(name) for name in names if name))
+
+
+def _named(hidden: list[Path]) -> Iterator[Path]:
+    """What the operator's variables name for drivers and compilers, unless something hidden lies there or around it."""
+    try:
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)  # HOME may be a scratch folder
+    except KeyError:  # a container may run us under a number that nobody knows
+        home = Path("/")
+    for path in _meant(places()):
+        if not any(one.is_relative_to(path) or path.is_relative_to(one) for one in hidden):
+            if path not in (home, *home.parents):
+                yield path
+
+
+def _meant(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those that are there, without a checkout of ours, which is more than code, a home and the root."""
+    home = Path(os.path.expanduser("~")).absolute()  # where there is none: nothing that exists
+    for path in {path.resolve() for path in paths}:
+        if path not in (PACKAGES, home, *home.parents) and os.path.exists(path):
             yield path
 
 
