@@ -47,6 +47,7 @@ class Entry(StrEnum):
     SCRATCH = "trainer.processes.scratch"
     GUARDS = "trainer.sandbox.guards"
     COMPILER = "trainer.run.compiler"
+    TORCH_VIEW = "trainer.torch_view"
 
 
 class ProfileName(StrEnum):

@@ -231,7 +231,7 @@ def _cpu_seconds() -> float:
 def missing(device: str) -> str:
     """What torch lacks to compute on a device, in words; empty if nothing. Asked before a line of train.py runs."""
     if device == "cuda":
-        return _asked_apart(lambda: _without_kernels() if torch.cuda.is_available() else "torch sees no GPU")
+        return _asked_apart(lambda: _without_kernels() if torch.cuda.is_available() else _without_gpu())
     if device == "mps" and not torch.backends.mps.is_available():
         return "torch sees no Metal"
     return ""
@@ -255,6 +255,15 @@ def _asked_apart(question: Callable[[], str]) -> str:
         told = answer.read().decode()
     os.waitpid(fork, 0)
     return told
+
+
+def _without_gpu() -> str:
+    """That torch sees none, and what it says of it: it may be built for a CPU, or for a newer driver."""
+    try:
+        torch.cuda.init()
+    except Exception as error:
+        return f"torch sees no GPU ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"
+    return "torch sees no GPU"
 
 
 def _without_kernels() -> str:

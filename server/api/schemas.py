@@ -73,6 +73,7 @@ class StatusReply(Reply):
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not
     compiler: str = ""  # why nothing was compiled in the last run; empty where torch.compile works
+    device: str = ""  # why a GPU that may be here cannot be used, and the operator is asked; empty if there is no such
     memory: Memory
     environment: Hardware
     program: str  # how program.md begins; read_program() has the whole

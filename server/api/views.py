@@ -25,6 +25,7 @@ from server.history.similar_attempts import nearest
 from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
+from server.runs.profile_choice import why_no_gpu
 from server.source.candidate import sha256
 from server.study import limits, sweep
 from server.study.git_repair import lost
@@ -69,6 +70,7 @@ def status(study: Study) -> StatusReply:
         dataset=str(study.dataset),
         guards=last.result.guards if last and last.result else {},
         compiler=(last.result.figures.compiler if last and last.result else None) or "",
+        device=why_no_gpu(study.hardware),
         memory=study_memory(study.ledger, study.notebook, task.measure),
         environment=study.hardware,
         program=shorten(study.program().gist),

@@ -4,8 +4,10 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,8 +19,8 @@ from server.paths import Home
 from server.records import Value
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
-from server.runs.profile_choice import default_profile, reason, trouble
-from server.runs.spawn import compiler, probe_guards
+from server.runs.profile_choice import as_torch_sees_it, default_profile, reason, trouble, why_no_gpu
+from server.runs.spawn import TorchView, compiler, probe_guards, torch_view
 from server.serve_options import DEFAULT_PORT
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
@@ -26,9 +28,12 @@ from server.task.dataset import EMBEDDED, find, prepared
 from server.task.program import load
 from server.vcs.git_environment import submodules
 from server.vcs.workspace import Workspace
+from trainer.contract import GPU_PROFILES
 
 _WARN_GB = 10
 _STOP_GB = 2
+_LEAST_FILES = 10_000  # of a night
+_TRIED_BYTES = 1 << 20
 _REMOTE = ("nfs", "cifs", "smb", "afpfs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs", "beegfs")  # file systems
 State = Literal["ok", "warning", "fix"]
 
@@ -42,63 +47,111 @@ class Check(Value):
     remedy: str = ""
 
 
-def examine(workspace: Path, data: str = EMBEDDED) -> list[Check]:
-    """Look at the machine and the workspace; nothing is changed."""
-    hardware = probe()
-    profile = _profile(hardware, workspace)
-    checks: list[Callable[[], Check]] = [
-        _python,
-        _torch,
-        lambda: _device(hardware, profile),
-        lambda: _compiler(profile, workspace),
-        lambda: _workspace(workspace),
-        lambda: _program(workspace),
-        lambda: _data(Home(workspace).data, data, hardware),
-        lambda: _disk(workspace),
-        _confinement,
-        _port,
-        lambda: _client(workspace),
-    ]
-    return [check() for check in checks]
+def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
+    """Look at the workspace and the machine, one check after the other; nothing is changed."""
+    machine = _Machine(workspace)
+    checks: dict[str, Callable[[], Check]] = {
+        "python": _python,
+        "workspace": lambda: _workspace(workspace),
+        "program.md": lambda: _program(workspace),
+        "data": lambda: _data(Home(workspace).data, data, machine.hardware),
+        "disk": lambda: _disk(workspace),
+        "client": lambda: _client(workspace),
+        "port": _port,
+        "confinement": _confinement,
+        "torch": lambda: _torch(machine),
+        "device": lambda: _device(machine),
+        "compiler": lambda: _compiler(machine.profile, workspace),
+    }
+    for name, check in checks.items():
+        try:
+            yield check()
+        except Exception as error:  # what no check foresees costs its own line, and no other
+            why = f"cannot be checked: {error or type(error).__name__}"
+            yield Check(name=name, state="fix", detail=why, remedy="restore access there, or report this line")
+
+
+class _Machine:
+    """What several checks ask of the machine, each found once."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
+
+    @cached_property
+    def driver(self) -> Machine:
+        """As its drivers tell it."""
+        return probe()
+
+    @cached_property
+    def hardware(self) -> Machine:
+        """As a server sees it."""
+        return as_torch_sees_it(self.driver)
+
+    @cached_property
+    def profile(self) -> str:
+        """The one that the server would choose: by the study that it would go on with, and by train.py."""
+        last, train = "", ""
+        with suppress(OSError, ValueError):
+            train = (self._workspace / "train.py").read_text(encoding="utf-8")
+        path = Home(self._workspace).study(tag_to_serve(self._workspace)).ledger
+        with suppress(Unavailable, OSError):
+            if path.exists():
+                with closing(Ledger(path, read_only=True)) as ledger:
+                    known = ledger.incumbent() or ledger.last()
+                    last = known.attempt.profile if known else ""
+        return default_profile(self.hardware, last, train)
+
+    @cached_property
+    def torch(self) -> TorchView:
+        """As the torch of a run sees it. Raises Unavailable."""
+        return torch_view(self.profile)
 
 
 def _python() -> Check:
     return Check(name="python", state="ok", detail=sys.version.split()[0])  # an older one cannot install this package
 
 
-def _torch() -> Check:
+def _torch(machine: _Machine) -> Check:
     try:
-        return Check(name="torch", state="ok", detail=metadata.version("torch"))
+        version = metadata.version("torch")
     except metadata.PackageNotFoundError:
         return Check(name="torch", state="fix", detail="not installed", remedy="pip install torch")
+    try:
+        problem = machine.torch.problem
+    except Unavailable as error:
+        return Check(name="torch", state="fix", detail=f"{version}; {error.problem}", remedy=error.next_step)
+    if problem:
+        remedy = "install a torch for this machine (pytorch.org), or serve --profile cpu"
+        return Check(name="torch", state="fix", detail=f"{version}; {problem}", remedy=remedy)
+    return Check(name="torch", state="ok", detail=version)
 
 
-def _profile(machine: Machine, workspace: Path) -> str:
-    """The one that the server would choose: by the study that it would go on with, and by train.py."""
-    last, train = "", ""
-    with suppress(OSError, ValueError):
-        train = (workspace / "train.py").read_text(encoding="utf-8")
-    path = Home(workspace).study(tag_to_serve(workspace)).ledger
-    with suppress(Unavailable):
-        if path.exists():
-            with closing(Ledger(path, read_only=True)) as ledger:
-                known = ledger.incumbent() or ledger.last()
-                last = known.attempt.profile if known else ""
-    return default_profile(machine, last, train)
-
-
-def _device(machine: Machine, profile: str) -> Check:
-    why = f" ({found})" if (found := reason(machine, profile)) else ""
-    if machine.gpu is None:
-        gone = f"no NVIDIA GPU{f' that can be asked: {machine.gpu_trouble}' if machine.gpu_trouble else ''}"
-        detail = f"{gone}; {machine.cores} cores of {machine.cpu}, {machine.memory_gb} GB; profile {profile}{why}"
-        remedy = "restart the machine or its driver" if machine.gpu_trouble else "fine for a try; research wants a GPU"
-        return Check(name="device", state="warning", detail=detail, remedy=remedy)
-    detail = f"{machine.gpu}, {machine.gpu_memory_gb} GB, driver {machine.driver}; profile {profile}"
+def _device(machine: _Machine) -> Check:
+    found, profile = machine.hardware, machine.profile
+    why = f" ({told})" if (told := reason(found, profile)) else ""
+    if found.gpu is None:
+        gone, remedy = why_no_gpu(found), "restart the machine or its driver"
+        if not gone:
+            hides = os.environ.get("CUDA_VISIBLE_DEVICES")
+            gone = "no NVIDIA GPU" if hides is None else f"no NVIDIA GPU that CUDA_VISIBLE_DEVICES={hides} shows"
+            remedy = "fine for a try; research wants a GPU"
+            with suppress(Unavailable):
+                if seen := machine.torch.gpu:
+                    gone = f"no GPU that its driver tells of, but torch sees {seen}"
+                    remedy = "serve --profile gpu-8gb, or another of docs/hardware.md, uses it"
+        detail = f"{gone}; {found.cores} cores of {found.cpu}, {found.memory_gb} GB; profile {profile}{why}"
+        state: State = "fix" if profile in GPU_PROFILES else "warning"
+        return Check(name="device", state=state, detail=detail, remedy=remedy)
+    driver = found.driver or (f"driver in trouble: {found.gpu_trouble}" if found.gpu_trouble else "not told")
+    detail = f"{found.gpu}, {found.gpu_memory_gb} GB, driver {driver}; profile {profile}"
     if others := gpu_pids():
         detail += f"; in use by {', '.join(map(process_name, sorted(others)))}"
-    remedy = "runs beside others are run again: end them" if others else trouble(machine, profile)
-    return Check(name="device", state="warning" if remedy else "ok", detail=f"{detail}{why}", remedy=remedy)
+    remedy = "runs beside others are run again: end them" if others else trouble(found, profile)
+    state = "warning" if remedy else "ok"
+    with suppress(Unavailable):
+        if problem := machine.torch.problem:
+            state, why, remedy = "fix", f"{why}; {problem}", "as for torch, above"
+    return Check(name="device", state=state, detail=f"{detail}{why}", remedy=remedy)
 
 
 def _compiler(profile: str, workspace: Path) -> Check:
@@ -159,12 +212,29 @@ def _data(folder: Path, told: str, hardware: Hardware) -> Check:
 
 def _disk(path: Path) -> Check:
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    if why := _unwritable(existing):
+        return Check(name="disk", state="fix", detail=why, remedy="a night writes a few hundred MB there")
     free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
     state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
     remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
+    left = os.statvfs(existing)
+    if left.f_files and left.f_favail < _LEAST_FILES:
+        state, remedy = "fix", f"only {left.f_favail} more files can be made on it: remove some"
     if state == "ok" and kind.startswith(_REMOTE):
         state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"
     return Check(name="disk", state=state, detail=f"{free:.1f} GB free, {kind}", remedy=remedy)
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be written there; a quota, or a limit of size, shows in nothing else."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}"
+    return ""
 
 
 def _confinement() -> Check:
@@ -190,10 +260,21 @@ def _port() -> Check:
 
 
 def _client(workspace: Path) -> Check:
-    found = [
-        client for client in client_config.CLIENTS if client_config.installed(client, workspace.resolve(), Path.home())
-    ]
+    try:
+        home, gone = client_config.user_home(), ""
+        os.listdir(home)
+    except (Unavailable, OSError) as error:
+        home, gone = None, f"; the home folder cannot be read: {error}"
+    found: list[str] = []
+    for client, about in client_config.CLIENTS.items():
+        with suppress(OSError):  # a file that is not ours to read is no configuration of ours
+            if home or not about.path.startswith("~"):
+                if client_config.installed(client, workspace.resolve(), home or workspace):
+                    found.append(client)
     if found:
-        return Check(name="client", state="ok", detail=f"configured: {', '.join(found)}")
+        state: State = "warning" if gone else "ok"
+        return Check(name="client", state=state, detail=f"configured: {', '.join(found)}{gone}")
     remedy = "autoresearch connect claude-code --write (or another client)"
-    return Check(name="client", state="warning", detail="no client is configured for autoresearch", remedy=remedy)
+    return Check(
+        name="client", state="warning", detail=f"no client is configured for autoresearch{gone}", remedy=remedy
+    )

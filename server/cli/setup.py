@@ -66,13 +66,14 @@ def doctor(
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.doctor import examine
 
-    checks = examine(workspace, data)
-    for check in checks:
+    broken = False
+    for check in examine(workspace, data):
+        broken |= check.state == "fix"
         mark = (f"{check.state:<13} ", _COLOURS[check.state])
         _out.print(Text.assemble(mark, (check.name, "bold"), f": {check.detail}"))
         if check.remedy:
             _out.print(f"{'':<8} → {check.remedy}")
-    if any(check.state == "fix" for check in checks):
+    if broken:
         raise SystemExit(1)
 
 
@@ -85,10 +86,11 @@ def connect(
     ] = "",
 ) -> None:
     """Print, or install, the configuration that lets a client use this workspace."""
-    from server.clients.client_config import ServerEntry, configuration, serving, target
+    from server.clients.client_config import CLIENTS, ServerEntry, configuration, serving, target, user_home
     from server.clients.client_config import write as install
 
-    folder, home = workspace.resolve(), Path.home()
+    folder = workspace.resolve()
+    home = user_home() if client in CLIENTS and CLIENTS[client].path.startswith("~") else folder
     place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
         _err.print(f"wrote {install(client, place, folder, home)}")

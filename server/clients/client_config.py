@@ -165,6 +165,14 @@ def write(client: str, place: ServerEntry, workspace: Path, home: Path) -> Path:
     return path
 
 
+def user_home() -> Path:
+    """The user's home folder. Raises Unavailable: nobody knows one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise Unavailable("This user has no home folder.", "Set HOME to one, then call again.") from None
+
+
 def _client(name: str) -> Client:
     if name not in CLIENTS:
         raise Unavailable(f"There is no client {name!r}.", f"Known are: {', '.join(CLIENTS)}.")

@@ -20,6 +20,7 @@ from server.records import Value
 
 _Told = TypeVar("_Told")
 _SYSTEM = Path("/sys")
+HANGS = "its driver hangs"
 UNIFIED = ("8.7", "11.0", "12.1")  # Orin, Thor, GB10: the GPU has the machine's memory
 _NO_GPU = (  # that NVML can mean by an error; every other one is trouble
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
@@ -58,8 +59,8 @@ def probe(timeout: float = 3.0) -> Machine:
     Args:
         timeout: seconds NVML may take; a driver in trouble can hang for ever, and then there is no GPU for us.
     """
-    build, memory, hangs = torch_build(), psutil.virtual_memory().total / 2**30, {"gpu_trouble": "its driver hangs"}
-    gpu: dict[str, Any] = _ask(_nvidia, timeout) or hangs
+    build, memory = torch_build(), psutil.virtual_memory().total / 2**30
+    gpu: dict[str, Any] = _ask(_nvidia, timeout) or {"gpu_trouble": HANGS}
     if "gpu" not in gpu and build == "rocm":
         gpu = amd_gpu() or gpu
     if "gpu" in gpu and gpu.get("gpu_memory_gb") is None and gpu.get("gpu_kind") in UNIFIED:
@@ -150,7 +151,7 @@ def _ask(question: Callable[[], _Told], timeout: float, silent: _Told | None = N
     def ask() -> None:
         try:
             found.append(question())
-        except pynvml.NVMLError:
+        except Exception:  # NVMLError, or what the binding cannot read: a name that is no UTF-8
             found.append(silent)
 
     thread = Thread(target=ask, daemon=True)
@@ -190,8 +191,8 @@ def _nvidia() -> dict[str, Any]:
     """What the driver says, each answer by itself: a part of a GPU or a GPU without memory of its own refuses some."""
     try:
         device = _device()
-    except pynvml.NVMLError as error:
-        return {"gpu_trouble": "" if getattr(error, "value", None) in _NO_GPU else str(error)}
+    except Exception as error:
+        return {"gpu_trouble": "" if getattr(error, "value", None) in _NO_GPU else str(error) or type(error).__name__}
     memory = _told(pynvml.nvmlDeviceGetMemoryInfo, device)
     whole = _told(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, device)
     kind = _told(pynvml.nvmlDeviceGetCudaComputeCapability, device)
@@ -213,7 +214,7 @@ def _told(query: Callable[..., Any], *words: Any) -> Any:
     """One answer; None where the driver does not tell."""
     try:
         return query(*words)
-    except pynvml.NVMLError:
+    except Exception:  # NVMLError, or what the binding cannot read
         return None
 
 

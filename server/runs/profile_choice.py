@@ -5,9 +5,12 @@ than a card for desktops, and a chip that shares the machine's memory far less. 
 """
 
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
-from server.runs.hardware import UNIFIED, Hardware, Machine
+from server.errors import RunnerUnavailable
+from server.runs.hardware import HANGS, UNIFIED, Hardware, Machine
+from server.runs.spawn import torch_view
 from trainer.contract import GPU_PROFILES, ProfileName
 
 _FORMERLY_LARGE_GB = 36.0  # of the time when GPUs had two classes
@@ -99,7 +102,26 @@ def default_profile(hardware: Hardware, last: str = "", train: str = "") -> str:
     chosen, former = _class_of(hardware), _former_class_of(hardware)
     if last in (chosen, former):
         return last
+    if last in GPU_PROFILES and why_no_gpu(hardware):  # a night on a GPU does not go on without one unasked
+        return last
     return (former if _names(train, former) and not _names(train, chosen) else chosen).value
+
+
+def as_torch_sees_it(machine: Machine) -> Machine:
+    """The machine, with the GPU that torch sees where the driver answers no question about it. Takes seconds there."""
+    if machine.gpu_trouble in ("", HANGS) or machine.torch_build != "cuda":
+        return machine
+    with suppress(RunnerUnavailable):
+        if (view := torch_view(ProfileName.GPU)).gpu:
+            return machine.model_copy(update=view.model_dump(exclude={"problem"}))
+    return machine
+
+
+def why_no_gpu(hardware: Hardware) -> str:
+    """Why no run uses a GPU that may be here; empty if there is none, or runs do."""
+    if hardware.gpu is not None or not isinstance(hardware, Machine) or not hardware.gpu_trouble:
+        return ""
+    return f"the driver of the GPU is in trouble: {hardware.gpu_trouble}"
 
 
 def reason(machine: Machine, profile: str) -> str:

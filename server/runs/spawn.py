@@ -10,12 +10,15 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from server.errors import RunnerUnavailable
+from server.paths import Home
+from server.records import Value
 from server.runs.device_lock import Lease
 from trainer.contract import Entry, RunFile, ScratchRole
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
 _RUN_SECONDS = 20.0
+_TORCH_SECONDS = 60.0
 # Supervisors this process started and has not reaped: it is their parent, whoever looks after them.
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -91,19 +94,43 @@ def compiler(profile: str, workspace: Path) -> str:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(str).validate_json(_run(Entry.COMPILER, profile, str(workspace.resolve())))
+        places = (Home(workspace).folder, workspace / ".git", workspace)  # a run compiles on the workspace's disk
+        place = next((folder for folder in places if folder.is_dir()), workspace)
+        return TypeAdapter(str).validate_json(_run(Entry.COMPILER, profile, str(place.resolve())))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The compiler cannot be tried: {error}.", "The operator checks the installation."
         ) from error
 
 
-def _run(module: Entry, *arguments: str) -> bytes:
+class TorchView(Value):
+    """What torch sees of the machine."""
+
+    problem: str = ""  # why it cannot compute for the profile
+    gpu: str | None = None
+    gpu_memory_gb: float | None = None
+    gpu_kind: str = ""
+    gpus: int = 0
+
+
+def torch_view(profile: str) -> TorchView:
+    """What the torch that trains sees, asked in a process of its own, for seconds.
+
+    Raises:
+        RunnerUnavailable: no process of the trainer can be started.
+    """
+    try:
+        return TorchView.model_validate_json(_run(Entry.TORCH_VIEW, profile, seconds=_TORCH_SECONDS))
+    except (OSError, subprocess.SubprocessError, ValidationError) as error:
+        raise RunnerUnavailable(
+            f"torch cannot be asked what it sees: {error}.", "The operator checks the installation."
+        ) from error
+
+
+def _run(module: Entry, *arguments: str, seconds: float = _RUN_SECONDS) -> bytes:
     """What a module of the trainer prints. Raises OSError, SubprocessError."""
-    done = subprocess.run(
-        _command(module, *arguments), env=_environment(), capture_output=True, timeout=_RUN_SECONDS, check=True
-    )
-    return done.stdout
+    command = _command(module, *arguments)
+    return subprocess.run(command, env=_environment(), capture_output=True, timeout=seconds, check=True).stdout
 
 
 def _command(module: Entry, *arguments: str) -> list[str]:

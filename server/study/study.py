@@ -20,7 +20,7 @@ from server.records import Attempt, Experiment, Outcome, Result
 from server.runs.executor import Engine, RunRequest, RunSite
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
-from server.runs.profile_choice import default_profile
+from server.runs.profile_choice import as_torch_sees_it, default_profile
 from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits
 from server.runs.spawn import require_guards
@@ -68,7 +68,7 @@ class Study:
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
-        self.hardware: Hardware = probe()
+        self.hardware: Hardware = as_torch_sees_it(probe())
         self.engine, site = engine, RunSite.of(paths)
         self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
         self.notebook = Notebook(paths.notes)

@@ -1,5 +1,6 @@
 """Which text a night trains and is scored on: the embedded corpus, or what `autoresearch prepare` made."""
 
+import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -39,7 +40,7 @@ def find(told: str, data: Path) -> Dataset:
     if told == EMBEDDED:
         return Dataset(name=EMBEDDED)
     own = (data / told).resolve()
-    folder = own if (own / "dataset.json").exists() else Path(told).expanduser().resolve()
+    folder = own if (own / "dataset.json").exists() else Path(os.path.expanduser(told)).resolve()
     try:
         card = _Card.model_validate_json((folder / "dataset.json").read_bytes())
     except (OSError, ValidationError) as error:

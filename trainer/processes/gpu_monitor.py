@@ -104,7 +104,7 @@ class GpuMonitor:
             pynvml.nvmlInit()
             handle = _device()
             self._before = _computing(handle) or frozenset()
-            self._driver = str(pynvml.nvmlSystemGetDriverVersion())
+            self._driver = _version()
             self._first.set()
             self._begun.wait()
             while not self._over.wait(_LOOK_SECONDS):
@@ -115,7 +115,7 @@ class GpuMonitor:
                 self._left = self._left if pids is None else self._newcomers(pids)
                 time.sleep(_RELEASE_LOOK_SECONDS)
             self._left = frozenset()
-        except pynvml.NVMLError:
+        except Exception:
             pass  # no driver, or one that does not tell
         finally:
             self._first.set()
@@ -200,13 +200,20 @@ def _told(query: Callable[..., Any], *words: Any) -> int | None:
     """One answer by itself: what one query cannot tell does not end the watch."""
     try:
         return int(query(*words))
-    except pynvml.NVMLError:
+    except Exception:  # NVMLError, or what the binding cannot read
         return None
+
+
+def _version() -> str:
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:
+        return "unknown"
 
 
 def _computing(handle: Any) -> frozenset[int] | None:
     """Who computes on it; None if the driver does not answer this time, nobody where it never does."""
     try:
         return frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
-    except pynvml.NVMLError as error:
+    except Exception as error:
         return frozenset() if getattr(error, "value", None) == pynvml.NVML_ERROR_NOT_SUPPORTED else None

@@ -191,7 +191,7 @@ def _remember(data: Path, key: str) -> None:
 
 
 def main() -> None:
-    """`PROFILE WORKSPACE`: print, as JSON, why nothing can be compiled for runs there. `try LANGUAGE`: be who tries."""
+    """`PROFILE FOLDER`: print, as JSON, why nothing is compiled for runs there. `try LANGUAGE`: be who tries."""
     if sys.argv[1] == "try":
         die_with_parent()
         nowhere = Path("/nonexistent")
@@ -209,8 +209,11 @@ def main() -> None:
     languages = _LANGUAGES.get(PROFILES[sys.argv[1]].device, ())
     found = _unspeakable(Path(sys.argv[2])) if "C++" in languages else ""
     for language in languages:
-        with tempfile.TemporaryDirectory() as folder:
-            found = found or _try(language, Path(folder), watch, {"CONFINE": "1"})
+        try:
+            with tempfile.TemporaryDirectory(dir=sys.argv[2], prefix="compiler-") as folder:
+                found = found or _try(language, Path(folder), watch, {"CONFINE": "1"})
+        except OSError as error:
+            found = f"nothing can be compiled in {sys.argv[2]} ({error.strerror})"
     print(json.dumps(found))  # noqa: T201
 
 

@@ -205,9 +205,13 @@ def test_doctor_names_who_is_on_the_gpu_and_outlives_a_driver_that_hangs(
         return done.stdout
 
     state.write_text(str(os.getpid()), encoding="ascii")
-    assert "stand-in, 40.0 GB, driver 1.2.3; profile gpu; in use by" in told() and f"({os.getpid()})" in told()
+    found = told()
+    assert "stand-in, 40.0 GB, driver 1.2.3; profile gpu; in use by" in found and f"({os.getpid()})" in found
+    lines = [line for line in found.splitlines() if "torch sees no GPU" in line]  # which is what a run would meet
+    assert [line.split()[:2] for line in lines] == [["fix", "torch:"], ["fix", "device:"]]
     state.write_text("hang", encoding="ascii")
-    assert "no NVIDIA GPU" in told()
+    found = told()
+    assert "in trouble: its driver hangs" in found and "no NVIDIA GPU" not in found
 
 
 def test_a_gpu_that_a_run_has_not_given_back_is_not_started_on(repository: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.runs.hardware import Hardware, Machine, amd_gpu
-from server.runs.profile_choice import PLANS, default_profile, reason, trouble
+from server.runs.profile_choice import PLANS, default_profile, reason, trouble, why_no_gpu
 from tests.support.fakes import driver
 from trainer.contract import GPU_PROFILES, ProfileName
 
@@ -175,6 +175,14 @@ def test_a_gpu_that_torch_will_not_see_is_none(environment: dict[str, str], visi
 def test_a_driver_in_trouble_is_told_from_none(environment: dict[str, str]) -> None:
     machine, profile, _ = seen(environment, NVML_LOST="yes")
     assert machine.gpu is None and "lost" in machine.gpu_trouble.lower() and profile == "cpu"
+    assert "lost" in why_no_gpu(machine).lower() and not why_no_gpu(card(12.0, "8.6")) and not why_no_gpu(MACHINE)
+    assert default_profile(machine, last="gpu-24gb") == "gpu-24gb"  # a night on a GPU does not go on without it
+    assert default_profile(MACHINE, last="gpu-24gb") in ("cpu", "mps")
+
+
+def test_a_name_that_cannot_be_read_costs_the_name_alone(environment: dict[str, str]) -> None:
+    machine, profile, _ = seen(environment, NVML_GPU="\udcff\udcfe|14.6|7|5")
+    assert (machine.gpu, machine.gpu_memory_gb, profile) == ("NVIDIA GPU", 14.6, "gpu-12gb")
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_what_cannot_be_made_again_is_named_and_the_rest_is_there(told: list[Exp
             assert len(after.notebook.notes) == 1, "what is lost is told by status; a note a start would be too many"
             code, said = autoresearch(repository, "health")
             assert lost.split(".")[0] in said and code in (0, 1)
-            (check,) = [check for check in examine(repository) if check.name == "workspace"]
+            check = next(check for check in examine(repository) if check.name == "workspace")
             assert check.state == "warning" and check.detail == lost
     away.rename(runs / "00003")
     (runs / "00006").rename(runs / "00006.20260101T000000.damaged")

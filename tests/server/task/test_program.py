@@ -155,7 +155,7 @@ def test_a_front_matter_that_is_gone_is_refused_until_the_operator_says_that_the
     program.write_text("Do research.\n", encoding="utf-8")
     with pytest.raises(ProgramInvalid, match="no front matter any more"):
         views.status(study)
-    (told,) = (check for check in examine(root) if check.name == "program.md")
+    told = next(check for check in examine(root) if check.name == "program.md")
     assert told.state == "fix" and "no front matter any more" in told.detail
     study.close()
     with pytest.raises(ProgramInvalid, match="The operator puts it back"):
@@ -170,5 +170,5 @@ def test_a_study_that_never_had_a_front_matter_goes_on_without(study: Study) -> 
     study.workspace.program.write_text(PLAIN, encoding="utf-8")
     kept_baseline(study)
     assert study.budget_seconds() == 300
-    (told,) = (check for check in examine(study.workspace.root) if check.name == "program.md")
+    told = next(check for check in examine(study.workspace.root) if check.name == "program.md")
     assert told.state == "ok" and "no front matter, so all of this is defaults" in told.detail

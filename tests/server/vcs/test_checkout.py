@@ -150,7 +150,7 @@ def test_a_lost_object_of_the_incumbent_is_told_and_put_back_by_the_operator(
     damage(file)
     with pytest.raises(WorkspaceUnusable) as refused, served(repository):
         pass
-    (told,) = [check.remedy for check in examine(repository) if check.name == "workspace"]
+    told = next(check.remedy for check in examine(repository) if check.name == "workspace")
     assert "git fsck" in told == refused.value.next_step and "--tag NAME" in told
     with served(repository, "another") as new:
         assert new.phase() is Phase.NEW

@@ -15,7 +15,15 @@ def test_what_drivers_and_compilers_need_is_passed_on_and_no_secret() -> None:
         *("NVIDIA_VISIBLE_DEVICES", "TRITON_PTXAS_PATH", "CPATH", "LIBRARY_PATH", "CC", "CXX", "CUDA_HOME", "PATH"),
         *("LD_LIBRARY_PATH", "PYTORCH_CUDA_ALLOC_CONF", "KMP_DUPLICATE_LIB_OK"),
     ]
-    others = ["NVIDIA_API_KEY", "HF_TOKEN", "AUTORESEARCH_TOKEN", "HOME", "PYTHONPATH", "TRITON_CACHE_DIR", "LD_PRELOAD"]
+    others = [
+        "NVIDIA_API_KEY",
+        "HF_TOKEN",
+        "AUTORESEARCH_TOKEN",
+        "HOME",
+        "PYTHONPATH",
+        "TRITON_CACHE_DIR",
+        "LD_PRELOAD",
+    ]
     assert set(passed_on(dict.fromkeys([*needed, *others], "1"))) == set(needed)
 
 
