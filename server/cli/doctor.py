@@ -164,6 +164,8 @@ def _compiler(profile: str, workspace: Path) -> Check:
     remedy = "runs are eager, and slower: install gcc, g++ and the headers of Python (python3-dev)"
     if "in its path" in why:
         remedy = "runs are eager, and slower: move the workspace to a path without them"
+    elif "failed to map segment" in why:
+        remedy = "runs are eager, and slower: move the workspace to a disk that is mounted without noexec"
     return Check(name="compiler", state="warning", detail=why, remedy=remedy)
 
 

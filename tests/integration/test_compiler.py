@@ -30,6 +30,7 @@ from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 from trainer.contract import Spec
 from trainer.run import compiler
+from trainer.run.compiler import torchless
 from trainer.run.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +183,13 @@ def test_without_torch_a_run_is_the_machines_failure(tmp_path: Path, data: Path)
     told = json.loads((run_folder / "result.json").read_bytes())
     assert (told["outcome"], told["cause"]) == ("env_fail", "no_torch"), told
     assert "torch cannot be imported on this machine" in told["reason"] and "No module named 'torch'" in told["reason"]
+
+
+def test_a_gpu_that_is_lost_is_the_machines_failure_where_the_machine_agrees(tmp_path: Path, data: Path) -> None:
+    result = run(tmp_path, data, "raise RuntimeError('CUDA error: no CUDA-capable device is detected')")
+    assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception"), result  # the CPU is there
+    if why := torchless(RunFolder(tmp_path), "cookie", "cuda"):  # here is no GPU
+        assert "torch sees no GPU" in why
 
 
 @pytest.mark.parametrize("name", ["no_such_module", "torch_such_module"])

@@ -38,7 +38,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     stated = ""
 
-    def redirect_request(self, *told: Any) -> Any:
+    def redirect_request(self, *told: Any, **_: Any) -> Any:
         request, answer, code, _, headers, url = told
         before, after = (urllib.parse.urlsplit(one).scheme.lower() for one in (request.full_url, url))
         if after not in ("https", before):

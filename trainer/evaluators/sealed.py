@@ -7,6 +7,7 @@ have no bytes and are not scored.
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -151,16 +152,31 @@ class SealedLM:
 
     def _blamed(self, failed: RunEnded) -> RunEnded:
         """The same end, or the machine's failure where train.py says what only that explains, and a look agrees."""
-        if failed.outcome != "crashed":
+        told, cookie = failed.reason + failed.traceback, self._spec.cookie
+        looks: dict[str, tuple[str, str, Callable[[], str]]] = {
+            "no_compiler": (
+                "Nothing can be compiled on this machine",
+                "no_compiler",
+                lambda: compiler.broken(self._run_folder, self._spec, afresh=True),
+            ),
+            "no_device": (
+                "The profile's device is gone",
+                "no_device",
+                lambda: compiler.torchless(self._run_folder, cookie, self._profile.device),
+            ),
+            "import_error": (
+                "torch cannot be imported on this machine",
+                "no_torch",
+                lambda: compiler.torchless(self._run_folder, cookie) if "torch" in told else "",
+            ),
+        }
+        if failed.outcome != "crashed" or failed.cause not in looks:
             return failed
-        if failed.cause == "no_compiler":
-            if why := compiler.broken(self._run_folder, self._spec, afresh=True):
-                return _machines(f"Nothing can be compiled on this machine: {why}.", failed, failed.cause)
-            return RunEnded(failed.outcome, failed.reason, failed.traceback, "exception")
-        if failed.cause == "import_error" and "torch" in failed.reason + failed.traceback:
-            if why := compiler.torchless(self._run_folder, self._spec.cookie):
-                return _machines(f"torch cannot be imported on this machine: {why}.", failed, "no_torch")
-        return failed
+        problem, cause, look = looks[failed.cause]
+        if why := look():
+            return _machines(f"{problem}: {why}.", failed, cause)
+        cause = failed.cause if failed.cause == "import_error" else "exception"
+        return RunEnded(failed.outcome, failed.reason, failed.traceback, cause)
 
     def _clear(self, trial: Trial) -> None:
         """Leave nothing of the trial behind; what cannot be ended is noted: it may keep the GPU from the next run."""

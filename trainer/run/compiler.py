@@ -79,11 +79,12 @@ def broken(run_folder: RunFolder, spec: Spec, afresh: bool = False) -> str:
     return ""
 
 
-def torchless(run_folder: RunFolder, cookie: str) -> str:
-    """Why torch cannot be imported here, by nobody; empty if it can."""
+def torchless(run_folder: RunFolder, cookie: str, device: str = "cpu") -> str:
+    """Why torch cannot be imported here, by nobody, or cannot compute on this device; empty if it can."""
     stage, folder = StageClock(run_folder), scratch.make(run_folder.folder, ScratchRole.COMPILER)
     stage.enter("starting", 3 * _SECONDS, "importing torch")
-    command = [sys.executable, "-P", "-B", "-c", "import trainer.session"]
+    question = f"from trainer.session import missing; raise SystemExit(missing({device!r}) or 0)"
+    command = [sys.executable, "-P", "-B", "-c", question]
     try:
         code, told = ask(command, folder, {COOKIE_VARIABLE: cookie}, stage.watch)
     except RunEnded as ended:

@@ -31,6 +31,14 @@ _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found count
     ("no space left on device", "disk_full"),
     ("disk quota exceeded", "disk_full"),
     ("file too large", "disk_full"),
+    # Of no GPU only where the machine says so as well (trainer.run.compiler): one may be lost in the middle of a run.
+    ("no cuda-capable device", "no_device"),
+    ("device(s) is/are busy or unavailable", "no_device"),
+    ("system not yet initialized", "no_device"),
+    ("uncorrectable ecc error", "no_device"),
+    ("gpu is lost", "no_device"),
+    ("cuda error: unknown error", "no_device"),
+    ("hip error: no rocm-capable device", "no_device"),
     # Of no compiler only where the machine says so as well (trainer.run.compiler).
     ("invalidcxxcompiler", "no_compiler"),
     ("no working c++ compiler", "no_compiler"),

@@ -24,6 +24,7 @@ class TooLong(MemoryError):
         (TooLong(), "oom"),
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "oom"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "oom"),
+        (RuntimeError("CUDA error: no CUDA-capable device is detected"), "no_device"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "cuda_oom"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "cuda_oom"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk_full"),

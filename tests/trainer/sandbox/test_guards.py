@@ -26,10 +26,10 @@ NOBODY = 65534
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 
 
-def probe(uid: int | None = None) -> dict[str, str]:
+def probe(uid: int | None = None, **settings: str) -> dict[str, str]:
     """The guards as `python -m trainer.sandbox.guards` finds them, as this user or another."""
     command = [sys.executable, "-P", "-B", "-m", "trainer.sandbox.guards"]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES)}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES), **settings}
     done = subprocess.run(command, env=environment, cwd="/", user=uid, group=uid, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -51,6 +51,7 @@ def test_an_ordinary_user_has_the_same_guards() -> None:
     except (AssertionError, PermissionError):
         pytest.skip(f"{pwd.getpwuid(NOBODY).pw_name} cannot run {sys.executable}")
     assert found == probe()
+    assert probe(NOBODY, HOME="/root") == found  # a home that cannot be read is none
 
 
 def test_the_corpus_and_other_runs_are_out_of_reach_whatever_is_allowed(tmp_path: Path) -> None:
