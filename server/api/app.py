@@ -25,6 +25,7 @@ from mcp_types import ToolAnnotations
 from server import __version__, lm_names
 from server.api import history_views
 from server.api.mcp_tasks import Tasks
+from server.api.stdio import StdioServer
 from server.api.tools import WAITING, Tools, running
 from server.errors import UnknownExperiment
 from server.history.export import tsv
@@ -59,7 +60,7 @@ def create(study: Study) -> MCPServer[None]:
             yield
             group.cancel_scope.cancel()
 
-    server: MCPServer[None] = MCPServer(
+    server = StdioServer(
         "autoresearch",
         title="autoresearch",
         instructions=INSTRUCTIONS,

@@ -9,10 +9,14 @@ import typer
 from rich.text import Text
 
 from server import __version__
+from server.api.json_rpc import refuse_all
 from server.cli import call, control, reports, serve, setup
 from server.cli.terminal import console, spell_out
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
+
+_USAGE = 2  # exit code
+_OPTIONS = "`autoresearch serve --help` lists them: correct the entry in the client's configuration."
 
 app = typer.Typer(
     help="An MCP server that referees autonomous research on one file, train.py.",
@@ -52,7 +56,7 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors that an operator can act on become one sentence and exit code 1."""
     if sys.platform == "win32":
-        _end("autoresearch needs POSIX process groups and file locks.", "On Windows, run it inside WSL2.", 2)
+        _end([], "autoresearch needs POSIX process groups and file locks.", "On Windows, run it inside WSL2.", 2)
     words = _spelt_out(sys.argv[1:] if arguments is None else arguments)
     if sys.flags.optimize:
         _start_whole(words)
@@ -60,14 +64,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=words, prog_name="autoresearch")
     except AutoresearchError as error:
-        _end(error.problem, error.next_step)
+        _end(words, error.problem, error.next_step)
     except OSError as error:
-        _end(str(error), "Free space or restore access there, then call again.")
+        _end(words, str(error), "Free space or restore access there, then call again.")
+    except SystemExit as ended:
+        if ended.code == _USAGE:
+            _answer(words, f"autoresearch does not understand the options {' '.join(words)!r}.", _OPTIONS)
+        raise
 
 
-def _end(problem: str, next_step: str, code: int = 1) -> NoReturn:
-    console(stderr=True).print(Text.assemble((problem, "red"), f"\n{next_step}"))
+def _end(words: Sequence[str], problem: str, step: str, code: int = 1) -> NoReturn:
+    console(stderr=True).print(Text.assemble((problem, "red"), f"\n{step}"))
+    _answer(words, problem, step)
     raise SystemExit(code) from None
+
+
+def _answer(words: Sequence[str], problem: str, step: str) -> None:
+    """Tell a client that has started `serve` over stdio as well."""
+    http = any(word == "--http" or word.startswith("--http=") for word in words)
+    if words[:1] == ["serve"] and not http:
+        refuse_all(f"autoresearch did not start. {problem} {step}")
 
 
 def _start_whole(words: list[str]) -> None:

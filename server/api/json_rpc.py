@@ -1,0 +1,126 @@
+"""Lines of JSON-RPC as clients send them: mended where the meaning is plain, else answered with an error.
+
+No line that asks for an answer goes without one: its client would wait as long as its longest time-out.
+"""
+
+import json
+import os
+import re
+import select
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+
+MAX_LINE = 16 << 20  # bytes
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
+BOM = "\ufeff"
+_NOTICES = "notifications/"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# In a line that is too long to be read, an id is looked for where clients write it: first or last.
+_ID = rb'"id"\s*:\s*(\d+|"[^"\\]{0,200}")\s*'
+_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
+_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb",\s*)?" + _ID)
+_LAST = re.compile(_ID + rb"(?:,\s*" + _VERSION + rb")?\}\s*$")
+
+Answer = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """A line that was read: JSON to be handled (empty: nothing is), and what is answered without handling it."""
+
+    text: str
+    answers: list[Answer]
+
+
+def failure(request: object, code: int, message: str) -> Answer:
+    """An error, as the answer to the request with this id; None where the id is not known."""
+    return {"jsonrpc": "2.0", "id": request, "error": {"code": code, "message": message}}
+
+
+def read_line(line: bytes) -> Line:
+    """The message in one line.
+
+    A byte order mark is dropped; half a surrogate pair, as JavaScript writes it of a character that was cut in two,
+    becomes U+FFFD.
+    """
+    text = line.decode("utf-8", errors="replace").strip().removeprefix(BOM).strip()
+    if not text:
+        return Line("", [])
+    try:
+        told: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Line("", [failure(None, PARSE_ERROR, f"The line is not JSON: {error}.")])
+    if isinstance(told, list):  # a batch, which protocol versions since 2025-06-18 do not have
+        objects = [cast("Answer", one) for one in cast("list[Any]", told) if isinstance(one, dict)]
+        why = "Batches are not supported: send each message on a line of its own."
+        asking = [one["id"] for one in objects if "method" in one and "id" in one]
+        return Line("", [failure(request, INVALID_REQUEST, why) for request in asking or [None]])
+    if answer := _refused(told):
+        return Line("", [answer])
+    if _SURROGATE.search(text):
+        text = json.dumps(told, ensure_ascii=False)
+        text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+    return Line(text, [])
+
+
+def long_line(start: bytes, end: bytes) -> Answer:
+    """The answer to a line of more than MAX_LINE bytes, by its first and its last part."""
+    found = _FIRST.match(start) or _LAST.search(end)
+    request = json.loads(found[1]) if found else None
+    return failure(request, INVALID_REQUEST, f"The message has more than {MAX_LINE} bytes.")
+
+
+def request_id(text: str) -> object:
+    """The id of a message that JSON can be read of; None if it has none."""
+    told: Any = json.loads(text)
+    return cast("Answer", told).get("id") if isinstance(told, dict) else None
+
+
+def _refused(told: object) -> Answer | None:
+    """The error for what is no message; None for one, and for a notification, which nobody waits for."""
+    if not isinstance(told, dict):
+        return failure(None, INVALID_REQUEST, "A message is a JSON object.")
+    message = cast("Answer", told)
+    method, request, params = message.get("method"), message.get("id"), message.get("params")
+    quiet = isinstance(method, str) and ("id" not in message or (request is None and method.startswith(_NOTICES)))
+    if quiet or ("method" not in message and ("result" in message or "error" in message)):
+        return None  # a notification, or a reply to a request of ours
+    named = isinstance(request, str | int) and not isinstance(request, bool)
+    wrongs = (
+        (not named, INVALID_REQUEST, f"A request's id is a string or a whole number, not {_short(request)}."),
+        (not isinstance(method, str), INVALID_REQUEST, f"A request's method is a string, not {_short(method)}."),
+        (message.get("jsonrpc") != "2.0", INVALID_REQUEST, 'A request has "jsonrpc": "2.0".'),
+        (not isinstance(params, dict | None), INVALID_PARAMS, "A request's params are an object."),
+    )
+    echo = request if named or isinstance(request, float) else None
+    return next((failure(echo, code, why) for wrong, code, why in wrongs if wrong), None)
+
+
+def _short(value: object) -> str:
+    return json.dumps(value)[:80]
+
+
+def refuse_all(reason: str, first_seconds: float = 10.0) -> None:
+    """Answer every request on stdin with `reason`, until the client closes stdin or says nothing for a while.
+
+    Clients show their users what `initialize` or `server/discover` is answered with; few show stderr.
+    """
+    left, until = b"", time.monotonic() + first_seconds
+    with suppress(OSError, ValueError):  # stdin or stdout is closed: nobody listens
+        while not os.isatty(0) and len(left) < MAX_LINE:
+            ready, _, _ = select.select([0], [], [], max(until - time.monotonic(), 0.0))
+            if not ready or not (more := os.read(0, 1 << 16)):
+                return
+            *lines, left = (left + more).split(b"\n")
+            for answer in (answer for line in lines for answer in _refusals(line, reason)):
+                os.write(1, json.dumps(answer).encode() + b"\n")
+                until = time.monotonic() + first_seconds
+
+
+def _refusals(line: bytes, reason: str) -> Iterator[Answer]:
+    text, answers = read_line(line)
+    yield from answers
+    request = request_id(text) if text else None
+    if request is not None and "method" in json.loads(text):
+        yield failure(request, INTERNAL_ERROR, reason)

@@ -1,0 +1,138 @@
+"""Whatever a client writes on stdin that asks for an answer gets one, also from a server that does not start."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.api.json_rpc import MAX_LINE, Line, long_line, read_line
+
+_SERVE = "import anyio; from server.api.stdio import StdioServer; anyio.run(StdioServer('s').run_stdio_async)"
+_HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+
+
+def request(**more: Any) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", **more})
+
+
+def error(told: Line) -> tuple[object, int]:
+    """The id and the code of the one answer to a line that is not handled."""
+    assert not told.text
+    (answer,) = told.answers
+    return answer["id"], answer["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        request(),
+        request(id="a", params={"text": "né 🐛"}),
+        request(id=0),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized", "id": None}),
+        json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}}),
+    ],
+)
+def test_a_message_is_handled_as_it_is(line: str) -> None:
+    told = read_line(f"{line}\r\n".encode())
+    assert (json.loads(told.text), told.answers) == (json.loads(line), [])
+
+
+def test_a_byte_order_mark_is_dropped() -> None:
+    assert read_line(b"\xef\xbb\xbf" + request().encode() + b"\n") == (request(), [])
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\UDC00".lower(), "\\uD83D"])
+def test_half_of_a_surrogate_pair_becomes_the_replacement_character(half: str) -> None:
+    line = request(params={"text": "HERE", "whole": "🐛"}).replace("HERE", half)
+    told = read_line(line.encode())
+    assert not told.answers
+    assert json.loads(told.text)["params"] == {"text": "\ufffd", "whole": "🐛"}
+
+
+def test_an_empty_line_is_nothing() -> None:
+    assert read_line(b" \r\n") == ("", [])
+
+
+@pytest.mark.parametrize(
+    "line", [b"hello\n", b'{"id": 1', b"\xff\xfe{\0}\0", b"[" * 100_000, b'{"a": %s}' % (b"1" * 5000)]
+)
+def test_what_is_no_json_is_a_parse_error(line: bytes) -> None:
+    assert error(read_line(line)) == (None, -32700)
+
+
+@pytest.mark.parametrize(
+    ("line", "request_id", "code"),
+    [
+        (request(id=None), None, -32600),
+        (request(id=True), None, -32600),
+        (request(id=1.5), 1.5, -32600),
+        (request(id=[1]), None, -32600),
+        (request(jsonrpc="1.0"), 1, -32600),
+        (request(method=7), 1, -32600),
+        ('{"jsonrpc": "2.0", "id": 1}', 1, -32600),
+        ('"hello"', None, -32600),
+        ("[]", None, -32600),
+        (request(params=[1]), 1, -32602),
+    ],
+)
+def test_a_request_that_is_none_is_answered_with_its_id(line: str, request_id: object, code: int) -> None:
+    assert error(read_line(line.encode())) == (request_id, code)
+
+
+def test_every_request_of_a_batch_is_answered() -> None:
+    batch = f'[{request()}, {request(id="b")}, {{"jsonrpc": "2.0", "method": "notifications/initialized"}}]'
+    assert [answer["id"] for answer in read_line(batch.encode()).answers] == [1, "b"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "request_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"x"', b'"}}\n', 7),
+        (b'{"id": "a", "method": "x"', b'"}}\n', "a"),
+        (b'{"method":"x","params":{"id":3', b'"},"jsonrpc":"2.0","id":8}\n', 8),
+        (b'{"method":"x","params":{"id":3', b'"},"id":8, "jsonrpc":"2.0"}\n', 8),
+        (b'{"method":"x","params":{"id":3', b'"id":3}}\n', None),
+    ],
+)
+def test_a_line_that_is_too_long_is_answered_with_its_id(start: bytes, end: bytes, request_id: object) -> None:
+    assert long_line(start, end)["id"] == request_id
+
+
+def test_a_server_answers_each_of_its_lines() -> None:
+    """A real one, over real pipes, with lines that the SDK would drop among those that it handles."""
+    lines = [
+        request(id=0, method="initialize", params=_HELLO).encode(),
+        b'{"jsonrpc": "2.0", "method": "notifications/initialized"}',
+        b"\xef\xbb\xbf" + request().encode(),
+        b"hello",
+        request(id=2, params={"x": "\ud83d"}).encode(),
+        request(id=None).encode(),
+        b'{"jsonrpc":"2.0","id":3,"method":"ping","params":{"x":"' + b"x" * MAX_LINE + b'"}}',
+        b'{"jsonrpc":"2.0","id":4,"method":"ping","params":{"x":' + b"[" * 400 + b"]" * 400 + b"}}",
+        request(id=5).encode(),
+    ]
+    sent = b"\n".join(lines) + b"\n"
+    done = subprocess.run([sys.executable, "-c", _SERVE], input=sent, capture_output=True, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    codes = {(told["id"], told.get("error", {}).get("code")) for told in answers}
+    refused = {(None, -32700), (None, -32600), (3, -32600), (4, -32600)}
+    assert codes == refused | {(number, None) for number in (0, 1, 2, 5)}
+    assert b"not JSON" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [([], "There is no program.md"), (["--no-such-option"], "--no-such-option")]
+)
+def test_a_server_that_does_not_start_tells_its_client_why(tmp_path: Path, options: list[str], why: str) -> None:
+    command = [sys.executable, "-m", "server", "--workspace", str(tmp_path), *options]
+    sent = f"{request(id='d', method='server/discover')}\n{request(method='initialize', params=_HELLO)}\n"
+    done = subprocess.run(command, input=sent, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [told["id"] for told in answers] == ["d", 1]
+    assert all(why in told["error"]["message"] for told in answers)
+    assert why in done.stderr
