@@ -24,6 +24,7 @@ from mcp_types import ToolAnnotations
 
 from server import __version__, lm_names
 from server.api import history_views
+from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
 from server.api.stdio import StdioServer
 from server.api.tools import WAITING, Tools, running
@@ -168,20 +169,7 @@ def register_tools(tools: Tools) -> list[Tool]:
         (tools.history, reading),
         (tools.note, acting),
     ]
-    return [
-        _strict(Tool.from_function(function, annotations=annotations, meta=META.get(function.__name__)))
-        for function, annotations in hints
-    ]
-
-
-def _strict(tool: Tool) -> Tool:
-    """Refuse unknown arguments: the SDK ignores them, and a misspelt name would silently take its default."""
-    arguments = tool.fn_metadata.arg_model
-    arguments.model_config["extra"] = "forbid"
-    arguments.model_rebuild(force=True)
-    tool.parameters = arguments.model_json_schema(by_alias=True)
-    tool.description = " ".join(tool.description.split())
-    return tool
+    return [strict(function, annotations, META.get(function.__name__)) for function, annotations in hints]
 
 
 PANEL_URI = "ui://autoresearch/progress.html"

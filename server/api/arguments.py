@@ -1,0 +1,106 @@
+"""The arguments of a tool, as models and clients send them: null for what is optional, and errors in one sentence."""
+
+import difflib
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import ToolAnnotations
+from pydantic import BaseModel, ValidationError
+
+_NOTHING = ("", "null", "none")  # what stands for null where a number, a boolean or a list is wanted
+_WORDS = {  # by pydantic's name of the error; what is in braces comes from the schema
+    "missing": "is required",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+}
+_UNQUOTED = ("missing", "string_too_short", "string_too_long", "too_short", "too_long")
+
+
+class StrictTool(Tool):
+    """A tool that takes arguments as models send them, and says in plain words what is wrong with them."""
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Run the tool. Raises ToolError, also for arguments that do not fit."""
+        try:
+            return await super().run(given(arguments, self.fn_metadata.arg_model), context, convert_result)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(f"{self.name}: {explain(error.__cause__, self.fn_metadata.arg_model)}") from error
+            raise
+
+
+def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dict[str, Any] | None) -> Tool:
+    """A function as a tool that refuses arguments it does not know: a misspelt name would silently take its default."""
+    tool = StrictTool.from_function(function, annotations=annotations, meta=meta)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    tool.parameters = arguments.model_json_schema(by_alias=True)
+    tool.description = " ".join(tool.description.split())
+    return tool
+
+
+def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The arguments without those that say nothing and need not, each text as UTF-8 can hold it."""
+    optional = {name: field.annotation for name, field in model.model_fields.items() if not field.is_required()}
+    return {
+        name: _encodable(value)
+        for name, value in arguments.items()
+        if name not in optional or not _is_nothing(value, optional[name])
+    }
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """What is wrong with the arguments, one sentence each, and what to do."""
+    wrongs: dict[tuple[str, str], dict[str, None]] = {}  # a union has an error for each of its types
+    for one in error.errors():
+        where, words, quoted = _told(cast("dict[str, Any]", one), list(model.model_fields))
+        wrongs.setdefault((where, quoted), {})[words] = None
+    told = " ".join(f"{where} {' or '.join(words)}{quoted}." for (where, quoted), words in wrongs.items())
+    return f"{told} Correct the arguments and call again; nothing was changed."
+
+
+def _told(error: dict[str, Any], known: list[str]) -> tuple[str, str, str]:
+    """The argument, what is wrong with it, and what was given."""
+    kind, place = error["type"], [str(step)[:80] for step in error["loc"][:3]]  # further down, pydantic names types
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known) or 'none'}"
+        return repr(place[-1]), f"is no argument of this tool: {hint}", ""
+    words = _WORDS.get(kind, f"is not valid: {error['msg']}").format(**error.get("ctx", {}))
+    quoted = "" if kind in _UNQUOTED else f", not {reprlib.repr(error['input'])}"
+    return ".".join(place) or "arguments", words, quoted
+
+
+def _is_nothing(value: object, annotation: object) -> bool:
+    return value is None or (annotation is not str and isinstance(value, str) and value.strip().lower() in _NOTHING)
+
+
+def _encodable(value: Any) -> Any:
+    """Half of a surrogate pair, at any depth, becomes U+FFFD: no file and no answer can hold it."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_encodable(one) for one in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(one) for name, one in cast("dict[Any, Any]", value).items()}
+    return value

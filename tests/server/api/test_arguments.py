@@ -1,0 +1,74 @@
+"""Arguments as models and clients send them, against the schemas of the real tools."""
+
+from typing import Any
+
+import pytest
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+
+from server.api.app import register_tools
+from server.api.arguments import given
+from server.api.tools import Tools
+
+
+@pytest.fixture(scope="module")
+def tools() -> dict[str, Tool]:
+    """The tools by their names; none of them is called here."""
+    return {tool.name: tool for tool in register_tools(Tools(None))}  # pyright: ignore[reportArgumentType]
+
+
+NEEDED: dict[str, Any] = {"description": "an idea", "text": "a note", "reason": "why", "changes": [{"RATE": 1}]}
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_null_for_what_is_optional_is_as_if_it_were_not_given(tools: dict[str, Tool], nothing: str | None) -> None:
+    for tool in tools.values():
+        model = tool.fn_metadata.arg_model
+        needed = {name: NEEDED[name] for name in tool.parameters.get("required", [])}
+        optional = dict.fromkeys(model.model_fields.keys() - needed, nothing)
+        without = tool.fn_metadata.validate_arguments(needed)
+        assert tool.fn_metadata.validate_arguments(given({**needed, **optional}, model)) == without
+
+
+def test_what_is_given_stays(tools: dict[str, Tool]) -> None:
+    said = {"text": "", "idea": False, "closes": 0}
+    assert given(said, tools["note"].fn_metadata.arg_model) == said
+    patch = {"patch": "null", "base_sha256": "none"}
+    assert given(patch, tools["apply_patch"].fn_metadata.arg_model) == patch
+
+
+def test_half_of_a_surrogate_pair_is_replaced_at_any_depth(tools: dict[str, Tool]) -> None:
+    model = tools["sweep"].fn_metadata.arg_model
+    found = given({"description": "try \ud83d", "changes": [{"A\udc00": "é \ud83d\udc1b \ud83d"}]}, model)
+    assert found == {"description": "try \ufffd", "changes": [{"A\ufffd": "é 🐛 \ufffd"}]}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "told"),
+    [
+        ("history", {"limit": 500}, "limit must be at most 200, not 500."),
+        ("history", {"limit": "many"}, "limit must be a whole number, not 'many'."),
+        ("history", {"limt": 5}, "'limt' is no argument of this tool: did you mean limit?"),
+        ("status", {"verbose": True}, "'verbose' is no argument of this tool: known are: none"),
+        ("note", {"text": None}, "text must be a string, not None."),
+        ("note", {"text": "x", "idea": "perhaps"}, "idea must be true or false, not 'perhaps'."),
+        ("keep", {}, "reason is required."),
+        ("keep", {"reason": ""}, "reason must have at least 1 characters."),
+        ("run_experiment", {"description": "x" * 301}, "description must have at most 300 characters."),
+        ("run_experiment", {"description": "idea", "wait_seconds": -1}, "wait_seconds must be at least 0, not -1."),
+        ("sweep", {"changes": [], "description": "idea"}, "changes must have at least 1 items."),
+        (
+            "sweep",
+            {"changes": [{"A": None}], "description": "idea"},
+            "changes.0.A must be a string or must be a whole number or",
+        ),
+    ],
+)
+async def test_a_wrong_argument_is_named_in_a_sentence(
+    tools: dict[str, Tool], tool: str, arguments: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ToolError) as refused:
+        await tools[tool].run(arguments, None)  # pyright: ignore[reportArgumentType]
+    assert told in str(refused.value)
+    assert "pydantic" not in str(refused.value) and "validation error" not in str(refused.value)
+    assert len(str(refused.value)) < 400
