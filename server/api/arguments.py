@@ -1,12 +1,13 @@
 """The arguments of a tool, as models and clients send them: null for what is optional, and errors in one sentence."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, ValidationError
@@ -25,13 +26,16 @@ _WORDS = {  # by pydantic's name of the error; what is in braces comes from the 
     "bool_parsing": "must be true or false",
     "list_type": "must be a list",
     "dict_type": "must be an object",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than_equal": "must be at least {ge:.10g}",
+    "less_than_equal": "must be at most {le:.10g}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
     "too_short": "must have at least {min_length} items",
     "too_long": "must have at most {max_length} items",
 }
+_ROOM = 8000  # characters of a refusal
+_AS_IT_IS = ("patch",)  # what is wrong with its characters is told to the agent
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNQUOTED = ("missing", "string_too_short", "string_too_long", "too_short", "too_long")
 
 
@@ -43,9 +47,11 @@ class StrictTool(Tool):
         try:
             return await super().run(given(arguments, self.fn_metadata.arg_model), context, convert_result)
         except ToolError as error:
+            if isinstance(error, UnexpectedToolError):
+                raise  # its kind is what the SDK logs it by
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(f"{self.name}: {explain(error.__cause__, self.fn_metadata.arg_model)}") from error
-            raise
+            raise ToolError(_shortened(str(error))) from error
 
 
 def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dict[str, Any] | None) -> Tool:
@@ -60,10 +66,10 @@ def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dic
 
 
 def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments without those that say nothing and need not, each text as UTF-8 can hold it."""
+    """The arguments without those that say nothing and need not, each text as files and terminals can hold it."""
     optional = {name: field.annotation for name, field in model.model_fields.items() if not field.is_required()}
     return {
-        name: _encodable(value)
+        name: value if name in _AS_IT_IS else _printable(value)
         for name, value in arguments.items()
         if name not in optional or not _is_nothing(value, optional[name])
     }
@@ -91,16 +97,25 @@ def _told(error: dict[str, Any], known: list[str]) -> tuple[str, str, str]:
     return ".".join(place) or "arguments", words, quoted
 
 
+def _shortened(told: str) -> str:
+    """A refusal quotes what was given, which may be long: it begins with what is wrong, and ends with what to do."""
+    return told if len(told) <= _ROOM else f"{told[: _ROOM - 1000]} ... {told[-1000:]}"
+
+
 def _is_nothing(value: object, annotation: object) -> bool:
     return value is None or (annotation is not str and isinstance(value, str) and value.strip().lower() in _NOTHING)
 
 
-def _encodable(value: Any) -> Any:
-    """Half of a surrogate pair, at any depth, becomes U+FFFD: no file and no answer can hold it."""
+def _printable(value: Any) -> Any:
+    """Half of a surrogate pair, and control characters, become U+FFFD at any depth.
+
+    No file can hold the one. Git refuses a NUL in a message, and a terminal that shows the history obeys the others.
+    """
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _CONTROL.sub("\ufffd", whole)
     if isinstance(value, list):
-        return [_encodable(one) for one in cast("list[Any]", value)]
+        return [_printable(one) for one in cast("list[Any]", value)]
     if isinstance(value, dict):
-        return {_encodable(name): _encodable(one) for name, one in cast("dict[Any, Any]", value).items()}
+        return {_printable(name): _printable(one) for name, one in cast("dict[Any, Any]", value).items()}
     return value

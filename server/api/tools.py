@@ -28,6 +28,7 @@ from server.study import limits
 from server.study.study import Study
 
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
+_MOST = 10**9  # of a number that counts something: SQLite's have 64 bits
 _LOOK_SECONDS = 0.2
 _PROGRESS_SECONDS = 2.0
 _FAILING = "The next call finishes what was begun: call status() in a minute; the operator may have to free space."
@@ -94,7 +95,11 @@ class Tools:
         ] = "",
         experiment: Annotated[
             int,
-            Field(ge=0, description="In place of a patch: apply what this earlier experiment changed (three-way)"),
+            Field(
+                ge=0,
+                le=_MOST,
+                description="In place of a patch: apply what this earlier experiment changed (three-way)",
+            ),
         ] = 0,
     ) -> PatchReply:
         """Change the candidate train.py: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<<
@@ -168,11 +173,11 @@ class Tools:
     async def history(
         self,
         limit: Annotated[int, Field(ge=1, le=200, description="Rows, newest first")] = 20,
-        offset: Annotated[int, Field(ge=0, description="Rows to skip")] = 0,
+        offset: Annotated[int, Field(ge=0, le=_MOST, description="Rows to skip")] = 0,
         verdict: Annotated[
             str, Field(description="Only this verdict (worse, crashed, ...), or kept or discarded")
         ] = "",
-        experiment: Annotated[int, Field(ge=0, description="One experiment in depth; 0 is the table")] = 0,
+        experiment: Annotated[int, Field(ge=0, le=_MOST, description="One experiment in depth; 0 is the table")] = 0,
         lessons: Annotated[bool, Field(description="What the history teaches, in place of the table")] = False,
         notes: Annotated[bool, Field(description="What was written down with note, in place of the table")] = False,
     ) -> HistoryReply:
@@ -194,7 +199,9 @@ class Tools:
         idea: Annotated[
             bool, Field(description="Something to try later: it stays in status until it is closed")
         ] = False,
-        closes: Annotated[int, Field(ge=0, description="An open idea's number; text is what became of it")] = 0,
+        closes: Annotated[
+            int, Field(ge=0, le=_MOST, description="An open idea's number; text is what became of it")
+        ] = 0,
     ) -> NoteReply:
         """Write down what must outlive your memory: what you noticed, what to try later (idea), what became of an idea
         (closes). Call it whenever you would be sorry to forget, also during a run. Returns the note with its number;

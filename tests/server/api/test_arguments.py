@@ -33,20 +33,21 @@ def test_null_for_what_is_optional_is_as_if_it_were_not_given(tools: dict[str, T
 def test_what_is_given_stays(tools: dict[str, Tool]) -> None:
     said = {"text": "", "idea": False, "closes": 0}
     assert given(said, tools["note"].fn_metadata.arg_model) == said
-    patch = {"patch": "null", "base_sha256": "none"}
+    patch = {"patch": "null\0", "base_sha256": "none"}
     assert given(patch, tools["apply_patch"].fn_metadata.arg_model) == patch
 
 
-def test_half_of_a_surrogate_pair_is_replaced_at_any_depth(tools: dict[str, Tool]) -> None:
+def test_what_no_file_or_terminal_can_hold_is_replaced_at_any_depth(tools: dict[str, Tool]) -> None:
     model = tools["sweep"].fn_metadata.arg_model
-    found = given({"description": "try \ud83d", "changes": [{"A\udc00": "é \ud83d\udc1b \ud83d"}]}, model)
-    assert found == {"description": "try \ufffd", "changes": [{"A\ufffd": "é 🐛 \ufffd"}]}
+    found = given({"description": "try \ud83d\0\x1b[2J\t\n", "changes": [{"A\udc00": "é \ud83d\udc1b \ud83d"}]}, model)
+    assert found == {"description": "try \ufffd\ufffd\ufffd[2J\t\n", "changes": [{"A\ufffd": "é 🐛 \ufffd"}]}
 
 
 @pytest.mark.parametrize(
     ("tool", "arguments", "told"),
     [
         ("history", {"limit": 500}, "limit must be at most 200, not 500."),
+        ("history", {"experiment": 10**30}, "experiment must be at most"),
         ("history", {"limit": "many"}, "limit must be a whole number, not 'many'."),
         ("history", {"limt": 5}, "'limt' is no argument of this tool: did you mean limit?"),
         ("status", {"verbose": True}, "'verbose' is no argument of this tool: known are: none"),
