@@ -57,15 +57,28 @@ _STEPS = {
     ),
 }
 _LOOK = "The operator looks into the repository with `autoresearch doctor`."
-_FROM_OUTSIDE = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
+_MISREAD = ("bad config", "unable to access '", "reading the configuration files", "unknown config", "invalid config")
+_CONFIGURATION = "The operator corrects git's configuration: `git config --list --show-origin` says the same."
+# What `git rev-parse --local-env-vars` lists, of any version: whoever started us means another repository with it. Not
+# GIT_CONFIG_COUNT, by which the user configures git, as for safe.directory in a container.
+LOCAL = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
-    "GIT_PREFIX",
+    "GIT_CONFIG",
     "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
 )
+_FROM_OUTSIDE = (*LOCAL, "GIT_ATTR_SOURCE", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH")
 
 
 def require_git() -> tuple[int, ...]:
@@ -164,13 +177,19 @@ def translating_git_errors(what: str) -> Generator[None]:
 
 
 def _failed(what: str, said: str) -> WorkspaceUnusable:
+    lines = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own
+    told = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "")
+    step = _CONFIGURATION if any(words in told for words in _MISREAD) else _next_step(said)
+    return WorkspaceUnusable(f"{what} failed: {told.rstrip('.') or 'no reason given'}.", step)
+
+
+def _next_step(said: str) -> str:
     step = next((step for words, step in _STEPS.items() if any(word in said for word in words)), _LOOK)
     if ".lock'" in said and "File exists" in said:
         step = "Another git is at work there, or was killed at it: call again in ten seconds."
     elif "dubious ownership" in said:  # git's last line is the command that makes an exception
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
-    words = said.replace(":\n\t", ": ").splitlines()  # git names an extension on a line of its own
-    return WorkspaceUnusable(f"{what} failed: {words[0] if words else 'no reason given'}.", step)
+    return step
 
 
 def init_repository(folder: Path, message: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import WorkspaceUnusable
-from server.vcs.git_environment import durable, open_repository, translating_git_errors
+from server.vcs.git_environment import LOCAL, durable, open_repository, translating_git_errors
 from server.vcs.workspace import Workspace
 from tests.support.builders import only
 from tests.support.repositories import git
@@ -115,17 +115,56 @@ def test_git_waits_for_the_disk_as_its_version_can() -> None:
     assert durable((2, 36)) == durable((3, 0)) == {"core.fsync": "committed,loose-object,reference"}
 
 
-def test_a_machine_without_git_is_told_so_in_a_sentence(tmp_path: Path) -> None:
+def opened(folder: Path, **environment: str) -> str:
+    """The last line of what a new process says that opens the workspace in `folder`."""
     opening = "from pathlib import Path; from server.vcs.workspace import Workspace; Workspace.open(Path(), 't1')"
     told = subprocess.run(
         [sys.executable, "-c", opening],
-        cwd=tmp_path,
-        env={"PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    assert told.stderr.splitlines()[-1].endswith("WorkspaceUnusable: git was not found. Install git 2.31 or newer.")
+    return told.stderr.splitlines()[-1]
+
+
+def test_a_machine_without_git_is_told_so_in_a_sentence(tmp_path: Path) -> None:
+    said = opened(tmp_path, PATH=str(tmp_path))
+    assert said.endswith("WorkspaceUnusable: git was not found. Install git 2.31 or newer.")
+
+
+def test_all_that_this_git_calls_local_to_a_repository_is_forgotten(repository: Path) -> None:
+    local = set(git(repository, "rev-parse", "--local-env-vars").split())
+    assert local - set(LOCAL) == {"GIT_CONFIG_COUNT"}  # that is how the user configures git
+
+
+@pytest.mark.parametrize("variable", [*LOCAL, "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_ATTR_SOURCE"])
+def test_a_variable_of_another_repository_leads_nowhere(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    git(repository, "config", "filter.evil.smudge", f"touch '{tmp_path}/ran'; cat")
+    monkeypatch.setenv(variable, "/dev/null")
+    with open_repository(repository) as repo:
+        assert repo.git.config("--get", "filter.evil.smudge") == ""
+        assert repo.git.rev_parse("--show-toplevel") == str(repository)
+        repo.git.update_ref("refs/heads/other", "HEAD")
+    assert variable not in os.environ
+
+
+@pytest.mark.parametrize("broken", ["[broken\n", '[user]\n\tname = "x\n'])
+def test_a_configuration_that_git_cannot_read_is_told_in_gits_words(tmp_path: Path, broken: str) -> None:
+    """GitPython runs git while it is imported."""
+    (tmp_path / ".gitconfig").write_text(broken, encoding="utf-8")
+    said = opened(tmp_path, HOME=str(tmp_path))
+    assert "WorkspaceUnusable: Asking git for its version failed: fatal: bad config line" in said
+    assert "git config --list --show-origin" in said
+
+
+def test_of_what_git_says_the_error_is_told_and_not_a_warning_before_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    said = opened(tmp_path, HOME=str(tmp_path), GIT_CONFIG_GLOBAL=str(tmp_path))
+    assert "failed: fatal: unknown error occurred while reading the configuration files." in said
 
 
 @pytest.mark.parametrize(
