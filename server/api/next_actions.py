@@ -3,7 +3,7 @@
 from server.history import audit_failures, comparisons
 from server.records import Outcome
 from server.study import limits
-from server.study.phase import HISTORY, Move, NextAction, Phase, call, next_actions
+from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
 from server.study.study import Study
 
 _DOCTOR = NextAction(tool="", why="ask the operator to run `autoresearch doctor`: the machine failed, not train.py")
@@ -58,6 +58,8 @@ def _with_baseline(study: Study, phase: Phase) -> list[NextAction]:
     actions, incumbent, task = next_actions(phase), study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
         return [*_without_runs(phase), _notice(alarm)]
+    if phase in (Phase.NEW, Phase.BASELINE_FAILED) and not study.workspace.trains_here():
+        return [_notice(f"The baseline cannot work: {NO_SESSION}. The operator has to {SESSION_STEP}."), *actions]
     last = study.lane.run()
     if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
         actions = {Phase.BASELINE_FAILED: [actions[0], _DOCTOR], Phase.FAILED: [*actions, _DOCTOR]}.get(phase, actions)

@@ -15,7 +15,7 @@ from typing import Literal
 from server.clients import client_config
 from server.errors import Unavailable
 from server.history.ledger import Ledger
-from server.paths import Home
+from server.paths import HOME, Home
 from server.records import Value
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
@@ -24,9 +24,10 @@ from server.runs.spawn import TorchView, compiler, probe_guards, torch_view
 from server.serve_options import DEFAULT_PORT
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
+from server.study.phase import NO_SESSION, SESSION_STEP
 from server.task.dataset import EMBEDDED, find, prepared
 from server.task.program import load
-from server.vcs.git_environment import submodules
+from server.vcs.git_environment import submodules, tracked
 from server.vcs.workspace import Workspace
 from trainer.contract import GPU_PROFILES
 
@@ -180,6 +181,13 @@ def _night(path: Path, file: str) -> Check:
         with Workspace.open(path, tag_to_serve(path), (file,)) as workspace:
             if gone := lost(workspace.state):
                 return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
+            if not workspace.trains_here():
+                return Check(
+                    name="workspace", state="fix", detail=f"{workspace.root}: {NO_SESSION}", remedy=SESSION_STEP
+                )
+            if ours := tracked(workspace.root, HOME):
+                detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
+                return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
             if folders := submodules(workspace.root):
                 detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
                 remedy = "a night's worktree has no submodules: copy what is needed into the repository"

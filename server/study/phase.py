@@ -57,6 +57,11 @@ def call(tool: str, why: str, *arguments: str) -> NextAction:
     return NextAction(tool=tool, arguments=dict.fromkeys(arguments), why=why)
 
 
+NO_SESSION = "no Python file in git imports `trainer`, so train.py never starts the clock and never hands in a model"
+SESSION_STEP = (
+    "port train.py to the four calls of trainer.session: Session(), start(), training() and submit(model), as the one "
+    "that `autoresearch init DIR` makes, and commit it"
+)
 HISTORY = "history"  # the tool that helps when nothing has to be done
 _NEW_TRAIN = "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag"
 _ASK_FOR_REPAIR = NextAction(tool="", why=_NEW_TRAIN)

@@ -14,6 +14,7 @@ from git import Git, Repo
 from git.exc import GitCommandError, GitCommandNotFound, GitError, InvalidGitRepositoryError, NoSuchPathError
 
 from server.errors import WorkspaceUnusable
+from server.paths import HOME
 
 MIN_VERSION = (2, 31)  # the first with configuration from the environment
 IDENTITY = ("autoresearch", "autoresearch@localhost")
@@ -228,4 +229,11 @@ def submodules(folder: Path) -> list[str]:
     """Where other repositories are mounted in this one. Raises WorkspaceUnusable."""
     with open_repository(folder) as repo, translating_git_errors("Looking for submodules"):
         entries = repo.git.ls_files("--stage", "-z").split("\0")
-    return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
+    names = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
+    return [name for name in names if not name.startswith(f"{HOME}/")]
+
+
+def tracked(folder: Path, below: str) -> list[str]:
+    """The files at and below a path of the repository that git tracks. Raises WorkspaceUnusable."""
+    with open_repository(folder) as repo, translating_git_errors("Looking for tracked files"):
+        return [name for name in repo.git.ls_files("-z", "--", below).split("\0") if name]

@@ -10,7 +10,7 @@ from git.exc import GitCommandError
 
 from server.errors import WorkspaceUnusable
 from server.locks import lock_path
-from server.paths import Home
+from server.paths import HOME, Home
 from server.vcs.git_environment import content
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -67,7 +67,8 @@ def check_new_tag(repo: Repo, tag: str) -> None:
             raise WorkspaceUnusable(f"The checkout is in the middle of {what}.", "Finish or abort it first.")
     if repo.head.is_detached:
         raise WorkspaceUnusable("The checkout's HEAD is detached.", "Check out a branch first: `git switch BRANCH`.")
-    dirty = [name for name in _changed(repo) if name != "program.md"]  # a human edits that while the server runs
+    # A human edits program.md while the server runs; our own state, if somebody committed it, changes with each run.
+    dirty = [name for name in _changed(repo) if name != "program.md" and not name.startswith(f"{HOME}/")]
     if dirty:
         shown = ", ".join(dirty[:3]) + (", ..." if len(dirty) > 3 else "")
         raise WorkspaceUnusable(

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from git import Repo
+from git.exc import GitCommandError
 
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
 from server.files import scratch, write_all, write_whole
@@ -26,6 +27,7 @@ from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
 from server.vcs.worktree import Worktree
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
+_IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
 _QUOTED = 4000  # characters of a conflict
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
@@ -271,6 +273,18 @@ class Workspace:
     def found(self) -> str:
         """Where what somebody else had put there is kept."""
         return f"refs/autoresearch-found/{self.tag}"
+
+    def trains_here(self) -> bool:
+        """Whether some Python file of the branch, or of the checkout's commit, imports our `trainer`."""
+        commit = self.refs.resolve(self._head) or "HEAD"
+        with translating_git_errors("Looking for a Session"):
+            try:
+                self._repo.git.grep("--quiet", "-I", "-E", "-e", _IMPORT, commit, "--", "*.py")
+            except GitCommandError as error:
+                if error.status == 1:  # there is none
+                    return False
+                raise
+        return True
 
     def close(self) -> None:
         """End the git processes that serve this object."""

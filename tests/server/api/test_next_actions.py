@@ -1,6 +1,7 @@
 """Next actions are values: an agent reads sentences made of them, and no code reads the sentences."""
 
 import ast
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from mcp import Client
 from server.api import views
 from server.api.app import create
 from server.api.next_actions import next_calls, sentences
+from server.serve_options import ServeOptions
 from server.study.phase import NextAction, Phase, call, next_actions
 from server.study.study import Study
 from tests.support.lifecycle import improved, kept_baseline
+from tests.support.repositories import git
 
 SERVER = Path(__file__).parents[3] / "server"
 SHOWN = {"server/api/schemas.py", "server/api/next_actions.py", "server/api/views.py", "server/api/history_views.py"}
@@ -38,6 +41,15 @@ def test_status_names_the_tool_of_each_sentence(study: Study) -> None:
     status = views.status(study)
     assert status.next_actions == sentences(next_calls(study))
     assert status.next_tools == ["keep", "discard"]
+
+
+def test_a_baseline_that_cannot_work_is_told_before_it_runs(repository: Path) -> None:
+    (repository / "train.py").write_text("from prepare import evaluate_bpb\n", encoding="utf-8")
+    git(repository, "commit", "--all", "--quiet", "-m", "upstream's")
+    with closing(Study(repository, "t1", ServeOptions(profile="smoke"))) as study:
+        notice, baseline = next_calls(study)
+    assert "the four calls of trainer.session" in notice.why and not notice.tool
+    assert baseline.tool == "run_experiment"
 
 
 def test_what_only_the_operator_can_do_has_no_tool(study: Study) -> None:

@@ -185,3 +185,38 @@ def test_doctor_says_that_a_night_has_no_submodules(repository: Path, tmp_path: 
     commit_all(repository)
     found = examine(repository)
     assert found.state == "warning" and "train.py cannot import from inner" in found.detail
+
+
+def test_our_own_state_is_no_change_of_the_users_also_if_somebody_committed_it(repository: Path) -> None:
+    results = repository / ".autoresearch" / "t1" / "results.tsv"
+    results.parent.mkdir(parents=True)
+    results.write_text("before\n", encoding="utf-8")
+    git(repository, "add", "--force", str(results))
+    commit_all(repository)
+    results.write_text("after a run\n", encoding="utf-8")
+    accepted(repository, "t2")
+    found = examine(repository)
+    assert (found.state, found.remedy) == ("warning", "git rm --cached -r .autoresearch")
+    (repository / "train.py").write_text("x = 2\n", encoding="utf-8")
+    refused(repository, "uncommitted changes: train.py")
+
+
+@pytest.mark.parametrize(
+    ("train", "beside", "state"),
+    [
+        ("from prepare import evaluate_bpb\nprint(1)  # the trainer of karpathy's\n", "", "fix"),
+        ("import mine\n", "def import_all(): pass\n", "fix"),
+        ("import mine\n", "from trainer.session import Session\n", "ok"),
+        ("import torch, trainer.session\n", "", "ok"),
+        ("from importlib import import_module\nimport_module('trainer.session')\n", "", "ok"),
+    ],
+)
+def test_a_train_py_that_never_makes_a_session_is_told_before_the_baseline(
+    repository: Path, train: str, beside: str, state: str
+) -> None:
+    (repository / "train.py").write_text(train, encoding="utf-8")
+    (repository / "mine.py").write_text(beside, encoding="utf-8")
+    commit_all(repository)
+    found = examine(repository)
+    assert found.state == state
+    assert state == "ok" or "Session(), start(), training() and submit(model)" in found.remedy
