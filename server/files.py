@@ -45,6 +45,43 @@ def write_all(texts: Mapping[Path, str]) -> None:
             os.close(folder)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8, line ends as given) to a file that is the user's: its mode, owner and links stay.
+
+    The file is replaced whole where that is possible. One with several names, or whose owner cannot be given to another
+    file, is written in place.
+
+    Raises:
+        OSError: the file cannot be written; unless it was written in place, it is as it was.
+    """
+    target = path.resolve()  # a link stays, and what it names is written
+    try:
+        found = target.stat()
+    except FileNotFoundError:
+        write_whole(target, text)
+        return
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        if found.st_nlink > 1:
+            raise PermissionError
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            shutil.copystat(target, fresh)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except PermissionError:
+        fresh.unlink(missing_ok=True)
+        with target.open("r+b") as file:
+            file.write(text.encode())
+            file.truncate()
+            os.fsync(file.fileno())
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
 def set_aside(path: Path) -> Path | None:
     """Rename what is damaged, so that nothing is lost; None if there is nothing. Raises OSError."""
     if not path.exists():

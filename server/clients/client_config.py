@@ -8,6 +8,7 @@ import shutil
 import site
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, cast
 import server
 from server.api.http.auth import TOKEN_VARIABLE
 from server.errors import Unavailable
-from server.files import write_whole
+from server.files import replace_text
 
 NAME = "autoresearch"
 _CALL_SECONDS = 900  # longer than a run with everything around it
@@ -137,8 +138,9 @@ def target(client: str, workspace: Path, home: Path) -> Path:
 def installed(client: str, workspace: Path, home: Path) -> bool:
     """Whether the client's file has an entry for us."""
     try:
-        return NAME in _parse(client, target(client, workspace, home)).get(_client(client).key, {})
-    except Unavailable:
+        path = target(client, workspace, home)
+        return NAME in _servers(client, path, _parse(client, path, _read(path)))
+    except (Unavailable, OSError):
         return False
 
 
@@ -147,21 +149,26 @@ def write(client: str, place: ServerEntry, workspace: Path, home: Path) -> Path:
 
     Raises:
         Unavailable: the file cannot be read as what it should be, or has another entry of this name.
+        OSError: it cannot be read or written.
     """
-    path, key, entry = target(client, workspace, home), _client(client).key, _entry(client, place)
-    known = _parse(client, path)
-    servers = known.setdefault(key, {})
+    path, entry = target(client, workspace, home), _entry(client, place)
+    before = _read(path)
+    known = _parse(client, path, before)
+    servers = _servers(client, path, known)
     if servers.get(NAME, entry) != entry:
         raise Unavailable(f"{path} already has another entry {NAME!r}.", "Remove it there, then call again.")
     if NAME in servers:
         return path
-    servers[NAME] = entry
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    text = before.rstrip("\n") + "\n\n" * bool(before.strip()) + _toml(key, entry)
+    known[_client(client).key] = {**servers, NAME: entry}
+    added = "\n\n" * bool(before.strip()) + _toml(_client(client).key, entry)
+    end = "\r\n" if "\r\n" in before else "\n"
+    text = before.rstrip("\r\n") + added.replace("\n", end) if _is_toml(client) else _json(known).replace("\n", end)
+    if not _holds(client, path, text, known):  # as where a TOML table is written within one line
+        raise _by_hand(client, f"The entry cannot be added to {path} as it is written.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         shutil.copy2(path, path.with_name(path.name + ".bak"))
-    write_whole(path, text if _is_toml(client) else json.dumps(known, indent=2) + "\n")
+    replace_text(path, text)
     return path
 
 
@@ -193,19 +200,73 @@ def _is_toml(client: str) -> bool:
     return _client(client).path.endswith(".toml")
 
 
-def _parse(client: str, path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
+    """The text of a file, line ends as they are; empty if there is none. Raises Unavailable, OSError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # with a byte order mark, as some editors write it, or without
-        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text or "{}")
+        return path.read_bytes().decode("utf-8-sig")  # with a byte order mark, as some editors write it, or without
     except FileNotFoundError:
-        return {}
-    except ValueError as error:
+        return ""
+    except UnicodeDecodeError as error:
         raise Unavailable(
-            f"{path} cannot be read: {error}.", f"Add the entry by hand: `autoresearch connect {client}` prints it."
-        ) from error
+            f"{path} cannot be read: it is not UTF-8 (byte {error.start}).", "Save it as UTF-8, then call again."
+        ) from None
+
+
+def _parse(client: str, path: Path, text: str) -> dict[str, Any]:
+    """The settings in a text. Raises Unavailable."""
+    try:
+        known: Any = tomllib.loads(text) if _is_toml(client) else json.loads(text.strip() or "{}", **_STRICT)
+    except (ValueError, RecursionError) as error:
+        raise _by_hand(client, f"{path} cannot be read: {error}.") from None
     if not isinstance(known, dict):
-        raise Unavailable(f"{path} is not a table of settings.", "Correct it, then call again.")
+        raise _by_hand(client, f"{path} is not a table of settings.")
     return cast("dict[str, Any]", known)
+
+
+def _servers(client: str, path: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """The table of servers among the settings. Raises Unavailable."""
+    key = _client(client).key
+    servers: Any = {} if known.get(key) is None else known[key]
+    if not isinstance(servers, dict):
+        raise _by_hand(client, f"In {path}, {key} is no table of servers.")
+    return cast("dict[str, Any]", servers)
+
+
+def _by_hand(client: str, problem: str) -> Unavailable:
+    return Unavailable(problem, f"Add the entry by hand: `autoresearch connect {client}` prints it.")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, refused if it has a key twice: one of the two would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return found
+
+
+def _no_number(told: str) -> float:
+    raise ValueError(f"{told} is no JSON")
+
+
+_STRICT: dict[str, Any] = {"object_pairs_hook": _once, "parse_constant": _no_number}
+
+
+def _json(known: dict[str, Any]) -> str:
+    text = json.dumps(known, indent=2, ensure_ascii=False) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only escape
+        return json.dumps(known, indent=2) + "\n"
+    return text
+
+
+def _holds(client: str, path: Path, text: str, known: dict[str, Any]) -> bool:
+    """Whether a text is read as these settings."""
+    try:
+        return _parse(client, path, text) == known
+    except Unavailable:
+        return False
 
 
 def _toml(key: str, entry: Entry) -> str:

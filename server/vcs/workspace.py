@@ -15,7 +15,7 @@ from git import Repo
 from git.exc import GitCommandError
 
 from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
-from server.files import scratch, write_all, write_whole
+from server.files import replace_text, scratch, write_all, write_whole
 from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
@@ -87,10 +87,10 @@ class Workspace:
         with translating_git_errors("Preparing the workspace"):
             self.state.mkdir(parents=True, exist_ok=True)  # first: what is begun is finished by the next server
             exclude = Path(str(self._repo.common_dir)) / "info" / "exclude"
-            text = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
+            text = exclude.read_bytes().decode() if exclude.exists() else ""
             if f"/{HOME}/" not in text.splitlines():
                 exclude.parent.mkdir(exist_ok=True)
-                write_whole(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
+                replace_text(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
             if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):

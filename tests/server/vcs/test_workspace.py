@@ -249,3 +249,15 @@ def test_a_new_repository_has_one_commit_without_the_users_hooks(tmp_path: Path)
     commit = init_repository(tmp_path, "first")
     assert git(tmp_path, "rev-parse", "HEAD") == commit
     assert git(tmp_path, "status", "--porcelain") == ""
+
+
+def test_the_users_exclude_file_stays_a_link_of_its_mode_and_line_ends(repository: Path) -> None:
+    exclude, real = repository / ".git" / "info" / "exclude", repository.parent / "dotfiles"
+    real.write_bytes(b"mine\r\n")
+    real.chmod(0o600)
+    exclude.unlink()
+    exclude.symlink_to(real)
+    with Workspace.open(repository, "t1") as workspace:
+        workspace.prepare()
+    assert exclude.is_symlink() and real.stat().st_mode & 0o777 == 0o600
+    assert real.read_bytes() == b"mine\r\n/.autoresearch/\n"

@@ -1,0 +1,137 @@
+"""Files of the user's clients: what is written can be read, and mode, owner and links stay."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.clients import client_config
+from server.clients.client_config import CLIENTS, ServerEntry
+from server.errors import Unavailable
+from server.files import replace_text
+
+PLACE = ServerEntry.local(Path("/work"), "/usr/bin/python3")
+every_client = pytest.mark.parametrize("client", CLIENTS)
+
+
+def made(client: str, folder: Path, text: str) -> Path:
+    """The client's file, with this text."""
+    path = client_config.target(client, folder, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+def write(client: str, folder: Path) -> dict[str, Any]:
+    """What the client reads after our entry was added."""
+    text = client_config.write(client, PLACE, folder, folder).read_text(encoding="utf-8")
+    return tomllib.loads(text) if CLIENTS[client].path.endswith(".toml") else json.loads(text)
+
+
+def some_text(client: str) -> str:
+    return 'key = "secret"\n' if CLIENTS[client].path.endswith(".toml") else '{"key": "secret"}'
+
+
+@every_client
+def test_mode_owner_and_link_of_the_users_file_stay(tmp_path: Path, client: str) -> None:
+    path, real = made(client, tmp_path, some_text(client)), tmp_path / "dotfiles"
+    path.rename(real)
+    path.symlink_to(real)
+    real.chmod(0o600)
+    if os.getuid() == 0:
+        os.chown(real, 1234, 4321)
+    before = real.stat()
+    assert "autoresearch" in write(client, tmp_path)[CLIENTS[client].key]
+    after = real.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert path.is_symlink() and path.resolve() == real
+    assert path.with_name(f"{path.name}.bak").stat().st_mode == before.st_mode
+    assert {found.name for found in real.parent.iterdir() if found.name.endswith(".new")} == set()
+
+
+def test_a_file_of_two_names_is_written_under_both(tmp_path: Path) -> None:
+    path = made("gemini", tmp_path, '{"a long text": "that is followed by a shorter one"}')
+    os.link(path, tmp_path / "other")
+    write("gemini", tmp_path)
+    assert path.samefile(tmp_path / "other")
+    replace_text(path, "{}\n")
+    assert (tmp_path / "other").read_text(encoding="utf-8") == "{}\n"
+
+
+@every_client
+@pytest.mark.parametrize("value", ["5", "[]", '"x"', "true"])
+def test_servers_that_are_no_table_are_left_alone(tmp_path: Path, client: str, value: str) -> None:
+    key = CLIENTS[client].key
+    text = f"{key} = {value}\n" if CLIENTS[client].path.endswith(".toml") else f'{{"{key}": {value}}}'
+    path = made(client, tmp_path, text)
+    assert not client_config.installed(client, tmp_path, tmp_path)
+    with pytest.raises(Unavailable, match="no table of servers") as refused:
+        client_config.write(client, PLACE, tmp_path, tmp_path)
+    assert f"autoresearch connect {client}" in refused.value.next_step
+    assert path.read_text(encoding="utf-8") == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mcp_servers = {other = {command = "x"}}\n',
+        '[[mcp_servers]]\ncommand = "x"\n',
+        'mcp_servers.autoresearch = "x"\n',
+    ],
+)
+def test_a_toml_file_that_our_entry_would_break_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = made("codex", tmp_path, text)
+    with pytest.raises(Unavailable):
+        client_config.write("codex", PLACE, tmp_path, tmp_path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mcp_servers.other.command = "x"\n',
+        '[mcp_servers.other]\ncommand = "x" # no line end',
+        "\ufeff[mcp_servers]\n",
+        'a = """\nx"""\r\n[mcp_servers.other]\r\n',
+        "",
+    ],
+)
+def test_a_toml_file_is_added_to_however_it_is_written(tmp_path: Path, text: str) -> None:
+    path = made("codex", tmp_path, text)
+    known = tomllib.loads(text.removeprefix("\ufeff"))
+    found = write("codex", tmp_path)
+    assert found["mcp_servers"].pop("autoresearch")["args"][-1] == "/work"
+    assert found.get("mcp_servers") == known.get("mcp_servers", {})
+    assert ("\r\n" in text) == path.read_bytes().endswith(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"mcpServers": {}, "mcpServers": {}}', "'mcpServers' is there twice"),
+        ('{"limit": NaN}', "NaN is no JSON"),
+        ('{"limit": 1e999}', "cannot be added"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "not a table"),
+    ],
+)
+def test_a_json_file_that_would_lose_something_is_left_alone(tmp_path: Path, text: str, words: str) -> None:
+    path = made("cursor", tmp_path, text)
+    with pytest.raises(Unavailable, match=words):
+        client_config.write("cursor", PLACE, tmp_path, tmp_path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ['{"mcpServers": null}', '{"é": "\\ud83d"}', "{}\r\n", "\r\n"])
+def test_a_json_file_is_added_to_whatever_its_values_are(tmp_path: Path, text: str) -> None:
+    path = made("cursor", tmp_path, text)
+    known = json.loads(text.strip() or "{}")
+    found = write("cursor", tmp_path)
+    assert found.pop("mcpServers")["autoresearch"]["command"] == "/usr/bin/python3"
+    known.pop("mcpServers", None)
+    assert found == known
+    assert ("\r\n" in text) == (b"\r\n" in path.read_bytes())
