@@ -17,6 +17,7 @@ from server.source.language import Change
 BOM = "\ufeff"  # Python reads a file that begins with one, ast.parse does not read such a text
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements have statements; a lambda's is none
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as the parser counts lines
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
 _INERT = (ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.unaryop, ast.operator, ast.expr_context)
@@ -276,11 +277,11 @@ def set_knob(text: str, name: str, value: str) -> str:
     found = [node for node in ast.parse(text).body if name in _is_named(node)]
     if not found:
         raise PatchRefused(f"train.py sets no {name} at its top level.", "Call read_train() to see its constants.")
-    node, lines = found[-1], text.splitlines(keepends=True)
+    node, lines = found[-1], _LINE.findall(text)
     assert node.end_lineno is not None
     single = isinstance(node, ast.AnnAssign) or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
     if not single or not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-        ending = "\n" if lines[node.end_lineno - 1].endswith("\n") else ""
+        ending = "\n" if lines[node.end_lineno - 1].endswith(("\n", "\r")) else ""
         lines[node.end_lineno - 1] += f"{'' if ending else chr(10)}{name} = {value}{ending}"
         return "".join(lines)
     return _replace(lines, node.value, value)

@@ -44,3 +44,11 @@ def test_a_constant_of_a_last_line_without_an_end_gets_its_own_line() -> None:
 def test_what_is_no_constant_or_no_literal_is_refused(name: str, value: str) -> None:
     with pytest.raises(PatchRefused):
         set_knob(TEXT, name, value)
+
+
+@pytest.mark.parametrize("mark", ["\f", "\v", "\x1c", "\x85", "\u2028"])
+def test_what_is_no_line_end_to_python_moves_no_constant(mark: str) -> None:
+    """str.splitlines() ends lines at more characters than the parser."""
+    text = f"A = 'x'  # {mark}\n\f\nLR = 0.02\nA, B = 1, 2\nC = 3\n"
+    assert set_knob(text, "LR", "0.04") == text.replace("0.02", "0.04")
+    assert set_knob(text, "B", "5") == text.replace("1, 2\n", "1, 2\nB = 5\n")
