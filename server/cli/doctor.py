@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from server.clients import client_config
-from server.errors import Unavailable
+from server.errors import PatchRefused, Unavailable, WorkspaceUnusable
 from server.history.ledger import Ledger
 from server.paths import HOME, Home
 from server.records import Value
@@ -22,6 +22,7 @@ from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
 from server.runs.profile_choice import as_torch_sees_it, default_profile, reason, trouble, why_no_gpu
 from server.runs.spawn import TorchView, compiler, probe_guards, torch_view
 from server.serve_options import DEFAULT_PORT
+from server.source import patch
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
 from server.study.phase import NO_SESSION, SESSION_STEP
@@ -179,22 +180,35 @@ def _workspace(path: Path) -> Check:
 def _night(path: Path, file: str) -> Check:
     try:
         with Workspace.open(path, tag_to_serve(path), (file,)) as workspace:
-            if gone := lost(workspace.state):
-                return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
-            if not workspace.trains_here():
-                return Check(
-                    name="workspace", state="fix", detail=f"{workspace.root}: {NO_SESSION}", remedy=SESSION_STEP
-                )
-            if ours := tracked(workspace.root, HOME):
-                detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
-                return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
-            if folders := submodules(workspace.root):
-                detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
-                remedy = "a night's worktree has no submodules: copy what is needed into the repository"
-                return Check(name="workspace", state="warning", detail=detail, remedy=remedy)
-            return Check(name="workspace", state="ok", detail=str(workspace.root))
+            return _code(workspace, file) or _state(workspace, file)
     except Unavailable as error:
         return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
+
+
+def _code(workspace: Workspace, file: str) -> Check | None:
+    """Why the baseline cannot work, if that can be told from its text."""
+    with suppress(WorkspaceUnusable):  # git has lost the commit: the server looks for it
+        try:
+            patch.check(workspace.files(workspace.base()))
+        except PatchRefused as error:
+            return Check(name="workspace", state="fix", detail=error.problem, remedy=f"repair {file} and commit it")
+        if not workspace.trains_here():
+            detail = f"{workspace.root}: {NO_SESSION}"
+            return Check(name="workspace", state="fix", detail=detail, remedy=SESSION_STEP)
+    return None
+
+
+def _state(workspace: Workspace, file: str) -> Check:
+    if gone := lost(workspace.state):
+        return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
+    if ours := tracked(workspace.root, HOME):
+        detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
+        return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
+    if folders := submodules(workspace.root):
+        detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
+        remedy = "a night's worktree has no submodules: copy what is needed into the repository"
+        return Check(name="workspace", state="warning", detail=detail, remedy=remedy)
+    return Check(name="workspace", state="ok", detail=str(workspace.root))
 
 
 def _program(path: Path) -> Check:

@@ -63,8 +63,8 @@ SESSION_STEP = (
     "that `autoresearch init DIR` makes, and commit it"
 )
 HISTORY = "history"  # the tool that helps when nothing has to be done
-_NEW_TRAIN = "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag"
-_ASK_FOR_REPAIR = NextAction(tool="", why=_NEW_TRAIN)
+NEW_TRAIN = "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag"
+_ASK_FOR_REPAIR = NextAction(tool="", why=NEW_TRAIN)
 
 _NEXT: dict[Phase, list[NextAction]] = {
     Phase.NEW: [call(Move.RUN_EXPERIMENT, "measures the baseline, the unmodified train.py", "description")],

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, LedgerDamaged, RunnerUnavailable, StaleText, WorkspaceUnusable
+from server.errors import HeadMoved, LedgerDamaged, PatchRefused, RunnerUnavailable, StaleText, WorkspaceUnusable
 from server.history import audit_failures, comparisons
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -32,7 +32,7 @@ from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.lane import Lane
-from server.study.phase import Move, Phase, require
+from server.study.phase import NEW_TRAIN, Move, Phase, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task import program
@@ -202,7 +202,7 @@ class Study:
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
         if plan.of is None:
-            self._require_sound(plan.candidate)
+            self._require_valid(plan.candidate, phase)
         audit_failures.require_sound(self.ledger, plan.candidate)
         code = plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
@@ -285,6 +285,15 @@ class Study:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""
         patch.check(candidate)
         source_size.require_modest(candidate, self.incumbent(), self.workspace.files(self.verdicts.origin()))
+
+    def _require_valid(self, candidate: Candidate, phase: Phase) -> None:
+        """The same for what is about to be run; the baseline is no patch's. Raises PatchRefused."""
+        try:
+            self._require_sound(candidate)
+        except PatchRefused as error:
+            if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
+                raise
+            raise PatchRefused(error.problem, f"This is the baseline, not a patch: {NEW_TRAIN}.") from None
 
     def _reapplied(self, base: Candidate, number: int) -> Candidate:
         """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""

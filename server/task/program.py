@@ -136,17 +136,17 @@ def _read(path: Path) -> str:
             "Name the workspace with --workspace, or make one with `autoresearch init DIR`.",
         ) from None
     except OSError as error:
-        raise _invalid(path, f"it cannot be read: {error.strerror}") from None
+        raise _invalid(path, f"cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise _invalid(path, f"it has {len(data)} bytes, {MAX_BYTES} are allowed")
+        raise _invalid(path, f"has {len(data)} bytes, {MAX_BYTES} are allowed")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _invalid(path, "it is UTF-16, not UTF-8: save it as UTF-8")
+        raise _invalid(path, "is UTF-16, not UTF-8: save it as UTF-8")
     if (at := data.find(b"\0")) >= 0:
         raise _invalid(path, f"line {len(data[:at].splitlines()) or 1}: it has a NUL byte: save it as UTF-8 text")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _invalid(path, f"it is not UTF-8 (byte {error.start})") from None
+        raise _invalid(path, f"is not UTF-8 (byte {error.start})") from None
 
 
 def _explain(found: FrontMatter, error: dict[str, Any]) -> str:

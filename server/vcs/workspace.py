@@ -274,12 +274,16 @@ class Workspace:
         """Where what somebody else had put there is kept."""
         return f"refs/autoresearch-found/{self.tag}"
 
+    def base(self) -> str:
+        """The commit that the next run is built on: the branch's, or that of the checkout where there is no branch."""
+        with translating_git_errors("Looking for the commit to start from"):
+            return self.refs.resolve(self._head) or str(self._repo.head.commit.hexsha)
+
     def trains_here(self) -> bool:
         """Whether some Python file of the branch, or of the checkout's commit, imports our `trainer`."""
-        commit = self.refs.resolve(self._head) or "HEAD"
         with translating_git_errors("Looking for a Session"):
             try:
-                self._repo.git.grep("--quiet", "-I", "-E", "-e", _IMPORT, commit, "--", "*.py")
+                self._repo.git.grep("--quiet", "-I", "-E", "-e", _IMPORT, self.base(), "--", "*.py")
             except GitCommandError as error:
                 if error.status == 1:  # there is none
                     return False

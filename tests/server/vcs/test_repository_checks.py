@@ -3,14 +3,16 @@
 import os
 import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from server.cli.doctor import _workspace as examine  # pyright: ignore[reportPrivateUsage]
-from server.errors import WorkspaceUnusable
+from server.errors import PatchRefused, WorkspaceUnusable
+from server.serve_options import ServeOptions
 from server.study.find_study import tag_to_serve
+from server.study.study import Study
 from server.vcs.workspace import Workspace
 from tests.support.repositories import git, make_repository
 
@@ -199,6 +201,22 @@ def test_our_own_state_is_no_change_of_the_users_also_if_somebody_committed_it(r
     assert (found.state, found.remedy) == ("warning", "git rm --cached -r .autoresearch")
     (repository / "train.py").write_text("x = 2\n", encoding="utf-8")
     refused(repository, "uncommitted changes: train.py")
+
+
+@pytest.mark.parametrize(("train", "words"), [("def f(:\n", "line 1, column 7"), ("# long\n" * 700, "700 lines, 630")])
+def test_a_train_py_that_no_run_would_take_is_told_before_the_baseline(
+    repository: Path, train: str, words: str
+) -> None:
+    (repository / "train.py").write_text(train, encoding="utf-8")
+    commit_all(repository)
+    found = examine(repository)
+    assert (found.state, found.remedy) == ("fix", "repair train.py and commit it")
+    assert words in found.detail
+    with (
+        closing(Study(repository, "t1", ServeOptions(profile="smoke"))) as study,
+        pytest.raises(PatchRefused, match="This is the baseline, not a patch: ask the operator to repair"),
+    ):
+        study.run("the baseline")
 
 
 @pytest.mark.parametrize(
