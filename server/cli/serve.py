@@ -164,8 +164,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
         port = listening.getsockname()[1]
         console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}")
         said = study.workspace.paths.home.address
-        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "
-")
+        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
         anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, quiet)
 

@@ -44,13 +44,15 @@ def test_http_may_stand_alone_or_with_an_address() -> None:
 
 
 def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
-    folder = tmp_path / "a new night"
+    folder = tmp_path / "[red] a [/b] :bug:"  # no markup
     made = run("init", folder)
     assert made.returncode == 0, made.stderr
+    assert str(folder) in made.stdout
     assert git(folder, "status", "--porcelain") == ""
     assert sorted(git(folder, "ls-files").split()) == [".gitignore", "program.md", "train.py"]
     examined = run("doctor", "--workspace", folder)
     assert examined.returncode == 0, examined.stdout
+    assert f"workspace: {folder}\n" in examined.stdout
     for name in ("torch", "device", "compiler", "workspace", "program.md", "disk", "confinement", "port", "client"):
         assert name in examined.stdout
     again = run("init", folder)
@@ -67,9 +69,9 @@ def test_the_history_is_shown_and_exported_while_a_server_has_it_open(tmp_path: 
     state = tmp_path / ".autoresearch" / "t1"
     state.mkdir(parents=True)
     ledger = Ledger(state / "ledger.sqlite3")
-    ledger.begin(attempt(1, "an [odd] idea"))
-    assert "an [odd] idea" in run("history", "--workspace", tmp_path).stdout
-    assert run("export", "tsv", "--workspace", tmp_path).stdout.splitlines()[1].endswith("running\tan [odd] idea")
+    ledger.begin(attempt(1, "an [/b] :bug:"))
+    assert "an [/b] :bug:" in run("history", "--workspace", tmp_path).stdout
+    assert run("export", "tsv", "--workspace", tmp_path).stdout.splitlines()[1].endswith("running\tan [/b] :bug:")
     assert json.loads(run("export", "jsonl", "--workspace", tmp_path).stdout)["attempt"]["number"] == 1
     assert run("export", "png", "--workspace", tmp_path, "--output", tmp_path / "progress.png").returncode == 0
     assert (tmp_path / "progress.png").read_bytes().startswith(PNG)
