@@ -45,6 +45,17 @@ def _json_size(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
+ANSWER = 60_000  # characters of one text in an answer: clients cut at some 25,000 tokens
+
+
+def first_lines(text: str, more: str, most: int = ANSWER) -> str:
+    """As many whole lines as fit, and how many follow; `more` says where they are."""
+    if len(text) <= most:
+        return text
+    head = text[: text.rfind("\n", 0, most) + 1] or text[:most] + "\n"
+    return f"{head}... {text.count(chr(10), len(head)) + 1} more lines: {more}\n"
+
+
 def clip(line: str, most: int = 100) -> str:
     """The start of a line, with its blanks, in so many characters."""
     return line if len(line) <= most else line[: most - len(_ELLIPSIS)] + _ELLIPSIS

@@ -33,7 +33,7 @@ from server.history.export import tsv
 from server.metric import Metric
 from server.study.background import Background
 from server.study.study import Study
-from server.text import fence_output
+from server.text import ANSWER, fence_output
 
 _EXIT_SECONDS = 1.0
 INSTRUCTIONS = f"""\
@@ -109,7 +109,7 @@ class Library:
     def _log(self, n: str) -> str:
         if not n.isdecimal() or self._study.ledger.get(int(n)) is None:
             raise history_views.unknown_experiment(self._study, int(n) if n.isdecimal() else 0)
-        return fence_output(self._study.runs.of(int(n)).log_tail(1 << 20), int(n))
+        return fence_output(self._study.runs.of(int(n)).log_tail(ANSWER), int(n))
 
     async def _read(self, reader: Callable[[], str]) -> str:
         try:

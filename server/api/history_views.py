@@ -1,19 +1,23 @@
 """From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
 
+from itertools import accumulate
+from typing import TypeVar
+
 from server.api.next_actions import next_sentences
 from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.history.lessons import lessons
-from server.records import Verdict, decision_name
+from server.records import Value, Verdict, decision_name
 from server.reporting.summary import table_row
 from server.source import patch
 from server.study.study import Study
-from server.text import fence_output
+from server.text import ANSWER, fence_output, first_lines
 
 _DECISIONS = ("kept", "discarded")
 _KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
 _LOG_BYTES = 4096
 _CURVE_POINTS = 60
+_Row = TypeVar("_Row", bound=Value)
 
 
 def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> HistoryReply:
@@ -27,9 +31,8 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
     else:
         total = study.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
         page = study.ledger.page(limit, offset, verdict)
-    return HistoryReply(
-        next_actions=next_sentences(study), total=total, rows=[table_row(experiment) for experiment in page]
-    )
+    rows = _fitting([table_row(experiment) for experiment in page])
+    return HistoryReply(next_actions=next_sentences(study), total=total, rows=rows)
 
 
 def lessons_reply(study: Study) -> HistoryReply:
@@ -51,9 +54,14 @@ def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
     """What was written down, newest first."""
     study.settle()
     written = study.notebook.notes[::-1]
-    return HistoryReply(
-        next_actions=next_sentences(study), total=len(written), rows=[], notes=written[offset : offset + limit]
-    )
+    notes = _fitting(written[offset : offset + limit])
+    return HistoryReply(next_actions=next_sentences(study), total=len(written), rows=[], notes=notes)
+
+
+def _fitting(rows: list[_Row]) -> list[_Row]:
+    """As many of the rows as clients show whole; `total` and `offset` lead to the others."""
+    sizes = accumulate(len(row.model_dump_json()) for row in rows)
+    return rows[: max(sum(size <= ANSWER for size in sizes), 1)]
 
 
 def show_experiment(study: Study, number: int) -> HistoryReply:
@@ -66,7 +74,7 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
     before, after = study.workspace.files(found.attempt.parent), study.workspace.files(found.commit)
     detail = Detail(
         record=found,
-        diff=patch.diff(before, after),
+        diff=first_lines(patch.diff(before, after), f"git show {found.commit}"),
         curve=folder.curve(_CURVE_POINTS),
         log_tail=fence_output(folder.log_tail(_LOG_BYTES), number),
     )

@@ -39,6 +39,8 @@ _Wait = Annotated[
     float | None,
     Field(ge=0, le=3600, description="Seconds this call may wait for the result; default: what your client bears"),
 ]
+_Start = Annotated[int, Field(ge=1, description="First line wanted")]
+_End = Annotated[int, Field(ge=0, description="Last line wanted; 0 is the end of the file")]
 _Reason = Annotated[str, Field(min_length=1, max_length=2000, description="Why, in one line, for the history")]
 
 
@@ -73,16 +75,13 @@ class Tools:
         incumbent, noise, counts, what is running, the machine, and the legal next calls. Next: one of next_actions."""
         return await self.call(views.status, self._study)
 
-    async def read_program(self) -> TextReply:
+    async def read_program(self, start_line: _Start = 1, end_line: _End = 0) -> TextReply:
         """The researcher's instructions (program.md), as they are now: a human may edit them at night. Call it before
-        the first patch. Returns the text with line numbers. Next: read_train."""
-        return await self.call(views.read_program, self._study)
+        the first patch. Returns the text with line numbers; of a long one the first part, and the call that reads on.
+        Next: read_train."""
+        return await self.call(views.read_program, self._study, start_line, end_line)
 
-    async def read_train(
-        self,
-        start_line: Annotated[int, Field(ge=1, description="First line wanted")] = 1,
-        end_line: Annotated[int, Field(ge=0, description="Last line wanted; 0 is the end of the file")] = 0,
-    ) -> TextReply:
+    async def read_train(self, start_line: _Start = 1, end_line: _End = 0) -> TextReply:
         """The candidate train.py. Call it before you write a patch, and after one was refused as stale. Returns the
         text with line numbers (not part of it) and its sha256. Next: apply_patch."""
         return await self.call(views.read_train, self._study, start_line, end_line)

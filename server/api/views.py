@@ -1,6 +1,7 @@
 """Answers to the tools, made from the study's state."""
 
 import math
+from itertools import accumulate
 
 from server.api import history_views
 from server.api.history_views import fit_status
@@ -27,12 +28,13 @@ from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
 from server.runs.profile_choice import why_no_gpu
 from server.source.candidate import sha256
+from server.source.hunks import split_lines
 from server.study import limits, sweep
 from server.study.git_repair import lost
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
-from server.text import fence_output, shorten
+from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
@@ -80,14 +82,14 @@ def status(study: Study) -> StatusReply:
     return fit_status(reply)
 
 
-def read_program(study: Study) -> TextReply:
-    """program.md as it is now."""
-    return _numbered(study, study.program().text, 1, 0)
+def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
+    """Lines of program.md as it is now; `end_line` 0 is the last."""
+    return _numbered(study, study.program().text, start_line, end_line, "read_program")
 
 
 def read_train(study: Study, start_line: int, end_line: int) -> TextReply:
     """Lines of the candidate; `end_line` 0 is the last."""
-    return _numbered(study, study.lane.candidate()[study.workspace.file], start_line, end_line)
+    return _numbered(study, study.lane.candidate()[study.workspace.file], start_line, end_line, "read_train")
 
 
 def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
@@ -106,7 +108,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
     )
     return PatchReply(
         next_actions=next_sentences(study),
-        diff=diff,
+        diff=first_lines(diff, f"read_train() has {study.workspace.file} as it is"),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
         note=note,
@@ -178,13 +180,19 @@ def _count(diff: str, sign: str) -> int:
     return sum(line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines())
 
 
-def _numbered(study: Study, text: str, start_line: int, end_line: int) -> TextReply:
-    lines = text.splitlines()
+def _numbered(study: Study, text: str, start_line: int, end_line: int, tool: str) -> TextReply:
+    """Lines with their numbers, as many as clients show whole; the first of the next calls reads on."""
+    lines = [line.text for line in split_lines(text)]
     first = min(max(start_line, 1), max(len(lines), 1))
     last = min(end_line or len(lines), len(lines))
+    numbered = [clip(f"{number:>4}  {line}", ANSWER) for number, line in enumerate(lines[first - 1 : last], first)]
+    fitting = sum(size <= ANSWER for size in accumulate(len(line) + 1 for line in numbered))
+    numbered = numbered[: max(fitting, 1)]
+    further = [f"{tool}(start_line={first + len(numbered)}): reads on"] if first + len(numbered) <= last else []
+    last = min(last, first + len(numbered) - 1)
     return TextReply(
-        next_actions=next_sentences(study),
-        text="\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines[first - 1 : last], first)),
+        next_actions=[*further, *next_sentences(study)],
+        text="\n".join(numbered),
         sha256=sha256(text),
         lines=len(lines),
         first_line=first,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from server.study.study import Study
 
 _CONNECT_SECONDS = 30.0
+_DOOR = (401, 403, 421)
 _START = "Look at what stands above, or run `autoresearch doctor`."
 
 
@@ -48,6 +49,7 @@ class Place:
             Unavailable: a server works there that only its own client can speak to.
         """
         self._workspace, self._options = workspace, options
+        self.refused = ""  # what a server over HTTP said to a request that it did not take
         self.url, self._token = url, token or os.environ.get(TOKEN_VARIABLE, "")
         if not url and (holder := lock_holder(workspace)):
             home = Home(workspace)
@@ -75,9 +77,15 @@ class Place:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         ours = any(f"//{name}" in self.url for name in (*LOOPBACK, "[::1]"))  # a proxy would find another loopback
         timeout = httpx2.Timeout(_CONNECT_SECONDS, read=None)
-        async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=not ours) as web:
+        hooks = {"response": [self._note]}
+        async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=not ours, event_hooks=hooks) as web:
             async with Client(streamable_http_client(self.url, http_client=web), client_info=told) as client:
                 yield client
+
+    async def _note(self, response: httpx2.Response) -> None:
+        """Keep what the server says before the protocol begins: the SDK does not pass it on."""
+        if response.status_code in _DOOR:
+            self.refused = (await response.aread()).decode("utf-8", errors="replace")[:500]
 
 
 def _listening(file: Path, pid: int) -> str:
@@ -103,7 +111,8 @@ async def call_tool(
             return await client.call_tool(tool, dict(arguments), progress_callback=report)
     except (MCPError, OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL, ExceptionGroup) as error:
         where = place.url or "The server that was started for this call"
-        raise Unavailable(f"{where} cannot be spoken to: {_cause(error)}.", _next(place, _cause(error))) from error
+        cause = place.refused or _cause(error)
+        raise Unavailable(f"{where} cannot be spoken to: {cause}.", _next(place)) from error
 
 
 def _cause(error: BaseException) -> str:
@@ -112,10 +121,10 @@ def _cause(error: BaseException) -> str:
     return (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
 
 
-def _next(place: Place, cause: str) -> str:
+def _next(place: Place) -> str:
     if not place.url:
         return _START
-    if "401" in cause or "uthori" in cause:
+    if place.refused:
         return f"Give its token with --token or {TOKEN_VARIABLE}."
     return "Start it with `autoresearch serve --http`, or correct --url."
 

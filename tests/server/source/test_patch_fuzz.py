@@ -5,13 +5,13 @@ from benchmarks.patch_cases import CLEAR
 
 
 def test_no_perturbed_diff_is_applied_wrong_and_few_are_refused() -> None:
-    tally = patch_fuzz.fuzz(seed=4, count=324)
+    tally = patch_fuzz.fuzz(seed=4, count=243)
     assert [(kind, written.patch) for kind, written, _ in tally.wrong] == []
-    assert tally.determined > 150 and tally.lost <= 0.03 * tally.determined
+    assert tally.determined > 100 and tally.lost <= 0.03 * tally.determined
     assert all(tally.ends[kind]["right"] for kind in CLEAR)
 
 
 def test_no_diff_of_a_stale_base_is_applied_otherwise_than_git_merges_it() -> None:
-    tally = patch_fuzz.stale(seed=4, count=30)
+    tally = patch_fuzz.stale(seed=4, count=20)
     assert [(kind, written.patch) for kind, written, _ in tally.wrong] == []
-    assert sum(ends["right"] for ends in tally.ends.values()) > 30
+    assert sum(ends["right"] for ends in tally.ends.values()) > 20

@@ -87,7 +87,7 @@ async def test_each_call_reads_the_program_once(study: Study, watch: Watch) -> N
     watch.opened = lambda path: read.append(path) if path == str(study.workspace.program) else None
     for done, call in enumerate(
         (
-            lambda: views.read_program(study),
+            lambda: views.read_program(study, 1, 0),
             lambda: views.read_train(study, 1, 0),
             lambda: views.show_run(study),
             lambda: history_views.list_experiments(study, 20, 0, ""),
