@@ -1,1 +1,1 @@
-"""Clients of the server: their configuration, and the ways to start one without anybody at it."""
+"""Clients of the server: how they are configured and started."""

@@ -1,7 +1,7 @@
 """Where a hunk belongs in a file: at the one place that its text determines. Pure."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -84,25 +84,27 @@ class Finder:
         same = sum(len(line) * min(count, here[line]) for line, count in wanted.items())
         return same / max(sum(len(line) * count for line, count in wanted.items()), 1)
 
-    def _variants(self, hunk: Hunk) -> list[tuple[Hunk, int]]:
+    def _variants(self, hunk: Hunk) -> Iterator[tuple[Hunk, int]]:
         """The hunk, then without what may not belong to it, and how many lines that are above its place."""
-        found = [(hunk, 0)]
-        if hunk.prose is not None and not hunk.counted and not self._is_code(hunk.edits[hunk.prose :]):
-            head = replace(hunk, edits=hunk.edits[: hunk.prose], prose=None)
-            bullets = any(edit.mark == COMES for edit in hunk.edits[hunk.prose :])
-            if bullets and not head.counted and self.fits(replace(hunk, prose=None)):
-                raise PatchRefused(
-                    f"The lines below the last blank one of {hunk.name} may be part of it, or prose.",
-                    "Leave prose away, or put the patch between two lines of ```.",
-                )
-            goes = any(edit.mark == GONE for edit in hunk.edits[hunk.prose :])
-            found = [(head, 0)] if bullets or goes else [*found, (head, 0)]
-        for known, _ in list(found):
+        for known in self._without_prose(hunk):
+            yield known, 0
             start, stop = _without_blanks(known)
             edits = known.edits[start:stop]
             if len(edits) < len(known.edits) and any(edit.old for edit in edits):
-                found.append((replace(known, edits=edits), start))
-        return found
+                yield replace(known, edits=edits), start
+
+    def _without_prose(self, hunk: Hunk) -> list[Hunk]:
+        """The hunk, and without what may be prose below it. Raises PatchRefused: nobody can tell."""
+        if hunk.prose is None or hunk.counted or self._is_code(hunk.edits[hunk.prose :]):
+            return [hunk]
+        head = replace(hunk, edits=hunk.edits[: hunk.prose], prose=None)
+        marks = {edit.mark for edit in hunk.edits[hunk.prose :]}
+        if COMES in marks and not head.counted and self.fits(replace(hunk, prose=None)):
+            raise PatchRefused(
+                f"The lines below the last blank one of {hunk.name} may be part of it, or prose.",
+                "Leave prose away, or put the patch between two lines of ```.",
+            )
+        return [head] if marks & {COMES, GONE} else [hunk, head]
 
     def _is_code(self, tail: list[Edit]) -> bool:
         """Whether a line that goes is in the file: then this is no prose."""

@@ -187,7 +187,7 @@ def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, 
         "@@\n" + "same\n" * 40_000 + "-x\n",
         "@@\n-x\n" + "\n" * 200_000,
         "@@\n-x\n" + " *** End Patch\n" * 13_000,
-        "--- a/train.py" + " " * 200_000 + "x\n+++ b/train.py\n@@\n-r9\n+R9\n",
+        "--- a/train.py" + " " * 200_000 + "x\n+++ b/train.py\n@@\n-r99\n+R9\n",
         "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * 30_000,
         "@@" + " " * 200_000 + "x\n-r9\n+R9\n",
     ],
@@ -196,9 +196,7 @@ def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, 
 def test_no_patch_takes_longer_than_a_second(patch: str) -> None:
     assert len(patch) <= MAX_PATCH_BYTES
     began = time.process_time()
-    for text in (NUMBERED, "same\n" * 600):
-        try:
-            apply(text, patch)
-        except PatchRefused as refusal:
-            assert len(str(refusal)) <= 600
-    assert time.process_time() - began < 2
+    with pytest.raises(PatchRefused) as refusal:
+        apply("same\n" * 300 + NUMBERED, patch)
+    assert len(str(refusal.value)) <= 600
+    assert time.process_time() - began < 2  # half of it on a machine without other load
