@@ -47,7 +47,6 @@ class Entry(StrEnum):
     SCRATCH = "trainer.processes.scratch"
     GUARDS = "trainer.sandbox.guards"
     COMPILER = "trainer.run.compiler"
-    TORCH_VIEW = "trainer.torch_view"
 
 
 class ProfileName(StrEnum):

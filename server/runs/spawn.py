@@ -120,7 +120,7 @@ def torch_view(profile: str) -> TorchView:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TorchView.model_validate_json(_run(Entry.TORCH_VIEW, profile, seconds=_TORCH_SECONDS))
+        return TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"torch cannot be asked what it sees: {error}.", "The operator checks the installation."

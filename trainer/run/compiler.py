@@ -2,7 +2,7 @@
 
 On a CPU it needs a C++ compiler with OpenMP, on a GPU (for Triton) a C compiler, on both the headers of Python. A
 compiler may be missing, broken, or out of the guards' reach; then train.py runs eagerly. That one works is remembered,
-until it changes.
+until it changes. What torch itself sees of the machine is asked here as well.
 """
 
 import json
@@ -35,6 +35,7 @@ _LANGUAGES = {"cpu": ("C++",), "cuda": ("C",)}  # by torch's device; Metal's ker
 _NAMES = {"C": ("CC", ("gcc", "clang")), "C++": ("CXX", ("clang++",) if sys.platform == "darwin" else ("g++",))}
 _SECONDS = 20.0
 _COMPILE_SECONDS = 15.0
+_TORCH_SECONDS = 40.0  # from a disk that is slow
 _MEMORY = "compilers.json"  # in the folder of data, out of train.py's reach
 _SOURCE = """
 #include <Python.h>
@@ -191,8 +192,30 @@ def _remember(data: Path, key: str) -> None:
         temporary.replace(data / _MEMORY)
 
 
+def _torch_view(profile: str) -> str:
+    """What the torch that trains sees here, in the environment of a run, as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-P", "-B", "-m", "trainer.session", PROFILES[profile].device]
+        try:
+            code, told = ask(command, Path(folder), {}, _until(time.monotonic() + _TORCH_SECONDS))
+        except RunEnded:
+            code, told = 1, f"importing torch takes more than {_TORCH_SECONDS:g} s"
+    return json.dumps({"problem": told or f"exit code {code}"}) if code else told
+
+
+def _until(end: float) -> Callable[[], None]:
+    def watch() -> None:
+        if time.monotonic() > end:
+            raise RunEnded("timeout", "")
+
+    return watch
+
+
 def main() -> None:
-    """`PROFILE FOLDER`: print, as JSON, why nothing is compiled for runs there. `try LANGUAGE`: be who tries."""
+    """`PROFILE FOLDER`: print, as JSON, why nothing is compiled for runs there. `try LANGUAGE`: be who tries.
+
+    `torch PROFILE`: print, as JSON, what torch sees of the machine.
+    """
     if sys.argv[1] == "try":
         die_with_parent()
         nowhere = Path("/nonexistent")
@@ -201,17 +224,15 @@ def main() -> None:
         if why := _compile(sys.argv[2], Path.cwd()):
             raise SystemExit(why)
         return
-    until = time.monotonic() + _COMPILE_SECONDS
-
-    def watch() -> None:
-        if time.monotonic() > until:
-            raise RunEnded("timeout", "")
-
+    if sys.argv[1] == "torch":
+        print(_torch_view(sys.argv[2]))  # noqa: T201
+        return
+    watch = _until(time.monotonic() + _COMPILE_SECONDS)
     languages = _LANGUAGES.get(PROFILES[sys.argv[1]].device, ())
     found = _unspeakable(Path(sys.argv[2])) if "C++" in languages else ""
     for language in languages:
         try:
-            with tempfile.TemporaryDirectory(dir=sys.argv[2], prefix="compiler-") as folder:
+            with tempfile.TemporaryDirectory(dir=sys.argv[2], prefix=".probe-") as folder:
                 found = found or _try(language, Path(folder), watch, {"CONFINE": "1"})
         except OSError as error:
             found = f"nothing can be compiled in {sys.argv[2]} ({error.strerror})"
