@@ -13,7 +13,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 MAX_LINE = 16 << 20  # bytes
-PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
 BOM = "\ufeff"
 _NOTICES = "notifications/"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -98,7 +98,7 @@ def _check_writable(root: Path, common: Path, tag: str) -> None:
                 f"{folder} is in the way: it is no folder.",
                 "Move it away: the server keeps its state in a folder there.",
             )
-    ours = (lock_path(root), study.home.folder, study.state)
+    ours = (lock_path(root), study.home.folder, study.state, study.runs, study.worktree, study.ledger)
     for path in (root, common, *(common / name for name in _OURS), *(common / "objects").glob("??"), *ours):
         if path.exists() and not os.access(path, os.W_OK):
             raise WorkspaceUnusable(f"{path} cannot be written to.", "Restore write access to it.")
