@@ -3,6 +3,7 @@
 Standard library only: it is the one module that both sides import.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ class RunFile(StrEnum):
     PROGRESS = "progress.json"  # where the run is, rewritten about twice a second
     CURVE = "curve.jsonl"  # {"seconds", "step", "loss", and where told "lr", "grad_norm"} a line, a few hundred
     LOG = "run.log"  # what train.py printed
+    SIGNATURE = "result.sig"  # by the key that the supervisor was handed, written before the result
     RESULT = "result.json"  # how it ended; its presence means that the run is over
     SUPERVISOR_LOG = "supervisor.log"  # what the supervisor itself printed: empty where all went well
 
@@ -72,6 +74,8 @@ GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))
 # In the environment of a run's processes.
 CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number
 COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie
+# In the environment of a supervisor.
+ORDER_VARIABLE = "AUTORESEARCH_ORDER"  # the number of the descriptor that its order is read from
 
 
 def utc_now() -> str:
@@ -103,6 +107,7 @@ class Spec:
     audit_factor: int = 1  # times the profile's audited positions; not of the rehearsal
     split: str = "val"  # which text the score is measured on: after a night, holdout
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
+    train_sha256: str = ""  # of train.py's text, checked before anything runs; empty: not checked
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
@@ -112,6 +117,26 @@ class Spec:
             ValueError: it is no JSON. TypeError: it is no spec, or one of a newer version.
         """
         return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What whoever starts a supervisor hands to it, and to nobody else: through a pipe, never by a file or a variable.
+
+    The spec comes along: whoever edits spec.json afterwards changes nothing.
+    """
+
+    spec: Spec
+    key: str  # signs the result
+
+    @classmethod
+    def from_json(cls, text: str) -> "Order":
+        """Read an order. Raises ValueError, TypeError, KeyError."""
+        told = json.loads(text)
+        return cls(Spec(**told["spec"]), told["key"])
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -153,3 +178,55 @@ def join_pids(pids: Iterable[int]) -> str | None:
 def split_pids(told: str | None) -> set[int]:
     """The process ids of such a figure."""
     return {int(pid) for pid in (told or "").split(", ") if pid.isdecimal()}
+
+
+# A Winternitz one-time signature from SHA-256 alone. Whoever knows a key signs one text with it. Its public half, which
+# the ledger holds, only checks: nothing on the disk helps to sign another result.
+_DIGITS = 64 + 3  # of the text's hash in base 16, and of their checksum: no digit can be raised without lowering one
+_LAST = 15
+
+
+def public_half(key: str) -> str:
+    """What checks signatures by `key`: 64 characters."""
+    return _joined([_hashed(_first(key, place), _LAST) for place in range(_DIGITS)])
+
+
+def sign(key: str, number: int, train_sha256: str, result: bytes) -> str:
+    """A signature of how run `number` of this train.py ended."""
+    steps = _digits(_statement(number, train_sha256, result))
+    return "".join(_hashed(_first(key, place), count).hex() for place, count in enumerate(steps))
+
+
+def is_signed(public: str, number: int, train_sha256: str, result: bytes, signature: str) -> bool:
+    """Whether `signature` is that of the key with this public half."""
+    try:
+        told = bytes.fromhex(signature)
+    except ValueError:
+        return False
+    steps = _digits(_statement(number, train_sha256, result))
+    parts = [told[32 * place : 32 * place + 32] for place in range(_DIGITS)]
+    ends = [_hashed(part, _LAST - count) for part, count in zip(parts, steps, strict=True)]
+    return len(told) == 32 * _DIGITS and _joined(ends) == public
+
+
+def _statement(number: int, train_sha256: str, result: bytes) -> bytes:
+    return f"{number} {train_sha256}\n".encode() + result
+
+
+def _digits(text: bytes) -> list[int]:
+    digits = [int(digit, 16) for digit in hashlib.sha256(text).hexdigest()]
+    return digits + [int(digit, 16) for digit in f"{sum(_LAST - digit for digit in digits):03x}"]
+
+
+def _first(key: str, place: int) -> bytes:
+    return hashlib.sha256(f"{place} {key}".encode()).digest()
+
+
+def _hashed(value: bytes, times: int) -> bytes:
+    for _ in range(times):
+        value = hashlib.sha256(value).digest()
+    return value
+
+
+def _joined(ends: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(ends)).hexdigest()

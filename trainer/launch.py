@@ -1,23 +1,26 @@
 """What the child process runs: train.py, as `__main__`, confined, with its exceptions told to the referee by structure.
 
 `python -P -m trainer.launch RUN_FOLDER` becomes such a process; with the number of a descriptor behind it, it becomes
-the server from which they are forked. Until the referee says `go`, only trusted code has run here; what it tells by
-then can be believed.
+the server from which they are forked. It reads the spec and train.py's text on its standard input, from the supervisor:
+who changes the files in the run folder changes nothing. Until the referee says `go`, only trusted code has run here;
+what it tells by then can be believed.
 """
 
 import ast
 import gc
+import linecache
 import os
-import runpy
 import signal
 import sys
 import traceback
 from errno import errorcode
+from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trainer.contract import Spec
-from trainer.processes.fork_server import serve, shares_nothing
+from trainer.processes.fork_server import offered, serve, shares_nothing
 from trainer.processes.process_tree import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
@@ -41,23 +44,24 @@ _KNOWN = {"torch", "trainer", "numpy", *sys.stdlib_module_names}  # of which non
 
 def main() -> None:
     """Run train.py of the run folder named on the command line; its scratch folder is the working directory."""
-    run_folder = RunFolder(Path(sys.argv[1]))
+    run_folder, given = RunFolder(Path(sys.argv[1])), _given()
+    told, _, text = given.partition(b"\n")
     if len(sys.argv) > _SERVING:
-        _serve(run_folder, int(sys.argv[_SERVING]))
+        _serve(given, int(sys.argv[_SERVING]))
     die_with_parent()
-    spec = run_folder.spec()
+    spec = Spec.from_json(told.decode())
     channel = inherited()
     forget_no_child()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
     guards = _confine(run_folder, spec)
     channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))
     if channel.receive("import", "go").kind == "import":
-        _import_ahead(run_folder)
+        _import_ahead(text)
         channel.receive("go")
     sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
     sys.argv = [str(run_folder.train)]
     try:
-        runpy.run_path(str(run_folder.train), run_name="__main__")
+        _run(text, str(run_folder.train))
     except BaseException as error:
         if isinstance(error, SystemExit) and not error.code:
             return
@@ -65,7 +69,26 @@ def main() -> None:
         raise
 
 
-def _serve(run_folder: RunFolder, control: int) -> None:
+def _given() -> bytes:
+    """Everything on the standard input, which is empty from then on."""
+    with open(0, "rb", closefd=False) as told:
+        given = told.read()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    return given
+
+
+def _run(text: bytes, name: str) -> None:
+    """Run `text` as `__main__`. Tracebacks and `inspect` show it, and not what is in the file by then."""
+    lines = list(StringIO(text.decode("utf-8", "replace").removeprefix("\ufeff"), newline=None))
+    linecache.cache[name] = (len(text), None, lines, name)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    vars(main).update(__file__=name, __cached__=None, __package__="")
+    exec(compile(text, name, "exec", dont_inherit=True), vars(main))
+
+
+def _serve(given: bytes, control: int) -> None:
     """Import ahead and fork for each request; returns in forked processes alone.
 
     One that could not use what was imported begins again as a new program: torch failed to be imported, or an import
@@ -75,7 +98,7 @@ def _serve(run_folder: RunFolder, control: int) -> None:
     usable = True
     gc.disable()  # a fifth of the time of the imports
     try:
-        _import_ahead(run_folder)
+        _import_ahead(given.partition(b"\n")[2])
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
     gc.freeze()
@@ -84,14 +107,16 @@ def _serve(run_folder: RunFolder, control: int) -> None:
     torch: Any = sys.modules.get("torch")
     dynamo: Any = sys.modules.get("torch._dynamo.config")
     if not (usable and shares_nothing()) or (torch and torch.cuda._is_in_bad_fork()):
+        with offered(given, Path.cwd()) as told:
+            os.dup2(told.fileno(), 0)
         os.execv(sys.executable, sys.orig_argv[:-1])
     if dynamo:
         dynamo.debug_dir_root = str(Path.cwd() / "torch_compile_debug")  # else in the server's folder
 
 
-def _import_ahead(run_folder: RunFolder) -> None:
+def _import_ahead(text: bytes) -> None:
     """Import what takes seconds, where train.py seems to need it."""
-    train = run_folder.train.read_text(encoding="utf-8", errors="replace")
+    train = text.decode("utf-8", "replace")
     if not _may_come_first(train):
         return
     if "import torch" in train or "from torch" in train or "Session" in train:
@@ -182,7 +207,7 @@ def _traceback(error: BaseException, train: Path) -> str:
     lines = traceback.TracebackException.from_exception(error)
     frames = list(lines.stack)
     first = next((i for i, frame in enumerate(frames) if frame.filename == str(train)), len(frames))
-    lines.stack = traceback.StackSummary.from_list(frames[first:])  # runpy's own frames help nobody
+    lines.stack = traceback.StackSummary.from_list(frames[first:])  # ours help nobody
     text = "".join(lines.format())
     if len(text) > _MAX_FRAMES + _MAX_MESSAGE:
         text = "".join(lines.stack.format())[-_MAX_FRAMES:] + "".join(lines.format_exception_only())[:_MAX_MESSAGE]

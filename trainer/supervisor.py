@@ -2,14 +2,17 @@
 
 It outlives the server that started it, ends every process of its run, and writes result.json last. It inherits the
 locks on the leases of its folder and of the device, and holds them for as long as it lives: a folder whose lease can
-be locked and that has no result has lost its supervisor. train.py's processes inherit none.
+be locked and that has no result has lost its supervisor. train.py's processes inherit none. Whoever starts it hands it
+an order through a pipe: the spec, and the key that signs the result.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
+from trainer.contract import ORDER_VARIABLE, Order, RunResult
 from trainer.evaluators.registry import evaluate
 from trainer.processes.process_tree import become_subreaper
 from trainer.run.run_folder import RunFolder
@@ -24,7 +27,14 @@ def main() -> None:
 
     become_subreaper()
     signal.signal(signal.SIGTERM, asked_to_end)
-    run_folder.end(evaluate(run_folder, run_folder.spec()))
+    if told := os.environ.pop(ORDER_VARIABLE, ""):
+        with open(int(told), encoding="utf-8", closefd=False) as order:
+            run_folder.accept(Order.from_json(order.read()))
+    spec = run_folder.spec()
+    if why := run_folder.changed(spec):
+        told = f"Somebody changed train.py in the run folder: {why}. No line of it has run."
+        return run_folder.end(RunResult("env_fail", told, cause="run_folder_changed"))
+    run_folder.end(evaluate(run_folder, spec))
 
 
 if __name__ == "__main__":

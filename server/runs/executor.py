@@ -9,17 +9,23 @@ import errno
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
+
+from pydantic import Field
 
 from server.errors import RunnerUnavailable
 from server.files import set_aside
 from server.paths import StudyPaths
-from server.records import Attempt, Experiment, Progress, Purpose, Result, Value
+from server.records import Attempt, Experiment, Outcome, Progress, Purpose, Result, Value
 from server.runs.run_folder import RunFolder
 from server.runs.run_spec import RunLimits
 from server.task.dataset import find
-from trainer.contract import RunFile, Spec
+from trainer.contract import Order, RunFile, Spec, utc_now
+
+_FORGED = "Somebody else than the run's supervisor wrote result.json: it is not signed. No idea was judged."
 
 
 class RunRequest(Value):
@@ -28,6 +34,7 @@ class RunRequest(Value):
     attempt: Attempt
     text: str  # of its train.py
     limits: RunLimits
+    key: str = Field(default="", repr=False)  # signs the result; for the supervisor alone
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,11 @@ class RunHandle(Protocol):
 class Executor(Protocol):
     """Whatever runs the experiments of one study."""
 
+    @property
+    def signs(self) -> bool:
+        """Whether `submit` hands the order to the supervisor (`make_order`): no other result of a run is then taken."""
+        ...
+
     def require_free(self, profile: str, last: Experiment | None) -> None:
         """Refuse a run while there is no device for it.
 
@@ -109,6 +121,33 @@ def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
         cookie=str(folder),  # unique on this machine, and says whose process it is
         kernels="" if attempt.purpose is Purpose.CONFIRM else str(site.kernels),
         keeps_kernels=attempt.baseline,
+        train_sha256=sha256(request.text.encode()).hexdigest(),
+    )
+
+
+def make_order(spec: Spec, request: RunRequest) -> bytes:
+    """What the supervisor reads through the pipe that ORDER_VARIABLE names: it must not reach a disk or an argument."""
+    return Order(spec, request.key).to_json().encode()
+
+
+def new_key(executor: Executor) -> str:
+    """A key for one run; empty where the executor does not hand it on."""
+    return token_hex() if getattr(executor, "signs", False) else ""
+
+
+def ending(executor: Executor, attempt: Attempt, folder: RunFolder) -> Result | None:
+    """How a run ended; None while it goes on, whatever somebody else writes into its folder."""
+    handle = executor.handle(attempt.number)
+    if (result := handle.result()) is None or folder.result() is None:
+        return result  # without the file nobody has signed anything: the run is lost
+    if not attempt.signer:
+        unsigned = f"{result.reason} (not signed: an earlier version began this run)"
+        return result.model_copy(update={"reason": unsigned}) if getattr(executor, "signs", False) else result
+    if (own := folder.signed_result(attempt)) or handle.alive():
+        return own
+    # The supervisor may have written its result between the two looks.
+    return folder.signed_result(attempt) or Result(
+        outcome=Outcome.ENV_FAIL, reason=_FORGED, cause="foreign_result", finished_at=utc_now()
     )
 
 

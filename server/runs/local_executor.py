@@ -5,7 +5,15 @@ from pathlib import Path
 
 from server.records import Experiment, Outcome, Progress, Result
 from server.runs import cleanup, device_lock
-from server.runs.executor import RunRequest, RunSite, make_spec, request_cancel, startable, write_run_folder
+from server.runs.executor import (
+    RunRequest,
+    RunSite,
+    make_order,
+    make_spec,
+    request_cancel,
+    startable,
+    write_run_folder,
+)
 from server.runs.hang_detector import HangDetector
 from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.spawn import reap_supervisor, remove_scratch, spawn_supervisor
@@ -14,6 +22,8 @@ from trainer.contract import GPU_PROFILES, utc_now
 
 class LocalExecutor:
     """All runs of one study. Implements Executor."""
+
+    signs = True
 
     def __init__(self, site: RunSite) -> None:
         self.runs, self._site = RunFolders(site.runs), site
@@ -40,7 +50,7 @@ class LocalExecutor:
             write_run_folder(folder, spec, request.text)
             for one in leases:
                 one.sign(folder)
-            spawn_supervisor(folder, leases)
+            spawn_supervisor(folder, leases, make_order(spec, request))
         self._handles = {other: run for other, run in self._handles.items() if run.alive()} | {number: LocalRun(folder)}
         return self._handles[number]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from server.records import Outcome, Point, Progress, Result
+from server.records import Attempt, Outcome, Point, Progress, Result
 from server.runs.device_lock import is_held
-from trainer.contract import RunFile, utc_now
+from trainer.contract import RunFile, is_signed, utc_now
 
 _OBJECT = TypeAdapter(dict[str, Any])
 
@@ -46,14 +46,23 @@ class RunFolder:
             return 0
 
     def result(self) -> Result | None:
-        """How the run ended; None until that is written."""
+        """How the run ended, whoever wrote that; None until it is written."""
+        told = self._bytes(RunFile.RESULT)
+        return None if told is None else _result(told)
+
+    def signed_result(self, attempt: Attempt) -> Result | None:
+        """How the run ended, as the supervisor wrote it that was handed the attempt's key; None if it did not."""
+        told, signature = self._bytes(RunFile.RESULT), self._bytes(RunFile.SIGNATURE)
+        if told is None or signature is None:
+            return None
+        known = attempt.signer, attempt.number, attempt.train_sha256
+        return _result(told) if is_signed(*known, told, signature.decode("ascii", "replace")) else None
+
+    def _bytes(self, name: RunFile) -> bytes | None:
         try:
-            return Result.model_validate_json((self.path / RunFile.RESULT).read_bytes())
+            return (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
-        except ValidationError as error:
-            reason = f"The supervisor's result cannot be read: {error.errors()[0]['msg']}."
-            return Result(outcome=Outcome.ENV_FAIL, reason=reason, finished_at=utc_now())
 
     def alive(self) -> bool:
         """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
@@ -106,6 +115,14 @@ class RunFolders:
         for path in self.folder.glob("[0-9]*"):
             if (number := path.name.partition(".")[0]).isdecimal():
                 yield int(number), path
+
+
+def _result(told: bytes) -> Result:
+    try:
+        return Result.model_validate_json(told)
+    except ValidationError as error:
+        reason = f"The supervisor's result cannot be read: {error.errors()[0]['msg']}."
+        return Result(outcome=Outcome.ENV_FAIL, reason=reason, finished_at=utc_now())
 
 
 def _point(line: str) -> Point | None:

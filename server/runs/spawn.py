@@ -13,7 +13,7 @@ from server.errors import RunnerUnavailable
 from server.paths import Home
 from server.records import Value
 from server.runs.device_lock import Lease
-from trainer.contract import Entry, RunFile, ScratchRole
+from trainer.contract import ORDER_VARIABLE, Entry, RunFile, ScratchRole
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
@@ -23,24 +23,27 @@ _TORCH_SECONDS = 60.0
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
 
-def spawn_supervisor(folder: Path, device: Sequence[Lease]) -> None:
+def spawn_supervisor(folder: Path, device: Sequence[Lease], order: bytes) -> None:
     """Start that of the run in `folder`, in a session of its own. Raises OSError.
 
-    It inherits the locks on the leases, the run's own and those of the device, and nothing else.
+    It inherits the locks on the leases, the run's own and those of the device, and a pipe with its order.
     """
     own = Lease(folder / RunFile.LEASE)
     try:
         with (folder / RunFile.SUPERVISOR_LOG).open("wb") as errors:
-            _CHILDREN[folder] = subprocess.Popen(
+            child = _CHILDREN[folder] = subprocess.Popen(
                 _command(Entry.SUPERVISOR, str(folder)),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
                 cwd=folder,
-                env=_environment(),
+                env=_environment() | {ORDER_VARIABLE: "0"},
                 pass_fds=[one.descriptor for one in (own, *device)],
                 start_new_session=True,
             )
+        assert child.stdin is not None
+        with suppress(BrokenPipeError), child.stdin as pipe:  # one that has died meanwhile has a lost run
+            pipe.write(order)
     finally:
         own.close()
 

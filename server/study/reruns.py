@@ -14,13 +14,13 @@ from server.errors import Unavailable
 from server.history import audit_failures
 from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
-from server.runs.executor import RunHandle, RunRequest, RunSite
-from server.runs.run_folder import RunFolders
+from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key
+from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import RunLimits
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
-from trainer.contract import utc_now
+from trainer.contract import public_half, utc_now
 
 _LOOK_SECONDS = 0.2
 _FIRST_SEED = 1_000_000  # no run of a night has it
@@ -76,13 +76,18 @@ def rerun(
         for row in experiments:
             told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
             attempt = _attempt(row, candidates[row.number], question).model_copy(
-                update={"number": 1 + max(runs.numbers(), default=0), "seed": _FIRST_SEED + seed}
+                update={
+                    "number": 1 + max(runs.numbers(), default=0),
+                    "seed": _FIRST_SEED + seed,
+                    "signer": public_half(key) if (key := new_key(executor)) else "",
+                }
             )
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
             terms = terms.model_copy(update={"split": question.split})
             executor.require_free(attempt.profile, study.ledger.last())
-            run = executor.submit(RunRequest(attempt=attempt, text=candidates[row.number].text, limits=terms))
-            result = _wait(run, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
+            executor.submit(RunRequest(attempt=attempt, text=candidates[row.number].text, limits=terms, key=key))
+            folder = runs.of(attempt.number)
+            result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
                 raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
             scores[row.number].append(result.score.value)
@@ -115,9 +120,10 @@ def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> A
     )
 
 
-def _wait(run: RunHandle, show: Callable[[Progress], None]) -> Result:
+def _wait(executor: Executor, attempt: Attempt, folder: RunFolder, show: Callable[[Progress], None]) -> Result:
+    run = executor.handle(attempt.number)
     try:
-        while (result := run.result()) is None:
+        while (result := ending(executor, attempt, folder)) is None:
             show(run.progress())
             time.sleep(_LOOK_SECONDS)
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Result
-from server.runs.executor import Engine, RunRequest, RunSite
+from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
@@ -38,7 +38,7 @@ from server.study.verdicts import Verdicts
 from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
-from trainer.contract import utc_now
+from trainer.contract import public_half, utc_now
 
 _CURVE_POINTS = 300
 SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
@@ -208,6 +208,7 @@ class Study:
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
         now, last, parent = utc_now(), self.ledger.last(), self.workspace.tip()
+        key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
         number = max(last.number if last else 0, self._taken) + 1
         attempt = Attempt(
             number=number,
@@ -224,6 +225,7 @@ class Study:
             profile=self.profile,
             dataset=self.dataset.name,
             seed=SEED + number - 1,
+            signer=public_half(key) if key else "",
             budget_seconds=budget,
             started_at=now,
         )
@@ -236,7 +238,7 @@ class Study:
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
-        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms)
+        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms, key=key)
         with self._whole():  # the ref first: no `git gc` takes the commit of a row
             self.workspace.record(number, commit, self.workspace.recorded(number))
             self.ledger.begin(attempt, made)
@@ -319,9 +321,12 @@ class Study:
 
     def _settle(self) -> Experiment | None:
         run = self.lane.run()
-        if run is None or not run.running or (result := self.executor.handle(run.number).result()) is None:
+        if run is None or not run.running or (result := self._ending(run.attempt)) is None:
             return run
         return self._import(run, result)
+
+    def _ending(self, attempt: Attempt) -> Result | None:
+        return ending(self.executor, attempt, self.runs.of(attempt.number))
 
     def _start(self, request: RunRequest) -> None:
         try:

@@ -40,7 +40,6 @@ DOORS: dict[str, tuple[str, ...]] = {
     "pydantic": ("server",),
     "pynvml": ("server.runs.hardware", "trainer.processes.gpu_monitor"),
     "rich": ("server.cli", "server.reporting.table", "trainer.prepare"),
-    "runpy": ("trainer.launch",),
     "socket": (
         "server.api.http.server",
         "server.cli.doctor",

@@ -62,9 +62,7 @@ class SealedLM:
         except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
             told = f"The run could not be carried out: {type(error).__name__}: {error}"
             ending = RunResult("env_fail", told, cause=of_error(error))
-        if (why := self._run_folder.standing.get("compiler")) and "compile" in self._run_folder.train.read_text(
-            "utf-8", "replace"
-        ):
+        if (why := self._run_folder.standing.get("compiler")) and b"compile" in self._run_folder.text:
             ending = replace(ending, reason=f"{ending.reason} (compiler: {why})")
         self._figures |= self._run_folder.standing
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
@@ -77,7 +75,7 @@ class SealedLM:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        return Launcher(self._run_folder.folder, self._spec.cookie, settings)
+        return Launcher(self._run_folder.folder, self._spec.cookie, settings, given=self._run_folder.given(self._spec))
 
     def _run(self) -> Score:
         shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 _MOST = 1 << 20  # bytes of a request: an environment
 _LOOK_SECONDS = 0.1
@@ -35,14 +36,18 @@ class ForkFailed(Exception):
 class ForkServer:
     """The server, as the process that starts it sees it."""
 
-    def __init__(self, command: list[str], cwd: Path, environment: dict[str, str]) -> None:
-        """Start `command` in folder `cwd`; it calls `serve` with the descriptor whose number is its last argument."""
+    def __init__(self, command: list[str], cwd: Path, environment: dict[str, str], given: bytes = b"") -> None:
+        """Start `command` in folder `cwd`; it calls `serve` with the descriptor whose number is its last argument.
+
+        Args:
+            given: what it reads on its standard input.
+        """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._told = tempfile.TemporaryFile(dir=cwd)  # what it says when it cannot start
-        with theirs:
+        with theirs, offered(given, cwd) as told:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
+                stdin=told,
                 stdout=self._told,
                 stderr=self._told,
                 cwd=cwd,
@@ -117,6 +122,14 @@ class ForkServer:
         lines = self._told.read(_MOST).decode("utf-8", "replace").strip().splitlines()
         self.close()
         raise ForkFailed(f"the process that starts others has ended{': ' if lines else ''}{' '.join(lines[-1:])[:500]}")
+
+
+def offered(given: bytes, folder: Path) -> IO[bytes]:
+    """A file without a name, to be read from its beginning. Raises OSError."""
+    told = tempfile.TemporaryFile(dir=folder)
+    told.write(given)
+    told.seek(0)
+    return told
 
 
 def serve(descriptor: int) -> None:

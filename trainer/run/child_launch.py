@@ -14,9 +14,10 @@ from typing import IO
 import psutil
 
 from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry, ScratchRole
-from trainer.processes.fork_server import SOCKET, ForkFailed, ForkServer
+from trainer.processes.fork_server import SOCKET, ForkFailed, ForkServer, offered
 from trainer.processes.process_tree import adopts_orphans
 from trainer.processes.scratch import make, remove
+from trainer.run.run_folder import RunFolder
 from trainer.sandbox.environment import passed_on
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -27,15 +28,19 @@ _MOST_TOLD = 1 << 20
 class Launcher:
     """Starts the processes of one run that run train.py, each with one socket to us and nothing else."""
 
-    def __init__(self, folder: Path, cookie: str, settings: dict[str, str], forks: bool | None = None) -> None:
+    def __init__(
+        self, folder: Path, cookie: str, settings: dict[str, str], forks: bool | None = None, given: bytes = b""
+    ) -> None:
         """Begin to import what train.py of run folder `folder` needs.
 
         Args:
             settings: environment variables of all the processes, beside the ones every run has.
             forks: fork the processes from one with these imports; else each is a new program, with imports of its own.
                 None: where this process becomes the parent of orphans.
+            given: spec and train.py, which every process reads from us alone; empty: as they are in the folder now.
         """
-        self._folder = folder
+        run_folder = RunFolder(folder)
+        self._folder, self._given = folder, given or run_folder.given(run_folder.spec())
         self._settings = {COOKIE_VARIABLE: cookie, **settings}
         self._command = [sys.executable, "-P", "-B", "-m", Entry.LAUNCH, str(folder)]
         self._home: Path | None = None  # the server's folder: imports may write there
@@ -79,7 +84,7 @@ class Launcher:
 
     def _start_server(self) -> ForkServer:
         self._home = self._home or make(self._folder, ScratchRole.LAUNCHER)
-        return ForkServer(self._command, self._home, _environment(self._home) | self._settings)
+        return ForkServer(self._command, self._home, _environment(self._home) | self._settings, self._given)
 
     def _forked(
         self, server: ForkServer, scratch: Path, environment: dict[str, str], watch: Callable[[], None]
@@ -101,10 +106,10 @@ class Launcher:
 
     def _spawned(self, scratch: Path, environment: dict[str, str]) -> "LaunchedChild":
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, offered(self._given, scratch) as told:
             process = psutil.Popen(
                 self._command,
-                stdin=subprocess.DEVNULL,
+                stdin=told,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=scratch,

@@ -1,5 +1,6 @@
 """The run folder, seen from the trainer's side. Every file in it appears whole."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,10 +8,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trainer.contract import RunFile, RunResult, Spec
+from trainer.contract import Order, RunFile, RunResult, Spec, sign
 from trainer.run.failure_cause import FULL
 
 # seconds that a score waits for space on the disk, and between two looks
@@ -28,9 +30,35 @@ class RunFolder:
         self.log = folder / RunFile.LOG
         self.curve = folder / RunFile.CURVE
         self.standing: dict[str, Any] = {}  # what every report of progress says
+        self._order: Order | None = None
+
+    def accept(self, order: Order) -> None:
+        """Take the spec from the order, and sign the result with its key."""
+        self._order = order
 
     def spec(self) -> Spec:
+        if self._order:
+            return self._order.spec
         return Spec.from_json((self.folder / RunFile.SPEC).read_text(encoding="utf-8"))
+
+    @cached_property
+    def text(self) -> bytes:
+        """train.py's, read once: whoever changes the file later changes nothing. Raises OSError."""
+        return self.train.read_bytes()
+
+    def given(self, spec: Spec) -> bytes:
+        """What each process of the run reads on its standard input: the spec in one line, then train.py."""
+        return spec.to_json().encode() + b"\n" + self.text
+
+    def changed(self, spec: Spec) -> str:
+        """How train.py differs from the one that the spec is about; empty if it does not."""
+        try:
+            found = hashlib.sha256(self.text).hexdigest()
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        if not spec.train_sha256 or found == spec.train_sha256:
+            return ""
+        return f"it has sha256 {found[:12]}, the attempt's is {spec.train_sha256[:12]}"
 
     def cancelled(self) -> str | None:
         """The reason why somebody asked for the end of the run, or None."""
@@ -90,16 +118,22 @@ class RunFolder:
             os.utime(self.folder / RunFile.PROGRESS)
 
     def _write(self, ending: RunResult) -> None:
-        """Whole and durable: beside, fsync, rename, fsync of the folder."""
-        temporary = self.folder / f"{RunFile.RESULT}.new"
-        text = json.dumps(asdict(ending), allow_nan=False, ensure_ascii=False)
-        with temporary.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / RunFile.RESULT)
+        """Whole and durable: beside, fsync, rename, fsync of the folder. The signature first."""
+        told = json.dumps(asdict(ending), allow_nan=False, ensure_ascii=False).encode(errors="replace")
+        if self._order:
+            spec = self._order.spec
+            self._put(RunFile.SIGNATURE, sign(self._order.key, spec.number, spec.train_sha256, told).encode())
+        self._put(RunFile.RESULT, told)
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _put(self, name: str, content: bytes) -> None:
+        temporary = self.folder / f"{name}.new"
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.folder / name)

@@ -1,5 +1,6 @@
 """The seam between a study and whatever runs its experiments."""
 
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -12,6 +13,7 @@ from server.runs.executor import (
     RunHandle,
     RunRequest,
     RunSite,
+    make_order,
     make_spec,
     request_cancel,
     startable,
@@ -26,19 +28,20 @@ from server.study.study import Study
 from tests.support.builders import attempt
 from tests.support.polling import ended, until
 from tests.support.runs import site
-from trainer.contract import Entry, Spec, utc_now
+from trainer.contract import ORDER_VARIABLE, Entry, Spec, utc_now
 
 
 class Waiting(Thread):
     """One run: a thread that waits for the supervisor."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, order: bytes = b"") -> None:
         super().__init__(daemon=True)
-        self.folder = folder
+        self.folder, self._order = folder, order
 
     def run(self) -> None:
         command = [sys.executable, "-P", "-B", "-m", Entry.SUPERVISOR, str(self.folder.path)]
-        subprocess.run(command, check=False, cwd=Path(__file__).parents[3])
+        environment = {**os.environ, ORDER_VARIABLE: "0"}
+        subprocess.run(command, check=False, cwd=Path(__file__).parents[3], input=self._order, env=environment)
 
     def progress(self) -> Progress:
         return self.folder.progress()
@@ -59,6 +62,8 @@ class Waiting(Thread):
 class ThreadExecutor:
     """Knows no lease: a run lives for as long as its thread."""
 
+    signs = True
+
     def __init__(self, site: RunSite) -> None:
         self._site, self._runs, self.threads = site, RunFolders(site.runs), dict[int, Waiting]()
 
@@ -67,9 +72,10 @@ class ThreadExecutor:
 
     def submit(self, request: RunRequest) -> RunHandle:
         folder = self._runs.path(request.attempt.number)
+        spec = make_spec(self._site, request, folder)
         with startable():
-            write_run_folder(folder, make_spec(self._site, request, folder), request.text)
-        run = self.threads[request.attempt.number] = Waiting(RunFolder(folder))
+            write_run_folder(folder, spec, request.text)
+        run = self.threads[request.attempt.number] = Waiting(RunFolder(folder), make_order(spec, request))
         run.start()
         return run
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -184,11 +185,11 @@ def test_no_open_file_is_shared_by_two_processes(tmp_path: Path) -> None:
 launcher = Launcher(folder.folder, COOKIE, {})
 waiting = launcher.launch(make(folder.folder, ScratchRole.CANDIDATE), {}, stage.watch)  # as the replica does
 first = run(launcher)["code"]
-(folder.folder / "train.py").write_text(sys.argv[2])
-print(json.dumps([first, run(launcher)["told"]]))
+print(json.dumps([first, run(launcher, FINDS="1")["told"]]))
 """
-    head, finds = LEAVES.partition("lock =")[0], FINDS
-    assert supervised(tmp_path, LEAVES, script, head + finds) == [0, "False 0\n"]
+    head, _, leaves = LEAVES.partition("lock =")
+    train = f"{head}\nif 'FINDS' in os.environ:\n{indent(FINDS, '    ')}\nelse:\n{indent('lock =' + leaves, '    ')}"
+    assert supervised(tmp_path, train, script) == [0, "False 0\n"]
 
 
 def test_what_cannot_be_imported_ahead_is_imported_by_train_py_itself(tmp_path: Path) -> None:
