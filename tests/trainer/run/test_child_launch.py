@@ -234,3 +234,15 @@ print(json.dumps(run(Launcher(folder.folder, COOKIE, {}))["told"]))
 """
     train = f"import os, sys\n{line}\nprint('torch' in sys.modules)\nsys.exit()\nimport torch"
     assert supervised(tmp_path, train, script) == f"{ahead}\n"
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_file_that_is_changed_after_it_was_read_changes_nothing(tmp_path: Path, forks: bool) -> None:
+    script = f"""
+launcher = Launcher(folder.folder, COOKIE, {{}}, forks={forks})
+folder.train.write_text("print('another text')")
+(folder.folder / "spec.json").write_text("")
+print(json.dumps([run(launcher)["told"] for _ in range(2)]))
+"""
+    train = "import inspect\n\ndef mine(): pass\n\nprint(inspect.getsource(mine), __name__, open(0).read() == '')"
+    assert supervised(tmp_path, train, script) == ["def mine(): pass\n __main__ True\n"] * 2
