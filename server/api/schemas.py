@@ -69,6 +69,8 @@ class StatusReply(Reply):
     over: str  # why no run is started any more; empty while the night goes on
     head_moved: str  # what somebody else did to the branch, and what the operator does; empty if nobody did
     lost: str  # experiments that git, or the ledger, has lost for good, and what the operator does; empty if none
+    edited: str = ""  # experiments whose rows somebody else edited; empty if none
+    boundary: str = ""  # what keeps a shell of the agent's from the server's files; README says what that is worth
     profile: str
     dataset: str  # what is trained on
     guards: dict[str, str]  # around train.py in the last run: held, or why not

@@ -26,11 +26,13 @@ from server.history.similar_attempts import nearest
 from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
+from server.runs.boundary import boundary
 from server.runs.profile_choice import why_no_gpu
 from server.source.candidate import sha256
 from server.source.hunks import split_lines
 from server.study import limits, sweep
 from server.study.git_repair import lost
+from server.study.ledger_rebuild import edited
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
@@ -68,6 +70,8 @@ def status(study: Study) -> StatusReply:
         over=limits.why_study_over(study),
         head_moved=study.head_moved,
         lost=lost(study.workspace.state),
+        edited=edited(study.ledger),
+        boundary=boundary(study.workspace.root).word,
         profile=study.profile,
         dataset=str(study.dataset),
         guards=last.result.guards if last and last.result else {},

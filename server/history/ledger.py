@@ -2,45 +2,24 @@
 
 A row is written before a branch moves, so that whatever dies, the next call can finish the move. `synchronous=FULL`
 and a rollback journal: a night writes a few rows a minute, and an acknowledged row must survive a power cut. (WAL has a
-corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.)
+corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.) Each write adds an entry to a chain of hashes.
 """
 
+import os
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from server.errors import LedgerDamaged, LedgerUnavailable
+from server.history import chain
+from server.history.chain import Chain, Entry, Mark
+from server.history.ledger_schema import FORMAT, SCHEMA, UNCHAINED, VERSION
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.source.language import Change
 
-_FORMAT = 2
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS experiments (
-    number INTEGER PRIMARY KEY,
-    verdict TEXT NOT NULL,
-    kept INTEGER NOT NULL,
-    purpose TEXT NOT NULL,
-    of INTEGER,
-    fingerprint TEXT NOT NULL,
-    document TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_verdict ON experiments (verdict, number);
-CREATE INDEX IF NOT EXISTS by_purpose ON experiments (purpose, number);
-CREATE INDEX IF NOT EXISTS repeats ON experiments (of, number) WHERE of IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_code ON experiments (fingerprint, number);
-CREATE TABLE IF NOT EXISTS changes (
-    feature TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (feature, number)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS changed ON changes (number);
-CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
-PRAGMA user_version = {_FORMAT};
-"""
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
 _FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
 _CATEGORY = "category"
@@ -59,7 +38,7 @@ class Ledger:
             read_only: look at a ledger that a server may be writing to. Nothing is written but what a server that was
                 killed has left half done: SQLite takes it back before it lets anybody read.
         """
-        self._path = path
+        self._path, self.mark = path, Mark.WRITTEN  # mark: how the rows that are written come into the chain
         self._file: tuple[int, int] | None = None
         self._answers: dict[tuple[object, ...], list[Any]] | None = None  # of this call; None outside of one
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
@@ -71,7 +50,10 @@ class Ledger:
                 self._connection.execute("PRAGMA query_only = ON")
             else:
                 # Opened again, a ledger stays as old as its last row: that tells nights apart.
-                self._connection.executescript(_DURABLE if made else _DURABLE + _SCHEMA)
+                self._connection.executescript(_DURABLE if made else _DURABLE + SCHEMA)
+                if not made:
+                    self._begin_chain()
+            self._version = self._data_version()
         self._file = _identity(path)
 
     def close(self) -> None:
@@ -81,6 +63,12 @@ class Ledger:
     def gone(self) -> bool:
         """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
         return _identity(self._path) != self._file
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another process has written to the file since it was opened."""
+        with self._speaking():
+            return self._data_version() != self._version
 
     @property
     def written_ns(self) -> int:
@@ -103,6 +91,7 @@ class Ledger:
         with self._writing(), self._connection:  # all of it or nothing
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+            self._link(row)
             places = [(feature, row.number, value) for feature, value in features.items()]
             self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
 
@@ -113,6 +102,37 @@ class Ledger:
     def decide(self, number: int, decision: Decision) -> Experiment:
         """Write down what became of an experiment. Raises LedgerUnavailable."""
         return self._replace(number, decision=decision)
+
+    def put_back(self, number: int, row: Experiment | None) -> None:
+        """Write a row as it was before somebody else edited it; None removes what they have added."""
+        with self._writing(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("DELETE FROM experiments WHERE number = ?", (number,))
+            if row:
+                self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+            self._link(row, number, Mark.RESTORED)
+
+    def chain(self) -> Chain | None:
+        """The chain over the rows; None of a ledger that no server with a chain has opened yet."""
+        if not self._ask("SELECT 1 FROM sqlite_master WHERE name = 'chain'"):
+            return None
+        return chain.read(self._ask("SELECT number, copy, columns, mark, link FROM chain ORDER BY place"))
+
+    def edited(self) -> list[int]:
+        """Numbers of the rows that are not as a server wrote them. Reads them all."""
+        found = self.chain()
+        if found is None or found.broken:
+            return []
+        return chain.differing(
+            found, {number: (chain.copy_name(text), told) for number, text, told in self.documents()}
+        )
+
+    def marked(self, mark: Mark) -> list[int]:
+        """Numbers of the rows that came into the chain like this, ascending."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'marked'"):
+            return []
+        rows = self._rows("SELECT DISTINCT number FROM chain WHERE mark = ? AND mark != '' ORDER BY number", str(mark))
+        return [number for (number,) in rows]
 
     def get(self, number: int) -> Experiment | None:
         return next(self._select("WHERE number = ?", number), None)
@@ -165,11 +185,11 @@ class Ledger:
             yield from rows
             after = rows[-1].number
 
-    def documents(self) -> Iterator[tuple[int, str]]:
-        """(number, text) of every row as it is written, oldest first, in pages: the texts are not read."""
-        after, query = -1, "SELECT number, document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
+    def documents(self) -> Iterator[tuple[int, str, str]]:
+        """(number, text, columns) of every row as it is written, oldest first, in pages: the texts are not read."""
+        after, query = -1, "SELECT * FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
         while rows := self._ask(query, after, _PAGE):
-            yield from ((number, str(text)) for number, text in rows)
+            yield from ((row[0], str(row[-1]), _told(row)) for row in rows)
             after = rows[-1][0]
 
     def experiments(self) -> int:
@@ -248,17 +268,55 @@ class Ledger:
         if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the file is damaged")
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _FORMAT):
-            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {_FORMAT})")
-        return found == _FORMAT
+        if found not in (0, UNCHAINED, FORMAT):
+            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {FORMAT})")
+        return found == FORMAT
 
     def _replace(self, number: int, **parts: Any) -> Experiment:
         row = self.get(number)
         assert row is not None, number
-        row = row.model_copy(update=parts)
-        with self._writing():
-            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
-        return row
+        after = row.model_copy(update=parts)
+        with self._writing(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._require_ours(number)
+            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(after))
+            self._link(after)
+        return after
+
+    def _require_ours(self, number: int) -> None:
+        """Refuse to go on with a row that somebody else has edited: its copy in git would be overwritten."""
+        stored = self._connection.execute("SELECT * FROM experiments WHERE number = ?", (number,)).fetchone()
+        query = "SELECT copy, columns FROM chain WHERE number = ? ORDER BY place DESC LIMIT 1"
+        if self._connection.execute(query, (number,)).fetchone() != (chain.copy_name(stored[-1]), _told(stored)):
+            raise sqlite3.DatabaseError(f"somebody else edited experiment {number}")
+
+    def _begin_chain(self) -> None:
+        """Enter what is there, all of it or nothing. A new ledger has nothing."""
+        before = self._path.stat()
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            begun = self._connection.execute("SELECT 1 FROM chain").fetchone()  # a number that is set begins no other
+            rows: list[Any] = [] if begun else self._connection.execute("SELECT * FROM experiments").fetchall()
+            for row in rows:
+                self._enter(Entry(row[0], chain.copy_name(row[-1]), _told(row), Mark.BEFORE))
+            self._connection.execute(VERSION)
+        os.utime(self._path, ns=(before.st_atime_ns, before.st_mtime_ns))  # it stays as old as its last row
+
+    def _link(self, row: Experiment | None, number: int = 0, mark: Mark | None = None) -> None:
+        mark = self.mark if mark is None else mark
+        if row is None:
+            return self._enter(Entry(number, "", "", mark))
+        stored = _columns(row)
+        self._enter(Entry(row.number, chain.copy_name(stored[-1]), _told(stored), mark))
+
+    def _enter(self, entry: Entry) -> None:
+        last = self._connection.execute("SELECT link FROM chain ORDER BY place DESC LIMIT 1").fetchone()
+        entry = chain.linked(entry, last[0] if last else "")
+        self._connection.execute("INSERT INTO chain (number, copy, columns, mark, link) VALUES (?, ?, ?, ?, ?)", entry)
+
+    def _data_version(self) -> int:
+        """Another number once another connection has written."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
         rows = self._rows(f"SELECT document FROM experiments {clause}", *values)
@@ -318,3 +376,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
     attempt, document = row.attempt, row.model_dump_json(exclude_none=True)
     return row.number, row.verdict, int(row.kept), attempt.purpose.value, attempt.of, attempt.fingerprint, document
+
+
+def _told(row: Sequence[Any]) -> str:
+    """What a row has beside number and text, as the chain has it."""
+    return " ".join(map(str, row[1:-1]))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
+from server.history.chain import Chain, Stored, copy_name, numbers_in_words
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.paths import StudyPaths
@@ -28,7 +29,7 @@ from server.vcs.refs import Move
 from server.vcs.workspace import Listed, Workspace
 from trainer.contract import RunFile
 
-_NAMED = 12  # groups of numbers in a sentence
+_NAMED = 12  # refs in a sentence
 _ROOM = 600  # characters
 _COMMIT = re.compile(r'"commit":"([0-9a-f]{40})"')
 
@@ -40,18 +41,21 @@ class Wanted(NamedTuple):
     copy: str
 
 
-def wanted(ledger: Ledger, copies: Mapping[int, str]) -> dict[int, Wanted]:
+def wanted(ledger: Ledger, copies: Mapping[int, str], found: Stored | None = None) -> dict[int, Wanted]:
     """Of each row. A row that differs from its copy in git is read, so that a damaged one shows here.
 
     Args:
         copies: names of the copies that git has, by the experiment's number.
+        found: filled with what the ledger holds.
 
     Raises:
         LedgerDamaged.
     """
     wants: dict[int, Wanted] = {}
-    for number, text in ledger.documents():
-        name = Made("blob", text.encode()).name
+    for number, text, columns in ledger.documents():
+        name = copy_name(text)
+        if found is not None:
+            found[number] = (name, columns)
         # The text is as it was when it was copied: no need to validate all of it.
         if copies.get(number) == name and (commit := _commit(text)):
             wants[number] = Wanted(commit, name)
@@ -167,7 +171,9 @@ class _Healer:
         """What was done that somebody should know."""
         told: list[str] = []
         if self._again:
-            told.append(f"Git had lost the commits of experiments {_numbers(self._again)}: they were made again.")
+            told.append(
+                f"Git had lost the commits of experiments {numbers_in_words(self._again)}: they were made again."
+            )
         if aside := self._workspace.refs.mended:
             told.append(f"packed-refs was damaged: what git cannot read was left out. The old file is {aside.name}.")
         if self._kept:
@@ -180,9 +186,9 @@ class _Healer:
         told: list[str] = []
         for why in dict.fromkeys(self._gone.values()):
             numbers = [number for number, other in self._gone.items() if other == why]
-            told.append(f"Git has lost the commits of experiments {_numbers(numbers)}: {why}.")
+            told.append(f"Git has lost the commits of experiments {numbers_in_words(numbers)}: {why}.")
         if rowless := [number for number in range(1, self._last + 1) if number not in self._wants]:
-            told.append(f"The rows of experiments {_numbers(rowless)} are lost, in the ledger and in git.")
+            told.append(f"The rows of experiments {numbers_in_words(rowless)} are lost, in the ledger and in git.")
         if told:
             told.append("The operator puts back what is missing from a backup or a clone, and starts the server again.")
         return told
@@ -191,6 +197,10 @@ class _Healer:
     def _last(self) -> int:
         """The last number that was given to an experiment."""
         return max([*self._wants, *self._listed.rows, *self._remake.folders], default=0)
+
+    @cached_property
+    def _chain(self) -> Chain:
+        return self._ledger.chain() or Chain()
 
     def _row(self, number: int) -> Experiment:
         row = self._ledger.get(number)
@@ -232,7 +242,7 @@ class _Healer:
                 self._keep(row.number, attempt)
         if blob and blob != self._wants[row.number].copy:
             found = copy(self._workspace, blob)
-            if found is None or found.number != row.number:
+            if found is None or found.number != row.number or (row.number, blob) not in self._chain.copies:
                 self._keep(row.number, blob)
 
     def _work(self, name: str) -> bytes | None:
@@ -244,18 +254,6 @@ class _Healer:
         ref = f"{self._workspace.found}/{number}-{name[:12]}"
         if ref not in self._listed.found and self._remake.read(name):
             self._kept.append(Move(ref, name, None))
-
-
-def _numbers(numbers: list[int]) -> str:
-    """As a person writes them: "2, 5 to 9"."""
-    groups: list[list[int]] = []
-    for number in sorted(numbers):
-        if groups and number == groups[-1][1] + 1:
-            groups[-1][1] = number
-        else:
-            groups.append([number, number])
-    told = [str(first) if first == last else f"{first} to {last}" for first, last in groups]
-    return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "")
 
 
 _MOST = 1 << 20  # bytes of a train.py

@@ -3,8 +3,9 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from server.errors import LedgerDamaged, PatchRefused, WorkspaceUnusable
+from server.errors import LedgerDamaged, LedgerUnavailable, PatchRefused, WorkspaceUnusable
 from server.files import set_aside
+from server.history.chain import Chain, Mark, Stored, differing, numbers_in_words
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.records import Experiment
@@ -40,7 +41,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
         try:
             found = Ledger(path)
             left.callback(found.close)
-            wants = wanted(found, {} if distrust else listed.rows)
+            wants = _checked(found, workspace, notebook, listed, distrust)
             if not (why := _behind(found, workspace, listed, wants)):
                 heal(found, workspace, notebook, listed, wants)
                 left.pop_all()
@@ -57,6 +58,53 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
         heal(made, workspace, notebook, listed)
         left.pop_all()
     return made
+
+
+def _checked(
+    found: Ledger, workspace: Workspace, notebook: Notebook, listed: Listed, distrust: bool
+) -> dict[int, Wanted]:
+    """What git should have of each row, once what somebody else edited in the ledger was put back.
+
+    Git's copy wins, by the name that the chain has: a server writes it with each row, so it is there, and nobody has to
+    be asked in the middle of a night. Where it is lost as well the study stops.
+
+    Raises:
+        LedgerDamaged, LedgerUnavailable.
+    """
+    chain, stored = found.chain() or Chain(), Stored()
+    if chain.broken:
+        raise LedgerDamaged(f"Somebody else edited the chain of the ledger's rows at place {chain.broken}.", "")
+    wants = wanted(found, {} if distrust else listed.rows, stored)
+    edited = differing(chain, stored)
+    if not edited:
+        return wants
+    true = {number: _true(workspace, listed, chain, number) for number in edited}
+    for number, row in true.items():
+        found.put_back(number, row)
+    told = f"Somebody else edited experiments {numbers_in_words(edited)} in the ledger."
+    notebook.add(f"{told} What a server had written was put back from git.", idea=False, after=max(wants, default=0))
+    return wanted(found, {})
+
+
+def edited(ledger: Ledger) -> str:
+    """Which rows somebody else has edited, in a sentence; empty if none."""
+    if not (numbers := ledger.marked(Mark.RESTORED)):
+        return ""
+    return f"Somebody else edited experiments {numbers_in_words(numbers)} in the ledger; they were put back from git."
+
+
+def _true(workspace: Workspace, listed: Listed, chain: Chain, number: int) -> Experiment | None:
+    """A row as it was written; None if nobody has written it. Raises LedgerUnavailable: that cannot be told."""
+    entry = chain.rows.get(number)
+    if entry is None or not entry.copy:
+        if number not in listed.rows:
+            return None
+        problem = f"Somebody else added experiment {number} to the ledger and to git."
+    elif row := copy(workspace, entry.copy):
+        return row
+    else:
+        problem = f"Somebody else edited experiment {number} in the ledger, and git has no copy of what it was."
+    raise LedgerUnavailable(problem, "The operator puts back a backup of both, or goes on with a new --tag.")
 
 
 def _behind(found: Ledger, workspace: Workspace, listed: Listed, wants: dict[int, Wanted]) -> str:
@@ -89,6 +137,7 @@ def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | Non
     lost: list[str] = []  # for now: the next start looks again
     known = {row.number for row in old.all()} if old else set[int]()
     with closing(Ledger(fresh)) as made:
+        made.mark = Mark.REBUILT
         for number in sorted({*listed.rows, *known}):
             told = (copy(workspace, listed.rows.get(number, "")), old.get(number) if old else None)
             if rows := [row for row in told if row and row.number == number]:

@@ -117,10 +117,19 @@ class Study:
         """
         before, self._load = self._load, cache(self._load)
         try:
+            if self._is_foreign():
+                self.mend()
             with self.ledger.one_call():
                 yield
         finally:
             self._load = before
+
+    def _is_foreign(self) -> bool:
+        """Whether somebody else wrote into the ledger."""
+        try:
+            return self.ledger.foreign
+        except LedgerDamaged:
+            return True
 
     def program(self) -> Program:
         """program.md as it is now, or as it was first read in this call. Raises ProgramInvalid."""
@@ -153,7 +162,7 @@ class Study:
 
     def settle(self) -> Experiment | None:
         """The lane's last run; if it has ended meanwhile, with its result imported, exactly once."""
-        if self.ledger.gone:
+        if self.ledger.gone or self.ledger.foreign:
             self.mend()
         elif self.workspace.refs.disturbed:
             heal(self.ledger, self.workspace, self.notebook)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import LedgerDamaged
+from server.history.chain import Entry, copy_name, linked
 from server.history.ledger import Ledger
 from server.records import Verdict
 from server.serve_options import ServeOptions
@@ -64,6 +65,11 @@ def test_a_row_of_a_later_version_that_git_has_as_well_does_not_keep_a_study_fro
     study.close()
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE experiments SET document = ? WHERE number = 2", (text,))
+        *told, before = other.execute(
+            "SELECT number, copy, columns, mark, link FROM chain ORDER BY place DESC LIMIT 1"
+        ).fetchone()
+        entry = linked(Entry(*told)._replace(copy=copy_name(text)), before)  # as that version would have written it
+        other.execute("INSERT INTO chain (number, copy, columns, mark, link) VALUES (?, ?, ?, ?, ?)", entry)
     again = Study(root, "t1", ServeOptions(profile="smoke"))
     assert [found.number for found in again.ledger.all()] == [1]
     again.close()
