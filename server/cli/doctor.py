@@ -14,9 +14,12 @@ from typing import Literal
 
 from server.clients import client_config
 from server.errors import PatchRefused, Unavailable, WorkspaceUnusable
+from server.history.chain import Mark, numbers_in_words
 from server.history.ledger import Ledger
+from server.locks import lock_holder
 from server.paths import HOME, Home
 from server.records import Value
+from server.runs.boundary import ANOTHER, boundary
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
 from server.runs.profile_choice import as_torch_sees_it, default_profile, reason, trouble, why_no_gpu
@@ -25,6 +28,7 @@ from server.serve_options import DEFAULT_PORT
 from server.source import patch
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
+from server.study.ledger_rebuild import edited
 from server.study.phase import NO_SESSION, SESSION_STEP
 from server.task.dataset import EMBEDDED, find, prepared
 from server.task.program import load
@@ -59,6 +63,8 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
         "data": lambda: _data(Home(workspace).data, data, machine.hardware),
         "disk": lambda: _disk(workspace),
         "client": lambda: _client(workspace),
+        "account": lambda: _account(workspace),
+        "ledger": lambda: _ledger(workspace),
         "port": _port,
         "confinement": _confinement,
         "torch": lambda: _torch(machine),
@@ -271,6 +277,37 @@ def _confinement() -> Check:
         return Check(name="confinement", state="ok", detail=f"sealed ({detail})")
     remedy = "runs are still scored by the referee; run agents you do not trust in a container"
     return Check(name="confinement", state="warning", detail=detail, remedy=remedy)
+
+
+def _account(workspace: Path) -> Check:
+    served = lock_holder(workspace)
+    found = boundary(workspace.resolve(), served.pid if served else 0)
+    if found.word == ANOTHER:
+        return Check(name="account", state="ok", detail=f"{found.word}: {found.detail}")
+    remedy = "with a shell of the server's account nothing is guaranteed: autoresearch install-service"
+    return Check(name="account", state="warning", detail=f"{found.word}: {found.detail}", remedy=remedy)
+
+
+def _ledger(workspace: Path) -> Check:
+    path = Home(workspace).study(tag_to_serve(workspace)).ledger
+    try:
+        if not path.exists():
+            return Check(name="ledger", state="ok", detail="none yet")
+        with closing(Ledger(path, read_only=True)) as ledger:
+            return _rows(ledger)
+    except Unavailable as error:
+        return Check(name="ledger", state="warning", detail=error.problem, remedy=error.next_step)
+
+
+def _rows(ledger: Ledger) -> Check:
+    if now := ledger.edited():
+        told = f"somebody else edited experiments {numbers_in_words(now)}"
+        return Check(name="ledger", state="warning", detail=told, remedy="a server puts them back from git")
+    if told := edited(ledger):
+        return Check(name="ledger", state="warning", detail=told, remedy="find out who has a shell of this account")
+    before = ledger.marked(Mark.BEFORE)
+    detail = f"experiments {numbers_in_words(before)} are from before the chain" if before else "every row is chained"
+    return Check(name="ledger", state="ok", detail=detail)
 
 
 def _port() -> Check:

@@ -39,6 +39,7 @@ for command in (
     setup.prepare,
     setup.doctor,
     setup.connect,
+    setup.install_service,
     reports.history,
     reports.export,
     reports.report,

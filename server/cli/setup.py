@@ -10,6 +10,7 @@ from rich.text import Text
 
 from server.cli.terminal import console
 from server.paths import Home
+from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry
 
 _out = console()
@@ -98,3 +99,26 @@ def connect(
     text = configuration(client, place)
     _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:")
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def install_service(
+    workspace: _Workspace = Path(),
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")] = DEFAULT_ADDRESS,
+    user: Annotated[str, typer.Option(help="The account it has; made if it does not exist.")] = "autoresearch",
+    write: Annotated[bool, typer.Option("--write", help="Do it, as root, instead of printing it.")] = False,
+) -> None:
+    """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
+    from server.cli.service import Service, require_systemd
+    from server.vcs.workspace import Workspace
+
+    require_systemd()
+    with Workspace.open(workspace, "service") as opened:
+        service = Service(opened.root.resolve(), address, user)
+    if write:
+        service.write()
+        _err.print(f"started {service.unit_path.name}\n{service.after()}", highlight=False, soft_wrap=True)
+        return
+    sys.stdout.write(service.told())
+    for doubt in service.doubts():
+        _err.print(f"no boundary: {doubt}", highlight=False, soft_wrap=True)
+    _err.print("Nothing was changed; call again with --write, as root.", highlight=False)

@@ -180,10 +180,10 @@ class Ledger:
 
     def all(self, after: int = 0) -> Iterator[Experiment]:
         """Every experiment after number `after`, oldest first; read by and by: a night does not fit into one hand."""
-        query = "SELECT document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
-        while rows := [self._read(document) for (document,) in self._ask(query, after, _PAGE)]:
-            yield from rows
-            after = rows[-1].number
+        query = "SELECT number, document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
+        while rows := self._ask(query, after, _PAGE):
+            yield from [self._read(document) for _, document in rows]
+            after = rows[-1][0]  # a row that somebody else has added may say another number
 
     def documents(self) -> Iterator[tuple[int, str, str]]:
         """(number, text, columns) of every row as it is written, oldest first, in pages: the texts are not read."""

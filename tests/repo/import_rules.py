@@ -50,6 +50,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("server.history.ledger",),
     "starlette": ("server.api.http",),
     "subprocess": (
+        "server.cli.service",
         "server.clients.driver",
         "server.runs.spawn",
         "trainer.processes.fork_server",

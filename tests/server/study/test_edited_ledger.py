@@ -88,10 +88,9 @@ def _write(study: Study, statement: str) -> None:
 def forge_git(study: Study, document: str) -> None:
     """Put this text at the row's ref."""
     root = study.workspace.root
-    put = subprocess.run(
-        ["git", "hash-object", "-w", "--stdin"], cwd=root, input=document.encode(), capture_output=True
-    )
-    git(root, "update-ref", ROW, put.stdout.decode().strip())
+    (root / "row").write_text(document, encoding="utf-8")
+    git(root, "update-ref", ROW, git(root, "hash-object", "-w", "row"))
+    (root / "row").unlink()
 
 
 def forged(study: Study) -> str:
