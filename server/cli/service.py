@@ -84,10 +84,9 @@ class Service(NamedTuple):
         """The text of the unit."""
         command = [sys.executable, *serving(), "--workspace", str(self.workspace), "--http", self.address]
         homes = "read-only" if any(Path(sys.prefix).is_relative_to(path) for path in ("/home", "/root")) else "yes"
-        told = {"workspace": self.workspace, "user": self.user, "home": self.home, "homes": homes}
-        return _UNIT.format(
-            command=" ".join(map(_quoted, command)), **{key: _escaped(str(v)) for key, v in told.items()}
-        )
+        workspace, home = _escaped(str(self.workspace)), _escaped(str(self.home))
+        words = " ".join(map(_quoted, command))
+        return _UNIT.format(command=words, workspace=workspace, user=self.user, home=home, homes=homes)
 
     def steps(self) -> list[list[str]]:
         """The commands before the unit is written, in order; what is there already is left as it is."""
@@ -149,7 +148,7 @@ def require_systemd() -> None:
     if sys.platform == "darwin":
         raise Unavailable(
             "There is no service for launchd: under the account that you work with nothing is guaranteed on a Mac.",
-            "Make a second account, start `autoresearch serve --http` under it, and give the agent's account the token.",
+            "Start `autoresearch serve --http` under a second account; the agent's account gets the token alone.",
         )
     if not UNITS.parent.is_dir():
         raise Unavailable(

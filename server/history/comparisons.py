@@ -105,8 +105,18 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
     Args:
         rule: program.md's. simpler: whether the candidate has less code than the incumbent.
     """
-    found, alarm = _weigh(ledger, candidate, rule, simpler), audit_failures.alarm(ledger)
-    return found.model_copy(update={"why": f"{found.why} {alarm}"}) if alarm else found
+    found = _weigh(ledger, candidate, rule, simpler)
+    more = " ".join(filter(None, (audit_failures.alarm(ledger), _new_referee(ledger, candidate))))
+    return found.model_copy(update={"why": f"{found.why} {more}"}) if more else found
+
+
+def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
+    """Whether the code that scores runs is another one than for the incumbent, in a sentence; empty if not."""
+    incumbent = ledger.incumbent()
+    before, now = incumbent.attempt.referee if incumbent else "", candidate.attempt.referee
+    if not incumbent or not before or not now or before == now:
+        return ""
+    return f"A new referee: the trainer's code was changed since experiment {incumbent.number} ({before} → {now})."
 
 
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:

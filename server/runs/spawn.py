@@ -1,5 +1,6 @@
 """The trainer's processes that the server starts: a supervisor for each run, and small services."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -128,6 +129,15 @@ def torch_view(profile: str) -> TorchView:
         raise RunnerUnavailable(
             f"torch cannot be asked what it sees: {error}.", "The operator checks the installation."
         ) from error
+
+
+def trainer_hash() -> str:
+    """A hash of all code that referees a run, 16 characters: names and texts."""
+    found = hashlib.sha256()
+    for path in sorted((_PACKAGES / "trainer").rglob("*.py")):
+        text = path.read_bytes()
+        found.update(f"{path.relative_to(_PACKAGES)} {len(text)}\n".encode() + text)
+    return found.hexdigest()[:16]
 
 
 def _run(module: Entry, *arguments: str, seconds: float = _RUN_SECONDS) -> bytes:

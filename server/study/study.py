@@ -23,7 +23,7 @@ from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
 from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits
-from server.runs.spawn import require_guards
+from server.runs.spawn import require_guards, trainer_hash
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch, source_size
@@ -73,7 +73,11 @@ class Study:
         self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
         self.notebook = Notebook(paths.notes)
         self.queue = SweepQueue(paths.sweep)
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
         try:
             self.settle()
         except LedgerDamaged:  # a row that looked like its copy in git, and cannot be read
@@ -234,6 +238,7 @@ class Study:
             profile=self.profile,
             dataset=self.dataset.name,
             seed=SEED + number - 1,
+            referee=trainer_hash(),
             signer=public_half(key) if key else "",
             budget_seconds=budget,
             started_at=now,

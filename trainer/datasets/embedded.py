@@ -22,9 +22,13 @@ from trainer.datasets.corpus import Document, Split
 from trainer.datasets.tokenizer import Tokenizer
 
 TOKENIZER = Path(__file__).parents[1] / "data" / "tokenizer.json"
+TOKENIZER_SHA256 = "13d8b8cdd6f0c21bba450c8a3451c4b1116b400f415e086723f81fe6aa8cca03"
 _FORMAT = "1"
 _ORDER = 1337  # seed of the order of the training documents
-_ARRAYS = ("train.bin", "val.bin")
+_ARRAYS = {  # the sha256 of each: a manifest beside them could be written anew
+    "train.bin": "c551d52424bcd4585de23fa73a96fbb2f289fb3b0a41e43f99351662384bfd19",
+    "val.bin": "f75489103d007a8be1e739d29c690142b3d7ca6a95795cabcae101dbaf802592",
+}
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,22 @@ def load(folder: Path) -> Shards:
     """The token arrays in `folder`, built first where they are missing or damaged.
 
     Raises:
-        CorpusDamaged: the archive is not the pinned one.
+        CorpusDamaged: the archive, the tokenizer or what was made of them is not the pinned one.
         OSError: the folder cannot be written or read.
     """
-    tokenizer = Tokenizer.load(TOKENIZER)
+    tokenizer = _tokenizer()
     key = hashlib.sha256(f"{corpus.SHA256} {tokenizer.sha256} {_FORMAT}".encode()).hexdigest()[:16]
     home = folder / key
-    if not artifact_store.intact(home, _ARRAYS):
+    if not _pinned(home):
         with artifact_store.alone(folder / "lock"):
-            if not artifact_store.intact(home, _ARRAYS):  # nobody built it while we waited
+            if not _pinned(home):  # nobody built it while we waited
                 _build(home, tokenizer)
-    train, val = (np.memmap(home / name, dtype="<u2", mode="r") for name in _ARRAYS)
+        if not _pinned(home):
+            raise corpus.CorpusDamaged(f"The tokens in {home} are not the pinned ones: trainer/ was changed.")
+    train, told = np.memmap(home / "train.bin", dtype="<u2", mode="r"), (home / "val.bin").read_bytes()
+    if hashlib.sha256(told).hexdigest() != _ARRAYS["val.bin"]:  # of what scores are measured on, not of the file
+        raise corpus.CorpusDamaged(f"Somebody changed {home / 'val.bin'} while it was read.")
+    val = np.frombuffer(told, dtype="<u2")
     return Shards(train, val, home / "train.bin", tokenizer.vocab_size, tokenizer.token_bytes, tokenizer.bos, key)
 
 
@@ -69,7 +78,7 @@ def holdout() -> NDArray[np.uint16]:
         CorpusDamaged: the archive is not the pinned one.
     """
     chosen = [document for document in corpus.documents() if document.split is Split.HOLDOUT]
-    return _tokens(chosen, Tokenizer.load(TOKENIZER))
+    return _tokens(chosen, _tokenizer())
 
 
 def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
@@ -82,6 +91,21 @@ def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
     padded = np.full(count * length + 1, bos, dtype=np.uint16)
     padded[: len(val)] = val
     return padded[np.arange(count)[:, None] * length + np.arange(length + 1)]
+
+
+def _tokenizer() -> Tokenizer:
+    found = Tokenizer.load(TOKENIZER)
+    if found.sha256 != TOKENIZER_SHA256:
+        raise corpus.CorpusDamaged(f"{TOKENIZER} is not the pinned one. Restore it from git, or reinstall.")
+    return found
+
+
+def _pinned(home: Path) -> bool:
+    """Whether the arrays are the pinned ones, and whole."""
+    try:
+        return all(artifact_store.sha256(home / name) == pin for name, pin in _ARRAYS.items())
+    except OSError:
+        return False
 
 
 def _build(home: Path, tokenizer: Tokenizer) -> None:
