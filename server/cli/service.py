@@ -143,14 +143,14 @@ class Service(NamedTuple):
         )
 
 
-def require_systemd() -> None:
-    """Raises Unavailable where no systemd starts services."""
+def require_systemd(write: bool) -> None:
+    """Raises Unavailable where no systemd starts services; on Linux the steps are printed all the same."""
     if sys.platform == "darwin":
         raise Unavailable(
             "There is no service for launchd: under the account that you work with nothing is guaranteed on a Mac.",
             "Start `autoresearch serve --http` under a second account; the agent's account gets the token alone.",
         )
-    if not UNITS.parent.is_dir():
+    if write and not UNITS.is_dir():
         raise Unavailable(
             "There is no systemd on this machine.",
             "Start `autoresearch serve --http` under an account of its own, as docs/service.md says.",

@@ -111,7 +111,7 @@ def install_service(
     from server.cli.service import Service, require_systemd
     from server.vcs.workspace import Workspace
 
-    require_systemd()
+    require_systemd(write)
     with Workspace.open(workspace, "service") as opened:
         service = Service(opened.root.resolve(), address, user)
     if write:

@@ -44,22 +44,25 @@ class Chain:
 
 def linked(entry: Entry, before: str) -> Entry:
     """The entry behind the link `before`."""
-    told = f"{before} {entry.number} {entry.copy} {entry.columns} {entry.mark}"
-    return entry._replace(link=hashlib.sha256(told.encode()).hexdigest())
+    return entry._replace(link=_link(before, *entry[:-1]))
 
 
 def read(entries: Iterable[tuple[int, str, str, str, str]]) -> Chain:
     """Follow the chain from its beginning."""
-    found, before = Chain(), ""
-    for place, told in enumerate(entries, 1):
-        entry = Entry(*told)
-        if linked(entry, before).link != entry.link:
+    found, before, last = Chain(), "", dict[int, tuple[int, str, str, str, str]]()
+    for place, entry in enumerate(entries, 1):
+        number, copy, columns, mark, link = entry
+        if _link(before, number, copy, columns, mark) != link:
             found.broken = place
             return found
-        before = entry.link
-        found.rows[entry.number] = entry
-        found.copies.add((entry.number, entry.copy))
+        before, last[number] = link, entry
+        found.copies.add((number, copy))
+    found.rows = {number: Entry(*entry) for number, entry in last.items()}
     return found
+
+
+def _link(before: str, number: int, copy: str, columns: str, mark: str) -> str:
+    return hashlib.sha256(f"{before} {number} {copy} {columns} {mark}".encode()).hexdigest()
 
 
 def differing(chain: Chain, stored: Stored) -> list[int]:

@@ -22,6 +22,7 @@ from server.source.language import Change
 
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
 _FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
+_ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
@@ -116,7 +117,8 @@ class Ledger:
         """The chain over the rows; None of a ledger that no server with a chain has opened yet."""
         if not self._ask("SELECT 1 FROM sqlite_master WHERE name = 'chain'"):
             return None
-        return chain.read(self._ask("SELECT number, copy, columns, mark, link FROM chain ORDER BY place"))
+        with self._speaking():
+            return chain.read(self._connection.execute(_ENTRIES))
 
     def edited(self) -> list[int]:
         """Numbers of the rows that are not as a server wrote them. Reads them all."""
