@@ -51,9 +51,11 @@ class Ledger:
                 self._connection.execute("PRAGMA query_only = ON")
             else:
                 # Opened again, a ledger stays as old as its last row: that tells nights apart.
+                before = path.stat()
                 self._connection.executescript(_DURABLE if made else _DURABLE + SCHEMA)
                 if not made:
                     self._begin_chain()
+                    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
             self._version = self._data_version()
         self._file = _identity(path)
 
@@ -294,7 +296,6 @@ class Ledger:
 
     def _begin_chain(self) -> None:
         """Enter what is there, all of it or nothing. A new ledger has nothing."""
-        before = self._path.stat()
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             begun = self._connection.execute("SELECT 1 FROM chain").fetchone()  # a number that is set begins no other
@@ -302,7 +303,6 @@ class Ledger:
             for row in rows:
                 self._enter(Entry(row[0], chain.copy_name(row[-1]), _told(row), Mark.BEFORE))
             self._connection.execute(VERSION)
-        os.utime(self._path, ns=(before.st_atime_ns, before.st_mtime_ns))  # it stays as old as its last row
 
     def _link(self, row: Experiment | None, number: int = 0, mark: Mark | None = None) -> None:
         mark = self.mark if mark is None else mark
