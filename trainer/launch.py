@@ -44,7 +44,8 @@ _KNOWN = {"torch", "trainer", "numpy", *sys.stdlib_module_names}  # of which non
 
 def main() -> None:
     """Run train.py of the run folder named on the command line; its scratch folder is the working directory."""
-    run_folder, given = RunFolder(Path(sys.argv[1])), _given()
+    run_folder = RunFolder(Path(sys.argv[1]))
+    given = _given() or run_folder.given(run_folder.spec())  # nothing: from a supervisor of an earlier version
     told, _, text = given.partition(b"\n")
     if len(sys.argv) > _SERVING:
         _serve(given, int(sys.argv[_SERVING]))

@@ -12,6 +12,7 @@ from server.records import Experiment, Outcome, Verdict
 from server.runs.executor import ending, new_key
 from server.runs.local_executor import LocalExecutor
 from server.runs.run_folder import RunFolder
+from server.runs.spawn import trainer_hash
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.builders import attempt
@@ -53,6 +54,7 @@ def test_files_that_are_changed_during_the_preflight_change_nothing(study: Study
     assert row.verdict == Verdict.BASELINE and row.result and row.result.outcome is Outcome.FINISHED
     assert row.value and row.value > 1 and "switched off" not in str(row.result.guards)
     assert (folder / RunFile.TRAIN).read_text(encoding="utf-8") == SWAPPED
+    assert row.attempt.referee == trainer_hash() and len(row.attempt.referee) == 16
 
 
 def supervised(folder: Path, spec: Spec, key: str) -> None:

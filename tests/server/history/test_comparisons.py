@@ -69,6 +69,19 @@ def test_a_candidate_is_judged_by_the_tasks_direction(
     assert found.delta == pytest.approx(score - 2)
 
 
+@pytest.mark.parametrize(("before", "now", "told"), [("a", "b", True), ("a", "a", False), ("", "b", False)])
+def test_a_referee_whose_code_was_changed_is_told_of(tmp_path: Path, before: str, now: str, told: bool) -> None:
+    rows = experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.PROMISING, 1.9)
+    code = zip(rows, (before, now), strict=True)
+    first, then = (
+        row.model_copy(update={"attempt": row.attempt.model_copy(update={"referee": referee})}) for row, referee in code
+    )
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, first, then)
+        why = assess_candidate(ledger, then, Task(), simpler=False).why
+    assert ("A new referee" in why) is told
+
+
 def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
     runs = [experiment(number, Verdict.REFERENCE, score) for number, score in ((2, 202.0), (3, 198.0))]
     again = [run.model_copy(update={"attempt": run.attempt.model_copy(update=AGAIN)}) for run in runs]

@@ -1,6 +1,7 @@
 """Token arrays on disk: built once, never read damaged, whatever stops or races their builder."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.support.builders import attempt
 from tests.support.polling import PATIENCE, ended, until
 from tests.support.repositories import ROOT
 from tests.support.runs import local_executor, start_run
-from trainer.datasets import artifact_store
+from trainer.datasets import artifact_store, embedded
 from trainer.datasets.embedded import load
 
 BUILDER = """
@@ -32,7 +33,7 @@ for tokens in (shards.train, shards.val):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from trainer.datasets import artifact_store
+from trainer.datasets import artifact_store, embedded
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 with artifact_store.building(Path(sys.argv[1])) as fresh:
     (fresh / "val.bin").write_bytes(bytes(100))
@@ -170,3 +171,11 @@ def test_a_data_folder_that_cannot_be_made_ends_the_run_with_its_path(tmp_path: 
     result = ended(executor)
     assert (result.outcome, result.score) == (Outcome.ENV_FAIL, None)
     assert "could not be carried out" in result.reason and str(blocked) in result.reason
+
+
+def test_tokens_that_were_changed_with_their_manifest_are_not_the_pinned_ones(home: Path) -> None:
+    pinned = embedded._pinned  # pyright: ignore[reportPrivateUsage]
+    assert pinned(home)
+    (home / "val.bin").write_bytes((home / "val.bin").read_bytes()[:-2] + b"\1\0")
+    (home / "manifest.json").write_text(json.dumps(dict(zip(ARRAYS, sums(home), strict=True))), encoding="utf-8")
+    assert artifact_store.intact(home, ARRAYS) and not pinned(home)
