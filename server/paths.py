@@ -91,7 +91,7 @@ class StudyPaths:
 
     @property
     def reruns(self) -> "StudyPaths":
-        """Where runs after the study have their folders and kernels."""
+        """Where runs after the study have their folders."""
         return StudyPaths(self.state / "reruns")
 
     @property

@@ -19,7 +19,7 @@ from pydantic import Field
 from server.errors import RunnerUnavailable
 from server.files import set_aside
 from server.paths import StudyPaths
-from server.records import Attempt, Experiment, Outcome, Progress, Purpose, Result, Value
+from server.records import Attempt, Experiment, Outcome, Progress, Result, Value
 from server.runs.run_folder import RunFolder
 from server.runs.run_spec import RunLimits
 from server.task.dataset import find
@@ -49,10 +49,10 @@ class RunSite:
 
     @classmethod
     def of(cls, study: StudyPaths, own: StudyPaths | None = None) -> "RunSite":
-        """That of a study; its runs and kernels may be in another place of their `own`."""
+        """That of a study; its runs may be in another place of their `own`."""
         # Resolved: a run's folder is also the mark on its processes.
-        place = StudyPaths((own or study).state.resolve())
-        return cls(place.runs, place.kernels, study.home.data, study.worktree, study.home.folder.resolve())
+        place, state = StudyPaths((own or study).state.resolve()), StudyPaths(study.state.resolve())
+        return cls(place.runs, state.kernels, study.home.data, study.worktree, study.home.folder.resolve())
 
 
 class RunHandle(Protocol):
@@ -107,7 +107,10 @@ Engine = Callable[[RunSite], Executor]
 
 
 def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
-    """What the supervisor of the run in `folder` is told. Raises DatasetMissing."""
+    """What the supervisor of the run in `folder` is told. Raises DatasetMissing.
+
+    It says nothing of what the run is for: surroundings that differ would tell train.py when to do its worst.
+    """
     attempt = request.attempt
     return Spec(
         number=attempt.number,
@@ -119,7 +122,7 @@ def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
         dataset=find(attempt.dataset, site.data).folder,
         imports=str(site.imports),
         cookie=str(folder),  # unique on this machine, and says whose process it is
-        kernels="" if attempt.purpose is Purpose.CONFIRM else str(site.kernels),
+        kernels=str(site.kernels),  # the baseline's: what a candidate compiles, it compiles in each run anew
         keeps_kernels=attempt.baseline,
         train_sha256=sha256(request.text.encode()).hexdigest(),
     )

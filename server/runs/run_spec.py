@@ -1,4 +1,6 @@
-"""What a run may spend beside its budget, and how it is guarded: from program.md and the command line."""
+"""What a run may spend beside its budget, how it is guarded, and its seed: nothing here depends on what it is for."""
+
+import secrets
 
 from pydantic import Field
 
@@ -6,6 +8,7 @@ from server.records import Value
 from server.serve_options import ServeOptions
 from server.task.program import Task
 
+_SEEDS = 1 << 31  # what torch, numpy and PYTHONHASHSEED all take
 _GRACE_SECONDS = 5.0  # that the transfer of the weights may take, at most, on top of the budget
 
 
@@ -36,3 +39,11 @@ class RunLimits(Value):
             require_sealed=choices.require_sealed,
             audit_factor=audit_factor,
         )
+
+
+def draw_seed() -> int:
+    """The seed of a run, drawn in secret: train.py can tell neither the number of its run from it nor what it is for.
+
+    The row holds it, so that a run can be repeated.
+    """
+    return secrets.randbelow(_SEEDS)

@@ -16,14 +16,13 @@ from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key
 from server.runs.run_folder import RunFolder, RunFolders
-from server.runs.run_spec import RunLimits
+from server.runs.run_spec import RunLimits, draw_seed
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
 from trainer.contract import public_half, utc_now
 
 _LOOK_SECONDS = 0.2
-_FIRST_SEED = 1_000_000  # no run of a night has it
 _SURE = 2.0  # standard errors
 
 
@@ -72,13 +71,14 @@ def rerun(
     paths = study.workspace.paths
     site = RunSite.of(paths, paths.reruns)
     executor, runs = study.engine(site), RunFolders(site.runs)
-    for seed in range(question.seeds):
+    for repeat in range(question.seeds):
+        seed = draw_seed()  # one for all experiments: what is compared differs in nothing else
         for row in experiments:
-            told = f"experiment {row.number}, run {seed + 1} of {question.seeds}"
+            told = f"experiment {row.number}, run {repeat + 1} of {question.seeds}"
             attempt = _attempt(row, candidates[row.number], question).model_copy(
                 update={
                     "number": 1 + max(runs.numbers(), default=0),
-                    "seed": _FIRST_SEED + seed,
+                    "seed": seed,
                     "signer": public_half(key) if (key := new_key(executor)) else "",
                 }
             )
@@ -113,6 +113,7 @@ def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candida
 def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> Attempt:
     return row.attempt.model_copy(
         update={
+            "baseline": False,  # the kernels that later runs start from are those of the night's own
             "train_sha256": candidate.sha256,
             "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
             "started_at": utc_now(),

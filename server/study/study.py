@@ -22,7 +22,7 @@ from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
 from server.runs.run_folder import RunFolders
-from server.runs.run_spec import RunLimits
+from server.runs.run_spec import RunLimits, draw_seed
 from server.runs.spawn import require_guards, trainer_hash
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
@@ -41,7 +41,6 @@ from server.task.program import Program
 from trainer.contract import public_half, utc_now
 
 _CURVE_POINTS = 300
-SEED = 42  # of the first run; every later one has the next: train.py is not asked, and a repeat is another draw
 
 
 class Study:
@@ -237,7 +236,7 @@ class Study:
             compressed_bytes=source_size.compressed_bytes(plan.candidate),
             profile=self.profile,
             dataset=self.dataset.name,
-            seed=SEED + number - 1,
+            seed=draw_seed(),
             referee=trainer_hash(),
             signer=public_half(key) if key else "",
             budget_seconds=budget,

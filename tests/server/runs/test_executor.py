@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
-from server.records import Experiment, Outcome, Progress, Result
+from server.records import Experiment, Outcome, Progress, Purpose, Result
 from server.runs.executor import (
     Executor,
     RunHandle,
@@ -21,7 +21,7 @@ from server.runs.executor import (
 )
 from server.runs.local_executor import LocalExecutor
 from server.runs.run_folder import RunFolder, RunFolders
-from server.runs.run_spec import RunLimits
+from server.runs.run_spec import RunLimits, draw_seed
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
@@ -127,3 +127,21 @@ def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_pat
     until(lambda: folder.cancelled)
     write_run_folder(runs.path(5), spec, request.text)
     assert sorted(number for number, _ in runs.copies()) == [5, 5] and runs.numbers() == [5]
+
+
+def test_a_run_is_told_nothing_of_what_it_is_for(tmp_path: Path) -> None:
+    limits, of = (
+        RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=2),
+        site(tmp_path, tmp_path, tmp_path),
+    )
+    told: list[Spec] = []
+    for purpose in Purpose:
+        run = attempt(7).model_copy(update={"purpose": purpose, "of": None if purpose is Purpose.MEASURE else 2})
+        told.append(make_spec(of, RunRequest(attempt=run, text="", limits=limits), tmp_path))
+    assert told[0] == told[1] == told[2] and told[0].kernels
+
+
+def test_seeds_are_drawn_from_all_that_every_generator_takes() -> None:
+    seeds = [draw_seed() for _ in range(200)]
+    assert len(set(seeds)) == 200 and all(0 <= seed < 1 << 32 for seed in seeds)
+    assert max(seeds) > 1 << 29, "a number that grows with the run's tells train.py which run this is"
