@@ -1,7 +1,8 @@
 """The values everything else speaks in: frozen, and true for as long as they exist.
 
 An experiment grows by addition, never by filling in blanks: an `Attempt` is a fact when the run starts, a
-`Result` when it ends, a `Judgement` when the result has been compared, a `Decision` when somebody decided.
+`Result` when it ends, a `Judgement` when the result has been compared, a `Decision` when somebody decided, a
+`Revocation` when a later audit has shown that what was kept must not stand.
 """
 
 from collections.abc import Callable
@@ -235,6 +236,14 @@ class Decision(Value):
     decided_at: str
 
 
+class Revocation(Value):
+    """Why a keep does not stand any more: the code, or code that it was built on, has failed an audit since."""
+
+    by: int  # the run whose audit failed
+    of: int  # the kept experiment whose code that run had: the revoked one itself, or one that it was built on
+    revoked_at: str
+
+
 class Experiment(Value):
     """One row of the history."""
 
@@ -242,6 +251,7 @@ class Experiment(Value):
     result: Result | None = None
     judgement: Judgement | None = None
     decision: Decision | None = None
+    revocation: Revocation | None = None  # of a decision to keep
 
     @property
     def number(self) -> int:
@@ -253,7 +263,8 @@ class Experiment(Value):
 
     @property
     def kept(self) -> bool:
-        return self.decision is not None and self.decision.kept
+        """Whether it was kept, and that stands."""
+        return self.decision is not None and self.decision.kept and self.revocation is None
 
     @property
     def score(self) -> Score | None:
@@ -263,7 +274,7 @@ class Experiment(Value):
     @property
     def value(self) -> float | None:
         """The score as it counts: by the confirmations, where there were any; None once an audit has ended the code."""
-        if self.verdict == Verdict.INVALID:
+        if self.verdict == Verdict.INVALID or self.revocation:
             return None
         if self.judgement and self.judgement.value is not None:
             return self.judgement.value
@@ -285,15 +296,22 @@ class Experiment(Value):
         return self.judgement.verdict.value if self.judgement else "running"
 
     @property
+    def label(self) -> str:
+        """The verdict's name, or `revoked`."""
+        return "revoked" if self.revocation else self.verdict
+
+    @property
     def commit(self) -> str:
         """The commit that stands for this experiment in git."""
         return self.judgement.commit if self.judgement else self.attempt.commit
 
 
 def decision_name(experiment: Experiment) -> str:
-    """kept, discarded, or what it waits for; empty for a run that judges another experiment."""
+    """kept, discarded, revoked, or what it waits for; empty for a run that judges another experiment."""
     if experiment.attempt.of is not None and not experiment.running:
         return ""
+    if experiment.revocation is not None:
+        return "revoked"
     if experiment.decision is not None:
         return "kept" if experiment.kept else "discarded"
     return "running" if experiment.running else "open"

@@ -78,6 +78,9 @@ COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie
 ORDER_VARIABLE = "AUTORESEARCH_ORDER"  # the number of the descriptor that its order is read from
 
 
+AUDIT_FAILED = "audit"  # the cause of an `invalid` run whose claims the audit has found false
+
+
 def utc_now() -> str:
     """Now, as all records have it: ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ from server.source import patch
 from server.study.study import Study
 from server.text import ANSWER, fence_output, first_lines
 
-_DECISIONS = ("kept", "discarded")
+_DECISIONS = ("kept", "discarded", "revoked")
 _KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
 _LOG_BYTES = 4096
 _CURVE_POINTS = 60

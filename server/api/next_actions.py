@@ -1,6 +1,6 @@
 """The legal next calls, which come with every answer."""
 
-from server.history import audit_failures, comparisons
+from server.history import audit_failures, comparisons, revocations
 from server.records import Outcome
 from server.study import limits
 from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
@@ -44,6 +44,12 @@ def _notice(why: str) -> NextAction:
     return NextAction(tool="", why=why)
 
 
+def _once_more(untried: list[int]) -> NextAction:
+    others = f"; so may those of {', '.join(map(str, untried[1:]))}" if untried[1:] else ""
+    why = f"its keep was built on a revoked one: its change may be tried again on the incumbent{others}"
+    return NextAction(tool=Move.APPLY_PATCH, arguments={"experiment": untried[0]}, why=why)
+
+
 def _without_runs(phase: Phase) -> list[NextAction]:
     return [action for action in next_actions(phase) if action.tool != Move.RUN_EXPERIMENT]
 
@@ -60,6 +66,8 @@ def _with_baseline(study: Study, phase: Phase) -> list[NextAction]:
         return [*_without_runs(phase), _notice(alarm)]
     if phase in (Phase.NEW, Phase.BASELINE_FAILED) and not study.workspace.trains_here():
         return [_notice(f"The baseline cannot work: {NO_SESSION}. The operator has to {SESSION_STEP}."), *actions]
+    if phase is Phase.IDLE and (untried := revocations.untried(study.ledger)):
+        actions = [*actions, _once_more(untried)]
     last = study.lane.run()
     if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
         actions = {Phase.BASELINE_FAILED: [actions[0], _DOCTOR], Phase.FAILED: [*actions, _DOCTOR]}.get(phase, actions)

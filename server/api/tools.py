@@ -174,7 +174,7 @@ class Tools:
         limit: Annotated[int, Field(ge=1, le=200, description="Rows, newest first")] = 20,
         offset: Annotated[int, Field(ge=0, le=_MOST, description="Rows to skip")] = 0,
         verdict: Annotated[
-            str, Field(description="Only this verdict (worse, crashed, ...), or kept or discarded")
+            str, Field(description="Only this verdict (worse, crashed, ...), or kept, discarded or revoked")
         ] = "",
         experiment: Annotated[int, Field(ge=0, le=_MOST, description="One experiment in depth; 0 is the table")] = 0,
         lessons: Annotated[bool, Field(description="What the history teaches, in place of the table")] = False,

@@ -19,7 +19,7 @@ from server.api.schemas import (
     TextReply,
 )
 from server.errors import PatchRefused
-from server.history import audit_failures, comparisons
+from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
 from server.history.similar_attempts import nearest
@@ -61,7 +61,7 @@ def status(study: Study) -> StatusReply:
         experiments=comparisons.count_experiments(study.ledger),
         counts=counts,
         audit_failures=len(study.ledger.failed()),
-        audits=audit_failures.told(study.ledger),
+        audits=" ".join(filter(None, (audit_failures.told(study.ledger), revocations.last_told(study.ledger)))),
         incumbent=_standing(study),
         baseline=baseline.score.value if baseline and baseline.score else None,
         noise=_noise(study, incumbent, task.measure) if incumbent else None,

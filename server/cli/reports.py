@@ -43,7 +43,7 @@ def _seconds(told: str | float) -> float:
 
 def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show what was tried, newest first."""
-    from server.history import audit_failures
+    from server.history import audit_failures, revocations
     from server.history.chain import numbers_in_words
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
@@ -53,7 +53,7 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")), soft_wrap=False)
     now = f"Somebody else edited experiments {numbers_in_words(found)}." if (found := ledger.edited()) else ""
-    for told in filter(None, (audit_failures.told(ledger), edited(ledger), now)):
+    for told in filter(None, (audit_failures.told(ledger), *revocations.told(ledger).values(), edited(ledger), now)):
         _out.print(told)
     ledger.close()
 
@@ -98,7 +98,7 @@ def report(
     seeds: _Seeds = 1,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
-    from server.history import audit_failures
+    from server.history import audit_failures, revocations
     from server.history.ledger import Ledger
     from server.history.lessons import lessons
     from server.reporting.table import history_table
@@ -108,12 +108,14 @@ def report(
     paths, metric = latest_study(workspace, tag), metric_of(workspace / "program.md")
     ledger = Ledger(paths.ledger, read_only=True)
     kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
+    taken_back = revocations.told(ledger).values()
     ledger.close()
     _out.print(history_table(kept, metric), soft_wrap=False)
     for gain in told.gains:
         line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {gain.gain:+.6f}"
         _out.print(line)
-    _out.print(failures or "No audit has failed.")
+    for line in (failures or "No audit has failed.", *taken_back):
+        _out.print(line)
     if hidden:
         _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
 

@@ -12,14 +12,46 @@ from server.errors import PatchRefused, TextEnded
 from server.history.ledger import Ledger
 from server.records import Experiment, Outcome, Purpose, Verdict
 from server.source.candidate import Candidate
+from trainer.contract import AUDIT_FAILED
 
 _MANY = 3  # failures: one or two are slips, of the third on runs are asked more
 _FACTOR = 4
+_WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
 
 def factor(ledger: Ledger) -> int:
-    """How many times the profile's audited positions the next run is asked at."""
-    return _FACTOR if len(ledger.failed()) >= _MANY else 1
+    """How many times the profile's audited positions the next run is asked at.
+
+    More of the third failure on, and of the first on that contradicts a run which has passed: that is no slip.
+    """
+    failed = ledger.failed()
+    return _FACTOR if len(failed) >= _MANY or any(_passed_before(ledger, number) for number in failed) else 1
+
+
+def _passed_before(ledger: Ledger, failed: int) -> bool:
+    """Whether a run of the code of this failed one has passed its audit."""
+    row = ledger.get(failed)
+    return bool(row and refutes(row) and (code := row.attempt.fingerprint) and ledger.same_code(code))
+
+
+def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:
+    """The first run of this experiment's code whose claims the audit has found false; None if there is none.
+
+    Not every invalid run is one: a process that a machine ends, or a batch that it slows, refutes nothing.
+    """
+    if code := experiment.attempt.fingerprint:
+        runs = [row for number in ledger.failed(code) if (row := ledger.get(number))]
+    else:
+        runs = [run for purpose in Purpose for run in ledger.repeats(experiment.number, purpose)]
+    return next(filter(refutes, runs), None)
+
+
+def refutes(run: Experiment) -> bool:
+    """Whether the audit has found claims of this run false."""
+    result = run.result
+    if result is None or result.outcome is not Outcome.INVALID:
+        return False
+    return result.cause == AUDIT_FAILED or result.reason.startswith(_WORDS)
 
 
 def failure(ledger: Ledger, experiment: Experiment) -> Experiment | None:
@@ -53,13 +85,15 @@ def ended(failed: Experiment) -> str:
     return f"An audit has ended this code: experiment {failed.number}, a run of it, was invalid. {reason}".rstrip()
 
 
-def consequence(experiment: Experiment) -> str:
+def consequence(ledger: Ledger, experiment: Experiment) -> str:
     """What the failure of a repeated run means for the experiment that it repeats; empty for any other run."""
     attempt, result = experiment.attempt, experiment.result
     if attempt.of is None or result is None or result.outcome is not Outcome.INVALID:
         return ""
-    if attempt.purpose is Purpose.REFERENCE:
+    if attempt.purpose is Purpose.REFERENCE and not (refutes(experiment) and attempt.of != _baseline(ledger)):
         return f" {_doubt(attempt.of, experiment)}"
+    if attempt.purpose is Purpose.REFERENCE:
+        return f" This revokes experiment {attempt.of}, and every keep that was built on it."
     return f" This ends the code of experiment {attempt.of}: it is neither run again nor kept."
 
 
@@ -76,7 +110,7 @@ def told(ledger: Ledger) -> str:
     if not failed:
         return ""
     count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1]}."
-    more = f"Runs are audited at {_FACTOR} times as many positions." if len(failed) >= _MANY else ""
+    more = f"Runs are audited at {_FACTOR} times as many positions." if factor(ledger) > 1 else ""
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
 
@@ -85,13 +119,18 @@ def known(ledger: Ledger, candidate: Candidate) -> str:
     if failed := failure_of(ledger, candidate):
         return f" {ended(failed)}"
     if same := ledger.same_code(candidate.fingerprint):
-        return f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.verdict}."
+        return f" But for comments, layout, prints and seeds this is experiment {same.number}: {same.label}."
     return ""
 
 
 def _first(ledger: Ledger, code: str) -> Experiment | None:
     numbers = ledger.failed(code)
     return ledger.get(numbers[0]) if numbers else None
+
+
+def _baseline(ledger: Ledger) -> int:
+    baseline = ledger.baseline()
+    return baseline.number if baseline else 0
 
 
 def _doubt(incumbent: int, failed: Experiment) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from server.errors import AlreadyMeasured
-from server.history import audit_failures
+from server.history import audit_failures, revocations
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
@@ -78,8 +78,10 @@ def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
 def measured_noise(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
     """The spread of one run's score on the metric's scale, from the night's repeated runs."""
     groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
+    false = {row.number for row in ledger.revoked()}  # a lie may scatter as it likes
     for run in ledger.recent_repeats():
-        groups[run.attempt.of, run.attempt.purpose].append(run)
+        if run.attempt.of not in false:
+            groups[run.attempt.of, run.attempt.purpose].append(run)
     baseline = ledger.baseline()
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
@@ -95,7 +97,8 @@ def count_experiments(ledger: Ledger) -> int:
 
 def experiments_since_keep(ledger: Ledger, incumbent: Experiment | None) -> int:
     """How many ideas had their trial since one was kept."""
-    counts = ledger.counts(after=incumbent.number) if incumbent else {}
+    # A revocation is no time without a keep: the incumbent is an older one again.
+    counts = ledger.counts(after=max(incumbent.number, revocations.last(ledger))) if incumbent else {}
     return sum(count for verdict, count in counts.items() if verdict not in _NO_TRIALS)
 
 
@@ -156,9 +159,14 @@ def incumbent_value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None
 
 
 def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:
-    """Refuse code that was measured before. Raises AlreadyMeasured."""
+    """Refuse code that was measured before, unless what it was built on was revoked since. Raises AlreadyMeasured."""
     same = ledger.same_code(fingerprint)
-    if same and same.score and _circumstances(same.attempt) == (profile, dataset, budget_seconds):
+    if (
+        same
+        and same.score
+        and same.value is not None
+        and _circumstances(same.attempt) == (profile, dataset, budget_seconds)
+    ):
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
             f"{same.score.name} {same.value:.6f}.",

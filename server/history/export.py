@@ -66,12 +66,16 @@ def _status(experiment: Experiment) -> str:
 
 
 class ResultsFile:
-    """A row is final once the row of a later new train.py follows it: only what came since is read again."""
+    """A row is final once the row of a later new train.py follows it: only what came since is read again.
+
+    The exception is a row that is revoked: then all lines are made anew.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._final = 0  # the last number whose line on disk never changes again
         self._lines = ""  # up to that one
+        self._revoked: list[int] = []  # when it was written
 
     def restore(self, ledger: Ledger) -> None:
         """Bring the file up to date, unless it is newer than the ledger and has a line for each experiment.
@@ -88,6 +92,8 @@ class ResultsFile:
         Raises:
             LedgerUnavailable, OSError: the file is as it was; the next call makes up for it.
         """
+        if (revoked := [row.number for row in ledger.revoked()]) != self._revoked:
+            self._final, self._lines, self._revoked = 0, "", revoked
         lines = [(row.number, tsv_line(row)) for row in ledger.all(after=self._final)]
         write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)]))
         measured = ledger.measured()

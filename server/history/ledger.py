@@ -17,12 +17,14 @@ from server.errors import LedgerDamaged, LedgerUnavailable
 from server.history import chain
 from server.history.chain import Chain, Entry, Mark
 from server.history.ledger_schema import FORMAT, SCHEMA, UNCHAINED, VERSION
-from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Verdict
+from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.source.language import Change
 
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
 _FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
 _ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
+# Only such a verdict is ever kept, and the index by it leaves few rows to be read.
+_REVOKED = """WHERE verdict IN ('improved', 'simpler') AND NOT kept AND instr(document, '"revocation":')"""
 _CATEGORY = "category"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
@@ -106,6 +108,17 @@ class Ledger:
         """Write down what became of an experiment. Raises LedgerUnavailable."""
         return self._replace(number, decision=decision)
 
+    def revoke(self, revocations: dict[int, Revocation]) -> None:
+        """Write down which keeps do not stand, all or none. Raises LedgerUnavailable."""
+        rows = [row for number in revocations if (row := self.get(number))]
+        revoked = [row.model_copy(update={"revocation": revocations[row.number]}) for row in rows]
+        with self._writing(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for row in revoked:
+                self._require_ours(row.number)
+                self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
+                self._link(row)
+
     def put_back(self, number: int, row: Experiment | None) -> None:
         """Write a row as it was before somebody else edited it; None removes what they have added."""
         with self._writing(), self._connection:
@@ -173,8 +186,12 @@ class Ledger:
         return next(self._select("WHERE kept ORDER BY number LIMIT 1"), None)
 
     def incumbent(self) -> Experiment | None:
-        """The experiment that was kept last."""
+        """The experiment that was kept last, of those that stand."""
         return next(self._select("WHERE kept ORDER BY number DESC LIMIT 1"), None)
+
+    def revoked(self) -> list[Experiment]:
+        """The experiments that were kept and do not stand any more, oldest first."""
+        return list(self._select(f"{_REVOKED} ORDER BY number"))
 
     def page(self, limit: int, offset: int, verdict: str = "") -> list[Experiment]:
         """`limit` experiments, newest first, of one verdict or of all."""

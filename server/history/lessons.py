@@ -105,8 +105,8 @@ def near_misses(ledger: Ledger, metric: Metric, last: int = 200) -> list[NearMis
 
 
 def _delta(row: Experiment) -> float | None:
-    """A row's value minus its incumbent's; None if it was not compared."""
-    return row.judgement.delta if row.judgement else None
+    """A row's value minus its incumbent's; None if it was not compared, or does not count any more."""
+    return row.judgement.delta if row.judgement and not row.revocation else None
 
 
 def _gain(row: Experiment, metric: Metric) -> float | None:
@@ -131,7 +131,7 @@ def _tried(ledger: Ledger) -> list[Tried]:
         row = ledger.get(number)
         delta = _delta(row) if row else None
         shown = "" if delta is None else f" {delta:+.6f}"
-        found[knob].append(f"{value} (experiment {number}: {row.verdict if row else ''}{shown})")
+        found[knob].append(f"{value} (experiment {number}: {row.label if row else ''}{shown})")
     return [Tried(knob=knob, values=values) for knob, values in found.items()]
 
 
@@ -183,7 +183,7 @@ def _recent(ledger: Ledger) -> list[Experiment]:
 def _memory_line(row: Experiment) -> str:
     value = "" if row.value is None else f" {row.value:.4f}"
     kept = ", kept" if row.kept else ""
-    return shorten(f"{row.number}: {row.verdict}{kept}{value}, {row.attempt.description}")
+    return shorten(f"{row.number}: {row.label}{kept}{value}, {row.attempt.description}")
 
 
 def _note_line(note: Note) -> str:

@@ -38,7 +38,7 @@ def _similar(ledger: Ledger, number: int, likeness: float) -> Similar:
         experiment=number,
         likeness=round(likeness, 2),
         description=found.attempt.description,
-        verdict=found.verdict,
-        delta=found.judgement.delta if found.judgement else None,
+        verdict=found.label,
+        delta=found.judgement.delta if found.judgement and not found.revocation else None,
         knobs={name[5:]: value for name, value in ledger.features(number).items() if name.startswith("knob ")},
     )

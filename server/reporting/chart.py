@@ -19,6 +19,7 @@ from server.text import printable
 _GREEN = "#2e9e5b"
 _GREY = "#b8bcc2"
 _RED = "#d1495b"
+_VIOLET = "#7b2cbf"
 _LABEL = 40  # characters of a description
 
 
@@ -37,7 +38,7 @@ def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
 
 
 def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
-    """Grey dots discarded, green dots kept, red crosses without a score, and the best so far."""
+    """Grey dots discarded, green dots kept, crosses without a score that counts, and the best so far."""
     figure = Figure(figsize=(12, 6.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     experiments = [experiment for experiment in experiments if experiment.attempt.of is None or experiment.running]
@@ -47,9 +48,13 @@ def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
         _frame(axes, metric, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
     grey = [point for point in scored if point[0] not in {experiment.number for experiment in kept}]
     axes.scatter(*_columns(grey), s=28, color=_GREY, label="discarded", zorder=2)
-    failed = [experiment.number for experiment in experiments if experiment.value is None and not experiment.running]
-    edge = [axes.get_ylim()[metric.direction == "lower"]] * len(failed)  # where what is worst would be
-    axes.scatter(failed, edge, s=40, marker="x", color=_RED, label="no score", zorder=4, clip_on=False)
+    scoreless = [experiment for experiment in experiments if experiment.value is None and not experiment.running]
+    edge = axes.get_ylim()[metric.direction == "lower"]  # where what is worst would be
+    for label, color, revoked in (("no score", _RED, False), ("revoked", _VIOLET, True)):
+        found = [experiment.number for experiment in scoreless if bool(experiment.revocation) is revoked]
+        if found or not revoked:
+            at = [edge] * len(found)
+            axes.scatter(found, at, s=40, marker="x", color=color, label=label, zorder=4, clip_on=False)
     _best(axes, kept, len(experiments))
     axes.set_title(_title(experiments, kept, metric), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("experiment")
@@ -90,7 +95,8 @@ def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
 
 
 def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment], metric: Metric) -> str:
-    head = f"{len(experiments)} experiments, {len(kept)} kept"
+    revoked = sum(experiment.revocation is not None for experiment in experiments)
+    head = f"{len(experiments)} experiments, {len(kept)} kept" + (f", {revoked} revoked" if revoked else "")
     scores = [experiment.value for experiment in kept if experiment.value is not None]
     if len(scores) < 2:
         return head

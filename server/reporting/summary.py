@@ -53,7 +53,7 @@ def table_row(experiment: Experiment) -> TableRow:
         verdict=experiment.verdict,
         decision=decision_name(experiment),
         value=experiment.value,
-        delta=experiment.judgement.delta if experiment.judgement else None,
+        delta=experiment.judgement.delta if experiment.judgement and not experiment.revocation else None,
         trust=experiment.trust,
         seconds=figures.total_seconds,
         description=experiment.attempt.description,

@@ -122,7 +122,7 @@ def _behind(found: Ledger, workspace: Workspace, listed: Listed, wants: dict[int
 
 def _known(row: Experiment) -> int:
     """How far a row has come."""
-    return (row.result is not None) + (row.decision is not None)
+    return (row.result is not None) + (row.decision is not None) + (row.revocation is not None)
 
 
 def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | None) -> str:
@@ -159,6 +159,8 @@ def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
         made.finish(row.number, row.result, row.judgement)
     if row.decision:
         made.decide(row.number, row.decision)
+    if row.revocation:
+        made.revoke({row.number: row.revocation})
 
 
 def _change(workspace: Workspace, row: Experiment) -> Change | None:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from server.errors import HeadMoved, LedgerDamaged, PatchRefused, RunnerUnavailable, StaleText, WorkspaceUnusable
-from server.history import audit_failures, comparisons
+from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
@@ -294,7 +294,15 @@ class Study:
         if last is None or last.judgement is None:
             return
         self._behind = not self.verdicts.finish(last, self.program().task)
+        self._tell_revocations()
         self._results.restore(self.ledger)
+
+    def _tell_revocations(self) -> None:
+        """Leave a note of each, once."""
+        known = {note.text for note in self.notebook.notes}
+        for by, text in revocations.told(self.ledger).items():
+            if text not in known:
+                self.notebook.add(text, idea=False, after=by)
 
     def _require_sound(self, candidate: Candidate) -> None:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""
@@ -353,5 +361,6 @@ class Study:
         ended = experiment.model_copy(update={"result": result})
         with self._whole():
             self._behind = not self.verdicts.receive(ended, self.program().task)
+            self._tell_revocations()
             self._results.write(self.ledger)
         return self.ledger.get(experiment.number) or ended

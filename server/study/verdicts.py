@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.history import audit_failures, comparisons
+from server.history import audit_failures, comparisons, revocations
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.scoring.decision_rule import Assessment
@@ -36,7 +36,31 @@ class Verdicts:
         judged = self.judge(experiment, rule)
         if judged.verdict == Verdict.BASELINE:
             return self.keep(judged, "the baseline")
+        moved = self.revise()
         self.reassess(rule)
+        return moved
+
+    def revise(self) -> bool:
+        """Revoke the keeps that an audit has refuted, and those built on them. Whether the branch could be moved.
+
+        The rows first, then the file, then the branch: while it is at what was revoked, the move is unfinished.
+        """
+        if due := revocations.due(self._ledger):
+            self._ledger.revoke(due)
+        revoked, base = self._ledger.revoked(), self.base()
+        if not revoked or base is None or not self._workspace.has_branch():
+            return True  # a branch that was deleted is made again where it belongs
+        left = next((row for row in revoked if row.commit == self._workspace.tip()), None)
+        if left is None:
+            return True
+        for row in revoked:
+            self.archive(row)
+        if self._lane.holds(left):
+            self.restore()
+        try:
+            self._workspace.advance(base, left.commit)
+        except HeadMoved:
+            return False
         return True
 
     def judge(self, experiment: Experiment, rule: Task) -> Experiment:
@@ -82,14 +106,18 @@ class Verdicts:
             return True
         self.record(last)
         self.record(root)
+        moved = self.revise()
         self.reassess(rule)
+        root = self._ledger.get(root.number) or root
+        if root.revocation:
+            return moved
         if root.verdict == Verdict.BASELINE and root.decision is None:
             return self.keep(root, "the baseline")
         if root.kept:
             return self._advance(root)
         if root.decision is not None and self._lane.holds(root):
             self.restore()
-        return True
+        return moved
 
     def fact(self) -> str:
         """What is known of the candidate, in a sentence; empty once it is decided."""
@@ -115,7 +143,7 @@ class Verdicts:
     def advance(self) -> bool:
         """Move the branch to what was kept, if it could not be moved before. Whether it is there."""
         root = self._lane.measured()
-        return root is None or not root.kept or self._advance(root)
+        return self.revise() and (root is None or not root.kept or self._advance(root))
 
     def base(self) -> str | None:
         """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
@@ -179,15 +207,23 @@ class Verdicts:
         assert incumbent.result is not None
         return rule.complaint(result.figures, incumbent.result.figures)
 
+    def _ended(self, experiment: Experiment) -> str:
+        """Why an experiment may not be kept, whatever its score; empty if it may."""
+        if failed := audit_failures.failure(self._ledger, experiment):
+            return audit_failures.ended(failed)
+        lost = revocations.base_lost(self._ledger, experiment.attempt)
+        return _rootless(experiment.number, lost) if lost else ""
+
     def _judgement(self, experiment: Experiment, rule: Task) -> Judgement:
         attempt, result = experiment.attempt, experiment.result
         assert result is not None
         facts: dict[str, Any] = {}
-        failed = audit_failures.failure(self._ledger, experiment) if attempt.of is None else None
+        ended = self._ended(experiment) if attempt.of is None else ""
         if result.score is None:
-            verdict, why = Verdict(result.outcome.value), result.reason + audit_failures.consequence(experiment)
-        elif failed:
-            verdict, why = Verdict.INVALID, audit_failures.ended(failed)
+            verdict = Verdict(result.outcome.value)
+            why = result.reason + audit_failures.consequence(self._ledger, experiment)
+        elif ended:
+            verdict, why = Verdict.INVALID, ended
         elif attempt.baseline:
             verdict, why = Verdict.BASELINE, f"The baseline: {rule.measure.word(result.score.value)}."
         elif attempt.of is not None:
@@ -203,3 +239,12 @@ class Verdicts:
         files = self._workspace.files(experiment.commit)
         commit = self._workspace.commit_attempt(attempt, files, result, verdict)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)
+
+
+def _rootless(number: int, lost: Experiment) -> str:
+    """Why a candidate that was measured may not be kept: what it was built on is gone."""
+    by = f": experiment {lost.revocation.by} failed its audit" if lost.revocation else ""
+    return (
+        f"It was built on experiment {lost.number}, which is revoked{by}. Discard it; then "
+        f"apply_patch(experiment={number}) tries its change on the incumbent as it is now."
+    )

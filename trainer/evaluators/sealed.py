@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import RunResult, Score, Spec, join_pids
+from trainer.contract import AUDIT_FAILED, RunResult, Score, Spec, join_pids
 from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
@@ -34,7 +34,6 @@ from trainer.run.run_log import RunLog
 _REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
-_AUDIT_FAILED = "The audit failed"  # a run may be invalid for another reason, before a position was asked for
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
@@ -116,7 +115,7 @@ class SealedLM:
         try:
             claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=asked))
         except RunEnded as ended:
-            if ended.reason.startswith(_AUDIT_FAILED):
+            if ended.cause == AUDIT_FAILED:  # it may be invalid for another reason, before a position was asked for
                 self._figures["audits"] = asked
             raise
         self._figures["audits"] = asked

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import ScratchRole, Spec
+from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
 from trainer.processes import scratch
@@ -259,7 +259,7 @@ class Trial:
             with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
                 unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
                 cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
-            raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip())
+            raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
 
     @contextmanager
     def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:

@@ -18,7 +18,7 @@ from tests.support.builders import only
 from tests.support.lifecycle import ran
 from tests.support.repositories import QUICK, make_quick
 
-CHEAT = QUICK.replace("[-weights[token] for", '[-weights[token] * 0.5 for')
+CHEAT = QUICK.replace("[-weights[token] for", "[-weights[token] * 0.5 for")
 
 
 async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:

@@ -66,6 +66,14 @@ def ruled(request: pytest.FixtureRequest, calibrated: Callable[[str], Path], tmp
 
 
 @pytest.fixture
+def loose(calibrated: Callable[[str], Path], tmp_path: Path) -> Iterator[Study]:
+    """The same, under the rule that keeps what is better once."""
+    study = opened(copy_repository(calibrated("any"), tmp_path / "work"), "any")
+    yield study
+    study.close()
+
+
+@pytest.fixture
 def strict(calibrated: Callable[[str], Path], tmp_path: Path) -> Iterator[Study]:
     """The same, under the rule that confirms."""
     study = opened(copy_repository(calibrated("confirmed"), tmp_path / "work"), "confirmed")

@@ -29,6 +29,9 @@ from tests.support.polling import ended
 from tests.support.repositories import QUICK
 from trainer.run.run_folder import RunFolder
 
+ONE_FAILURE = "1 audit failure, the last in experiment {}. Runs are audited at 4 times as many positions."
+DOUBTFUL = INVALID.model_copy(update={"reason": "Evaluating took 9.0 s more than batches of 0.10 s explain."})
+
 
 def test_a_baseline_that_fails_its_audit_is_not_run_again(tmp_path: Path) -> None:
     study = opened(tmp_path / "work", "any")
@@ -69,7 +72,7 @@ def test_an_incumbent_that_fails_its_audit_is_told_and_not_run_again(ruled: Stud
         assert ran(ruled, 1.9).attempt.purpose is not Purpose.REFERENCE
     assert "is in doubt" in (root(ruled).judgement or INVALID).model_dump_json()
     assert ruled.keep("better").number == 5
-    assert views.status(ruled).audits == "1 audit failure, the last in experiment 4."  # the incumbent is another
+    assert views.status(ruled).audits == ONE_FAILURE.format(4)  # the incumbent is another
 
 
 def test_a_doubtful_incumbent_whose_score_was_selected_is_no_lower_bar(strict: Study) -> None:
@@ -77,7 +80,7 @@ def test_a_doubtful_incumbent_whose_score_was_selected_is_no_lower_bar(strict: S
     ran(strict, 1.9)
     ran(strict, 1.901)
     strict.keep("confirmed")
-    ran(strict, INVALID)  # its first reference run
+    ran(strict, DOUBTFUL)  # its first reference run, and nothing that its audit has found
     strict.apply_patch(patch("model = Bigram().float()", "model = Bigram()"))
     runs = [1.89, *[1.8995] * 3]
     assert [ran(strict, score).attempt.purpose for score in runs[:2]] == [Purpose.MEASURE, Purpose.CONFIRM]
@@ -112,7 +115,7 @@ def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
     assert views.status(strict).audit_failures == 0
     promising_then_invalid(strict)  # one failure, two rows that say invalid
     status = views.status(strict)
-    assert status.audit_failures == 1 and status.audits == "1 audit failure, the last in experiment 5."
+    assert status.audit_failures == 1 and status.audits == ONE_FAILURE.format(5)
     strict.discard("ended")
     three_failures(strict)
     status = views.status(strict)
