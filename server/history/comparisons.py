@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from server.errors import AlreadyMeasured
 from server.history import audit_failures, revocations
@@ -19,6 +19,9 @@ _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running"}  # no idea had its trial
 _HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
+_WINNING = {Verdict.PROMISING, Verdict.IMPROVED, Verdict.SIMPLER}
+_UNLIKELY = 4.0  # standard errors; a keep by luck, which was selected for it, makes two or three
+_UNLIKE = "The incumbent's runs since it was kept are worse than luck explains"
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
 
@@ -49,8 +52,12 @@ def undisturbed(ledger: Ledger, run: Experiment) -> bool:
 
 def comparable_scores(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[float]:
     """The scores of the runs that may be compared with `like`."""
+    return [run.score.value for run in _comparable(ledger, runs, like) if run.score]
+
+
+def _comparable(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[Experiment]:
     alike = [run for run in runs if run.score is not None and segment(run) == segment(like)]
-    return [run.score.value for run in alike if run.score is not None and undisturbed(ledger, run)]
+    return [run for run in alike if undisturbed(ledger, run)]
 
 
 def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric) -> Reference:
@@ -75,10 +82,14 @@ def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
     return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
 
 
-def measured_noise(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
-    """The spread of one run's score on the metric's scale, from the night's repeated runs."""
+def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: int | None = None) -> Noise:
+    """The spread of one run's score on the metric's scale, from the night's repeated runs.
+
+    Args:
+        without: an experiment whose own runs must not tell it.
+    """
     groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
-    false = {row.number for row in ledger.revoked()}  # a lie may scatter as it likes
+    false = {row.number for row in ledger.revoked()} | {without}  # a lie may scatter as it likes
     for run in ledger.recent_repeats():
         if run.attempt.of not in false:
             groups[run.attempt.of, run.attempt.purpose].append(run)
@@ -138,12 +149,68 @@ def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> 
         return decision_rule.unfinished(runs, known, rule.seeds)
     if len(runs) == rule.seeds:  # what is screened is their mean
         spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
-    found = decision_rule.decide(mean(runs[: rule.seeds]), runs[rule.seeds :], known, spread, simpler)
+    first, later = mean(runs[: rule.seeds]), runs[rule.seeds :]
+    found = _decided(ledger, judged[-1], known, lambda bar: decision_rule.decide(first, later, bar, spread, simpler))
     stale = not known.closed and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS
     if found.next is Purpose.CONFIRM and stale:
         why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
         return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
     return found
+
+
+def _decided(
+    ledger: Ledger, like: Experiment, known: Reference, decide: Callable[[Reference], Assessment]
+) -> Assessment:
+    """What the rule says, unless a win would be owed to runs at which the incumbent did its worst.
+
+    A text may do so beside a candidate that shall win: the time tells it what its run is for, if nothing else does. The
+    baseline is the operator's and has no reason to, so that its runs tell whether the machine has changed.
+    """
+    found, incumbent, baseline = decide(known), ledger.incumbent(), ledger.baseline()
+    assert incumbent and baseline
+    if found.verdict not in _WINNING or not (gap := _gap(ledger, incumbent, known, like)):
+        return found
+    drifted = _drifted(ledger, baseline, gap, like)
+    if drifted is None:
+        told = f"{found.why} {_UNLIKE}: the baseline is run again, to tell whether the machine has changed."
+        again = {"verdict": Verdict.PROMISING, "next": Purpose.REFERENCE, "of": baseline.number, "why": told}
+        return found.model_copy(update=again)
+    if drifted:
+        return found
+    found = decide(known.model_copy(update={"scores": [], "closed": True}))
+    return found.model_copy(update={"why": f"{found.why} {_UNLIKE}, and the baseline's are not: they do not count."})
+
+
+class _Gap(Value):
+    """How much worse an incumbent's runs are since it was kept."""
+
+    metric: Metric
+    size: float  # on its scale
+    since: int  # number of the first of them
+
+
+def _gap(ledger: Ledger, incumbent: Experiment, known: Reference, like: Experiment) -> _Gap | None:
+    """The gap between the runs that kept the incumbent and those since; None if luck explains it."""
+    if incumbent.attempt.baseline or known.provisional is None or not known.scores:
+        return None
+    metric, confirmed = known.metric, ledger.repeats(incumbent.number, Purpose.CONFIRM)
+    counts = max(len(comparable_scores(ledger, confirmed, like)), 1), len(known.scores)
+    size = metric.gain(known.provisional, mean(known.scores))
+    error = measured_noise(ledger, like, metric, incumbent.number).sigma * math.sqrt(sum(1 / count for count in counts))
+    if size < _UNLIKELY * error:
+        return None
+    since = _comparable(ledger, ledger.repeats(incumbent.number, Purpose.REFERENCE), like)[-len(known.scores)].number
+    return _Gap(metric=metric, size=size, since=since)
+
+
+def _drifted(ledger: Ledger, baseline: Experiment, gap: _Gap, like: Experiment) -> bool | None:
+    """Whether the baseline has become worse as well: then the machine has. None: it must be run to tell."""
+    runs = _comparable(ledger, [baseline, *ledger.repeats(baseline.number, Purpose.REFERENCE)], like)
+    before = [run.score.value for run in runs if run.score and run.number < gap.since]
+    after = [run.score.value for run in runs if run.score and run.number > gap.since]
+    if not before or (not after and audit_failures.failure(ledger, baseline)):
+        return False  # nothing can tell; the bar that is harder to pass is right in any case
+    return gap.metric.gain(mean(before), mean(after)) > gap.size / 2 if after else None
 
 
 def _freshest(ledger: Ledger, incumbent: Experiment) -> int:

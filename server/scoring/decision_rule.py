@@ -50,6 +50,7 @@ class Assessment(Value):
     delta: float  # the candidate's value minus the incumbent's, whichever is better
     value: float  # the candidate's: the mean of its confirmations, its first score while there are none
     next: Purpose | None = None  # what has to be run before the verdict
+    of: int | None = None  # the experiment that is run again for it; None: the candidate, or the incumbent
 
 
 def mean(scores: Sequence[float]) -> float:

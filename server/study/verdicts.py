@@ -86,10 +86,14 @@ class Verdicts:
     def plan(self, phase: Phase, rule: Task) -> RunPlan:
         """What the next run is for."""
         root, incumbent = self._lane.measured(), self._ledger.incumbent()
-        if phase is Phase.PROMISING and root and self.assess(root, rule).next is Purpose.CONFIRM:
-            return RunPlan(self._workspace.files(root.commit), Purpose.CONFIRM, root.number)
-        if phase in (Phase.PROMISING, Phase.IDLE) and incumbent:
-            return RunPlan(self._workspace.files(incumbent.commit), Purpose.REFERENCE, incumbent.number)
+        again = incumbent
+        if phase is Phase.PROMISING and root:
+            wanted = self.assess(root, rule)
+            if wanted.next is Purpose.CONFIRM:
+                return RunPlan(self._workspace.files(root.commit), Purpose.CONFIRM, root.number)
+            again = self._ledger.get(wanted.of) if wanted.of else incumbent
+        if phase in (Phase.PROMISING, Phase.IDLE) and again:
+            return RunPlan(self._workspace.files(again.commit), Purpose.REFERENCE, again.number)
         return RunPlan(self._lane.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
 
     def assess(self, candidate: Experiment, rule: Task) -> Assessment:

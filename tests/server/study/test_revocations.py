@@ -13,7 +13,7 @@ from server.records import Experiment, Outcome, Purpose, Result, Verdict
 from server.reporting.chart import picture
 from server.study.phase import Phase
 from server.study.study import Study
-from tests.support.builders import NOON
+from tests.support.builders import NOON, judged
 from tests.support.failing_audits import INVALID, LINE, opened, patch, root, set_rule
 from tests.support.lifecycle import begin, leave_result, ran
 from tests.support.repositories import git
@@ -250,17 +250,12 @@ def test_a_doubtful_incumbent_of_an_earlier_version_is_revoked_by_this_one(stric
     first = keep(strict, FIRST, LINE, 1.9)
     run = begin(strict, first.number + 2)
     assert run.purpose is Purpose.REFERENCE
-    judged = strict.ledger.finish(
-        run.number,
-        INVALID,
-        (first.judgement or crash()).model_copy(
-            update={"verdict": Verdict.INVALID, "why": "in doubt", "commit": run.commit}
-        ),
-    )
+    old = judged(run.number, Verdict.INVALID).model_copy(update={"commit": run.commit})
+    before = strict.ledger.finish(run.number, INVALID, old)
     strict.close()
     again = opened(strict.workspace.root, "confirmed")
     stands(again, 1)
-    assert again.ledger.revoked()[0].revocation and again.ledger.get(run.number) == judged
+    assert again.ledger.revoked()[0].revocation and again.ledger.get(run.number) == before
     again.close()
 
 
@@ -290,7 +285,3 @@ def test_a_rule_that_is_loosened_afterwards_brings_nothing_back(strict: Study) -
     strict.apply_patch(patch(FIRST))
     with pytest.raises((WrongPhase, TextEnded)):
         strict.run("under another rule")
-
-
-def crash() -> None:
-    raise AssertionError
