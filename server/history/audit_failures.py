@@ -10,7 +10,7 @@ there buys nothing but a run whose own audit decides, and an honest slip costs s
 
 from server.errors import PatchRefused, TextEnded
 from server.history.ledger import Ledger
-from server.records import Experiment, Outcome, Purpose, Verdict
+from server.records import Experiment, Outcome, Purpose, Result, Verdict
 from server.source.candidate import Candidate
 from trainer.contract import AUDIT_FAILED
 
@@ -48,8 +48,12 @@ def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:
 
 def refutes(run: Experiment) -> bool:
     """Whether the audit has found claims of this run false."""
-    result = run.result
-    if result is None or result.outcome is not Outcome.INVALID:
+    return run.result is not None and refuted(run.result)
+
+
+def refuted(result: Result) -> bool:
+    """Whether this is how a run ends whose claims the audit has found false."""
+    if result.outcome is not Outcome.INVALID:
         return False
     return result.cause == AUDIT_FAILED or result.reason.startswith(_WORDS)
 

@@ -1,8 +1,9 @@
 """Runs after the night: a train.py again, by the same referee, on another split, for another time, at another size.
 
-They are no experiments: the history does not know them, and no verdict comes of them.
+They are no experiments: the history does not know them, and no verdict comes of them, unless an audit fails.
 """
 
+import hashlib
 import math
 import statistics
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pydantic import Field
 
 from server.errors import Unavailable
-from server.history import audit_failures
+from server.history import audit_failures, revocations
 from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
 from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key
@@ -20,7 +21,7 @@ from server.runs.run_spec import RunLimits, draw_seed
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
-from trainer.contract import public_half, utc_now
+from trainer.contract import RunFile, public_half, utc_now
 
 _LOOK_SECONDS = 0.2
 _SURE = 2.0  # standard errors
@@ -64,13 +65,14 @@ def rerun(
     """
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
-    candidates = {row.number: _candidate(study, row, question) for row in experiments}
-    for candidate in candidates.values():
-        audit_failures.require_sound(study.ledger, candidate)
-    scores: dict[int, list[float]] = {row.number: [] for row in experiments}
     paths = study.workspace.paths
     site = RunSite.of(paths, paths.reruns)
     executor, runs = study.engine(site), RunFolders(site.runs)
+    candidates = {row.number: _candidate(study, row, question) for row in experiments}
+    _enter_failures(study, runs, experiments)
+    for candidate in candidates.values():
+        audit_failures.require_sound(study.ledger, candidate)
+    scores: dict[int, list[float]] = {row.number: [] for row in experiments}
     for repeat in range(question.seeds):
         seed = draw_seed()  # one for all experiments: what is compared differs in nothing else
         for row in experiments:
@@ -89,9 +91,27 @@ def rerun(
             folder = runs.of(attempt.number)
             result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
-                raise Unavailable(f"{told.capitalize()} has no score: {result.reason}", "Look into its run.log.")
+                _enter_failures(study, runs, experiments)
+                why = f"{told.capitalize()} has no score: {result.reason} {revocations.last_told(study.ledger)}"
+                raise Unavailable(why.rstrip(), "Look into its run.log.")
             scores[row.number].append(result.score.value)
     return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
+
+
+def _enter_failures(study: Study, runs: RunFolders, experiments: Sequence[Experiment]) -> None:
+    """Make rows of the study of runs that an audit has refuted: they end code and revoke keeps as any run does.
+
+    A run of changed constants is another code's. What an earlier command has left behind when it was killed counts.
+    """
+    by_text = {row.attempt.train_sha256: row for row in experiments}
+    for number in sorted(runs.numbers()):
+        result, folder = runs.of(number).result(), runs.path(number)
+        if result is None or not audit_failures.refuted(result):
+            continue
+        text = folder / RunFile.TRAIN
+        row = by_text.get(hashlib.sha256(text.read_bytes()).hexdigest()) if text.is_file() else None
+        if row and not audit_failures.failure_of(study.ledger, study.workspace.files(row.commit)):
+            study.enter(row, folder)
 
 
 def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -> str:

@@ -5,6 +5,7 @@ ledger row, branch, file. If a move breaks off, because the server is killed or 
 first: when the server starts again, or with the next call.
 """
 
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -16,18 +17,19 @@ from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
-from server.records import Attempt, Experiment, Outcome, Result
+from server.records import Attempt, Experiment, Outcome, Purpose, Result
 from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
-from server.runs.run_folder import RunFolders
+from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import RunLimits, draw_seed
 from server.runs.spawn import require_guards, trainer_hash
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
 from server.source import patch, source_size
 from server.source.candidate import Candidate
+from server.source.language import Change
 from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
@@ -219,11 +221,10 @@ class Study:
         code = plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
-        now, last, parent = utc_now(), self.ledger.last(), self.workspace.tip()
+        parent = self.workspace.tip()
         key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
-        number = max(last.number if last else 0, self._taken) + 1
         attempt = Attempt(
-            number=number,
+            number=self._next_number(),
             baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
             purpose=plan.purpose,
             of=plan.of,
@@ -240,7 +241,7 @@ class Study:
             referee=trainer_hash(),
             signer=public_half(key) if key else "",
             budget_seconds=budget,
-            started_at=now,
+            started_at=utc_now(),
         )
         commit = self.workspace.commit_attempt(attempt, plan.candidate)
         attempt = attempt.model_copy(update={"commit": commit})
@@ -252,12 +253,35 @@ class Study:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
         request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms, key=key)
-        with self._whole():  # the ref first: no `git gc` takes the commit of a row
-            self.workspace.record(number, commit, self.workspace.recorded(number))
-            self.ledger.begin(attempt, made)
-            self.verdicts.archive(Experiment(attempt=attempt))
+        self._begin(attempt, made)
         self._start(request)
         return Experiment(attempt=attempt)
+
+    def enter(self, of: Experiment, folder: Path) -> None:
+        """Add a run of experiment `of`'s train.py, which was made beside the study's own and has ended in `folder`.
+
+        Whatever follows from its result then follows, now or after the next start. Raises Unavailable, OSError.
+        """
+        spec, candidate = RunFolder(folder).spec(), self.workspace.files(of.commit)
+        attempt = of.attempt.model_copy(
+            update={
+                "number": self._next_number(),
+                "baseline": False,
+                "purpose": Purpose.REFERENCE,
+                "of": of.number,
+                "description": f"experiment {of.number} again, after the fact",
+                "hypothesis": "",
+                "parent": self.verdicts.base() or self.workspace.tip(),
+                "fingerprint": candidate.fingerprint,
+                "seed": spec.get("seed", of.attempt.seed),
+                "budget_seconds": spec.get("budget_seconds", of.attempt.budget_seconds),
+                "started_at": utc_now(),
+            }
+        )
+        attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, candidate)})
+        shutil.copytree(folder, self.runs.path(attempt.number))  # with its result: whoever finds the row imports it
+        self._begin(attempt, None)
+        self._settle()
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
@@ -317,6 +341,17 @@ class Study:
             if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
                 raise
             raise PatchRefused(error.problem, f"This is the baseline, not a patch: {NEW_TRAIN}.") from None
+
+    def _next_number(self) -> int:
+        last = self.ledger.last()
+        return max(last.number if last else 0, self._taken) + 1
+
+    def _begin(self, attempt: Attempt, made: Change | None) -> None:
+        """Write the row of a run; the ref first, so that no `git gc` takes the commit of a row."""
+        with self._whole():
+            self.workspace.record(attempt.number, attempt.commit, self.workspace.recorded(attempt.number))
+            self.ledger.begin(attempt, made)
+            self.verdicts.archive(Experiment(attempt=attempt))
 
     def _reapplied(self, base: Candidate, number: int) -> Candidate:
         """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""

@@ -6,10 +6,13 @@ import pytest
 import typer
 
 from server.cli.reports import _seconds  # pyright: ignore[reportPrivateUsage]
-from server.errors import PatchRefused
+from server.errors import PatchRefused, TextEnded, Unavailable
 from server.metric import Metric
+from server.records import Experiment, Verdict
 from server.study.reruns import RerunRequest, RerunResult, gain_carries_over, rerun
 from server.study.study import Study
+from tests.support.builders import only
+from tests.support.failing_audits import INVALID
 from tests.support.lifecycle import ran
 from tests.support.repositories import QUICK, make_repository
 from trainer.datasets.corpus import Split, documents
@@ -34,6 +37,44 @@ def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> 
     assert [row.number for row in study.ledger.all()] == [1]
     with pytest.raises(PatchRefused, match="sets no DEPTH"):
         rerun(study, [row], RerunRequest(knobs={"DEPTH": "12"}), shown.append)
+
+
+def lying(study: Study) -> Experiment:
+    """An incumbent whose claims are half of what they should be, and that has been kept all the same."""
+    ran(study, 2.5)
+    study.replace(only(study.incumbent().text.replace("[-weights[token] for", "[-weights[token] / 2 for")))
+    ran(study, 1.5)
+    return study.keep("no audit has seen it")
+
+
+def require_revoked(study: Study, row: Experiment) -> None:
+    revoked, failed = study.ledger.get(row.number), study.ledger.last()
+    assert failed and failed.attempt.of == row.number and failed.verdict == Verdict.INVALID
+    assert revoked and revoked.revocation and revoked.revocation.by == failed.number
+    assert [kept.number for kept in study.ledger.kept()] == [1]
+    assert study.workspace.tip() == study.ledger.kept()[0].commit
+    assert study.workspace.recorded(failed.number) == failed.commit and study.runs.of(failed.number).result()
+
+
+def test_a_rerun_that_fails_its_audit_revokes_the_keep(study: Study) -> None:
+    row = lying(study)
+    with pytest.raises(Unavailable, match=r"The audit failed.* that keep is revoked"):
+        rerun(study, [row], RerunRequest(split="holdout", budget_seconds=1), lambda line: None)
+    require_revoked(study, row)
+    with pytest.raises(TextEnded):
+        rerun(study, [row], RerunRequest(), lambda line: None)
+
+
+def test_a_failure_that_a_killed_command_has_left_counts_with_the_next_one(study: Study) -> None:
+    row = lying(study)
+    folder = study.workspace.paths.reruns.runs / "00001"
+    folder.mkdir(parents=True)
+    (folder / "train.py").write_text(study.workspace.files(row.commit).text, encoding="utf-8", newline="")
+    (folder / "result.json").write_text(INVALID.model_dump_json(), encoding="utf-8")
+    with pytest.raises(TextEnded):
+        rerun(study, [row], RerunRequest(), lambda line: None)
+    require_revoked(study, row)
+    assert len(list(study.ledger.all())) == 3
 
 
 def test_hidden_text_is_neither_trained_on_nor_scored_at_night(data: Path) -> None:
