@@ -14,7 +14,7 @@ from tests.support.failing_audits import INVALID, LINE, opened, patch
 from tests.support.kept_chain import Countdown, require_whole
 from tests.support.lifecycle import begin, leave_result, ran
 
-SETTINGS = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OFTEN = ["improve", "improve", "improve", "fail", "return_to"]
 MOVES = [*OFTEN, "patch", "run", "keep", "discard", "again", "restart"]
 
@@ -120,7 +120,7 @@ def refuted_under_way(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.thorough), 60])
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.thorough), 200])
 def test_a_server_killed_at_a_line_of_a_revocation_is_followed_by_one_that_finishes_it(
     tmp_path: Path, step: int
 ) -> None:
