@@ -18,7 +18,8 @@ from tests.support.failing_audits import INVALID, LINE, opened, patch, root, set
 from tests.support.lifecycle import begin, leave_result, ran
 from tests.support.repositories import git
 
-FIRST, SECOND = "model = Bigram()", "RATE = 0.04"
+FIRST = "model = Bigram()"
+SECOND = "RATE = 0.04"
 MACHINE = [
     "Evaluating took 9.0 s more than batches of 0.10 s explain.",
     "train.py left files that cannot be removed: Input/output error.",

@@ -8,7 +8,8 @@ from server.study.study import Study
 from tests.support.failing_audits import patch, root
 from tests.support.lifecycle import ran
 
-FIRST, SECOND = "model = Bigram()", "RATE = 0.04"
+FIRST = "model = Bigram()"
+SECOND = "RATE = 0.04"
 BASELINE = 2.0
 
 
