@@ -242,7 +242,8 @@ class _Healer:
                 self._keep(row.number, attempt)
         if blob and blob != self._wants[row.number].copy:
             found = copy(self._workspace, blob)
-            if found is None or found.number != row.number or (row.number, blob) not in self._chain.copies:
+            ours = found == row or (row.number, blob) in self._chain.copies  # the same: as an earlier version wrote it
+            if found is None or found.number != row.number or not ours:
                 self._keep(row.number, blob)
 
     def _work(self, name: str) -> bytes | None:
