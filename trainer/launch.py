@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from errno import errorcode
+from importlib.abc import MetaPathFinder
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +28,7 @@ from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
 from trainer.run.protocol import ChannelClosed, inherited
 from trainer.run.run_folder import RunFolder
-from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.allowlist import SESSION, Allowlist, build_allowlist
 from trainer.sandbox.guards import GUARDS, confine
 
 # characters: a frame's header holds them all, however escaped
@@ -34,6 +36,8 @@ _MAX_FRAMES = 3000
 _MAX_MESSAGE = 500
 _MAX_NAME = 80
 _MAX_LINEAGE = 15
+
+_SESSION_MODULES = {f"trainer.{name[:-3].replace('/', '.')}".removesuffix(".__init__") for name in SESSION}
 
 _SERVING = 2  # the place of the descriptor's number on the command line
 # Names in whose presence torch must not be imported before train.py's first line: they can change the environment,
@@ -60,6 +64,7 @@ def main() -> None:
         _import_ahead(text)
         channel.receive("go")
     sys.path.append(spec.imports)  # last: nothing there can shadow torch or trainer
+    _close_the_referee()
     sys.argv = [str(run_folder.train)]
     try:
         _run(text, str(run_folder.train))
@@ -102,6 +107,8 @@ def _serve(given: bytes, control: int) -> None:
         _import_ahead(given.partition(b"\n")[2])
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
+    with suppress(OSError, ValueError):  # the spec; the processes meet the same
+        _reach(run_folder, run_folder.spec())  # for all that are forked: it lists folders
     gc.freeze()
     gc.enable()
     serve(control)
@@ -174,12 +181,33 @@ def _missing(device: str) -> str:
 def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
+    return confine(_reach(run_folder, spec))
+
+
+class _RefereeClosed(MetaPathFinder):
+    """Finds no module of the referee's: train.py is given Session, and computes nothing by the referee's own code."""
+
+    def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> None:
+        if fullname.startswith("trainer.") and fullname not in _SESSION_MODULES:
+            raise ModuleNotFoundError(
+                f"{fullname} is the referee's: write `from trainer import Session`", name=fullname
+            )
+
+
+def _close_the_referee() -> None:
+    """Forget what was imported of the referee for the start, and import no more of it."""
+    sys.meta_path.insert(0, _RefereeClosed())
+    for name in [name for name in sys.modules if name.startswith("trainer.") and name not in _SESSION_MODULES]:
+        parent, _, own = name.rpartition(".")
+        if parent in sys.modules:
+            vars(sys.modules[parent]).pop(own, None)
+        del sys.modules[name]
+
+
+def _reach(run_folder: RunFolder, spec: Spec) -> Allowlist:
     hidden = [Path(spec.data), run_folder.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
-    return confine(
-        build_allowlist(
-            run_folder.train, Path.cwd(), Path(spec.imports), hidden, gpu=PROFILES[spec.profile].device == "cuda"
-        )
-    )
+    gpu = PROFILES[spec.profile].device == "cuda"
+    return build_allowlist(run_folder.train, Path.cwd(), Path(spec.imports), hidden, gpu)
 
 
 def _tell(error: BaseException, train: Path) -> None:

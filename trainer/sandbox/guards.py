@@ -17,6 +17,7 @@ import resource
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.sandbox import landlock, seatbelt, seccomp
@@ -41,6 +42,8 @@ def confine(allowed: Allowlist) -> dict[str, str]:
         resource.setrlimit(limit, (value, value))
     if sys.platform == "darwin":
         return dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed)))
+    with suppress(OSError):  # held open for ever: made anew, this folder would not be the one that is allowed
+        os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)
     files = _tried(lambda: landlock.restrict(allowed))
     signals = files if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
     network = _tried(seccomp.install)

@@ -35,6 +35,7 @@ _ARCHITECTURE = 4
 # their low halves
 _FIRST_ARGUMENT = 16
 _SECOND_ARGUMENT = 24
+_THIRD_ARGUMENT = 32
 _X32_BIT = 0x40000000
 
 # name: number on x86-64, number on aarch64 (None: that architecture has no such call)
@@ -66,6 +67,17 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fadvise64": (221, 223),
     "mincore": (27, 232),
     "preadv2": (327, 286),
+    "process_madvise": (440, 440),  # as these do: it can put a page out of memory
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "inotify_init": (253, None),  # tells when somebody else reads a file, also one that may not be read here
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+    "syslog": (103, 116),  # the kernel's log: a line for every child that dies of a fault, with its address
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "kcmp": (312, 272),
+    "open_by_handle_at": (304, 265),
     "setpriority": (141, 140),  # can name all processes of a user
     "ioprio_set": (251, 30),
 }
@@ -92,10 +104,12 @@ _IGNORED: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
 }
-# Second arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints.
-_COMMANDS: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
-    "ioctl": ((16, 29), (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820)),
-    "fcntl": ((72, 25), (1036, 1038)),
+# Arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints; and
+# advice that puts pages of a file out of memory, as if the kernel were older than Linux 5.4.
+_COMMANDS: dict[str, tuple[tuple[int, int], int, tuple[int, ...], int]] = {
+    "ioctl": ((16, 29), _SECOND_ARGUMENT, (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820), errno.EPERM),
+    "fcntl": ((72, 25), _SECOND_ARGUMENT, (1036, 1038), errno.EPERM),
+    "madvise": ((28, 233), _THIRD_ARGUMENT, (20, 21), errno.EINVAL),
 }
 # Answered with success and not made for SIGCHLD. A process that ignores that signal makes the kernel forget what its
 # children used; left at its default, all of it is counted (trainer.processes.cpu_meter).
@@ -145,13 +159,13 @@ def program(column: int, architecture: int) -> bytes:
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
-    for numbers, commands in _COMMANDS.values():
+    for numbers, argument, commands, answer in _COMMANDS.values():
         code += [
             _instruction(_EQUAL, numbers[column], 0, 2 + 2 * len(commands)),
-            _instruction(_LOAD, _SECOND_ARGUMENT),
+            _instruction(_LOAD, argument),
         ]
         for command in commands:
-            code += [_instruction(_EQUAL, command, 0, 1), _instruction(_RETURN, _ERRNO | errno.EPERM)]
+            code += [_instruction(_EQUAL, command, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
         code += [_instruction(_RETURN, _ALLOW)]
     code += [_instruction(_EQUAL, _CLONE3[column], 0, 1), _instruction(_RETURN, _ERRNO | errno.ENOSYS)]
     code += [
