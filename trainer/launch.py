@@ -28,7 +28,7 @@ from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES
 from trainer.run.protocol import ChannelClosed, inherited
 from trainer.run.run_folder import RunFolder
-from trainer.sandbox.allowlist import SESSION, Allowlist, build_allowlist
+from trainer.sandbox.allowlist import SESSION
 from trainer.sandbox.guards import GUARDS, confine
 
 # characters: a frame's header holds them all, however escaped
@@ -108,7 +108,7 @@ def _serve(given: bytes, control: int) -> None:
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
     with suppress(OSError, ValueError):  # the spec; the processes meet the same
-        _reach(run_folder, run_folder.spec())  # for all that are forked: it lists folders
+        run_folder.reach(spec, Path.cwd())  # for all that are forked: it lists folders
     gc.freeze()
     gc.enable()
     serve(control)
@@ -181,7 +181,7 @@ def _missing(device: str) -> str:
 def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:
     if not spec.confine:
         return dict.fromkeys(GUARDS, "switched off by the operator")
-    return confine(_reach(run_folder, spec))
+    return confine(run_folder.reach(spec, Path.cwd()))
 
 
 class _RefereeClosed(MetaPathFinder):
@@ -189,9 +189,7 @@ class _RefereeClosed(MetaPathFinder):
 
     def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> None:
         if fullname.startswith("trainer.") and fullname not in _SESSION_MODULES:
-            raise ModuleNotFoundError(
-                f"{fullname} is the referee's: write `from trainer import Session`", name=fullname
-            )
+            raise ModuleNotFoundError(f"{fullname} is the referee's; import Session from trainer", name=fullname)
 
 
 def _close_the_referee() -> None:
@@ -202,12 +200,6 @@ def _close_the_referee() -> None:
         if parent in sys.modules:
             vars(sys.modules[parent]).pop(own, None)
         del sys.modules[name]
-
-
-def _reach(run_folder: RunFolder, spec: Spec) -> Allowlist:
-    hidden = [Path(spec.data), run_folder.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
-    gpu = PROFILES[spec.profile].device == "cuda"
-    return build_allowlist(run_folder.train, Path.cwd(), Path(spec.imports), hidden, gpu)
 
 
 def _tell(error: BaseException, train: Path) -> None:

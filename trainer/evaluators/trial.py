@@ -41,6 +41,7 @@ from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 from trainer.run.throughput import throughput
+from trainer.sandbox.traces import Traces
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
@@ -86,6 +87,7 @@ class Trial:
         Raises:
             RunEnded: every other end; `figures` then holds what was known by then.
         """
+        self._erase_traces()
         started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
         self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
         self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
@@ -127,6 +129,15 @@ class Trial:
             scratch.remove(self.folders["candidate"])
         except OSError as error:
             raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
+        self._erase_traces()
+
+    def _erase_traces(self) -> None:
+        """Let what runs next find nothing in the state of the files that it may read."""
+        if not self._spec.confine:
+            return
+        readable = self._run_folder.reach(self._spec, self._run_folder.folder).readable
+        if why := Traces(readable, Path(self._spec.data)).erase():
+            self.guards["files"] = why
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()
@@ -157,8 +168,8 @@ class Trial:
         """Note how the process is confined. Raises RunEnded: it is less so than the operator asks for."""
         guards = child.ready()
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
-        if self._spec.require_sealed and set(guards.values()) != {"held"}:
-            missing = "; ".join(f"{name}: {state}" for name, state in guards.items() if state != "held")
+        if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
+            missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
             raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
 
     def _greet(self, child: ChildProcess, role: str, plan: EvaluationPlan) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from trainer.contract import Order, RunFile, RunResult, Spec, sign
 from trainer.run.failure_cause import FULL
+from trainer.run.profiles import PROFILES
+from trainer.sandbox.allowlist import Allowlist, build_allowlist
 
 # seconds that a score waits for space on the disk, and between two looks
 _PATIENCE = 60.0
@@ -59,6 +61,12 @@ class RunFolder:
         if not spec.train_sha256 or found == spec.train_sha256:
             return ""
         return f"it has sha256 {found[:12]}, the attempt's is {spec.train_sha256[:12]}"
+
+    def reach(self, spec: Spec, scratch: Path) -> Allowlist:
+        """What the run's processes may reach; `scratch` is the folder of the one in question."""
+        hidden = [Path(spec.data), self.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
+        gpu = PROFILES[spec.profile].device == "cuda"
+        return build_allowlist(self.train, scratch, Path(spec.imports), hidden, gpu)
 
     def cancelled(self) -> str | None:
         """The reason why somebody asked for the end of the run, or None."""

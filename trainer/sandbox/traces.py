@@ -1,0 +1,180 @@
+"""What reading leaves behind in the kernel: which pages of a file are in memory, and when it was read last.
+
+A process that saw validation text, or trained before its time, could leave bits there for a later one: a page from the
+disk takes longer than one from memory. So between two processes that run train.py all that they may read is brought
+into memory, unless the kernel's counters say that nothing was read from a disk or put out of memory since it all was.
+A read renews a file's time of access once a day at most (relatime): all are renewed before there is anything to tell.
+"""
+
+import ctypes
+import hashlib
+import json
+import mmap
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+_MEMORY = "traces.json"  # in the folder of data, out of train.py's reach
+_CACHESTAT = 451  # Linux 6.5, the same number on every architecture
+_POPULATE_READ = 22  # madvise(2), Linux 5.14
+_CHUNK = 1 << 20
+_OF_THE_KERNEL = ("/proc", "/sys", "/dev")
+# seconds: a read renews a time of access after 24 hours
+_STALE = 20 * 3600
+_RENEWED_EVERY = 2 * 3600
+_MEMORY_SHARE = 0.8  # of the memory that is free or could be, which all the files may take
+_COUNTED = ("pgpgin", "pgsteal_", "drop_pagecache", "oom_kill")  # how lines of /proc/vmstat begin
+_UNCOUNTED = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "ceph", "lustre", "afs")  # files of another machine's
+
+
+class Traces:
+    """Those on what one run's processes may read. For Linux alone: elsewhere nothing is known, or done."""
+
+    def __init__(self, readable: Iterable[Path], data: Path) -> None:
+        """`data`: the folder in which is noted what is known from earlier runs."""
+        self._readable = [str(path) for path in readable if not str(path).startswith(_OF_THE_KERNEL)]
+        self._note = data / _MEMORY
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            self._known = dict(json.loads(self._note.read_bytes()))
+        self._found: tuple[list[str], dict[tuple[int, int], tuple[str, int]]] | None = None
+
+    def erase(self) -> str:
+        """Make times and memory the same whatever was read; at once, where nothing was.
+
+        Returns:
+            Why that cannot be; empty if it is done.
+        """
+        if sys.platform != "linux":
+            return ""
+        places = sorted((path, _changed(path)) for path in self._readable)
+        key = hashlib.sha256(json.dumps(places).encode()).hexdigest()
+        if self._known.get("key") != key:
+            self._known = {"key": key}
+        if not 0 <= time.time() - self._known.get("renewed", 0.0) < _RENEWED_EVERY:
+            self._renew_times()
+            self._known["renewed"] = time.time()
+        if (counters := _counters()) is None or counters != self._known.get("counters"):
+            if why := self._bring_in():
+                return why
+            self._known["counters"] = _counters()
+        self._remember()
+        return ""
+
+    def _remember(self) -> None:
+        with suppress(OSError):
+            temporary = self._note.with_name(f".{_MEMORY}.{os.getpid()}")
+            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.replace(self._note)
+
+    def _listed(self) -> tuple[list[str], dict[tuple[int, int], tuple[str, int]]]:
+        """Folders, and files with their sizes. What cannot be looked at cannot be read by train.py either."""
+        if self._found is None:
+            folders, files = list[str](), dict[tuple[int, int], tuple[str, int]]()
+            for path, found in _below(self._readable):
+                if S_ISDIR(found.st_mode):
+                    folders.append(path)
+                else:
+                    files[found.st_dev, found.st_ino] = path, found.st_size
+            self._found = folders, files
+        return self._found
+
+    def _renew_times(self) -> None:
+        """Let no time of access be so old that another read would change it."""
+        folders, files = self._listed()
+        for path in (*folders, *(path for path, _ in files.values())):
+            with suppress(OSError):
+                found = os.stat(path)
+                changed = max(found.st_mtime_ns, found.st_ctime_ns)
+                if time.time() - found.st_atime > _STALE or found.st_atime_ns <= changed:
+                    _read_anew(path, S_ISDIR(found.st_mode))
+                    if time.time() - os.stat(path).st_atime > _STALE:  # too young to be renewed so, or never renewed
+                        os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+
+    def _bring_in(self) -> str:
+        """Bring all of every file into memory. Returns why that cannot be."""
+        files = self._listed()[1].values()
+        if (size := sum(size for _, size in files)) > _MEMORY_SHARE * _memory():
+            return f"too little memory to keep the {size >> 20} MB in it that train.py may read: what was read shows"
+        libc, told = ctypes.CDLL(None), ctypes.create_string_buffer(40)  # struct cachestat
+        for path, size in files:
+            with suppress(OSError):  # gone, or not ours to read
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    refused = libc.syscall(_CACHESTAT, descriptor, bytes(16), told, 0)
+                    # How many of its pages are in memory, if the kernel tells; through an overlay it tells of none.
+                    if size and (refused or struct.unpack_from("Q", told)[0] < -(-size // mmap.PAGESIZE)):
+                        _read(descriptor, size)
+                finally:
+                    os.close(descriptor)
+        return ""
+
+
+def _below(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    waiting = list(paths)
+    while waiting:
+        with suppress(OSError):
+            path = waiting.pop()
+            found = os.stat(path)
+            if S_ISREG(found.st_mode):
+                yield path, found
+            elif S_ISDIR(found.st_mode):
+                yield path, found
+                waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
+
+
+def _changed(path: str) -> int:
+    with suppress(OSError):
+        return os.stat(path).st_mtime_ns
+    return 0
+
+
+def _read_anew(path: str, is_folder: bool) -> None:
+    if is_folder:
+        with os.scandir(path) as entries:
+            next(entries, None)
+    else:
+        with open(path, "rb", buffering=0) as file:
+            file.read(1)
+
+
+def _read(descriptor: int, size: int) -> None:
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+    try:
+        with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as memory:
+            return memory.madvise(_POPULATE_READ)
+    except (OSError, ValueError):  # an older kernel, or a file that has become shorter
+        at, buffer = 0, bytearray(_CHUNK)
+        while count := os.preadv(descriptor, [buffer], at):
+            at += count
+
+
+def _counters() -> list[str] | None:
+    """What grows with each page that comes from a disk or leaves memory; None where there are files without a disk."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        mounted = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        if any(line.partition(" - ")[2].startswith(_UNCOUNTED) for line in mounted):
+            return None
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return [boot, *(line for line in lines if line.startswith(_COUNTED))]
+
+
+def _memory() -> int:
+    """Bytes that are free, or taken by what can be read again; never more than the limit of this process's group."""
+    found = 0
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = int(dict(line.split(":", 1) for line in lines)["MemAvailable"].split()[0]) << 10
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # there is none, or it is `max`
+            found = min(found, int(Path("/sys/fs/cgroup", limit).read_text(encoding="ascii")))
+    return found
