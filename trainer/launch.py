@@ -51,10 +51,10 @@ def main() -> None:
     run_folder = RunFolder(Path(sys.argv[1]))
     given = _given() or run_folder.given(run_folder.spec())  # nothing: from a supervisor of an earlier version
     told, _, text = given.partition(b"\n")
-    if len(sys.argv) > _SERVING:
-        _serve(given, int(sys.argv[_SERVING]))
-    die_with_parent()
     spec = Spec.from_json(told.decode())
+    if len(sys.argv) > _SERVING:
+        _serve(run_folder, spec, given, int(sys.argv[_SERVING]))
+    die_with_parent()
     channel = inherited()
     forget_no_child()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
@@ -94,7 +94,7 @@ def _run(text: bytes, name: str) -> None:
     exec(compile(text, name, "exec", dont_inherit=True), vars(main))
 
 
-def _serve(given: bytes, control: int) -> None:
+def _serve(run_folder: RunFolder, spec: Spec, given: bytes, control: int) -> None:
     """Import ahead and fork for each request; returns in forked processes alone.
 
     One that could not use what was imported begins again as a new program: torch failed to be imported, or an import
@@ -107,7 +107,7 @@ def _serve(given: bytes, control: int) -> None:
         _import_ahead(given.partition(b"\n")[2])
     except Exception:  # train.py meets the same one, and tells it in its own words
         usable = False
-    with suppress(OSError, ValueError):  # the spec; the processes meet the same
+    with suppress(OSError):  # the processes meet the same
         run_folder.reach(spec, Path.cwd())  # for all that are forked: it lists folders
     gc.freeze()
     gc.enable()

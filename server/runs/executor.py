@@ -6,7 +6,7 @@ gone. State of a device belongs to an executor, state of a run to its handle.
 """
 
 import errno
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,6 +35,7 @@ class RunRequest(Value):
     text: str  # of its train.py
     limits: RunLimits
     key: str = Field(default="", repr=False)  # signs the result; for the supervisor alone
+    modules: dict[str, bytes] | None = None  # what it may import, by path; None: what is in the site's folder
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class RunSite:
     runs: Path  # a folder for each run
     kernels: Path  # what the baseline compiled, for later runs to start from
     data: Path  # tokenised data, shared by all runs
-    imports: Path  # the modules that train.py may import
+    imports: Path  # the modules that train.py may import, where a request brings none
     home: Path  # what the runs of all studies of a repository share, as a lease on the device
 
     @classmethod
@@ -120,7 +121,7 @@ def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
         **request.limits.model_dump(),
         data=str(site.data),
         dataset=find(attempt.dataset, site.data).folder,
-        imports=str(site.imports),
+        imports=str(site.imports if request.modules is None else folder / RunFile.MODULES),
         cookie=str(folder),  # unique on this machine, and says whose process it is
         kernels=str(site.kernels),  # the baseline's: what a candidate compiles, it compiles in each run anew
         keeps_kernels=attempt.baseline,
@@ -161,6 +162,14 @@ def write_run_folder(folder: Path, spec: Spec, text: str) -> None:
     # Not fsynced: a power cut ends the run as well, and git has the text.
     (folder / RunFile.TRAIN).write_text(text, encoding="utf-8", newline="")
     (folder / RunFile.SPEC).write_text(spec.to_json(), encoding="utf-8")
+
+
+def write_modules(folder: Path, modules: Mapping[str, bytes]) -> None:
+    """Put what train.py may import into a run's folder. Raises OSError."""
+    for name, text in modules.items():
+        path = folder / RunFile.MODULES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
 
 
 def request_cancel(run: RunFolder, reason: str) -> None:

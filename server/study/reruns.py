@@ -87,7 +87,8 @@ def rerun(
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
             terms = terms.model_copy(update={"split": question.split})
             executor.require_free(attempt.profile, study.ledger.last())
-            executor.submit(RunRequest(attempt=attempt, text=candidates[row.number].text, limits=terms, key=key))
+            text, modules = candidates[row.number].text, study.workspace.modules(row.commit)
+            executor.submit(RunRequest(attempt=attempt, text=text, limits=terms, key=key, modules=modules))
             folder = runs.of(attempt.number)
             result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:

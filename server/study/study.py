@@ -252,7 +252,8 @@ class Study:
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
-        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms, key=key)
+        modules = self.workspace.modules(commit)
+        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms, key=key, modules=modules)
         self._begin(attempt, made)
         self._start(request)
         return Experiment(attempt=attempt)

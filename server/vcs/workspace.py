@@ -28,6 +28,9 @@ from server.vcs.worktree import Worktree
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
+_PLAIN_FILES = ("100644", "100755")  # no link, no submodule
+_MAX_MODULES = 5000  # a workspace with more has something else in mind
+_MAX_MODULE = 1 << 20  # bytes
 _QUOTED = 4000  # characters of a conflict
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
@@ -53,6 +56,7 @@ class Workspace:
         self.program = self.root / "program.md"
         self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
         self.objects = Objects(repo)
+        self._modules: dict[str, Made] = {}  # by name: most are the same at every commit
         self._read: dict[str, Candidate] = {}  # by commit: what a name stands for never changes
 
     @classmethod
@@ -134,6 +138,19 @@ class Workspace:
                 del self._read[next(iter(self._read))]
             self._read[commit] = found
         return self._read[commit]
+
+    def modules(self, commit: str) -> dict[str, bytes]:
+        """The other Python files at `commit` that train.py can import, by path. Raises WorkspaceUnusable."""
+        with translating_git_errors(f"Listing the modules at {commit[:12]}"):
+            listed = str(self._repo.git.ls_tree("-r", "-l", "-z", "--full-tree", commit)).split("\0")
+        names = dict(filter(None, map(_module, listed)))
+        names.pop(self.file, None)
+        chosen = sorted(names, key=lambda path: (path.count("/"), path))[:_MAX_MODULES]
+        before, self._modules = self._modules, {}
+        for name in {names[path] for path in chosen}:
+            if found := before.get(name) or self.objects.read(name):  # what git has lost cannot be imported
+                self._modules[name] = found
+        return {path: self._modules[names[path]].content for path in chosen if names[path] in self._modules}
 
     def candidate(self) -> Candidate:
         """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
@@ -312,6 +329,16 @@ def mended(path: Path) -> Path | None:
     """Mend what keeps git from reading the refs of the repository at `path`. Returns where the old file is kept."""
     with open_repository(path) as repo:
         return mend_packed(Path(str(repo.common_dir)))
+
+
+def _module(entry: str) -> tuple[str, str] | None:
+    """Path and object of a line of `git ls-tree -l`, if it is a plain Python file in folders that can be packages."""
+    about, _, path = entry.partition("\t")
+    *folders, file = path.split("/")
+    if not file.endswith(".py") or not all(map(str.isidentifier, folders)):
+        return None
+    mode, _, name, size = about.split()
+    return (path, name) if mode in _PLAIN_FILES and int(size) <= _MAX_MODULE else None
 
 
 def _conflicts(merged: str) -> str:

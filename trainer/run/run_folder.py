@@ -98,6 +98,7 @@ class RunFolder:
         Args:
             patience: seconds after which a full disk is an OSError like any other.
         """
+        shutil.rmtree(self.folder / RunFile.MODULES, ignore_errors=True)  # git has them
         deadline = time.monotonic() + patience
         while True:
             try:

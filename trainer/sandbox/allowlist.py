@@ -68,9 +68,10 @@ def exposed(files: Iterable[Path]) -> Path | None:
 def _code(gpu: bool, hidden: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """What is readable of the interpreter, its packages and the system, and which folders of it are listed."""
     out_of_reach = {path.resolve() for path in (*_OURS, *_not_needed(), *hidden)}
-    roots = dict.fromkeys(root.resolve() for root in (*_roots(gpu), *_named(hidden)))
-    readable = dict.fromkeys(path for root in roots for path in _around(root, out_of_reach))
-    return tuple(readable), tuple(filter(Path.is_dir, roots))
+    roots = {Path(os.path.realpath(root)) for root in (*_roots(gpu), *_named(hidden))}
+    above = {folder for path in out_of_reach for folder in path.parents}
+    readable = dict.fromkeys(path for root in roots for path in _around(root, out_of_reach, above))
+    return tuple(readable), tuple(above.intersection(roots))  # what is readable can be listed
 
 
 def _roots(gpu: bool) -> Iterator[Path]:
@@ -114,16 +115,13 @@ def _not_needed() -> Iterator[Path]:
         yield from (Path(prefix) / part for part in _NOT_CODE)
 
 
-def _around(root: Path, hidden: set[Path]) -> Iterator[Path]:
-    """`root`, or where something hidden lies below it, its parts without that."""
-    root = root.resolve()
-    if root in hidden:
-        return
-    if not any(path.is_relative_to(root) for path in hidden):
+def _around(root: Path, hidden: set[Path], above: set[Path]) -> Iterator[Path]:
+    """`root`, or where something hidden lies below it (`above` are the folders with such), its parts without that."""
+    if root in above and root not in hidden:
+        for part in root.iterdir():
+            yield from _around(part.resolve(), hidden, above)
+    elif root not in hidden:
         yield root
-        return
-    for part in root.iterdir():
-        yield from _around(part, hidden)
 
 
 def _folders(top: Path) -> Iterator[Path]:
