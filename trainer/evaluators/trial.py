@@ -135,8 +135,8 @@ class Trial:
         """Let what runs next find nothing in the state of the files that it may read."""
         if not self._spec.confine:
             return
-        readable = self._run_folder.reach(self._spec, self._run_folder.folder).readable
-        if why := Traces(readable, Path(self._spec.data)).erase():
+        run = self._run_folder.folder
+        if why := Traces(self._run_folder.reach(self._spec, run).readable, run, Path(self._spec.data)).erase():
             self.guards["files"] = why
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:

@@ -118,8 +118,9 @@ def _not_needed() -> Iterator[Path]:
 def _around(root: Path, hidden: set[Path], above: set[Path]) -> Iterator[Path]:
     """`root`, or where something hidden lies below it (`above` are the folders with such), its parts without that."""
     if root in above and root not in hidden:
-        for part in root.iterdir():
-            yield from _around(part.resolve(), hidden, above)
+        with suppress(OSError):  # not ours to see, and not train.py's
+            for part in root.iterdir():
+                yield from _around(part.resolve(), hidden, above)
     elif root not in hidden:
         yield root
 

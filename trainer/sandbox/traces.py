@@ -36,9 +36,11 @@ _UNCOUNTED = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "ceph", "lustre", 
 class Traces:
     """Those on what one run's processes may read. For Linux alone: elsewhere nothing is known, or done."""
 
-    def __init__(self, readable: Iterable[Path], data: Path) -> None:
-        """`data`: the folder in which is noted what is known from earlier runs."""
-        self._readable = [str(path) for path in readable if not str(path).startswith(_OF_THE_KERNEL)]
+    def __init__(self, readable: Iterable[Path], run: Path, data: Path) -> None:
+        """`run`: the folder of the run, whose files are new. `data`: where is noted what is known from earlier runs."""
+        told = [path for path in readable if not str(path).startswith(_OF_THE_KERNEL)]
+        self._own = [str(path) for path in told if path.is_relative_to(run)]
+        self._readable = [str(path) for path in told if not path.is_relative_to(run)]
         self._note = data / _MEMORY
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError):
@@ -60,6 +62,9 @@ class Traces:
         if not 0 <= time.time() - self._known.get("renewed", 0.0) < _RENEWED_EVERY:
             self._renew_times()
             self._known["renewed"] = time.time()
+        for path in self._own:
+            with suppress(OSError):
+                _read_anew(path, is_folder=False)
         if (counters := _counters()) is None or counters != self._known.get("counters"):
             if why := self._bring_in():
                 return why

@@ -1,0 +1,159 @@
+"""What is left in reach of train.py's process, and what reading leaves behind."""
+
+import ast
+import ctypes
+import json
+import mmap
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.sandbox import landlock, system_files
+from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist
+from trainer.sandbox.traces import Traces
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+confining = pytest.mark.skipif(landlock.abi() < 1, reason="this kernel has no Landlock")
+
+# Confined, it tries each file of argv and prints a JSON object: file, or call, and the errno or 0.
+PROBE = """
+import ctypes, errno, json, mmap, os, subprocess, sys
+from pathlib import Path
+from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.guards import confine
+nowhere = Path("/nonexistent")
+confine(build_allowlist(nowhere, nowhere, nowhere, [], gpu=False))
+found = {}
+for name in sys.argv[1:]:
+    try:
+        os.close(os.open(name, os.O_RDONLY))
+        found[name] = 0
+    except OSError as error:
+        found[name] = error.errno
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, mmap.PAGESIZE)
+address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+for advice in (4, 20, 21):
+    found[f"madvise {advice}"] = libc.madvise(ctypes.c_void_p(address), mmap.PAGESIZE, advice) and ctypes.get_errno()
+for call, arguments in (("klogctl", (10, None, 0)), ("inotify_init1", (0,)), ("getpid", ())):
+    ctypes.set_errno(0)
+    found[call] = getattr(libc, call)(*arguments) < 0 and ctypes.get_errno()
+told = subprocess.run("cat /proc/cpuinfo | wc -l", shell=True, capture_output=True, check=True).stdout
+found["shell"] = 0 if int(told) else 1
+print(json.dumps(found))
+"""
+
+
+def probe(*files: str) -> dict[str, int]:
+    """The errno of opening each of `files` to read, and of some calls; 0: it went well."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES)}
+    command = [sys.executable, "-P", "-B", "-c", PROBE, *files]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@linux
+@confining
+def test_only_code_and_facts_about_the_machine_are_in_reach() -> None:
+    """Of /proc the process's own folder; of the trainer's code what Session needs."""
+    code = [str(PACKAGES / "trainer" / name) for name in ("session.py", "evaluators/audit.py", "launch.py")]
+    others = [f"/proc/{os.getpid()}/{name}" for name in ("cmdline", "stat", "status")]
+    counters = ["/proc/stat", "/proc/loadavg", "/proc/vmstat", "/proc/locks", "/proc/uptime"]
+    found = probe("/proc/self/maps", "/proc/cpuinfo", "/etc/ld.so.cache", "/usr/share", *code, *others, *counters)
+    reached = {name for name, answer in found.items() if name.startswith("/") and not answer}
+    assert reached == {"/proc/self/maps", "/proc/cpuinfo", "/etc/ld.so.cache", code[0]}
+    assert found["shell"] == 0  # a child lists its descriptors and runs programs
+    assert (found["madvise 4"], found["getpid"]) == (0, 0)
+    assert found["madvise 20"] and found["madvise 21"] and found["klogctl"] and found["inotify_init1"]
+
+
+def test_of_the_trainer_those_modules_are_in_reach_that_session_imports() -> None:
+    imported = {"trainer.session"}
+    for file in SESSION:
+        for node in ast.walk(ast.parse((PACKAGES / "trainer" / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trainer."):
+                imported.add(node.module or "")
+    files = {f"{name.removeprefix('trainer.').replace('.', '/')}.py" for name in imported}
+    packages = {f"{Path(file).parent}/__init__.py".removeprefix("./") for file in files}
+    assert set(SESSION) == files | packages
+
+
+@linux
+def test_the_reach_is_a_part_of_usr_and_has_what_a_compiler_needs() -> None:
+    nowhere = Path("/nonexistent")
+    readable = set(build_allowlist(nowhere, nowhere, nowhere, [], gpu=False).readable)
+    shared = {Path("/"), Path("/usr"), Path("/usr/share"), Path("/usr/lib"), Path("/proc"), Path("/sys")}
+    assert not readable & (shared | system_files.library_folders())
+    assert {Path("/etc/ld.so.cache"), Path("/proc/self")} <= readable
+    if Path("/usr/include").is_dir():
+        assert Path("/usr/include") in readable
+
+
+def resident(file: Path) -> int:
+    """How many pages of a file of ours are in memory."""
+    with (
+        file.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as memory,
+    ):
+        pages = ctypes.create_string_buffer(-(-len(memory) // mmap.PAGESIZE))
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        at = libc.mmap(
+            None, ctypes.c_size_t(len(memory)), mmap.PROT_READ, mmap.MAP_PRIVATE, opened.fileno(), ctypes.c_long(0)
+        )
+        assert libc.mincore(ctypes.c_void_p(at), ctypes.c_size_t(len(memory)), pages) == 0
+        libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(len(memory)))
+    return sum(state & 1 for state in pages.raw)
+
+
+def evict(file: Path) -> None:
+    """Put all of a file out of memory."""
+    descriptor = os.open(file, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+@linux
+def test_a_page_that_was_read_looks_like_one_that_was_not(tmp_path: Path) -> None:
+    code, data, run = tmp_path / "code", tmp_path / "data", tmp_path / "run"
+    for folder in (code, data, run):
+        folder.mkdir()
+    file = code / "module.py"
+    file.write_bytes(bytes(64 * mmap.PAGESIZE))
+    evict(file)
+    if resident(file):
+        pytest.skip("files are in memory alone here")
+    assert Traces([code], run, data).erase() == ""
+    assert resident(file) == 64
+    evict(file)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as memory:
+        memory.madvise(mmap.MADV_RANDOM)
+        assert memory[10 * mmap.PAGESIZE] == 0  # from the disk: the kernel counts it
+    assert 0 < resident(file) < 64
+    assert Traces([code], run, data).erase() == ""
+    assert resident(file) == 64
+
+
+@linux
+def test_no_time_of_access_is_so_old_that_a_read_would_renew_it(tmp_path: Path) -> None:
+    code, data, run = tmp_path / "code", tmp_path / "data", tmp_path / "run"
+    for folder in (code, data, run):
+        folder.mkdir()
+    old, fresh = code / "old.py", run / "train.py"
+    for file in (old, fresh):
+        file.write_text("x = 1\n", encoding="utf-8")
+    now = time.time()
+    os.utime(old, (now - 23 * 3600, now - 50 * 3600))  # read long ago, and again in an hour it would show
+    assert Traces([code, fresh], run, data).erase() == ""
+    assert old.stat().st_atime > now - 3600 and old.stat().st_mtime == pytest.approx(now - 50 * 3600)
+    before = [file.stat().st_atime_ns for file in (old, fresh)]
+    for file in (old, fresh):
+        file.read_bytes()
+    strict = not (os.statvfs(tmp_path).f_flag & (os.ST_RELATIME | os.ST_NOATIME))
+    assert strict or [file.stat().st_atime_ns for file in (old, fresh)] == before
