@@ -17,6 +17,7 @@ class RunFile(StrEnum):
     SPEC = "spec.json"  # what to run (the server writes it, before it starts the supervisor)
     TRAIN = "train.py"  # the text under test
     MODULES = "modules"  # folder of the Python files at the run's commit, for train.py to import; gone after the run
+    PLACE = "place"  # link to the folder in which train.py's processes are: its name says nothing of the run
     CANCEL = "cancel"  # its presence asks for the end of the run; its text is the reason
     LEASE = "lease"  # locked by the server, inherited by the supervisor, free when that is dead
     PROGRESS = "progress.json"  # where the run is, rewritten about twice a second

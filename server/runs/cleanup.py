@@ -14,7 +14,7 @@ import psutil
 from server.errors import GpuHeld
 from server.records import Experiment, Figures
 from server.runs.hardware import gpu_pids
-from trainer.contract import COOKIE_VARIABLE, GPU_PROFILES, Entry, ScratchRole, join_pids, split_pids
+from trainer.contract import COOKIE_VARIABLE, GPU_PROFILES, Entry, RunFile, ScratchRole, join_pids, split_pids
 
 _KILL_SECONDS = 5.0
 _RELEASE_SECONDS = 5.0  # after its processes are dead, a driver may take a moment to free their memory
@@ -109,11 +109,12 @@ def _belongs(process: psutil.Process, cookie: str) -> bool:
 
     The last finds those that were started with another environment: parentage is lost with the supervisor.
     """
-    if f"{COOKIE_VARIABLE}={cookie}" in _environment(process):
+    marks = cookie, str((Path(cookie) / RunFile.PLACE).resolve())
+    if any(f"{COOKIE_VARIABLE}={mark}" in _environment(process) for mark in marks):
         return True
     if _supervises(process, cookie):
         return True
-    return process.cwd().startswith(tuple(f"{cookie}/{role.prefix}" for role in ScratchRole))
+    return process.cwd().startswith(tuple(f"{mark}/{role.prefix}" for mark in marks for role in ScratchRole))
 
 
 def _environment(process: psutil.Process) -> list[str]:

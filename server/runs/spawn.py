@@ -62,6 +62,8 @@ def reap_supervisor(folder: Path) -> None:
 def remove_scratch(folder: Path) -> None:
     """What the run's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
     tops = [str(top) for role in ScratchRole for top in folder.glob(f"{role.prefix}*")]
+    place = (folder / RunFile.PLACE).resolve()
+    tops += [str(place)] * (place.is_dir() and place.parent.parent == folder.resolve().parent)
     if tops:
         with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
             _run(Entry.SCRATCH, *tops)

@@ -107,7 +107,7 @@ async def test_a_server_takes_it_up_as_the_old_version_did(
     assert len(results(repository).splitlines()) - len(recorded["results"].splitlines()) == len(rows) - len(over)
     worktree = repository / STATE / "worktree"
     assert git(worktree, "rev-parse", "HEAD") == git(repository, "rev-parse", BRANCH)
-    assert not list((repository / STATE / "runs").glob("*/candidate-*")), "scratch folders of a dead run are left"
+    assert not list((repository / STATE / "runs").rglob("candidate-*")), "scratch folders of a dead run are left"
     if len(rows) > len(over) and not rebuilt:
         async with client(repository, "--tag", TAG) as second:
             await settled(second)

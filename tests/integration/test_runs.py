@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from server.records import Attempt, Outcome, Result, Score
+from server.runs.executor import RunRequest
 from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
 from tests.support.builders import attempt
@@ -181,16 +182,22 @@ def test_train_py_has_a_private_home_and_nothing_of_our_environment(
     executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
-    text = "import os\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
+    text = "import os, sys\nprint(sorted(os.environ), os.environ['HOME'], os.getcwd())\n"
+    text += "print(*os.environ.values(), sys.argv, sys.path, __file__)\n"
+    text += "print(open('/proc/self/cmdline').read(), open('/proc/self/environ').read())\n" * (sys.platform == "linux")
     started = attempt(1).model_copy(update={"profile": "smoke"})
-    start_run(
-        executor, started, text, RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False)
-    )
+    text += "import parts.knobs\nprint(parts.knobs.A)\n"
+    modules = {"parts/knobs.py": b"A = 'from the commit'\n"}
+    limits = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False)
+    executor.submit(RunRequest(attempt=started, text=text, limits=limits, modules=modules))
     ended(executor)
     printed = executor.runs.of(1).log_tail(4000)
+    assert "from the commit" in printed
     assert "SECRET_TOKEN" not in printed
-    assert printed.count(str(executor.runs.path(1) / "candidate-")) == 2
-    assert not [path for path in executor.runs.path(1).iterdir() if path.is_dir()]
+    place = (executor.runs.path(1) / "place").resolve()
+    assert printed.splitlines()[0].count(str(place / "candidate-")) == 2
+    assert str(place / "train.py") in printed and "00001" not in printed
+    assert not place.exists() and not [path for path in executor.runs.path(1).iterdir() if path.is_dir()]
 
 
 def test_what_the_supervisor_writes_is_what_the_server_reads() -> None:

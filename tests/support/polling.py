@@ -41,10 +41,11 @@ def ended(executor: Executor, number: int = 1) -> Result:
 
 def processes_of(executor: LocalExecutor, number: int = 1) -> list[psutil.Process]:
     """Every living process that carries the run's cookie."""
-    cookie, found = str(executor.runs.path(number)), list[psutil.Process]()
+    folder, found = executor.runs.path(number), list[psutil.Process]()
+    cookies = str(folder), str((folder / "place").resolve())
     for process in psutil.process_iter():
         try:
-            if process.environ().get("AUTORESEARCH_RUN") == cookie and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get("AUTORESEARCH_RUN") in cookies and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue

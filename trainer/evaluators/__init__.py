@@ -1,1 +1,1 @@
-"""Evaluators: what turns a run of train.py into a score that can be believed."""
+"""Evaluators: what turns a run into a score that can be believed."""

@@ -71,10 +71,11 @@ class SealedLM:
 
     def _begin(self) -> Launcher:
         """What starts train.py's processes: its imports pass while the data is loaded."""
+        self._spec = self._run_folder.move_out(self._spec)
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        return Launcher(self._run_folder.folder, self._spec.cookie, settings, given=self._run_folder.given(self._spec))
+        return Launcher(self._run_folder.place.folder, self._spec.cookie, settings, given=self._run_folder.given(self._spec))
 
     def _run(self) -> Score:
         shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))

@@ -135,15 +135,16 @@ class Trial:
         """Let what runs next find nothing in the state of the files that it may read."""
         if not self._spec.confine:
             return
-        run = self._run_folder.folder
-        if why := Traces(self._run_folder.reach(self._spec, run).readable, run, Path(self._spec.data)).erase():
+        place = self._run_folder.place
+        readable = place.reach(self._spec, place.folder).readable
+        if why := Traces(readable, place.folder, Path(self._spec.data)).erase():
             self.guards["files"] = why
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()
         if role is ScratchRole.REPLICA or not plan.secret or "compiler" in self._run_folder.standing:
             settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
-        self.folders[role] = scratch.make(self._run_folder.folder, role)
+        self.folders[role] = scratch.make(self._run_folder.place.folder, role)
         if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
         child = self._launched(self.folders[role], settings, plan)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from trainer.run.failure_cause import FULL
 from trainer.run.profiles import PROFILES
 from trainer.sandbox.allowlist import Allowlist, build_allowlist
 
+_PLACES = "places"  # beside the run folders
 # seconds that a score waits for space on the disk, and between two looks
 _PATIENCE = 60.0
 _PAUSE = 0.5
@@ -31,6 +32,7 @@ class RunFolder:
         self.train = folder / RunFile.TRAIN
         self.log = folder / RunFile.LOG
         self.curve = folder / RunFile.CURVE
+        self.place = self  # what train.py's processes see of it
         self.standing: dict[str, Any] = {}  # what every report of progress says
         self._order: Order | None = None
 
@@ -49,8 +51,12 @@ class RunFolder:
         return self.train.read_bytes()
 
     def given(self, spec: Spec) -> bytes:
-        """What each process of the run reads on its standard input: the spec in one line, then train.py."""
-        return spec.to_json().encode() + b"\n" + self.text
+        """What each process of the run reads on its standard input: the spec in one line, then train.py.
+
+        What differs between the runs of one train.py is left out: it must not know what its run is for.
+        """
+        alike = replace(spec, number=0, ceiling=(), kernels="", keeps_kernels=False, audit_factor=1, split="val")
+        return alike.to_json().encode() + b"\n" + self.text
 
     def changed(self, spec: Spec) -> str:
         """How train.py differs from the one that the spec is about; empty if it does not."""
@@ -62,9 +68,30 @@ class RunFolder:
             return ""
         return f"it has sha256 {found[:12]}, the attempt's is {spec.train_sha256[:12]}"
 
+    def move_out(self, spec: Spec) -> Spec:
+        """Make the place of train.py's processes, under a name that no number of the run can be told from.
+
+        Returns:
+            The spec that holds there. Raises OSError.
+        """
+        places = self.folder.parent / _PLACES
+        places.mkdir(exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="", dir=places))
+        (self.folder / RunFile.PLACE).symlink_to(Path("..", _PLACES, place.name))
+        (place / RunFile.TRAIN).write_bytes(self.text)
+        moved = replace(spec, cookie=str(place))
+        if spec.imports == str(self.folder / RunFile.MODULES):
+            (place / RunFile.MODULES).mkdir()
+            with suppress(FileNotFoundError):  # there are none
+                (self.folder / RunFile.MODULES).replace(place / RunFile.MODULES)
+            moved = replace(moved, imports=str(place / RunFile.MODULES))
+        self.place = RunFolder(place)
+        return moved
+
     def reach(self, spec: Spec, scratch: Path) -> Allowlist:
         """What the run's processes may reach; `scratch` is the folder of the one in question."""
-        hidden = [Path(spec.data), self.folder.parent, *([Path(spec.dataset)] if spec.dataset else [])]
+        others = [self.folder.parent, self.folder.parent.parent]
+        hidden = [Path(spec.data), *others, *([Path(spec.dataset)] if spec.dataset else [])]
         gpu = PROFILES[spec.profile].device == "cuda"
         return build_allowlist(self.train, scratch, Path(spec.imports), hidden, gpu)
 
@@ -98,7 +125,8 @@ class RunFolder:
         Args:
             patience: seconds after which a full disk is an OSError like any other.
         """
-        shutil.rmtree(self.folder / RunFile.MODULES, ignore_errors=True)  # git has them
+        if self.place is not self:
+            shutil.rmtree(self.place.folder, ignore_errors=True)
         deadline = time.monotonic() + patience
         while True:
             try:

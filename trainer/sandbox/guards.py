@@ -1,13 +1,14 @@
 """The guards around train.py's process: put on by the process itself, before the first line of train.py runs.
 
-    files        reads code and its own folder, writes its own folder: no validation text, no ledger, no repository
+    files        reads code and its own folder, writes its own folder: no validation text, no ledger, no repository; and
+                 what it reads leaves no trace for the run's other processes
     network      makes no socket, sends no descriptor, and makes no memory that other processes find by number
     signals      signals and traces no process outside its own run
     privileges   gains none: no set-uid program, no capability, also as root
 
 A guard that this machine cannot put on is named with the reason, and every result of the run carries it. Not covered,
-whatever is held: side channels between processes of one machine (timing, caches, access times of files), and bugs of
-the kernel.
+whatever is held: side channels between processes of one machine (which names were looked up, timing, caches: see
+docs/channels.md), and bugs of the kernel.
 """
 
 import ctypes

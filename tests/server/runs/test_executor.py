@@ -120,6 +120,8 @@ def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_pat
     assert Spec.from_json((runs.path(5) / "spec.json").read_text(encoding="utf-8")).cookie == str(runs.path(5))
     folder, before = runs.of(5), {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert folder.spec()["evaluation_seconds"] == 40 and folder.progress() == Progress() and not folder.cancelled
+    bare = request.model_copy(update={"modules": {}})
+    assert make_spec(place, bare, runs.path(5)).imports == str(runs.path(5) / "modules")
     assert folder.result() is None and not folder.alive() and folder.over()
     assert folder.log_tail(10) == "" and folder.curve(10) == [] and runs.numbers() == [5]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -261,3 +261,20 @@ def test_the_users_exclude_file_stays_a_link_of_its_mode_and_line_ends(repositor
         workspace.prepare()
     assert exclude.is_symlink() and real.stat().st_mode & 0o777 == 0o600
     assert real.read_bytes() == b"mine\r\n/.autoresearch/\n"
+
+
+def test_modules_are_those_of_the_commit_whatever_lies_in_the_worktree(workspace: Workspace, repository: Path) -> None:
+    files = {"knobs.py": "A = 1\n", "parts/__init__.py": "", "parts/block.py": "B = 2\n", "no-package/c.py": "C = 3\n"}
+    for name, text in files.items():
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(text, encoding="utf-8")
+    (repository / "large.py").write_text("#" * (1 << 20) + "\n", encoding="utf-8")
+    (repository / "linked.py").symlink_to("knobs.py")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "modules")
+    commit = git(repository, "rev-parse", "HEAD")
+    (repository / "knobs.py").write_text("A = 'changed'\n", encoding="utf-8")
+    (workspace.worktree / "told.py").write_text("TEXT = 'for train.py to read'\n", encoding="utf-8")
+    due = {"knobs.py": b"A = 1\n", "parts/__init__.py": b"", "parts/block.py": b"B = 2\n"}
+    assert workspace.modules(commit) == due
+    assert workspace.modules(commit) == due  # from memory
