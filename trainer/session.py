@@ -12,6 +12,7 @@ is false at once, and submit() loads the frozen weights and answers the audit. W
 therefore be in parameters, registered buffers or constants.
 """
 
+import ctypes
 import json
 import math
 import mmap
@@ -197,9 +198,11 @@ class Session:
     def _answer(self, model: nn.Module) -> None:
         with _eagerly():
             while True:
-                self._answer_one(model, self._channel.receive("rows", "probe", limit=_MAX_FRAME))
+                self._answer_one(model, self._channel.receive("rows", "probe", "close", limit=_MAX_FRAME))
 
     def _answer_one(self, model: nn.Module, frame: Frame) -> None:
+        if frame.kind == "close":
+            return self._close()
         rows = self._rows(frame)
         if frame.kind == "rows":
             logits = self._logits(model, rows[:, :-1])
@@ -209,6 +212,12 @@ class Session:
             cuts = torch.tensor(frame.fields["cuts"], device=self.device)
             logits = self._logits(model, rows)
             self._reply("logits", logits[torch.arange(len(cuts), device=self.device), cuts])
+
+    def _close(self) -> None:
+        """Name no file from here on, in no thread (trainer.sandbox.lookups)."""
+        call, address = map(int, os.environ["AUTORESEARCH_CLOSE"].split())
+        ctypes.CDLL(None).syscall(call, 1, 1, ctypes.c_void_p(address))
+        self._channel.send("closed")
 
     def _rows(self, frame: Frame) -> Tensor:
         flat = torch.frombuffer(frame.payload, dtype=torch.uint16)

@@ -14,6 +14,7 @@ The candidate and all its descendants are dead before a line of train.py runs in
 import math
 import os
 import secrets
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
-from trainer.processes import scratch
+from trainer.processes import process_tree, scratch
 from trainer.processes.cpu_meter import CpuMeter
 from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
@@ -41,6 +42,7 @@ from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 from trainer.run.throughput import throughput
+from trainer.sandbox import lookups
 from trainer.sandbox.traces import Traces
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
@@ -75,6 +77,9 @@ class Trial:
         self.folders: dict[str, Path] = {}  # scratch folder of each role
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
+        self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
+        self._warmed = 0.0  # seconds of the clock that a first batch took, of training text
+        self._filters = 0  # of system calls, that are on by then
         self._meter: CpuMeter | None = None
         self._handed_in = 0.0  # the meter's reading when the last byte of the weights was here
 
@@ -112,7 +117,8 @@ class Trial:
             candidate.redact_output()
         self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
         with self._must_answer(plan):
-            claims = self._claims(candidate, plan.rows)
+            others = self._close_files(candidate, "rows", frozenset({replica.pid}))
+            claims = self._claims(candidate, plan.rows, others)
         candidate.close()
         self._kill_candidate(replica)
         self._audit(replica, weights, plan, claims)
@@ -139,6 +145,37 @@ class Trial:
         readable = place.reach(self._spec, place.folder).readable
         if why := Traces(readable, place.folder, Path(self._spec.data)).erase():
             self.guards["files"] = why
+
+    def _close_files(self, child: ChildProcess, kind: str, spared: frozenset[int]) -> dict[int, str]:
+        """Let the process name no file from here on: the kernel remembers names, and a later process can tell.
+
+        It answers for training text first: what it loads when a batch comes is loaded then.
+
+        Returns:
+            The processes beside it, which are stopped, and the time that they have used.
+
+        Raises:
+            RunEnded: it did not.
+        """
+        if self.guards["files"] != "held" or sys.platform != "linux":
+            return {}
+        height, length = self._profile.rows, self._profile.sequence_length
+        size, width = (length + 1, length) if kind == "rows" else (length, self._shards.vocab_size)
+        rows = np.resize(self._shards.train[: height * size], (height, size))
+        before = self._read()
+        child.tell(kind, rows.tobytes(), shape=rows.shape, cuts=[0] * height)
+        child.floats("claims" if kind == "rows" else "logits", height, width)
+        self._warmed = self._read() - before
+        child.tell("close")
+        child.expect("closed")
+        others = process_tree.stop_descendants(self._spec.cookie, child.pid, self._launcher.pids | spared)
+        try:
+            closed = lookups.filters(child.pid) > self._filters and lookups.image(child.pid) == self._images[child.pid]
+        except OSError:
+            closed = False
+        if not closed:
+            raise RunEnded("invalid", "train.py's process kept files within its reach when validation text came.")
+        return others
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()
@@ -168,6 +205,8 @@ class Trial:
     def _check_guards(self, child: ChildProcess) -> None:
         """Note how the process is confined. Raises RunEnded: it is less so than the operator asks for."""
         guards = child.ready()
+        self._images[child.pid] = lookups.image(child.pid)
+        self._filters = lookups.filters(child.pid)
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
@@ -227,11 +266,12 @@ class Trial:
         """Seconds of the profile's clock, as they are now."""
         return self._meter.read(now=True) if self._meter else self.stage.elapsed
 
-    def _claims(self, candidate: ChildProcess, rows: NDArray[np.uint16]) -> NDArray[np.float32]:
+    def _claims(self, candidate: ChildProcess, rows: NDArray[np.uint16], others: dict[int, str]) -> NDArray[np.float32]:
+        """What the candidate says of the rows, while the `others` that it has started do nothing."""
         height, length = self._profile.rows, self._profile.sequence_length
         claims = np.empty((len(rows), length), dtype=np.float32)
         # CPU seconds count from the weights on, also those between two batches; of wall time the referee takes its own.
-        readings = [self._handed_in if self._meter else self._read()]
+        readings = [self._handed_in if self._meter else self._read() - self._warmed]
         for first in range(0, len(claims), height):
             batch = rows[first : first + height]
             full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
@@ -239,6 +279,8 @@ class Trial:
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
             readings.append(self._read())
         check_batches([after - before for before, after in pairwise(readings)], self._spec.budget_seconds)
+        if process_tree.used(others) != others:
+            raise RunEnded("invalid", "A process that train.py had started worked on while validation text was shown.")
         claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
             raise RunEnded("invalid", "The model's scores are not finite: did training diverge?", cause="nan")
@@ -265,6 +307,7 @@ class Trial:
         probes = audit.draw(evidence, plan.audits, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
         with self._must_answer(plan):
+            self._close_files(replica, "probe", frozenset())
             asked = self._asked(replica, probes, probes.inputs, plan.rows)
         if objection := audit.objection(claimed, asked, probes.uniform, device):
             cause = ""

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,6 +74,50 @@ def kill_descendants(cookie: str, spared: frozenset[int] = frozenset()) -> list[
             except psutil.Error:  # ended meanwhile; or another user's, and left to who may
                 continue
         psutil.wait_procs(alive, timeout=0.2)
+
+
+def stop_descendants(cookie: str, but: int, spared: frozenset[int]) -> dict[int, str]:
+    """Stop the processes that `but` has started, which lives on alone; what it has orphaned is ended.
+
+    Args:
+        spared: pids of children that live on, with their own descendants.
+
+    Returns:
+        What `used` tells of each one that is stopped: it stays the same for as long as it does nothing.
+    """
+    deadline, stopped = time.monotonic() + KILL_SECONDS, set[int]()
+    while time.monotonic() < deadline:
+        _sweep(spared | {but})
+        running = [one for one in _alive(cookie, spared) if one.pid != but and _used(one.pid) and not _stopped(one.pid)]
+        stopped = {one.pid for one in _alive(cookie, spared) if one.pid != but}
+        if not running:
+            break
+        for process in running:
+            with suppress(psutil.Error):
+                process.suspend()
+    return used(stopped)
+
+
+def used(pids: Iterable[int]) -> dict[int, str]:
+    """The CPU time of each process that is not gone, to the nanosecond, thread by thread (Linux)."""
+    return {pid: told for pid in pids if (told := _used(pid))}
+
+
+def _used(pid: int) -> str:
+    told: list[str] = []
+    for schedstat in sorted(Path(f"/proc/{pid}/task").glob("*/schedstat")):
+        with suppress(OSError):
+            told.append(schedstat.read_text(encoding="ascii").split()[0])
+    return " ".join(told)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether all threads of a process are stopped, or have ended."""
+    states: list[str] = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):
+            states.append(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0])
+    return all(state in "TtZX" for state in states)
 
 
 def _sweep(spared: frozenset[int]) -> set[int]:

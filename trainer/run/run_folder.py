@@ -77,6 +77,7 @@ class RunFolder:
         places = self.folder.parent / _PLACES
         places.mkdir(exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix="", dir=places))
+        (self.folder / RunFile.PLACE).unlink(missing_ok=True)
         (self.folder / RunFile.PLACE).symlink_to(Path("..", _PLACES, place.name))
         (place / RunFile.TRAIN).write_bytes(self.text)
         moved = replace(spec, cookie=str(place))

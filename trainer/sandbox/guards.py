@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trainer.sandbox import landlock, seatbelt, seccomp
+from trainer.sandbox import landlock, lookups, seatbelt, seccomp
 from trainer.sandbox.allowlist import Allowlist, build_allowlist
 
 HELD = "held"
@@ -45,9 +45,12 @@ def confine(allowed: Allowlist) -> dict[str, str]:
         return dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed)))
     with suppress(OSError):  # held open for ever: made anew, this folder would not be the one that is allowed
         os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)
-    files = _tried(lambda: landlock.restrict(allowed))
-    signals = files if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
-    network = _tried(seccomp.install)
+    files = landlocked = _tried(lambda: landlock.restrict(allowed))
+    addresses: list[int] = []
+    if (why := _tried(lambda: addresses.append(lookups.lay_ready()))) != HELD and files == HELD:
+        files = why
+    signals = landlocked if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
+    network = _tried(lambda: seccomp.install(*addresses))
     return {"files": files, "network": network, "signals": signals, "privileges": _tried(_drop_capabilities)}
 
 

@@ -36,6 +36,8 @@ _ARCHITECTURE = 4
 _FIRST_ARGUMENT = 16
 _SECOND_ARGUMENT = 24
 _THIRD_ARGUMENT = 32
+ADDRESS_OF_SENDTO = 48  # its fifth argument
+_HIGH = 4  # from the low half of an argument to the high one
 _X32_BIT = 0x40000000
 
 # name: number on x86-64, number on aarch64 (None: that architecture has no such call)
@@ -121,21 +123,28 @@ _SIGCHLD = 17
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW* (linux/sched.h)
+SECCOMP = (317, 277)
+_PRCTL = (157, 167)
+_SENDTO = (44, 206)
+_PR_SET_CHILD_SUBREAPER = 36  # orphans come to the referee, which must see them
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 
 
 TABLES = (_REFUSED, _OWN_ONLY, _IGNORED)
 
 
-def install() -> None:
+def install(another: int = 0) -> None:
     """Filter the system calls of this thread and all its descendants, from here on and for ever.
+
+    Args:
+        another: address of the one filter that may be put on later (trainer.sandbox.lookups); 0: there is none.
 
     Raises:
         OSError: no seccomp here; nothing is filtered.
     """
     if sys.platform != "linux" or platform.machine() not in MACHINES or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, f"no system call filter for {platform.system()} on {platform.machine()}")
-    code = program(*MACHINES[platform.machine()])
+    code = program(*MACHINES[platform.machine()], another)
     kept = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: a count and a pointer, padded to the pointer's alignment
     head = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(kept)))
@@ -145,16 +154,29 @@ def install() -> None:
             raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def program(column: int, architecture: int) -> bytes:
+def program(column: int, architecture: int, another: int = 0) -> bytes:
     """The filter: a test and its answer a call, so that every jump is short."""
-    code = [
-        _instruction(_LOAD, _ARCHITECTURE),
-        _instruction(_EQUAL, architecture, 1, 0),
-        _instruction(_RETURN, _KILL),  # 32-bit calls have other numbers: nobody honest makes them here
-        _instruction(_LOAD, _NUMBER),
+    code = _opening(column, architecture)
+    code += [
+        _instruction(_EQUAL, _PRCTL[column], 0, 5),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _PR_SET_SECCOMP, 1, 0),
+        _instruction(_EQUAL, _PR_SET_CHILD_SUBREAPER, 0, 1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+        # seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, another)
+        _instruction(_EQUAL, SECCOMP[column], 0, 10),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, 1, 0, 7),
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, 1, 0, 5),
+        _instruction(_LOAD, _THIRD_ARGUMENT),
+        _instruction(_EQUAL, another & 0xFFFFFFFF, 0, 3),
+        _instruction(_LOAD, _THIRD_ARGUMENT + _HIGH),
+        _instruction(_EQUAL, another >> 32, 0, 1),
+        _instruction(_RETURN, _ALLOW if another else _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
     ]
-    if column == 0:
-        code += [_instruction(_AT_LEAST, _X32_BIT, 0, 1), _instruction(_RETURN, _ERRNO | errno.ENOSYS)]
     for calls, answer in ((_REFUSED, errno.EACCES), (_IGNORED, 0)):
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
@@ -191,6 +213,38 @@ def program(column: int, architecture: int) -> bytes:
             _instruction(_RETURN, _ALLOW),
         ]
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def answers(
+    calls: dict[str, tuple[int | None, int | None]], column: int, architecture: int, answer: int, address: int
+) -> bytes:
+    """A filter that answers these calls with an error, and sendto(2) too where its argument at `address` is not 0."""
+    code = _opening(column, architecture)
+    for numbers in calls.values():
+        if (number := numbers[column]) is not None:
+            code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
+    code += [
+        _instruction(_EQUAL, _SENDTO[column], 0, 5),
+        _instruction(_LOAD, address),
+        _instruction(_EQUAL, 0, 0, 2),
+        _instruction(_LOAD, address + _HIGH),
+        _instruction(_EQUAL, 0, 1, 0),
+        _instruction(_RETURN, _ERRNO | answer),
+    ]
+    return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def _opening(column: int, architecture: int) -> list[bytes]:
+    """Calls of another architecture are not made at all; then the call's number is at hand."""
+    code = [
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_EQUAL, architecture, 1, 0),
+        _instruction(_RETURN, _KILL),  # 32-bit calls have other numbers: nobody honest makes them here
+        _instruction(_LOAD, _NUMBER),
+    ]
+    if column == 0:
+        code += [_instruction(_AT_LEAST, _X32_BIT, 0, 1), _instruction(_RETURN, _ERRNO | errno.ENOSYS)]
+    return code
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
