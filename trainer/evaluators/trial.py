@@ -112,19 +112,23 @@ class Trial:
         if self._kernels and self._spec.keeps_kernels:
             scratch.save_kernels(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
         submitted = time.monotonic()
-        if plan.secret:
-            self._log.mute()
-            candidate.redact_output()
-        self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
-        with self._must_answer(plan):
-            others = self._close_files(candidate, "rows", frozenset({replica.pid}))
-            claims = self._claims(candidate, plan.rows, others)
+        claims = self._shown(candidate, replica.pid, plan)
         candidate.close()
         self._kill_candidate(replica)
         self._audit(replica, weights, plan, claims)
         # To a tenth of a second: train.py could tell what it saw by how long it took.
         self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
         return claims
+
+    def _shown(self, candidate: ChildProcess, spared: int, plan: EvaluationPlan) -> NDArray[np.float32]:
+        """What the candidate claims of the rows. From here on it says and leaves nothing else."""
+        if plan.secret:
+            self._log.mute()
+            candidate.redact_output()
+        self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
+        with self._must_answer(plan):
+            others = self._close_files(candidate, "rows", frozenset({spared}))
+            return self._claims(candidate, plan.rows, others)
 
     def _kill_candidate(self, replica: ChildProcess) -> None:
         """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""

@@ -55,7 +55,8 @@ class RunFolder:
 
         What differs between the runs of one train.py is left out: it must not know what its run is for.
         """
-        alike = replace(spec, number=0, ceiling=(), kernels="", keeps_kernels=False, audit_factor=1, split="val")
+        alike = replace(spec, number=0, preflight=True, ceiling=(), kernels="", keeps_kernels=False)
+        alike = replace(alike, audit_factor=1, split="val", train_sha256="")
         return alike.to_json().encode() + b"\n" + self.text
 
     def changed(self, spec: Spec) -> str:

@@ -1,13 +1,13 @@
 """The guards around train.py's process: put on by the process itself, before the first line of train.py runs.
 
     files        reads code and its own folder, writes its own folder: no validation text, no ledger, no repository; and
-                 what it reads leaves no trace for the run's other processes
+                 what it reads leaves no trace; while it is shown validation text it names no file
     network      makes no socket, sends no descriptor, and makes no memory that other processes find by number
     signals      signals and traces no process outside its own run
     privileges   gains none: no set-uid program, no capability, also as root
 
 A guard that this machine cannot put on is named with the reason, and every result of the run carries it. Not covered,
-whatever is held: side channels between processes of one machine (which names were looked up, timing, caches: see
+whatever is held: side channels between processes of one machine (timing, caches, counters: see
 docs/channels.md), and bugs of the kernel.
 """
 

@@ -2,6 +2,7 @@
 
 import ast
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.sandbox import landlock, system_files
+from trainer.sandbox import landlock, lookups, seccomp, system_files
 from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist
 from trainer.sandbox.traces import Traces
 
@@ -157,3 +158,109 @@ def test_no_time_of_access_is_so_old_that_a_read_would_renew_it(tmp_path: Path) 
         file.read_bytes()
     strict = not (os.statvfs(tmp_path).f_flag & (os.ST_RELATIME | os.ST_NOATIME))
     assert strict or [file.stat().st_atime_ns for file in (old, fresh)] == before
+
+
+# It puts the second filter on as train.py's process does, with a thread beside it, and tries what that forbids.
+CLOSED = """
+import ctypes, json, os, socket, sys, threading
+from pathlib import Path
+from trainer.sandbox import lookups
+from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.guards import confine
+nowhere = Path("/nonexistent")
+guards = confine(build_allowlist(nowhere, nowhere, nowhere, [], gpu=False))
+call, address = map(int, os.environ[lookups.VARIABLE].split())
+libc = ctypes.CDLL(None, use_errno=True)
+at, size = ctypes.c_void_p(address), ctypes.c_size_t(4096)
+before = lookups.filters(os.getpid())
+wrong = [
+    libc.munmap(at, size), libc.mprotect(at, size, 3), libc.madvise(at, size, 4), libc.prctl(22, 2, at),
+    libc.prctl(36, 1, 0, 0, 0), libc.syscall(call, 1, 0, at), libc.syscall(call, 1, 1, ctypes.c_void_p(address + 8)),
+]
+status = os.open("/proc/self/status", os.O_RDONLY)
+image, end = lookups.image(os.getpid()), threading.Event()
+found = []
+worker = threading.Thread(target=lambda: end.wait() and look())
+
+
+def look():
+    for use in (os.stat, os.lstat, os.readlink, os.listdir, os.chdir, os.statvfs, os.unlink, open, os.mkdir):
+        try:
+            use("/etc/passwd")
+        except OSError as error:
+            found.append(error.errno)
+    for number in (0, os.getpid()):
+        try:
+            os.kill(number, 0)
+        except OSError as error:
+            found.append(error.errno)
+    try:
+        socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"x", "/nowhere")
+    except OSError as error:
+        found.append(error.errno)
+
+
+worker.start()
+done = libc.syscall(call, 1, 1, at)
+look()
+end.set()
+worker.join()
+one, other = socket.socketpair()
+one.send(b"x")
+after = [int(line.split()[1]) for line in os.read(status, 1 << 16).decode().splitlines() if "Seccomp_filters" in line]
+print(json.dumps([guards, before, after[0], wrong, done, found, other.recv(1).decode(), image]))
+"""
+
+
+@linux
+@pytest.mark.skipif(landlock.abi() < 6, reason="guards are not held before Linux 6.12, nor sealed memory before 6.10")
+def test_a_process_that_is_closed_names_no_file_in_any_thread_and_had_no_other_way() -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES)}
+    command = [sys.executable, "-P", "-B", "-c", CLOSED]
+    told = subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False)
+    assert told.returncode == 0, told.stderr
+    guards, before, after, wrong, done, found, sent, image = json.loads(told.stdout)
+    assert set(guards.values()) == {"held"}
+    assert wrong == [-1] * len(wrong) and done == 0
+    assert after == before + 1 and sent == "x" and len(image) == 3
+    assert found == [errno.EACCES] * 24  # twelve ways, in two threads
+
+
+@linux
+def test_the_second_filter_names_each_call_once() -> None:
+    for column, architecture in seccomp.MACHINES.values():
+        numbers = [number for pair in lookups.TABLES[0].values() if (number := pair[column]) is not None]
+        assert len(numbers) == len(set(numbers))
+        program = lookups.program(column, architecture)
+        jumps = [(at, *program[8 * at + 2 : 8 * at + 4]) for at in range(len(program) // 8 - 1)]
+        assert all(at + 1 + max(yes, no) < len(program) // 8 for at, yes, no in jumps)
+
+
+# In a process of its own: what it has orphaned would be ended.
+STOPPING = """
+import os, subprocess, sys, time
+import psutil
+from trainer.processes.process_tree import stop_descendants, used
+mine, other = "import os, time; os.fork(); [time.sleep(0.01) for _ in range(6000)]", "while True: pass"
+main = subprocess.Popen([sys.executable, "-c", mine], env={"AUTORESEARCH_RUN": "x"})
+busy = subprocess.Popen([sys.executable, "-c", other])
+while not (children := psutil.Process(main.pid).children()):
+    time.sleep(0.01)
+stopped = stop_descendants("x", main.pid, frozenset({busy.pid}))
+assert set(stopped) == {children[0].pid} and children[0].status() == psutil.STATUS_STOPPED, stopped
+assert psutil.Process(busy.pid).status() != psutil.STATUS_STOPPED and used(stopped) == stopped
+children[0].resume()
+until = time.monotonic() + 60
+while used(stopped) == stopped:
+    assert time.monotonic() < until
+for process in (children[0], main, busy):
+    process.kill()
+"""
+
+
+@linux
+def test_stopped_processes_are_seen_when_they_work_on() -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES)}
+    command = [sys.executable, "-P", "-B", "-c", STOPPING]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
