@@ -1,1 +1,1 @@
-"""The sandbox of train.py's process."""
+"""The sandbox of train.py."""
