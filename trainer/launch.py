@@ -15,7 +15,6 @@ import sys
 import traceback
 from contextlib import suppress
 from errno import errorcode
-from importlib.abc import MetaPathFinder
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -184,7 +183,7 @@ def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:
     return confine(run_folder.reach(spec, Path.cwd()))
 
 
-class _RefereeClosed(MetaPathFinder):
+class _RefereeClosed:
     """Finds no module of the referee's: train.py is given Session, and computes nothing by the referee's own code."""
 
     def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> None:

@@ -24,7 +24,7 @@ from tests.repo.architecture import (
 DOORS: dict[str, tuple[str, ...]] = {
     "anyio": ("server.api", "server.cli.serve", "server.clients.optuna_search", "server.study.background"),
     "concurrent": ("trainer.datasets.encoding",),
-    "ctypes": ("server.cli.serve", "trainer.processes.process_tree", "trainer.sandbox"),
+    "ctypes": ("server.cli.serve", "trainer.processes.process_tree", "trainer.sandbox", "trainer.session"),
     "fcntl": ("server.locks", "server.runs.device_lock", "trainer.datasets.artifact_store"),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),

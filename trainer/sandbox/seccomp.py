@@ -156,27 +156,7 @@ def install(another: int = 0) -> None:
 
 def program(column: int, architecture: int, another: int = 0) -> bytes:
     """The filter: a test and its answer a call, so that every jump is short."""
-    code = _opening(column, architecture)
-    code += [
-        _instruction(_EQUAL, _PRCTL[column], 0, 5),
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, _PR_SET_SECCOMP, 1, 0),
-        _instruction(_EQUAL, _PR_SET_CHILD_SUBREAPER, 0, 1),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-        _instruction(_RETURN, _ALLOW),
-        # seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, another)
-        _instruction(_EQUAL, SECCOMP[column], 0, 10),
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, 1, 0, 7),
-        _instruction(_LOAD, _SECOND_ARGUMENT),
-        _instruction(_EQUAL, 1, 0, 5),
-        _instruction(_LOAD, _THIRD_ARGUMENT),
-        _instruction(_EQUAL, another & 0xFFFFFFFF, 0, 3),
-        _instruction(_LOAD, _THIRD_ARGUMENT + _HIGH),
-        _instruction(_EQUAL, another >> 32, 0, 1),
-        _instruction(_RETURN, _ALLOW if another else _ERRNO | errno.EPERM),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-    ]
+    code = [*_opening(column, architecture), *_of_filters(column, another)]
     for calls, answer in ((_REFUSED, errno.EACCES), (_IGNORED, 0)):
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
@@ -213,6 +193,30 @@ def program(column: int, architecture: int, another: int = 0) -> bytes:
             _instruction(_RETURN, _ALLOW),
         ]
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def _of_filters(column: int, another: int) -> list[bytes]:
+    """No other filter than `another`, and no orphans for this process."""
+    return [
+        _instruction(_EQUAL, _PRCTL[column], 0, 5),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _PR_SET_SECCOMP, 1, 0),
+        _instruction(_EQUAL, _PR_SET_CHILD_SUBREAPER, 0, 1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+        # seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, another)
+        _instruction(_EQUAL, SECCOMP[column], 0, 10),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, 1, 0, 7),
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, 1, 0, 5),
+        _instruction(_LOAD, _THIRD_ARGUMENT),
+        _instruction(_EQUAL, another & 0xFFFFFFFF, 0, 3),
+        _instruction(_LOAD, _THIRD_ARGUMENT + _HIGH),
+        _instruction(_EQUAL, another >> 32, 0, 1),
+        _instruction(_RETURN, _ALLOW if another else _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+    ]
 
 
 def answers(
