@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httpx2
 from mcp import Client, StdioServerParameters
@@ -24,11 +24,6 @@ from server.clients.client_config import serving
 from server.errors import AutoresearchError, Unavailable
 from server.locks import lock_holder
 from server.paths import Home
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from server.study.study import Study
 
 _CONNECT_SECONDS = 30.0
 _DOOR = (401, 403, 421)
@@ -65,7 +60,7 @@ class Place:
                 )
 
     @asynccontextmanager
-    async def client(self) -> "AsyncGenerator[Client]":
+    async def client(self) -> AsyncGenerator[Client]:
         """A client of the server."""
         told = Implementation(name=SHELL, version=__version__)
         if not self.url:
@@ -131,7 +126,7 @@ def _next(place: Place) -> str:
 
 def schemas() -> dict[str, tuple[str, dict[str, Any]]]:
     """Of each tool its description and the JSON schema of its arguments."""
-    tools = register_tools(Tools(cast("Study", None)))  # nothing is called
+    tools = register_tools(Tools(cast("Any", None)))  # nothing is called
     return {tool.name: (tool.description, tool.parameters) for tool in tools}
 
 

@@ -202,7 +202,12 @@ class DiffReader:
     def _is_stray(self, at: int) -> bool:
         """Whether this line would change something in a hunk, and is no bullet of the prose around the patch."""
         line, following = self._lines[at], self._lines[at + 1] if at + 1 < len(self._lines) else ""
-        if self._signs(at) or line[:1] not in ("+", "-") or line.startswith("--- ") or line.strip("-+") == "":
+        if (
+            self._signs(at)
+            or line[:1] not in ("+", "-")
+            or line.startswith("--- ")
+            or (line.strip("-+") == "" and len(line) > 2)
+        ):
             return False
         return not _BULLET.match(line) or (line[0] == "-" and bool(re.match(r"\+ ?\S", following)))
 

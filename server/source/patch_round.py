@@ -66,7 +66,7 @@ class Round:
         """The one place where the hunk belongs. Raises PatchRefused."""
         if not hunk.before:
             return self._insertion(hunk)
-        if self._shifted and not any(map(str.strip, hunk.before)):
+        if not any(map(str.strip, hunk.before)) and (self._shifted or _is_spaced(hunk)):
             raise patch_refusals.unplaced(hunk, self._file)
         fits = self._below(hunk, fits)
         if not fits:
@@ -144,6 +144,12 @@ class Round:
         if at is not None and hunk.counted and at <= len(self._lines) and self._exact:
             return Fit(at, hunk.edits)
         raise patch_refusals.unplaced(hunk, self._file)
+
+
+def _is_spaced(hunk: Hunk) -> bool:
+    """Whether a blank stands behind each mark, as some models write it: blank lines do not tell that it is none."""
+    new = [edit.text for edit in hunk.edits if edit.mark == COMES and not edit.blank]
+    return bool(new) and not hunk.block and all(text[0] == " " for text in new) and any(text[1] != " " for text in new)
 
 
 def _end(edit: Edit, model: Line, meant: bool) -> str:

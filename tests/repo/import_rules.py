@@ -22,7 +22,14 @@ from tests.repo.architecture import (
 # Who may import what: every library that does not come with Python, and those of Python's own that reach far.
 # A door is a module, or a package with all that is in it.
 DOORS: dict[str, tuple[str, ...]] = {
-    "anyio": ("server.api", "server.cli.serve", "server.clients.optuna_search", "server.study.background"),
+    "anyio": (
+        "server.api",
+        "server.cli.call",
+        "server.cli.serve",
+        "server.clients.optuna_search",
+        "server.study.background",
+    ),
+    "httpx2": ("server.clients.tool_call",),
     "concurrent": ("trainer.datasets.encoding",),
     "ctypes": ("server.cli.serve", "trainer.processes.process_tree", "trainer.sandbox", "trainer.session"),
     "fcntl": ("server.locks", "server.runs.device_lock", "trainer.datasets.artifact_store"),
@@ -30,8 +37,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http": ("trainer.datasets.download",),
     "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.run.compiler"),
     "matplotlib": ("server.reporting.chart",),
-    "mcp": ("server.api", "server.cli.demo", "server.clients.optuna_search"),  # the last two are clients
-    "mcp_types": ("server.api",),
+    "mcp": (
+        "server.api",
+        "server.cli.demo",  # this one and the next are clients
+        "server.clients.optuna_search",
+        "server.clients.tool_call",
+    ),
+    "mcp_types": ("server.api", "server.clients.tool_call"),
     "multiprocessing": ("trainer.datasets.encoding",),
     "numpy": ("trainer.datasets", "trainer.evaluators", "trainer.run.child"),
     "optuna": ("server.clients.optuna_search",),
@@ -67,6 +79,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 # Modules that import inside a function or for the type checker, each with its reason.
 LATE_IMPORTS = {
     "server.cli": "`from server.cli import main` loads the commands when main is called",
+    "server.cli.call": "a command loads what it needs when it runs",
     "server.cli.control": "a command loads what it needs when it runs",
     "server.cli.reports": "only a chart pays for matplotlib",
     "server.cli.serve": "a server starts fast",

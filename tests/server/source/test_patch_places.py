@@ -143,6 +143,8 @@ REFUSED = {
     "equal": (LETTERS, block("b\n", "b\n"), "old and new are equal"),
     "escaped": (LETTERS, "--- a/train.py\\n+++ b/train.py\\n@@ -2 +2 @@\\n-b\\n+B\\n", "two characters"),
     "more than the page": (LETTERS, block("x" * 200_000 + "\n", "y\n"), "does not match"),
+    "blanks for marks": ("a\n\nb\n", "@@\n \n+ x = 1\n", "only blank lines"),
+    "half of it behind a fence": ("x\n```\ny\n", "@@\n-x\n+z\n```\n+\n", "outside any hunk"),
     "no mark": (LETTERS, "@@\n-b\n+B\nand that is it\n", "no mark and is not in train.py: and that is it"),
 }
 
