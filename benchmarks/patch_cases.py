@@ -371,7 +371,7 @@ CLEAR = {
     "prose": _prose,
     "typographic": _typographic,
     "names": _names,
-}  # fmt: skip
+}
 # Kinds that take numbers or lines away: what stands twice, or has no context, must be refused.
 POORER = {
     "bare headers": _bare,

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-KEPT, GONE, COMES = " ", "-", "+"
+KEPT = " "
+GONE = "-"
+COMES = "+"
 UNMARKED = "?"  # a line without a mark: context that lost its blank, or prose below the patch
 
 

@@ -175,7 +175,7 @@ def test_a_base_that_was_named_lets_a_number_count() -> None:
         ("a\nb", "@@\n-b\n\\ No newline at end of file\n+b\n", "a\nb\n"),
         ("a\nb\n", "@@\n-b\n+b\n\\ No newline at end of file\n", "a\nb"),
     ],
-)  # fmt: skip
+)
 def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, patch: str, after: str) -> None:
     assert apply(text, patch) == after
 
