@@ -132,7 +132,9 @@ class Score(Value):
 class Figures(Value):
     """What is known about a run besides its score; a figure that was never reached is absent.
 
-    An evaluator may add figures of its own: finite numbers, by name. No evaluator does so far, and answers name none.
+    Those in MEASURED are the referee's own. Those that are marked as told, and those that follow from them, are the
+    word of train.py's process, which may tell anything: no verdict stands on them. An evaluator may add figures of its
+    own: finite numbers, by name. No evaluator does so far, and answers name none.
     """
 
     model_config = ConfigDict(
@@ -144,21 +146,25 @@ class Figures(Value):
     )
     __pydantic_extra__: dict[str, Annotated[float, Field(strict=True)]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - as pydantic asks
 
-    steps: int | None = None
-    tokens: int | None = None  # training tokens seen, as reported by train.py
-    tokens_per_second: float | None = None
+    steps: int | None = None  # told
+    tokens: int | None = None  # told: training tokens seen
+    tokens_per_second: float | None = None  # follows from what is told, as the three below
     epochs: float | None = None  # how often the training text was seen
     ms_per_step: float | None = None
     mfu: float | None = None  # share of the device's peak, where that is known; attention not counted
-    loss: float | None = None  # last training loss reported, nats per token
-    grad_norm: float | None = None  # the last one reported
-    parameters: int | None = None
-    peak_memory_mb: float | None = None  # CUDA allocator on a GPU, resident set elsewhere
+    loss: float | None = None  # told: the last training loss, nats per token
+    grad_norm: float | None = None  # told: the last one
+    parameters: int | None = None  # told
+    weights_mb: float | None = None  # MiB of the weights as they were handed in
+    peak_memory_mb: float | None = None  # MiB of all processes of the run: on a GPU by the driver, else resident
+    told_peak_memory_mb: float | None = None  # told: CUDA allocator on a GPU, resident set elsewhere
     preflight_seconds: float | None = None
     setup_seconds: float | None = None
+    setup_cpu_seconds: float | None = None
     training_seconds: float | None = None  # of the budget: CPU seconds on a CPU, wall time elsewhere
     training_wall_seconds: float | None = None
     evaluation_seconds: float | None = None
+    evaluation_cpu_seconds: float | None = None  # of claims and audit
     audits: int | None = None  # positions at which the score was audited
     total_seconds: float | None = None
     device: str | None = None
@@ -179,6 +185,13 @@ class Figures(Value):
         found = getattr(self, name, None)
         return found if isinstance(found, int | float) else None
 
+    def of_other_kind(self, name: str) -> bool:
+        """Whether a figure of this name cannot be compared with one of this version.
+
+        Earlier versions, which did not measure the set-up, took a GPU's memory from torch's allocator.
+        """
+        return name == "peak_memory_mb" and self.driver is not None and self.setup_cpu_seconds is None
+
     @property
     def disturbance(self) -> str:
         """Why the machine was not itself during the training; empty if it was."""
@@ -189,6 +202,24 @@ class Figures(Value):
                 f"heat or a lack of power slowed the GPU down for {100 * (self.slowed_share or 0.0):.0f} % of the time"
             )
         return ""
+
+
+MEASURED = (
+    "peak_memory_mb",
+    "weights_mb",
+    "preflight_seconds",
+    "setup_seconds",
+    "setup_cpu_seconds",
+    "training_seconds",
+    "training_wall_seconds",
+    "evaluation_seconds",
+    "evaluation_cpu_seconds",
+    "total_seconds",
+    "audits",
+    "slowed_share",
+    "gpu_clock_mhz",
+    "gpu_celsius",
+)  # numbers that the referee measures itself
 
 
 class Result(Value):

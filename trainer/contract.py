@@ -71,6 +71,7 @@ class ProfileName(StrEnum):
     GPU = "gpu"
 
 
+CPU_PROFILES = frozenset({ProfileName.SMOKE, ProfileName.CPU})  # whose budgets are CPU seconds
 GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))  # NVIDIA's and AMD's
 
 # In the environment of a run's processes.
@@ -111,6 +112,7 @@ class Spec:
     keeps_kernels: bool = False  # leave those compiled in this run there
     audit_factor: int = 1  # times the profile's audited positions; not of the rehearsal
     split: str = "val"  # which text the score is measured on: after a night, holdout
+    setup_allowed: float | None = None  # seconds of set-up by the budget's clock that count as no training; None: all
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
     train_sha256: str = ""  # of train.py's text, checked before anything runs; empty: not checked
 

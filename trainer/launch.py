@@ -10,6 +10,7 @@ import ast
 import gc
 import linecache
 import os
+import re
 import signal
 import sys
 import traceback
@@ -24,7 +25,7 @@ from trainer.contract import Spec
 from trainer.processes.fork_server import offered, serve, shares_nothing
 from trainer.processes.process_tree import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
-from trainer.run.profiles import PROFILES
+from trainer.run.profiles import PROFILES, Profile
 from trainer.run.protocol import ChannelClosed, inherited
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.allowlist import SESSION
@@ -58,7 +59,7 @@ def main() -> None:
     forget_no_child()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt is then train.py's own, and no signal's
     guards = _confine(run_folder, spec)
-    channel.send("ready", guards=guards, missing=_missing(PROFILES[spec.profile].device))
+    channel.send("ready", guards=guards, **_machine(PROFILES[spec.profile]))
     if channel.receive("import", "go").kind == "import":
         _import_ahead(text)
         channel.receive("go")
@@ -166,15 +167,30 @@ def _name(node: ast.AST) -> str:
     return node.name if isinstance(node, ast.alias) else getattr(node, "id", None) or getattr(node, "arg", None) or ""
 
 
-def _missing(device: str) -> str:
-    """Why torch cannot compute there, in words; empty if it can. For a CPU torch is not imported: it always can."""
-    if device == "cpu":
-        return ""
+def _machine(profile: Profile) -> dict[str, Any]:
+    """What the run computes with, by code that is trusted; `missing`: why it cannot, in words, empty if it can.
+
+    For a CPU torch is not imported: it always can.
+    """
+    known = {"device": profile.device, "threads": profile.threads, "torch": _torch_version(), "missing": ""}
+    if profile.device == "cpu":
+        return known
     try:
-        from trainer.session import missing
+        from trainer.session import machine
     except (ImportError, OSError) as error:  # OSError: a library of torch's is missing
-        return f"torch cannot be imported: {error}"
-    return missing(device)
+        return known | {"missing": f"torch cannot be imported: {error}"}
+    return known | machine(profile.device)
+
+
+def _torch_version() -> str | None:
+    """torch.__version__, without importing torch for it."""
+    if torch := sys.modules.get("torch"):
+        return str(torch.__version__)
+    for folder in sys.path:
+        with suppress(OSError):
+            text = (Path(folder) / "torch" / "version.py").read_text("utf-8")
+            return told[1] if (told := re.search(r"^__version__ = '(.*)'$", text, re.MULTILINE)) else None
+    return None
 
 
 def _confine(run_folder: RunFolder, spec: Spec) -> dict[str, str]:

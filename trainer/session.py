@@ -67,6 +67,7 @@ class Session:
         self._started: float | None = None
         self._durations: list[float] = []
         self._turned = self._reported = self._kept_back = 0.0  # the last: of the budget, to write the weights
+        self._used = 0.0  # seconds of the budget that a long set-up has cost
         self._due = False
         self._told: dict[str, Any] = {}
         self._prepare(config["threads"])
@@ -89,13 +90,15 @@ class Session:
         if self._started is not None:
             raise RuntimeError("session.start() was called twice: the clock starts once")
         tokens = torch.zeros(self._token_count, dtype=torch.uint16) if self._replica else self._receive_tokens()
-        self._started = self._turned = self._clock()
+        self._turned = self._clock()
+        self._started = self._turned - self._used
         return tokens
 
     def _receive_tokens(self) -> Tensor:
         self._kept_back = writing_seconds(self.device, self._clock)
         self._channel.send("start")
-        descriptor = self._channel.receive("tokens").descriptor
+        frame = self._channel.receive("tokens")
+        self._used, descriptor = float(frame.fields["used"]), frame.descriptor
         assert descriptor is not None
         # A private mapping: writable, so that torch does not warn, and never written back.
         memory = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
@@ -182,10 +185,7 @@ class Session:
             **self._told,
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             matrix_parameters=_matrix_parameters(model),
-            peak_memory_mb=self._peak_memory_mb(),
-            device=torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type,
-            torch=torch.__version__,
-            threads=torch.get_num_threads(),
+            told_peak_memory_mb=self._peak_memory_mb(),
         )
 
     def _peak_memory_mb(self) -> float:
@@ -241,13 +241,24 @@ def _cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def missing(device: str) -> str:
-    """What torch lacks to compute on a device, in words; empty if nothing. Asked before a line of train.py runs."""
+def machine(device: str) -> dict[str, Any]:
+    """What torch computes with on a device that is no CPU. Asked before a line of train.py runs.
+
+    Returns:
+        `missing`, what torch lacks for it in words, empty if nothing; and where they are known, `device`, the name of
+        the first one, and `threads`.
+    """
     if device == "cuda":
-        return _asked_apart(lambda: _without_kernels() if torch.cuda.is_available() else _without_gpu())
-    if device == "mps" and not torch.backends.mps.is_available():
-        return "torch sees no Metal"
-    return ""
+        return json.loads(_asked_apart(lambda: json.dumps(_gpu())) or '{"missing": ""}')
+    found = "" if device != "mps" or torch.backends.mps.is_available() else "torch sees no Metal"
+    return {"missing": found, "threads": torch.get_num_threads()}
+
+
+def _gpu() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {"missing": _without_gpu()}
+    named = {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
+    return named | {"missing": _without_kernels()}
 
 
 def _asked_apart(question: Callable[[], str]) -> str:
@@ -330,7 +341,7 @@ def main() -> None:
     """`python -P -m trainer.session DEVICE`: print what torch sees from behind the guards, as a short line of JSON."""
     nowhere = Path("/nonexistent")
     confine(build_allowlist(nowhere, Path.cwd(), nowhere, []))
-    problem = missing(sys.argv[1])[:200]
+    problem = machine(sys.argv[1])["missing"][:200]
     gpu = {} if sys.argv[1] == "cuda" and problem else _first_gpu()
     print(json.dumps({"problem": problem, **gpu}), flush=True)  # noqa: T201
     os._exit(0)  # nothing is printed behind it

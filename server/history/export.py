@@ -11,7 +11,7 @@ from typing import Any
 from server import lm_names
 from server.files import write_whole
 from server.history.ledger import Ledger
-from server.records import Experiment, Verdict, decision_name
+from server.records import Experiment, Figures, Verdict, decision_name
 
 _HEADER = f"commit\t{lm_names.COLUMN}\tmemory_gb\tstatus\tdescription\n"
 _STATUS = {"kept": "keep", "discarded": "discard"}
@@ -35,7 +35,8 @@ def tsv_line(experiment: Experiment) -> str:
     if experiment.verdict == Verdict.REFUSED or experiment.attempt.of is not None:
         return ""
     score = "" if experiment.value is None else f"{experiment.value:.6f}"
-    memory = experiment.result.figures.peak_memory_mb if experiment.result else None
+    figures = experiment.result.figures if experiment.result else Figures()
+    memory = figures.peak_memory_mb or figures.told_peak_memory_mb
     fields = (
         experiment.commit[:7],
         score,

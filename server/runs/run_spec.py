@@ -4,11 +4,16 @@ import secrets
 
 from pydantic import Field
 
-from server.records import Value
+from server.records import Attempt, Experiment, Figures, Value
 from server.serve_options import ServeOptions
 from server.task.program import Task
+from trainer.contract import CPU_PROFILES
 
 _SEEDS = 1 << 31  # what torch, numpy and PYTHONHASHSEED all take
+_SETUP_SHARE = 2.0  # of the baseline's: a candidate may compile more
+# And at least: seconds, and a share of the budget. A GPU's kernels take a minute to compile; on a CPU set-up could as
+# well be training, on text that lies about.
+_LEAST_SETUP = {"cpu": (5.0, 0.1), "wall": (60.0, 0.1)}
 _GRACE_SECONDS = 5.0  # that the transfer of the weights may take, at most, on top of the budget
 
 
@@ -22,6 +27,7 @@ class RunLimits(Value):
     confine: bool = True
     require_sealed: bool = False
     audit_factor: int = Field(default=1, ge=1)  # times the profile's audited positions
+    setup_allowed: float | None = None  # that set-up may take before it counts on the clock; None: all of it is free
     split: str = "val"  # which text the score is measured on
     ceiling: list[tuple[float, float]] = Field(
         default_factory=list[tuple[float, float]]
@@ -39,6 +45,17 @@ class RunLimits(Value):
             require_sealed=choices.require_sealed,
             audit_factor=audit_factor,
         )
+
+    def beside(self, baseline: Experiment | None, attempt: Attempt) -> "RunLimits":
+        """The same for a run that is compared with the baseline: training before the clock starts must not pay."""
+        figures = baseline.result.figures if baseline and baseline.result else Figures()
+        clock = "cpu" if attempt.profile in CPU_PROFILES else "wall"
+        usual = figures.setup_seconds if clock == "wall" else figures.setup_cpu_seconds
+        if baseline is None or usual is None or baseline.attempt.profile != attempt.profile:
+            return self
+        least, share = _LEAST_SETUP[clock]
+        allowed = max(_SETUP_SHARE * usual, least + share * attempt.budget_seconds)
+        return self.model_copy(update={"setup_allowed": allowed})
 
 
 def draw_seed() -> int:

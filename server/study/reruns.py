@@ -85,7 +85,7 @@ def rerun(
                 }
             )
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
-            terms = terms.model_copy(update={"split": question.split})
+            terms = terms.beside(study.ledger.baseline(), attempt).model_copy(update={"split": question.split})
             executor.require_free(attempt.profile, study.ledger.last())
             text, modules = candidates[row.number].text, study.workspace.modules(row.commit)
             executor.submit(RunRequest(attempt=attempt, text=text, limits=terms, key=key, modules=modules))

@@ -249,6 +249,7 @@ class Study:
         if attempt.of is None and not attempt.baseline:
             made = plan.candidate.changed_from(self.workspace.files(parent))
         terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
+        terms = terms.beside(self.ledger.baseline(), attempt)
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})

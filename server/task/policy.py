@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from server.metric import Metric
-from server.records import Figures, Value
+from server.records import MEASURED, Figures, Value
 
 
 class Guardrail(Value):
@@ -48,14 +48,19 @@ class KeepRule(Value):
     def _known_figures(self) -> "KeepRule":
         for name in self.guardrails:
             if Figures.model_fields.get(name) is None:
-                raise ValueError(f"{name} is no figure of a run; known are {', '.join(Figures.model_fields)}")
+                raise ValueError(f"{name} is no figure of a run; measured are {', '.join(MEASURED)}")
+            if name not in MEASURED:
+                raise ValueError(
+                    f"{name} is no figure that the referee measures, and train.py can tell a false one; a guardrail "
+                    f"can bound {', '.join(MEASURED)}"
+                )
         return self
 
     def complaint(self, candidate: Figures, incumbent: Figures) -> str:
         """The first guardrail that the candidate breaks; empty if it keeps to all. An absent figure breaks none."""
         for name, guardrail in self.guardrails.items():
-            value = candidate.number(name)
-            if value is not None and (found := guardrail.complaint(name, value, incumbent.number(name))):
+            value, known = candidate.number(name), None if incumbent.of_other_kind(name) else incumbent.number(name)
+            if value is not None and (found := guardrail.complaint(name, value, known)):
                 return found
         return ""
 

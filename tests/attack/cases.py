@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Case(Value):
     ends: str = "finished"
     reason: str = ""  # a regular expression
     evaluation_seconds: float = 40.0
+    setup_allowed: float | None = None
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
     profile: str = "smoke"
     repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
@@ -53,7 +55,23 @@ class Ended(Value):
             return "for another reason"
         if "GOT" in self.log + self.result.reason + self.result.traceback:
             return "got something: " + next(line for line in self.log.splitlines() if "GOT" in line)
+        if found := self._believed():
+            return f"believed what train.py tells: {found}"
         return f"left {self.left} behind" if self.left else ""
+
+    def _believed(self) -> dict[str, object]:
+        """Figures of a finished run that are not what the referee can have measured, or been told before train.py."""
+        figures = self.result.figures
+        true = {
+            "device": figures.device == "cpu",
+            "threads": figures.threads == 1,
+            "torch": figures.torch == version("torch"),
+            "peak_memory_mb": (figures.peak_memory_mb or 0) > 50,
+            "weights_mb": (figures.weights_mb or 0) > 0.1,
+            "training_seconds": (figures.training_seconds or 0) > 0.1,
+        }
+        finished = self.result.score is not None
+        return {name: getattr(figures, name) for name, holds in true.items() if finished and not holds}
 
 
 def cases(name: str) -> list[Case]:
@@ -68,7 +86,11 @@ def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -
     def run(numbered: tuple[int, Case]) -> Ended:
         number, case = numbered
         terms = RunLimits(
-            setup_seconds=300, evaluation_seconds=case.evaluation_seconds, grace_seconds=0.7, preflight=preflight
+            setup_seconds=300,
+            evaluation_seconds=case.evaluation_seconds,
+            grace_seconds=0.7,
+            preflight=preflight,
+            setup_allowed=case.setup_allowed,
         )
         executor = local_executor(folder / f"{number}", data, folder / "imports")  # a device each
         about = attempt(number).model_copy(update={"profile": case.profile, "budget_seconds": 0.8})

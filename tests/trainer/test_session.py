@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from trainer.session import missing
+from trainer.session import machine
 
 WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 
@@ -31,7 +31,7 @@ def test_a_gpu_without_kernels_is_named(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "the card")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
-    told = missing("cuda")
+    told = machine("cuda")["missing"]
     assert (told == "") == known
     assert known or f"no kernels for the card (sm_{capability[0]}{capability[1]})" in told
 
@@ -43,7 +43,7 @@ def test_amds_kinds_are_known_by_name(monkeypatch: pytest.MonkeyPatch, kind: str
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "the card")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(gcnArchName=kind))  # pyright: ignore
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["gfx90a", "gfx942", "gfx1100"])
-    assert (missing("cuda") == "") == known
+    assert (machine("cuda")["missing"] == "") == known
 
 
 def test_torch_does_not_begin_on_a_gpu_before_train_py_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_torch_does_not_begin_on_a_gpu_before_train_py_does(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: begun.append("context") or "the card")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: WHEEL)
-    assert "no kernels for the card (sm_61)" in missing("cuda") and begun == []
+    assert "no kernels for the card (sm_61)" in machine("cuda")["missing"] and begun == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])
@@ -63,9 +63,9 @@ def test_a_question_without_an_answer_is_left_to_train_py(
         raise error
 
     monkeypatch.setattr(torch.cuda, "is_available", broken)
-    assert missing("cuda") == ""
+    assert machine("cuda")["missing"] == ""
 
 
 def test_a_torch_that_sees_no_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert missing("cuda").startswith("torch sees no GPU")
+    assert machine("cuda")["missing"].startswith("torch sees no GPU")

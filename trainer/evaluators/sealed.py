@@ -75,7 +75,9 @@ class SealedLM:
         settings = {"PYTHONHASHSEED": str(self._spec.seed)}
         if (threads := self._profile.threads) is not None:
             settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        return Launcher(self._run_folder.place.folder, self._spec.cookie, settings, given=self._run_folder.given(self._spec))
+        return Launcher(
+            self._run_folder.place.folder, self._spec.cookie, settings, given=self._run_folder.given(self._spec)
+        )
 
     def _run(self) -> Score:
         shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
@@ -186,6 +188,7 @@ class SealedLM:
         found = {"unkillable": join_pids(left), "gpu_held": held}
         self._figures |= trial.figures | seen | found
         self._guards = trial.guards
+        trial.close()
         for folder in trial.folders.values():
             with suppress(OSError):  # gone already, or held by what lives on: its name is never used again
                 scratch.remove(folder)

@@ -2,7 +2,7 @@
 
     ready -> go               confined, and nothing of train.py has run yet
     hello -> config           set-up: build, compile, warm up; off the clock, but bounded
-    start -> tokens           the clock starts when the training tokens are handed over
+    start -> tokens           the clock starts when the training tokens are handed over, at what set-up took too long
     step*                     progress, as told by train.py
     submit + weights          the clock ends when the weights begin to arrive (trainer.run.deadline)
     rows -> claims            -log p of every token of the rows, by the process that trained
@@ -16,7 +16,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,14 +29,14 @@ from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
 from trainer.processes import process_tree, scratch
-from trainer.processes.cpu_meter import CpuMeter
 from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
+from trainer.processes.usage import METER, Usage
 from trainer.run.child import ChildProcess, known_figures
 from trainer.run.child_launch import LaunchedChild, Launcher
 from trainer.run.clock import RunEnded, StageClock
-from trainer.run.deadline import Deadline, allowed, check_batches
+from trainer.run.deadline import Deadline, allowed, check_batches, rebuilding
 from trainer.run.early_stop import EarlyStop
 from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
@@ -78,10 +78,11 @@ class Trial:
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
         self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
-        self._warmed = 0.0  # seconds of the clock that a first batch took, of training text
         self._filters = 0  # of system calls, that are on by then
-        self._meter: CpuMeter | None = None
-        self._handed_in = 0.0  # the meter's reading when the last byte of the weights was here
+        self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
+        self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
+        self._used = 0.0  # seconds of the budget that a long set-up has cost
+        self._handed_in = 0.0  # by this clock: when the last byte of the weights was here
 
     def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
         """The whole pass.
@@ -93,31 +94,21 @@ class Trial:
             RunEnded: every other end; `figures` then holds what was known by then.
         """
         self._erase_traces()
-        started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
-        self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
-        self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
-        candidate, replica = self._launch(ScratchRole.CANDIDATE, plan), self._launch(ScratchRole.REPLICA, plan)
-        for child in (candidate, replica):
-            self._check_guards(child)
-        candidate.tell("go")
-        replica.tell("import")  # and no more: its imports cost no time, as they pass while the candidate has its own
-        self._greet(candidate, "candidate", plan)
-        candidate.expect("start")
-        self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
-        if self.gpu_monitor:
-            self.gpu_monitor.begin()
-        weights = self._train(candidate, replica.pid, plan)
+        candidate, replica = self._set_up(plan)
+        weights = self._train(candidate, plan)
         if self.gpu_monitor:
             self.gpu_monitor.end()
         if self._kernels and self._spec.keeps_kernels:
             scratch.save_kernels(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
-        submitted = time.monotonic()
+        submitted, used = time.monotonic(), self._usages[0].read(now=True)
         claims = self._shown(candidate, replica.pid, plan)
+        used = self._usages[0].read(now=True) - used
         candidate.close()
         self._kill_candidate(replica)
-        self._audit(replica, weights, plan, claims)
+        used += self._audit(replica, weights, plan, claims)
         # To a tenth of a second: train.py could tell what it saw by how long it took.
         self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
+        self.figures["evaluation_cpu_seconds"] = round(used, 1)
         return claims
 
     def _shown(self, candidate: ChildProcess, spared: int, plan: EvaluationPlan) -> NDArray[np.float32]:
@@ -126,9 +117,57 @@ class Trial:
             self._log.mute()
             candidate.redact_output()
         self.stage.enter("evaluation", self._spec.evaluation_seconds, "the evaluation")
+        # CPU seconds count from the weights on, also those between two batches; of wall time the referee takes its own.
+        readings = [self._handed_in if self._counted else self._read()]
         with self._must_answer(plan):
-            others = self._close_files(candidate, "rows", frozenset({spared}))
-            return self._claims(candidate, plan.rows, others)
+            others = self._close_files(candidate, "rows", frozenset({spared}), readings)
+            return self._claims(candidate, plan.rows, others, readings)
+
+    def _set_up(self, plan: EvaluationPlan) -> tuple[ChildProcess, ChildProcess]:
+        """Start candidate and replica, and let the candidate come to its `start`."""
+        started, self.gpu_monitor = time.monotonic(), GpuMonitor() if self._profile.device == "cuda" else None
+        self.stage.strangers = self.gpu_monitor.strangers if self.gpu_monitor else None
+        self.stage.enter("setup", self._spec.setup_seconds, "set-up, before session.start(),")
+        candidate, replica = self._launch(ScratchRole.CANDIDATE, plan), self._launch(ScratchRole.REPLICA, plan)
+        for child in (candidate, replica):
+            self._check_guards(child.ready())
+            self._images[child.pid], self._filters = lookups.image(child.pid), lookups.filters(child.pid)
+            self.figures |= child.machine
+        usage, begun = self._measure(candidate, spared=replica.pid), time.monotonic()
+        candidate.tell("go")
+        replica.tell("import")  # and no more: its imports cost no time, as they pass while the candidate has its own
+        self._greet(candidate, "candidate", plan)
+        candidate.expect("start")
+        self.figures["setup_seconds"] = round(time.monotonic() - started, 3)
+        self.figures["setup_cpu_seconds"] = round(usage.read(now=True), 3)
+        if plan.secret and (free := self._spec.setup_allowed) is not None:
+            taken = usage.read() if self._counted else time.monotonic() - begun
+            self._used = max(0.0, taken - free)
+        return candidate, replica
+
+    def close(self) -> None:
+        """Once all processes are dead: give back what was made to measure them."""
+        for usage in self._usages:
+            usage.close()
+
+    @property
+    def _counted(self) -> bool:
+        """Whether the budget is CPU seconds."""
+        return self._profile.clock == "cpu"
+
+    def _measure(self, child: ChildProcess, spared: int) -> Usage:
+        """Begin to measure what a process and all it starts use; before it may run a line of train.py.
+
+        Raises:
+            RunEnded: not every CPU second can be counted, and the operator asks for sealed runs.
+        """
+        filtered = self.guards.get("network", "")
+        usage = Usage(child.pid, spared, self._launcher.pids, self._counted, filtered)
+        self._usages.append(usage)
+        self.stage.look = usage.read
+        if self._counted:
+            self._check_guards({METER: usage.state if self._spec.confine else filtered})
+        return usage
 
     def _kill_candidate(self, replica: ChildProcess) -> None:
         """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
@@ -150,7 +189,9 @@ class Trial:
         if why := Traces(readable, place.folder, Path(self._spec.data)).erase():
             self.guards["files"] = why
 
-    def _close_files(self, child: ChildProcess, kind: str, spared: frozenset[int]) -> dict[int, str]:
+    def _close_files(
+        self, child: ChildProcess, kind: str, spared: frozenset[int], readings: list[float]
+    ) -> dict[int, str]:
         """Let the process name no file from here on: the kernel remembers names, and a later process can tell.
 
         It answers for training text first: what it loads when a batch comes is loaded then.
@@ -166,10 +207,9 @@ class Trial:
         height, length = self._profile.rows, self._profile.sequence_length
         size, width = (length + 1, length) if kind == "rows" else (length, self._shards.vocab_size)
         rows = np.resize(self._shards.train[: height * size], (height, size))
-        before = self._read()
         child.tell(kind, rows.tobytes(), shape=rows.shape, cuts=[0] * height)
         child.floats("claims" if kind == "rows" else "logits", height, width)
-        self._warmed = self._read() - before
+        readings.append(self._read())
         child.tell("close")
         child.expect("closed")
         others = process_tree.stop_descendants(self._spec.cookie, child.pid, self._launcher.pids | spared)
@@ -206,11 +246,8 @@ class Trial:
                 raise
             raise RunEnded("env_fail", f"{told}: {ended.reason}", cause=ended.cause or ended.outcome) from ended
 
-    def _check_guards(self, child: ChildProcess) -> None:
-        """Note how the process is confined. Raises RunEnded: it is less so than the operator asks for."""
-        guards = child.ready()
-        self._images[child.pid] = lookups.image(child.pid)
-        self._filters = lookups.filters(child.pid)
+    def _check_guards(self, guards: dict[str, str]) -> None:
+        """Note how a process is confined. Raises RunEnded: it is less so than the operator asks for."""
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
@@ -234,21 +271,30 @@ class Trial:
             max_steps=plan.max_steps,
         )
 
-    def _train(self, candidate: ChildProcess, spared: int, plan: EvaluationPlan) -> bytearray:
-        """Hand over the tokens, watch the clock, return the frozen weights."""
-        budget = self._spec.budget_seconds
-        descriptor = os.open(self._shards.train_path, os.O_RDONLY)
-        meter = self._meter = CpuMeter(spared=spared) if self._profile.clock == "cpu" else None
+    def _start_clock(self) -> Deadline:
+        """Start the clock of the training, at the seconds that it has cost by now."""
+        budget, usage, used = self._spec.budget_seconds, self._usages[0], self._used
+        if self.gpu_monitor:
+            self.gpu_monitor.begin()
+        usage.hold()
+        since, begun = usage.read(now=True) - used, time.monotonic() - used
         what = f"training, with a budget of {budget:g} s from session.start() to session.submit(model),"
-        cap = max(WALL_SHARE * budget, LEAST_WALL_SECONDS) + self._spec.grace_seconds if meter else math.inf
-        self.stage.enter("training", allowed(budget), what, meter.read if meter else None, cap)
-        self.stage.look = meter.read if meter else float
-        deadline = Deadline(self.stage, self._spec, self._profile.clock, self._read)
+        if self._counted:
+            cap = max(WALL_SHARE * budget, LEAST_WALL_SECONDS) + self._spec.grace_seconds
+            self.stage.enter("training", allowed(budget), what, lambda: usage.read() - since, cap)
+            self._read = lambda: usage.read(now=True) - since
+        else:
+            self.stage.enter("training", allowed(budget), what, lambda: time.monotonic() - begun)
+        return Deadline(self.stage, self._spec, self._profile.clock, self._read)
+
+    def _train(self, candidate: ChildProcess, plan: EvaluationPlan) -> bytearray:
+        """Hand over the tokens, watch the clock, and return the frozen weights."""
+        descriptor, deadline = os.open(self._shards.train_path, os.O_RDONLY), self._start_clock()
         try:
-            candidate.tell("tokens", descriptor=descriptor)
+            candidate.tell("tokens", descriptor=descriptor, used=self._used)
         finally:
             os.close(descriptor)
-        ceiling = EarlyStop(self._spec.ceiling, budget)
+        ceiling = EarlyStop(self._spec.ceiling, self._spec.budget_seconds)
         while True:
             frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS, opened=deadline.opened)
             told = known_figures(frame.fields)
@@ -263,26 +309,25 @@ class Trial:
         self._handed_in = deadline.closed()
         seconds, wall = deadline.seconds, self.stage.wall
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
-        self.figures |= throughput(told, seconds, len(self._shards.train))
+        self.figures |= throughput(told | candidate.machine, seconds, len(self._shards.train))
+        self.figures["weights_mb"] = round(len(frame.payload) / 2**20, 3)
+        if self._profile.device != "cuda":  # else the driver tells
+            self.figures["peak_memory_mb"] = self._usages[0].peak_memory_mb
         return frame.payload
 
-    def _read(self) -> float:
-        """Seconds of the profile's clock, as they are now."""
-        return self._meter.read(now=True) if self._meter else self.stage.elapsed
-
-    def _claims(self, candidate: ChildProcess, rows: NDArray[np.uint16], others: dict[int, str]) -> NDArray[np.float32]:
+    def _claims(
+        self, candidate: ChildProcess, rows: NDArray[np.uint16], others: dict[int, str], readings: list[float]
+    ) -> NDArray[np.float32]:
         """What the candidate says of the rows, while the `others` that it has started do nothing."""
         height, length = self._profile.rows, self._profile.sequence_length
         claims = np.empty((len(rows), length), dtype=np.float32)
-        # CPU seconds count from the weights on, also those between two batches; of wall time the referee takes its own.
-        readings = [self._handed_in if self._meter else self._read() - self._warmed]
         for first in range(0, len(claims), height):
             batch = rows[first : first + height]
             full = np.resize(batch, (height, length + 1))  # a short last batch is filled up: kernels depend on shapes
             candidate.tell("rows", full.tobytes(), shape=full.shape)
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
             readings.append(self._read())
-        check_batches([after - before for before, after in pairwise(readings)], self._spec.budget_seconds)
+        self._check_batches(readings)
         if process_tree.used(others) != others:
             raise RunEnded("invalid", "A process that train.py had started worked on while validation text was shown.")
         claims[~self._scored(rows)] = 0.0
@@ -292,33 +337,49 @@ class Trial:
             raise RunEnded("invalid", "A negative -log p was claimed: no probability is above one.")
         return claims
 
+    def _check_batches(self, readings: Sequence[float], plus: float = 0.0) -> None:
+        """Readings of the clock before the first batch and after each. `plus` seconds passed before the first began."""
+        taken = [after - before for before, after in pairwise(readings)]
+        taken[0] = max(0.0, taken[0] - plus)
+        check_batches(taken, self._spec.budget_seconds, self._profile.clock)
+
     def _scored(self, rows: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Which targets count, bool [R, T]: a special token has no bytes, and what is said of it does not matter."""
         return self._shards.token_bytes[rows[:, 1:]] > 0
 
     def _audit(
         self, replica: ChildProcess, weights: bytearray, plan: EvaluationPlan, claims: NDArray[np.float32]
-    ) -> None:
-        """Compare the claims with a replica's answers. Raises RunEnded when they do not hold."""
+    ) -> float:
+        """Compare the claims with a replica's answers. Returns its CPU seconds.
+
+        Raises:
+            RunEnded: the claims do not hold, or the replica did more than answer.
+        """
         if plan.secret:
             replica.redact_output()
+        usage = self._measure(replica, spared=0)
+        usage.hold()
+        self._read = (lambda: usage.read(now=True)) if self._counted else (lambda: self.stage.elapsed)
         replica.tell("go")
         self._greet(replica, "replica", plan)
         surprise = audit.surprise(self._shards.train, plan.rows)  # while the replica builds its model
         replica.expect("submit")
+        readings = [self._read()]
         replica.tell("weights", bytes(weights))
         evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise)
         probes = audit.draw(evidence, plan.audits, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
         with self._must_answer(plan):
-            self._close_files(replica, "probe", frozenset())
-            asked = self._asked(replica, probes, probes.inputs, plan.rows)
+            self._close_files(replica, "probe", frozenset(), readings)
+            asked = self._asked(replica, probes, probes.inputs, plan.rows, readings)
         if objection := audit.objection(claimed, asked, probes.uniform, device):
             cause = ""
             with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
-                unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows)
+                unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows, readings)
                 cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
             raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
+        self._check_batches(readings, plus=rebuilding(len(weights), self._profile.clock))
+        return usage.read(now=True)
 
     @contextmanager
     def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
@@ -337,7 +398,12 @@ class Trial:
             raise
 
     def _asked(
-        self, replica: ChildProcess, probes: audit.Probes, inputs: NDArray[np.uint16], rows: NDArray[np.uint16]
+        self,
+        replica: ChildProcess,
+        probes: audit.Probes,
+        inputs: NDArray[np.uint16],
+        rows: NDArray[np.uint16],
+        readings: list[float],
     ) -> NDArray[np.float64]:
         """-log p in nats, float64 [K], by the replica's logits at the probes' positions of `inputs` [K, T]."""
         height, length, vocabulary = self._profile.rows, self._profile.sequence_length, self._shards.vocab_size
@@ -347,4 +413,5 @@ class Trial:
             cuts = np.resize(probes.cuts[first : first + height], height)
             replica.tell("probe", batch.tobytes(), shape=batch.shape, cuts=cuts.tolist())
             answers[first : first + height] = replica.floats("logits", height, vocabulary)[: len(answers) - first]
+            readings.append(self._read())
         return audit.negative_log_likelihood(answers, rows[probes.rows, probes.cuts + 1])

@@ -8,9 +8,9 @@ A driver in trouble can hang for ever: everything that asks it happens in a thre
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
 
@@ -40,6 +40,7 @@ class Sample:
     clock_mhz: int | None  # of the multiprocessors
     celsius: int | None
     pids: frozenset[int] | None  # that compute on it
+    memory: Mapping[int, int] = field(default_factory=dict[int, int])  # bytes on it by pid, where that is told
 
 
 class GpuMonitor:
@@ -141,7 +142,18 @@ def summary(
         "gpu_clock_mhz": round(sum(clocks) / len(clocks)) if clocks else None,
         "gpu_celsius": max((sample.celsius for sample in samples if sample.celsius is not None), default=None),
         "gpu_strangers": _named(strangers),
+        **_peak_memory(samples, before, ours),
     }
+
+
+def _peak_memory(samples: Sequence[Sample], before: frozenset[int], ours: frozenset[int]) -> dict[str, float]:
+    """MiB that the run's processes had at the most; where NVML has other numbers for them, all who came meanwhile."""
+    known = any(sample.memory.keys() & ours for sample in samples)
+    taken = [
+        sum(size for pid, size in sample.memory.items() if (pid in ours if known else pid not in before))
+        for sample in samples
+    ]
+    return {"peak_memory_mb": round(max(taken) / 2**20, 1)} if any(taken) else {}
 
 
 def _descendants() -> frozenset[int]:
@@ -188,11 +200,13 @@ def _slices(whole: Any) -> Iterator[Any]:
 
 
 def _look(handle: Any) -> Sample:
+    computing = _processes(handle)
     return Sample(
         reasons=_told(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
         clock_mhz=_told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
         celsius=_told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
-        pids=_computing(handle),
+        pids=None if computing is None else frozenset(computing),
+        memory=computing or {},
     )
 
 
@@ -213,7 +227,14 @@ def _version() -> str:
 
 def _computing(handle: Any) -> frozenset[int] | None:
     """Who computes on it; None if the driver does not answer this time, nobody where it never does."""
+    found = _processes(handle)
+    return None if found is None else frozenset(found)
+
+
+def _processes(handle: Any) -> dict[int, int] | None:
+    """Bytes of memory of each process that computes on it, 0 where the driver does not tell; None as above."""
     try:
-        return frozenset(int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        told = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except Exception as error:
-        return frozenset() if getattr(error, "value", None) == pynvml.NVML_ERROR_NOT_SUPPORTED else None
+        return {} if getattr(error, "value", None) == pynvml.NVML_ERROR_NOT_SUPPORTED else None
+    return {int(process.pid): int(process.usedGpuMemory or 0) for process in told}

@@ -22,10 +22,7 @@ _FIGURES: dict[str, type] = {
     "tokens": int,
     "loss": float,
     "parameters": int,
-    "peak_memory_mb": float,
-    "device": str,
-    "torch": str,
-    "threads": int,
+    "told_peak_memory_mb": float,
     "lr": float,
     "grad_norm": float,
     "matrix_parameters": int,
@@ -39,6 +36,7 @@ class ChildProcess:
         self._child = child
         self._redacting = False
         self.diverged = False  # the last loss that it told is not finite
+        self.machine: dict[str, Any] = {}  # what it computes with, told before a line of train.py ran
         self._kills = kernel_kills()
         self._channel = Channel(child.socket, stage.watch)
 
@@ -66,6 +64,7 @@ class ChildProcess:
         if fields["missing"]:
             told = f"The profile's device is not there: {fields['missing']}. The operator runs `autoresearch doctor`."
             raise RunEnded("env_fail", told, cause="no_device")
+        self.machine = {name: fields[name] for name in ("device", "threads", "torch")}
         return fields["guards"]
 
     def tell(self, kind: str, payload: bytes = b"", descriptor: int | None = None, **fields: Any) -> None:

@@ -6,7 +6,6 @@ weights explains it. What it takes beyond counts as training, because a process 
 """
 
 from collections.abc import Callable, Sequence
-from statistics import median
 
 from trainer.contract import Spec
 from trainer.run.clock import RunEnded, StageClock
@@ -15,9 +14,12 @@ SHARE = 0.02  # of the budget: the last step may take longer than those before i
 FLOOR_SECONDS = 0.2  # the kernel counts CPU time in hundredths of a second for each process, and budgets may be short
 # Of a slow machine; measured on an ordinary one: 6 GB in a CPU second of the sender, 0.4 GB in a second of wall time.
 _BYTES_PER_SECOND = {"cpu": 500e6, "wall": 100e6}
-# of the budget: what the first batches may take for kernels to be chosen
-_EXCESS_SECONDS = 3.0
-_EXCESS_SHARE = 0.01
+# Seconds and share of the budget: what the first batches of an evaluation may take beyond the usual, for kernels to be
+# chosen; and a usual one. On a CPU only the work of the process counts, which other load changes little.
+_EXCESS = {"cpu": (1.5, 0.005), "wall": (3.0, 0.01)}
+_LONGEST = (1.0, 0.01)
+_ALIKE = {"cpu": 2.0, "wall": 3.0}  # times the usual one
+_FIRST_USE = {"cpu": 0.5, "wall": 10.0}  # that a process has already that trained
 
 
 def allowed(budget: float) -> float:
@@ -58,13 +60,33 @@ class Deadline:
         return end
 
 
-def check_batches(seconds: Sequence[float], budget: float) -> None:
-    """Batches are alike: a long one did more than evaluate. Raises RunEnded."""
-    usual = median(seconds)
-    excess = sum(max(0.0, taken - 3 * usual) for taken in seconds)
-    if excess > _EXCESS_SECONDS + _EXCESS_SHARE * budget:
+def check_batches(seconds: Sequence[float], budget: float, clock: str) -> None:
+    """Batches are alike, and none is long: one that is did more than evaluate. Raises RunEnded.
+
+    The usual one is longer than a quarter of them: a process may make many of them long, and pays for it in nothing.
+    So how long it may be is bounded as well.
+
+    Args:
+        seconds: of each batch, by the clock of the budget. clock: `cpu` or `wall`.
+    """
+    usual = sorted(seconds)[len(seconds) // 4]
+    least, share = _LONGEST
+    if usual > least + share * budget:
+        raise RunEnded(
+            "invalid",
+            f"A batch of the evaluation took {usual:.1f} s, and with a budget of {budget:g} s it may take "
+            f"{least + share * budget:.1f} s: a forward pass must not do the work of a training.",
+        )
+    excess = sum(max(0.0, taken - _ALIKE[clock] * usual) for taken in seconds)
+    least, share = _EXCESS[clock]
+    if excess > least + share * budget:
         raise RunEnded(
             "invalid",
             f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
             "work that belongs between session.start() and session.submit(model)?",
         )
+
+
+def rebuilding(size: int, clock: str) -> float:
+    """Seconds that a replica may take for weights of `size` bytes and, on a GPU, for the code of its first batch."""
+    return size / _BYTES_PER_SECOND[clock] + _FIRST_USE[clock]

@@ -4,7 +4,8 @@ processes, metadata.
 Written as classic BPF, installed through prctl(2). A call is answered in one of three ways: refused with EACCES;
 refused with EPERM when its first argument names another process or asks for a new namespace; or answered with success
 and not made (file modes, owners and times: honest code sets them on its own files and never looks, and a file that
-others see must not change; and what becomes of SIGCHLD, so that the CPU seconds of every child are counted).
+others see must not change; what becomes of SIGCHLD, so that the CPU seconds of every child are counted; and the cores
+of this process, which may be held on one).
 Descriptors that are already open, pipes and socketpair(2) are untouched.
 
 Source: seccomp(2), linux/filter.h. libseccomp would do the same and is not installed everywhere.
@@ -85,7 +86,6 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 }
 _OWN_ONLY: dict[str, tuple[int, int]] = {  # first argument 0: this process
     "prlimit64": (302, 261),
-    "sched_setaffinity": (203, 122),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "sched_setattr": (314, 274),
@@ -117,6 +117,8 @@ _COMMANDS: dict[str, tuple[tuple[int, int], int, tuple[int, ...], int]] = {
 # children used; left at its default, all of it is counted (trainer.processes.cpu_meter).
 _SIGACTION = (13, 134)
 _SIGCHLD = 17
+# Answered with success and not made for this process, refused for another.
+_AFFINITY = (203, 122)  # sched_setaffinity
 # A process in a user namespace of its own has every capability there: more of the kernel is in its reach. A new process
 # in new namespaces is refused by its flags; clone3 has them in memory, where no filter sees them, so that it seems not
 # to be there, and the C library makes its threads and processes by clone.
@@ -184,13 +186,14 @@ def program(column: int, architecture: int, another: int = 0) -> bytes:
         _instruction(_RETURN, _ERRNO),
         _instruction(_RETURN, _ALLOW),
     ]
-    for numbers in _OWN_ONLY.values():
+    own_only = [(numbers[column], _ALLOW) for numbers in _OWN_ONLY.values()]
+    for number, answer in (*own_only, (_AFFINITY[column], _ERRNO)):
         code += [
-            _instruction(_EQUAL, numbers[column], 0, 4),
+            _instruction(_EQUAL, number, 0, 4),
             _instruction(_LOAD, _FIRST_ARGUMENT),
             _instruction(_EQUAL, 0, 1, 0),
             _instruction(_RETURN, _ERRNO | errno.EPERM),
-            _instruction(_RETURN, _ALLOW),
+            _instruction(_RETURN, answer),
         ]
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
 

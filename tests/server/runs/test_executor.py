@@ -7,7 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
-from server.records import Experiment, Outcome, Progress, Purpose, Result
+import pytest
+
+from server.records import Experiment, Figures, Outcome, Progress, Purpose, Result, Verdict
 from server.runs.executor import (
     Executor,
     RunHandle,
@@ -25,7 +27,7 @@ from server.runs.run_spec import RunLimits, draw_seed
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
-from tests.support.builders import attempt
+from tests.support.builders import attempt, experiment
 from tests.support.polling import ended, until
 from tests.support.runs import site
 from trainer.contract import ORDER_VARIABLE, Entry, Spec, utc_now
@@ -147,3 +149,31 @@ def test_seeds_are_drawn_from_all_that_every_generator_takes() -> None:
     seeds = [draw_seed() for _ in range(200)]
     assert len(set(seeds)) == 200 and all(0 <= seed < 1 << 32 for seed in seeds)
     assert max(seeds) > 1 << 29, "a number that grows with the run's tells train.py which run this is"
+
+
+@pytest.mark.parametrize(
+    ("profile", "budget", "figures", "allowed"),
+    [
+        ("cpu", 300.0, {"setup_cpu_seconds": 3.0, "setup_seconds": 90.0}, 35.0),
+        ("cpu", 300.0, {"setup_cpu_seconds": 40.0}, 80.0),
+        ("cpu", 10.0, {"setup_cpu_seconds": 1.0}, 6.0),
+        ("gpu-24gb", 300.0, {"setup_cpu_seconds": 400.0, "setup_seconds": 20.0}, 90.0),
+        ("gpu-24gb", 300.0, {"setup_seconds": 70.0}, 140.0),
+        ("cpu", 300.0, {"setup_seconds": 3.0}, None),  # of an earlier version
+    ],
+)
+def test_set_up_is_free_up_to_twice_the_baselines_and_a_floor(
+    profile: str, budget: float, figures: dict[str, float], allowed: float | None
+) -> None:
+    baseline = experiment(1, Verdict.BASELINE, 2.0, kept=True)
+    assert baseline.result
+    found = baseline.model_copy(
+        update={
+            "attempt": baseline.attempt.model_copy(update={"profile": profile}),
+            "result": baseline.result.model_copy(update={"figures": Figures(**figures)}),  # pyright: ignore[reportArgumentType]
+        }
+    )
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5)
+    about = attempt(2).model_copy(update={"profile": profile, "budget_seconds": budget})
+    assert terms.beside(found, about).setup_allowed == allowed
+    assert terms.beside(None, about) == terms == terms.beside(found, about.model_copy(update={"profile": "mps"}))

@@ -73,3 +73,16 @@ def test_without_a_driver_nothing_is_seen_and_nothing_waits() -> None:
     gauge = GpuMonitor()
     gauge.begin()
     assert set(gauge.end()) <= {"driver", "slowed_share", "gpu_clock_mhz", "gpu_celsius", "gpu_strangers"}
+
+
+def test_a_gpus_memory_is_what_the_driver_counts_for_the_runs_processes() -> None:
+    def sample(**memory: int) -> Sample:
+        pids = {int(name[1:]): size << 20 for name, size in memory.items()}
+        return Sample(0, 1700, 60, frozenset(pids), pids)
+
+    samples = [sample(p5=900, p7=100), sample(p5=900, p7=300, p8=200), sample(p5=900, p7=100)]
+    before = frozenset({5})
+    assert summary(samples, before, frozenset({7, 8}))["peak_memory_mb"] == 500.0
+    assert summary(samples, before, frozenset({7}))["peak_memory_mb"] == 300.0
+    assert summary(samples, before, frozenset({4242}))["peak_memory_mb"] == 500.0  # a container has other numbers
+    assert "peak_memory_mb" not in summary([sample(p7=0)], frozenset(), frozenset({7}))  # a driver that does not tell

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.records import Figures, Purpose, Verdict
+from server.errors import ProgramInvalid
+from server.records import MEASURED, Figures, Purpose, Verdict
 from server.study.phase import Phase
 from server.study.study import Study
 from server.task.policy import Guardrail, KeepRule
@@ -13,7 +14,7 @@ from server.task.program import load
 from tests.support.builders import only
 from tests.support.lifecycle import measured, ran
 
-MEMORY = "guardrails:\n  peak_memory_mb: {max: 900, share: 1.2}\n  tokens_per_second: {min: 50}\n"
+MEMORY = "guardrails:\n  peak_memory_mb: {max: 900, share: 1.2}\n  weights_mb: {min: 50}\n"
 
 
 def settle(study: Study, rule: str) -> None:
@@ -36,7 +37,7 @@ def patch(study: Study, number: int) -> None:
     [
         ({"peak_memory_mb": 850.0}, "1.42 times the incumbent's 600"),
         ({"peak_memory_mb": 901.0}, "above the ceiling of 900"),
-        ({"peak_memory_mb": 600.0, "tokens_per_second": 49.0}, "below the floor of 50"),
+        ({"peak_memory_mb": 600.0, "weights_mb": 49.0}, "below the floor of 50"),
     ],
 )
 def test_a_better_score_beyond_a_guardrail_is_not_kept(study: Study, known: dict[str, float], words: str) -> None:
@@ -53,7 +54,7 @@ def test_within_the_guardrails_the_score_decides(study: Study) -> None:
     settle(study, MEMORY)
     figures(study, 2.0, peak_memory_mb=600.0)
     patch(study, 1)
-    assert figures(study, 1.5, peak_memory_mb=719.0, tokens_per_second=50.0) == Verdict.PROMISING
+    assert figures(study, 1.5, peak_memory_mb=719.0, weights_mb=50.0) == Verdict.PROMISING
     assert figures(study, 1.5) == Verdict.CONFIRMATION  # an absent figure breaks nothing
 
 
@@ -67,6 +68,25 @@ def test_a_guardrail_must_bound_a_figure_that_there_is() -> None:
         KeepRule.model_validate({"guardrails": {"beauty": {"min": 1}}})
     with pytest.raises(ValidationError, match="min, max or share"):
         Guardrail()
+
+
+@pytest.mark.parametrize("name", sorted(set(Figures.model_fields) - set(MEASURED)))
+def test_a_guardrail_on_what_train_py_tells_is_refused_and_those_that_are_measured_are_named(
+    tmp_path: Path, name: str
+) -> None:
+    program = tmp_path / "program.md"
+    program.write_text(f"---\nguardrails:\n  {name}: {{max: 1}}\n---\n", encoding="utf-8")
+    with pytest.raises(ProgramInvalid, match=f"{name} is no figure that the referee measures.*peak_memory_mb, weights"):
+        load(program)
+
+
+def test_a_gpus_memory_as_an_earlier_version_told_it_bounds_nothing_by_its_share() -> None:
+    rule = KeepRule.model_validate({"guardrails": {"peak_memory_mb": {"max": 2000, "share": 1.2}}})
+    told = Figures(driver="1.2.3", peak_memory_mb=700.0)
+    measured = told.model_copy(update={"setup_cpu_seconds": 3.0})
+    now = Figures(driver="1.2.3", peak_memory_mb=1300.0, setup_cpu_seconds=3.0)
+    assert not rule.complaint(now, told) and rule.complaint(now, measured)
+    assert "ceiling" in rule.complaint(now.model_copy(update={"peak_memory_mb": 2001.0}), told)
 
 
 def test_several_seeds_from_the_start_are_run_before_any_verdict(study: Study) -> None:

@@ -3,9 +3,13 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.support.polling import until
+from trainer.processes.control_group import ControlGroup
 from trainer.processes.cpu_meter import CpuMeter
 
 WORK = """
@@ -36,6 +40,46 @@ try:
     os.wait()
 except ChildProcessError:
     turn()
+"""
+UNWAITED = """
+for _ in range(40):
+    if not os.fork():
+        work(0.008)
+        os._exit(0)
+turn()
+turn()
+"""
+FORGOTTEN = """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(8):
+    if not (child := os.fork()):
+        work(0.05)
+        os._exit(0)
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass
+turn()
+"""
+LARGE = """
+block = bytearray(200_000_000)
+turn()
+del block
+turn()
+turn()
+"""
+FORKED = """
+block = bytearray(b"x") * 200_000_000
+for _ in range(3):
+    if not os.fork():
+        break
+turn()
+turn()
+"""
+LEAVES_A_GROUP = """
+import sys
+from trainer.processes.control_group import ControlGroup
+print(ControlGroup(int(sys.argv[1]))._folder)
 """
 Tree = subprocess.Popen[str]
 Start = Callable[[str], Tree]
@@ -93,3 +137,76 @@ def test_only_what_was_used_since_the_meter_was_made_counts_and_nothing_of_who_i
         go_on(process)
         turn(process)
     assert 0 <= meter.read(now=True) < 0.2
+
+
+def test_children_that_nobody_waits_for_count_though_each_is_shorter_than_the_kernel_tells(start: Start) -> None:
+    meter = CpuMeter(spared=0)
+    tree = start(UNWAITED)
+    turn(tree)
+    worked = psutil.Process(tree.pid)
+    until(lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in worked.children()))
+    assert len(worked.children()) == 40 and meter.read(now=True) > 0.32
+
+
+def test_the_most_memory_at_once_is_kept_also_when_it_was_given_back_between_two_looks(start: Start) -> None:
+    meter = CpuMeter(spared=0)
+    tree = start(LARGE)
+    turn(tree)
+    go_on(tree)
+    turn(tree)
+    meter.read(now=True)
+    assert 200e6 < meter.peak_memory < 300e6
+
+
+def test_memory_that_forks_share_is_counted_once(start: Start) -> None:
+    meter = CpuMeter(spared=0)
+    tree = start(FORKED)
+    for _ in range(4):
+        turn(tree)
+    meter.read(now=True)
+    assert 200e6 < meter.peak_memory < 400e6
+
+
+def grouped(pid: int) -> ControlGroup:
+    try:
+        return ControlGroup(pid)
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+
+
+def test_a_control_group_counts_children_that_the_kernel_forgets(start: Start) -> None:
+    tree = start("turn()" + FORGOTTEN)
+    turn(tree)
+    group = grouped(tree.pid)
+    try:
+        meter = CpuMeter(spared=0, group=group)
+        go_on(tree)
+        turn(tree)
+        assert meter.read(now=True) > 0.35
+    finally:
+        tree.kill()
+        tree.wait()
+        group.close()
+    with pytest.raises(OSError):
+        group.seconds()
+
+
+def test_a_group_that_a_killed_supervisor_has_left_is_removed_by_the_next_one(start: Start) -> None:
+    tree = start("turn()\nturn()")
+    turn(tree)
+    grouped(tree.pid).close()
+    command = [sys.executable, "-c", LEAVES_A_GROUP, str(tree.pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    left = Path(done.stdout.strip())
+    assert left.exists()
+    other = start("turn()\nturn()")
+    turn(other)
+    tree.kill()
+    tree.wait()
+    group = grouped(other.pid)
+    try:
+        assert not left.exists()
+    finally:
+        other.kill()
+        other.wait()
+        group.close()

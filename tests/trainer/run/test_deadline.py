@@ -77,6 +77,32 @@ def test_no_transfer_takes_longer_than_the_grace(tmp_path: Path) -> None:
         Training(tmp_path, spec, "wall").hand_in(306.0, 311.5, 3000 * MB)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "budget", "clock", "words"),
+    [
+        ([0.08] * 64, 300.0, "cpu", ""),
+        ([3.9, *[0.08] * 63], 300.0, "cpu", "3.7 s more than"),
+        ([2.9, *[0.08] * 63], 300.0, "cpu", ""),  # kernels were chosen
+        ([0.0, 2.0, 0.0, 0.0], 0.8, "cpu", "2.0 s more than"),
+        ([2.0, *[0.6] * 3], 0.8, "cpu", ""),
+        ([1.2] * 4, 0.8, "cpu", "took 1.2 s, and with a budget of 0.8 s it may take 1.0 s"),
+        ([3.9] * 64, 300.0, "cpu", ""),  # a large model, as slow as the time for the evaluation allows
+        ([4.1, *[0.1] * 15, *[4.1] * 48], 300.0, "cpu", "took 4.1 s"),  # a quarter may be short
+        ([5.0, *[0.3] * 99], 300.0, "wall", ""),
+        ([8.0, *[0.3] * 99], 300.0, "wall", "7.1 s more than"),
+    ],
+)
+def test_batches_are_alike_and_none_is_as_long_as_a_training(
+    seconds: list[float], budget: float, clock: str, words: str
+) -> None:
+    if not words:
+        return deadline.check_batches(seconds, budget, clock)
+    with pytest.raises(RunEnded, match=re.escape(words)) as ended:
+        deadline.check_batches(seconds, budget, clock)
+    assert ended.value.outcome == "invalid"
+    return None
+
+
 def run(executor: LocalExecutor, change: str, budget: float) -> None:
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget})
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
