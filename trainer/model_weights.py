@@ -1,7 +1,8 @@
 """The weights of a model: under which names they are handed in and loaded, and how long it takes to write them.
 
 torch.compile(module) gives a wrapper, in which every name has one part more. The replica compiles nothing and has no
-wrappers. So weights are handed in under the names without any, wherever in the model the wrappers are.
+wrappers. So weights are handed in under the names without any, wherever in the model the wrappers are. And a wrapper
+that is compiled again is a function, no module: what has a further name in the replica may have none in the candidate.
 """
 
 import gc
@@ -34,11 +35,17 @@ def freeze(model: nn.Module) -> io.BytesIO:
 
 
 def thaw(model: nn.Module, weights: bytes | bytearray, device: torch.device) -> None:
-    """Load what `freeze` gave into a model of the same structure, whether or not parts of it are wrapped."""
+    """Load what `freeze` gave into a model of the same structure, whether or not parts of it are wrapped.
+
+    Raises:
+        RuntimeError: the model has other weights.
+    """
     state = torch.load(io.BytesIO(weights), map_location=device, weights_only=True)
     shorten = _shortener(model)
     own = {shorten(name): name for name in model.state_dict()} if shorten else {}
-    model.load_state_dict(_renamed(state, (lambda name: own.get(name, name)) if own else None))
+    state = _renamed(state, (lambda name: own.get(name, name)) if own else None)
+    _match_names(state, model.state_dict())
+    model.load_state_dict(state)
 
 
 def writing_seconds(device: torch.device, clock: Callable[[], float]) -> float:
@@ -76,6 +83,23 @@ def _shortener(model: nn.Module) -> Callable[[str], str] | None:
         return name
 
     return shorten
+
+
+def _match_names(state: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Give `state` the further names of shared tensors that `wanted` has, and take from it those that it has not."""
+    known = {_place(tensor): name for name, tensor in wanted.items() if name in state and _has_size(tensor)}
+    for name in wanted.keys() - state.keys():
+        if _has_size(wanted[name]) and (other := known.get(_place(wanted[name]))):
+            state[name] = state[other]
+    loaded = {_place(tensor) for name, tensor in state.items() if name in wanted and _has_size(tensor)}
+    for name in state.keys() - wanted.keys():
+        if _has_size(state[name]) and _place(state[name]) in loaded:
+            del state[name]
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """What tensors have in common that are the same memory."""
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
 def _renamed(state: Any, rename: Callable[[str], str] | None) -> Any:

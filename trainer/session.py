@@ -70,6 +70,8 @@ class Session:
         self._used = 0.0  # seconds of the budget that a long set-up has cost
         self._due = False
         self._told: dict[str, Any] = {}
+        if config["traces"]:
+            _only_trace()
         self._prepare(config["threads"])
 
     def _prepare(self, threads: int | None) -> None:
@@ -306,6 +308,21 @@ def _without_kernels() -> str:
     if known or not built_for:
         return ""
     return f"torch {torch.__version__} has no kernels for {name} ({kind}): it was built for {', '.join(built_for)}"
+
+
+def _only_trace() -> None:
+    """Let torch.compile trace and differentiate, and run the graphs as they are: no code is generated.
+
+    Whatever cannot be compiled fails in seconds, for the same reason as in the run. Other backends are left alone.
+    """
+
+    def trace(_: object, graph: Any, inputs: Any, **__: object) -> Any:
+        dynamo: Any = sys.modules["torch._dynamo"]  # which has called us
+        return dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+    backend: Any = getattr(torch, "_TorchCompileInductorWrapper", None)
+    if backend is not None:  # a torch whose own backend is called otherwise compiles for real
+        backend.__call__ = trace
 
 
 def _eagerly() -> AbstractContextManager[Any]:

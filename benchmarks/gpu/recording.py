@@ -20,7 +20,7 @@ from trainer.evaluators.trial import Trial
 measured: dict[str, Any] = {}
 
 
-def differences(claimed: Any, answered: Any, uniform: Any) -> dict[str, float | int]:
+def differences(claimed: Any, answered: Any, weights: Any) -> dict[str, float | int]:
     """Answers less claims in nats: what the tolerances of the audit bound."""
     difference = np.asarray(answered, np.float64) - claimed
     far = np.abs(difference)
@@ -30,8 +30,7 @@ def differences(claimed: Any, answered: Any, uniform: Any) -> dict[str, float | 
         "mean_size": float(far.mean()),
         "p99": float(np.quantile(far, 0.99)),
         "mean": float(difference.mean()),
-        "uniform": int(np.sum(uniform)),
-        "uniform_mean": float(difference[uniform].mean()),
+        "weighted_mean": float(np.average(difference, weights=weights)),
         "over_0.1": float((far > 0.1).mean()),
         "over_0.01": float((far > 0.01).mean()),
     }
@@ -40,10 +39,10 @@ def differences(claimed: Any, answered: Any, uniform: Any) -> dict[str, float | 
 def noting(judged: Callable[..., Any]) -> Callable[..., Any]:
     """`audit.objection`, noted; the last one of a run that counts, or the first that objects."""
 
-    def objection(claimed: Any, answered: Any, uniform: Any, device: str) -> Any:
-        found = judged(claimed, answered, uniform, device)
+    def objection(claimed: Any, answered: Any, weights: Any, device: str) -> Any:
+        found = judged(claimed, answered, weights, device)
         if not measured.get("objected"):
-            measured["audit"] = differences(claimed, answered, uniform)
+            measured["audit"] = differences(claimed, answered, weights)
             measured["objected"] = found is not None
         return found
 

@@ -80,7 +80,7 @@ def _of_parts(parts: Parts) -> dict[str, str]:
         found[FIGURES[0]] = f"{chip.get('name', 'no GPU')}, torch {chip['torch']}, Python {chip['python']}"
     for name, cell in (("compiled", FIGURES[3]), ("eager", FIGURES[4])):
         if seen := _run(parts, "audit", name).get("measured", {}).get("audit"):
-            mean = f"mean {seen['uniform_mean']:.1e} nats over {seen['uniform']} uniform ones"
+            mean = f"weighted mean {seen['weighted_mean']:.1e} nats"
             found[cell] = f"largest {seen['largest']:.1e} nats at {seen['positions']} positions, {mean}"
     for name, cell in (("cancelled", FIGURES[5]), ("killed", FIGURES[6])):
         if seen := parts.get("kill", {}).get("data", {}).get(name):

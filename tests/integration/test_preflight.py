@@ -61,6 +61,43 @@ def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> N
     assert result.figures.steps and result.figures.steps > 2
 
 
+COMPILED = """
+@torch.compile({options})
+def loss_of(rows):
+    {more}
+    return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+
+
+tokens = session.start()"""
+USED = ("F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())", "loss_of(rows)")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("options", "more", "words"),
+    [
+        ("fullgraph=True", "torch._dynamo.graph_break()", "Unsupported"),
+        ('mode="fast"', "", "mode"),
+    ],
+    ids=["a graph that breaks", "a mode that there is not"],
+)
+def test_what_cannot_be_compiled_is_refused(tmp_path: Path, data: Path, options: str, more: str, words: str) -> None:
+    text = BASE.replace(*USED).replace("tokens = session.start()", COMPILED.format(options=options, more=more))
+    result, _ = run(tmp_path, data, text, budget=2.0)
+    if result.figures.compiler:
+        pytest.skip(f"nothing is compiled here: {result.figures.compiler}")
+    assert result.outcome is Outcome.REFUSED and words in result.reason, result
+
+
+@pytest.mark.thorough
+def test_a_rehearsal_generates_no_code(tmp_path: Path, data: Path) -> None:
+    told = 'import glob, os\nprint("code:", glob.glob(os.environ.get("TORCHINDUCTOR_CACHE_DIR", "?") + "/**/*.cpp"))'
+    text = BASE.replace(*USED).replace("tokens = session.start()", COMPILED.format(options="", more=""))
+    result, log = run(tmp_path, data, text.replace("session.submit(model)", f'{told}\nraise KeyError("enough")'))
+    assert result.outcome is Outcome.REFUSED and "KeyError" in result.reason, result
+    assert "code: []" in log
+
+
 def test_what_fails_only_later_is_not_refused(tmp_path: Path, data: Path) -> None:
     text = BASE.replace("    session.log(", "    assert session.steps < 5, 'later'\n    session.log(")
     result, _ = run(tmp_path, data, text)

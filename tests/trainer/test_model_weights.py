@@ -14,7 +14,7 @@ from tests.support.builders import attempt
 from tests.support.polling import ended
 from tests.support.runs import local_executor, start_run
 
-PARTS = """
+GATES = """
 <<<<<<< SEARCH
 class Model(nn.Module):
 =======
@@ -66,7 +66,7 @@ def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str
     executor = local_executor(tmp_path / "tag", data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=preflight)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.8})
-    start_run(executor, about, apply(apply(BASE, PARTS, "train.py"), COMPILED.format(change=change), "train.py"), terms)
+    start_run(executor, about, apply(apply(BASE, GATES, "train.py"), COMPILED.format(change=change), "train.py"), terms)
     result = ended(executor)
     assert result.outcome is Outcome.FINISHED, (result, executor.runs.of(1).log_tail(4000))
     assert result.score and 2.0 < result.score.value < 3.4 and result.trust is not Trust.UNCONFINED
@@ -83,6 +83,10 @@ def test_a_part_that_is_compiled_for_real_and_the_whole_around_it(tmp_path: Path
 PARTS_OF_A_PART = (
     'model.gates[1] = torch.compile(nn.Sequential(torch.compile(model.gates[1], backend="eager")), backend="eager")'
 )
+PARTS = (
+    'parts = [torch.compile(gate, backend="eager") for gate in model.gates]\n'
+    'model.gates = nn.ModuleList([torch.compile(nn.Sequential(*parts), backend="eager")])'
+)
 TWO_NAMES = (
     'model.same = torch.compile(model.gates[0], backend="eager")\nmodel.same(torch.zeros(8, 16, 64).mT)\n'
     "model.head.weight = model.embed.weight"
@@ -92,20 +96,17 @@ TWO_NAMES = (
 @pytest.mark.parametrize(
     "change",
     [
-        f"{PARTS_OF_A_PART}\n{TWO_NAMES}",
-        thorough(
-            'parts = [torch.compile(gate, backend="eager") for gate in model.gates]\n'
-            'model.gates = nn.ModuleList([torch.compile(nn.Sequential(*parts), backend="eager")])'
-        ),
-        thorough(TWO_NAMES),
+        f"{PARTS}\n{TWO_NAMES}",
+        thorough(f"{PARTS_OF_A_PART}\n{TWO_NAMES}"),
+        thorough(PARTS),
         thorough('model.compile(backend="eager")\nmodel.gates[0].compile(backend="eager")'),
         thorough('model.forward = torch.compile(model.forward, backend="eager")'),
         thorough('model = torch.optim.swa_utils.AveragedModel(torch.compile(model, backend="eager"))\nmodel.train()'),
     ],
     ids=[
+        "parts of a part, compiled again under another name",
         "a part of a part, another under two names",
         "parts of a part",
-        "under two names",
         "in place",
         "its forward",
         "an average",

@@ -31,7 +31,7 @@ from trainer.run.profiles import PROFILES
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 
-_REHEARSAL_SECONDS = 60.0  # one that takes longer is given up, and the run goes on
+_REHEARSAL_SECONDS = 90.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time

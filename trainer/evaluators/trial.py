@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,6 +47,7 @@ from trainer.sandbox.traces import Traces
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
+_BATCHES_AGAIN = 4  # that are asked again to tell why an audit failed
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,8 @@ class Trial:
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()
-        if role is ScratchRole.REPLICA or not plan.secret or "compiler" in self._run_folder.standing:
-            settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates or rehearses must not wait for a compiler
+        if role is ScratchRole.REPLICA or "compiler" in self._run_folder.standing:
+            settings["TORCHDYNAMO_DISABLE"] = "1"  # what only evaluates must not wait for a compiler
         self.folders[role] = scratch.make(self._run_folder.place.folder, role)
         if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
@@ -269,6 +270,7 @@ class Trial:
             bos=self._shards.bos,
             token_count=len(self._shards.train),
             max_steps=plan.max_steps,
+            traces=not plan.secret,  # a rehearsal must not wait for a compiler, and finds what cannot be compiled
         )
 
     def _start_clock(self) -> Deadline:
@@ -366,20 +368,30 @@ class Trial:
         replica.expect("submit")
         readings = [self._read()]
         replica.tell("weights", bytes(weights))
-        evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise)
-        probes = audit.draw(evidence, plan.audits, np.random.default_rng(secrets.randbits(128)))
+        shards = self._shards
+        evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise, shards.train, shards.bos)
+        probes = audit.draw(evidence, plan.audits, self._profile.rows, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
         with self._must_answer(plan):
             self._close_files(replica, "probe", frozenset(), readings)
-            asked = self._asked(replica, probes, probes.inputs, plan.rows, readings)
-        if objection := audit.objection(claimed, asked, probes.uniform, device):
+            answers = self._asked(replica, probes, plan.rows, readings)
+        if objection := audit.objection(claimed, answers, probes.weights, device):
             cause = ""
             with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
-                unaltered = self._asked(replica, probes, plan.rows[probes.rows, :-1], plan.rows, readings)
-                cause = audit.cause(audit.objection(claimed, unaltered, probes.uniform, device))
+                worst = np.argsort(-np.abs(answers - claimed))[: _BATCHES_AGAIN * self._profile.rows]
+                some = audit.chosen(probes, worst, self._profile.rows)
+                cause = audit.cause(claimed[worst], self._asked_again(replica, some, plan.rows, answers[worst]), device)
             raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
         self._check_batches(readings, plus=rebuilding(len(weights), self._profile.clock))
         return usage.read(now=True)
+
+    def _asked_again(
+        self, replica: ChildProcess, probes: audit.Probes, rows: NDArray[np.uint16], first: NDArray[np.float64]
+    ) -> audit.Answers:
+        """What tells why claims do not hold; `first` are the answers [k] in nats about these probes among others."""
+        regrouped, repeated = (self._asked(replica, probes, rows, []) for _ in range(2))
+        unaltered = self._asked(replica, replace(probes, inputs=rows[probes.rows, :-1]), rows, [])
+        return audit.Answers(first, regrouped, repeated, unaltered)
 
     @contextmanager
     def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
@@ -398,20 +410,16 @@ class Trial:
             raise
 
     def _asked(
-        self,
-        replica: ChildProcess,
-        probes: audit.Probes,
-        inputs: NDArray[np.uint16],
-        rows: NDArray[np.uint16],
-        readings: list[float],
+        self, replica: ChildProcess, probes: audit.Probes, rows: NDArray[np.uint16], readings: list[float]
     ) -> NDArray[np.float64]:
-        """-log p in nats, float64 [K], by the replica's logits at the probes' positions of `inputs` [K, T]."""
-        height, length, vocabulary = self._profile.rows, self._profile.sequence_length, self._shards.vocab_size
-        answers = np.empty((len(probes.cuts), vocabulary), dtype=np.float32)
-        for first in range(0, len(answers), height):
-            batch = np.resize(inputs[first : first + height], (height, length))
-            cuts = np.resize(probes.cuts[first : first + height], height)
-            replica.tell("probe", batch.tobytes(), shape=batch.shape, cuts=cuts.tolist())
-            answers[first : first + height] = replica.floats("logits", height, vocabulary)[: len(answers) - first]
+        """-log p in nats, float64 [K], by the replica's logits at the probes' positions; a reading after each batch."""
+        height, vocabulary = self._profile.rows, self._shards.vocab_size
+        targets, nats = rows[probes.rows, probes.cuts + 1], np.empty(len(probes.cuts))
+        for batch in probes.batches:
+            full = np.resize(batch, height)  # a short batch is filled up: kernels depend on shapes
+            inputs = probes.inputs[full]
+            replica.tell("probe", inputs.tobytes(), shape=inputs.shape, cuts=probes.cuts[full].tolist())
+            logits = replica.floats("logits", height, vocabulary)[: len(batch)]
             readings.append(self._read())
-        return audit.negative_log_likelihood(answers, rows[probes.rows, probes.cuts + 1])
+            nats[batch] = audit.negative_log_likelihood(logits, targets[batch])
+        return nats
