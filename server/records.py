@@ -91,7 +91,7 @@ class Attempt(Value):
     commit: str  # commit that holds the train.py under test
     train_sha256: str
     fingerprint: str = ""  # of the code without comments and prints
-    compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.source_size)
+    compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.candidate)
     referee: str = ""  # hash of the trainer's code; empty: of an earlier version
     signer: str = ""  # checks the signature of the result; empty: of a run that nobody signs
     profile: str

@@ -1,6 +1,7 @@
 """What is under test: the text of each editable file, by path. Pure."""
 
 import hashlib
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -10,6 +11,8 @@ from server.source.plain_text import Text
 from server.source.python_source import Python
 
 _MOST = 64  # places remembered of one attempt
+MOST_GROWTH = 4096  # compressed bytes that an experiment may add to what the incumbent has
+MOST_BYTES = 16384  # compressed, unless the baseline is large itself: 630 full lines of code have no more
 
 
 class Candidate(Mapping[str, str]):
@@ -46,6 +49,36 @@ class Candidate(Mapping[str, str]):
         """Raises PatchRefused: a file is not valid in its language."""
         for path, text in self.items():
             language_of(path).check(text, path)
+
+    @cached_property
+    def compressed_bytes(self) -> int:
+        """What the text can carry at most. Raises UnicodeEncodeError for a text that is no UTF-8.
+
+        train.py can read its own text, so weights that an earlier run has learnt can come back as a literal, a comment
+        or a name. Code, prose and tables of constants compress well, numbers that look random do not.
+        """
+        return len(zlib.compress("\0".join(self.values()).encode(), 9))
+
+    def require_modest(self, incumbent: "Candidate", baseline: "Candidate") -> None:
+        """Refuse a text that could carry much more than the incumbent's. One that is no larger is never refused.
+
+        Raises:
+            PatchRefused: with the sizes, in compressed bytes.
+        """
+        size, grown = self.compressed_bytes, self.compressed_bytes - incumbent.compressed_bytes
+        most = max(MOST_BYTES, baseline.compressed_bytes + MOST_GROWTH)
+        if grown > MOST_GROWTH:
+            raise PatchRefused(
+                f"The candidate's text has {size} bytes when it is compressed, {grown} more than the incumbent's; "
+                f"an experiment may add {MOST_GROWTH}.",
+                "Take learnt weights and other data out of the text: each run learns from its tokens alone. "
+                "Make a large rewrite in several experiments.",
+            )
+        if grown > 0 and size > most:
+            raise PatchRefused(
+                f"The candidate's text has {size} bytes when it is compressed; {most} are allowed.",
+                "Take data, comments or code out of it, and apply the patch again.",
+            )
 
     @cached_property
     def fingerprint(self) -> str:

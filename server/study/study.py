@@ -27,7 +27,7 @@ from server.runs.run_spec import RunLimits, draw_seed
 from server.runs.spawn import require_guards, trainer_hash
 from server.scoring.early_stopping import loss_ceiling
 from server.serve_options import ServeOptions
-from server.source import patch, source_size
+from server.source import patch
 from server.source.candidate import Candidate
 from server.source.language import Change
 from server.source.patch import AppliedPatch
@@ -205,7 +205,7 @@ class Study:
 
     def replace(self, candidate: Candidate) -> None:
         """Make this the candidate. Raises PatchRefused; then it is what it was."""
-        self._require_sound(candidate)
+        self.verdicts.require_sound(candidate)
         self.lane.write(candidate)
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
@@ -234,7 +234,7 @@ class Study:
             commit="",
             train_sha256=plan.candidate.sha256,
             fingerprint=code,
-            compressed_bytes=source_size.compressed_bytes(plan.candidate),
+            compressed_bytes=plan.candidate.compressed_bytes,
             profile=self.profile,
             dataset=self.dataset.name,
             seed=draw_seed(),
@@ -330,15 +330,10 @@ class Study:
             if text not in known:
                 self.notebook.add(text, idea=False, after=by)
 
-    def _require_sound(self, candidate: Candidate) -> None:
-        """Hold a new candidate against the rules for its text. Raises PatchRefused."""
-        patch.check(candidate)
-        source_size.require_modest(candidate, self.incumbent(), self.workspace.files(self.verdicts.origin()))
-
     def _require_valid(self, candidate: Candidate, phase: Phase) -> None:
-        """The same for what is about to be run; the baseline is no patch's. Raises PatchRefused."""
+        """Hold what is about to be run against the rules for its text; a baseline is no patch. Raises PatchRefused."""
         try:
-            self._require_sound(candidate)
+            self.verdicts.require_sound(candidate)
         except PatchRefused as error:
             if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
                 raise

@@ -7,6 +7,7 @@ from server.history import audit_failures, comparisons, revocations
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
 from server.scoring.decision_rule import Assessment
+from server.source import patch
 from server.source.candidate import Candidate
 from server.study.lane import Lane
 from server.study.phase import Phase
@@ -154,10 +155,12 @@ class Verdicts:
         incumbent, first = self._ledger.incumbent(), self._ledger.get(1)
         return incumbent.commit if incumbent else first.attempt.parent if first else None
 
-    def origin(self) -> str:
-        """The commit of the study's first experiment; before there is one, what the study begins with."""
-        first = self._ledger.get(1)
-        return first.attempt.commit if first else self._workspace.tip()
+    def require_sound(self, candidate: Candidate) -> None:
+        """Hold a new candidate against the rules for its text. Raises PatchRefused."""
+        patch.check(candidate)
+        first, tip = self._ledger.get(1), self._workspace.tip()
+        incumbent, baseline = self.base() or tip, first.attempt.commit if first else tip
+        candidate.require_modest(self._workspace.files(incumbent), self._workspace.files(baseline))
 
     def require_branch(self) -> None:
         """Refuse a branch that is not where it belongs; it only looks. Raises HeadMoved."""

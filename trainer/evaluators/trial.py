@@ -14,7 +14,6 @@ The candidate and all its descendants are dead before a line of train.py runs in
 import math
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +27,8 @@ from numpy.typing import NDArray
 from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
-from trainer.processes import process_tree, scratch
+from trainer.evaluators.file_traces import FileTraces, can_be_closed, require_idle
+from trainer.processes import scratch
 from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
@@ -42,8 +42,6 @@ from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 from trainer.run.throughput import throughput
-from trainer.sandbox import lookups
-from trainer.sandbox.traces import Traces
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
@@ -78,8 +76,7 @@ class Trial:
         self.folders: dict[str, Path] = {}  # scratch folder of each role
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
-        self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
-        self._filters = 0  # of system calls, that are on by then
+        self._traces = FileTraces(run_folder.place, spec, launcher)
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
         self._used = 0.0  # seconds of the budget that a long set-up has cost
@@ -94,7 +91,7 @@ class Trial:
         Raises:
             RunEnded: every other end; `figures` then holds what was known by then.
         """
-        self._erase_traces()
+        self.guards |= self._traces.erase()
         candidate, replica = self._set_up(plan)
         weights = self._train(candidate, plan)
         if self.gpu_monitor:
@@ -132,7 +129,7 @@ class Trial:
         candidate, replica = self._launch(ScratchRole.CANDIDATE, plan), self._launch(ScratchRole.REPLICA, plan)
         for child in (candidate, replica):
             self._check_guards(child.ready())
-            self._images[child.pid], self._filters = lookups.image(child.pid), lookups.filters(child.pid)
+            self._traces.remember(child)
             self.figures |= child.machine
         usage, begun = self._measure(candidate, spared=replica.pid), time.monotonic()
         candidate.tell("go")
@@ -179,31 +176,19 @@ class Trial:
             scratch.remove(self.folders["candidate"])
         except OSError as error:
             raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
-        self._erase_traces()
-
-    def _erase_traces(self) -> None:
-        """Let what runs next find nothing in the state of the files that it may read."""
-        if not self._spec.confine:
-            return
-        place = self._run_folder.place
-        readable = place.reach(self._spec, place.folder).readable
-        if why := Traces(readable, place.folder, Path(self._spec.data)).erase():
-            self.guards["files"] = why
+        self.guards |= self._traces.erase()
 
     def _close_files(
         self, child: ChildProcess, kind: str, spared: frozenset[int], readings: list[float]
     ) -> dict[int, str]:
-        """Let the process name no file from here on: the kernel remembers names, and a later process can tell.
+        """Let the process name no file from here on; a reading of the clock before that joins `readings`.
 
         It answers for training text first: what it loads when a batch comes is loaded then.
 
         Returns:
-            The processes beside it, which are stopped, and the time that they have used.
-
-        Raises:
-            RunEnded: it did not.
+            The processes beside it, which are stopped, and the time that they have used. Raises RunEnded.
         """
-        if self.guards["files"] != "held" or sys.platform != "linux":
+        if not can_be_closed(self.guards):
             return {}
         height, length = self._profile.rows, self._profile.sequence_length
         size, width = (length + 1, length) if kind == "rows" else (length, self._shards.vocab_size)
@@ -211,16 +196,7 @@ class Trial:
         child.tell(kind, rows.tobytes(), shape=rows.shape, cuts=[0] * height)
         child.floats("claims" if kind == "rows" else "logits", height, width)
         readings.append(self._read())
-        child.tell("close")
-        child.expect("closed")
-        others = process_tree.stop_descendants(self._spec.cookie, child.pid, self._launcher.pids | spared)
-        try:
-            closed = lookups.filters(child.pid) > self._filters and lookups.image(child.pid) == self._images[child.pid]
-        except OSError:
-            closed = False
-        if not closed:
-            raise RunEnded("invalid", "train.py's process kept files within its reach when validation text came.")
-        return others
+        return self._traces.close(child, spared)
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()
@@ -330,8 +306,7 @@ class Trial:
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
             readings.append(self._read())
         self._check_batches(readings)
-        if process_tree.used(others) != others:
-            raise RunEnded("invalid", "A process that train.py had started worked on while validation text was shown.")
+        require_idle(others)
         claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
             raise RunEnded("invalid", "The model's scores are not finite: did training diverge?", cause="nan")

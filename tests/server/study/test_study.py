@@ -11,7 +11,6 @@ from server.errors import LedgerUnavailable, PatchRefused, StaleText, WorkspaceU
 from server.records import Decision, Verdict
 from server.runs.hardware import Hardware, probe
 from server.serve_options import ServeOptions
-from server.source.source_size import compressed_bytes
 from server.study.phase import Move, Phase, legal
 from server.study.study import Study
 from tests.support.builders import NOON
@@ -167,6 +166,6 @@ def test_weights_in_the_text_are_refused_and_a_row_tells_what_its_text_can_carry
         study.run("a table")
     study.lane.write(before.with_file("train.py", f"{before.text}\nW = 1\n"))
     row = study.run("a constant")
-    assert row.attempt.compressed_bytes == compressed_bytes(study.lane.candidate()) > compressed_bytes(before)
+    assert row.attempt.compressed_bytes == study.lane.candidate().compressed_bytes > before.compressed_bytes
     study.cancel("enough was seen")
     until(lambda: (last := study.settle()) is not None and not last.running)
