@@ -7,7 +7,7 @@ knows everything but the draw. `one run` is the chance to pass one audit. `kept`
 server/scoring/decision_rule.py where σ is 0.1 % of the score, and `ten more` to be kept still after ten further audited
 runs. `expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no
 noise makes worse, and after ten more. A false alarm is an honest run that fails, with noise as it was measured or, on
-a GPU, assumed. Who lies again in new code is audited more densely from the third failure on. `--real` sends real lies
+a GPU, assumed. Who lies again in new code is audited more densely from the first failure on. `--real` sends real lies
 of a small model through the real referee, N runs for each share.
 """
 
@@ -40,9 +40,8 @@ _DECISIONS = 400
 _MORE = 10
 _LEAST_RUNS = 2  # of a candidate, before it is kept
 _ATTEMPTS = 100
-# Audit failures of a study, and how much denser audits are from then on (server/history/audit_failures.py).
-_MANY = 3
-_FACTOR = 4
+# How often a study may have been lied to, and how much denser its audits then are (server/history/audit_failures.py).
+_DENSITIES = ((1, 1), (2, 4), (_ATTEMPTS - 3, 16))
 _METRIC = Metric("val_bpb", "lower")
 Floats = NDArray[np.float64]
 REAL = """
@@ -233,10 +232,11 @@ def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
 
 def night(gain: float, passing: float) -> tuple[float, float]:
     """Per cent expected of a lie told in one candidate after another until one is kept; after ten more runs."""
-    soon, late = passing**_LEAST_RUNS, passing ** (_LEAST_RUNS * _FACTOR)
-    early = 1 - (1 - soon) ** _MANY
-    later = (1 - soon) ** _MANY * (1 - (1 - late) ** (_ATTEMPTS - _MANY))
-    return gain * (early + later), gain * (early * passing**_MORE + later * passing ** (_MORE * _FACTOR))
+    left, early, late = 1.0, 0.0, 0.0
+    for attempts, factor in _DENSITIES:
+        won = left * (1 - (1 - passing ** (_LEAST_RUNS * factor)) ** attempts)
+        left, early, late = left - won, early + won, late + won * passing ** (_MORE * factor)
+    return gain * early, gain * late
 
 
 # Standard deviations of an honest difference, nats: the first was measured on a CPU; on a GPU they are assumed.

@@ -14,24 +14,23 @@ from server.records import Experiment, Outcome, Purpose, Result, Verdict
 from server.source.candidate import Candidate
 from trainer.contract import AUDIT_FAILED
 
-_MANY = 3  # failures: one or two are slips, of the third on runs are asked more
-_FACTOR = 4
+_MANY = 3  # failures: whoever tells that many lies is asked so often that no further one pays
+_DENSER, _DENSEST = 4, 16  # benchmarks/audit_power.py says what lies are worth by them
 _WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
 
 def factor(ledger: Ledger) -> int:
     """How many times the profile's audited positions the next run is asked at.
 
-    More of the third failure on, and of the first on that contradicts a run which has passed: that is no slip.
+    More from the first run on whose claims the audit has found false, and far more from the third on: otherwise a lie
+    that passes one time in three would be told in one candidate after another. Runs that are invalid for another
+    reason are slips, or accidents, up to the third.
     """
     failed = ledger.failed()
-    return _FACTOR if len(failed) >= _MANY or any(_passed_before(ledger, number) for number in failed) else 1
-
-
-def _passed_before(ledger: Ledger, failed: int) -> bool:
-    """Whether a run of the code of this failed one has passed its audit."""
-    row = ledger.get(failed)
-    return bool(row and refutes(row) and (code := row.attempt.fingerprint) and ledger.same_code(code))
+    false = sum(refutes(row) for number in failed if (row := ledger.get(number)))
+    if false >= _MANY:
+        return _DENSEST
+    return _DENSER if false or len(failed) >= _MANY else 1
 
 
 def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:
@@ -114,7 +113,7 @@ def told(ledger: Ledger) -> str:
     if not failed:
         return ""
     count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1]}."
-    more = f"Runs are audited at {_FACTOR} times as many positions." if factor(ledger) > 1 else ""
+    more = f"Runs are audited at {times} times as many positions." if (times := factor(ledger)) > 1 else ""
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
 

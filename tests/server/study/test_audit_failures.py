@@ -121,7 +121,7 @@ def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
     status = views.status(strict)
     assert (
         status.audit_failures == 4
-        and "4 audit failures, the last in experiment 8. Runs are audited at 4" in status.audits
+        and "4 audit failures, the last in experiment 8. Runs are audited at 16" in status.audits
     )
     found = history_views.lessons_reply(strict).lessons
     assert found and found.audit_failures == 4
@@ -131,11 +131,11 @@ def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
         assert told.exit_code == 0 and "4 audit failures, the last in experiment 8" in told.output, told.output
 
 
-def test_from_the_third_failure_on_runs_are_audited_at_four_times_as_many_positions(strict: Study, data: Path) -> None:
+def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -> None:
     (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
     for number in range(4):
         strict.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
-        assert audit_failures.factor(strict.ledger) == (4 if number >= 3 else 1)
+        assert audit_failures.factor(strict.ledger) == (1, 4, 4, 16)[number]
         if number in (0, 1, 2):
             ran(strict, INVALID)
             strict.discard("ended")
@@ -143,11 +143,11 @@ def test_from_the_third_failure_on_runs_are_audited_at_four_times_as_many_positi
     run = strict.run("the incumbent once more")
     spec = RunFolder(strict.runs.path(run.number)).spec()
     result = ended(strict.executor, run.number)
-    assert spec.audit_factor == 4
-    assert result.outcome is Outcome.FINISHED and result.figures.audits == 4 * 32, result
+    assert spec.audit_factor == 16
+    assert result.outcome is Outcome.FINISHED and result.figures.audits == 16 * 32, result
     assert (strict.settle() or run).result == result
     told = views.show_run(strict).figures
-    assert told and told.audits == 128
+    assert told and told.audits == 512
 
 
 def test_before_the_third_failure_runs_are_audited_as_ever_and_a_failed_audit_tells_so(
