@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,8 +31,6 @@ from torch import Tensor, nn
 
 from trainer.model_weights import freeze, thaw, unwrapped, writing_seconds
 from trainer.run.protocol import Channel, ChannelClosed, Frame, inherited
-from trainer.sandbox.allowlist import build_allowlist
-from trainer.sandbox.guards import confine
 
 _REPORT_SECONDS = 0.25
 _MAX_FRAME = 1 << 40  # the referee is trusted: its frames are as large as they need to be
@@ -342,27 +339,3 @@ def _matrix_parameters(model: nn.Module) -> int:
         for parameter in model.parameters()
         if parameter.ndim > 1 and (id(parameter) not in tables or id(parameter) in used)
     )
-
-
-def _first_gpu() -> dict[str, Any]:
-    """What torch tells of the first GPU that it sees: name, GiB, architecture, how many there are; nothing of none."""
-    if not torch.cuda.is_available():
-        return {}
-    known = torch.cuda.get_device_properties(0)
-    kind = known.gcnArchName.partition(":")[0] if torch.version.hip else f"{known.major}.{known.minor}"
-    memory = round(known.total_memory / 2**30, 1)
-    return {"gpu": known.name[:60], "gpu_memory_gb": memory, "gpu_kind": kind, "gpus": torch.cuda.device_count()}
-
-
-def main() -> None:
-    """`python -P -m trainer.session DEVICE`: print what torch sees from behind the guards, as a short line of JSON."""
-    nowhere = Path("/nonexistent")
-    confine(build_allowlist(nowhere, Path.cwd(), nowhere, []))
-    problem = machine(sys.argv[1])["missing"][:200]
-    gpu = {} if sys.argv[1] == "cuda" and problem else _first_gpu()
-    print(json.dumps({"problem": problem, **gpu}), flush=True)  # noqa: T201
-    os._exit(0)  # nothing is printed behind it
-
-
-if __name__ == "__main__":
-    main()

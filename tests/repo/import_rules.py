@@ -69,7 +69,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.run.child_launch",
         "trainer.run.compiler",
     ),
-    "torch": ("trainer.launch", "trainer.model_weights", "trainer.session"),
+    "torch": ("trainer.launch", "trainer.model_weights", "trainer.session", "trainer.torch_view"),
     "typer": ("server.cli",),
     "urllib": ("trainer.datasets.download",),
     "uvicorn": ("server.api.http.server",),

@@ -1,6 +1,7 @@
 """What a process could tell a later one by the files that it reads or names, and how that is prevented in a trial."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from trainer.contract import Spec
@@ -21,8 +22,8 @@ class FileTraces:
         self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
         self._filters = 0  # of system calls, that are on by then
 
-    def erase(self) -> dict[str, str]:
-        """Let what runs next find nothing in the state of the files that it may read.
+    def erase(self, watch: Callable[[], None]) -> dict[str, str]:
+        """Let what runs next find nothing in the state of the files that it may read; `watch` as in Traces.erase.
 
         Returns:
             The guard `files`, if that failed, and why.
@@ -30,7 +31,7 @@ class FileTraces:
         if not self._spec.confine:
             return {}
         readable = self._place.reach(self._spec, self._place.folder).readable
-        why = Traces(readable, self._place.folder, Path(self._spec.data)).erase()
+        why = Traces(readable, self._place.folder, Path(self._spec.data)).erase(watch)
         return {"files": why} if why else {}
 
     def remember(self, child: ChildProcess) -> None:

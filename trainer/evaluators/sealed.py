@@ -20,7 +20,8 @@ from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
 from trainer.datasets.errors import DataUnavailable
-from trainer.evaluators.trial import EvaluationPlan, Trial
+from trainer.evaluators.evaluation_plan import EvaluationPlan
+from trainer.evaluators.trial import Trial
 from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants
 from trainer.run import compiler
@@ -136,9 +137,10 @@ class SealedLM:
     def _try(self, shards: Shards, plan: EvaluationPlan) -> NDArray[np.float32]:
         log = RunLog(self._run_folder.log)
         trial = Trial(self._run_folder, self._spec, shards, log, self._launcher)
-        if not plan.secret:
-            trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
         try:
+            trial.prepare()
+            if not plan.secret:
+                trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
             return trial.run(plan)
         except RunEnded as ended:
             failed = ended

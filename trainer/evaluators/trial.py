@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
+from trainer.evaluators.evaluation_plan import EvaluationPlan
 from trainer.evaluators.file_traces import FileTraces, can_be_closed, require_idle
 from trainer.processes import scratch
 from trainer.processes.fork_server import ForkFailed
@@ -45,21 +46,8 @@ from trainer.run.throughput import throughput
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
+_GROWTH_MB = 512  # of memory that an evaluation may need beyond one and a half times the training's
 _BATCHES_AGAIN = 4  # that are asked again to tell why an audit failed
-
-
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """What a trial trains and is measured on.
-
-    `rows` uint16 [R, T + 1] are the evaluation's tokens; `secret` says that they are validation text, of which no word
-    may come back but the score; `audits` positions are audited; `max_steps` ends training beside the clock.
-    """
-
-    rows: NDArray[np.uint16]
-    secret: bool
-    audits: int
-    max_steps: int | None = None
 
 
 class Trial:
@@ -80,7 +68,12 @@ class Trial:
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
         self._used = 0.0  # seconds of the budget that a long set-up has cost
+        self._trained_mb = math.inf  # memory in MiB by the end of the training
         self._handed_in = 0.0  # by this clock: when the last byte of the weights was here
+
+    def prepare(self) -> None:
+        """Once before the pass, on no clock. Raises RunEnded: somebody cancelled the run."""
+        self.guards |= self._traces.erase(self.stage.watch)
 
     def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
         """The whole pass.
@@ -91,7 +84,6 @@ class Trial:
         Raises:
             RunEnded: every other end; `figures` then holds what was known by then.
         """
-        self.guards |= self._traces.erase()
         candidate, replica = self._set_up(plan)
         weights = self._train(candidate, plan)
         if self.gpu_monitor:
@@ -176,7 +168,7 @@ class Trial:
             scratch.remove(self.folders["candidate"])
         except OSError as error:
             raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
-        self.guards |= self._traces.erase()
+        self.guards |= self._traces.erase(self.stage.watch)
 
     def _close_files(
         self, child: ChildProcess, kind: str, spared: frozenset[int], readings: list[float]
@@ -289,8 +281,9 @@ class Trial:
         self.figures |= {"training_seconds": round(seconds, 3), "training_wall_seconds": round(wall, 3)}
         self.figures |= throughput(told | candidate.machine, seconds, len(self._shards.train))
         self.figures["weights_mb"] = round(len(frame.payload) / 2**20, 3)
+        self._trained_mb = self._usages[0].peak_memory_mb
         if self._profile.device != "cuda":  # else the driver tells
-            self.figures["peak_memory_mb"] = self._usages[0].peak_memory_mb
+            self.figures["peak_memory_mb"] = self._trained_mb
         return frame.payload
 
     def _claims(
@@ -372,17 +365,22 @@ class Trial:
     def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
         """Make it `invalid` when train.py's process fails while it sees what it is asked.
 
-        It could fail when its score is low, or when a probe meets a false claim, and be run again until neither
-        happens. The kernel's word counts, when memory ran out; on a GPU train.py's own: others may hold the memory.
+        It could fail, or wait, when its score is low, or when a probe meets a false claim, and be run again until
+        neither happens. The kernel's word counts, when memory ran out in a process that took no more than in training;
+        on a GPU train.py's own: others may hold the memory.
         """
         try:
             yield
         except RunEnded as ended:
-            evasions = ("crashed",) if self._profile.device == "cuda" else ("crashed", "oom")
-            if plan.secret and ended.outcome in evasions and ended.cause != "kernel_oom":
+            evasions = ("crashed", "timeout") if self._profile.device == "cuda" else ("crashed", "timeout", "oom")
+            if plan.secret and ended.outcome in evasions and (ended.cause != "kernel_oom" or self._grew()):
                 why = "This counts as a failed audit: a run must not choose its score by failing."
                 raise RunEnded("invalid", f"{ended.reason} {why}") from ended
             raise
+
+    def _grew(self) -> bool:
+        """Whether the process that answers has taken far more memory than was taken in training."""
+        return self._usages[-1].peak_memory_mb > 1.5 * self._trained_mb + _GROWTH_MB
 
     def _asked(
         self, replica: ChildProcess, probes: audit.Probes, rows: NDArray[np.uint16], readings: list[float]

@@ -84,7 +84,7 @@ def torchless(run_folder: RunFolder, cookie: str, device: str = "cpu") -> str:
     """Why torch cannot be imported here, by nobody, or cannot compute on this device; empty if it can."""
     stage, folder = StageClock(run_folder), scratch.make(run_folder.folder, ScratchRole.COMPILER)
     stage.enter("starting", 3 * _SECONDS, "importing torch")
-    question = f"from trainer.session import missing; raise SystemExit(missing({device!r}) or 0)"
+    question = f"from trainer.session import machine; raise SystemExit(machine({device!r})['missing'] or 0)"
     command = [sys.executable, "-P", "-B", "-c", question]
     try:
         code, told = ask(command, folder, {COOKIE_VARIABLE: cookie}, stage.watch)
@@ -195,7 +195,7 @@ def _remember(data: Path, key: str) -> None:
 def _torch_view(profile: str) -> str:
     """What the torch that trains sees here, in the environment of a run, as JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-P", "-B", "-m", "trainer.session", PROFILES[profile].device]
+        command = [sys.executable, "-P", "-B", "-m", "trainer.torch_view", PROFILES[profile].device]
         try:
             code, told = ask(command, Path(folder), {}, _until(time.monotonic() + _TORCH_SECONDS))
         except RunEnded:

@@ -56,7 +56,7 @@ class RunFolder:
         What differs between the runs of one train.py is left out: it must not know what its run is for.
         """
         alike = replace(spec, number=0, preflight=True, ceiling=(), kernels="", keeps_kernels=False)
-        alike = replace(alike, audit_factor=1, split="val", train_sha256="")
+        alike = replace(alike, audit_factor=1, split="val", train_sha256="", setup_allowed=None)
         return alike.to_json().encode() + b"\n" + self.text
 
     def changed(self, spec: Spec) -> str:
@@ -70,7 +70,7 @@ class RunFolder:
         return f"it has sha256 {found[:12]}, the attempt's is {spec.train_sha256[:12]}"
 
     def move_out(self, spec: Spec) -> Spec:
-        """Make the place of train.py's processes, under a name that no number of the run can be told from.
+        """Make the place of train.py's processes, under a name of its own.
 
         Returns:
             The spec that holds there. Raises OSError.

@@ -106,6 +106,8 @@ def lay_ready() -> int:
     """
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise OSError(errno.ENOSYS, f"no system call filter for {platform.system()} on {platform.machine()}")
+    if Path("/proc/sys/kernel/randomize_va_space").read_text(encoding="ascii").strip() == "0":
+        raise OSError(errno.ENOSYS, "addresses are not random here (kernel.randomize_va_space): see `image`")
     code = program(*MACHINES[platform.machine()])
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p

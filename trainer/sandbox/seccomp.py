@@ -20,6 +20,7 @@ import sys
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
+_PR_SET_MM = 35  # where code and stack are, as /proc tells it
 _MODE_FILTER = 2
 # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_JMP|JSET|K, BPF_RET|K
 _LOAD = 0x20
@@ -106,11 +107,12 @@ _IGNORED: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
 }
-# Arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints; and
-# advice that puts pages of a file out of memory, as if the kernel were older than Linux 5.4.
+# Arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints; that
+# tell when others open it, by a lease or a notice; and advice that puts pages of a file out of memory, as if the kernel
+# were older than Linux 5.4.
 _COMMANDS: dict[str, tuple[tuple[int, int], int, tuple[int, ...], int]] = {
     "ioctl": ((16, 29), _SECOND_ARGUMENT, (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820), errno.EPERM),
-    "fcntl": ((72, 25), _SECOND_ARGUMENT, (1036, 1038), errno.EPERM),
+    "fcntl": ((72, 25), _SECOND_ARGUMENT, (1024, 1026, 1036, 1038), errno.EPERM),
     "madvise": ((28, 233), _THIRD_ARGUMENT, (20, 21), errno.EINVAL),
 }
 # Answered with success and not made for SIGCHLD. A process that ignores that signal makes the kernel forget what its
@@ -199,11 +201,12 @@ def program(column: int, architecture: int, another: int = 0) -> bytes:
 
 
 def _of_filters(column: int, another: int) -> list[bytes]:
-    """No other filter than `another`, and no orphans for this process."""
+    """No other filter than `another`, no orphans for this process, and no other addresses in /proc than it has."""
     return [
-        _instruction(_EQUAL, _PRCTL[column], 0, 5),
+        _instruction(_EQUAL, _PRCTL[column], 0, 6),
         _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, _PR_SET_SECCOMP, 1, 0),
+        _instruction(_EQUAL, _PR_SET_SECCOMP, 2, 0),
+        _instruction(_EQUAL, _PR_SET_MM, 1, 0),
         _instruction(_EQUAL, _PR_SET_CHILD_SUBREAPER, 0, 1),
         _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_RETURN, _ALLOW),

@@ -14,7 +14,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -47,8 +47,12 @@ class Traces:
             self._known = dict(json.loads(self._note.read_bytes()))
         self._found: tuple[list[str], dict[tuple[int, int], tuple[str, int]]] | None = None
 
-    def erase(self) -> str:
+    def erase(self, watch: Callable[[], None] = lambda: None) -> str:
         """Make times and memory the same whatever was read; at once, where nothing was.
+
+        Args:
+            watch: called before each file that is brought into memory, which takes a minute where a disk is slow; what
+                it raises ends the work.
 
         Returns:
             Why that cannot be; empty if it is done.
@@ -66,7 +70,7 @@ class Traces:
             with suppress(OSError):
                 _read_anew(path, is_folder=False)
         if (counters := _counters()) is None or counters != self._known.get("counters"):
-            if why := self._bring_in():
+            if why := self._bring_in(watch):
                 return why
             self._known["counters"] = _counters()
         self._remember()
@@ -102,13 +106,14 @@ class Traces:
                     if time.time() - os.stat(path).st_atime > _STALE:  # too young to be renewed so, or never renewed
                         os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
 
-    def _bring_in(self) -> str:
+    def _bring_in(self, watch: Callable[[], None]) -> str:
         """Bring all of every file into memory. Returns why that cannot be."""
         files = self._listed()[1].values()
         if (size := sum(size for _, size in files)) > _MEMORY_SHARE * _memory():
             return f"too little memory to keep the {size >> 20} MB in it that train.py may read: what was read shows"
         libc, told = ctypes.CDLL(None), ctypes.create_string_buffer(40)  # struct cachestat
         for path, size in files:
+            watch()
             with suppress(OSError):  # gone, or not ours to read
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
