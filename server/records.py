@@ -92,8 +92,8 @@ class Attempt(Value):
     train_sha256: str
     fingerprint: str = ""  # of the code without comments and prints
     compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.candidate)
-    referee: str = ""  # hash of the trainer's code; empty: of an earlier version
-    signer: str = ""  # checks the signature of the result; empty: of a run that nobody signs
+    referee: str | None = None  # hash of the trainer's code; None: of an earlier version
+    signer: str | None = None  # checks the signature of the result; None: of a run that nobody signs
     profile: str
     dataset: str = "embedded"
     seed: int

@@ -239,7 +239,7 @@ class Study:
             dataset=self.dataset.name,
             seed=draw_seed(),
             referee=trainer_hash(),
-            signer=public_half(key) if key else "",
+            signer=public_half(key) if key else None,
             budget_seconds=budget,
             started_at=utc_now(),
         )

@@ -80,6 +80,9 @@ def _roots(gpu: bool) -> Iterator[Path]:
     known = sysconfig.get_paths()
     names = [sys.prefix, sys.base_prefix, *(known[name] for name in known if name not in ("scripts", "data"))]
     names += [*site.getsitepackages(), site.getusersitepackages(), *sys.path]
+    names += os.environ.get("LD_LIBRARY_PATH", "").split(
+        os.pathsep
+    )  # also where something hidden lies in such a folder
     for path in {Path(name).resolve() for name in names if name} - _shared():
         if path.is_dir():
             yield path

@@ -45,10 +45,10 @@ def confine(allowed: Allowlist) -> dict[str, str]:
         return dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed)))
     with suppress(OSError):  # held open for ever: made anew, this folder would not be the one that is allowed
         os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)
-    files = landlocked = _tried(lambda: landlock.restrict(allowed))
     addresses: list[int] = []
-    if (why := _tried(lambda: addresses.append(lookups.lay_ready()))) != HELD and files == HELD:
-        files = why
+    closable = _tried(lambda: addresses.append(lookups.lay_ready()))
+    landlocked = _tried(lambda: landlock.restrict(allowed))
+    files = closable if landlocked == HELD else landlocked
     signals = landlocked if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
     network = _tried(lambda: seccomp.install(*addresses))
     return {"files": files, "network": network, "signals": signals, "privileges": _tried(_drop_capabilities)}
