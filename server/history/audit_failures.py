@@ -15,7 +15,9 @@ from server.source.candidate import Candidate
 from trainer.contract import AUDIT_FAILED
 
 _MANY = 3  # failures: whoever tells that many lies is asked so often that no further one pays
-_DENSER, _DENSEST = 4, 16  # benchmarks/audit_power.py says what lies are worth by them
+# How much denser audits get; benchmarks/audit_power.py says what lies are worth by them.
+_DENSER = 4
+_DENSEST = 16
 _WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
 

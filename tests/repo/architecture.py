@@ -39,7 +39,7 @@ FLOORS = {
         ("trainer.run",),
         ("trainer.evaluators", "trainer.model_weights"),
         ("trainer.session",),
-        ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor"),
+        ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor", "trainer.torch_view"),
     ),
 }
 SHARED = "trainer.contract"  # the one module of the trainer that the server may import
