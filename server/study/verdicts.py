@@ -1,5 +1,6 @@
 """Verdicts: what a run means for its candidate, written into the ledger, the commit's trailers and its ref."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from server.errors import HeadMoved, WorkspaceUnusable
@@ -159,8 +160,13 @@ class Verdicts:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""
         patch.check(candidate)
         first, tip = self._ledger.get(1), self._workspace.tip()
-        incumbent, baseline = self.base() or tip, first.attempt.commit if first else tip
-        candidate.require_modest(self._workspace.files(incumbent), self._workspace.files(baseline))
+        incumbent = self._workspace.files(self.base() or tip)
+        baseline = incumbent
+        if first:
+            with suppress(WorkspaceUnusable):  # git has lost it: then what it was built on has the same text
+                baseline = self._workspace.files(first.attempt.parent)
+                baseline = self._workspace.files(first.commit)
+        candidate.require_modest(incumbent, baseline)
 
     def require_branch(self) -> None:
         """Refuse a branch that is not where it belongs; it only looks. Raises HeadMoved."""

@@ -75,6 +75,13 @@ def test_commits_that_git_has_pruned_are_made_again_byte_for_byte(
         assert ran(after, 1.0).number == 7 and after.keep("lower").commit == after.workspace.tip()
 
 
+def test_a_patch_asks_for_no_commit_that_git_may_take(told: list[Experiment], repository: Path) -> None:
+    prune(repository)
+    assert _lacks(repository, told[0].attempt.commit)  # the judgement's took its place
+    with served(repository) as after:
+        after.apply_patch(last_patch().replace("the last", "more"))
+
+
 @pytest.mark.parametrize("lose", LOSSES)
 @pytest.mark.parametrize("pruned", [False, True])
 def test_refs_that_are_deleted_under_a_server_come_back_with_its_next_call(
