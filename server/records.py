@@ -94,6 +94,7 @@ class Attempt(Value):
     compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.candidate)
     referee: str | None = None  # hash of the trainer's code; None: of an earlier version
     signer: str | None = None  # checks the signature of the result; None: of a run that nobody signs
+    signed_as: int | None = None  # the number that was signed, of a run that was made beside the study; None: its own
     profile: str
     dataset: str = "embedded"
     seed: int

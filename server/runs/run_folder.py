@@ -55,7 +55,7 @@ class RunFolder:
         told, signature = self._bytes(RunFile.RESULT), self._bytes(RunFile.SIGNATURE)
         if told is None or signature is None:
             return None
-        known = attempt.signer or "", attempt.number, attempt.train_sha256
+        known = attempt.signer or "", attempt.signed_as or attempt.number, attempt.train_sha256
         return _result(told) if is_signed(*known, told, signature.decode("ascii", "replace")) else None
 
     def _bytes(self, name: RunFile) -> bytes | None:

@@ -3,25 +3,28 @@
 They are no experiments: the history does not know them, and no verdict comes of them, unless an audit fails.
 """
 
-import hashlib
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from pydantic import Field
 
 from server.errors import Unavailable
+from server.files import write_whole
 from server.history import audit_failures, revocations
 from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Result, Value
-from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key
+from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key, startable
 from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import RunLimits, draw_seed
+from server.runs.spawn import trainer_hash
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
-from trainer.contract import RunFile, public_half, utc_now
+from trainer.contract import public_half, utc_now
 
 _LOOK_SECONDS = 0.2
 _SURE = 2.0  # standard errors
@@ -65,11 +68,9 @@ def rerun(
     """
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
-    paths = study.workspace.paths
-    site = RunSite.of(paths, paths.reruns)
-    executor, runs = study.engine(site), RunFolders(site.runs)
+    executor, runs = _beside(study)
     candidates = {row.number: _candidate(study, row, question) for row in experiments}
-    _enter_failures(study, runs, experiments)
+    enter_failures(study, experiments)
     for candidate in candidates.values():
         audit_failures.require_sound(study.ledger, candidate)
     scores: dict[int, list[float]] = {row.number: [] for row in experiments}
@@ -87,32 +88,58 @@ def rerun(
             terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
             terms = terms.beside(study.ledger.baseline(), attempt).model_copy(update={"split": question.split})
             executor.require_free(attempt.profile, study.ledger.last())
+            with startable():
+                runs.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
             text, modules = candidates[row.number].text, study.workspace.modules(row.commit)
             executor.submit(RunRequest(attempt=attempt, text=text, limits=terms, key=key, modules=modules))
             folder = runs.of(attempt.number)
             result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
-                _enter_failures(study, runs, experiments)
-                why = f"{told.capitalize()} has no score: {result.reason} {revocations.last_told(study.ledger)}"
+                before = revocations.last_told(study.ledger)
+                enter_failures(study, experiments)
+                after = revocations.last_told(study.ledger)
+                why = f"{told.capitalize()} has no score: {result.reason} {after if after != before else ''}"
                 raise Unavailable(why.rstrip(), "Look into its run.log.")
             scores[row.number].append(result.score.value)
     return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
 
 
-def _enter_failures(study: Study, runs: RunFolders, experiments: Sequence[Experiment]) -> None:
+def attempt_path(runs: RunFolders, number: int) -> Path:
+    """Where the attempt of a rerun is, whose signer tells the result of its supervisor from anybody else's."""
+    return runs.folder / f"attempt-{number:05d}.json"
+
+
+def _beside(study: Study) -> tuple[Executor, RunFolders]:
+    """Who starts reruns, and where they are."""
+    site = RunSite.of(study.workspace.paths, study.workspace.paths.reruns)
+    return study.engine(site), RunFolders(site.runs)
+
+
+def enter_failures(study: Study, experiments: Sequence[Experiment]) -> None:
     """Make rows of the study of runs that an audit has refuted: they end code and revoke keeps as any run does.
 
     A run of changed constants is another code's. What an earlier command has left behind when it was killed counts.
+    A result that the run's supervisor has not signed does not.
     """
+    executor, runs = _beside(study)
     by_text = {row.attempt.train_sha256: row for row in experiments}
     for number in sorted(runs.numbers()):
-        result, folder = runs.of(number).result(), runs.path(number)
-        if result is None or not audit_failures.refuted(result):
+        attempt, folder = _written(attempt_path(runs, number)), runs.of(number)
+        if attempt is None or attempt.number != number or folder.result() is None:
             continue
-        text = folder / RunFile.TRAIN
-        row = by_text.get(hashlib.sha256(text.read_bytes()).hexdigest()) if text.is_file() else None
-        if row and not audit_failures.failure_of(study.ledger, study.workspace.files(row.commit)):
-            study.enter(row, folder)
+        row, unsigned = by_text.get(attempt.train_sha256), not attempt.signer and getattr(executor, "signs", False)
+        result = ending(executor, attempt, folder) if row and not unsigned else None
+        if row is None or result is None or not audit_failures.refuted(result):
+            continue
+        if not audit_failures.failure_of(study.ledger, study.workspace.files(row.commit)):
+            study.enter(row, attempt, folder.path)
+
+
+def _written(path: Path) -> Attempt | None:
+    with suppress(OSError, ValueError):
+        return Attempt.model_validate_json(path.read_bytes())
+    return None
 
 
 def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -> str:
@@ -135,6 +162,8 @@ def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> A
     return row.attempt.model_copy(
         update={
             "baseline": False,  # the kernels that later runs start from are those of the night's own
+            "referee": trainer_hash(),
+            "signed_as": None,
             "train_sha256": candidate.sha256,
             "budget_seconds": question.budget_seconds or row.attempt.budget_seconds,
             "started_at": utc_now(),

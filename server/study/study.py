@@ -22,7 +22,7 @@ from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
-from server.runs.run_folder import RunFolder, RunFolders
+from server.runs.run_folder import RunFolders
 from server.runs.run_spec import RunLimits, draw_seed
 from server.runs.spawn import require_guards, trainer_hash
 from server.scoring.early_stopping import loss_ceiling
@@ -40,7 +40,7 @@ from server.study.verdicts import Verdicts
 from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
-from trainer.contract import public_half, utc_now
+from trainer.contract import RunFile, public_half, utc_now
 
 _CURVE_POINTS = 300
 
@@ -259,30 +259,31 @@ class Study:
         self._start(request)
         return Experiment(attempt=attempt)
 
-    def enter(self, of: Experiment, folder: Path) -> None:
-        """Add a run of experiment `of`'s train.py, which was made beside the study's own and has ended in `folder`.
+    def enter(self, of: Experiment, made: Attempt, folder: Path) -> None:
+        """Add a run of experiment `of`'s train.py, which was `made` beside the study's own and has ended in `folder`.
 
         Whatever follows from its result then follows, now or after the next start. Raises Unavailable, OSError.
         """
-        spec, candidate = RunFolder(folder).spec(), self.workspace.files(of.commit)
-        attempt = of.attempt.model_copy(
+        candidate = self.workspace.files(of.commit)
+        attempt = made.model_copy(
             update={
                 "number": self._next_number(),
-                "baseline": False,
+                "signed_as": made.number,
                 "purpose": Purpose.REFERENCE,
                 "of": of.number,
                 "description": f"experiment {of.number} again, after the fact",
                 "hypothesis": "",
                 "parent": self.verdicts.base() or self.workspace.tip(),
                 "fingerprint": candidate.fingerprint,
-                "seed": spec.get("seed", of.attempt.seed),
-                "budget_seconds": spec.get("budget_seconds", of.attempt.budget_seconds),
-                "started_at": utc_now(),
             }
         )
         attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, candidate)})
-        shutil.copytree(folder, self.runs.path(attempt.number))  # with its result: whoever finds the row imports it
+        # Of a name that no run has: of a command that is killed here nothing counts, and the next one does it again.
+        copied = self.runs.folder / "entering"
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(folder, copied, symlinks=True, ignore=shutil.ignore_patterns(RunFile.PLACE))
         self._begin(attempt, None)
+        copied.rename(self.runs.path(attempt.number))
         self._settle()
 
     def cancel(self, reason: str) -> None:

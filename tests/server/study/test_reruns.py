@@ -9,12 +9,14 @@ from server.cli.reports import _seconds  # pyright: ignore[reportPrivateUsage]
 from server.errors import PatchRefused, TextEnded, Unavailable
 from server.metric import Metric
 from server.records import Experiment, Verdict
-from server.study.reruns import RerunRequest, RerunResult, gain_carries_over, rerun
+from server.runs.run_folder import RunFolders
+from server.study.reruns import RerunRequest, RerunResult, attempt_path, enter_failures, gain_carries_over, rerun
 from server.study.study import Study
 from tests.support.builders import only
 from tests.support.failing_audits import INVALID
 from tests.support.lifecycle import ran
 from tests.support.repositories import QUICK, make_repository
+from trainer.contract import RunFile, public_half, sign
 from trainer.datasets.corpus import Split, documents
 from trainer.datasets.embedded import holdout, load
 
@@ -65,16 +67,42 @@ def test_a_rerun_that_fails_its_audit_revokes_the_keep(study: Study) -> None:
         rerun(study, [row], RerunRequest(), lambda line: None)
 
 
+def left(study: Study, row: Experiment, key: str, signed: bool = True) -> None:
+    """What a command leaves behind that was killed after its run had failed the audit."""
+    runs = RunFolders(study.workspace.paths.reruns.runs)
+    runs.path(7).mkdir(parents=True)
+    (runs.path(7) / RunFile.PLACE).symlink_to("../places/gone")
+    told = INVALID.model_dump_json().encode()
+    (runs.path(7) / RunFile.RESULT).write_bytes(told)
+    if signed:
+        (runs.path(7) / RunFile.SIGNATURE).write_text(sign(key, 7, row.attempt.train_sha256, told))
+    made = row.attempt.model_copy(update={"number": 7, "signer": public_half(key)})
+    attempt_path(runs, 7).write_text(made.model_dump_json(exclude_none=True))
+
+
 def test_a_failure_that_a_killed_command_has_left_counts_with_the_next_one(study: Study) -> None:
     row = lying(study)
-    folder = study.workspace.paths.reruns.runs / "00001"
-    folder.mkdir(parents=True)
-    (folder / "train.py").write_text(study.workspace.files(row.commit).text, encoding="utf-8", newline="")
-    (folder / "result.json").write_text(INVALID.model_dump_json(), encoding="utf-8")
+    left(study, row, "4" * 64)
+    (study.runs.folder / "entering" / RunFile.MODULES).mkdir(parents=True)  # of one that was killed even later
     with pytest.raises(TextEnded):
         rerun(study, [row], RerunRequest(), lambda line: None)
     require_revoked(study, row)
-    assert len(list(study.ledger.all())) == 3
+    assert len(list(study.ledger.all())) == 3 and not (study.runs.folder / "entering").exists()
+
+
+@pytest.mark.parametrize("forged", ["unsigned", "another key", "no attempt", "no signer"])
+def test_a_failure_that_no_supervisor_has_signed_revokes_nothing(study: Study, forged: str) -> None:
+    row = lying(study)
+    left(study, row, "4" * 64, signed=forged != "unsigned")
+    path = attempt_path(RunFolders(study.workspace.paths.reruns.runs), 7)
+    if forged == "another key":
+        path.write_text(path.read_text().replace(public_half("4" * 64), public_half("5" * 64)))
+    if forged == "no signer":
+        path.write_text(path.read_text().replace(public_half("4" * 64), ""))
+    if forged == "no attempt":
+        path.unlink()
+    enter_failures(study, [row])
+    assert [kept.number for kept in study.ledger.kept()] == [1, 2] and len(list(study.ledger.all())) == 2
 
 
 def test_hidden_text_is_neither_trained_on_nor_scored_at_night(data: Path) -> None:
