@@ -107,6 +107,10 @@ class LedgerDamaged(LedgerUnavailable):
     """The file is no longer a ledger: a server makes it anew from the copies in git."""
 
 
+class ChainBroken(LedgerDamaged):
+    """Somebody else edited the chain over the rows: nothing in the file tells which of them are true."""
+
+
 class RunnerUnavailable(Unavailable):
     """A run cannot be started."""
 

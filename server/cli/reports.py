@@ -44,16 +44,15 @@ def _seconds(told: str | float) -> float:
 def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show what was tried, newest first."""
     from server.history import audit_failures, revocations
-    from server.history.chain import numbers_in_words
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
-    from server.study.ledger_rebuild import edited
+    from server.study.ledger_rebuild import edited, edited_now
     from server.task.program import metric_of
 
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")), soft_wrap=False)
-    now = f"Somebody else edited experiments {numbers_in_words(found)}." if (found := ledger.edited()) else ""
-    for told in filter(None, (audit_failures.told(ledger), *revocations.told(ledger).values(), edited(ledger), now)):
+    by_others = edited(ledger), edited_now(ledger)
+    for told in filter(None, (audit_failures.told(ledger), *revocations.told(ledger).values(), *by_others)):
         _out.print(told)
     ledger.close()
 

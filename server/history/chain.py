@@ -20,6 +20,7 @@ class Mark(StrEnum):
     WRITTEN = ""
     BEFORE = "before"  # it was there when the chain was begun: an earlier version had written it
     REBUILT = "rebuilt"  # from its copy in git, with the whole ledger
+    BROKEN = "broken"  # as the one above, because somebody else had edited the chain itself
     RESTORED = "restored"  # from its copy in git, or removed: somebody else had edited, deleted or added it
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from server.errors import LedgerDamaged, LedgerUnavailable
 from server.history import chain
 from server.history.chain import Chain, Entry, Mark
-from server.history.ledger_schema import FORMAT, SCHEMA, UNCHAINED, VERSION
+from server.history.ledger_schema import FORMAT, SCHEMA, UNCHAINED, VERSION, beside, columns
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.source.language import Change
 
@@ -95,7 +95,7 @@ class Ledger:
         row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
         with self._writing(), self._connection:  # all of it or nothing
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+            self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", columns(row))
             self._link(row)
             places = [(feature, row.number, value) for feature, value in features.items()]
             self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
@@ -116,7 +116,7 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             for row in revoked:
                 self._require_ours(row.number)
-                self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(row))
+                self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", columns(row))
                 self._link(row)
 
     def put_back(self, number: int, row: Experiment | None) -> None:
@@ -125,7 +125,7 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("DELETE FROM experiments WHERE number = ?", (number,))
             if row:
-                self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", _columns(row))
+                self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", columns(row))
             self._link(row, number, Mark.RESTORED)
 
     def chain(self) -> Chain | None:
@@ -136,13 +136,14 @@ class Ledger:
             return chain.read(self._connection.execute(_ENTRIES))
 
     def edited(self) -> list[int]:
-        """Numbers of the rows that are not as a server wrote them. Reads them all."""
-        found = self.chain()
-        if found is None or found.broken:
-            return []
-        return chain.differing(
-            found, {number: (chain.copy_name(text), told) for number, text, told in self.documents()}
-        )
+        """Numbers of the rows that are not as a server wrote them; none where a chain that is broken cannot tell."""
+        with self._speaking(), self._connection:  # rows and chain as they are between the same two writes
+            self._connection.execute("BEGIN")
+            found = self.chain()
+            if found is None or found.broken:
+                return []
+            stored = {number: (chain.copy_name(text), told) for number, text, told in self.documents()}
+            return chain.differing(found, stored)
 
     def marked(self, mark: Mark) -> list[int]:
         """Numbers of the rows that came into the chain like this, ascending."""
@@ -210,7 +211,7 @@ class Ledger:
         """(number, text, columns) of every row as it is written, oldest first, in pages: the texts are not read."""
         after, query = -1, "SELECT * FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
         while rows := self._ask(query, after, _PAGE):
-            yield from ((row[0], str(row[-1]), _told(row)) for row in rows)
+            yield from ((row[0], str(row[-1]), beside(row)) for row in rows)
             after = rows[-1][0]
 
     def experiments(self) -> int:
@@ -300,7 +301,7 @@ class Ledger:
         with self._writing(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._require_ours(number)
-            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", _columns(after))
+            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", columns(after))
             self._link(after)
         return after
 
@@ -308,7 +309,7 @@ class Ledger:
         """Refuse to go on with a row that somebody else has edited: its copy in git would be overwritten."""
         stored = self._connection.execute("SELECT * FROM experiments WHERE number = ?", (number,)).fetchone()
         query = "SELECT copy, columns FROM chain WHERE number = ? ORDER BY place DESC LIMIT 1"
-        if self._connection.execute(query, (number,)).fetchone() != (chain.copy_name(stored[-1]), _told(stored)):
+        if self._connection.execute(query, (number,)).fetchone() != (chain.copy_name(stored[-1]), beside(stored)):
             raise sqlite3.DatabaseError(f"somebody else edited experiment {number}")
 
     def _begin_chain(self) -> None:
@@ -318,15 +319,15 @@ class Ledger:
             begun = self._connection.execute("SELECT 1 FROM chain").fetchone()  # a number that is set begins no other
             rows: list[Any] = [] if begun else self._connection.execute("SELECT * FROM experiments").fetchall()
             for row in rows:
-                self._enter(Entry(row[0], chain.copy_name(row[-1]), _told(row), Mark.BEFORE))
+                self._enter(Entry(row[0], chain.copy_name(row[-1]), beside(row), Mark.BEFORE))
             self._connection.execute(VERSION)
 
     def _link(self, row: Experiment | None, number: int = 0, mark: Mark | None = None) -> None:
         mark = self.mark if mark is None else mark
         if row is None:
             return self._enter(Entry(number, "", "", mark))
-        stored = _columns(row)
-        self._enter(Entry(row.number, chain.copy_name(stored[-1]), _told(stored), mark))
+        stored = columns(row)
+        self._enter(Entry(row.number, chain.copy_name(stored[-1]), beside(stored), mark))
 
     def _enter(self, entry: Entry) -> None:
         last = self._connection.execute("SELECT link FROM chain ORDER BY place DESC LIMIT 1").fetchone()
@@ -390,13 +391,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
-    attempt, document = row.attempt, row.model_dump_json(exclude_none=True)
-    return row.number, row.verdict, int(row.kept), attempt.purpose.value, attempt.of, attempt.fingerprint, document
-
-
-def _told(row: Sequence[Any]) -> str:
-    """What a row has beside number and text, as the chain has it."""
-    return " ".join(map(str, row[1:-1]))

@@ -1,5 +1,10 @@
 """The tables of a ledger, and the formats that were written. Pure."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from server.records import Experiment
+
 FORMAT = 3
 UNCHAINED = 2  # the format before the chain
 SCHEMA = """
@@ -36,3 +41,14 @@ CREATE INDEX IF NOT EXISTS linked ON chain (number, place);
 CREATE INDEX IF NOT EXISTS marked ON chain (mark, number) WHERE mark != '';
 """
 VERSION = f"PRAGMA user_version = {FORMAT}"
+
+
+def columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
+    """A row as the table has it."""
+    attempt, document = row.attempt, row.model_dump_json(exclude_none=True)
+    return row.number, row.verdict, int(row.kept), attempt.purpose.value, attempt.of, attempt.fingerprint, document
+
+
+def beside(stored: Sequence[Any]) -> str:
+    """What the table has of a row beside number and text, as the chain has it."""
+    return " ".join(map(str, stored[1:-1]))

@@ -3,7 +3,7 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from server.errors import LedgerDamaged, LedgerUnavailable, PatchRefused, WorkspaceUnusable
+from server.errors import ChainBroken, LedgerDamaged, LedgerUnavailable, PatchRefused, WorkspaceUnusable
 from server.files import set_aside
 from server.history.chain import Chain, Mark, Stored, differing, numbers_in_words
 from server.history.ledger import Ledger
@@ -37,7 +37,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
     """
     path = workspace.paths.ledger
     with ExitStack() as left:
-        old: Ledger | None = None
+        old, mark = None, Mark.REBUILT
         try:
             found = Ledger(path)
             left.callback(found.close)
@@ -49,8 +49,8 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
             old = found
         except LedgerDamaged as error:
             left.close()
-            why = error.problem
-        aside = _rebuild(path, workspace, listed, old)
+            why, mark = error.problem, Mark.BROKEN if isinstance(error, ChainBroken) else mark
+        aside = _rebuild(path, workspace, listed, old, mark)
     notebook.add(f"{why} It was rebuilt from git: {len(listed.rows)} experiments. {aside}", idea=False, after=0)
     with ExitStack() as left:
         made = Ledger(path)
@@ -73,7 +73,7 @@ def _checked(
     """
     chain, stored = found.chain() or Chain(), Stored()
     if chain.broken:
-        raise LedgerDamaged(f"Somebody else edited the chain of the ledger's rows at place {chain.broken}.", "")
+        raise ChainBroken(f"Somebody else edited the chain of the ledger's rows at place {chain.broken}.", "")
     wants = wanted(found, {} if distrust else listed.rows, stored)
     edited = differing(chain, stored)
     if not edited:
@@ -87,10 +87,23 @@ def _checked(
 
 
 def edited(ledger: Ledger) -> str:
-    """Which rows somebody else has edited, in a sentence; empty if none."""
-    if not (numbers := ledger.marked(Mark.RESTORED)):
-        return ""
-    return f"Somebody else edited experiments {numbers_in_words(numbers)} in the ledger; they were put back from git."
+    """What somebody else has edited and a server has put back, in a sentence or two; empty if nothing."""
+    told: list[str] = []
+    if ledger.marked(Mark.BROKEN):
+        told.append("Somebody else edited the chain of the ledger's rows; the ledger was rebuilt from git.")
+    if numbers := ledger.marked(Mark.RESTORED):
+        rows = numbers_in_words(numbers)
+        told.append(f"Somebody else edited experiments {rows} in the ledger; they were put back from git.")
+    return " ".join(told)
+
+
+def edited_now(ledger: Ledger) -> str:
+    """What somebody else has edited and no server has put back yet, in a sentence; empty if nothing."""
+    if (chain := ledger.chain()) and chain.broken:
+        return f"Somebody else edited the chain of the ledger's rows at place {chain.broken}: a server rebuilds it."
+    if numbers := ledger.edited():
+        return f"Somebody else edited experiments {numbers_in_words(numbers)}: a server puts them back from git."
+    return ""
 
 
 def _true(workspace: Workspace, listed: Listed, chain: Chain, number: int) -> Experiment | None:
@@ -125,11 +138,11 @@ def _known(row: Experiment) -> int:
     return (row.result is not None) + (row.decision is not None) + (row.revocation is not None)
 
 
-def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | None) -> str:
+def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | None, mark: Mark) -> str:
     """Make the file anew, whole or not at all. Returns what became of the old one, and which rows are missing.
 
     Args:
-        old: what can be read of the old one: of each row, what knows more counts.
+        old: what can be read of the old one: of each row, what knows more counts. mark: of the rows that are written.
     """
     fresh = path.with_name("ledger.new")
     for left in (fresh, Path(f"{fresh}-journal")):
@@ -137,7 +150,7 @@ def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | Non
     lost: list[str] = []  # for now: the next start looks again
     known = {row.number for row in old.all()} if old else set[int]()
     with closing(Ledger(fresh)) as made:
-        made.mark = Mark.REBUILT
+        made.mark = mark
         for number in sorted({*listed.rows, *known}):
             told = (copy(workspace, listed.rows.get(number, "")), old.get(number) if old else None)
             if rows := [row for row in told if row and row.number == number]:

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
@@ -11,13 +11,15 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from server.api import views
 from server.api.tools import Tools
+from server.cli.doctor import _rows  # pyright: ignore[reportPrivateUsage]
 from server.errors import LedgerUnavailable
 from server.history.chain import Mark
 from server.history.ledger import Ledger
-from server.records import Experiment
+from server.records import Decision, Experiment
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
+from tests.support.builders import NOON
 from tests.support.lifecycle import PATCH, kept_baseline, ran
 from tests.support.repositories import git
 
@@ -142,10 +144,31 @@ def test_a_copy_in_git_that_is_edited_alone_is_made_again_and_kept_beside(worse:
 def test_a_chain_that_is_edited_is_not_believed(worse: Study) -> None:
     before, root = rows(worse), worse.workspace.root
     edit(worse, "UPDATE chain SET copy = 'another' WHERE place = 3")
+    with closing(Ledger(worse.workspace.paths.ledger, read_only=True)) as reader:
+        check = _rows(reader)
+        assert check.state == "warning" and "rows at place 3: a server rebuilds it" in check.detail
     worse.close()
     with closing(opened(root)) as again:
         assert rows(again) == before and "the chain of the ledger's rows at place 3" in again.notebook.notes[0].text
-        assert again.ledger.marked(Mark.REBUILT) == [1, 2] and again.ledger.edited() == []
+        assert again.ledger.marked(Mark.BROKEN) == [1, 2] and again.ledger.edited() == []
+        assert "rebuilt from git" in views.status(again).edited and "rebuilt from git" in _rows(again.ledger).detail
+
+
+def test_what_a_server_writes_meanwhile_is_no_edit_of_somebody_else(worse: Study) -> None:
+    path, met = worse.workspace.paths.ledger, list[str]()
+    with closing(Ledger(path)) as server, closing(Ledger(path, read_only=True)) as reader:
+        for ledger in (server, reader):
+            ledger._connection.execute("PRAGMA busy_timeout = 0")  # pyright: ignore[reportPrivateUsage]
+
+        def write(statement: str) -> None:
+            """Between the two looks: at the chain, and at the rows."""
+            if "FROM experiments" in statement and not met:
+                met.append(statement)
+                with suppress(LedgerUnavailable):
+                    server.decide(2, Decision(kept=False, decided_at=NOON))
+
+        reader._connection.set_trace_callback(write)  # pyright: ignore[reportPrivateUsage]
+        assert reader.edited() == [] and met
 
 
 def test_rows_from_before_the_chain_are_marked_and_covered_from_then_on(worse: Study, tmp_path: Path) -> None:
@@ -156,6 +179,7 @@ def test_rows_from_before_the_chain_are_marked_and_covered_from_then_on(worse: S
     written = path.stat().st_mtime_ns
     with closing(Ledger(path, read_only=True)) as reader:
         assert list(reader.all()) == before and reader.chain() is None and reader.marked(Mark.BEFORE) == []
+        assert _rows(reader).detail.startswith("from before the chain")
     with closing(Ledger(path)) as ledger:
         assert ledger.marked(Mark.BEFORE) == [1, 2] and ledger.edited() == [] and path.stat().st_mtime_ns == written
         with closing(sqlite3.connect(path)) as other, other:
