@@ -7,7 +7,7 @@ corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.) Each writ
 
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
