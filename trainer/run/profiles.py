@@ -42,7 +42,7 @@ PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile(ProfileName.SMOKE, "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
-        Profile(ProfileName.CPU, "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=512),
+        Profile(ProfileName.CPU, "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=544),
         _metal(ProfileName.MPS_8GB, rows=4),
         _metal(ProfileName.MPS_16GB, rows=8),
         _metal(ProfileName.MPS, rows=8),
