@@ -19,7 +19,7 @@ from server.history.ledger import Ledger
 from server.locks import lock_holder
 from server.paths import HOME, Home
 from server.records import Value
-from server.runs.boundary import ANOTHER, boundary
+from server.runs.boundary import UNKNOWN, boundary
 from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
 from server.runs.profile_choice import as_torch_sees_it, default_profile, reason, trouble, why_no_gpu
@@ -282,9 +282,10 @@ def _confinement() -> Check:
 def _account(workspace: Path) -> Check:
     served = lock_holder(workspace)
     found = boundary(workspace.resolve(), served.pid if served else 0)
-    if found.word == ANOTHER:
+    if found.word != UNKNOWN:  # the same account is how a server is usually started, and nothing that has gone wrong
         return Check(name="account", state="ok", detail=f"{found.word}: {found.detail}")
-    remedy = "with a shell of the server's account nothing is guaranteed: autoresearch install-service"
+    way = "autoresearch install-service" if sys.platform == "linux" else "docs/service.md"
+    remedy = f"with a shell of the server's account nothing is guaranteed: {way}"
     return Check(name="account", state="warning", detail=f"{found.word}: {found.detail}", remedy=remedy)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli.doctor import _client, _disk, examine  # pyright: ignore[reportPrivateUsage]
+from server.cli.doctor import _account, _client, _disk, examine  # pyright: ignore[reportPrivateUsage]
 from server.clients.client_config import ServerEntry, write
 
 
@@ -39,3 +39,8 @@ def test_a_disk_on_which_nothing_can_be_written_is_told(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert found.state == "fix" and found.detail.endswith("cannot be written: File too large")
     assert "GB free" in _disk(tmp_path / "new").detail and not list(tmp_path.iterdir())
+
+
+def test_a_server_that_is_started_as_usual_is_no_warning(tmp_path: Path) -> None:
+    found = _account(tmp_path)
+    assert found.state == "ok" and found.detail.startswith("same account: ") and not found.remedy
