@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
-from server.history.chain import Chain, Stored, copy_name, numbers_in_words
+from server.history.chain import Chain, Mark, Stored, copy_name, numbers_in_words
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.paths import StudyPaths
@@ -242,9 +242,20 @@ class _Healer:
                 self._keep(row.number, attempt)
         if blob and blob != self._wants[row.number].copy:
             found = copy(self._workspace, blob)
-            ours = found == row or (row.number, blob) in self._chain.copies  # the same: as an earlier version wrote it
-            if found is None or found.number != row.number or not ours:
+            if found is None or found.number != row.number or not self._ours(found, blob, row):
                 self._keep(row.number, blob)
+
+    def _ours(self, found: Experiment, blob: str, row: Experiment) -> bool:
+        """Whether a server wrote what was found in the place of a row's copy."""
+        if found == row or (row.number, blob) in self._chain.copies:  # the same: as an earlier version wrote it
+            return True
+        # The chain does not know what a row was before it came in as a whole.
+        return row.number in self._unlinked and _earlier(found, row)
+
+    @cached_property
+    def _unlinked(self) -> set[int]:
+        marks = (Mark.BEFORE, Mark.REBUILT, Mark.BROKEN)
+        return {number for mark in marks for number in self._ledger.marked(mark)}
 
     def _work(self, name: str) -> bytes | None:
         """A commit without its message: an attempt's changes without the verdict."""
@@ -255,6 +266,13 @@ class _Healer:
         ref = f"{self._workspace.found}/{number}-{name[:12]}"
         if ref not in self._listed.found and self._remake.read(name):
             self._kept.append(Move(ref, name, None))
+
+
+def _earlier(found: Experiment, row: Experiment) -> bool:
+    """Whether `found` may be what `row` was before: the same attempt, with less of what became of it."""
+    parts = (found.result, row.result), (found.decision, row.decision), (found.revocation, row.revocation)
+    same = found.attempt.model_copy(update={"commit": row.attempt.commit}) == row.attempt
+    return same and all(before is None or before == now for before, now in parts)
 
 
 _MOST = 1 << 20  # bytes of a train.py

@@ -1,7 +1,9 @@
 """What somebody else puts at refs of ours, and refs whose files are damaged: nothing of theirs or ours is lost."""
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from server.api import views
 from server.api.tools import Tools
 from server.cli.doctor import examine
+from server.paths import Home
 from server.records import Experiment
 from tests.support.corruption import emptied, garbage, halved
 from tests.support.lost_refs import (
@@ -73,6 +76,25 @@ def test_an_earlier_verdict_of_ours_is_not_kept(told: list[Experiment], reposito
     with served(repository) as after:
         assert refs(repository) == before and not after.notebook.notes
     assert git(repository, "for-each-ref", "refs/autoresearch-found") == ""
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_copy_that_an_older_server_had_no_time_to_write_is_ours(
+    told: list[Experiment], repository: Path, forged: bool
+) -> None:
+    before, row = refs(repository), told[5].model_copy(update={"decision": None})
+    assert row.result
+    if forged:
+        row = row.model_copy(update={"result": row.result.model_copy(update={"reason": "forged"})})
+    path = repository / "row"
+    path.write_text(row.model_dump_json(exclude_none=True), encoding="utf-8")
+    git(repository, "update-ref", "refs/autoresearch-rows/t1/6", git(repository, "hash-object", "-w", str(path)))
+    path.unlink()
+    with closing(sqlite3.connect(Home(repository).study("t1").ledger)) as old, old:
+        old.executescript("DROP TABLE chain; PRAGMA user_version = 2;")
+    with served(repository) as after:
+        assert refs(repository) == before and bool(after.notebook.notes) is forged
+    assert bool(git(repository, "for-each-ref", "refs/autoresearch-found")) is forged
 
 
 def nulled(path: Path) -> None:
