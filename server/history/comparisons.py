@@ -125,12 +125,13 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
 
 
 def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
-    """Whether the code that scores runs is another one than for the incumbent, in a sentence; empty if not."""
+    """Whether other code scores runs than at the incumbent's last run, in a sentence; empty if not."""
     incumbent = ledger.incumbent()
-    before, now = incumbent.attempt.referee if incumbent else "", candidate.attempt.referee
-    if not incumbent or not before or not now or before == now:
+    last = ledger.get(_freshest(ledger, incumbent)) if incumbent else None
+    before, now = last.attempt.referee if last else "", candidate.attempt.referee
+    if not last or not before or not now or before == now:
         return ""
-    return f"A new referee: the trainer's code was changed since experiment {incumbent.number} ({before} → {now})."
+    return f"A new referee: the trainer's code was changed since experiment {last.number} ({before} → {now})."
 
 
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:

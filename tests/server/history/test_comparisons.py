@@ -79,7 +79,11 @@ def test_a_referee_whose_code_was_changed_is_told_of(tmp_path: Path, before: str
     with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
         enter(ledger, first, then)
         why = assess_candidate(ledger, then, Task(), simpler=False).why
-    assert ("A new referee" in why) is told
+        again = experiment(3, Verdict.REFERENCE, 2.0)
+        again = again.model_copy(update={"attempt": again.attempt.model_copy(update={**AGAIN, "referee": now})})
+        enter(ledger, again)  # the incumbent's own run by the new one
+        later = assess_candidate(ledger, then, Task(), simpler=False).why
+    assert ("A new referee" in why) is told and "A new referee" not in later
 
 
 def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
