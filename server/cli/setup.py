@@ -109,10 +109,13 @@ def install_service(
 ) -> None:
     """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
     from server.cli.service import Service, require_systemd
+    from server.study.find_study import tag_to_serve
+    from server.task.program import load
     from server.vcs.workspace import Workspace
 
     require_systemd(write)
-    with Workspace.open(workspace, "service") as opened:
+    editable = load(workspace / "program.md").task.editable
+    with Workspace.open(workspace, tag_to_serve(workspace), (editable,)) as opened:
         service = Service(opened.root.resolve(), address, user)
     if write:
         service.write()

@@ -16,7 +16,7 @@ from server.cli.entry import app
 from server.cli.service import Service
 from server.runs.boundary import ANOTHER, SAME, UNKNOWN, boundary
 from tests.integration.test_http import Web
-from tests.support.repositories import make_quick
+from tests.support.repositories import git, make_quick
 
 AGENT = 54321  # an account without a name
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
@@ -129,6 +129,9 @@ def test_the_unit_is_one_that_systemd_reads_without_a_complaint(tmp_path: Path) 
 
 
 def test_without_write_all_is_printed_and_nothing_is_done(repository: Path) -> None:
+    git(repository, "mv", "train.py", "model.py")
+    (repository / "program.md").write_text("---\neditable: model.py\n---\n", encoding="utf-8")
+    git(repository, "commit", "--quiet", "--all", "--message", "another name")
     before = sorted(repository.rglob("*"))
     done = CliRunner().invoke(app, ["install-service", "--workspace", str(repository)])
     if sys.platform != "linux":
