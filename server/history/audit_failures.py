@@ -95,11 +95,22 @@ def consequence(ledger: Ledger, experiment: Experiment) -> str:
     attempt, result = experiment.attempt, experiment.result
     if attempt.of is None or result is None or result.outcome is not Outcome.INVALID:
         return ""
-    if attempt.purpose is Purpose.REFERENCE and not (refutes(experiment) and attempt.of != _baseline(ledger)):
-        return f" {_doubt(attempt.of, experiment)}"
-    if attempt.purpose is Purpose.REFERENCE:
-        return f" This revokes experiment {attempt.of}, and every keep that was built on it."
+    of = ledger.get(attempt.of)
+    if attempt.purpose is Purpose.REFERENCE and of and of.kept:
+        return f" {_for_keep(ledger, of, experiment)}"
     return f" This ends the code of experiment {attempt.of}: it is neither run again nor kept."
+
+
+def _for_keep(ledger: Ledger, kept: Experiment, failed: Experiment) -> str:
+    """What the failure of a later run means for a keep that stands."""
+    if refutes(failed) and not kept.attempt.baseline:
+        return f"This revokes experiment {kept.number}, and every keep that was built on it."
+    incumbent = ledger.incumbent()
+    if incumbent and incumbent.number == kept.number:
+        return _doubt(kept.number, failed)
+    if kept.attempt.baseline:
+        return f"The baseline, experiment {kept.number}, is in doubt. It is not run again."
+    return f"Experiment {kept.number} stays kept. It is not run again."
 
 
 def alarm(ledger: Ledger) -> str:
@@ -131,11 +142,6 @@ def known(ledger: Ledger, candidate: Candidate) -> str:
 def _first(ledger: Ledger, code: str) -> Experiment | None:
     numbers = ledger.failed(code)
     return ledger.get(numbers[0]) if numbers else None
-
-
-def _baseline(ledger: Ledger) -> int:
-    baseline = ledger.baseline()
-    return baseline.number if baseline else 0
 
 
 def _doubt(incumbent: int, failed: Experiment) -> str:

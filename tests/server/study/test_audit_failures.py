@@ -1,6 +1,7 @@
 """What audit failures cost the study: they are counted, a doubtful incumbent is told, later audits are denser."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from server.api import history_views, views
 from server.cli.entry import app
 from server.errors import TextEnded, WrongPhase
 from server.history import audit_failures
-from server.records import Outcome, Purpose, Verdict
+from server.history.ledger import Ledger
+from server.records import Experiment, Outcome, Purpose, Result, Verdict
 from server.study import reruns
 from server.study.phase import Phase
 from server.study.study import Study
-from tests.support.builders import attempt, crashed, judged, only
+from tests.support.builders import attempt, crashed, enter, experiment, judged, only
 from tests.support.failing_audits import (
     INVALID,
     LINE,
@@ -164,3 +166,25 @@ def test_before_the_third_failure_runs_are_audited_as_ever_and_a_failed_audit_te
     del old["audit_factor"]  # as an earlier version has left it
     path.write_text(json.dumps(old), encoding="utf-8")
     assert RunFolder(path.parent).spec().audit_factor == 1
+
+
+@pytest.mark.parametrize(
+    ("of", "result", "told"),
+    [
+        (1, INVALID, "The baseline, experiment 1, is in doubt"),
+        (1, DOUBTFUL, "The baseline, experiment 1, is in doubt"),
+        (2, INVALID, "This revokes experiment 2"),
+        (2, DOUBTFUL, "Experiment 2 stays kept"),
+        (3, INVALID, "This revokes experiment 3"),
+        (3, DOUBTFUL, "The incumbent, experiment 3, is in doubt"),
+        (4, INVALID, "This ends the code of experiment 4"),
+    ],
+)
+def test_what_a_failure_means_is_told_by_what_became_of_the_code(
+    tmp_path: Path, of: int, result: Result, told: str
+) -> None:
+    again = {"of": of, "purpose": Purpose.REFERENCE}
+    failed = Experiment(attempt=attempt(5).model_copy(update=again), result=result)
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, *(experiment(number, Verdict.IMPROVED, 2.0, kept=number < 4) for number in range(1, 5)))
+        assert audit_failures.consequence(ledger, failed).startswith(f" {told}")
