@@ -15,6 +15,8 @@ from server.history.ledger import Ledger
 from server.records import Attempt, Experiment, Revocation
 from trainer.contract import utc_now
 
+_LOOK = 20  # experiments with the same change; the same one is seldom tried so often
+
 
 def due(ledger: Ledger) -> dict[int, Revocation]:
     """The keeps that stand in the ledger and must not, by number, each with what revokes it."""
@@ -38,11 +40,23 @@ def base_lost(ledger: Ledger, attempt: Attempt) -> Experiment | None:
 
 def untried(ledger: Ledger) -> list[int]:
     """The experiments whose changes wait to be tried again: those that the last revocation took along, until a keep."""
-    rows, incumbent = ledger.revoked(), ledger.incumbent()
-    last = max((row.revocation.by for row in rows if row.revocation), default=0)
-    if incumbent is None or incumbent.number > last:
+    rows, incumbent, by = ledger.revoked(), ledger.incumbent(), last(ledger)
+    if incumbent is None or incumbent.number > by:
         return []
-    return [row.number for row in rows if row.revocation and row.revocation.by == last and not _refuted(row)]
+    along = [row.number for row in rows if row.revocation and row.revocation.by == by and not _refuted(row)]
+    return [number for number in along if not _tried(ledger, number, by)]
+
+
+def _tried(ledger: Ledger, number: int, after: int) -> bool:
+    """Whether an experiment after number `after` has measured the same change."""
+    change = ledger.features(number)
+    alike = [other for other, _, _ in ledger.sharing(change, _LOOK, len(change)) if other > after] if change else []
+    return any(ledger.features(other) == change and _scored(ledger, other) for other in alike)
+
+
+def _scored(ledger: Ledger, number: int) -> bool:
+    row = ledger.get(number)
+    return row is not None and row.score is not None
 
 
 def last(ledger: Ledger) -> int:
@@ -68,12 +82,7 @@ def _sentences(by: int, rows: list[Experiment]) -> str:
     refuted = [row.number for row in rows if _refuted(row)]
     along = [row.number for row in rows if not _refuted(row)]
     text = f"Experiment {by}, a run of experiment {_listed(refuted)}'s code, failed its audit: that keep is revoked."
-    if not along:
-        return text
-    return (
-        f"{text} So are the keeps that were built on it: {_listed(along)}. apply_patch(experiment={along[0]}) tries "
-        "such a change again, on the incumbent as it is now."
-    )
+    return f"{text} So are the keeps that were built on it: {_listed(along)}." if along else text
 
 
 def _refuted(row: Experiment) -> bool:

@@ -122,7 +122,7 @@ _NO_BASELINE = {
     Phase.BASELINE_FAILED: "The baseline has no score: the unmodified train.py must run before it can be changed.",
 }
 _ENDED = {
-    Phase.INVALID: "A run of this code has failed its audit: it is neither run again nor kept.",
+    Phase.INVALID: "This code may be neither run again nor kept.",
     Phase.BASELINE_INVALID: "The unmodified train.py has failed its audit: nothing can be built on it.",
 }
 _NO_INCUMBENT = {Phase.BASELINE_INVALID: _ENDED[Phase.BASELINE_INVALID]}

@@ -50,13 +50,16 @@ class Verdicts:
         if due := revocations.due(self._ledger):
             self._ledger.revoke(due)
         revoked, base = self._ledger.revoked(), self.base()
+        for row in revoked:
+            if row.number in due:
+                self.archive(row)
         if not revoked or base is None or not self._workspace.has_branch():
             return True  # a branch that was deleted is made again where it belongs
         left = next((row for row in revoked if row.commit == self._workspace.tip()), None)
         if left is None:
             return True
         for row in revoked:
-            self.archive(row)
+            self.archive(row)  # a server that was killed after the rows has not
         if self._lane.holds(left):
             self.restore()
         try:

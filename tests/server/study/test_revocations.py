@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from server.api import history_views, views
 from server.cli.entry import app
 from server.errors import AlreadyMeasured, HeadMoved, TextEnded, WrongPhase
-from server.history import audit_failures
+from server.history import audit_failures, revocations
 from server.records import Experiment, Outcome, Purpose, Result, Verdict
 from server.reporting.chart import picture
 from server.study.phase import Phase
@@ -109,6 +109,22 @@ def test_what_was_built_on_a_revoked_keep_is_revoked_with_it_and_its_change_may_
     assert not [action for action in views.status(loose).next_actions if again in action]
 
 
+def test_a_change_that_was_measured_again_is_not_offered_once_more(loose: Study) -> None:
+    first, second = two_kept(loose)
+    loose.replace(loose.workspace.files(first.commit))
+    ran(loose, INVALID)
+    loose.discard("ended")
+    assert "apply_patch" not in views.status(loose).audits  # it is said for the rest of the study
+    loose.apply_patch("", number=second.number)
+    ran(loose, Result(outcome=Outcome.LOST, reason="The machine was restarted.", finished_at=NOON))
+    loose.discard("for now")
+    assert revocations.untried(loose.ledger) == [second.number]
+    loose.apply_patch("", number=second.number)
+    ran(loose, 2.5)
+    loose.discard("worse")
+    assert revocations.untried(loose.ledger) == []
+
+
 def test_the_whole_text_of_a_keep_that_was_revoked_for_its_base_may_be_measured_again(loose: Study) -> None:
     first, second = two_kept(loose)
     loose.replace(loose.workspace.files(first.commit))
@@ -135,8 +151,9 @@ def test_a_candidate_that_was_built_on_what_is_revoked_beside_it_may_not_be_kept
     assert strict.phase() is Phase.INVALID
     told = views.show_run(strict)
     assert told.why and f"built on experiment {first.number}, which is revoked" in told.why
-    with pytest.raises(WrongPhase):
+    with pytest.raises(WrongPhase, match=r"nor kept\. Experiment \d+: It was built on") as refused:
         strict.keep("it was so low")
+    assert "A run of this code" not in refused.value.problem  # its own runs have all passed
     strict.discard("its base is gone")
     assert strict.lane.candidate() == strict.incumbent()
     stands(strict, 1)
@@ -269,6 +286,7 @@ def test_a_branch_that_somebody_else_has_moved_is_left_to_them(loose: Study) -> 
     leave_result(loose, run.number, INVALID)
     loose.settle()
     assert git(workspace, "rev-parse", head) == theirs and "somebody else moved it" in loose.head_moved
+    assert '"revocation":' in git(workspace, "cat-file", "blob", f"refs/autoresearch-rows/t1/{first.number}")
     with pytest.raises(HeadMoved):
         loose.apply_patch(patch(FIRST))
     git(workspace, "update-ref", head, first.commit)  # back to where it was: then the move is finished
