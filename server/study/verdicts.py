@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.history import audit_failures, comparisons, revocations
 from server.history.ledger import Ledger
-from server.records import Decision, Experiment, Judgement, Purpose, Result, Verdict
+from server.records import Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.scoring.decision_rule import Assessment
 from server.source import patch
 from server.source.candidate import Candidate
@@ -47,12 +47,8 @@ class Verdicts:
 
         The rows first, then the file, then the branch: while it is at what was revoked, the move is unfinished.
         """
-        if due := revocations.due(self._ledger):
-            self._ledger.revoke(due)
+        self._revoke(revocations.due(self._ledger))
         revoked, base = self._ledger.revoked(), self.base()
-        for row in revoked:
-            if row.number in due:
-                self.archive(row)
         if not revoked or base is None or not self._workspace.has_branch():
             return True  # a branch that was deleted is made again where it belongs
         left = next((row for row in revoked if row.commit == self._workspace.tip()), None)
@@ -67,6 +63,13 @@ class Verdicts:
         except HeadMoved:
             return False
         return True
+
+    def _revoke(self, due: dict[int, Revocation]) -> None:
+        if due:
+            self._ledger.revoke(due)
+        for number in due:
+            if row := self._ledger.get(number):
+                self.archive(row)
 
     def judge(self, experiment: Experiment, rule: Task) -> Experiment:
         """Judge a result: commit object with trailers, ledger row, ref."""
