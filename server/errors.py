@@ -18,7 +18,7 @@ AutoresearchError
     ├── HeadMoved           somebody else moved our branch or refs
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
-    │       └── ChainBroken because somebody else edited the chain over its rows
+    │       └── ChainBroken  because somebody else edited the chain over its rows
     └── RunnerUnavailable   a run cannot be started
         ├── DatasetMissing  because the text to train on was not prepared
         ├── DeviceBusy      because another run lives on the device
