@@ -133,7 +133,7 @@ def tolerances() -> dict[str, Any]:
     """The audit's, for arithmetic that rounds."""
     from trainer.evaluators import audit as module
 
-    return asdict(module._ROUNDED)
+    return asdict(module.ROUNDED)
 
 
 def attention(bench: Bench) -> Part:

@@ -98,8 +98,8 @@ def test_a_rehearsal_that_somebody_kills_proves_nothing(executor: LocalExecutor)
 _FULL = """
 import sys
 from trainer import supervisor
-from trainer.evaluators import sealed
-sealed._LEAST_SPACE = int(sys.argv.pop())
+from trainer.run import run_folder
+run_folder._LEAST_SPACE = int(sys.argv.pop())
 supervisor.main()
 """
 

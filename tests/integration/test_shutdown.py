@@ -62,7 +62,7 @@ class Server:
             self.lines.append(self.process.stdout.readline())
             assert self.lines[-1], "the server ended"
             message = json.loads(self.lines[-1])
-            if "id" in message:
+            if message.get("id") is not None:  # an error about garbage has none
                 return message["result"]
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
