@@ -82,6 +82,23 @@ LOCAL = (
 _FROM_OUTSIDE = (*LOCAL, "GIT_ATTR_SOURCE", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH")
 
 
+class _Git(Git):
+    """Git, called in the folder that is named: GitPython would expand variables in the name, and lead elsewhere."""
+
+    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
+        super().__init__()
+        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
+
+
+class Repository(Repo):
+    """A repository in, or with `above` over, the folder that is named: `$` and `~` in the name are letters."""
+
+    GitCommandWrapperType = _Git
+
+    def __init__(self, path: Path, above: bool = False) -> None:
+        super().__init__(path.absolute(), search_parent_directories=above, expand_vars=False)
+
+
 def require_git() -> tuple[int, ...]:
     """Git's version; and what a hook or an editor that started us told its own git is forgotten.
 
@@ -108,7 +125,7 @@ def open_repository(path: Path) -> Repo:
     """
     version = require_git()
     try:
-        repo = Repo(path, search_parent_directories=True)
+        repo = Repository(path, above=True)
     except (InvalidGitRepositoryError, NoSuchPathError):
         raise WorkspaceUnusable(
             f"{path.resolve()} is not in a git repository.",
@@ -200,7 +217,8 @@ def init_repository(folder: Path, message: str) -> str:
     if require_git()[:2] >= (2, 45):
         formats["ref_format"] = "files"
     with translating_git_errors(f"Making a repository in {folder}"):
-        with Repo.init(folder, initial_branch="main", **formats) as repo:
+        _Git(folder).init(initial_branch="main", **formats)
+        with Repository(folder) as repo:
             harden(repo)
             known = len(configured(repo, r"^user\.(name|email)$")) == 2
             with repo.git.custom_environment(**({} if known else _ours())):

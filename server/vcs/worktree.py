@@ -13,7 +13,7 @@ from server.errors import WorkspaceUnusable
 from server.files import scratch, set_aside, write_all, write_whole
 from server.paths import StudyPaths
 from server.source.candidate import Candidate
-from server.vcs.git_environment import harden, translating_git_errors
+from server.vcs.git_environment import Repository, harden, translating_git_errors
 
 _MAX_FILE = 1 << 20
 
@@ -35,7 +35,7 @@ class Worktree:
             self._before.unlink(missing_ok=True)
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
             self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
-            with Repo(self.path) as linked:
+            with Repository(self.path) as linked:
                 harden(linked)  # before a file is written: the user's filters may depend on where this is
                 linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
         return True
@@ -104,7 +104,7 @@ class Worktree:
 
     def align(self, commit: str) -> None:
         """Bring the folder's own index in line with `commit`, so that `git status` there shows the candidate alone."""
-        with translating_git_errors("Bringing the worktree's index in line"), Repo(self.path) as linked:
+        with translating_git_errors("Bringing the worktree's index in line"), Repository(self.path) as linked:
             harden(linked)
             fresh = Path(str(linked.git_dir)) / "index.autoresearch"
             with scratch(fresh, fresh.with_name(f"{fresh.name}.lock")):

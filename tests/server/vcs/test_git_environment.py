@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from server.errors import WorkspaceUnusable
-from server.vcs.git_environment import LOCAL, durable, open_repository, translating_git_errors
+from server.vcs.git_environment import (
+    LOCAL,
+    clone_repository,
+    durable,
+    init_repository,
+    open_repository,
+    translating_git_errors,
+)
 from server.vcs.workspace import Workspace
 from tests.support.builders import only
 from tests.support.repositories import git
@@ -199,3 +206,27 @@ def test_a_git_that_a_limit_of_size_has_killed_met_a_full_disk(repository: Path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert "frees space" in told.value.next_step and workspace.tip() == tip
+
+
+@pytest.mark.parametrize("name", ["n$X", "${X}", "~", "$X%X%", "%X%"])
+def test_variables_in_a_path_are_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Neither a new repository nor an old one is another one, whatever the environment has."""
+    for victim in (tmp_path, tmp_path / "home"):
+        victim.mkdir(exist_ok=True)
+        git(victim, "init", "--quiet")
+        git(victim, "commit", "--quiet", "--allow-empty", "-m", "theirs")
+        (victim / "unrelated").write_text("work\n", encoding="utf-8")
+    monkeypatch.setenv("X", "/../..")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    Path(name).mkdir()
+    (Path(name) / "train.py").write_text("x = 1\n", encoding="utf-8")
+    init_repository(Path(name), "ours")
+    whole(Path(name))
+    made = Path(name).absolute()
+    assert git(made, "log", "-1", "--format=%s", "main") == "ours" and git(made, "ls-files") == "train.py"
+    clone_repository(Path(name), made.with_name("clone$X"))
+    assert git(made.with_name("clone$X"), "ls-files") == "train.py"
+    for victim in (tmp_path, tmp_path / "home"):
+        assert git(victim, "log", "--all", "--format=%s") == "theirs" and not git(victim, "ls-files")
