@@ -15,6 +15,7 @@ RUN apt-get update \
 
 WORKDIR /opt/autoresearch
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY autoresearch_command.py ./
 COPY server server
 COPY trainer trainer
 COPY program.md train.py ./

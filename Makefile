@@ -26,7 +26,7 @@ conformance: $(VENV)/.ready  # the official suite and the Inspector; npm package
 
 bundle:  # dist/autoresearch.mcpb, for Claude Desktop; needs npx
 	rm -rf build/bundle && mkdir -p build/bundle dist
-	cp -RL packaging/manifest.json pyproject.toml README.md LICENSE server trainer build/bundle
+	cp -RL packaging/manifest.json pyproject.toml README.md LICENSE autoresearch_command.py server trainer build/bundle
 	npx --yes @anthropic-ai/mcpb@2.1.2 pack build/bundle dist/autoresearch.mcpb
 
 lint: $(VENV)/.ready

@@ -8,14 +8,16 @@ import os
 import sys
 
 
-def _ours_first() -> None:
+def ours_first() -> None:
     """Make the import path: our packages, what is installed, and last what PYTHONPATH names, without this folder."""
     if not sys.flags.safe_path:
         del sys.path[0]  # the current folder, or the one this file is in
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # A relative entry means a place in the current folder.
-    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
-    found = [entry for entry in sys.path if entry not in named]
+    told = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    named = [os.path.abspath(entry) for entry in told if os.path.isabs(entry)]
+    theirs = named if sys.flags.ignore_environment else [os.path.abspath(entry) for entry in told]
+    found = [entry for entry in sys.path if os.path.abspath(entry) not in theirs]
     if not sys.flags.ignore_environment:  # started without -E: an empty entry of PYTHONPATH is the current folder
         found = [entry for entry in found if not _is_here(entry)]
     if ours not in found:
@@ -31,7 +33,7 @@ def _is_here(folder: str) -> bool:
 
 
 if __name__ == "__main__":
-    _ours_first()
+    ours_first()
     from server.cli.entry import main
 
     main(["serve", *sys.argv[1:]])

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from mcp import Client, StdioServerParameters
 
+from server import __version__
 from server.clients.client_config import CLIENTS, INSTALLED, ServerEntry, configuration, serving
 from tests.support.repositories import git
 
@@ -79,6 +80,27 @@ async def test_the_server_that_connect_writes_starts_beside_files_of_any_name(
     async with Client(started(repository, arguments, path and path.format(here=repository))) as client:
         assert not (await client.call_tool("status", {})).is_error
     assert not ran.exists(), ran.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [".", os.pathsep, "{here}", "{here}/", "./inner"])
+def test_the_command_runs_no_module_of_a_folder_that_pythonpath_names(tmp_path: Path, path: str) -> None:
+    """As the script that an installer writes for it: its own folder comes first, then PYTHONPATH."""
+    here = tmp_path / "here"
+    (here / "inner").mkdir(parents=True)
+    ran = shadow(here, "server.py", "trainer.py", "typer.py", "rich.py")
+    shadow(here / "inner", "server.py", "trainer.py", "typer.py", "rich.py")
+    started = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert len(set(started.values())) == 1
+    module, _, function = started["autoresearch"].partition(":")
+    script = tmp_path / "bin" / "autoresearch"
+    script.parent.mkdir()
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": f"{path.format(here=here)}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, script, "version"], env=environment, cwd=here, check=False, capture_output=True, text=True
+    )
+    assert not (here.parent / "ran").exists() and not (here / "ran").exists(), ran
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n"), done.stderr
 
 
 async def test_a_module_of_the_users_is_no_danger_where_a_package_does_not_hide_it(repository: Path) -> None:

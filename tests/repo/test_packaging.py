@@ -26,7 +26,7 @@ from tests.support.examples import examples
 from tests.support.repositories import IDENTITY, QUICK, git, link_data
 
 ROOT = Path(__file__).parents[2]
-OURS = ("server", "trainer")
+OURS = ("autoresearch_command.py", "server", "trainer")
 _SETUPTOOLS = 77  # pyproject.toml: what builds the wheel
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
