@@ -4,8 +4,9 @@ import os
 import shutil
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 
@@ -80,6 +81,30 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def keep_copy(path: Path) -> Path:
+    """Copy a file that is the user's to `<name>.bak`, or to the first of `<name>.bak.1`, ... that is not there.
+
+    Returns:
+        The copy. Its mode and owner are the file's; where they cannot be, it is its maker's alone.
+
+    Raises:
+        OSError: the file cannot be read, or no copy written.
+    """
+    found, data = path.stat(), path.read_bytes()
+    for number in count():
+        copy = path.with_name(f"{path.name}.bak{f'.{number}' if number else ''}")
+        try:  # exclusive: a link there is not followed
+            descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "wb") as file, suppress(PermissionError):
+            file.write(data)
+            os.fchown(descriptor, found.st_uid, found.st_gid)
+            shutil.copystat(path, copy)
+        return copy
+    raise AssertionError
 
 
 def set_aside(path: Path) -> Path | None:

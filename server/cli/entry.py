@@ -1,5 +1,6 @@
 """The command line: which commands there are, and what an error looks like to an operator."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,14 @@ from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
 
 _USAGE = 2  # exit code
+_REMEDIES = {  # the next step, by what the system says
+    errno.ELOOP: "Remove the link there that leads to itself, then call again.",
+    errno.EISDIR: "Move the folder there away, then call again.",
+    errno.ENOTDIR: "Move away the file that stands where a folder must be, then call again.",
+    errno.ENOENT: "Make the folder, or correct the link or the name, then call again.",
+    errno.ENAMETOOLONG: "Use a shorter path.",
+    errno.ENOTCONN: "Mount the file system there again, then call again.",
+}
 _OPTIONS = "`autoresearch serve --help` lists them: correct the entry in the client's configuration."
 
 app = typer.Typer(
@@ -67,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AutoresearchError as error:
         _end(words, error.problem, error.next_step)
     except OSError as error:
-        _end(words, str(error), "Free space or restore access there, then call again.")
+        _end(words, str(error), _REMEDIES.get(error.errno or 0, "Free space or restore access there, then call again."))
     except SystemExit as ended:
         if ended.code == _USAGE:
             _answer(words, f"autoresearch does not understand the options {' '.join(words)!r}.", _OPTIONS)

@@ -89,7 +89,10 @@ def connect(
     """Print, or install, the configuration that lets a client use this workspace."""
     from server.clients.client_config import CLIENTS, ServerEntry, configuration, serving, target, user_home
     from server.clients.client_config import write as install
+    from server.errors import Unavailable
 
+    if not workspace.is_dir():
+        raise Unavailable(f"There is no folder {workspace}.", "`autoresearch init` makes one; or correct --workspace.")
     folder = workspace.resolve()
     home = user_home() if client in CLIENTS and CLIENTS[client].path.startswith("~") else folder
     place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable, serving())

@@ -4,8 +4,8 @@ Formats as the clients' own `mcp add` commands write them.
 """
 
 import json
-import shutil
 import site
+import stat
 import sys
 import tomllib
 from collections import Counter
@@ -17,7 +17,7 @@ from typing import Any, cast
 import server
 from server.api.http.auth import TOKEN_VARIABLE
 from server.errors import Unavailable
-from server.files import replace_text
+from server.files import keep_copy, replace_text
 
 NAME = "autoresearch"
 _CALL_SECONDS = 900  # longer than a run with everything around it
@@ -167,7 +167,7 @@ def write(client: str, place: ServerEntry, workspace: Path, home: Path) -> Path:
         raise _by_hand(client, f"The entry cannot be added to {path} as it is written.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        shutil.copy2(path, path.with_name(path.name + ".bak"))
+        keep_copy(path)
     replace_text(path, text)
     return path
 
@@ -203,6 +203,8 @@ def _is_toml(client: str) -> bool:
 def _read(path: Path) -> str:
     """The text of a file, line ends as they are; empty if there is none. Raises Unavailable, OSError."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for without end
+            raise Unavailable(f"{path} is not a regular file.", "Move it away, then call again.")
         return path.read_bytes().decode("utf-8-sig")  # with a byte order mark, as some editors write it, or without
     except FileNotFoundError:
         return ""

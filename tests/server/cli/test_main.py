@@ -37,6 +37,11 @@ def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_client_is_led_to_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    done = run("connect", "codex", "--workspace", tmp_path / "none")
+    assert (done.returncode, done.stdout) == (1, "") and "There is no folder" in done.stderr
+
+
 def test_http_may_stand_alone_or_with_an_address() -> None:
     assert _spelt_out(["serve", "--http"]) == ["serve", "--http", "127.0.0.1:8765"]
     assert _spelt_out(["--http", "--tag", "x"]) == ["--http", "127.0.0.1:8765", "--tag", "x"]

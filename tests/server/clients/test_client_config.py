@@ -3,6 +3,7 @@
 import json
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,38 @@ def test_mode_owner_and_link_of_the_users_file_stay(tmp_path: Path, client: str)
     assert path.is_symlink() and path.resolve() == real
     assert path.with_name(f"{path.name}.bak").stat().st_mode == before.st_mode
     assert {found.name for found in real.parent.iterdir() if found.name.endswith(".new")} == set()
+
+
+def test_a_copy_is_never_written_over_what_is_there(tmp_path: Path) -> None:
+    path, victim = made("gemini", tmp_path, '{"first": 1}'), tmp_path / "victim"
+    victim.write_text("theirs", encoding="utf-8")
+    bak = path.with_name(f"{path.name}.bak")
+    bak.symlink_to(victim)
+    write("gemini", tmp_path)
+    assert victim.read_text(encoding="utf-8") == "theirs" and bak.is_symlink()
+    path.write_text('{"second": 2}', encoding="utf-8")
+    write("gemini", tmp_path)
+    kept = [path.with_name(f"{path.name}.bak.{number}").read_text(encoding="utf-8") for number in (1, 2)]
+    assert kept == ['{"first": 1}', '{"second": 2}']
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root meets files of others")
+def test_a_copy_belongs_to_whom_the_file_belongs(tmp_path: Path) -> None:
+    path = made("gemini", tmp_path, "{}")
+    path.chmod(0o640)
+    os.chown(path, 1234, 4321)
+    write("gemini", tmp_path)
+    copy = path.with_name(f"{path.name}.bak").stat()
+    assert (copy.st_mode & 0o777, copy.st_uid, copy.st_gid) == (0o640, 1234, 4321)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_what_is_no_file_is_told_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = made("gemini", tmp_path, "")
+    path.unlink()
+    make(path)
+    with pytest.raises((Unavailable, OSError), match=r"not a regular file|symbolic links"):
+        write("gemini", tmp_path)
 
 
 def test_a_file_of_two_names_is_written_under_both(tmp_path: Path) -> None:
