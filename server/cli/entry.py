@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
 
 _USAGE = 2  # exit code
+_ROOM = 500  # characters that are told of an error
 _REMEDIES = {  # the next step, by what the system says
     errno.ELOOP: "Remove the link there that leads to itself, then call again.",
     errno.EISDIR: "Move the folder there away, then call again.",
@@ -77,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(words, error.problem, error.next_step)
     except OSError as error:
         _end(words, str(error), _REMEDIES.get(error.errno or 0, "Free space or restore access there, then call again."))
+    except Exception as error:
+        told = traceback.format_exception_only(error)[-1].strip()[:_ROOM]
+        _answer(words, f"This is a defect of autoresearch: {told}", "Its log on stderr has the traceback: report it.")
+        raise
     except SystemExit as ended:
         if ended.code == _USAGE:
             _answer(words, f"autoresearch does not understand the options {' '.join(words)!r}.", _OPTIONS)

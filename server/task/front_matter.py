@@ -18,6 +18,7 @@ _LIKE_OPENING = re.compile(r"\W*([-+]{3}|[—\u2013])")  # what somebody, or a w
 _LIKE_CLOSING = re.compile(r"\s*(-{3}|\+{3}|[—\u2013]|\.{3}|`{3}|~{3}|-->)")
 _FIELD = re.compile(r"[\"']?(\w+)[\"']?\s*[:=](?:\s+|$)(.*)")
 _VALUE = re.compile(r"[\[{\"'].*|[^\s#]*\s*(#.*)?")  # what several words are not: those may be prose
+_MAX_BITS = 1024  # of a whole number: no float is larger, and Python writes none of thousands of digits
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = (  # the first that fits; everything else is a string, also true and yes: who wants a boolean knows them
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -72,9 +73,19 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node. Raises MarkedYAMLError, with its place, where its text or its tag makes none."""
+        try:
+            return cast("Any", super()).construct_object(node, deep)
+        except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
+
     def integer(self, node: yaml.ScalarNode) -> int:
         digits = node.value.replace("_", "")
-        return int(digits, 16 if digits.startswith("0x") else 10)
+        number = int(digits, 16 if digits.startswith("0x") else 10)
+        if number.bit_length() > _MAX_BITS:
+            raise ValueError("a number is too long")
+        return number
 
 
 for _name, _pattern, _starts in _SCALARS:
@@ -85,6 +96,7 @@ _Loader.add_constructor(f"{_TAG}int", _Loader.integer)
 def _parse(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     """The mapping, and the line of each value. Raises ValueError."""
     places: dict[Place, int] = {}
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -97,6 +109,9 @@ def _parse(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"line {line}: the front matter is no YAML: {error.reason}") from None
+    except (ValueError, OverflowError) as error:  # an escape in quotes that names no character
+        line = loader.line + 1 if loader else 1
+        raise ValueError(f"line {line}: the front matter is no YAML: {error}") from None
     except RecursionError:
         raise ValueError("line 1: the front matter is nested too deeply") from None
     if fields is not None and not isinstance(fields, dict):

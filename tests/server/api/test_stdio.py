@@ -136,3 +136,14 @@ def test_a_server_that_does_not_start_tells_its_client_why(tmp_path: Path, optio
     assert [told["id"] for told in answers] == ["d", 1]
     assert all(why in told["error"]["message"] for told in answers)
     assert why in done.stderr
+
+
+def test_a_server_that_a_defect_stops_tells_its_client_so() -> None:
+    program = "from server.cli import entry\ndef serve(): 1 // 0\n"
+    program += "entry.app.registered_commands[0].callback = serve\nentry.main(['serve'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=request() + "\n", capture_output=True, text=True, check=False
+    )
+    told = json.loads(done.stdout)
+    assert told["id"] == 1 and "a defect of autoresearch: ZeroDivisionError" in told["error"]["message"]
+    assert done.returncode == 1 and "Traceback" in done.stderr
