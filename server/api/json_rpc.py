@@ -10,6 +10,7 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 MAX_LINE = 16 << 20  # bytes
@@ -20,11 +21,14 @@ INTERNAL_ERROR = -32603
 BOM = "\ufeff"
 _NOTICES = "notifications/"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-# In a line that is too long to be read, an id is looked for where clients write it: first or last.
-_ID = rb'"id"\s*:\s*(\d+|"[^"\\]{0,200}")\s*'
-_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
-_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb",\s*)?" + _ID)
-_LAST = re.compile(_ID + rb"(?:,\s*" + _VERSION + rb")?\}\s*$")
+# Where a line cannot be read, its id is looked for among the members of the outermost object; and where a line is too
+# long to be kept, at its end.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_MAX_TOKENS = 1_000_000
+_ID = rb'\s*:\s*(-?\d{1,20}|"[^"\\]{0,200}")\s*'
+_VALUE = re.compile(_ID + rb"[,}]")
+_MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
+_LAST = re.compile(rb'"id"' + _ID + rb"(?:,\s*" + _MEMBER + rb")*\}\s*$")
 
 Answer = dict[str, Any]
 
@@ -50,18 +54,22 @@ def read_line(line: bytes) -> Line:
     text = line.decode("utf-8", errors="replace").strip().removeprefix(BOM).strip()
     if not text:
         return Line("", [])
+    raw = False
     try:
-        told: Any = json.loads(text)
+        try:
+            told: Any = json.loads(text)
+        except json.JSONDecodeError:
+            told, raw = json.loads(text, strict=False), True  # a raw tab in a string, say: its meaning is plain
     except (ValueError, RecursionError) as error:
-        return Line("", [failure(None, PARSE_ERROR, f"The line is not JSON: {error}.")])
+        if len(several := _objects(text)) > 1:
+            return Line("", _each(several, "A line has several messages: send each on a line of its own."))
+        return Line("", [failure(_found_id(text.encode()), PARSE_ERROR, f"The message is not JSON: {error}.")])
     if isinstance(told, list):  # a batch, which protocol versions since 2025-06-18 do not have
-        objects = [cast("Answer", one) for one in cast("list[Any]", told) if isinstance(one, dict)]
         why = "Batches are not supported: send each message on a line of its own."
-        asking = [one["id"] for one in objects if "method" in one and "id" in one]
-        return Line("", [failure(request, INVALID_REQUEST, why) for request in asking or [None]])
+        return Line("", _each(cast("list[Any]", told), why))
     if answer := _refused(told):
         return Line("", [answer])
-    if _SURROGATE.search(text):
+    if raw or _SURROGATE.search(text):
         text = json.dumps(told, ensure_ascii=False)
         text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     return Line(text, [])
@@ -69,9 +77,39 @@ def read_line(line: bytes) -> Line:
 
 def long_line(start: bytes, end: bytes) -> Answer:
     """The answer to a line of more than MAX_LINE bytes, by its first and its last part."""
-    found = _FIRST.match(start) or _LAST.search(end)
-    request = json.loads(found[1]) if found else None
+    request = _found_id(start)
+    if request is None and (found := _LAST.search(end)):
+        request = json.loads(found[1])
     return failure(request, INVALID_REQUEST, f"The message has more than {MAX_LINE} bytes.")
+
+
+def _found_id(line: bytes) -> object:
+    """The id among the outermost members of a message that is no JSON, or is cut; None where none is whole."""
+    depth = 0
+    for token in islice(_TOKEN.finditer(line), _MAX_TOKENS):
+        if token[0] == b'"id"' and depth == 1 and (value := _VALUE.match(line, token.end())):
+            with suppress(ValueError):  # a raw tab in it
+                return json.loads(value[1])
+        depth += (token[0] in b"{[") - (token[0] in b"]}")
+    return None
+
+
+def _objects(text: str) -> list[Any]:
+    """The JSON texts that follow each other in one line, up to the first that is none."""
+    decoder, found, at = json.JSONDecoder(strict=False), list[Any](), 0
+    with suppress(ValueError, RecursionError):
+        while at < len(text):
+            told, at = decoder.raw_decode(text, at)
+            found.append(told)
+            at += len(text[at:]) - len(text[at:].lstrip())
+    return found
+
+
+def _each(messages: list[Any], why: str) -> list[Answer]:
+    """An answer to every request among the messages; one without an id where there is none."""
+    objects = [cast("Answer", one) for one in messages if isinstance(one, dict)]
+    asking = [one["id"] for one in objects if "method" in one and "id" in one]
+    return [failure(request, INVALID_REQUEST, why) for request in asking or [None]]
 
 
 def request_id(text: str) -> object:

@@ -12,14 +12,21 @@ from anyio import AsyncFile, to_thread
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
-from pydantic import ValidationError
+from mcp_types import ErrorData, JSONRPCError
+from starlette.applications import Starlette
 
-from server.api.json_rpc import INVALID_REQUEST, MAX_LINE, Answer, failure, long_line, read_line, request_id
+from server.api.json_rpc import MAX_LINE, Answer, long_line
+from server.api.messages import BodyReader, validated
 
 
 class StdioServer(MCPServer[None]):
-    """A server that answers every line on stdin which asks for an answer."""
+    """A server that answers every line on stdin, and every body over HTTP, which asks for an answer."""
+
+    def streamable_http_app(self, **options: Any) -> Starlette:
+        """The SDK's app, which reads bodies as lines on stdin are read."""
+        app = super().streamable_http_app(**options)
+        app.add_middleware(BodyReader, path=options.get("streamable_http_path", "/mcp"))
+        return app
 
     async def run_stdio_async(self) -> None:
         """Serve until stdin closes."""
@@ -66,7 +73,7 @@ class _Lines:
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await to_thread.run_sync(self._file.readline, MAX_LINE):
             if len(line) < MAX_LINE or line.endswith(b"\n"):
-                text, answers = _validated(line)
+                text, answers = validated(line)
             else:
                 text, answers = "", [await to_thread.run_sync(self._skip, line)]
             for answer in answers:
@@ -88,15 +95,3 @@ class _Lines:
         told = JSONRPCError.model_construct(jsonrpc="2.0", id=answer["id"], error=ErrorData(**error))
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the server ends
             await self.outgoing.send(SessionMessage(told))
-
-
-def _validated(line: bytes) -> tuple[str, list[Answer]]:
-    """As read_line; and what the SDK cannot read, for whatever reason, is answered as well."""
-    text, answers = read_line(line)
-    if text:
-        try:
-            jsonrpc_message_adapter.validate_json(text, by_name=False)
-        except ValidationError as error:
-            why = f"The message is not valid: {error.errors(include_url=False, include_input=False)[0]['msg']}."
-            return "", [failure(request_id(text), INVALID_REQUEST, why)]
-    return text, answers

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from mcp.server.transport_security import TransportSecuritySettings
 
 from server.api.json_rpc import MAX_LINE, Line, long_line, read_line
+from server.api.stdio import StdioServer
 
 _SERVE = "import anyio; from server.api.stdio import StdioServer; anyio.run(StdioServer('s').run_stdio_async)"
 _HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
@@ -83,6 +86,63 @@ def test_a_request_that_is_none_is_answered_with_its_id(line: str, request_id: o
     assert error(read_line(line.encode())) == (request_id, code)
 
 
+@pytest.mark.parametrize("request_id", [1, "a", -3])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": ID, "method": "x", "params": {"n": LONG}}',
+        '{"method": "x", "id": ID, "params": {"n": DEEP}}',
+        '{"method": "x", "params": {"n": DEEP}, "id": ID}',
+        '{"jsonrpc": "2.0", "method": "x", "params": {"id": 9, "s": "\\"id\\": 8,"}, "id": ID,}',
+        '{"jsonrpc": "2.0", "id": ID, "method": "x", "params": {"id": 9, "s": "cut \\"id',
+        '{"method": "id", "params": ["id", {"id": 9}], "id" : ID , "cut": "\\',
+    ],
+)
+def test_a_message_that_is_no_json_is_answered_with_its_id(line: str, request_id: object) -> None:
+    for name, text in {"LONG": "1" * 5000, "DEEP": "[" * 100_000 + "]" * 100_000, "ID": json.dumps(request_id)}.items():
+        line = line.replace(name, text)
+    assert error(read_line(line.encode())) == (request_id, -32700)
+
+
+def test_every_message_of_a_line_is_answered() -> None:
+    told = read_line(f"{request()} {request(id='b')}".encode())
+    assert not told.text and [answer["id"] for answer in told.answers] == [1, "b"]
+
+
+@pytest.mark.parametrize("raw", ["\t", "\0", "\x1f"])
+def test_a_control_character_in_a_string_is_taken_as_it_is(raw: str) -> None:
+    told = read_line(request(params={"text": "HERE"}).replace("HERE", f"a{raw}b").encode())
+    assert not told.answers and json.loads(told.text)["params"] == {"text": f"a{raw}b"}
+
+
+BODIES: list[tuple[bytes, object, int]] = [
+    (request(id=None).encode(), None, -32600),
+    (request(id=1.5).encode(), 1.5, -32600),
+    (request(params=[]).encode(), 1, -32602),
+    (f"[{request()}]".encode(), 1, -32600),
+    (request(params={"n": 0}).replace("0}", "0,}").encode(), 1, -32700),
+    (b"", None, -32700),
+    (b"hello", None, -32700),
+]
+
+
+async def test_a_body_is_answered_as_a_line_is() -> None:
+    app = StdioServer("s").streamable_http_app(
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    )
+    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    transport = httpx2.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport, headers=headers) as web:
+        for body, request_id, code in BODIES:
+            told = await web.post("http://localhost/mcp", content=body)
+            assert told.status_code == 400, body
+            assert (told.json()["id"], told.json()["error"]["code"]) == (request_id, code), body
+        hello = request(method="initialize", params=_HELLO).replace('"test"', '"t\\ud83d"').encode()
+        for body in (hello, b"\xef\xbb\xbf" + hello, hello.replace(b"t\\ud83d", b"\xff\t")):
+            told = await web.post("http://localhost/mcp", content=body)
+            assert told.status_code == 200 and '"result"' in told.text, told.text
+
+
 def test_every_request_of_a_batch_is_answered() -> None:
     batch = f'[{request()}, {request(id="b")}, {{"jsonrpc": "2.0", "method": "notifications/initialized"}}]'
     assert [answer["id"] for answer in read_line(batch.encode()).answers] == [1, "b"]
@@ -96,6 +156,9 @@ def test_every_request_of_a_batch_is_answered() -> None:
         (b'{"method":"x","params":{"id":3', b'"},"jsonrpc":"2.0","id":8}\n', 8),
         (b'{"method":"x","params":{"id":3', b'"},"id":8, "jsonrpc":"2.0"}\n', 8),
         (b'{"method":"x","params":{"id":3', b'"id":3}}\n', None),
+        (b'{"method":"x","id":8,"params":{"id":3', b'"id":3}}\n', 8),
+        (b'{"params":{"id":3},"id":8,"more":{"id":3', b'"id":3}}\n', 8),
+        (b'{"params":{"id":3', b'},"id":8,"method":"x"}\n', 8),
     ],
 )
 def test_a_line_that_is_too_long_is_answered_with_its_id(start: bytes, end: bytes, request_id: object) -> None:
