@@ -45,6 +45,7 @@ class Ledger:
         self._file: tuple[int, int] | None = None
         self._answers: dict[tuple[object, ...], list[Any]] | None = None  # of this call; None outside of one
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
+        self._barred = False
         with self._speaking():
             # Calls come from worker threads, one at a time: the app's lock sees to that.
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
@@ -66,8 +67,12 @@ class Ledger:
 
     @property
     def gone(self) -> bool:
-        """Whether the file was deleted, or another one put in its place: what is written now is read by nobody."""
-        return _identity(self._path) != self._file
+        """Whether the file has to be opened again.
+
+        It was deleted, or another one put in its place, so that what is written now is read by nobody; or nothing can
+        be written: SQLite opens a file for reading alone when a disk fails at that moment.
+        """
+        return self._barred or _identity(self._path) != self._file
 
     @property
     def foreign(self) -> bool:
@@ -366,7 +371,9 @@ class Ledger:
             yield
         except sqlite3.Error as error:
             # DatabaseError itself, not one of its subclasses: malformed, or no database at all.
-            if type(error) is sqlite3.DatabaseError or (self._file and self.gone):
+            code: int = getattr(error, "sqlite_errorcode", 0)
+            self._barred = code & 0xFF == sqlite3.SQLITE_READONLY  # whatever the reason is in particular
+            if type(error) is sqlite3.DatabaseError or (self._file and _identity(self._path) != self._file):
                 raise LedgerDamaged(
                     f"The ledger {self._path} is damaged: {error}.",
                     "A server moves it aside and rebuilds it from git, with its next call or when it is started.",
