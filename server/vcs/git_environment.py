@@ -37,6 +37,7 @@ _STEPS = {
     ("Read-only file system", "Permission denied", "insufficient permission"): (
         "The operator restores write access to the repository, then call again; nothing was lost."
     ),
+    ("xcrun: error", "xcode-select: "): "The operator installs Apple's tools anew: `xcode-select --install`.",
     ("Too many open files",): "The operator raises the limit of open files (ulimit -n) and starts the server again.",
     ("File name too long",): "The operator moves the repository to a shorter path.",
     ("packed-refs",): (
@@ -58,7 +59,24 @@ _STEPS = {
     ),
 }
 _LOOK = "The operator looks into the repository with `autoresearch doctor`."
-_MISREAD = ("bad config", "unable to access '", "reading the configuration files", "unknown config", "invalid config")
+_MISREAD = (
+    "bad config",
+    "unable to access '",
+    "reading the configuration files",
+    "unknown config",
+    "invalid config",
+    "config value",
+    "config key",
+    "include depth",
+    "bogus count",
+    "bogus config",
+    "does not contain a section",
+    "does not contain variable name",
+    "invalid key",
+    "invalid value",
+    "bogus format in GIT_CONFIG",
+    "command-line config",
+)
 _CONFIGURATION = "The operator corrects git's configuration: `git config --list --show-origin` says the same."
 # What `git rev-parse --local-env-vars` lists, of any version: whoever started us means another repository with it. Not
 # GIT_CONFIG_COUNT, by which the user configures git, as for safe.directory in a container.
@@ -79,7 +97,18 @@ LOCAL = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-_FROM_OUTSIDE = (*LOCAL, "GIT_ATTR_SOURCE", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH")
+_FROM_OUTSIDE = (
+    *LOCAL,
+    "GIT_ATTR_SOURCE",
+    "GIT_AUTHOR_DATE",
+    "GIT_COMMITTER_DATE",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_NAMESPACE",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_QUARANTINE_PATH",
+)
 
 
 class _Git(Git):

@@ -230,3 +230,40 @@ def test_variables_in_a_path_are_letters(tmp_path: Path, monkeypatch: pytest.Mon
     assert git(made.with_name("clone$X"), "ls-files") == "train.py"
     for victim in (tmp_path, tmp_path / "home"):
         assert git(victim, "log", "--all", "--format=%s") == "theirs" and not git(victim, "ls-files")
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ("[core]\n bare = perhaps\n", {}),
+        ("[core]\n bigFileThreshold = many\n", {}),
+        ("[core]\n abbrev = 2x\n", {}),
+        ("[include]\n path = config\n", {}),
+        ("", {"GIT_CONFIG_COUNT": "many"}),
+        ("", {"GIT_CONFIG_COUNT": "2"}),
+        ("", {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "a.b"}),
+        ("", {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "nothing", "GIT_CONFIG_VALUE_0": "x"}),
+    ],
+)
+def test_a_configuration_that_git_refuses_is_the_operators_to_correct(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, text: str, environment: dict[str, str]
+) -> None:
+    with (repository / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.write(text)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WorkspaceUnusable, match="corrects git's configuration"):
+        whole(repository)
+
+
+def test_dates_and_pathspecs_of_whoever_started_us_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
+    kinds = [f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE")]
+    for name in (*dates, *kinds):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "train.py").write_text("x = 1\n", encoding="utf-8")
+    init_repository(tmp_path / "new", "ours")
+    whole(tmp_path / "new")
