@@ -14,9 +14,9 @@ import yaml
 Place = tuple[str | int, ...]  # of a value, from the top: ("stop", "hours")
 _OPENING = re.compile(r"-{3,}\s*")
 _CLOSING = re.compile(r"(-{3,}|\.{3})\s*")
-_LIKE_OPENING = re.compile(r"\W*([-+]{3}|[—\u2013])")  # what somebody, or a word processor, may take for one
-_LIKE_CLOSING = re.compile(r"\s*(-{3}|\+{3}|[—\u2013]|\.{3}|`{3}|~{3}|-->)")
-_FIELD = re.compile(r"[\"']?(\w+)[\"']?\s*[:=](?:\s+|$)(.*)")
+_LIKE_OPENING = re.compile(r"\W*([-+;*=_]{3}|[—\u2013])")  # what somebody, or a word processor, may take for one
+_LIKE_CLOSING = re.compile(r"\s*(-{3}|\+{3}|;{3}|\*{3}|={3}|_{3}|[—\u2013]|\.{3}|`{3}|~{3}|-->)")
+_FIELD = re.compile(r"(?:[-*]\s+|\{\s*)?[\"']?(\w+)[\"']?\s*[:=]\s*(.*)")  # also in a list, or as JSON has one
 _VALUE = re.compile(r"[\[{\"'].*|[^\s#]*\s*(#.*)?")  # what several words are not: those may be prose
 _MAX_BITS = 1024  # of a whole number: no float is larger, and Python writes none of thousands of digits
 _TAG = "tag:yaml.org,2002:"
@@ -177,7 +177,7 @@ def _are_fields(lines: list[str], start: int, known: Collection[str], before: bo
     for line in map(lines.__getitem__, range(start, len(lines))):
         if closed := bool(_LIKE_CLOSING.match(line)):
             break
-        if not line.strip() or line.lstrip().startswith("#"):
+        if line.strip() in ("", "{") or line.lstrip().startswith("#"):
             apart = apart or (bool(keys) and not line.strip())
             continue
         margin = margin if keys else line[: len(line) - len(line.lstrip())]
