@@ -54,22 +54,18 @@ def read_line(line: bytes) -> Line:
     text = line.decode("utf-8", errors="replace").strip().removeprefix(BOM).strip()
     if not text:
         return Line("", [])
-    raw = False
     try:
-        try:
-            told: Any = json.loads(text)
-        except json.JSONDecodeError:
-            told, raw = json.loads(text, strict=False), True  # a raw tab in a string, say: its meaning is plain
+        told, changed = _parsed(text)
     except (ValueError, RecursionError) as error:
-        if len(several := _objects(text)) > 1:
-            return Line("", _each(several, "A line has several messages: send each on a line of its own."))
-        return Line("", [failure(_found_id(text.encode()), PARSE_ERROR, f"The message is not JSON: {error}.")])
+        return Line("", _unread(text, error))
     if isinstance(told, list):  # a batch, which protocol versions since 2025-06-18 do not have
         why = "Batches are not supported: send each message on a line of its own."
         return Line("", _each(cast("list[Any]", told), why))
-    if answer := _refused(told):
+    if answer := _refused(told) or _nameless(told):
         return Line("", [answer])
-    if raw or _SURROGATE.search(text):
+    if _made_object(told) or changed:
+        text = json.dumps(told)
+    if _SURROGATE.search(text):
         text = json.dumps(told, ensure_ascii=False)
         text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     return Line(text, [])
@@ -81,6 +77,20 @@ def long_line(start: bytes, end: bytes) -> Answer:
     if request is None and (found := _LAST.search(end)):
         request = json.loads(found[1])
     return failure(request, INVALID_REQUEST, f"The message has more than {MAX_LINE} bytes.")
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    """What JSON says, and whether it is none to the letter: a raw tab in a string has a plain meaning."""
+    try:
+        return json.loads(text), False
+    except json.JSONDecodeError:
+        return json.loads(text, strict=False), True
+
+
+def _unread(text: str, error: Exception) -> list[Answer]:
+    if len(several := _objects(text)) > 1:
+        return _each(several, "A line has several messages: send each on a line of its own.")
+    return [failure(_found_id(text.encode()), PARSE_ERROR, f"The message is not JSON: {error}.")]
 
 
 def _found_id(line: bytes) -> object:
@@ -136,6 +146,34 @@ def _refused(told: object) -> Answer | None:
     )
     echo = request if named or isinstance(request, float) else None
     return next((failure(echo, code, why) for wrong, code, why in wrongs if wrong), None)
+
+
+def _nameless(message: Answer) -> Answer | None:
+    """The error for a call of no tool."""
+    params: Answer = message.get("params") or {}
+    name = params.get("name")
+    if message.get("method") != "tools/call" or "id" not in message or (isinstance(name, str) and name):
+        return None
+    why = f"params.name is the name of a tool, a string, not {_short(name)}: tools/list has the names."
+    return failure(message["id"], INVALID_PARAMS, why)
+
+
+def _made_object(message: Answer) -> bool:
+    """Take a call's arguments for the object that is meant: a string of JSON, or [] for an empty one. Whether so."""
+    params: Any = message.get("params")
+    if message.get("method") != "tools/call" or not isinstance(params, dict):
+        return False
+    params = cast("Answer", params)
+    given: Any = params.get("arguments")
+    if isinstance(given, str):
+        with suppress(ValueError, RecursionError):
+            given = json.loads(given or "{}", strict=False)
+    if given == []:
+        given = {}
+    if not isinstance(given, dict) or given is params["arguments"]:
+        return False
+    params["arguments"] = given
+    return True
 
 
 def _short(value: object) -> str:

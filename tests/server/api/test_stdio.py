@@ -37,6 +37,8 @@ def error(told: Line) -> tuple[object, int]:
         json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
         json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized", "id": None}),
         json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}}),
+        json.dumps({"jsonrpc": "2.0", "method": "tools/call"}),
+        json.dumps({"jsonrpc": "2.0", "method": "tools/call", "params": []}),
     ],
 )
 def test_a_message_is_handled_as_it_is(line: str) -> None:
@@ -102,6 +104,19 @@ def test_a_message_that_is_no_json_is_answered_with_its_id(line: str, request_id
     for name, text in {"LONG": "1" * 5000, "DEEP": "[" * 100_000 + "]" * 100_000, "ID": json.dumps(request_id)}.items():
         line = line.replace(name, text)
     assert error(read_line(line.encode())) == (request_id, -32700)
+
+
+@pytest.mark.parametrize("arguments", ["{}", "", [], '{"limit": 2}', '{"text": "a\tb"}'])
+def test_arguments_are_the_object_that_is_meant(arguments: object) -> None:
+    told = read_line(request(method="tools/call", params={"name": "history", "arguments": arguments}).encode())
+    meant: object = json.loads(arguments, strict=False) if arguments and isinstance(arguments, str) else {}
+    assert not told.answers and json.loads(told.text)["params"]["arguments"] == meant
+
+
+@pytest.mark.parametrize("params", [None, {}, {"name": None}, {"name": ""}, {"name": 7, "arguments": {}}])
+def test_a_call_of_no_tool_is_told_where_the_names_are(params: object) -> None:
+    told = read_line(request(method="tools/call", params=params).encode())
+    assert error(told) == (1, -32602) and "tools/list" in told.answers[0]["error"]["message"]
 
 
 def test_every_message_of_a_line_is_answered() -> None:
