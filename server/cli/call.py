@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-_err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+from server.cli.terminal import console
+
+_err = console(stderr=True)
 
 
 class Exit(IntEnum):

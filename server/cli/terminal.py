@@ -7,16 +7,26 @@ from io import TextIOWrapper
 
 from rich.console import Console
 
+_LEAST_COLUMNS = 20
 _SPELT = {"→": "->", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
 
 
 def console(stderr: bool = False) -> Console:
     """A console that takes no text for markup: a path or a description may hold [brackets]."""
+    _forget_narrow()
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _forget_narrow() -> None:
+    """Take the terminal's own width where COLUMNS names one in which nothing can be read: rich prints nothing at 0."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and len(told) < 9 and int(told) < _LEAST_COLUMNS:
+        del os.environ["COLUMNS"]
 
 
 def spell_out() -> None:
     """Print what the terminal's encoding lacks in other words, and never fail for it."""
+    _forget_narrow()
     codecs.register_error("autoresearch", _spelt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # None, where a program has none

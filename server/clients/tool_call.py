@@ -150,6 +150,7 @@ def read_arguments(tool: str, words: list[str], base: str, read: Callable[[str],
         CallMisspelt: a word is none of these, or the tool does not take it.
     """
     schema = schema_of(tool)
+    _require_text(tool, base, *words)
     given = _object(read(base[1:]) if base.startswith("@") else base) if base else {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -157,7 +158,10 @@ def read_arguments(tool: str, words: list[str], base: str, read: Callable[[str],
             raise CallMisspelt(f"{word[:80]!r} is no argument.", f"Write {tool} key=value, key:=JSON or key=@FILE.")
         value = read(value[1:]) if value.startswith("@") else value
         key = name.removesuffix(":")
+        if key in given:
+            raise CallMisspelt(f"{key} is given twice.", "Give each argument once.")
         given[key] = _json(key, value) if name.endswith(":") else _typed(key, value, schema)
+    _require_text(json.dumps(given, ensure_ascii=False))  # JSON may have escaped what is no text
     unknown = [key for key in given if key not in schema["properties"]]
     missing = [key for key in schema.get("required", []) if key not in given]
     if unknown or missing:
@@ -165,6 +169,15 @@ def read_arguments(tool: str, words: list[str], base: str, read: Callable[[str],
         takes = ", ".join(schema["properties"]) or "no arguments"
         raise CallMisspelt(f"{tool} {wrong}.", f"It takes: {takes}. `autoresearch call --schema {tool}` shows more.")
     return given
+
+
+def _require_text(*told: str) -> None:
+    for text in told:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            part = ascii(text[max(error.start - 20, 0) : error.end + 20])
+            raise CallMisspelt(f"{part} is not UTF-8.", "Write it in UTF-8, whole characters alone.") from None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -176,11 +189,21 @@ def _object(text: str) -> dict[str, Any]:
 
 def _json(key: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
         raise CallMisspelt(
             f"{key} is no JSON: {error}.", "Quote it for the shell; text is given as key=value."
         ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Raises ValueError if a key is there twice: one of the two would be lost."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} is there twice")
+        found[key] = value
+    return found
 
 
 def _typed(key: str, value: str, schema: dict[str, Any]) -> Any:
@@ -190,8 +213,8 @@ def _typed(key: str, value: str, schema: dict[str, Any]) -> Any:
     if not kinds & {"integer", "number", "boolean", "array", "object"}:
         return value
     try:
-        return json.loads(value)
-    except ValueError:
+        return json.loads(value, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
         wanted = ", ".join(sorted(kind for kind in kinds if kind))
         raise CallMisspelt(f"{key} is {value[:80]!r}, not of type {wanted}.", "Write it as JSON has it.") from None
 

@@ -46,6 +46,14 @@ def test_a_terminal_without_unicode_is_told_all_the_same(tmp_path: Path) -> None
     assert (made / "train.py").exists()
 
 
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_terminal_of_no_width_is_printed_to(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with (shown := console()).capture() as captured:
+        shown.print("some words")
+    assert captured.get() == "some words\n" and shown.width >= 20
+
+
 def test_python_that_drops_docstrings_is_started_anew_with_them() -> None:
     told = run("--help", python=("-O",), PYTHONOPTIMIZE="2")
     assert "Make a workspace from nothing" in told and "Usage: autoresearch" in told
