@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.run.protocol",
     ),
     "sqlite3": ("server.history.ledger",),
-    "starlette": ("server.api.http",),
+    "starlette": ("server.api.http", "server.api.messages", "server.api.stdio"),
     "subprocess": (
         "server.cli.service",
         "server.clients.driver",
