@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from trainer.contract import COOKIE_VARIABLE, Spec
+from trainer.contract import COOKIE_VARIABLE, RunFile, Spec
 
 HERE = Path(__file__).resolve().parent
 _POLL_SECONDS = 0.05
@@ -182,9 +182,10 @@ def stage(folder: Path) -> str:
 def processes(folder: Path) -> list[psutil.Process]:
     """Those of the run that live, its supervisor too."""
     found: list[psutil.Process] = []
+    marks = str(folder), str((folder / RunFile.PLACE).resolve())
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            ours = process.environ().get(COOKIE_VARIABLE) == str(folder) or process.cmdline()[-1:] == [str(folder)]
+            ours = process.environ().get(COOKIE_VARIABLE) in marks or process.cmdline()[-1:] == [str(folder)]
             if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

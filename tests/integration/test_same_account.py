@@ -49,7 +49,8 @@ def test_files_that_are_changed_during_the_preflight_change_nothing(study: Study
     edited = json.dumps(spec | {"confine": False, "data": "/nonexistent", "seed": 7, "train_sha256": ""})
     (folder / RunFile.SPEC).write_text(edited, encoding="utf-8")
     (folder / RunFile.RESULT).write_text(FORGED, encoding="utf-8")
-    assert study.phase() is Phase.RUNNING, "the supervisor lives, and has signed nothing"
+    early = study.settle()  # the supervisor lives, and has signed nothing; or it is done by now
+    assert early and (early.running or early.verdict == Verdict.BASELINE)
     row = settled(study)
     assert row.verdict == Verdict.BASELINE and row.result and row.result.outcome is Outcome.FINISHED
     assert row.value and row.value > 1 and "switched off" not in str(row.result.guards)
