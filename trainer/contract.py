@@ -77,6 +77,7 @@ GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))
 # In the environment of a run's processes.
 CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number
 COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie
+CLOSE_VARIABLE = "AUTORESEARCH_CLOSE"  # a system call's number and an address (trainer.sandbox.lookups)
 # In the environment of a supervisor.
 ORDER_VARIABLE = "AUTORESEARCH_ORDER"  # the number of the descriptor that its order is read from
 

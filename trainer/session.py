@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.contract import CLOSE_VARIABLE
 from trainer.model_weights import freeze, thaw, unwrapped, writing_seconds
 from trainer.run.protocol import Channel, ChannelClosed, Frame, inherited
 
@@ -214,7 +215,7 @@ class Session:
 
     def _close(self) -> None:
         """Name no file from here on, in no thread (trainer.sandbox.lookups)."""
-        call, address = map(int, os.environ["AUTORESEARCH_CLOSE"].split())
+        call, address = map(int, os.environ[CLOSE_VARIABLE].split())
         ctypes.CDLL(None).syscall(call, 1, 1, ctypes.c_void_p(address))
         self._channel.send("closed")
 

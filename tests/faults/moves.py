@@ -9,39 +9,23 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import server
 from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.faults.night import TAG
+from tests.support.countdown import Countdown
 
-# Where a night is changed: most lines of the rest compute, and what dies there has changed nothing.
+# Where a night is changed.
 _CHANGING = """
     study/study study/verdicts study/ledger_rebuild study/git_repair study/sweep_queue history/ledger history/export
     vcs/workspace vcs/worktree vcs/refs vcs/objects runs/executor runs/local_executor runs/device_lock files locks
 """.split()
-_PLACES = {str(Path(str(server.__file__)).parent / f"{name}.py") for name in _CHANGING}
 _DECIDED = 3  # experiments; then the night ends by itself
 
 
-class Countdown:
-    """Traces lines of those modules, and no others."""
-
-    def __init__(self, lines: int) -> None:
-        self._left = lines
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """For sys.settrace."""
-        if frame.f_code.co_filename not in _PLACES:
-            return None
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self.trace
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def work(session: Study) -> None:
@@ -86,7 +70,7 @@ def _patch(session: Study) -> None:
 
 def main() -> None:
     """See above."""
-    countdown = Countdown(int(sys.argv[2]))
+    countdown = Countdown(_CHANGING, int(sys.argv[2]), _die)
     sys.settrace(countdown.trace)
     session = Study(Path(sys.argv[1]), TAG, ServeOptions(profile="smoke"))
     work(session)

@@ -12,21 +12,17 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import server
 from server.history import audit_failures
 from server.serve_options import ServeOptions
 from server.study.study import Study
+from tests.support.countdown import Countdown
 
-# Where a study is changed: most lines of the rest compute, and what dies there has changed nothing.
-_CHANGING = (
+# Where a study is changed.
+CHANGING = (
     "study/study study/verdicts history/ledger history/export history/notes vcs/workspace vcs/worktree vcs/refs files"
-)
-_PLACES = {str(Path(str(server.__file__)).parent / f"{name}.py") for name in _CHANGING.split()}
+).split()
 
 
 def require_whole(study: Study) -> None:
@@ -54,30 +50,13 @@ def require_whole(study: Study) -> None:
     assert len(notes) == len(set(notes)) == len({row.revocation.by for row in study.ledger.revoked() if row.revocation})
 
 
-class Countdown:
-    """Calls `stop` at the N-th line that is run of what changes a study."""
-
-    def __init__(self, lines: int, stop: Callable[[], None]) -> None:
-        self._left, self._stop = lines, stop
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """For sys.settrace."""
-        if frame.f_code.co_filename not in _PLACES:
-            return None
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                self._stop()
-        return self.trace
-
-
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _taken_up(repository: Path, lines: int) -> None:
     """Take the study up, as a server does that is killed at the line of this number; 0: never."""
-    sys.settrace(Countdown(lines, _die).trace)
+    sys.settrace(Countdown(CHANGING, lines, _die).trace)
     study = Study(repository, "t1", ServeOptions(profile="smoke"))
     sys.settrace(None)
     if lines == 0:

@@ -17,9 +17,9 @@ import struct
 import sys
 from pathlib import Path
 
+from trainer.contract import CLOSE_VARIABLE
 from trainer.sandbox.seccomp import ADDRESS_OF_SENDTO, MACHINES, SECCOMP, answers
 
-VARIABLE = "AUTORESEARCH_CLOSE"  # in the environment of train.py's process: the system call's number and the address
 _MSEAL = 462  # Linux 6.10, the same number on every architecture
 _FILTERS = "Seccomp_filters:"
 
@@ -119,7 +119,7 @@ def lay_ready() -> int:
     if libc.mprotect(*area, mmap.PROT_READ) or libc.syscall(_MSEAL, *area, 0):
         told = os.strerror(ctypes.get_errno())
         raise OSError(ctypes.get_errno(), f"the kernel cannot seal memory (Linux 6.10 can): {told}")
-    os.environ[VARIABLE] = f"{SECCOMP[MACHINES[platform.machine()][0]]} {at}"
+    os.environ[CLOSE_VARIABLE] = f"{SECCOMP[MACHINES[platform.machine()][0]]} {at}"
     return at
 
 

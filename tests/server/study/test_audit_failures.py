@@ -152,9 +152,7 @@ def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -
     assert told and told.audits == 512
 
 
-def test_before_the_third_failure_runs_are_audited_as_ever_and_a_failed_audit_tells_so(
-    strict: Study, data: Path
-) -> None:
+def test_a_first_run_is_audited_as_ever_and_a_failed_audit_tells_so(strict: Study, data: Path) -> None:
     (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
     strict.replace(only(QUICK.replace("[-weights[token] for", "[-weights[token] / 2 for")))
     run = strict.run("half price")

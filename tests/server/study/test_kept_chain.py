@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from server.errors import Refusal
 from server.study.phase import Phase
+from tests.support.countdown import Countdown
 from tests.support.failing_audits import INVALID, LINE, opened, patch
-from tests.support.kept_chain import Countdown, require_whole
+from tests.support.kept_chain import CHANGING, require_whole
 from tests.support.lifecycle import begin, leave_result, ran
 
 SETTINGS = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -76,6 +77,7 @@ class Agent:
         self.study = opened(self.folder, "any")
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # whoever is killed closes nothing
 @SETTINGS
 @given(
     st.lists(
@@ -92,7 +94,7 @@ def test_no_sequence_of_calls_and_kills_breaks_the_chain_of_keeps(
     for move, which, lines in moves:
         try:
             if move != "restart":  # a server that starts is killed in the test below
-                sys.settrace(Countdown(lines, die).trace)
+                sys.settrace(Countdown(CHANGING, lines, die).trace)
             getattr(agent, move)(which)
         except Refusal:
             pass

@@ -169,3 +169,17 @@ def test_weights_in_the_text_are_refused_and_a_row_tells_what_its_text_can_carry
     assert row.attempt.compressed_bytes == study.lane.candidate().compressed_bytes > before.compressed_bytes
     study.cancel("enough was seen")
     until(lambda: (last := study.settle()) is not None and not last.running)
+
+
+def test_a_ledger_that_a_failing_disk_let_open_for_reading_alone_is_opened_again(study: Study) -> None:
+    kept_baseline(study)
+    barred = study.ledger
+    # SQLite refuses a write to both in the same way.
+    barred._connection.execute("PRAGMA query_only = ON")  # pyright: ignore[reportPrivateUsage]
+    study.apply_patch(PATCH)
+    with pytest.raises(LedgerUnavailable, match="readonly"):
+        begin(study, 2)
+    assert barred.gone
+    study.settle()
+    assert study.ledger is not barred
+    assert ran(study, 1.9).verdict == Verdict.IMPROVED

@@ -164,12 +164,13 @@ def test_no_time_of_access_is_so_old_that_a_read_would_renew_it(tmp_path: Path) 
 CLOSED = """
 import ctypes, json, os, socket, sys, threading
 from pathlib import Path
+from trainer.contract import CLOSE_VARIABLE
 from trainer.sandbox import lookups
 from trainer.sandbox.allowlist import build_allowlist
 from trainer.sandbox.guards import confine
 nowhere = Path("/nonexistent")
 guards = confine(build_allowlist(nowhere, nowhere, nowhere, [], gpu=False))
-call, address = map(int, os.environ[lookups.VARIABLE].split())
+call, address = map(int, os.environ[CLOSE_VARIABLE].split())
 libc = ctypes.CDLL(None, use_errno=True)
 at, size = ctypes.c_void_p(address), ctypes.c_size_t(4096)
 before = lookups.filters(os.getpid())
