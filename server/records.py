@@ -40,11 +40,17 @@ class Outcome(StrEnum):
 
 
 class Trust(StrEnum):
-    """How far a run's figures can be believed, the best first. The score is the referee's in all three."""
+    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
 
-    SEALED = "sealed"  # every guard held
-    AUDITED = "audited"  # some did not
-    UNCONFINED = "unconfined"  # none did: train.py could do what the operator's account can
+    Of the evaluators `sealed` gives SEALED, `judged` gives JUDGED, `command` gives PRINTED at most. Where every guard
+    held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
+    """
+
+    SEALED = "sealed"  # a language model's score, audited, and every guard held
+    JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
+    AUDITED = "audited"  # the referee or a judge measured it, and some guard did not hold
+    PRINTED = "printed"  # the code under test ran in the process that told the number
+    UNCONFINED = "unconfined"  # no guard held: the code under test could do what the operator's account can
 
 
 class Purpose(StrEnum):
@@ -92,6 +98,7 @@ class Attempt(Value):
     train_sha256: str
     fingerprint: str = ""  # of the code without comments and prints
     compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.candidate)
+    task: str | None = None  # hash of program.md's definition of what is measured, and how; None: a language model
     referee: str | None = None  # hash of the trainer's code; None: of an earlier version
     signer: str | None = None  # checks the signature of the result; None: of a run that nobody signs
     signed_as: int | None = None  # the number that was signed, of a run that was made beside the study; None: its own

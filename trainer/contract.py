@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 
 class RunFile(StrEnum):
@@ -16,6 +17,8 @@ class RunFile(StrEnum):
 
     SPEC = "spec.json"  # what to run (the server writes it, before it starts the supervisor)
     TRAIN = "train.py"  # the text under test
+    TREE = "tree"  # folder of all files at the run's commit, for a task that is no language model's
+    INCUMBENT = "incumbent"  # folder of all files at the incumbent's commit, where a task is paired
     MODULES = "modules"  # folder of the Python files at the run's commit, for train.py to import; gone after the run
     PLACE = "place"  # link to the folder in which train.py's processes are: its name says nothing of the run
     CANCEL = "cancel"  # its presence asks for the end of the run; its text is the reason
@@ -26,6 +29,24 @@ class RunFile(StrEnum):
     SIGNATURE = "result.sig"  # by the key that the supervisor was handed, written before the result
     RESULT = "result.json"  # how it ended; its presence means that the run is over
     SUPERVISOR_LOG = "supervisor.log"  # what the supervisor itself printed: empty where all went well
+
+
+class Referee(StrEnum):
+    """The evaluators that program.md can ask for."""
+
+    SEALED = "sealed"  # a language model, by val_bpb
+    JUDGED = "judged"  # a worker that answers cases, by a judge it never meets
+    COMMAND = "command"  # a command that prints its own number
+
+
+class MetricSource(StrEnum):
+    """Where the number of a task comes from."""
+
+    PRINTED = "printed"  # the command prints it
+    CPU = "cpu"  # CPU seconds of all processes, as the referee reads them
+    WALL = "wall"  # seconds on the referee's clock
+    MEMORY = "memory"  # peak memory of all processes, MiB
+    SCORE = "score"  # the judge gives it
 
 
 class ScratchRole(StrEnum):
@@ -91,6 +112,45 @@ def utc_now() -> str:
 
 
 @dataclass(frozen=True)
+class TaskSpec:
+    """What the run of a task needs that is no language model's. Commands are for `sh -c`, paths relative to the tree.
+
+    {out} in a command is a folder that the build may write and the others may read; {python} is an interpreter.
+    """
+
+    metric: str
+    unit: str = ""
+    direction: str = "lower"  # or higher
+    scale: str = "linear"  # or log: scores are compared by their ratio
+    source: str = MetricSource.PRINTED
+    build: str = ""
+    checks: str = ""  # a gate before and after a command, not timed
+    command: str = ""
+    worker: str = ""
+    judge: str = ""  # a Python file
+    editable: tuple[str, ...] = ()  # globs: what the candidate may have changed
+    hidden: tuple[str, ...] = ()  # globs: what only the judge may read
+    links: tuple[tuple[str, str], ...] = ()  # a path in the tree, and the file or folder that it shows, for reading
+    paired: bool = False  # candidate and incumbent take turns on the same cases
+    repeats: int = 1  # of the command, or passes over the judge's cases; where paired, pairs at the most
+    least_effect: float = 0.0  # a share: differences below are no gain
+    figures: tuple[str, ...] = ()  # names of further numbers that are wanted
+    network: bool = False  # whether program.md lets its commands use it
+    home: bool = False  # whether they may read the operator's home folder
+    build_seconds: float = 600.0
+    checks_seconds: float = 300.0
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "TaskSpec":
+        """The terms that JSON has made a dictionary of, which has lists for tuples. Raises TypeError."""
+        return cls(**{name: _tuples(value) for name, value in fields.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
 class Spec:
     """What to run, as the server wrote it. Times are in seconds."""
 
@@ -116,6 +176,7 @@ class Spec:
     setup_allowed: float | None = None  # seconds of set-up by the budget's clock that count as no training; None: all
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
     train_sha256: str = ""  # of train.py's text, checked before anything runs; empty: not checked
+    task: TaskSpec | None = None  # None: of a language model
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
@@ -124,7 +185,13 @@ class Spec:
         Raises:
             ValueError: it is no JSON. TypeError: it is no spec, or one of a newer version.
         """
-        return cls(**json.loads(text))
+        return cls.from_fields(json.loads(text))
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "Spec":
+        """The spec that JSON has made a dictionary of. Raises TypeError."""
+        task = fields.get("task")
+        return cls(**{**fields, "task": TaskSpec.from_fields(task) if task else None})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -144,7 +211,7 @@ class Order:
     def from_json(cls, text: str) -> "Order":
         """Read an order. Raises ValueError, TypeError, KeyError."""
         told = json.loads(text)
-        return cls(Spec(**told["spec"]), told["key"])
+        return cls(Spec.from_fields(told["spec"]), told["key"])
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

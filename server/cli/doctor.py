@@ -179,14 +179,14 @@ def _compiler(profile: str, workspace: Path) -> Check:
 
 def _workspace(path: Path) -> Check:
     with suppress(Unavailable):  # told by the next check
-        return _night(path, load(path / "program.md").task.editable)
-    return _night(path, "train.py")
+        return _night(path, tuple(load(path / "program.md").task.editable))
+    return _night(path, ("train.py",))
 
 
-def _night(path: Path, file: str) -> Check:
+def _night(path: Path, editable: tuple[str, ...]) -> Check:
     try:
-        with Workspace.open(path, tag_to_serve(path), (file,)) as workspace:
-            return _code(workspace, file) or _state(workspace, file)
+        with Workspace.open(path, tag_to_serve(path), editable) as workspace:
+            return _code(workspace, workspace.file) or _state(workspace, workspace.file)
     except Unavailable as error:
         return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
 

@@ -117,8 +117,8 @@ def install_service(
     from server.vcs.workspace import Workspace
 
     require_systemd(write)
-    editable = load(workspace / "program.md").task.editable
-    with Workspace.open(workspace, tag_to_serve(workspace), (editable,)) as opened:
+    editable = tuple(load(workspace / "program.md").task.editable)
+    with Workspace.open(workspace, tag_to_serve(workspace), editable) as opened:
         service = Service(opened.root.resolve(), address, user)
     if write:
         service.write()

@@ -21,7 +21,7 @@ from server.errors import Unavailable
 from server.paths import Home
 from server.study.find_study import OperatorRequest, read_request
 from server.study.phase import Move, Phase
-from server.task.program import Task
+from server.task.definition import Task
 
 _SEED = 0
 _WAIT_SECONDS = 3600

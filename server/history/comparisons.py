@@ -13,7 +13,7 @@ from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference, mean
 from server.scoring.noise import Noise, estimate_noise, since_drift
-from server.task.program import Task
+from server.task.definition import Task
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}

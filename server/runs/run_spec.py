@@ -6,7 +6,7 @@ from pydantic import Field
 
 from server.records import Attempt, Experiment, Figures, Value
 from server.serve_options import ServeOptions
-from server.task.program import Task
+from server.task.definition import Task
 from trainer.contract import CPU_PROFILES
 
 _SEEDS = 1 << 31  # what torch, numpy and PYTHONHASHSEED all take

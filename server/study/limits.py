@@ -20,8 +20,8 @@ from server.records import Value, Verdict
 from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
 from server.study.phase import Phase
 from server.study.study import Study
+from server.task.definition import Task
 from server.task.policy import StudyFacts
-from server.task.program import Task
 
 REQUEST_REASONS = {
     OperatorRequest.STOP: "the operator has stopped the night",

@@ -65,7 +65,7 @@ class Study:
         if self.choices.require_sealed:
             require_guards()
         task = self.program().task
-        self.workspace = ledger_rebuild.opened(workspace, tag, (task.editable,))
+        self.workspace = ledger_rebuild.opened(workspace, tag, tuple(task.editable))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)

@@ -12,7 +12,7 @@ from server.source import patch
 from server.source.candidate import Candidate
 from server.study.lane import Lane
 from server.study.phase import Phase
-from server.task.program import Task
+from server.task.definition import Task
 from server.vcs.workspace import Workspace
 from trainer.contract import utc_now
 

@@ -7,61 +7,19 @@ import reprlib
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from server import lm_names
 from server.errors import ProgramInvalid
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import Value
+from server.task.definition import FieldError, MetricField, Range, Task, WatchedFigure
 from server.task.front_matter import FrontMatter, split
-from server.task.policy import Guardrail, KeepRule, StopLimits
+from server.task.policy import Guardrail, StopLimits
 
 MAX_BYTES = 256 * 1024
-_Seconds = Annotated[float, Field(gt=0, le=86400)]
-
-
-class Range(Value):
-    """What a search may set a constant of train.py to: a stretch of numbers, or one of some choices."""
-
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    integer: bool = False
-    choices: list[float | int | str] = Field(default_factory=list[float | int | str])
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "Range":
-        if not self.choices and not self.low < self.high:
-            raise ValueError("give low < high, or choices")
-        if self.log and self.low <= 0:
-            raise ValueError("a logarithmic stretch begins above 0")
-        if any(str(choice).lower() in ("true", "false") for choice in self.choices):
-            raise ValueError("a choice is a number or a string, and no boolean")
-        return self
-
-
-class Task(KeepRule):
-    """The front matter. Times in seconds."""
-
-    name: str = Field(default="pretraining", min_length=1, max_length=100)
-    metric: lm_names.Name = lm_names.NAME
-    direction: Literal["lower"] = "lower"  # the referee measures no score that is better when higher
-    editable: str = Field(default="train.py", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.py$")
-    budget_seconds: _Seconds = 300
-    setup_seconds: _Seconds = 300
-    evaluation_seconds: _Seconds = 300
-    preflight: bool = True
-    baseline_runs: int = Field(default=3, ge=1, le=10)
-    stop: StopLimits = StopLimits()
-    knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
-
-    @property
-    def measure(self) -> Metric:
-        """What is measured, and which scores are better."""
-        return Metric(self.metric, self.direction, lm_names.UNIT)
 
 
 class Program(Value):
@@ -151,13 +109,23 @@ def _read(path: Path) -> str:
 
 def _explain(found: FrontMatter, error: dict[str, Any]) -> str:
     """One error of pydantic's, with the line and the field as the file names it."""
-    names = [str(step) for step in error["loc"]] or ["front matter"]
-    where = f"line {found.line(error['loc'])}, {'.'.join(names)}"
+    cause = error.get("ctx", {}).get("error")
+    path = (cause.field,) if isinstance(cause, FieldError) else error["loc"]
+    names = [str(step) for step in path] or ["front matter"]
+    where = f"line {found.line(path)}, {'.'.join(names)}"
+    if isinstance(cause, FieldError):
+        return f"{where}: {cause}"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg']}, got {reprlib.repr(error['input'])}"
-    inner = {"stop": StopLimits, "knobs": Range, "guardrails": Guardrail}
+    inner = {
+        "stop": StopLimits,
+        "knobs": Range,
+        "guardrails": Guardrail,
+        "metric": MetricField,
+        "metrics": WatchedFigure,
+    }
     known = (inner[names[0]] if len(names) > 1 else Task).model_fields
-    near = difflib.get_close_matches(names[-1], known, n=1)
+    near = [name for name in known if name.startswith(names[-1])] or difflib.get_close_matches(names[-1], known, n=1)
     hint = f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
     return f"{where}: there is no such field{hint}"
 

@@ -9,7 +9,7 @@ from server.history.comparisons import assess_candidate, compare_figures, measur
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Figures, Purpose, Verdict
-from server.task.program import Task
+from server.task.definition import Task
 from tests.support.builders import enter, experiment
 from trainer.run.throughput import throughput, utilisation
 

@@ -9,7 +9,8 @@ from server.cli.doctor import examine
 from server.errors import ProgramInvalid
 from server.serve_options import ServeOptions
 from server.study.study import Study
-from server.task.program import Task, load
+from server.task.definition import Task
+from server.task.program import load
 from tests.support.lifecycle import kept_baseline
 from tests.support.repositories import PROGRAM
 
