@@ -23,7 +23,7 @@ from server.records import Attempt, Experiment, Outcome, Progress, Result, Value
 from server.runs.run_folder import RunFolder
 from server.runs.run_spec import RunLimits
 from server.task.dataset import find
-from trainer.contract import Order, RunFile, Spec, utc_now
+from trainer.contract import Order, Referee, RunFile, Spec, TaskSpec, utc_now
 
 _FORGED = "Somebody else than the run's supervisor wrote result.json: it is not signed. No idea was judged."
 
@@ -32,8 +32,11 @@ class RunRequest(Value):
     """One run that is about to start."""
 
     attempt: Attempt
-    text: str  # of its train.py
+    text: str = ""  # of its train.py; of a task: none
     limits: RunLimits
+    referee: Referee = Referee.SEALED
+    task: TaskSpec | None = None  # None: of a language model
+    trees: Callable[[Path], None] | None = Field(default=None, exclude=True, repr=False)  # lays files out in the folder
     key: str = Field(default="", repr=False)  # signs the result; for the supervisor alone
     modules: dict[str, bytes] | None = None  # what it may import, by path; None: what is in the site's folder
 
@@ -112,7 +115,7 @@ def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
 
     It says nothing of what the run is for: surroundings that differ would tell train.py when to do its worst.
     """
-    attempt = request.attempt
+    attempt, data = request.attempt, "" if request.task else find(request.attempt.dataset, site.data).folder
     return Spec(
         number=attempt.number,
         profile=attempt.profile,
@@ -120,12 +123,14 @@ def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:
         budget_seconds=attempt.budget_seconds,
         **request.limits.model_dump(),
         data=str(site.data),
-        dataset=find(attempt.dataset, site.data).folder,
+        dataset=data,
         imports=str(site.imports if request.modules is None else folder / RunFile.MODULES),
         cookie=str(folder),  # unique on this machine, and says whose process it is
         kernels=str(site.kernels),  # the baseline's: what a candidate compiles, it compiles in each run anew
         keeps_kernels=attempt.baseline,
-        train_sha256=sha256(request.text.encode()).hexdigest(),
+        train_sha256=attempt.train_sha256 if request.task else sha256(request.text.encode()).hexdigest(),
+        referee=request.referee,
+        task=request.task,
     )
 
 
@@ -155,12 +160,16 @@ def ending(executor: Executor, attempt: Attempt, folder: RunFolder) -> Result | 
     )
 
 
-def write_run_folder(folder: Path, spec: Spec, text: str) -> None:
-    """Make a run's folder; one of another history is set aside. Raises OSError."""
+def write_run_folder(folder: Path, spec: Spec, request: RunRequest) -> None:
+    """Make a run's folder; one of another history is set aside. Raises OSError, WorkspaceUnusable."""
     set_aside(folder)
     folder.mkdir(parents=True)
     # Not fsynced: a power cut ends the run as well, and git has the text.
-    (folder / RunFile.TRAIN).write_text(text, encoding="utf-8", newline="")
+    if request.trees:
+        request.trees(folder)
+    else:
+        (folder / RunFile.TRAIN).write_text(request.text, encoding="utf-8", newline="")
+        write_modules(folder, request.modules or {})
     (folder / RunFile.SPEC).write_text(spec.to_json(), encoding="utf-8")
 
 

@@ -12,7 +12,6 @@ from server.runs.executor import (
     make_spec,
     request_cancel,
     startable,
-    write_modules,
     write_run_folder,
 )
 from server.runs.hang_detector import HangDetector
@@ -48,8 +47,7 @@ class LocalExecutor:
         folder = self.runs.path(number)
         spec = make_spec(self._site, request, folder)
         with startable(), device_lock.device_leases(self._site.home, spec.profile) as leases:
-            write_run_folder(folder, spec, request.text)
-            write_modules(folder, request.modules or {})
+            write_run_folder(folder, spec, request)
             for one in leases:
                 one.sign(folder)
             spawn_supervisor(folder, leases, make_order(spec, request))

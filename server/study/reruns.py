@@ -4,6 +4,7 @@ They are no experiments: the history does not know them, and no verdict comes of
 """
 
 import math
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +17,15 @@ from server.errors import Unavailable
 from server.files import write_whole
 from server.history import audit_failures, revocations
 from server.metric import Metric, percent
-from server.records import Attempt, Experiment, Progress, Result, Value
-from server.runs.executor import Executor, RunRequest, RunSite, ending, new_key, startable
+from server.records import Attempt, Experiment, Progress, Purpose, Result, Value
+from server.runs.executor import Executor, RunSite, ending, new_key, startable
 from server.runs.run_folder import RunFolder, RunFolders
-from server.runs.run_spec import RunLimits, draw_seed
+from server.runs.run_spec import draw_seed
 from server.runs.spawn import trainer_hash
 from server.source.candidate import Candidate
 from server.study.phase import Phase
 from server.study.study import Study
-from trainer.contract import public_half, utc_now
+from trainer.contract import RunFile, public_half, utc_now
 
 _LOOK_SECONDS = 0.2
 _SURE = 2.0  # standard errors
@@ -66,8 +67,7 @@ def rerun(
         TextEnded: a run of one of them has failed its audit.
         Unavailable: a run has no score, or one of the night is under way; the sentence says which.
     """
-    if study.phase() is Phase.RUNNING:
-        raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
+    _require_possible(study, question)
     executor, runs = _beside(study)
     candidates = {row.number: _candidate(study, row, question) for row in experiments}
     enter_failures(study, experiments)
@@ -78,31 +78,43 @@ def rerun(
         seed = draw_seed()  # one for all experiments: what is compared differs in nothing else
         for row in experiments:
             told = f"experiment {row.number}, run {repeat + 1} of {question.seeds}"
+            key = new_key(executor)
             attempt = _attempt(row, candidates[row.number], question).model_copy(
                 update={
                     "number": 1 + max(runs.numbers(), default=0),
                     "seed": seed,
-                    "signer": public_half(key) if (key := new_key(executor)) else "",
+                    "signer": public_half(key) if key else "",
                 }
             )
-            terms = RunLimits.of(study.program().task, study.choices, False, audit_failures.factor(study.ledger))
-            terms = terms.beside(study.ledger.baseline(), attempt).model_copy(update={"split": question.split})
+            request = study.request(attempt, candidates[row.number], key)
+            asked = {"split": question.split, "preflight": False, "ceiling": []}
+            request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
             executor.require_free(attempt.profile, study.ledger.last())
             with startable():
                 runs.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
-            text, modules = candidates[row.number].text, study.workspace.modules(row.commit)
-            executor.submit(RunRequest(attempt=attempt, text=text, limits=terms, key=key, modules=modules))
+            executor.submit(request)
             folder = runs.of(attempt.number)
             result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
-                before = revocations.last_told(study.ledger)
-                enter_failures(study, experiments)
-                after = revocations.last_told(study.ledger)
-                why = f"{told.capitalize()} has no score: {result.reason} {after if after != before else ''}"
-                raise Unavailable(why.rstrip(), "Look into its run.log.")
+                raise _scoreless(study, experiments, f"{told.capitalize()} has no score: {result.reason}")
             scores[row.number].append(result.score.value)
     return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
+
+
+def _require_possible(study: Study, question: RerunRequest) -> None:
+    if study.phase() is Phase.RUNNING:
+        raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
+    if study.program().task.sha256 and (question.knobs or question.split != "val"):
+        raise Unavailable("This task has neither knobs nor a hidden split.", "Run it again as it is.")
+
+
+def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:
+    """Why there is no answer; a run that failed its audit is entered into the study first."""
+    before = revocations.last_told(study.ledger)
+    enter_failures(study, experiments)
+    after = revocations.last_told(study.ledger)
+    return Unavailable(f"{why} {after}" if after != before else why, "Look into its run.log.")
 
 
 def attempt_path(runs: RunFolders, number: int) -> Path:
@@ -133,7 +145,35 @@ def enter_failures(study: Study, experiments: Sequence[Experiment]) -> None:
         if row is None or result is None or not audit_failures.refuted(result):
             continue
         if not audit_failures.failure_of(study.ledger, study.workspace.files(row.commit)):
-            study.enter(row, attempt, folder.path)
+            _enter(study, row, attempt, folder.path)
+
+
+def _enter(study: Study, of: Experiment, made: Attempt, folder: Path) -> None:
+    """Add a run of experiment `of`'s train.py, which was `made` beside the study's own and has ended in `folder`.
+
+    Whatever follows from its result then follows, now or after the next start. Raises Unavailable, OSError.
+    """
+    candidate = study.workspace.files(of.commit)
+    attempt = made.model_copy(
+        update={
+            "number": study.next_number(),
+            "signed_as": made.number,
+            "purpose": Purpose.REFERENCE,
+            "of": of.number,
+            "description": f"experiment {of.number} again, after the fact",
+            "hypothesis": "",
+            "parent": study.verdicts.base() or study.workspace.tip(),
+            "fingerprint": candidate.fingerprint,
+        }
+    )
+    attempt = attempt.model_copy(update={"commit": study.workspace.commit_attempt(attempt, candidate)})
+    # Of a name that no run has: of a command that is killed here nothing counts, and the next one does it again.
+    copied = study.runs.folder / "entering"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(folder, copied, symlinks=True, ignore=shutil.ignore_patterns(RunFile.PLACE))
+    study.begin(attempt, None)
+    copied.rename(study.runs.path(attempt.number))
+    study.settle()
 
 
 def _written(path: Path) -> Attempt | None:
@@ -155,7 +195,8 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
 
 
 def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:
-    return study.workspace.files(row.commit).with_knobs(study.workspace.file, question.knobs)
+    candidate = study.workspace.files(row.commit)
+    return candidate.with_knobs(study.workspace.file, question.knobs) if question.knobs else candidate
 
 
 def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> Attempt:

@@ -5,7 +5,6 @@ ledger row, branch, file. If a move breaks off, because the server is killed or 
 first: when the server starts again, or with the next call.
 """
 
-import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -17,7 +16,7 @@ from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
-from server.records import Attempt, Experiment, Outcome, Purpose, Result
+from server.records import Attempt, Experiment, Outcome, Result
 from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
@@ -88,8 +87,8 @@ class Study:
 
     def _machines_profile(self) -> str:
         known = self.ledger.incumbent() or self.ledger.last()
-        last, train = known.attempt.profile if known else "", self.workspace.files(self.workspace.tip()).text
-        return default_profile(self.hardware, last, train)
+        train = "".join(self.workspace.files(self.workspace.tip()).values())
+        return default_profile(self.hardware, known.attempt.profile if known else "", train)
 
     def _open(self, distrust: bool = False) -> None:
         """Open the history, or make it anew from git; with `distrust` every row of it is read first."""
@@ -221,70 +220,59 @@ class Study:
         code = plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
-        parent = self.workspace.tip()
         key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
         attempt = Attempt(
-            number=self._next_number(),
+            number=self.next_number(),
             baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
             purpose=plan.purpose,
             of=plan.of,
             description=description,
             hypothesis=hypothesis,
-            parent=parent,
+            parent=self.workspace.tip(),
             commit="",
             train_sha256=plan.candidate.sha256,
             fingerprint=code,
             compressed_bytes=plan.candidate.compressed_bytes,
             profile=self.profile,
-            dataset=self.dataset.name,
+            dataset="" if task.sha256 else self.dataset.name,
             seed=draw_seed(),
+            task=task.sha256,
             referee=trainer_hash(),
             signer=public_half(key) if key else None,
             budget_seconds=budget,
             started_at=utc_now(),
         )
-        commit = self.workspace.commit_attempt(attempt, plan.candidate)
-        attempt = attempt.model_copy(update={"commit": commit})
+        attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, plan.candidate)})
         made = None
         if attempt.of is None and not attempt.baseline:
-            made = plan.candidate.changed_from(self.workspace.files(parent))
-        terms = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
-        terms = terms.beside(self.ledger.baseline(), attempt)
-        if task.early_stop and attempt.of is None and not attempt.baseline:
-            curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
-            terms = terms.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
-        modules = self.workspace.modules(commit)
-        request = RunRequest(attempt=attempt, text=plan.candidate.text, limits=terms, key=key, modules=modules)
-        self._begin(attempt, made)
+            made = plan.candidate.changed_from(self.workspace.files(attempt.parent))
+        request = self.request(attempt, plan.candidate, key)
+        self.begin(attempt, made)
         self._start(request)
         return Experiment(attempt=attempt)
 
-    def enter(self, of: Experiment, made: Attempt, folder: Path) -> None:
-        """Add a run of experiment `of`'s train.py, which was `made` beside the study's own and has ended in `folder`.
+    def request(self, attempt: Attempt, candidate: Candidate, key: str) -> RunRequest:
+        """What is asked of the executor. Raises WorkspaceUnusable."""
+        task = self.program().task
+        limits = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
+        limits = limits.beside(self.ledger.baseline(), attempt)
+        if task.early_stop and attempt.of is None and not attempt.baseline:
+            curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
+            limits = limits.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
+        root = self.workspace.root
+        terms = task.terms(tuple((path, str(root / path)) for path in task.link if (root / path).exists()))
+        if terms is None:
+            modules = self.workspace.modules(attempt.commit)
+            return RunRequest(attempt=attempt, text=candidate.text, limits=limits, key=key, modules=modules)
+        trees = {RunFile.TREE: attempt.commit}
+        if terms.paired:
+            trees[RunFile.INCUMBENT] = attempt.commit if attempt.baseline else self.verdicts.base() or attempt.commit
 
-        Whatever follows from its result then follows, now or after the next start. Raises Unavailable, OSError.
-        """
-        candidate = self.workspace.files(of.commit)
-        attempt = made.model_copy(
-            update={
-                "number": self._next_number(),
-                "signed_as": made.number,
-                "purpose": Purpose.REFERENCE,
-                "of": of.number,
-                "description": f"experiment {of.number} again, after the fact",
-                "hypothesis": "",
-                "parent": self.verdicts.base() or self.workspace.tip(),
-                "fingerprint": candidate.fingerprint,
-            }
-        )
-        attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, candidate)})
-        # Of a name that no run has: of a command that is killed here nothing counts, and the next one does it again.
-        copied = self.runs.folder / "entering"
-        shutil.rmtree(copied, ignore_errors=True)
-        shutil.copytree(folder, copied, symlinks=True, ignore=shutil.ignore_patterns(RunFile.PLACE))
-        self._begin(attempt, None)
-        copied.rename(self.runs.path(attempt.number))
-        self._settle()
+        def lay_out(folder: Path) -> None:
+            for name, commit in trees.items():
+                self.workspace.lay_out(commit, folder / name)
+
+        return RunRequest(attempt=attempt, limits=limits, key=key, referee=task.kind, task=terms, trees=lay_out)
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
@@ -340,11 +328,12 @@ class Study:
                 raise
             raise PatchRefused(error.problem, f"This is the baseline, not a patch: {NEW_TRAIN}.") from None
 
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """The number of the next run."""
         last = self.ledger.last()
         return max(last.number if last else 0, self._taken) + 1
 
-    def _begin(self, attempt: Attempt, made: Change | None) -> None:
+    def begin(self, attempt: Attempt, made: Change | None) -> None:
         """Write the row of a run; the ref first, so that no `git gc` takes the commit of a row."""
         with self._whole():
             self.workspace.record(attempt.number, attempt.commit, self.workspace.recorded(attempt.number))

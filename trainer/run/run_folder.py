@@ -60,7 +60,9 @@ class RunFolder:
         return alike.to_json().encode() + b"\n" + self.text
 
     def changed(self, spec: Spec) -> str:
-        """How train.py differs from the one that the spec is about; empty if it does not."""
+        """How train.py differs from the one that the spec is about; empty if it does not, or if it has a task."""
+        if spec.task:
+            return ""
         try:
             found = hashlib.sha256(self.text).hexdigest()
         except OSError as error:

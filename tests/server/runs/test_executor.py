@@ -76,7 +76,7 @@ class ThreadExecutor:
         folder = self._runs.path(request.attempt.number)
         spec = make_spec(self._site, request, folder)
         with startable():
-            write_run_folder(folder, spec, request.text)
+            write_run_folder(folder, spec, request)
         run = self.threads[request.attempt.number] = Waiting(RunFolder(folder), make_order(spec, request))
         run.start()
         return run
@@ -118,7 +118,7 @@ def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_pat
     limits = RunLimits(setup_seconds=30, evaluation_seconds=40, grace_seconds=1, ceiling=[(1.0, 9.0)])
     request = RunRequest(attempt=attempt(5).model_copy(update={"dataset": "embedded"}), text="x\n", limits=limits)
     spec = make_spec(place, request, runs.path(5))
-    write_run_folder(runs.path(5), spec, request.text)
+    write_run_folder(runs.path(5), spec, request)
     assert Spec.from_json((runs.path(5) / "spec.json").read_text(encoding="utf-8")).cookie == str(runs.path(5))
     folder, before = runs.of(5), {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert folder.spec()["evaluation_seconds"] == 40 and folder.progress() == Progress() and not folder.cancelled
@@ -129,7 +129,7 @@ def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_pat
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     request_cancel(folder, "enough")
     until(lambda: folder.cancelled)
-    write_run_folder(runs.path(5), spec, request.text)
+    write_run_folder(runs.path(5), spec, request)
     assert sorted(number for number, _ in runs.copies()) == [5, 5] and runs.numbers() == [5]
 
 
