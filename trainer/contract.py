@@ -70,7 +70,7 @@ class Entry(StrEnum):
     LAUNCH = "trainer.launch"
     PREPARE = "trainer.prepare"
     SCRATCH = "trainer.processes.scratch"
-    GUARDS = "trainer.sandbox.guards"
+    GUARDS = "trainer.guards_view"
     COMPILER = "trainer.run.compiler"
 
 

@@ -34,7 +34,7 @@ from server.task.dataset import EMBEDDED, find, prepared
 from server.task.program import load
 from server.vcs.git_environment import submodules, tracked
 from server.vcs.workspace import Workspace
-from trainer.contract import GPU_PROFILES
+from trainer.contract import CPU_PROFILES, GPU_PROFILES
 
 _WARN_GB = 10
 _STOP_GB = 2
@@ -66,7 +66,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
         "account": lambda: _account(workspace),
         "ledger": lambda: _ledger(workspace),
         "port": _port,
-        "confinement": _confinement,
+        "confinement": lambda: _confinement(machine.profile),
         "torch": lambda: _torch(machine),
         "device": lambda: _device(machine),
         "compiler": lambda: _compiler(machine.profile, workspace),
@@ -267,9 +267,9 @@ def _unwritable(folder: Path) -> str:
     return ""
 
 
-def _confinement() -> Check:
+def _confinement(profile: str) -> Check:
     try:
-        found = probe_guards()
+        found = probe_guards(profile in CPU_PROFILES)
     except Unavailable as error:
         return Check(name="confinement", state="fix", detail=error.problem, remedy=error.next_step)
     detail = "; ".join(f"{name}: {state}" for name, state in found.items())

@@ -69,23 +69,30 @@ def remove_scratch(folder: Path) -> None:
             _run(Entry.SCRATCH, *tops)
 
 
-def probe_guards() -> dict[str, str]:
+def probe_guards(counted: bool = False) -> dict[str, str]:
     """For each guard around train.py `held`, or why this machine cannot put it on: found by putting it on.
+
+    Args:
+        counted: budgets are CPU seconds, so that there is the guard `meter`.
 
     Raises:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TypeAdapter(dict[str, str]).validate_json(_run(Entry.GUARDS))
+        return TypeAdapter(dict[str, str]).validate_json(_run(Entry.GUARDS, *["counted"] * counted))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
         ) from error
 
 
-def require_guards() -> None:
-    """Hold the operator's word that every run is sealed. Raises RunnerUnavailable where it cannot be."""
-    missing = [f"{name} ({state})" for name, state in probe_guards().items() if state != "held"]
+def require_guards(counted: bool = False) -> None:
+    """Hold the operator's word that every run is sealed. Raises RunnerUnavailable where it cannot be.
+
+    Args:
+        counted: budgets are CPU seconds.
+    """
+    missing = [f"{name} ({state})" for name, state in probe_guards(counted).items() if state != "held"]
     if missing:
         raise RunnerUnavailable(
             f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",

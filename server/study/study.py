@@ -39,7 +39,7 @@ from server.study.verdicts import Verdicts
 from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
-from trainer.contract import RunFile, public_half, utc_now
+from trainer.contract import CPU_PROFILES, RunFile, public_half, utc_now
 
 _CURVE_POINTS = 300
 
@@ -61,14 +61,14 @@ class Study:
         self._program_path, self._state = workspace / "program.md", Home(workspace).study(tag).state
         self._load: Callable[[], Program] = self._load_program
         self.choices = choices or ServeOptions()
+        self.hardware: Hardware = as_torch_sees_it(probe())
         if self.choices.require_sealed:
-            require_guards()
+            require_guards((self.choices.profile or default_profile(self.hardware, "", "")) in CPU_PROFILES)
         task = self.program().task
         self.workspace = ledger_rebuild.opened(workspace, tag, tuple(task.editable))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
-        self.hardware: Hardware = as_torch_sees_it(probe())
         self.engine, site = engine, RunSite.of(paths)
         self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
         self.notebook = Notebook(paths.notes)

@@ -1,4 +1,4 @@
-"""What program.md's front matter defines: what is measured, how, on which files, and what earns a keep. Pure."""
+"""What program.md's front matter defines: what is measured, how, on which files, and what earns a keep."""
 
 import hashlib
 import json

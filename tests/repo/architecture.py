@@ -39,7 +39,14 @@ FLOORS = {
         ("trainer.run",),
         ("trainer.evaluators", "trainer.model_weights"),
         ("trainer.session",),
-        ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor", "trainer.torch_view"),
+        (
+            "trainer",
+            "trainer.launch",
+            "trainer.prepare",
+            "trainer.supervisor",
+            "trainer.torch_view",
+            "trainer.guards_view",
+        ),
     ),
 }
 SHARED = "trainer.contract"  # the one module of the trainer that the server may import
@@ -207,7 +214,7 @@ def draw_map(modules: Modules) -> str:
 def _floor(modules: Modules, root: str, rank: int) -> list[str]:
     """The rows of a floor: packages, modules beside them that import packages, and the other modules in one row."""
     graph = package_graph(modules)
-    others: list[str] = []
+    others, beside = list[str](), list[str]()
     lines: list[str] = []
     for name in sorted(graph.keys() & modules.keys() - set(ROOTS)):
         if modules[name].root != root or RANKS.get(unit(name) or "") != rank:
@@ -218,9 +225,10 @@ def _floor(modules: Modules, root: str, rank: int) -> list[str]:
         if modules[name].is_package:
             lines += _package_rows(start, first_sentence(modules[name].docstring) + arrow, _contents(modules, name))
         elif arrow:
-            lines += [f"{rank} {label}{arrow}"]
+            beside.append(f"{label}{arrow}")
         else:
             others.append(label)
+    lines += _wrapped(f"{rank} ", " · ".join(beside)) if beside else []
     return [*lines, f"{rank} {', '.join(others)}"] if others else lines
 
 

@@ -12,17 +12,15 @@ docs/channels.md), and bugs of the kernel.
 """
 
 import ctypes
-import json
 import os
 import resource
 import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from trainer.sandbox import landlock, lookups, seatbelt, seccomp
-from trainer.sandbox.allowlist import Allowlist, build_allowlist
+from trainer.sandbox.allowlist import Allowlist
 
 HELD = "held"
 GUARDS = ("files", "network", "signals", "privileges")
@@ -76,13 +74,3 @@ def _drop_capabilities() -> None:
 def _checked(answer: int) -> None:
     if answer:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def main() -> None:
-    """Put the guards on this process and print, as JSON, which of them hold: for `autoresearch doctor`."""
-    nowhere = Path("/nonexistent")
-    print(json.dumps(confine(build_allowlist(nowhere, nowhere, nowhere, []))))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -17,17 +17,18 @@ from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
 from tests.support.runs import local_executor, start_run
+from trainer.processes.usage import METER
 from trainer.sandbox import allowlist, landlock, seatbelt, seccomp
 from trainer.sandbox.allowlist import PACKAGES, Allowlist
-from trainer.sandbox.guards import GUARDS
+from trainer.sandbox.guards import GUARDS, HELD
 
 NOBODY = 65534
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 
 
-def probe(uid: int | None = None, **settings: str) -> dict[str, str]:
-    """The guards as `python -m trainer.sandbox.guards` finds them, as this user or another."""
-    command = [sys.executable, "-P", "-B", "-m", "trainer.sandbox.guards"]
+def probe(uid: int | None = None, *words: str, **settings: str) -> dict[str, str]:
+    """The guards as `python -m trainer.guards_view` finds them, as this user or another."""
+    command = [sys.executable, "-P", "-B", "-m", "trainer.guards_view", *words]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES), **settings}
     done = subprocess.run(command, env=environment, cwd="/", user=uid, group=uid, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -42,15 +43,21 @@ def test_every_guard_is_held_or_says_why_not() -> None:
         assert set(found.values()) == {"held"}
 
 
+def test_where_cpu_seconds_are_the_budget_there_is_a_guard_that_counts_them() -> None:
+    found = probe(None, "counted")
+    assert tuple(found) == (*GUARDS, METER) and found[METER]
+    assert (found[METER] == HELD) == (sys.platform == "linux" and found["network"] == HELD), found
+
+
 @linux
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_an_ordinary_user_has_the_same_guards() -> None:
     try:
-        found = probe(NOBODY)
+        found = probe(NOBODY, "counted")
     except (AssertionError, PermissionError):
         pytest.skip(f"{pwd.getpwuid(NOBODY).pw_name} cannot run {sys.executable}")
-    assert found == probe()
-    assert probe(NOBODY, HOME="/root") == found  # a home that cannot be read is none
+    assert found == probe(None, "counted")
+    assert probe(NOBODY, "counted", HOME="/root") == found  # a home that cannot be read is none
 
 
 def test_the_corpus_and_other_runs_are_out_of_reach_whatever_is_allowed(tmp_path: Path) -> None:
