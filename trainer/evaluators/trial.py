@@ -39,6 +39,7 @@ from trainer.run.child_launch import LaunchedChild, Launcher
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.deadline import Deadline, allowed, check_batches, rebuilding
 from trainer.run.early_stop import EarlyStop
+from trainer.run.failure_cause import BROKEN
 from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
@@ -167,7 +168,8 @@ class Trial:
         try:
             scratch.remove(self.folders["candidate"])
         except OSError as error:
-            raise RunEnded("invalid", f"train.py left files that cannot be removed: {error.strerror}.") from error
+            outcome = "env_fail" if error.errno in BROKEN else "invalid"  # a disk that fails is not train.py's fault
+            raise RunEnded(outcome, f"train.py left files that cannot be removed: {error.strerror}.") from error
         self.guards |= self._traces.erase(self.stage.watch)
 
     def _close_files(

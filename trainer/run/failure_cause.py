@@ -21,6 +21,7 @@ _BY_TYPE = {
     "subprocess.CalledProcessError": "no_compiler",  # how Triton tells of it
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, this user's share of it, or the size of one file
+BROKEN = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO)  # what a disk answers that fails
 _BY_NUMBER = {**dict.fromkeys(FULL, "disk_full"), errno.ENOMEM: "oom"}  # of an OSError
 _BY_WORDS = (  # of a RuntimeError, in lower case; the first that is found counts
     ("cuda out of memory", "cuda_oom"),
