@@ -56,6 +56,7 @@ class ScratchRole(StrEnum):
     REPLICA = "replica"
     COMPILER = "compiler"
     LAUNCHER = "launcher"
+    SIDE = "side"  # a copy of a task's files, and all that its commands write
 
     @property
     def prefix(self) -> str:
@@ -68,6 +69,7 @@ class Entry(StrEnum):
 
     SUPERVISOR = "trainer.supervisor"
     LAUNCH = "trainer.launch"
+    CONFINED = "trainer.confined"
     PREPARE = "trainer.prepare"
     SCRATCH = "trainer.processes.scratch"
     GUARDS = "trainer.guards_view"
@@ -94,6 +96,8 @@ class ProfileName(StrEnum):
 
 CPU_PROFILES = frozenset({ProfileName.SMOKE, ProfileName.CPU})  # whose budgets are CPU seconds
 GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))  # NVIDIA's and AMD's
+
+PLACE_PREFIX = "autoresearch-"  # how the names of folders begin in which commands work, where others have some too
 
 # In the environment of a run's processes.
 CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number

@@ -37,16 +37,10 @@ FLOORS = {
         ("trainer.processes", "trainer.sandbox"),
         ("trainer.datasets",),
         ("trainer.run",),
-        ("trainer.evaluators", "trainer.model_weights"),
-        ("trainer.session",),
-        (
-            "trainer",
-            "trainer.launch",
-            "trainer.prepare",
-            "trainer.supervisor",
-            "trainer.torch_view",
-            "trainer.guards_view",
-        ),
+        ("trainer.commands", "trainer.model_weights"),
+        ("trainer.evaluators", "trainer.session"),
+        ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor"),
+        ("trainer.torch_view", "trainer.guards_view"),
     ),
 }
 SHARED = "trainer.contract"  # the one module of the trainer that the server may import

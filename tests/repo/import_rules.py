@@ -65,6 +65,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server.cli.service",
         "server.clients.driver",
         "server.runs.spawn",
+        "trainer.commands.confined_process",
         "trainer.processes.fork_server",
         "trainer.run.child_launch",
         "trainer.run.compiler",

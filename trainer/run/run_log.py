@@ -59,13 +59,14 @@ class RunLog:
         with pipe:
             while True:
                 if self._stale and not select.select([pipe], [], [], _SHOW_SECONDS)[0]:
-                    self._keep(b"")
+                    self.add(b"")
                 elif block := os.read(pipe.fileno(), _BLOCK):
-                    self._keep(block)
+                    self.add(block)
                 else:
                     return
 
-    def _keep(self, block: bytes) -> None:
+    def add(self, block: bytes) -> None:
+        """Take what somebody else has read of a pipe; of nothing, show what came before."""
         with self._lock:
             if self._muted:
                 return

@@ -27,6 +27,17 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
 _GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+# Of a machine, for commands: what is installed on it, and what there is not for others to read, also for root.
+_INSTALLED = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"),
+    *("/nix/store", "/run/current-system"),
+)
+_SECRETS = (
+    *("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d"),
+    *("/etc/ssh", "/etc/ssl/private"),
+)
+_BESIDE = ("lib", "lib64", "libexec", "include")  # a folder of programs: what they load
+SHIMS = "shims"  # a folder of scripts that choose among versions: slow, and of no use to who cannot see those
 _NOT_CODE = ("pkgs", "envs", "share", "conda-meta")  # below an interpreter's folder
 
 
@@ -56,6 +67,63 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
     patterns = _DEVICES + _GPUS * gpu
     devices = [path for pattern in patterns for path in Path("/dev").glob(pattern)]
     return Allowlist([train, *session, *system_files.facts(gpu), *code, *modules], [*listed], devices, scratch)
+
+
+def command_allowlist(
+    readable: Iterable[Path], writable: Path, hidden: Iterable[Path], processes: bool = True
+) -> Allowlist:
+    """The reach of a command of program.md: what is installed on the machine, and what it is given.
+
+    Args:
+        readable: what it is given beside, files or folders. writable: its own folder.
+        hidden: folders that stay out of reach where they lie in one that is in it; what is given in them is not hidden.
+        processes: whether it may read what the kernel tells of all processes: many programs look at their own.
+    """
+    given = [path.resolve() for path in readable]
+    out_of_reach = {path.resolve() for path in (*_OURS, *map(Path, _SECRETS), *hidden)}
+    above = {folder for path in out_of_reach for folder in path.parents}
+    installed = [Path(root).resolve() for root in _INSTALLED]
+    programs = [
+        folder.resolve() for path in _programs() for folder in (path, *(path.parent / name for name in _BESIDE))
+    ]
+    roots = dict.fromkeys((*installed, *_roots(gpu=True), *_named(out_of_reach), *programs, *given))
+    code = dict.fromkeys(part for root in roots for part in _outside(root, out_of_reach, above))
+    devices = [path for pattern in _DEVICES + _GPUS for path in Path("/dev").glob(pattern)]
+    listed = [folder for folder in above.intersection(roots) if folder not in out_of_reach]
+    facts = [*system_files.facts(gpu=True), *([Path("/proc")] if processes else [])]
+    return Allowlist([*code, *facts], [*listed, Path("/proc")], devices, writable)
+
+
+def _programs() -> Iterator[Path]:
+    """The operator's folders of programs, wherever they are, but for those that hold scripts which look elsewhere."""
+    for word in os.environ.get("PATH", "").split(os.pathsep):
+        path = Path(word)
+        if word and path.is_absolute() and path.name != SHIMS and path.resolve() not in _shared():
+            yield path
+
+
+def _with_libraries(programs: Path) -> Iterator[Path]:
+    yield programs
+    yield from (programs.parent / name for name in _BESIDE)
+
+
+def _outside(root: Path, hidden: set[Path], above: set[Path]) -> Iterator[Path]:
+    """`root`, or where something hidden lies below it (`above` are the folders with such), its parts without that.
+
+    A link below it is followed, and what it leads to is left out where that is not whole in reach.
+    """
+    if root in hidden or root == Path("/"):
+        return
+    if root not in above:
+        yield root
+        return
+    with suppress(OSError):  # not ours to see
+        for part in root.iterdir():
+            target = part.resolve()
+            if not part.is_symlink():
+                yield from _outside(part, hidden, above)
+            elif target not in above and not any(target.is_relative_to(path) for path in hidden):
+                yield target
 
 
 def exposed(files: Iterable[Path]) -> Path | None:

@@ -23,6 +23,7 @@ from trainer.sandbox import landlock, lookups, seatbelt, seccomp
 from trainer.sandbox.allowlist import Allowlist
 
 HELD = "held"
+ASKED_FOR = "not held: asked for by program.md"
 GUARDS = ("files", "network", "signals", "privileges")
 _LIMITS = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 64 << 30), (resource.RLIMIT_NPROC, 16384))
 _CAP_DAC_OVERRIDE = 1 << 1  # root in a container reads a workspace that another user owns; Landlock still binds it
@@ -35,10 +36,7 @@ def confine(allowed: Allowlist) -> dict[str, str]:
     Returns:
         For each of GUARDS `held`, or why it is not.
     """
-    for limit, value in _LIMITS:
-        hard = resource.getrlimit(limit)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
+    _limit()
     if sys.platform == "darwin":
         return dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed)))
     with suppress(OSError):  # held open for ever: made anew, this folder would not be the one that is allowed
@@ -50,6 +48,39 @@ def confine(allowed: Allowlist) -> dict[str, str]:
     signals = landlocked if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
     network = _tried(lambda: seccomp.install(*addresses))
     return {"files": files, "network": network, "signals": signals, "privileges": _tried(_drop_capabilities)}
+
+
+def confine_command(allowed: Allowlist, network: bool, home: bool, children: bool) -> dict[str, str]:
+    """Put on every guard that a command of program.md leaves this machine.
+
+    Args:
+        network: program.md lets it use the network. home: it may read the operator's home folder.
+        children: a process may learn at once that a child of its has ended, and so also have its seconds forgotten:
+            many programs that start others wait for that signal.
+
+    Returns:
+        For each of GUARDS `held`, or why it is not.
+    """
+    _limit()
+    if sys.platform == "darwin":
+        held = dict.fromkeys(GUARDS, _tried(lambda: seatbelt.restrict(allowed, network)))
+    else:
+        files = _tried(lambda: landlock.restrict(allowed))
+        signals = files if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
+        left_out = (seccomp.NETWORK if network else frozenset[str]()) | frozenset(
+            {seccomp.SIGACTION} if children else ()
+        )
+        filtered = _tried(lambda: seccomp.install(left_out=left_out))
+        held = {"files": files, "network": filtered, "signals": signals, "privileges": _tried(_drop_capabilities)}
+    asked = {"network": network, "files": home}
+    return held | {name: ASKED_FOR for name, wanted in asked.items() if wanted and held[name] == HELD}
+
+
+def _limit() -> None:
+    for limit, value in _LIMITS:
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
 
 
 def _tried(guard: Callable[[], None]) -> str:

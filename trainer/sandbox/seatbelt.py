@@ -13,8 +13,7 @@ from trainer.sandbox.allowlist import Allowlist
 _RULES = """\
 (version 1)
 (allow default)
-(deny network*)
-(deny ipc-posix-shm* ipc-sysv*)
+{network}(deny ipc-posix-shm* ipc-sysv*)
 (deny signal)
 (allow signal (target self) (target same-sandbox))
 (deny file-write*)
@@ -24,14 +23,17 @@ _RULES = """\
 """
 
 
-def rules(reach: Allowlist) -> str:
+def rules(reach: Allowlist, network: bool = False) -> str:
     """The sandbox's rules in Apple's language; a later rule wins over an earlier one."""
     readable = [f"(subpath {json.dumps(str(path))})" for path in reach.readable]
     listed = [f"(literal {json.dumps(str(path))})" for path in reach.listed]
-    return _RULES.format(writable=json.dumps(str(reach.writable)), readable=" ".join(readable + listed))
+    network_rule = "" if network else "(deny network*)\n"
+    return _RULES.format(
+        network=network_rule, writable=json.dumps(str(reach.writable)), readable=" ".join(readable + listed)
+    )
 
 
-def restrict(reach: Allowlist) -> None:
+def restrict(reach: Allowlist, network: bool = False) -> None:
     """Confine this process and all its descendants, for ever.
 
     Raises:
@@ -40,5 +42,5 @@ def restrict(reach: Allowlist) -> None:
     if sys.platform != "darwin":
         raise OSError("the macOS sandbox is not here")
     message = ctypes.c_char_p()
-    if ctypes.CDLL(None).sandbox_init(rules(reach).encode(), ctypes.c_uint64(0), ctypes.byref(message)):
+    if ctypes.CDLL(None).sandbox_init(rules(reach, network).encode(), ctypes.c_uint64(0), ctypes.byref(message)):
         raise OSError(f"sandbox: {(message.value or b'refused').decode(errors='replace')}")

@@ -118,6 +118,7 @@ _COMMANDS: dict[str, tuple[tuple[int, int], int, tuple[int, ...], int]] = {
 # Answered with success and not made for SIGCHLD. A process that ignores that signal makes the kernel forget what its
 # children used; left at its default, all of it is counted (trainer.processes.cpu_meter).
 _SIGACTION = (13, 134)
+SIGACTION = "rt_sigaction"
 _SIGCHLD = 17
 # Answered with success and not made for this process, refused for another.
 _AFFINITY = (203, 122)  # sched_setaffinity
@@ -135,20 +136,22 @@ MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column abo
 
 
 TABLES = (_REFUSED, _OWN_ONLY, _IGNORED)
+NETWORK = frozenset({"socket", "sendmsg", "sendmmsg"})  # what the guard of this name is made of
 
 
-def install(another: int = 0) -> None:
+def install(another: int = 0, *, left_out: frozenset[str] = frozenset()) -> None:
     """Filter the system calls of this thread and all its descendants, from here on and for ever.
 
     Args:
         another: address of the one filter that may be put on later (trainer.sandbox.lookups); 0: there is none.
+        left_out: names of calls that are made as ever.
 
     Raises:
         OSError: no seccomp here; nothing is filtered.
     """
     if sys.platform != "linux" or platform.machine() not in MACHINES or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, f"no system call filter for {platform.system()} on {platform.machine()}")
-    code = program(*MACHINES[platform.machine()], another)
+    code = program(*MACHINES[platform.machine()], another, left_out)
     kept = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: a count and a pointer, padded to the pointer's alignment
     head = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(kept)))
@@ -158,12 +161,12 @@ def install(another: int = 0) -> None:
             raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def program(column: int, architecture: int, another: int = 0) -> bytes:
+def program(column: int, architecture: int, another: int = 0, left_out: frozenset[str] = frozenset()) -> bytes:
     """The filter: a test and its answer a call, so that every jump is short."""
     code = [*_opening(column, architecture), *_of_filters(column, another)]
     for calls, answer in ((_REFUSED, errno.EACCES), (_IGNORED, 0)):
-        for numbers in calls.values():
-            if (number := numbers[column]) is not None:
+        for name, numbers in calls.items():
+            if (number := numbers[column]) is not None and name not in left_out:
                 code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _ERRNO | answer)]
     for numbers, argument, commands, answer in _COMMANDS.values():
         code += [
@@ -181,13 +184,14 @@ def program(column: int, architecture: int, another: int = 0) -> bytes:
         _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_RETURN, _ALLOW),
     ]
-    code += [
-        _instruction(_EQUAL, _SIGACTION[column], 0, 4),
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, _SIGCHLD, 0, 1),
-        _instruction(_RETURN, _ERRNO),
-        _instruction(_RETURN, _ALLOW),
-    ]
+    if SIGACTION not in left_out:
+        code += [
+            _instruction(_EQUAL, _SIGACTION[column], 0, 4),
+            _instruction(_LOAD, _FIRST_ARGUMENT),
+            _instruction(_EQUAL, _SIGCHLD, 0, 1),
+            _instruction(_RETURN, _ERRNO),
+            _instruction(_RETURN, _ALLOW),
+        ]
     own_only = [(numbers[column], _ALLOW) for numbers in _OWN_ONLY.values()]
     for number, answer in (*own_only, (_AFFINITY[column], _ERRNO)):
         code += [

@@ -1,0 +1,53 @@
+"""What a process prints, kept up to a limit: the beginning, the end, and of what lies between the lines that count."""
+
+_HEAD_BYTES = 2 << 20
+_TAIL_BYTES = 2 << 20
+_BETWEEN_BYTES = 1 << 20
+
+
+class Output:
+    """One stream. A flood costs no more than to be read."""
+
+    def __init__(self, mark: bytes) -> None:
+        """Lines with `mark` are kept wherever they are; of too many the last."""
+        self._mark = mark
+        self._head, self._tail = bytearray(), bytearray()
+        self._between: list[bytes] = []
+        self._size = 0
+        self.dropped = 0  # bytes
+
+    def add(self, block: bytes) -> None:
+        """Take what came."""
+        room = _HEAD_BYTES - len(self._head)
+        self._head += block[:room]
+        self._tail += block[max(room, 0) :]
+        if len(self._tail) >= 2 * _TAIL_BYTES:
+            self._shorten()
+
+    def text(self) -> bytes:
+        """All of it, or what was kept, each part from the beginning of a line."""
+        if not self.dropped:
+            return bytes(self._head + self._tail)
+        left_out = f"\n... {self.dropped} bytes left out ...\n".encode()
+        between = b"".join(line + b"\n" for line in self._between)
+        return bytes(self._head.rpartition(b"\n")[0]) + left_out + between + bytes(self._tail)
+
+    def _shorten(self) -> None:
+        end = self._tail.rfind(b"\n", 0, len(self._tail) - _TAIL_BYTES) + 1 or len(self._tail) - _TAIL_BYTES
+        if not self.dropped:  # the line that the beginning ends in goes on here
+            self._search(self._head[self._head.rfind(b"\n") + 1 :] + self._tail[:end])
+        else:
+            self._search(self._tail[:end])
+        del self._tail[:end]
+        self.dropped += end
+
+    def _search(self, part: bytearray) -> None:
+        at = part.find(self._mark)
+        while at >= 0:
+            begin, end = part.rfind(b"\n", 0, at) + 1, part.find(b"\n", at)
+            line = bytes(part[begin : end if end >= 0 else len(part)])[:4096]
+            self._between.append(line)
+            self._size += len(line)
+            at = part.find(self._mark, end) if end >= 0 else -1
+        while self._size > _BETWEEN_BYTES:
+            self._size -= len(self._between.pop(0))

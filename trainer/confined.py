@@ -1,0 +1,63 @@
+"""Becomes a command of program.md: puts the guards on itself, says which of them hold, and runs `sh -c COMMAND`.
+
+`python -P -B -m trainer.confined TOLD STDIN` reads its order on the standard input, as JSON, and works where it was
+started. The order comes once the referee is ready to measure. What it tells, it tells through the descriptor TOLD, a
+pipe that closes as the command begins: by then only trusted code has run here. The descriptor STDIN becomes the
+command's standard input; without one there is nothing to read.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+from trainer.processes.process_tree import become_subreaper, die_with_parent, forget_no_child
+from trainer.sandbox.allowlist import command_allowlist
+from trainer.sandbox.command_order import CommandOrder
+from trainer.sandbox.guards import GUARDS, confine_command
+
+_SHELL = "/bin/sh"
+_DEFAULTS = (signal.SIGINT, signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE))  # which Python ignores or takes
+
+
+def main() -> None:
+    """Become the command that the order names."""
+    order = CommandOrder.from_json(sys.stdin.read())
+    die_with_parent()
+    forget_no_child()
+    for number in _DEFAULTS:
+        signal.signal(number, signal.SIG_DFL)
+    told, *given = map(int, sys.argv[1:])
+    _take_stdin(given[0] if given else os.open(os.devnull, os.O_RDONLY))
+    if order.keeps_orphans:
+        become_subreaper()
+    guards = _confine(order)
+    os.set_inheritable(told, False)
+    peak, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    report = {"guards": guards, "memory": peak, "seconds": seconds}
+    os.write(told, json.dumps(report).encode() + b"\n")
+    try:
+        os.execve(_SHELL, ["sh", "-c", order.command], order.environment)
+    except OSError as error:
+        os.write(told, f"{_SHELL}: {error.strerror}".encode())
+        sys.exit(127)
+
+
+def _take_stdin(source: int) -> None:
+    os.dup2(source, 0)
+    os.close(source)
+
+
+def _confine(order: CommandOrder) -> dict[str, str]:
+    if not order.confine:
+        return dict.fromkeys(GUARDS, "switched off by the operator")
+    hidden = [Path(path) for path in order.hidden]
+    allowed = command_allowlist([Path(path) for path in order.readable], Path(order.writable), hidden, order.processes)
+    return confine_command(allowed, order.network, order.home, order.children)
+
+
+if __name__ == "__main__":
+    main()

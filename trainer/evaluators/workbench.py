@@ -1,0 +1,385 @@
+"""Where a task's commands run: private copies of its files, confined processes, and what they use, from outside.
+
+A side is a copy of one commit's files with an output folder. Each command has a scratch folder of its own as HOME and
+TMPDIR, and nothing lives on behind it: every process is ended, and what must not have changed is looked at.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from trainer.commands import file_tree
+from trainer.commands.confined_process import ConfinedProcess, Measure, StartFailed
+from trainer.commands.file_tree import FileState
+from trainer.commands.output import Output
+from trainer.commands.worker import Worker
+from trainer.contract import (
+    COOKIE_VARIABLE,
+    PLACE_PREFIX,
+    MetricSource,
+    RunFile,
+    ScratchRole,
+    Spec,
+    TaskSpec,
+    join_pids,
+)
+from trainer.processes import scratch
+from trainer.processes.process_tree import kill_descendants
+from trainer.run.clock import RunEnded
+from trainer.run.failure_cause import of_error
+from trainer.run.run_folder import RunFolder
+from trainer.run.run_log import RunLog
+from trainer.sandbox.allowlist import SHIMS
+from trainer.sandbox.command_order import CommandOrder
+from trainer.sandbox.environment import passed_on
+
+METER = "meter"
+LARGEST_COPY = 512 << 20  # bytes of a built side: one that is larger is not made anew for each repeat
+LOG_SECONDS = 2.0
+_MARK = b"METRIC"
+_TAIL_BYTES = 4000
+_LIBRARY = Path(__file__).resolve().parents[1] / "judging.py"  # what a worker imports of ours
+_STATE = ".autoresearch"  # the folder in a workspace that holds its runs
+_LEAST_SPACE = 1 << 30  # bytes: a place with less is not chosen, where there is another
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it has used."""
+
+    exit_code: int | None  # negative: the signal; None: its time was over
+    timed_out: bool
+    stdout: bytes  # the beginning, the end, and all lines with METRIC, where it is too long to be kept
+    stderr: bytes
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_mb: float
+
+    @property
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return (self.stderr + self.stdout)[-_TAIL_BYTES:].decode("utf-8", "replace")
+
+
+@dataclass
+class Side:
+    """A copy of one commit's files. Its folder stays the same, whatever is made anew in it."""
+
+    name: RunFile
+    folder: Path  # that the commands may write
+    files: dict[str, FileState]  # of the commit
+    kept: Path | None = None  # how it was when it had been built
+    pids: set[int] = field(default_factory=set[int])
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def out(self) -> Path:
+        """The folder {out}."""
+        return self.folder / "out"
+
+
+class Workbench:
+    """That of one run. Whoever makes it closes it, whatever happens."""
+
+    def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
+        """Raises OSError: there is no place for the copies."""
+        assert spec.task is not None
+        self._run_folder, self._spec, self.task = run_folder, spec, spec.task
+        self._place = _make_place(run_folder)
+        self._log = RunLog(run_folder.log)
+        self._workers: list[Worker] = []
+        self.guards: dict[str, str] = {}
+        self.spared: set[int] = set()  # children of this process that outlive commands, beside the workers
+        self.left = ""  # pids of processes that could not be ended
+        self.peak_memory_mb = 0.0
+
+    def watch(self) -> None:
+        """Raises RunEnded: somebody cancelled the run."""
+        if (reason := self._run_folder.cancelled()) is not None:
+            raise RunEnded("cancelled", f"Cancelled: {reason}")
+
+    def side(self, name: RunFile) -> Side:
+        """A fresh private copy of the files in this folder of the run: TREE or INCUMBENT.
+
+        Raises:
+            RunEnded: they cannot be copied, or a link is where a file is.
+        """
+        side = Side(name, scratch.make(self._place, ScratchRole.SIDE), {})
+        try:
+            file_tree.copy(self._run_folder.folder / name, side.tree, self._left_out())
+            side.out.mkdir()
+            side.files = file_tree.states(side.tree)
+            for inner, target in self.task.links:
+                place = side.tree / inner
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(target)
+        except OSError as error:
+            told = f"The files of the run cannot be laid out for its commands: {error}."
+            raise RunEnded("env_fail", f"{told} The operator frees space, or looks at `link` in program.md.") from error
+        return side
+
+    def keep(self, side: Side) -> None:
+        """Remember how a side is now, for `renew`; not one that is larger than LARGEST_COPY. Raises RunEnded."""
+        if file_tree.size(side.folder) > LARGEST_COPY:
+            return
+        kept = scratch.make(self._place, ScratchRole.SIDE)
+        with _laying_out():
+            for part in (side.tree, side.out):
+                file_tree.copy(part, kept / part.name)
+        side.kept = kept
+
+    def renew(self, side: Side) -> None:
+        """Make a side anew as it was kept: nothing that was written since stays. Raises RunEnded."""
+        if side.kept is None:
+            return
+        with _laying_out():
+            for part in (side.tree, side.out):
+                scratch.remove(part)
+                file_tree.copy(side.kept / part.name, part)
+            side.files = file_tree.looked_at(side.files, side.tree)
+
+    def run(self, side: Side, command: str, *, seconds: float, log: bool) -> Ended:
+        """Run a command in a side to its end, or for so many seconds; then end all that is left of it.
+
+        Args:
+            log: whether the run's log shows what it prints.
+
+        Raises:
+            RunEnded: somebody cancelled the run, or no command can be started.
+        """
+        streams = {"stdout": Output(_MARK), "stderr": Output(_MARK)}
+
+        def keep(name: str, block: bytes) -> None:
+            streams[name].add(block)
+            if log:
+                self._log.add(block)
+
+        own = scratch.make(side.folder, ScratchRole.SIDE)
+        order = self._order(side, command, own, side.folder, [])
+        process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside())
+        try:
+            self._start(process)
+            ended = process.wait(seconds, self.watch)
+        finally:
+            self._end_all()
+        measure = process.settle()
+        self._log.add(b"")
+        file_tree.make_runnable((side.tree, side.out), side.files)
+        with suppress(OSError):
+            scratch.remove(own)
+        self.peak_memory_mb = max(self.peak_memory_mb, measure.peak_memory_mb)
+        return _ended(measure, ended, streams)
+
+    def worker(self, side: Side, command: str) -> Worker:
+        """Start a process that lives on, to be asked. Its files are read-only, its scratch folder is new.
+
+        Raises:
+            RunEnded: somebody cancelled the run, or it cannot be started.
+        """
+        own = scratch.make(self._place, ScratchRole.SIDE)
+        library = own / "lib" / "trainer"
+        library.mkdir(parents=True)
+        (library / "__init__.py").write_text('"""What a worker imports of the referee."""\n', encoding="utf-8")
+        with suppress(FileNotFoundError):
+            shutil.copy2(_LIBRARY, library)
+        order = self._order(side, command, own, own, [str(side.tree), str(side.out)])
+        order.environment["PYTHONPATH"] = str(own / "lib")
+        order = replace(order, keeps_orphans=True, processes=False)
+
+        def keep(_name: str, block: bytes) -> None:
+            self._log.add(block)
+
+        process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, talks=True)
+        self._start(process)
+        worker = Worker(process, self.watch)
+        self._workers.append(worker)
+        return worker
+
+    def require_unchanged(self, side: Side) -> None:
+        """Hold the files of the commit against what they were. Raises RunEnded: one has changed."""
+        now = file_tree.states(side.tree, side.files)
+        if told := next(file_tree.changed(side.files, now), ""):
+            raise RunEnded(
+                "invalid",
+                f"The commands have changed a file of the commit: {told}. What they write belongs into new files, "
+                "or into {out}.",
+                cause="changed_file",
+            )
+
+    def say(self, line: str) -> None:
+        """Add a line of the referee's own to the run's log."""
+        self._log.add(f"--- {line}\n".encode())
+
+    def close(self) -> None:
+        """End every process and remove every copy."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        self._end_all()
+        self._log.close(LOG_SECONDS)
+        for folder in self._place.iterdir():
+            with suppress(OSError):  # held by what could not be ended; the server tries again
+                scratch.remove(folder)
+        with suppress(OSError):
+            self._place.rmdir()
+            (self._run_folder.folder / RunFile.PLACE).unlink()
+
+    def _start(self, process: ConfinedProcess) -> None:
+        try:
+            process.start(self.watch)
+        except StartFailed as failed:
+            self.watch()
+            told = f"No command could be started on this machine, and nothing was judged: {failed}."
+            raise RunEnded(
+                "env_fail", f"{told} The operator runs `autoresearch doctor`.", cause="no_process"
+            ) from failed
+        self._note(process.guards)
+        if self.task.source == MetricSource.CPU:
+            self._note({METER: process.counted if self._spec.confine else process.guards["network"]})
+
+    def _note(self, guards: dict[str, str]) -> None:
+        self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
+        if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
+            missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
+            raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
+
+    def _end_all(self) -> None:
+        """End every process but those that are spared. Raises RunEnded: one cannot be."""
+        if left := kill_descendants(self._cookie, self._beside()):
+            self.left = join_pids(left) or ""
+            raise RunEnded("env_fail", f"Processes of the run cannot be ended: {self.left}.", cause="unkillable")
+
+    def _beside(self) -> frozenset[int]:
+        return frozenset(self.spared) | {worker.pid for worker in self._workers if worker.alive}
+
+    @property
+    def _cookie(self) -> str:
+        return str(self._place)
+
+    def _left_out(self) -> Callable[[str], bool]:
+        """What a command must not see of the commit's files: those that only the judge may read."""
+        hidden = file_tree.matcher(self.task.hidden)
+        judges = Path(self.task.judge).parent.as_posix() if self.task.judge else "."
+        own = set(self.task.worker.split())
+
+        def left_out(name: str) -> bool:
+            if name in own or any(word.startswith(f"{name}/") for word in own):
+                return False
+            return hidden(name) or (judges != "." and name.startswith(f"{judges}/")) or name == self.task.judge
+
+        return left_out
+
+    def _outer(self) -> dict[str, str]:
+        return passed_on(os.environ) | {COOKIE_VARIABLE: self._cookie}
+
+    def _order(self, side: Side, command: str, own: Path, writable: Path, readable: list[str]) -> CommandOrder:
+        home = str(Path.home()) if self.task.home else ""
+        told = command.replace("{out}", str(side.out)).replace("{python}", sys.executable)
+        return CommandOrder(
+            command=told,
+            environment=self._environment(own, home),
+            readable=[*readable, *([home] if home else []), *_linked(self.task)],
+            writable=str(writable),
+            hidden=_hidden(self._run_folder, self._spec),
+            network=self.task.network,
+            home=self.task.home,
+            confine=self._spec.confine,
+        )
+
+    def _environment(self, own: Path, home: str) -> dict[str, str]:
+        (own / "tmp").mkdir()
+        return passed_on(os.environ) | {
+            "PATH": search_path(),
+            "HOME": home or str(own),
+            "TMPDIR": str(own / "tmp"),
+            "XDG_CACHE_HOME": str(own / "cache"),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONHASHSEED": str(self._spec.seed),
+            COOKIE_VARIABLE: self._cookie,
+        }
+
+
+def search_path() -> str:
+    """The operator's PATH, without folders of scripts that choose among versions; first the interpreter they stand for.
+
+    Those scripts lie where no command looks, and would cost each start a tenth of a second.
+    """
+    folders = [word for word in os.environ.get("PATH", "").split(os.pathsep) if word]
+    named = shutil.which("python3")
+    if named is None or Path(named).parent.name == SHIMS:
+        folders.insert(0, str(Path(sys.executable).parent))
+    return os.pathsep.join(word for word in folders if Path(word).name != SHIMS)
+
+
+def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
+    return Ended(
+        exit_code=measure.exit_code if ended else None,
+        timed_out=not ended,
+        stdout=streams["stdout"].text(),
+        stderr=streams["stderr"].text(),
+        cpu_seconds=measure.cpu_seconds,
+        wall_seconds=measure.wall_seconds,
+        peak_memory_mb=measure.peak_memory_mb,
+    )
+
+
+def _make_place(run_folder: RunFolder) -> Path:
+    """A folder of this run alone, under a name that nobody knows, where nothing above is of a project's.
+
+    Tools look for their settings in the folders above, and would meet there what they must not read.
+    """
+    places = [Path(tempfile.gettempdir()), Path("/var/tmp"), run_folder.folder.parent / "places"]
+    found = next((place for place in places[:-1] if _fits(place)), places[-1])
+    found.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=found)).resolve()
+    (run_folder.folder / RunFile.PLACE).unlink(missing_ok=True)
+    (run_folder.folder / RunFile.PLACE).symlink_to(place)
+    return place
+
+
+def _fits(place: Path) -> bool:
+    with suppress(OSError):
+        told = os.statvfs(place)
+        return (
+            os.access(place, os.W_OK)
+            and not told.f_flag & getattr(os, "ST_NOEXEC", 8)
+            and (told.f_bavail * told.f_frsize >= _LEAST_SPACE)
+        )
+    return False
+
+
+@contextmanager
+def _laying_out() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        told = f"The files of the run cannot be copied for its commands: {error}."
+        raise RunEnded("env_fail", f"{told} The operator frees space.", cause=of_error(error)) from error
+
+
+def _linked(task: TaskSpec) -> list[str]:
+    """What links lead to; for an environment of Python also the interpreter that it was made from."""
+    found = list[str]()
+    for _, target in task.links:
+        found.append(target)
+        with suppress(OSError):
+            lines = (Path(target) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
+            homes = [line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "home"]
+            found += [str(Path(home).resolve().parent) for home in homes]
+    return found
+
+
+def _hidden(run_folder: RunFolder, spec: Spec) -> list[str]:
+    """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
+    folder = run_folder.folder.resolve()
+    states = [parent.parent for parent in folder.parents if parent.name == _STATE]
+    homes = [] if spec.task and spec.task.home else [Path.home()]
+    return [str(path) for path in (folder.parent, folder.parent.parent, *states, Path(spec.data), *homes)]
