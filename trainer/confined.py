@@ -12,12 +12,11 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
-from trainer.processes.process_tree import become_subreaper, die_with_parent, forget_no_child
-from trainer.sandbox.allowlist import command_allowlist
-from trainer.sandbox.command_order import CommandOrder
-from trainer.sandbox.guards import GUARDS, confine_command
+from trainer.processes.parentage import become_subreaper, die_with_parent, forget_no_child
+from trainer.sandbox.command_guards import confine_command
+from trainer.sandbox.privileges import GUARDS
+from trainer.sandbox.reach import CommandOrder
 
 _SHELL = "/bin/sh"
 _DEFAULTS = (signal.SIGINT, signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE))  # which Python ignores or takes
@@ -52,11 +51,9 @@ def _take_stdin(source: int) -> None:
 
 
 def _confine(order: CommandOrder) -> dict[str, str]:
-    if not order.confine:
+    if order.allowed is None:
         return dict.fromkeys(GUARDS, "switched off by the operator")
-    hidden = [Path(path) for path in order.hidden]
-    allowed = command_allowlist([Path(path) for path in order.readable], Path(order.writable), hidden, order.processes)
-    return confine_command(allowed, order.network, order.home, order.children)
+    return confine_command(order.allowed, order.network, order.home, order.children)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class ConfinedProcess:
         passed = [report, theirs] if self.talks else [report]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-B", "-m", Entry.CONFINED, *map(str, passed)],
+                [sys.executable, "-S", "-P", "-B", "-m", Entry.CONFINED, *map(str, passed)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -24,7 +24,13 @@ def _sealed(run_folder: RunFolder, spec: Spec) -> Evaluator:
     return SealedLM(run_folder, spec)
 
 
-_EVALUATORS: dict[str, MakeEvaluator] = {"sealed": _sealed}
+def _command(run_folder: RunFolder, spec: Spec) -> Evaluator:
+    from trainer.evaluators.command import CommandEvaluator
+
+    return CommandEvaluator(run_folder, spec)
+
+
+_EVALUATORS: dict[str, MakeEvaluator] = {"sealed": _sealed, "command": _command}
 
 
 def register(name: str, make: MakeEvaluator) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.commands import file_tree
@@ -34,9 +34,9 @@ from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
-from trainer.sandbox.allowlist import SHIMS
-from trainer.sandbox.command_order import CommandOrder
+from trainer.sandbox.allowlist import SHIMS, command_allowlist
 from trainer.sandbox.environment import passed_on
+from trainer.sandbox.reach import CommandOrder
 
 METER = "meter"
 LARGEST_COPY = 512 << 20  # bytes of a built side: one that is larger is not made anew for each repeat
@@ -163,7 +163,7 @@ class Workbench:
                 self._log.add(block)
 
         own = scratch.make(side.folder, ScratchRole.SIDE)
-        order = self._order(side, command, own, side.folder, [])
+        order = self._order(side, command, own, lives_on=False)
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside())
         try:
             self._start(process)
@@ -190,9 +190,8 @@ class Workbench:
         (library / "__init__.py").write_text('"""What a worker imports of the referee."""\n', encoding="utf-8")
         with suppress(FileNotFoundError):
             shutil.copy2(_LIBRARY, library)
-        order = self._order(side, command, own, own, [str(side.tree), str(side.out)])
+        order = self._order(side, command, own, lives_on=True)
         order.environment["PYTHONPATH"] = str(own / "lib")
-        order = replace(order, keeps_orphans=True, processes=False)
 
         def keep(_name: str, block: bytes) -> None:
             self._log.add(block)
@@ -280,18 +279,20 @@ class Workbench:
     def _outer(self) -> dict[str, str]:
         return passed_on(os.environ) | {COOKIE_VARIABLE: self._cookie}
 
-    def _order(self, side: Side, command: str, own: Path, writable: Path, readable: list[str]) -> CommandOrder:
+    def _order(self, side: Side, command: str, own: Path, lives_on: bool) -> CommandOrder:
         home = str(Path.home()) if self.task.home else ""
         told = command.replace("{out}", str(side.out)).replace("{python}", sys.executable)
+        readable = [*([side.tree, side.out] if lives_on else []), *([home] if home else []), *_linked(self.task)]
+        writable = own if lives_on else side.folder
+        hidden = _hidden(self._run_folder, self._spec)
+        allowed = command_allowlist(map(Path, readable), writable, hidden, processes=not lives_on)
         return CommandOrder(
             command=told,
             environment=self._environment(own, home),
-            readable=[*readable, *([home] if home else []), *_linked(self.task)],
-            writable=str(writable),
-            hidden=_hidden(self._run_folder, self._spec),
+            allowed=allowed if self._spec.confine else None,
             network=self.task.network,
             home=self.task.home,
-            confine=self._spec.confine,
+            keeps_orphans=lives_on,
         )
 
     def _environment(self, own: Path, home: str) -> dict[str, str]:
@@ -377,9 +378,9 @@ def _linked(task: TaskSpec) -> list[str]:
     return found
 
 
-def _hidden(run_folder: RunFolder, spec: Spec) -> list[str]:
+def _hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
     folder = run_folder.folder.resolve()
     states = [parent.parent for parent in folder.parents if parent.name == _STATE]
     homes = [] if spec.task and spec.task.home else [Path.home()]
-    return [str(path) for path in (folder.parent, folder.parent.parent, *states, Path(spec.data), *homes)]
+    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]

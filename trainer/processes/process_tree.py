@@ -5,10 +5,8 @@ double-forked away is still a descendant (prctl(2), PR_SET_CHILD_SUBREAPER), and
 processes can be listed comes to be our own child again and again. Elsewhere the cookie finds it.
 """
 
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,41 +15,14 @@ from pathlib import Path
 import psutil
 
 from trainer.contract import COOKIE_VARIABLE
+from trainer.processes.parentage import adopts_orphans as adopts_orphans
+from trainer.processes.parentage import become_subreaper as become_subreaper
+from trainer.processes.parentage import die_with_parent as die_with_parent
+from trainer.processes.parentage import forget_no_child as forget_no_child
 
 KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
 _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower look at the whole tree
 _QUIET_LOOKS = 100  # in a row that find no child, before there is none
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_GET_CHILD_SUBREAPER = 37
-
-
-def become_subreaper() -> None:
-    """Inherit every orphaned descendant of this process (Linux; elsewhere only its children)."""
-    forget_no_child()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def adopts_orphans() -> bool:
-    """Whether this process inherits its orphaned descendants: not on macOS, nor where a sandbox forbids it."""
-    held = ctypes.c_int(0)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(held), 0, 0, 0)
-    return bool(held.value)
-
-
-def forget_no_child() -> None:
-    """Keep a child that has ended until it is waited for: an ignored SIGCHLD, which is inherited, loses its seconds."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def die_with_parent() -> None:
-    """Be killed when the parent dies, and be the first that the kernel's out-of-memory killer takes (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        with suppress(OSError):  # where it was higher already, only root may lower it
-            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
 def kill_descendants(cookie: str, spared: frozenset[int] = frozenset()) -> list[int]:

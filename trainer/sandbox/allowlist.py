@@ -11,13 +11,13 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from trainer.sandbox import system_files
 from trainer.sandbox.environment import places
+from trainer.sandbox.reach import Allowlist as Allowlist
 
 PACKAGES = Path(__file__).resolve().parents[2]
 _OURS = (PACKAGES / "trainer", PACKAGES / "server")
@@ -39,16 +39,6 @@ _SECRETS = (
 _BESIDE = ("lib", "lib64", "libexec", "include")  # a folder of programs: what they load
 SHIMS = "shims"  # a folder of scripts that choose among versions: slow, and of no use to who cannot see those
 _NOT_CODE = ("pkgs", "envs", "share", "conda-meta")  # below an interpreter's folder
-
-
-@dataclass(frozen=True)
-class Allowlist:
-    """All that a process may reach: files, or folders with everything below."""
-
-    readable: list[Path]  # and to be run
-    listed: list[Path]  # only the names in these folders may be seen
-    devices: list[Path]  # to read, write and control
-    writable: Path
 
 
 def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path], gpu: bool = True) -> Allowlist:

@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from trainer.sandbox.allowlist import Allowlist
+from trainer.sandbox.reach import Allowlist
 
 # system call numbers, the same on every architecture since Linux 5.13
 _CREATE = 444

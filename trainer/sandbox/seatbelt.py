@@ -8,7 +8,7 @@ import ctypes
 import json
 import sys
 
-from trainer.sandbox.allowlist import Allowlist
+from trainer.sandbox.reach import Allowlist
 
 _RULES = """\
 (version 1)

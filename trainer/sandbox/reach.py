@@ -1,0 +1,44 @@
+"""What a process may reach, and what one is told that becomes a command of program.md (trainer.confined).
+
+Standard library only, and little of it: such a process imports this before each command.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Allowlist:
+    """All that a process may reach: files, or folders with everything below."""
+
+    readable: list[Path]  # and to be run
+    listed: list[Path]  # only the names in these folders may be seen
+    devices: list[Path]  # to read, write and control
+    writable: Path
+
+
+@dataclass(frozen=True)
+class CommandOrder:
+    """What a command is and may do."""
+
+    command: str  # for `sh -c`
+    environment: dict[str, str]
+    allowed: Allowlist | None  # None: no guard is put on
+    network: bool = False
+    home: bool = False
+    children: bool = True  # whether processes may have their children forgotten (trainer.sandbox.command_guards)
+    keeps_orphans: bool = False  # orphans become the command's children, so that all it starts stays below it
+
+    @classmethod
+    def from_json(cls, text: str) -> "CommandOrder":
+        """Read an order. Raises ValueError, TypeError, KeyError."""
+        told: dict[str, Any] = json.loads(text)
+        if reach := told["allowed"]:
+            lists = {name: [Path(path) for path in reach[name]] for name in ("readable", "listed", "devices")}
+            told["allowed"] = Allowlist(**lists, writable=Path(reach["writable"]))
+        return cls(**told)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
