@@ -22,6 +22,11 @@ def clean(raw: bytes | bytearray) -> str:
     return _CONTROLS.sub(lambda found: "".join(map(_NAMES.__getitem__, found[0])), "\n".join(lines)) + "\n"
 
 
+def without_escapes(text: str) -> str:
+    """`text` without colours and all else that a terminal is told."""
+    return _ANSI.sub("", text)
+
+
 def plain(text: object) -> str:
     """What train.py's process says of itself, cleaned alike: it may hold half of a character, and escape sequences."""
     return clean(str(text).encode("utf-8", errors="backslashreplace")).removesuffix("\n")

@@ -248,7 +248,8 @@ class ConfinedProcess:
             return
         self._ended, self._dead = time.monotonic(), True
         self._code = self._process.returncode = os.waitstatus_to_exitcode(status)
-        if usage and usage.ru_maxrss > self._memory_before:  # else it tells of the process that put the guards on
+        # The kernel's figure is never lower than that of the process that put the guards on.
+        if usage and (usage.ru_maxrss > self._memory_before or not self._peak):
             self._peak = max(self._peak, usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
         if self._sentinel >= 0:
             self._selector.unregister(self._sentinel)

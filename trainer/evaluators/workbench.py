@@ -7,45 +7,44 @@ TMPDIR, and nothing lives on behind it: every process is ended, and what must no
 import os
 import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trainer.commands import file_tree
 from trainer.commands.confined_process import ConfinedProcess, Measure, StartFailed
 from trainer.commands.file_tree import FileState
 from trainer.commands.output import Output
+from trainer.commands.surroundings import hidden, linked, make_place, search_path
 from trainer.commands.worker import Worker
 from trainer.contract import (
     COOKIE_VARIABLE,
-    PLACE_PREFIX,
     MetricSource,
     RunFile,
     ScratchRole,
     Spec,
-    TaskSpec,
     join_pids,
 )
 from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants
 from trainer.run.clock import RunEnded
-from trainer.run.failure_cause import of_error
+from trainer.run.failure_cause import kernel_kills, of_error
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
-from trainer.sandbox.allowlist import SHIMS, command_allowlist
+from trainer.sandbox.allowlist import command_allowlist
 from trainer.sandbox.environment import passed_on
 from trainer.sandbox.reach import CommandOrder
+from trainer.text import plain
 
 METER = "meter"
 LARGEST_COPY = 512 << 20  # bytes of a built side: one that is larger is not made anew for each repeat
 LOG_SECONDS = 2.0
+_REPORT_SECONDS = 0.5
 _MARK = b"METRIC"
 _TAIL_BYTES = 4000
 _LIBRARY = Path(__file__).resolve().parents[1] / "judging.py"  # what a worker imports of ours
-_STATE = ".autoresearch"  # the folder in a workspace that holds its runs
-_LEAST_SPACE = 1 << 30  # bytes: a place with less is not chosen, where there is another
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,12 @@ class Ended:
     cpu_seconds: float
     wall_seconds: float
     peak_memory_mb: float
+    out_of_memory: bool = False  # the kernel ended one of its processes
 
     @property
     def tail(self) -> str:
         """The end of what it printed."""
-        return (self.stderr + self.stdout)[-_TAIL_BYTES:].decode("utf-8", "replace")
+        return plain((self.stdout[-_TAIL_BYTES:] + self.stderr[-_TAIL_BYTES:]).decode("utf-8", "replace"))
 
 
 @dataclass
@@ -93,18 +93,29 @@ class Workbench:
         """Raises OSError: there is no place for the copies."""
         assert spec.task is not None
         self._run_folder, self._spec, self.task = run_folder, spec, spec.task
-        self._place = _make_place(run_folder)
+        self._place = make_place(run_folder)
         self._log = RunLog(run_folder.log)
         self._workers: list[Worker] = []
         self.guards: dict[str, str] = {}
         self.spared: set[int] = set()  # children of this process that outlive commands, beside the workers
         self.left = ""  # pids of processes that could not be ended
         self.peak_memory_mb = 0.0
+        self.steps = 0  # cases or runs so far, for the progress
+        self._stage, self._limit, self._entered, self._reported = "starting", 0.0, time.monotonic(), 0.0
+
+    def enter(self, stage: str, seconds: float) -> None:
+        """Say where the run is from here on, and how long it may stay there: `building`, `checking`, `measuring`."""
+        self._stage, self._limit, self._entered, self._reported = stage, seconds, time.monotonic(), 0.0
+        self.watch()
 
     def watch(self) -> None:
-        """Raises RunEnded: somebody cancelled the run."""
+        """Called at least every 0.1 s. Raises RunEnded: somebody cancelled the run."""
         if (reason := self._run_folder.cancelled()) is not None:
             raise RunEnded("cancelled", f"Cancelled: {reason}")
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            passed = {"elapsed_seconds": round(time.monotonic() - self._entered, 2), "limit_seconds": self._limit}
+            self._run_folder.report({"stage": self._stage, **passed, "steps": self.steps})
 
     def side(self, name: RunFile) -> Side:
         """A fresh private copy of the files in this folder of the run: TREE or INCUMBENT.
@@ -163,6 +174,7 @@ class Workbench:
                 self._log.add(block)
 
         own = scratch.make(side.folder, ScratchRole.SIDE)
+        kills = kernel_kills() or 0
         order = self._order(side, command, own, lives_on=False)
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside())
         try:
@@ -176,7 +188,8 @@ class Workbench:
         with suppress(OSError):
             scratch.remove(own)
         self.peak_memory_mb = max(self.peak_memory_mb, measure.peak_memory_mb)
-        return _ended(measure, ended, streams)
+        killed = measure.exit_code != 0 and (kernel_kills() or 0) > kills
+        return replace(_ended(measure, ended, streams), out_of_memory=killed)
 
     def worker(self, side: Side, command: str) -> Worker:
         """Start a process that lives on, to be asked. Its files are read-only, its scratch folder is new.
@@ -265,14 +278,14 @@ class Workbench:
 
     def _left_out(self) -> Callable[[str], bool]:
         """What a command must not see of the commit's files: those that only the judge may read."""
-        hidden = file_tree.matcher(self.task.hidden)
+        judges_own = file_tree.matcher(self.task.hidden)
         judges = Path(self.task.judge).parent.as_posix() if self.task.judge else "."
         own = set(self.task.worker.split())
 
         def left_out(name: str) -> bool:
             if name in own or any(word.startswith(f"{name}/") for word in own):
                 return False
-            return hidden(name) or (judges != "." and name.startswith(f"{judges}/")) or name == self.task.judge
+            return judges_own(name) or (judges != "." and name.startswith(f"{judges}/")) or name == self.task.judge
 
         return left_out
 
@@ -282,10 +295,10 @@ class Workbench:
     def _order(self, side: Side, command: str, own: Path, lives_on: bool) -> CommandOrder:
         home = str(Path.home()) if self.task.home else ""
         told = command.replace("{out}", str(side.out)).replace("{python}", sys.executable)
-        readable = [*([side.tree, side.out] if lives_on else []), *([home] if home else []), *_linked(self.task)]
+        readable = [*([side.tree, side.out] if lives_on else []), *([home] if home else []), *linked(self.task)]
         writable = own if lives_on else side.folder
-        hidden = _hidden(self._run_folder, self._spec)
-        allowed = command_allowlist(map(Path, readable), writable, hidden, processes=not lives_on)
+        out_of_reach = hidden(self._run_folder, self._spec)
+        allowed = command_allowlist(map(Path, readable), writable, out_of_reach, processes=not lives_on)
         return CommandOrder(
             command=told,
             environment=self._environment(own, home),
@@ -308,18 +321,6 @@ class Workbench:
         }
 
 
-def search_path() -> str:
-    """The operator's PATH, without folders of scripts that choose among versions; first the interpreter they stand for.
-
-    Those scripts lie where no command looks, and would cost each start a tenth of a second.
-    """
-    folders = [word for word in os.environ.get("PATH", "").split(os.pathsep) if word]
-    named = shutil.which("python3")
-    if named is None or Path(named).parent.name == SHIMS:
-        folders.insert(0, str(Path(sys.executable).parent))
-    return os.pathsep.join(word for word in folders if Path(word).name != SHIMS)
-
-
 def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
     return Ended(
         exit_code=measure.exit_code if ended else None,
@@ -332,31 +333,6 @@ def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
     )
 
 
-def _make_place(run_folder: RunFolder) -> Path:
-    """A folder of this run alone, under a name that nobody knows, where nothing above is of a project's.
-
-    Tools look for their settings in the folders above, and would meet there what they must not read.
-    """
-    places = [Path(tempfile.gettempdir()), Path("/var/tmp"), run_folder.folder.parent / "places"]
-    found = next((place for place in places[:-1] if _fits(place)), places[-1])
-    found.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=found)).resolve()
-    (run_folder.folder / RunFile.PLACE).unlink(missing_ok=True)
-    (run_folder.folder / RunFile.PLACE).symlink_to(place)
-    return place
-
-
-def _fits(place: Path) -> bool:
-    with suppress(OSError):
-        told = os.statvfs(place)
-        return (
-            os.access(place, os.W_OK)
-            and not told.f_flag & getattr(os, "ST_NOEXEC", 8)
-            and (told.f_bavail * told.f_frsize >= _LEAST_SPACE)
-        )
-    return False
-
-
 @contextmanager
 def _laying_out() -> Generator[None]:
     try:
@@ -364,23 +340,3 @@ def _laying_out() -> Generator[None]:
     except OSError as error:
         told = f"The files of the run cannot be copied for its commands: {error}."
         raise RunEnded("env_fail", f"{told} The operator frees space.", cause=of_error(error)) from error
-
-
-def _linked(task: TaskSpec) -> list[str]:
-    """What links lead to; for an environment of Python also the interpreter that it was made from."""
-    found = list[str]()
-    for _, target in task.links:
-        found.append(target)
-        with suppress(OSError):
-            lines = (Path(target) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
-            homes = [line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "home"]
-            found += [str(Path(home).resolve().parent) for home in homes]
-    return found
-
-
-def _hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
-    """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
-    folder = run_folder.folder.resolve()
-    states = [parent.parent for parent in folder.parents if parent.name == _STATE]
-    homes = [] if spec.task and spec.task.home else [Path.home()]
-    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]

@@ -1,0 +1,72 @@
+"""Around the commands of a task: the folder that a run works in, what they find on PATH, what is in their reach."""
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from trainer.contract import PLACE_PREFIX, RunFile, Spec, TaskSpec
+from trainer.run.run_folder import RunFolder
+from trainer.sandbox.allowlist import SHIMS
+
+_STATE = ".autoresearch"  # the folder in a workspace that holds its runs
+_LEAST_SPACE = 1 << 30  # bytes: a place with less is not chosen, where there is another
+
+
+def make_place(run_folder: RunFolder) -> Path:
+    """A folder of this run alone, under a name that nobody knows, where nothing above is of a project's.
+
+    Tools look for their settings in the folders above, and would meet there what they must not read.
+    """
+    places = [Path(tempfile.gettempdir()), Path("/var/tmp"), run_folder.folder.parent / "places"]
+    found = next((place for place in places[:-1] if _fits(place)), places[-1])
+    found.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=found)).resolve()
+    (run_folder.folder / RunFile.PLACE).unlink(missing_ok=True)
+    (run_folder.folder / RunFile.PLACE).symlink_to(place)
+    return place
+
+
+def _fits(place: Path) -> bool:
+    with suppress(OSError):
+        told = os.statvfs(place)
+        return (
+            os.access(place, os.W_OK)
+            and not told.f_flag & getattr(os, "ST_NOEXEC", 8)
+            and (told.f_bavail * told.f_frsize >= _LEAST_SPACE)
+        )
+    return False
+
+
+def search_path() -> str:
+    """The operator's PATH, without folders of scripts that choose among versions; first the interpreter they stand for.
+
+    Those scripts lie where no command looks, and would cost each start a tenth of a second.
+    """
+    folders = [word for word in os.environ.get("PATH", "").split(os.pathsep) if word]
+    named = shutil.which("python3")
+    if named is None or Path(named).parent.name == SHIMS:
+        folders.insert(0, str(Path(sys.executable).parent))
+    return os.pathsep.join(word for word in folders if Path(word).name != SHIMS)
+
+
+def linked(task: TaskSpec) -> list[str]:
+    """What links lead to; for an environment of Python also the interpreter that it was made from."""
+    found = list[str]()
+    for _, target in task.links:
+        found.append(target)
+        with suppress(OSError):
+            lines = (Path(target) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
+            homes = [line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "home"]
+            found += [str(Path(home).resolve().parent) for home in homes]
+    return found
+
+
+def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
+    """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
+    folder = run_folder.folder.resolve()
+    states = [parent.parent for parent in folder.parents if parent.name == _STATE]
+    homes = [] if spec.task and spec.task.home else [Path.home()]
+    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]
