@@ -74,6 +74,7 @@ class Entry(StrEnum):
     SCRATCH = "trainer.processes.scratch"
     GUARDS = "trainer.guards_view"
     COMPILER = "trainer.run.compiler"
+    JUDGE = "trainer.judge"
 
 
 class ProfileName(StrEnum):

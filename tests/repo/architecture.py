@@ -33,14 +33,22 @@ FLOORS = {
         ("server.__main__",),
     ),
     "trainer": (
-        ("trainer.contract", "trainer.text"),
+        ("trainer.contract", "trainer.judging", "trainer.text"),
         ("trainer.processes", "trainer.sandbox"),
         ("trainer.datasets",),
         ("trainer.run",),
         ("trainer.commands", "trainer.model_weights"),
         ("trainer.evaluators", "trainer.session"),
-        ("trainer", "trainer.launch", "trainer.prepare", "trainer.supervisor"),
-        ("trainer.torch_view", "trainer.guards_view"),
+        (
+            "trainer",
+            "trainer.confined",
+            "trainer.guards_view",
+            "trainer.judge",
+            "trainer.launch",
+            "trainer.prepare",
+            "trainer.supervisor",
+            "trainer.torch_view",
+        ),
     ),
 }
 SHARED = "trainer.contract"  # the one module of the trainer that the server may import

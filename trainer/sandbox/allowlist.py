@@ -23,6 +23,7 @@ PACKAGES = Path(__file__).resolve().parents[2]
 _OURS = (PACKAGES / "trainer", PACKAGES / "server")
 # What `from trainer import Session` imports; all else of ours, with the corpus, is out of reach.
 SESSION = ("__init__.py", "session.py", "contract.py", "model_weights.py", "run/__init__.py", "run/protocol.py")
+_WORKER = ("judging.py",)  # what the worker of a judged task imports
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
 _GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
@@ -50,7 +51,7 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
         gpu: whether it may open one. A run whose budget is CPU seconds must not compute where none are counted.
     """
     code, listed = _code(gpu, tuple(hidden))
-    session = (PACKAGES / "trainer" / name for name in SESSION)
+    session = (PACKAGES / "trainer" / name for name in (*SESSION, *_WORKER))
     folders = list(_folders(imports))
     modules = islice((module for folder in folders for module in folder.glob("*.py")), _MAX_IMPORTS)
     listed = (*listed, *folders, PACKAGES, PACKAGES / "trainer", Path("/proc"))  # the last: what lists descriptors

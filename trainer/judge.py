@@ -1,0 +1,292 @@
+"""The process of a judge: `python -P -m trainer.judge`. It runs the author's judge.py and never code of the candidate.
+
+A request is one line of JSON on standard input, its reply one on standard output. What judge.py prints goes to
+standard error. Answers come as the bytes that a worker wrote: they are parsed here, as strictly as JSON allows, and
+what cannot be parsed is a wrong answer.
+
+    load    {"judge": path, "seed": int, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
+    begin   {"seed": int}                                                     a new pass, of new cases
+    case    {}                                                                question, or null after the last
+    score   {"answer": str, "side": str, "counts": bool}                      score, figures
+    total   {"side": str, "without": k, "of": n}                              score, figures
+
+Every reply may instead be {"wrong": why} or {"failed": what, "line": int, "traceback": str}.
+"""
+
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainer.contract import MetricSource
+from trainer.judging import WrongAnswer
+
+_CASE_SECONDS = 10.0
+_LARGEST = int(sys.float_info.max)  # an integer beyond breaks the arithmetic of an honest judge
+_DEEPEST = 200
+_MOST_FIGURES = 50
+_LONGEST_NAME = 60
+
+
+class Nonsense(Exception):
+    """judge.py gave something that no judge may give."""
+
+
+class Judge:
+    """An author's judge.py, at work on one run."""
+
+    def __init__(self) -> None:
+        self._module = ModuleType("judge")
+        self._path = Path()
+        self._editable: list[str] = []
+        self._needs_score = True
+        self._cases: Iterator[Any] = iter(())
+        self._truth: Any = None
+        self._scores: dict[str, list[Any]] = {}
+        self._forms: set[str] = set()  # of the answers that were scored
+
+    def load(self, judge: str, seed: int, editable: list[str], source: str) -> dict[str, Any]:
+        """Run the text of judge.py, and begin its first pass."""
+        self._path, self._editable = Path(judge), editable
+        self._module.__file__ = judge
+        sys.modules[self._path.stem] = sys.modules["judge"] = self._module
+        # At the end: no file beside the judge, and none of the candidate's, takes the place of a standard module.
+        sys.path.append(str(self._path.parent))
+        exec(compile(self._path.read_bytes(), judge, "exec"), vars(self._module))
+        self._require_functions()
+        self._needs_score = source == MetricSource.SCORE
+        self.begin(seed)
+        return {
+            "case_seconds": self._seconds("CASE_SECONDS", _CASE_SECONDS),
+            "case_cpu_seconds": self._seconds("CASE_CPU_SECONDS", None),
+            "total": self._total is not None,
+        }
+
+    def begin(self, seed: int) -> dict[str, Any]:
+        """Begin a pass over new cases; what was scored is kept."""
+        self._cases = iter(self._module.cases(seed))
+        self._require_own_code()
+        return {}
+
+    def case(self) -> dict[str, Any]:
+        """Draw the next case."""
+        try:
+            drawn = next(self._cases)
+        except StopIteration:
+            return {"question": None}
+        if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+            raise Nonsense(f"cases() yields {_shown(drawn)}: a case is a pair (question, truth)")
+        question, self._truth = drawn
+        try:
+            return {"question": json.dumps(question, allow_nan=False)}
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Nonsense(f"cases() yields a question that is no JSON value: {error}") from error
+
+    def score(self, answer: str, side: str, counts: bool) -> dict[str, Any]:
+        """Score one answer to the case that was drawn last."""
+        parsed = parse(answer.encode("latin-1"))
+        form = _form(parsed)
+        try:
+            given = self._module.score(parsed, self._truth)
+        except WrongAnswer:
+            raise
+        except Exception as error:
+            if self._forms and form not in self._forms:  # others were scored: it is the answer that is at fault
+                told = f"score() cannot read it ({type(error).__name__}: {error}), and it has another form than others"
+                raise WrongAnswer(f"{told}: {form}") from error
+            raise
+        self._require_own_code()
+        self._forms.add(form)
+        if counts:
+            self._scores.setdefault(side, []).append(given)
+        if self._total is not None and self._needs_score:  # what `total` reads is its own affair
+            return {"score": None, "figures": {}}
+        return self._told(given, "score()", self._needs_score)
+
+    def total(self, side: str, without: int = 0, of: int = 0) -> dict[str, Any]:
+        """One score from all of a side; `of` > 0: from those whose place, divided by it, leaves another rest."""
+        kept = [given for place, given in enumerate(self._scores[side]) if not of or place % of != without]
+        if self._total is None:
+            told = [self._told(given, "score()", self._needs_score) for given in kept]
+            return {"score": sum(one["score"] or 0.0 for one in told) / max(1, len(told)), "figures": {}}
+        return self._told(self._total(kept), "total()", self._needs_score)
+
+    @property
+    def _total(self) -> Any:
+        return getattr(self._module, "total", None)
+
+    def _require_functions(self) -> None:
+        for name, arguments in (("cases", "seed"), ("score", "answer, truth")):
+            if not callable(getattr(self._module, name, None)):
+                raise Nonsense(f"it defines no function {name}({arguments})")
+
+    def _require_own_code(self) -> None:
+        """A judge that imports what the candidate may change is judged by the candidate."""
+        top = Path.cwd()
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if file and module is not self._module and Path(file).is_relative_to(top):
+                path = Path(file).relative_to(top).as_posix()
+                if any(fnmatchcase(path, glob) for glob in self._editable) and not path.startswith(self._folder(top)):
+                    told = "the candidate may change that file, and only the worker may run its code"
+                    raise Nonsense(f"it imports {path}: {told}")
+
+    def _folder(self, top: Path) -> str:
+        """The judge's folder below the top, as paths in it begin; of a judge at the top a name that no path has."""
+        folder = self._path.parent
+        return f"{folder.relative_to(top).as_posix()}/" if folder != top and folder.is_relative_to(top) else "//"
+
+    def _seconds(self, name: str, usual: float | None) -> float | None:
+        told = getattr(self._module, name, usual)
+        if told is None:
+            return None
+        if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told <= 86400:
+            raise Nonsense(f"{name} is {_shown(told)}: give seconds, above 0 and at most 86400")
+        return float(told)
+
+    def _told(self, given: Any, who: str, needed: bool) -> dict[str, Any]:
+        figures = given if isinstance(given, dict) else {"score": given}
+        score = figures.get("score")
+        if needed or score is not None:
+            score = _number(score, f"{who} gives")
+        others = {name: _number(value, f"{who} gives {name!r} =") for name, value in figures.items() if name != "score"}
+        if len(others) > _MOST_FIGURES or any(
+            not isinstance(name, str) or len(name) > _LONGEST_NAME for name in others
+        ):
+            raise Nonsense(f"{who} gives figures that are too many ({_MOST_FIGURES} at most) or have no short names")
+        return {"score": score, "figures": others}
+
+
+def parse(answer: bytes) -> Any:
+    """The JSON value of an answer. Raises WrongAnswer: it is none, or one that would mislead a judge."""
+    try:
+        value = json.loads(
+            answer.decode(), parse_constant=_constant, parse_float=_float, parse_int=_int, object_pairs_hook=_object
+        )
+        if _depth(value) > _DEEPEST:
+            raise WrongAnswer(f"the answer is nested more than {_DEEPEST} times")
+        if b"\\u" in answer:  # an escape may name half of a character
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise WrongAnswer("the answer is no text in UTF-8, or holds half of a character") from None
+    except RecursionError:
+        raise WrongAnswer(f"the answer is nested more than {_DEEPEST} times") from None
+    except ValueError as error:
+        raise WrongAnswer(f"the answer is no JSON value: {error}") from None
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise WrongAnswer(f"the answer holds {name}, which is no JSON")
+
+
+def _float(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise WrongAnswer(f"the answer holds {text[:40]}, which is too large for a number")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > 400 or abs(number := int(text)) > _LARGEST:
+        raise WrongAnswer(f"the answer holds an integer of {len(text)} digits")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise WrongAnswer("the answer holds an object with the same key twice")
+    return made
+
+
+def _depth(value: Any) -> int:
+    """How deep a JSON value is nested, counted level by level."""
+    depth, level = 0, [value]
+    while level := [
+        inner
+        for one in level
+        if isinstance(one, dict | list)
+        for inner in (one.values() if isinstance(one, dict) else one)
+    ]:
+        depth += 1
+        if depth > _DEEPEST:
+            break
+    return depth
+
+
+def _form(value: Any) -> str:
+    """What kind of value it is: the kinds inside of it as well, of a list those of the first ones."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key[:40]}: {type(value[key]).__name__}" for key in sorted(value)[:20]) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(sorted({type(one).__name__ for one in value[:1000]})) + "]"
+    return type(value).__name__
+
+
+def _number(value: Any, gives: str) -> float:
+    try:
+        number = float(value) if not isinstance(value, str | bytes) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise Nonsense(f"{gives} {_shown(value)}, which is no finite number")
+    return number
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:80]
+    except Exception as error:
+        return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
+
+
+def _reply(judge: Judge, request: dict[str, Any]) -> dict[str, Any]:
+    do = request.pop("do")
+    try:
+        return getattr(judge, do)(**request)
+    except WrongAnswer as error:
+        return {"wrong": str(error) or "the judge gives no reason"}
+    except Nonsense as error:
+        return {"failed": str(error), "line": 0, "traceback": ""}
+    except BaseException as error:  # SystemExit too: whatever judge.py raises is told, and the referee ends the run
+        return {"failed": _raised(do, error), "line": _line(error), "traceback": traceback.format_exc()[-4000:]}
+
+
+def _raised(do: str, error: BaseException) -> str:
+    who = {"load": "", "begin": "cases() ", "case": "cases() ", "score": "score() ", "total": "total() "}[do]
+    said = f": {error}" if str(error) else ""
+    return f"{who or 'its text '}raised {type(error).__name__}{said}"[:500]
+
+
+def _line(error: BaseException) -> int:
+    """The last line of judge.py that the exception came through; 0: none."""
+    judge = getattr(sys.modules.get("judge"), "__file__", "")
+    if isinstance(error, SyntaxError) and error.filename == judge:
+        return error.lineno or 0
+    return next(
+        (frame.lineno or 0 for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == judge),
+        0,
+    )
+
+
+def main() -> None:
+    """Reply to requests until there are no more."""
+    requests, replies = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    judge = Judge()
+    with open(requests, "rb") as lines, open(replies, "wb") as out:
+        for line in lines:
+            out.write(json.dumps(_reply(judge, json.loads(line))).encode() + b"\n")
+            out.flush()
+
+
+if __name__ == "__main__":
+    main()
