@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.polling import until
 from trainer.contract import Spec, TaskSpec
-from trainer.evaluators.judge_process import JudgeProcess
+from trainer.commands.judge_process import JudgeProcess
 from trainer.judging import WrongAnswer
 from trainer.run.clock import RunEnded
 
@@ -313,7 +313,7 @@ def test_a_judge_ends_with_its_supervisor(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from trainer.contract import Spec, TaskSpec
-from trainer.evaluators.judge_process import JudgeProcess
+from trainer.commands.judge_process import JudgeProcess
 spec = Spec(1, "smoke", 42, 60.0, 1.0, 60.0, 60.0, "", "", "", task=TaskSpec("points", judge="judge.py"))
 one = JudgeProcess(Path(sys.argv[1]), Path(sys.argv[1]), spec, lambda: None)
 one.load(7)

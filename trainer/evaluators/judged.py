@@ -1,0 +1,126 @@
+"""A task whose answers a judge scores: `referee: judged`.
+
+Three kinds of processes: this one, which holds the clock and carries bytes; the judge, which is the author's and never
+meets the candidate's code; and the workers, confined, which alone run that code. The judge draws a case from a secret
+seed, the worker is asked, its clock stops at the answer's last byte, the judge scores the answer. Where a task is
+paired, the incumbent's worker lives beside the candidate's and answers the same cases, in turns.
+
+What a worker does before its first answer is set-up, limited and not measured. What it computes between two answers
+counts for the later one. A wrong answer ends the run: there is no score for the rest.
+"""
+
+import hashlib
+import time
+from contextlib import closing
+from pathlib import Path
+
+from trainer.commands.contestant import Contestant
+from trainer.commands.judge_process import JudgeProcess
+from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec
+from trainer.evaluators.contest import Contest
+from trainer.evaluators.workbench import Side, Workbench
+from trainer.processes import scratch
+from trainer.run.clock import RunEnded
+from trainer.run.failure_cause import of_error
+from trainer.run.run_folder import RunFolder
+
+_CANDIDATE = "candidate"
+_INCUMBENT = "incumbent"
+
+
+class Judged:
+    """Runs one candidate against a judge; whatever happens, it comes back with an ending."""
+
+    def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
+        assert spec.task is not None
+        self._run_folder, self._spec, self._task = run_folder, spec, spec.task
+        self._figures: dict[str, float | int | str | None] = {}
+
+    def run(self) -> RunResult:
+        """The whole run. Raises nothing: every end is an outcome."""
+        started, guards = time.monotonic(), dict[str, str]()
+        try:
+            with closing(Workbench(self._run_folder, self._spec)) as bench:
+                guards = bench.guards
+                score = self._run(bench)
+            ending = RunResult("finished", str(score), score)
+        except RunEnded as ended:
+            ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
+        except Exception as error:  # ours, or the machine's: no candidate has failed
+            told = f"The run could not be carried out: {type(error).__name__}: {error}"
+            ending = RunResult("env_fail", told, cause=of_error(error))
+        self._figures["total_seconds"] = round(time.monotonic() - started, 3)
+        ending.figures.update(self._figures)
+        ending.guards.update(guards)
+        return ending
+
+    def _run(self, bench: Workbench) -> Score:
+        names = {_CANDIDATE: RunFile.TREE} | ({_INCUMBENT: RunFile.INCUMBENT} if self._task.paired else {})
+        sides = {name: bench.side(file) for name, file in names.items()}
+        for name, side in sides.items():
+            self._build(bench, name, side)
+        place = scratch.make(bench.place, scratch.ScratchRole.SIDE)
+        tree = self._run_folder.folder / RunFile.TREE
+        with closing(JudgeProcess(tree, place, self._spec, bench.watch)) as judge:
+            bench.spared.add(judge.pid)
+            try:
+                score = self._measure(bench, judge, sides)
+            finally:
+                bench.spared.discard(judge.pid)
+        for side in sides.values():
+            bench.require_unchanged(side)
+        return score
+
+    def _build(self, bench: Workbench, name: str, side: Side) -> None:
+        """Run the build command in a side. Raises RunEnded: `refused`, the candidate does not build."""
+        if not self._task.build:
+            return
+        bench.stage("building", self._task.build_seconds)
+        ended = bench.run(side, self._task.build, seconds=self._task.build_seconds, log=True)
+        bench.require_unchanged(side)
+        if ended.exit_code == 0:
+            return
+        how = "took too long" if ended.timed_out else f"ended with exit code {ended.exit_code}"
+        lines = ended.tail.strip().splitlines()
+        said = f": {lines[-1][:200]}" if lines else ""
+        if name == _INCUMBENT and self._task.build:
+            raise RunEnded("env_fail", f"The incumbent was built before, and now its build {how}{said}", cause="build")
+        raise RunEnded("refused", f"The build {how}{said}", ended.tail, "build")
+
+    def _measure(self, bench: Workbench, judge: JudgeProcess, sides: dict[str, Side]) -> Score:
+        bench.stage("measuring", self._spec.budget_seconds)
+        terms = judge.load(_seed(self._spec.seed, 0))
+        setup = self._spec.setup_seconds
+        contestants = [Contestant(name, self._task.source, terms, setup) for name in sides]
+        alike = len(sides) < 2 or _alike(*sides.values())
+
+        def begin(number: int) -> None:
+            """A pass: new workers, new cases."""
+            if number:
+                judge.begin(_seed(self._spec.seed, number))
+            for contestant in contestants:
+                contestant.meet(bench.worker(sides[contestant.name], self._task.worker))
+
+        contest = Contest(self._spec, judge, terms, contestants, begin, alike)
+        try:
+            return contest.run(bench.step)
+        except RunEnded as ended:
+            printed = judge.printed.strip()
+            if ended.cause == "judge" and printed:
+                print(printed)  # noqa: T201 - into supervisor.log, for the operator
+            raise
+        finally:
+            self._figures |= contest.figures()
+            for contestant in contestants:
+                contestant.leave()
+
+
+def _seed(secret: int, number: int) -> int:
+    """The judge's seed for a pass: from the run's, which was drawn in secret and makes the run repeatable."""
+    return int.from_bytes(hashlib.sha256(f"cases {secret} {number}".encode()).digest()[:7], "big")
+
+
+def _alike(one: Side, other: Side) -> bool:
+    """Whether both sides have the same files, as where the baseline is measured against itself."""
+    states = [{name: (state.content, state.executable) for name, state in side.files.items()} for side in (one, other)]
+    return states[0] == states[1]
