@@ -56,6 +56,7 @@ class ScratchRole(StrEnum):
     REPLICA = "replica"
     COMPILER = "compiler"
     LAUNCHER = "launcher"
+    JUDGE = "judge"
     SIDE = "side"  # a copy of a task's files, and all that its commands write
 
     @property

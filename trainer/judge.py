@@ -4,11 +4,11 @@ A request is one line of JSON on standard input, its reply one on standard outpu
 standard error. Answers come as the bytes that a worker wrote: they are parsed here, as strictly as JSON allows, and
 what cannot be parsed is a wrong answer.
 
-    load    {"judge": path, "seed": int, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
-    begin   {"seed": int}                                                     a new pass, of new cases
-    case    {}                                                                question, or null after the last
-    score   {"answer": str, "side": str, "counts": bool}                      score, figures
-    total   {"side": str, "without": k, "of": n}                              score, figures
+    load    {"judge": path, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
+    begin   {"seed": int}                                        nothing: a pass begins, of new cases
+    case    {}                                                   question, or null after the last
+    score   {"answer": str, "side": str, "counts": bool}         score, figures
+    total   {"side": str, "without": k, "of": n}                 score, figures
 
 Every reply may instead be {"wrong": why} or {"failed": what, "line": int, "traceback": str}.
 """
@@ -28,6 +28,7 @@ from trainer.contract import MetricSource
 from trainer.judging import WrongAnswer
 
 _CASE_SECONDS = 10.0
+_BUSY = 5.0  # seconds on the wall for a CPU second, on a machine with much else to do
 _LARGEST = int(sys.float_info.max)  # an integer beyond breaks the arithmetic of an honest judge
 _DEEPEST = 200
 _MOST_FIGURES = 50
@@ -51,8 +52,8 @@ class Judge:
         self._scores: dict[str, list[Any]] = {}
         self._forms: set[str] = set()  # of the answers that were scored
 
-    def load(self, judge: str, seed: int, editable: list[str], source: str) -> dict[str, Any]:
-        """Run the text of judge.py, and begin its first pass."""
+    def load(self, judge: str, editable: list[str], source: str) -> dict[str, Any]:
+        """Run the text of judge.py."""
         self._path, self._editable = Path(judge), editable
         self._module.__file__ = judge
         sys.modules[self._path.stem] = sys.modules["judge"] = self._module
@@ -60,11 +61,12 @@ class Judge:
         sys.path.append(str(self._path.parent))
         exec(compile(self._path.read_bytes(), judge, "exec"), vars(self._module))
         self._require_functions()
+        self._require_own_code()
         self._needs_score = source == MetricSource.SCORE
-        self.begin(seed)
+        cpu_seconds = self._seconds("CASE_CPU_SECONDS", None)
         return {
-            "case_seconds": self._seconds("CASE_SECONDS", _CASE_SECONDS),
-            "case_cpu_seconds": self._seconds("CASE_CPU_SECONDS", None),
+            "case_seconds": self._seconds("CASE_SECONDS", _CASE_SECONDS + _BUSY * (cpu_seconds or 0.0)),
+            "case_cpu_seconds": cpu_seconds,
             "total": self._total is not None,
         }
 

@@ -7,8 +7,8 @@ judge.py defines two functions, and may define the rest:
     score(answer, truth)   the score of one answer, or None where the referee measures time or memory. Raises
                            WrongAnswer where the answer is wrong. May return {"score": x, "other_figure": y}.
     total(scores)          one number, or such a dictionary, from all that `score` returned; without it the mean.
-    CASE_SECONDS           seconds of wall time that an answer may take; 10 without it.
     CASE_CPU_SECONDS       CPU seconds that an answer may take, where the goal is quality within a budget.
+    CASE_SECONDS           seconds of wall time that an answer may take; without it 10, and 5 for each CPU second.
 
 The worker is any program that reads a JSON value a line and writes a JSON value a line. In Python:
 

@@ -58,13 +58,10 @@ class Contestant:
             raise RunEnded("timeout", f"{told}. What it does between two cases counts for the later one.", cause="cpu")
         return reply
 
-    def value(self, reply: Reply, score: float | None) -> float:
-        """What the metric takes from one answer: seconds, or the judge's score."""
-        if self._source == MetricSource.CPU:
-            return max(reply.cpu_seconds, _LEAST_SECONDS)
-        if self._source == MetricSource.WALL:
-            return max(reply.wall_seconds, _LEAST_SECONDS)
-        return score if score is not None else 0.0
+    def seconds(self, reply: Reply) -> float:
+        """What one answer took, by the clock of the metric: CPU seconds, or those on the wall."""
+        taken = reply.cpu_seconds if self._source == MetricSource.CPU else reply.wall_seconds
+        return max(taken, _LEAST_SECONDS)
 
     @property
     def memory_mb(self) -> float:

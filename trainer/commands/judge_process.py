@@ -92,11 +92,9 @@ class JudgeProcess:
         """The end of what it printed, for the operator alone."""
         return plain(self._printed.decode("utf-8", "replace"))
 
-    def load(self, seed: int) -> JudgeTerms:
-        """Have judge.py loaded and a first pass begun. Raises RunEnded: `env_fail`."""
-        told = self._ask(
-            "load", judge=str(self._file), seed=seed, editable=list(self._task.editable), source=self._task.source
-        )
+    def load(self) -> JudgeTerms:
+        """Have judge.py loaded. Raises RunEnded: `env_fail`."""
+        told = self._ask("load", judge=str(self._file), editable=list(self._task.editable), source=self._task.source)
         return JudgeTerms(told["case_seconds"], told["case_cpu_seconds"], told["total"])
 
     def begin(self, seed: int) -> None:

@@ -9,14 +9,12 @@ What a worker does before its first answer is set-up, limited and not measured. 
 counts for the later one. A wrong answer ends the run: there is no score for the rest.
 """
 
-import hashlib
 import time
-from contextlib import closing
-from pathlib import Path
+from contextlib import closing, suppress
 
 from trainer.commands.contestant import Contestant
 from trainer.commands.judge_process import JudgeProcess
-from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec
+from trainer.contract import RunFile, RunResult, Score, ScratchRole, Spec
 from trainer.evaluators.contest import Contest
 from trainer.evaluators.workbench import Side, Workbench
 from trainer.processes import scratch
@@ -59,14 +57,15 @@ class Judged:
         sides = {name: bench.side(file) for name, file in names.items()}
         for name, side in sides.items():
             self._build(bench, name, side)
-        place = scratch.make(bench.place, scratch.ScratchRole.SIDE)
+        own = scratch.make(self._run_folder.folder, ScratchRole.JUDGE)
         tree = self._run_folder.folder / RunFile.TREE
-        with closing(JudgeProcess(tree, place, self._spec, bench.watch)) as judge:
-            bench.spared.add(judge.pid)
-            try:
+        try:
+            with closing(JudgeProcess(tree, own, self._spec, bench.watch)) as judge:
+                bench.spared.add(judge.pid)
                 score = self._measure(bench, judge, sides)
-            finally:
-                bench.spared.discard(judge.pid)
+        finally:
+            with suppress(OSError):
+                scratch.remove(own)
         for side in sides.values():
             bench.require_unchanged(side)
         return score
@@ -75,7 +74,7 @@ class Judged:
         """Run the build command in a side. Raises RunEnded: `refused`, the candidate does not build."""
         if not self._task.build:
             return
-        bench.stage("building", self._task.build_seconds)
+        bench.enter("building", self._task.build_seconds)
         ended = bench.run(side, self._task.build, seconds=self._task.build_seconds, log=True)
         bench.require_unchanged(side)
         if ended.exit_code == 0:
@@ -88,26 +87,24 @@ class Judged:
         raise RunEnded("refused", f"The build {how}{said}", ended.tail, "build")
 
     def _measure(self, bench: Workbench, judge: JudgeProcess, sides: dict[str, Side]) -> Score:
-        bench.stage("measuring", self._spec.budget_seconds)
-        terms = judge.load(_seed(self._spec.seed, 0))
-        setup = self._spec.setup_seconds
-        contestants = [Contestant(name, self._task.source, terms, setup) for name in sides]
-        alike = len(sides) < 2 or _alike(*sides.values())
+        terms = judge.load()
+        contestants = [Contestant(name, self._task.source, terms, self._spec.setup_seconds) for name in sides]
+        contest = Contest(self._spec, judge, terms, contestants, len(sides) < 2 or _alike(*sides.values()))
 
-        def begin(number: int) -> None:
-            """A pass: new workers, new cases."""
-            if number:
-                judge.begin(_seed(self._spec.seed, number))
+        def begin() -> None:
             for contestant in contestants:
                 contestant.meet(bench.worker(sides[contestant.name], self._task.worker))
 
-        contest = Contest(self._spec, judge, terms, contestants, begin, alike)
+        def step(cases: int) -> None:
+            bench.steps = cases
+            bench.watch()
+
+        bench.enter("measuring", self._spec.budget_seconds)
         try:
-            return contest.run(bench.step)
+            return contest.run(begin, step)
         except RunEnded as ended:
-            printed = judge.printed.strip()
-            if ended.cause == "judge" and printed:
-                print(printed)  # noqa: T201 - into supervisor.log, for the operator
+            if ended.cause == "judge" and judge.printed.strip():
+                print(judge.printed)  # noqa: T201 - into supervisor.log, for the operator
             raise
         finally:
             self._figures |= contest.figures()
@@ -115,12 +112,7 @@ class Judged:
                 contestant.leave()
 
 
-def _seed(secret: int, number: int) -> int:
-    """The judge's seed for a pass: from the run's, which was drawn in secret and makes the run repeatable."""
-    return int.from_bytes(hashlib.sha256(f"cases {secret} {number}".encode()).digest()[:7], "big")
-
-
 def _alike(one: Side, other: Side) -> bool:
     """Whether both sides have the same files, as where the baseline is measured against itself."""
-    states = [{name: (state.content, state.executable) for name, state in side.files.items()} for side in (one, other)]
+    states = [{name: (state.content, state.runnable) for name, state in side.files.items()} for side in (one, other)]
     return states[0] == states[1]

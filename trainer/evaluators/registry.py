@@ -30,7 +30,13 @@ def _command(run_folder: RunFolder, spec: Spec) -> Evaluator:
     return CommandEvaluator(run_folder, spec)
 
 
-_EVALUATORS: dict[str, MakeEvaluator] = {"sealed": _sealed, "command": _command}
+def _judged(run_folder: RunFolder, spec: Spec) -> Evaluator:
+    from trainer.evaluators.judged import Judged
+
+    return Judged(run_folder, spec)
+
+
+_EVALUATORS: dict[str, MakeEvaluator] = {"sealed": _sealed, "command": _command, "judged": _judged}
 
 
 def register(name: str, make: MakeEvaluator) -> None:

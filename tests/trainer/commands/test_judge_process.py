@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tests.support.polling import until
-from trainer.contract import Spec, TaskSpec
 from trainer.commands.judge_process import JudgeProcess
+from trainer.contract import Spec, TaskSpec
 from trainer.judging import WrongAnswer
 from trainer.run.clock import RunEnded
 
@@ -53,6 +53,11 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
         one.close()
 
 
+def _begin(one: JudgeProcess) -> None:
+    one.load()
+    one.begin(7)
+
+
 def _ends(work: Callable[[], object]) -> RunEnded:
     with pytest.raises(RunEnded) as ended:
         work()
@@ -63,7 +68,8 @@ def _ends(work: Callable[[], object]) -> RunEnded:
 
 def test_a_judge_draws_cases_and_scores_answers(judge: Judge) -> None:
     one = judge()
-    terms = one.load(7)
+    terms = one.load()
+    one.begin(7)
     assert (terms.case_seconds, terms.case_cpu_seconds, terms.has_total) == (10.0, None, False)
     for _ in range(3):
         numbers = json.loads(one.case() or b"")
@@ -75,7 +81,8 @@ def test_a_judge_draws_cases_and_scores_answers(judge: Judge) -> None:
 
 def test_the_same_seed_draws_the_same_cases_and_another_one_others(judge: Judge) -> None:
     one = judge()
-    one.load(7)
+    one.load()
+    one.begin(7)
     first = one.case()
     one.begin(8)
     other = one.case()
@@ -85,7 +92,7 @@ def test_the_same_seed_draws_the_same_cases_and_another_one_others(judge: Judge)
 
 def test_a_wrong_answer_is_told_in_the_judges_words(judge: Judge) -> None:
     one = judge()
-    one.load(7)
+    _begin(one)
     one.case()
     with pytest.raises(WrongAnswer, match=r"^-1 is no sum$"):
         one.score(b"-1", "candidate")
@@ -114,7 +121,7 @@ _NO_JSON = [
 
 def test_an_answer_that_is_no_plain_json_is_wrong_and_the_judge_goes_on(judge: Judge) -> None:
     one = judge()
-    one.load(7)
+    _begin(one)
     numbers = json.loads(one.case() or b"")
     for answer, told in _NO_JSON:
         with pytest.raises(WrongAnswer, match=told):
@@ -125,7 +132,7 @@ def test_an_answer_that_is_no_plain_json_is_wrong_and_the_judge_goes_on(judge: J
 def test_an_answer_that_score_cannot_read_is_wrong_once_others_were_read(judge: Judge) -> None:
     text = _SUMS.replace("if answer != truth", "if len(answer['sum']) < 0 or int(answer['sum']) != truth")
     one = judge(text)
-    one.load(7)
+    _begin(one)
     numbers = json.loads(one.case() or b"")
     right = json.dumps({"sum": str(sum(numbers))}).encode()
     one.score(right, "incumbent")
@@ -162,7 +169,7 @@ _FAILURES = {
 @pytest.mark.parametrize("name", _FAILURES)
 def test_a_judge_that_cannot_be_loaded_is_named_with_its_line(judge: Judge, name: str) -> None:
     text, told = _FAILURES[name]
-    assert told in str(_ends(lambda: judge(text).load(7)))
+    assert told in str(_ends(lambda: _begin(judge(text))))
 
 
 _BAD_CASES = {
@@ -178,7 +185,7 @@ _BAD_CASES = {
 def test_a_judge_with_a_bad_case_is_named(judge: Judge, name: str) -> None:
     text, told = _BAD_CASES[name]
     one = judge(f"{text}\ndef score(answer, truth): return 1".replace("def cases", "\ndef cases", 1))
-    one.load(7)
+    _begin(one)
     assert one.case() == b"1"
     assert told in str(_ends(one.case))
 
@@ -200,7 +207,7 @@ _BAD_SCORES = [
 
 def test_a_judge_with_a_bad_score_is_named(judge: Judge) -> None:
     one = judge("def score(answer, truth):\n    return eval(answer)\ndef cases(seed):\n    yield 1, 2")
-    one.load(7)
+    _begin(one)
     one.case()
     for given, told in _BAD_SCORES:
         assert told in str(_ends(lambda given=given: one.score(json.dumps(given).encode(), "candidate")))
@@ -216,7 +223,7 @@ def test_a_judge_that_hangs_is_ended(judge: Judge, where: str) -> None:
     one = judge(text, seconds=1.0)
 
     def work() -> None:
-        one.load(7)
+        _begin(one)
         one.case()
         one.score(b"1", "candidate")
 
@@ -226,7 +233,7 @@ def test_a_judge_that_hangs_is_ended(judge: Judge, where: str) -> None:
 def test_a_judge_without_a_file_is_named(judge: Judge, tmp_path: Path) -> None:
     one = judge()
     (tmp_path / "tree" / "judge" / "judge.py").unlink()
-    assert "judge.py" in str(_ends(lambda: one.load(7)))
+    assert "judge.py" in str(_ends(lambda: _begin(one)))
     task = TaskSpec("points", judge="nowhere.py")
     spec = Spec(1, "smoke", 42, 60.0, 1.0, 60.0, 5.0, "", "", "", task=task)
     with pytest.raises(RunEnded, match=r"no nowhere\.py at this commit"):
@@ -237,7 +244,7 @@ def test_a_judge_that_imports_what_the_candidate_may_change_is_refused(judge: Ju
     one = judge("import sys\nsys.path.append('src')\nimport tokens\n" + _SUMS)
     (tmp_path / "tree" / "src").mkdir()
     (tmp_path / "tree" / "src" / "tokens.py").write_text("", encoding="utf-8")
-    assert "imports src/tokens.py" in str(_ends(lambda: one.load(7)))
+    assert "imports src/tokens.py" in str(_ends(lambda: _begin(one)))
 
 
 def test_a_judge_imports_what_lies_beside_it_and_no_file_takes_a_standard_modules_place(
@@ -247,7 +254,7 @@ def test_a_judge_imports_what_lies_beside_it_and_no_file_takes_a_standard_module
     for name in ("judge/random.py", "random.py", "judge/statistics.py", "sitecustomize.py", "judge/usercustomize.py"):
         (tmp_path / "tree" / name).write_text("raise RuntimeError('a false one')", encoding="utf-8")
     (tmp_path / "tree" / "judge" / "beside.py").write_text("", encoding="utf-8")
-    one.load(7)
+    _begin(one)
 
 
 def test_a_total_reads_whatever_score_returned(judge: Judge) -> None:
@@ -260,7 +267,8 @@ def total(scores):
     return {"score": sum(answer for answer, _ in scores), "count": len(scores)}
 """
     one = judge(text)
-    assert one.load(7).has_total
+    assert one.load().has_total
+    one.begin(7)
     while (question := one.case()) is not None:
         one.score(question, "candidate")
     assert one.total("candidate").score == 0 + 1 + 2 + 3
@@ -270,7 +278,7 @@ def total(scores):
 
 def test_answers_that_do_not_count_are_in_no_total(judge: Judge) -> None:
     one = judge("def cases(seed):\n    while True: yield 1, 1\ndef score(answer, truth): return answer")
-    one.load(7)
+    _begin(one)
     one.case()
     one.score(b"9", "candidate", counts=False)
     one.score(b"1", "candidate")
@@ -279,18 +287,18 @@ def test_answers_that_do_not_count_are_in_no_total(judge: Judge) -> None:
 
 def test_what_a_judge_prints_is_for_the_operator_and_disturbs_nothing(judge: Judge) -> None:
     one = judge("import sys\nprint('x' * 1000000)\nprint('loaded', file=sys.stderr)\n" + _SUMS)
-    one.load(7)
+    _begin(one)
     one.case()
     assert "loaded" in one.printed
 
 
 def test_a_judge_reads_no_standard_input(judge: Judge) -> None:
-    judge("import sys\nassert sys.stdin.read() == ''\n" + _SUMS).load(7)
+    judge("import sys\nassert sys.stdin.read() == ''\n" + _SUMS).load()
 
 
 def test_a_long_answer_reaches_the_judge_whole(judge: Judge) -> None:
     one = judge("def cases(seed):\n    yield 1, 1\ndef score(answer, truth): return len(answer)")
-    one.load(7)
+    _begin(one)
     one.case()
     assert one.score(b'"' + b"\xc3\xbc" * 1_000_000 + b'"', "candidate").score == 1_000_000
 
@@ -304,7 +312,7 @@ def test_who_cancels_ends_the_wait_for_a_judge(tmp_path: Path) -> None:
 
     one = JudgeProcess(tmp_path, tmp_path, spec, watch)
     with pytest.raises(RunEnded, match="enough"):
-        one.load(7)
+        _begin(one)
     one.close()
 
 
@@ -316,7 +324,7 @@ from trainer.contract import Spec, TaskSpec
 from trainer.commands.judge_process import JudgeProcess
 spec = Spec(1, "smoke", 42, 60.0, 1.0, 60.0, 60.0, "", "", "", task=TaskSpec("points", judge="judge.py"))
 one = JudgeProcess(Path(sys.argv[1]), Path(sys.argv[1]), spec, lambda: None)
-one.load(7)
+one.load()
 print(one.pid, flush=True)
 os.kill(os.getpid(), 9)
 """

@@ -1,0 +1,286 @@
+"""Cases from a judge, put to one worker or to two in turns, until the result is clear, complete or out of time.
+
+A pass is a set of cases from one seed, for workers that know none of them. It begins with practice, on cases of another
+seed that do not count: times are taken once they no longer fall.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from trainer.commands.contestant import Contestant
+from trainer.commands.judge_process import JudgeProcess, JudgeTerms
+from trainer.contract import MetricSource, Score, Spec
+from trainer.evaluators.pairs import MOST_PAIRS, Pairs, candidate_first, is_flat, jackknife, mean_of, middle
+from trainer.judging import WrongAnswer
+from trainer.run.clock import RunEnded
+
+_TIMED = (MetricSource.CPU, MetricSource.WALL)
+_PRACTICE = 4  # cases of a round
+_ROUNDS = 12
+_PRACTICE_SHARE = 0.25  # of the budget
+_MOST_TIMED = 240  # cases in a pass: more change no median
+_MOST_SCORED = 10_000
+_FEWEST = 4  # pairs or times with which a measurement may end that is out of time
+_MEMORY_PASSES = 3
+_GROUPS = 20  # that a total is taken without, one after the other
+_UNITS = {"ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
+
+Begin = Callable[[], None]  # gives every contestant a new worker
+
+
+class Contest:
+    """One candidate against the judge, and where paired against the incumbent."""
+
+    def __init__(self, spec: Spec, judge: JudgeProcess, terms: JudgeTerms, sides: Sequence[Contestant], alike: bool):
+        """`sides`: the candidate, then the incumbent where there is one. `alike`: both have the same files."""
+        assert spec.task is not None
+        self._spec, self._task, self._judge, self._terms = spec, spec.task, judge, terms
+        self._sides, self._candidate, self._alike = sides, sides[0], alike
+        self._paired, self._timed = len(sides) > 1, spec.task.source in _TIMED
+        self._pairs = Pairs(self._timed, 1 if spec.task.direction == "higher" else -1)
+        self._factor = _UNITS.get(spec.task.unit, 1.0) if self._timed else 1.0
+        self._started, self._judging = time.monotonic(), 0.0
+        self._asked: set[bytes] = set()
+        self._cases = self._practised = 0
+        self._flat = True
+
+    def run(self, begin: Begin, step: Callable[[int], None]) -> Score:
+        """All passes.
+
+        Args:
+            begin: called before each pass. step: called with the number of cases so far.
+
+        Raises:
+            RunEnded: an answer is wrong, a worker or the judge fails, or there is too little time.
+        """
+        self._started = time.monotonic()
+        number, goes_on = 0, True
+        while goes_on and number < self._most_passes:
+            begin()
+            self._asked.clear()
+            self._practise(number)
+            self._judge.begin(_seed(self._spec.seed, f"cases {number}"))
+            goes_on = self._pass(step)
+            number += 1
+        return self._score()
+
+    def figures(self) -> dict[str, float | int | str | None]:
+        """What there is to tell beside the score, however the contest ended."""
+        told: dict[str, float | int | str | None] = {n: fmean(values) for n, values in self._candidate.figures.items()}
+        told |= {"cases": self._cases, "practice_cases": self._practised, "judge_seconds": round(self._judging, 3)}
+        return told | {"setup_cpu_seconds": round(self._candidate.setup_cpu_seconds, 3), "warm": int(self._flat)}
+
+    @property
+    def _most_passes(self) -> float:
+        if self._task.source == MetricSource.MEMORY:
+            return self._task.repeats if self._task.repeats > 1 else _MEMORY_PASSES
+        if self._paired:
+            return 1 if self._terms.has_total else math.inf
+        return self._task.repeats
+
+    @property
+    def _most_pairs(self) -> int:
+        return self._task.repeats if self._task.repeats > 1 else MOST_PAIRS
+
+    def _practise(self, number: int) -> None:
+        """Bring the workers to their usual speed, on cases that do not count."""
+        if not self._timed and self._terms.case_cpu_seconds is None:
+            return
+        self._judge.begin(_seed(self._spec.seed, f"practice {number}"))
+        until = time.monotonic() + _PRACTICE_SHARE * self._spec.budget_seconds
+        questions, seconds = list[bytes](), dict.fromkeys([side.name for side in self._sides], 0.0)
+        while len(questions) < (_PRACTICE if self._timed else 1) and (question := self._judge.case()) is not None:
+            questions.append(question)
+            for name, taken in self._turn(question, counts=False).items():
+                seconds[name] += taken
+        if not questions:
+            raise self._no_case()
+        self._practised += len(questions)
+        if self._timed:
+            self._flat = self._warmed_up(questions, seconds, until) and self._flat
+
+    def _warmed_up(self, questions: list[bytes], seconds: dict[str, float], until: float) -> bool:
+        """Ask the same again, round by round, until no side gets faster. Returns whether it came to that in time.
+
+        Args:
+            seconds: of the first round, by side. until: monotonic seconds.
+        """
+        rounds = {side.name: [seconds[side.name]] for side in self._sides}
+        for _ in range(_ROUNDS):
+            if time.monotonic() > until:
+                break
+            for side in self._sides:
+                rounds[side.name].append(sum(self._answer(side, question)[1] for question in questions))
+            self._practised += len(questions)
+            if all(map(is_flat, rounds.values())):
+                return True
+        return False
+
+    def _pass(self, step: Callable[[int], None]) -> bool:
+        """Returns whether another pass may follow."""
+        before, most = self._cases, _MOST_SCORED if self._task.source == MetricSource.SCORE else _MOST_TIMED
+        while self._cases - before < most:
+            if time.monotonic() - self._started > self._spec.budget_seconds:
+                self._require_enough()
+                return False
+            if (question := self._fresh()) is None:
+                break
+            self._turn(question, counts=True)
+            self._cases += 1
+            step(self._cases)
+            if self._paired and self._enough():
+                return False
+        if self._cases == before:
+            raise self._no_case()
+        if self._cases - before == _MOST_SCORED:
+            raise self._judges(f"cases() yields more than {_MOST_SCORED} cases: let it end")
+        self._take_memory()
+        return True
+
+    def _fresh(self) -> bytes | None:
+        """The next question; where time counts, the next that no worker of this pass has in its memory."""
+        for _ in range(_MOST_SCORED):
+            question = self._judge.case()
+            if question is None or not self._timed:
+                return question
+            if hashlib.sha256(question).digest() not in self._asked:
+                return question
+        raise self._judges("cases() repeats its questions, and workers could answer from memory: draw them by the seed")
+
+    def _turn(self, question: bytes, counts: bool) -> dict[str, float]:
+        """Ask every side, in the order of ABBA, and score the answers. Returns the seconds that they took."""
+        first = candidate_first(len(self._pairs))
+        answers, seconds, values = dict[str, bytes](), dict[str, float](), dict[str, float]()
+        for side in self._sides if first else reversed(self._sides):
+            answers[side.name], seconds[side.name] = self._answer(side, question)
+        for side in self._sides:
+            score = self._judged(side, answers[side.name], counts)
+            values[side.name] = seconds[side.name] * self._factor if self._timed else score
+        if counts and self._task.source != MetricSource.MEMORY:
+            self._take(values, first)
+        return seconds
+
+    def _take(self, values: dict[str, float], first: bool) -> None:
+        for side in self._sides:
+            side.samples.append(values[side.name])
+        if self._paired:
+            self._pairs.add(self._difference(*(values[side.name] for side in self._sides)), first)
+
+    def _take_memory(self) -> None:
+        """Of a pass, where memory counts."""
+        if self._task.source == MetricSource.MEMORY:
+            self._take({side.name: side.memory_mb for side in self._sides}, candidate_first(len(self._pairs)))
+
+    def _answer(self, side: Contestant, question: bytes) -> tuple[bytes, float]:
+        """A side's answer, and its seconds by the clock of the metric."""
+        if self._timed:
+            self._asked.add(hashlib.sha256(question).digest())
+        try:
+            reply = side.ask(question)
+        except RunEnded as ended:
+            raise self._blamed(side, ended) from ended
+        return reply.answer, side.seconds(reply)
+
+    def _judged(self, side: Contestant, answer: bytes, counts: bool) -> float:
+        begun = time.monotonic()
+        try:
+            verdict = self._judge.score(answer, side.name, counts)
+        except WrongAnswer as wrong:
+            ended = RunEnded("invalid", f"A wrong answer: {wrong}", cause="wrong_answer")
+            raise self._blamed(side, ended) from wrong
+        finally:
+            self._judging += time.monotonic() - begun
+        if counts:
+            side.note(verdict.figures)
+        return verdict.score if verdict.score is not None else 0.0
+
+    def _blamed(self, side: Contestant, ended: RunEnded) -> RunEnded:
+        """The same end; of an incumbent with other files it is no candidate's fault."""
+        if side is self._candidate or self._alike or ended.outcome in ("cancelled", "env_fail"):
+            return ended
+        told = f"The incumbent, which was kept, failed on a case that the candidate could answer: {ended}"
+        return RunEnded("env_fail", f"{told} The operator looks at the judge and at the incumbent.", cause="incumbent")
+
+    def _difference(self, candidate: float, incumbent: float) -> float:
+        if self._task.scale != "log":
+            return candidate - incumbent
+        if min(candidate, incumbent) <= 0:
+            raise self._judges("a score is 0 or negative, and `scale: log` in program.md needs scores above 0")
+        return math.log(candidate / incumbent)
+
+    def _enough(self) -> bool:
+        if self._terms.has_total and not self._timed:
+            return len(self._pairs) >= self._most_pairs
+        return len(self._pairs) >= self._most_pairs or self._pairs.enough(self._least())
+
+    def _least(self) -> float:
+        """The smallest gain that counts, as a difference between the sides."""
+        share = self._task.least_effect
+        if self._task.scale != "log":
+            return share * abs(fmean(self._sides[1].samples))
+        return math.log1p(share) if self._task.direction == "higher" else -math.log1p(-share)
+
+    def _require_enough(self) -> None:
+        """Raises RunEnded: the time is over, and too little was measured."""
+        complete = self._task.source == MetricSource.SCORE and (not self._paired or self._terms.has_total)
+        known = len(self._pairs) if self._paired else len(self._candidate.samples)
+        if not complete and known >= (1 if self._task.source == MetricSource.MEMORY else _FEWEST):
+            return
+        budget = self._spec.budget_seconds
+        told = f"The budget of {budget:g} s was over after {self._cases} cases"
+        judging = f" (the judge took {self._judging:.1f} s of it)" if self._judging > budget / 10 else ""
+        raise RunEnded("timeout", f"{told}{judging}, before there were enough for a score.", cause="budget")
+
+    def _score(self) -> Score:
+        value, spread = self._summary(self._candidate)
+        details: dict[str, float | int] = {"samples": len(self._candidate.samples), "spread": spread}
+        if self._paired:
+            incumbent, _ = self._summary(self._sides[1])
+            difference, stderr = self._compared()
+            name = "log_ratio" if self._task.scale == "log" else "difference"
+            details |= {name: difference, "stderr": stderr, "pairs": len(self._pairs), "incumbent": incumbent}
+        return Score(self._task.metric, value, self._task.unit, "judged", details)
+
+    def _summary(self, side: Contestant) -> tuple[float, float]:
+        """A side's own number, and its standard error."""
+        if self._task.source != MetricSource.SCORE:
+            return middle(side.samples)
+        if not self._terms.has_total:
+            return mean_of(side.samples)
+        whole = self._judge.total(side.name)
+        if side is self._candidate:
+            side.figures |= {name: [value] for name, value in whole.figures.items()}
+        parts = self._leaving_out(side)
+        assert whole.score is not None
+        return whole.score, jackknife(parts) if parts else 0.0
+
+    def _compared(self) -> tuple[float, float]:
+        """The difference between the sides, and its standard error."""
+        if self._task.source != MetricSource.SCORE or not self._terms.has_total:
+            found = self._pairs.estimate()
+            return found.mean, found.stderr if math.isfinite(found.stderr) else abs(found.mean)
+        parts = [self._difference(*pair) for pair in zip(*map(self._leaving_out, self._sides), strict=True)]
+        whole = self._difference(*(self._summary(side)[0] for side in self._sides))
+        return whole, jackknife(parts) if parts else abs(whole)
+
+    def _leaving_out(self, side: Contestant) -> list[float]:
+        """The totals without one group of the cases each; none of a single case."""
+        groups = min(_GROUPS, len(side.samples))
+        if groups < 2:
+            return []
+        return [self._judge.total(side.name, group, groups).score or 0.0 for group in range(groups)]
+
+    def _no_case(self) -> RunEnded:
+        return self._judges("cases() yields no case")
+
+    def _judges(self, what: str) -> RunEnded:
+        told = f"The judge failed: {self._task.judge}: {what}."
+        return RunEnded("env_fail", f"{told} The operator mends {self._task.judge} and commits it.", cause="judge")
+
+
+def _seed(secret: int, use: str) -> int:
+    """The judge's seed: from the run's, which was drawn in secret and makes the run repeatable."""
+    return int.from_bytes(hashlib.sha256(f"{use} {secret}".encode()).digest()[:7], "big")
