@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from server.errors import PatchRefused
-from server.source.language import Change, Language
-from server.source.plain_text import Text
+from server.source.language import Change, Language, Text
 from server.source.python_source import Python
 
 _MOST = 64  # places remembered of one attempt
@@ -45,10 +44,22 @@ class Candidate(Mapping[str, str]):
         """The candidate with another text at `path`."""
         return Candidate({**self, path: text})
 
-    def check(self) -> None:
-        """Raises PatchRefused: a file is not valid in its language."""
+    def without(self, path: str) -> "Candidate":
+        """The candidate without the file at `path`. Raises PatchRefused: it is the only one."""
+        if len(self) == 1:
+            raise PatchRefused(f"{path} is the only editable file: it cannot be deleted.", "Change its text.")
+        return Candidate({name: text for name, text in self.items() if name != path})
+
+    def check(self, before: "Candidate | None" = None) -> None:
+        """Raises PatchRefused: a file is not valid in its language.
+
+        Args:
+            before: files that are as they were there are valid, and so is one that was no valid one there: the
+                language may be a newer one than the server's.
+        """
         for path, text in self.items():
-            language_of(path).check(text, path)
+            if before is None or (text != before.get(path) and _is_valid(path, before.get(path, ""))):
+                language_of(path).check(text, path)
 
     @cached_property
     def compressed_bytes(self) -> int:
@@ -82,19 +93,21 @@ class Candidate(Mapping[str, str]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same, hex, for candidates whose code is the same. Raises PatchRefused: a file cannot be read.
+        """The same, hex, for candidates whose code is the same.
 
-        Of one file it is what its language says, of several the sha256 over "<fingerprint>  <path>" lines.
+        Of one file it is what its language says, of several the sha256 over "<fingerprint>  <path>" lines. A file that
+        is not valid in its language counts as plain text.
         """
-        codes = {path: language_of(path).fingerprint(text) for path, text in self.items()}
+        codes = {path: _fingerprint(path, text) for path, text in self.items()}
         if len(codes) == 1:
             return codes.popitem()[1]
         return sha256("".join(f"{code}  {path}\n" for path, code in codes.items()))
 
     def simpler_than(self, other: "Candidate") -> bool:
         """Whether there is less code in one language, and more in none. A text that cannot be read is not simpler."""
+        alike = {path for path, text in self.items() if other.get(path) == text}
         try:
-            ours, theirs = self._sizes(), other._sizes()
+            ours, theirs = self._sizes(alike), other._sizes(alike)
         except PatchRefused:
             return False
         pairs = [(ours.get(unit, (0, 0)), theirs.get(unit, (0, 0))) for unit in {**ours, **theirs}]
@@ -102,14 +115,18 @@ class Candidate(Mapping[str, str]):
         return not grown and any(mine[0] < yours[0] for mine, yours in pairs)
 
     def changed_from(self, before: "Candidate") -> Change:
-        """What was done to `before` to make this. Raises PatchRefused: a file cannot be read."""
+        """What was done to `before` to make this; a file that is missing on a side counts as empty there.
+
+        Raises PatchRefused: the one file cannot be read. One of several counts as plain text then.
+        """
+        if len(self) == 1 and self.keys() == before.keys():
+            ((path, text),) = self.items()
+            return language_of(path).change(before[path], text)
         made = [
-            (language_of(path).change(before.get(path, ""), text), path)
-            for path, text in self.items()
-            if len(self) == 1 or text != before.get(path, "")
+            (_change(path, before.get(path, ""), self.get(path, "")), path)
+            for path in sorted({*self, *before})
+            if self.get(path) != before.get(path)
         ]
-        if len(self) == 1:
-            return made[0][0]
         # The same name, or the same line, in another file is another one.
         knobs = {f"{path}:{name}": told for change, path in made for name, told in change.knobs.items()}
         places = sorted({f"{path}:{place}" for change, path in made for place in change.places})
@@ -123,10 +140,43 @@ class Candidate(Mapping[str, str]):
             text = language_of(path).set_knob(text, path, name, value)
         return self.with_file(path, text)
 
-    def _sizes(self) -> dict[str, tuple[int, ...]]:
-        """By the unit that each language counts in."""
+    def with_constants(self, knobs: Mapping[str, str]) -> "Candidate":
+        """The candidate with constants set, whichever file has them; PATH:NAME says whose constant it is.
+
+        Raises PatchRefused: there is none of a name, or a bad value.
+        """
+        made = self
+        for name, value in knobs.items():
+            path, constant = made._place(name)
+            made = made.with_knobs(path, {constant: value})
+        return made
+
+    def _place(self, name: str) -> tuple[str, str]:
+        """The file that has a constant, and its name there. Raises PatchRefused."""
+        path, colon, constant = name.rpartition(":")
+        if colon and path in self:
+            return path, constant
+        if len(self) == 1:
+            return next(iter(self)), name
+        having = [path for path, text in self.items() if _has_knob(path, text, name)]
+        if len(having) == 1:
+            return having[0], name
+        python = [path for path in self if language_of(path) is _PYTHON]
+        if not python:
+            raise PatchRefused(
+                "No editable file is Python: the server knows no constants in them.",
+                "Change them with apply_patch(patch).",
+            )
+        where = f"{' and '.join(having)} set {name}" if having else f"No editable Python file sets {name}"
+        step = f"Write it with its file, such as {(having or python)[0]}:{name}."
+        raise PatchRefused(f"{where} at the top level.", step)
+
+    def _sizes(self, aside: set[str]) -> dict[str, tuple[int, ...]]:
+        """By the unit that each language counts in, of all files but those `aside`."""
         sizes: dict[str, tuple[int, ...]] = {}
         for path, text in self.items():
+            if path in aside:
+                continue
             language = language_of(path)
             size = language.size(text)
             before = sizes.get(language.unit, (0,) * len(size))
@@ -156,6 +206,36 @@ _TEXT = Text()
 def language_of(path: str) -> Language:
     """What knows the files of this name."""
     return _PYTHON if path.endswith(".py") else _TEXT
+
+
+def _is_valid(path: str, text: str) -> bool:
+    try:
+        language_of(path).check(text, path)
+    except PatchRefused:
+        return False
+    return True
+
+
+def _fingerprint(path: str, text: str) -> str:
+    try:
+        return language_of(path).fingerprint(text)
+    except PatchRefused:
+        return _TEXT.fingerprint(text)
+
+
+def _change(path: str, before: str, after: str) -> Change:
+    try:
+        return language_of(path).change(before, after)
+    except PatchRefused:
+        return _TEXT.change(before, after)
+
+
+def _has_knob(path: str, text: str, name: str) -> bool:
+    try:
+        language_of(path).set_knob(text, path, name, "0")
+    except PatchRefused:
+        return False
+    return True
 
 
 def sha256(text: str) -> str:

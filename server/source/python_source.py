@@ -79,7 +79,7 @@ class Python:
     def set_knob(self, text: str, file: str, name: str, value: str) -> str:
         """Set the last assignment of `name` at the top level to `value`, a Python literal."""
         with _readable(file):
-            return set_knob(text, name, value)
+            return set_knob(text, name, value, file)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _readable(file: str = "train.py") -> Generator[None]:
         raise PatchRefused(problem, step) from None
 
 
-@lru_cache(maxsize=8)  # the candidate is asked about several times a call
+@lru_cache(maxsize=256)  # the files of a candidate are asked about several times a call, and few of them change
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError.
 
@@ -260,7 +260,7 @@ def _place(line: str) -> str:
     return f"{zlib.crc32(bared.encode()):08x}"
 
 
-def set_knob(text: str, name: str, value: str) -> str:
+def set_knob(text: str, name: str, value: str, file: str = "train.py") -> str:
     """`text` with the constant `name`, which it sets at its top level, at `value`, a Python literal.
 
     A constant set alone is changed in place; one set together with others gets a line of its own below.
@@ -269,14 +269,14 @@ def set_knob(text: str, name: str, value: str) -> str:
         PatchRefused: there is no such constant, or the value is no literal.
     """
     if text.startswith(BOM):  # Python counts columns without it
-        return BOM + set_knob(text.removeprefix(BOM), name, value)
+        return BOM + set_knob(text.removeprefix(BOM), name, value, file)
     try:
         ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise PatchRefused(f"{value!r} is not a number, string, tuple or other literal.", "Give a literal.") from None
     found = [node for node in ast.parse(text).body if name in _is_named(node)]
     if not found:
-        raise PatchRefused(f"train.py sets no {name} at its top level.", "Call read_train() to see its constants.")
+        raise PatchRefused(f"{file} sets no {name} at its top level.", "Call read_train() to see its constants.")
     node, lines = found[-1], _LINE.findall(text)
     assert node.end_lineno is not None
     single = isinstance(node, ast.AnnAssign) or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))

@@ -4,7 +4,6 @@ Refs are lost by a pruning fetch, a script that cleans up or a damaged packed-re
 commit is made from the train.py of its run's folder, and counts only if it has the name that the ledger says.
 """
 
-import hashlib
 import json
 import re
 from collections import defaultdict
@@ -22,9 +21,10 @@ from server.history.notes import Notebook
 from server.paths import StudyPaths
 from server.records import Experiment
 from server.runs.run_folder import RunFolders
+from server.source.candidate import Candidate
 from server.vcs import objects
 from server.vcs.commit_message import attempt_message
-from server.vcs.objects import Made
+from server.vcs.objects import Made, TreeEntry
 from server.vcs.refs import Move
 from server.vcs.workspace import Listed, Workspace
 from trainer.contract import RunFile
@@ -220,10 +220,12 @@ class _Healer:
 
     def _look_closer(self) -> None:
         """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
-        objects, editable = self._workspace.objects, self._workspace.editable
-        texts = {f"{want.commit}:{path}": want.commit for want in self._wants.values() for path in editable}
+        objects = self._workspace.objects
+        commits = {want.commit for want in self._wants.values()} - self._remake.lacking
+        texts = [(name, commit) for commit in commits for name in self._remake.texts_of(commit)]
         with suppress(WorkspaceUnusable):  # in a partial clone the first ones are somewhere else
-            self._remake.lacking |= {texts[name] for name in objects.lacking(texts)}
+            lacking = objects.lacking(dict.fromkeys(name for name, _ in texts))
+            self._remake.lacking |= {commit for name, commit in texts if name in lacking}
         lost = [number for number, want in self._wants.items() if want.commit in self._remake.lacking]
         self._remake.lacking |= objects.lacking({self._row(number).attempt.parent for number in lost})
 
@@ -294,24 +296,40 @@ class Remake:
             found[number].append(path)
         return found
 
+    def texts_of(self, commit: str) -> list[str]:
+        """Names by which git can be asked for the editable files of a commit; one that it lacks if a tree is lost."""
+        if paths := self._workspace.editable.plain:
+            return [f"{commit}:{path}" for path in paths]
+        ours = self._ours(commit)
+        return [f"{commit}:"] if ours is None else [entry.name for entry in ours.values()]
+
     def commit(self, row: Experiment) -> str:
         """Make a commit and what is in it. Returns why it cannot be made; empty if it was."""
-        attempt, file = row.attempt, self._workspace.file
-        alike = (text for text in self._texts(row) if hashlib.sha256(text).hexdigest() == attempt.train_sha256)
-        text = next(alike, None)
-        if text is None:
+        attempt = row.attempt
+        texts = next((found for found in self._texts(row) if _sha256(found) == attempt.train_sha256), None)
+        if texts is None:
             return "no copy of their train.py is left"
-        tree = self._tree(attempt.parent)
-        if tree is None:
+        blobs = {path: Made("blob", text) for path, text in texts.items()}
+        trees = self._trees(attempt.parent, {path: blob.name for path, blob in blobs.items()})
+        if not trees:
             return "the commit they were built on is lost as well"
-        blob = Made("blob", text)
         message = attempt_message(attempt, row.result, row.judgement.verdict if row.judgement else None)
-        changed = objects.with_file(tree, file, blob.name)
-        made = objects.commit(changed.name, attempt.parent, message, attempt.started_at)
+        made = objects.commit(trees[-1].name, attempt.parent, message, attempt.started_at)
         if made.name != row.commit:
             return "what can be made of their train.py is another commit"
-        self.made |= {one.name: one for one in (blob, changed, made)}
+        self.made |= {one.name: one for one in (*blobs.values(), *trees, made)}
         return ""
+
+    def _trees(self, parent: str, blobs: dict[str, str]) -> list[Made]:
+        """The trees of a commit on `parent` with these files, that of the top last; empty if one is lost."""
+        with suppress(ValueError):
+            if self._workspace.editable.plain:
+                tree, (file,) = self._tree(parent), blobs
+                return [objects.with_file(tree.content, file, blobs[file])] if tree else []
+            before = self._ours(parent)
+            if (tree := self._tree(parent)) and before is not None:
+                return objects.with_files(self.read, tree.name, {**dict.fromkeys(before), **blobs})
+        return []
 
     def read(self, name: str) -> Made | None:
         """An object of git's, or one that was made; None if it is lost."""
@@ -319,25 +337,48 @@ class Remake:
             return self.made[name]
         return None if name in self.lacking else self._workspace.objects.read(name)
 
-    def _texts(self, row: Experiment) -> Iterator[bytes]:
-        """What may be its train.py: that of its run, of a run of the same text, of a commit, or the candidate."""
+    def _texts(self, row: Experiment) -> Iterator[dict[str, bytes]]:
+        """What may be its editable files: of its run, of a run of the same text, of a commit, or the candidate."""
         twins = [row, *self._twins[row.attempt.train_sha256]]
         for folder in (folder for twin in twins for folder in self.folders.get(twin.number, [])):
-            path = folder / RunFile.TRAIN
             with suppress(OSError):
-                if path.is_file() and path.stat().st_size <= _MOST:
-                    yield path.read_bytes()
+                yield self._left_in(folder)
         for commit in (row.attempt.parent, *(twin.commit for twin in twins)):
-            if (tree := self._tree(commit)) and (blob := self.read(objects.blob_of(tree, self._workspace.file))):
-                yield blob.content
+            if found := self._committed(commit):
+                yield found
         with suppress(WorkspaceUnusable):
-            yield self._workspace.candidate().text.encode()
+            yield {path: text.encode() for path, text in self._workspace.candidate().items()}
 
-    def _tree(self, commit: str) -> bytes | None:
+    def _left_in(self, folder: Path) -> dict[str, bytes]:
+        """The editable files that a run has left in its folder. Raises OSError."""
+        editable, top = self._workspace.editable, folder / RunFile.TREE
+        paths = {path.relative_to(top).as_posix(): path for path in ([] if editable.plain else top.rglob("*"))}
+        paths = {self._workspace.file: folder / RunFile.TRAIN} if editable.plain else paths
+        return {name: path.read_bytes() for name, path in paths.items() if editable.allows(name) and _is_small(path)}
+
+    def _committed(self, commit: str) -> dict[str, bytes]:
+        """The editable files of a commit; empty if one is lost."""
+        if self._workspace.editable.plain:
+            tree, file = self._tree(commit), self._workspace.file
+            names = {file: objects.blob_of(tree.content, file)} if tree else {}
+        else:
+            names = {path: entry.name for path, entry in (self._ours(commit) or {}).items()}
+        found = {path: blob.content for path, name in names.items() if (blob := self.read(name))}
+        return found if len(found) == len(names) else {}
+
+    def _ours(self, commit: str) -> dict[str, TreeEntry] | None:
+        """The editable files in the tree of a commit, whatever refs say; None if a tree is lost."""
+        allows = self._workspace.editable.allows
+        with suppress(ValueError):
+            if tree := self._tree(commit):
+                entries = objects.files_of(self.read, tree.name).items()
+                return {path: entry for path, entry in entries if entry.plain and allows(path)}
+        return None
+
+    def _tree(self, commit: str) -> Made | None:
         """The tree of a commit; None if it is lost."""
         found = self.read(commit)
-        tree = self.read(found.content[5:45].decode()) if found and found.kind == "commit" else None
-        return tree.content if tree else None
+        return self.read(found.content[5:45].decode()) if found and found.kind == "commit" else None
 
     @cached_property
     def _twins(self) -> dict[str, list[Experiment]]:
@@ -346,3 +387,14 @@ class Remake:
         for row in self._ledger.all():
             found[row.attempt.train_sha256].append(row)
         return found
+
+
+def _is_small(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= _MOST
+
+
+def _sha256(texts: dict[str, bytes]) -> str:
+    """The hash of a candidate of these files, which may be no text at all; empty of none."""
+    with suppress(UnicodeDecodeError, ValueError):
+        return Candidate({path: text.decode() for path, text in texts.items()}).sha256
+    return ""

@@ -196,7 +196,7 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
 
 def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:
     candidate = study.workspace.files(row.commit)
-    return candidate.with_knobs(study.workspace.file, question.knobs) if question.knobs else candidate
+    return candidate.with_constants(question.knobs) if question.knobs else candidate
 
 
 def _attempt(row: Experiment, candidate: Candidate, question: RerunRequest) -> Attempt:

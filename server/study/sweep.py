@@ -31,7 +31,7 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
             f"A sweep starts from the incumbent, and the phase is {phase}.", next_actions(phase)[0].sentence()
         )
     for change in changes:
-        study.incumbent().with_knobs(study.workspace.file, change)
+        study.incumbent().with_constants(change)
     study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
@@ -106,7 +106,7 @@ def _next(study: Study, sweep: Sweep) -> None:
     told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
     try:
         incumbent = study.incumbent()
-        candidate = incumbent.with_knobs(study.workspace.file, item.knobs)
+        candidate = incumbent.with_constants(item.knobs)
         if candidate == incumbent:
             raise PatchRefused("The incumbent has these values.", "Go on with the next.")
         study.replace(candidate)

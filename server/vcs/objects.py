@@ -1,9 +1,10 @@
 """Git's objects: made and named without git, looked for and taken in many at a time."""
 
 import hashlib
+import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from server.vcs.git_environment import IDENTITY, translating_git_errors
 
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _MODE = b"100644 "
+_FOLDER, _PLAIN = "40000", ("100644", "100755")
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
 
 
@@ -28,6 +30,11 @@ class Made(NamedTuple):
     def name(self) -> str:
         header = f"{self.kind} {len(self.content)}\0".encode()
         return hashlib.sha1(header + self.content, usedforsecurity=False).hexdigest()
+
+
+def blob(text: str) -> Made:
+    """A file of this text."""
+    return Made("blob", text.encode())
 
 
 def commit(tree: str, parent: str, message: str, date: str) -> Made:
@@ -59,6 +66,83 @@ def _entry(tree: bytes, file: str) -> tuple[int, int]:
             return start, nul + 21
         start = nul + 21
     raise ValueError(f"no {file} in the tree")
+
+
+Read = Callable[[str], Made | None]  # an object by its name; None: it is lost
+
+
+class TreeEntry(NamedTuple):
+    """An entry of a tree, as git stores it."""
+
+    mode: str  # "40000" of a folder
+    name: str  # of the object
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a file: no folder, link or submodule."""
+        return self.mode in _PLAIN
+
+
+def files_of(read: Read, tree: str) -> dict[str, TreeEntry]:
+    """Everything below a tree but folders, by path. Raises ValueError: a tree is lost."""
+    found: dict[str, TreeEntry] = {}
+    for name, entry in _entries(read, tree).items():
+        if entry.mode == _FOLDER:
+            found |= {f"{name}/{path}": inner for path, inner in files_of(read, entry.name).items()}
+        else:
+            found[name] = entry
+    return found
+
+
+def with_files(read: Read, tree: str, blobs: Mapping[str, str | None]) -> list[Made]:
+    """A tree with files changed, added and, where the blob is None, removed. A file keeps its mode; a new one is plain.
+
+    Returns:
+        The trees that are new, that of the top last; empty where nothing is left.
+
+    Raises:
+        ValueError: a tree is lost.
+    """
+    entries, made = _entries(read, tree) if tree else {}, list[Made]()
+    below: dict[str, dict[str, str | None]] = {}
+    for path, blob in blobs.items():
+        name, slash, rest = path.partition("/")
+        if slash:
+            below.setdefault(name, {})[rest] = blob
+        elif blob is None:
+            entries.pop(name, None)
+        else:
+            before = entries.get(name)
+            entries[name] = TreeEntry(before.mode if before and before.mode in _PLAIN else _PLAIN[0], blob)
+    for name, inner in below.items():
+        before = entries.pop(name, None)
+        if trees := with_files(read, before.name if before and before.mode == _FOLDER else "", inner):
+            made += trees
+            entries[name] = TreeEntry(_FOLDER, trees[-1].name)
+        elif before and before.mode != _FOLDER:  # what was to be removed below a file was not there
+            entries[name] = before
+    return [*made, _tree(entries)] if entries else []
+
+
+def _tree(entries: Mapping[str, TreeEntry]) -> Made:
+    """Sorted as git does: by the bytes of the name, a folder's with a slash behind it."""
+    ordered = sorted(entries.items(), key=lambda one: os.fsencode(one[0]) + b"/" * (one[1].mode == _FOLDER))
+    told = ((entry.mode.encode(), os.fsencode(name), bytes.fromhex(entry.name)) for name, entry in ordered)
+    return Made("tree", b"".join(mode + b" " + name + b"\0" + object_ for mode, name, object_ in told))
+
+
+def _entries(read: Read, name: str) -> dict[str, TreeEntry]:
+    tree = read(name)
+    if tree is None or tree.kind != "tree":
+        raise ValueError(f"the tree {name} is lost")
+    found: dict[str, TreeEntry] = {}
+    start = 0
+    while start < len(tree.content):
+        nul = tree.content.index(b"\0", start)
+        mode, _, path = tree.content[start:nul].partition(b" ")
+        found[os.fsdecode(path)] = TreeEntry(mode.decode(), tree.content[nul + 1 : nul + 21].hex())
+        start = nul + 21
+    return found
 
 
 def pack(objects: list[Made]) -> bytes:

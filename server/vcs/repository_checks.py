@@ -11,7 +11,9 @@ from git.exc import GitCommandError
 from server.errors import WorkspaceUnusable
 from server.locks import lock_path
 from server.paths import HOME, Home
+from server.source.editable import Editable
 from server.vcs.git_environment import content
+from server.vcs.trees import Trees
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _OPERATIONS = {
@@ -28,7 +30,7 @@ _FORMATS = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
 _OURS = ("objects", "refs", "refs/heads", "info", "logs", "worktrees")  # folders of .git that a night writes to
 
 
-def check_repository(repo: Repo, path: Path, tag: str, files: tuple[str, ...]) -> None:
+def check_repository(repo: Repo, path: Path, tag: str, editable: Editable) -> None:
     """What must hold whenever a server starts. Raises WorkspaceUnusable."""
     if not _TAG.fullmatch(tag):
         raise WorkspaceUnusable(
@@ -54,9 +56,8 @@ def check_repository(repo: Repo, path: Path, tag: str, files: tuple[str, ...]) -
     if start is None:
         if Home(root).study(tag).ledger.exists():
             return  # packed-refs is gone: the ledger knows where the branch was
-        raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {', '.join(files)} first.")
-    for file in files:
-        _check_file(repo, start, file)
+        raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {editable} first.")
+    _check_editable(repo, start, editable)
 
 
 def check_new_tag(repo: Repo, tag: str) -> None:
@@ -153,6 +154,13 @@ def _changed(repo: Repo) -> list[str]:
         asked.seek(0)
         told = repo.git.check_attr("--stdin", "-z", "filter", istream=asked).split("\0")
     return [name for name, value in zip(told[::3], told[2::3], strict=False) if value in ("unspecified", "unset")]
+
+
+def _check_editable(repo: Repo, commit: str, editable: Editable) -> None:
+    for file in editable.plain:
+        _check_file(repo, commit, file)
+    if not editable.plain:
+        Trees(repo).require_usable(commit, editable)
 
 
 def _check_file(repo: Repo, commit: str, file: str) -> None:

@@ -7,31 +7,33 @@ to "never written": `/.autoresearch/` is added once to the repository's info/exc
 import re
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import NamedTuple
 
 from git import Repo
 from git.exc import GitCommandError
 
-from server.errors import HeadMoved, PatchRefused, WorkspaceUnusable
+from server.errors import HeadMoved, WorkspaceUnusable
 from server.files import replace_text, scratch, write_all, write_whole
 from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
-from server.vcs import repository_checks
+from server.source.editable import Editable
+from server.vcs import merging, repository_checks
+from server.vcs.candidate_files import CandidateFiles
 from server.vcs.commit_message import attempt_message
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
-from server.vcs.objects import Made, Objects
+from server.vcs.objects import Made, Objects, blob
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
+from server.vcs.trees import PLAIN_MODES, Entry, Trees
 from server.vcs.worktree import Worktree
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
-_PLAIN_FILES = ("100644", "100755")  # no link, no submodule
 _MAX_MODULES = 5000  # a workspace with more has something else in mind
 _MAX_MODULE = 1 << 20  # bytes
-_QUOTED = 4000  # characters of a conflict
+_ARGUMENTS = 200  # files in one command line
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
 
@@ -46,28 +48,30 @@ class Listed(NamedTuple):
 class Workspace:
     """One tag in one repository."""
 
-    def __init__(self, repo: Repo, tag: str, editable: tuple[str, ...]) -> None:
+    def __init__(self, repo: Repo, tag: str, editable: Editable) -> None:
         self._repo, self.tag, self.editable = repo, tag, editable
-        self.file = editable[0]  # what a patch changes, and what a run folder holds
+        self.file = editable.globs[0]  # what a patch changes, and what a run folder holds, where there is one file
         self.root = Path(str(repo.working_tree_dir))
         self.branch = f"autoresearch/{tag}"
         self.paths = Home(self.root).study(tag)
         self.state, self.worktree = self.paths.state, self.paths.worktree
         self.program = self.root / "program.md"
         self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
-        self.objects = Objects(repo)
+        self._files = CandidateFiles(self._linked, editable)
+        self.objects, self.trees = Objects(repo), Trees(repo)
         self._modules: dict[str, Made] = {}  # by name: most are the same at every commit
         self._read: dict[str, Candidate] = {}  # by commit: what a name stands for never changes
 
     @classmethod
-    def open(cls, path: Path, tag: str, editable: tuple[str, ...] = ("train.py",)) -> "Workspace":
-        """Check the repository and change nothing. `editable` are the paths of the candidate's files in it.
+    def open(cls, path: Path, tag: str, editable: Editable | tuple[str, ...] = ("train.py",)) -> "Workspace":
+        """Check the repository and change nothing. `editable` says which of its files are the candidate's.
 
         Raises:
             WorkspaceUnusable: one sentence, and the next step.
         """
         if not path.is_dir():
             raise WorkspaceUnusable(f"{path} is not a directory.", "Name a git repository with --workspace.")
+        editable = editable if isinstance(editable, Editable) else Editable.of(editable)
         repo = open_repository(path)
         try:
             with translating_git_errors("Looking at the repository"):
@@ -131,13 +135,36 @@ class Workspace:
     def files(self, commit: str) -> Candidate:
         """The editable files at `commit`, its full name. Raises WorkspaceUnusable."""
         if commit not in self._read:
-            with translating_git_errors(f"Reading {', '.join(self.editable)} at {commit[:12]}"):
-                tree = self._repo.commit(commit).tree
-                found = Candidate({path: content(tree / path).decode("utf-8") for path in self.editable})
+            with translating_git_errors(f"Reading {self.editable} at {commit[:12]}"):
+                found = Candidate(self._texts(commit))
             if len(self._read) >= _REMEMBERED:
                 del self._read[next(iter(self._read))]
             self._read[commit] = found
         return self._read[commit]
+
+    def _texts(self, commit: str) -> dict[str, str]:
+        if self.editable.plain:
+            tree = self._repo.commit(commit).tree
+            return {path: content(tree / path).decode("utf-8") for path in self.editable.plain}
+        ours = self._ours(commit)
+        read = self.trees.texts(ours)
+        return {path: read[entry.name].decode("utf-8") for path, entry in ours.items()}
+
+    def _ours(self, commit: str) -> dict[str, Entry]:
+        """The editable files in the tree of a commit."""
+        entries = self.trees.entries(commit)
+        return {path: entry for path, entry in entries.items() if entry.plain and self.editable.allows(path)}
+
+    def names(self) -> dict[str, Entry]:
+        """Everything in the tree of the branch, by path; empty where git has lost it."""
+        with suppress(WorkspaceUnusable):
+            if tip := self.refs.resolve(self._head):
+                return self.trees.entries(tip)
+        return {}
+
+    def lay_out(self, commit: str, folder: Path) -> list[str]:
+        """Write all files of `commit` into a new folder. Returns what is left out. Raises WorkspaceUnusable."""
+        return self.trees.lay_out(commit, folder)
 
     def modules(self, commit: str) -> dict[str, bytes]:
         """The other Python files at `commit` that train.py can import, by path. Raises WorkspaceUnusable."""
@@ -154,7 +181,7 @@ class Workspace:
 
     def candidate(self) -> Candidate:
         """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
-        return self._linked.read(self.editable)
+        return self._linked.read(self.editable.plain) if self.editable.plain else self._files.read(self.names())
 
     def candidate_sha256(self) -> str:
         """Of the editable files in the worktree; empty if one is no plain text file."""
@@ -162,14 +189,32 @@ class Workspace:
             return self.candidate().sha256
         return ""
 
+    def require_unspoiled(self) -> None:
+        """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused.
+
+        A language model's is not looked at: nothing of it but train.py is ever taken.
+        """
+        if not self.editable.plain:
+            self._files.require_unspoiled(self.tip(), self.names())
+
     def write_candidate(self, candidate: Candidate) -> None:
-        """Replace the editable files in the worktree, all or none. Raises WorkspaceUnusable; then none is changed."""
-        self._linked.write(candidate)
+        """Replace the editable files in the worktree, all or none; by globs, what the candidate lacks is removed.
+
+        Raises WorkspaceUnusable, PatchRefused (git ignores a new file); then nothing is changed.
+        """
+        if self.editable.plain:
+            self._linked.write(candidate)
+        else:
+            self._files.write(candidate, self.names())
 
     def commit(self, candidate: Candidate, parent: str, message: str, date: str) -> str:
-        """A commit object: `parent` with the editable files replaced. Moves no ref; equal arguments, equal commit."""
+        """A commit object: `parent` with the editable files replaced. Moves no ref; equal arguments, equal commit.
+
+        By globs a file keeps the mode that it has in `parent`, and what the candidate lacks is removed.
+        """
         told, index = self.state / ".message", self.state / ".index"
-        blobs = {path: self.state / f".{number}.blob" for number, path in enumerate(candidate)}
+        modes, gone = self._against(candidate, parent)
+        blobs = {path: self.state / f".{number}.blob" for number, path in enumerate(modes)}
         git = self._repo.git
         identity = {
             f"GIT_{who}_{what}": value
@@ -177,15 +222,37 @@ class Workspace:
             for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)
         }
         temporary = scratch(told, *blobs.values(), index, index.with_name(".index.lock"))
-        with translating_git_errors("Making a commit"), temporary:
-            write_all({blobs[path]: text for path, text in candidate.items()} | {told: message})
-            names = str(git.hash_object("-w", "--no-filters", *map(str, blobs.values()))).split()
-            entries = [f"100644,{name},{path}" for path, name in zip(blobs, names, strict=True)]
+        with translating_git_errors("Making a commit"), temporary, TemporaryFile() as asked:
+            write_all({blobs[path]: candidate[path] for path in modes} | {told: message})
+            removed = [f"0 {NOTHING}\t{path}\0" for path in gone]  # first: a folder may come where a file was
+            hashed = zip(modes.items(), self._hashed(list(blobs.values())), strict=True)
+            lines = [*removed, *(f"{mode} {name}\t{path}\0" for (path, mode), name in hashed)]
+            asked.write("".join(lines).encode())
+            asked.seek(0)
             with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
                 git.read_tree(parent)
-                git.update_index(*(word for entry in entries for word in ("--cacheinfo", entry)))
+                git.update_index("-z", "--index-info", istream=asked)
                 tree = git.write_tree()
                 return str(git.commit_tree(tree, "-p", parent, "-F", str(told)))
+
+    def _against(self, candidate: Candidate, parent: str) -> tuple[dict[str, str], list[str]]:
+        """What a commit on `parent` changes: the mode of each file that it writes, and the paths that it removes."""
+        if self.editable.plain:
+            return dict.fromkeys(candidate, PLAIN_MODES[0]), []
+        before = self._ours(parent)
+        modes = {path: before[path].mode if path in before else PLAIN_MODES[0] for path in candidate}
+        same = {path for path in before if path in candidate and before[path].name == blob(candidate[path]).name}
+        return {path: mode for path, mode in modes.items() if path not in same}, sorted(
+            before.keys() - candidate.keys()
+        )
+
+    def _hashed(self, files: list[Path]) -> list[str]:
+        """Files as blobs of git's: their names."""
+        names: list[str] = []
+        for at in range(0, len(files), _ARGUMENTS):
+            some = map(str, files[at : at + _ARGUMENTS])
+            names += str(self._repo.git.hash_object("-w", "--no-filters", *some)).split()
+        return names
 
     def commit_attempt(
         self, attempt: Attempt, candidate: Candidate, result: Result | None = None, verdict: Verdict | None = None
@@ -198,39 +265,7 @@ class Workspace:
 
     def merge(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
-        merged = {path: self._merged(base[path], text, theirs[path], name) for path, text in ours.items()}
-        conflicts = [told for _, told in merged.values() if told]
-        if conflicts:
-            listed = "\n".join(conflicts)[:_QUOTED]
-            raise PatchRefused(
-                f"What {name} changed conflicts with the candidate:\n{listed}",
-                "Write the change against the candidate with apply_patch(patch).",
-            )
-        made = Candidate({path: text for path, (text, _) in merged.items()})
-        if made == ours:
-            raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
-        return made
-
-    def _merged(self, base: str, ours: str, theirs: str, name: str) -> tuple[str, str]:
-        """One file merged, and the places that git could not merge, with both sides."""
-        if theirs == base:
-            return ours, ""
-        with translating_git_errors("Merging"), TemporaryDirectory(dir=self.state) as folder:
-            paths = [Path(folder) / side for side in ("ours", "base", "theirs")]
-            for path, text in zip(paths, (ours, base, theirs), strict=True):
-                write_whole(path, text)
-            labels = [f"-L{label}" for label in ("the candidate", "before", name)]
-            status, merged, _ = self._repo.git.merge_file(
-                "-p",
-                "--diff3",
-                *labels,
-                *map(str, paths),
-                with_extended_output=True,
-                with_exceptions=False,
-                strip_newline_in_stdout=False,
-                stdout_as_string=True,
-            )
-        return merged, (_conflicts(merged) or "git cannot merge them") if status else ""
+        return merging.merge(self._repo, self.state, (base, ours, theirs), name)
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""
@@ -338,9 +373,4 @@ def _module(entry: str) -> tuple[str, str] | None:
     if not file.endswith(".py") or not all(map(str.isidentifier, folders)):
         return None
     mode, _, name, size = about.split()
-    return (path, name) if mode in _PLAIN_FILES and int(size) <= _MAX_MODULE else None
-
-
-def _conflicts(merged: str) -> str:
-    """The places that git could not merge, with both sides."""
-    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))
+    return (path, name) if mode in PLAIN_MODES and int(size) <= _MAX_MODULE else None

@@ -1,0 +1,103 @@
+"""The candidate in the worktree where globs say which files it has: read, written, and told from what else changed."""
+
+import shlex
+from contextlib import suppress
+
+from server.errors import PatchRefused, WorkspaceUnusable
+from server.source.candidate import Candidate
+from server.source.editable import Editable, listed
+from server.vcs.trees import PLAIN_MODES, Entry, is_text
+from server.vcs.worktree import Worktree
+
+_HEAD = 8192  # bytes by which a text is known
+_NAMED = 20  # paths in a command
+
+
+class CandidateFiles:
+    """Those of one worktree. `names` is everything in the tree of the branch, by path."""
+
+    def __init__(self, worktree: Worktree, editable: Editable) -> None:
+        self._worktree, self._editable = worktree, editable
+
+    def read(self, names: dict[str, Entry]) -> Candidate:
+        """The files of the branch that are still there, and text files that somebody has added.
+
+        What git ignores, and output of a build, is not taken. Raises WorkspaceUnusable: one is no plain text file.
+        """
+        known, fresh = self._present(names)
+        added = {path: text for path in fresh if (text := self._worktree.text(path)) is not None}
+        found = {**(self._worktree.read(known) if known else {}), **added}
+        if not found:
+            raise WorkspaceUnusable(
+                f"No file in {self._worktree.path} is editable by {self._editable}.",
+                "Restore one with discard(), or with `git checkout` in the worktree.",
+            )
+        return Candidate(found)
+
+    def write(self, candidate: Candidate, names: dict[str, Entry]) -> None:
+        """Replace the files, all or none; what the candidate lacks is removed.
+
+        Raises WorkspaceUnusable, PatchRefused (git ignores a new file); then nothing is changed.
+        """
+        known, fresh = self._present(names)
+        if ignored := self._worktree.ignored([path for path in candidate if path not in names and path not in fresh]):
+            raise PatchRefused(
+                f"Git ignores {listed(sorted(ignored))}: a file there would be no part of the candidate.",
+                "Choose another name, or have the operator change .gitignore.",
+            )
+        gone = {*known, *fresh} - candidate.keys()
+        executable = {path for path in candidate if path in names and names[path].mode == PLAIN_MODES[1]}
+        self._worktree.write(candidate, sorted(gone), executable)
+
+    def require_unspoiled(self, commit: str, names: dict[str, Entry]) -> None:
+        """Refuse a worktree that differs from the branch's commit where the candidate may not.
+
+        Raises PatchRefused, with the paths and how to go on; WorkspaceUnusable.
+        """
+        self.read(names)  # an editable file that is a link, or no text, is told in its own sentence
+        changes = {
+            path: what for path, what in self._worktree.changes(commit).items() if not self._is_output(path, what)
+        }
+        spoiled = {path: why for path in changes if (why := self._why_spoiled(path, names))}
+        if not spoiled:
+            return
+        told = listed([f"{path} ({changes[path]}: {why})" for path, why in spoiled.items()])
+        tracked = [shlex.quote(path) for path in spoiled if path in names]
+        steps = [f"`git checkout {commit[:12]} -- {' '.join(tracked[:_NAMED])}`"] if tracked else []
+        if added := [path for path in spoiled if path not in names]:
+            steps.append(f"remove {listed(added)}")
+        raise PatchRefused(
+            f"The worktree differs from the branch in what is no part of the candidate: {told}.",
+            f"In {self._worktree.path}: {' and '.join(steps)}; or have the operator change `editable` in program.md.",
+        )
+
+    def _present(self, names: dict[str, Entry]) -> tuple[list[str], list[str]]:
+        """What lies at editable paths: what the branch has as well, and what is new there."""
+        found = self._worktree.matching(self._editable)
+        # A file that bears its name in program.md is part of each candidate: where it is gone, that is told.
+        known = {path for path in names if self._editable.requires(path)}.union(path for path in found if path in names)
+        fresh = [path for path in found if path not in names]
+        ignored = self._worktree.ignored(fresh)
+        return sorted(known), [path for path in fresh if path not in ignored]
+
+    def _why_spoiled(self, path: str, names: dict[str, Entry]) -> str:
+        """Why a path that differs from the branch's commit may not; empty if it may."""
+        if path in names:
+            return self._editable.why_not(path)
+        if why := self._editable.why_not_add(path, names):
+            return why
+        return "" if self._worktree.text(path) is not None else "it is a link, a repository of its own, or too large"
+
+    def _is_output(self, path: str, what: str) -> bool:
+        """Whether a new file is no text, or Python's cache: a build may have left it, and nobody takes it."""
+        place = self._worktree.path / path
+        if what != "added" or self._editable.is_cache(path):
+            return what == "added"
+        with suppress(OSError):
+            return place.is_file() and not place.is_symlink() and not is_text(_head(place.read_bytes()))
+        return False
+
+
+def _head(content: bytes) -> bytes:
+    """The start of a file, up to the end of a line: a letter of UTF-8 is not cut."""
+    return content if len(content) <= _HEAD else content[: content.rfind(b"\n", 0, _HEAD) + 1] or content
