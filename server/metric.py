@@ -1,7 +1,7 @@
 """Metrics: what a score is called, in which unit it is, and how much better one is than another. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ class Metric:
     direction: Direction
     unit: str = ""
     scale: Scale = "linear"
+    scatter: float = 0.001  # how much one run's score moves by itself, as a share, before anything was measured
+    places: int | None = 6  # decimals that are shown; None: six digits, whatever the size
 
     def gain(self, a: float, b: float) -> float:
         """How much better `a` is than `b`; positive is better.
@@ -48,21 +50,65 @@ class Metric:
         """What a relative change of a score is a share of, on the scale: the score itself, or 1 on a log scale."""
         return 1.0 if self.scale == "log" else abs(score) or 1.0
 
+    def problem(self, score: float) -> str:
+        """Why a score has no place on the scale; empty if it has one."""
+        if self.scale == "linear" or score > 0:
+            return ""
+        return f"{self.word(score)} has no place on a log scale, where scores are above 0"
+
+    def mean(self, scores: Sequence[float]) -> float:
+        """The mean on the scale, so the geometric one on a log scale; the same in any order, to the last bit.
+
+        Raises:
+            ValueError: a score on a log scale is not positive.
+        """
+        if self.scale == "log":
+            return math.exp(math.fsum(map(math.log, scores)) / len(scores))
+        return math.fsum(scores) / len(scores)
+
+    def better_by(self, gain: float, score: float) -> float:
+        """The score that is better than `score` by `gain`, which lies on the scale."""
+        step = self.sign * gain
+        return score * math.exp(step) if self.scale == "log" else score + step
+
+    def least_gain(self, share: float, score: float) -> float:
+        """On the scale, the gain that changes `score` by a share; a little less, for what rounding takes."""
+        size = math.log1p(share) if self.scale == "log" else share * abs(score)
+        return size * (1 - 1e-9)
+
     def reached(self, score: float, target: float) -> bool:
         """Whether a score is the target or better."""
-        return self.gain(score, target) >= 0
+        return self.sign * (score - target) >= 0
 
     def worst(self, scores: Iterable[float]) -> float:
         """The worst of some scores. Raises ValueError if there is none."""
         return min(scores, key=lambda score: self.sign * score)
 
-    def word(self, score: float, digits: int = 6) -> str:
+    def word(self, score: float) -> str:
         """A score with its name."""
-        return f"{self.name} {score:.{digits}f}"
+        return f"{self.name} {self.shown(score)}"
+
+    def shown(self, score: float, sign: str = "") -> str:
+        """A score, or a difference of two; `sign`: "+" to show one in any case."""
+        return _digits(score, 6, sign) if self.places is None else f"{score:{sign}.{self.places}f}"
+
+    def shown_change(self, after: float, before: float) -> str:
+        """How far a score is from another, with its sign: in per cent on a log scale."""
+        return percent(before, after, 2) if self.scale == "log" else self.shown(after - before, "+")
+
+    def shown_error(self, error: float) -> str:
+        """A standard error, or another small size on the scale: in per cent on a log scale."""
+        return f"{100 * error:.2g} %" if self.scale == "log" else self.shown(error)
 
     def step(self, before: float, after: float, places: int) -> str:
         """The way from one score to another with the metric's name; `places`: of the percentage."""
-        return f"{self.word(before, 4)} → {after:.4f} ({percent(before, after, places)})"
+        first, last = ((f"{score:.4f}" if self.places else _digits(score, 4)) for score in (before, after))
+        return f"{self.name} {first} → {last} ({percent(before, after, places)})"
+
+
+def _digits(number: float, count: int, sign: str = "") -> str:
+    """A number with so many digits, or all of those before the point where there are more."""
+    return f"{number:{sign}.0f}" if 10**count <= abs(number) < 1e15 else f"{number:{sign}.{count}g}"
 
 
 def percent(before: float, after: float, places: int) -> str:

@@ -5,7 +5,7 @@ An experiment grows by addition, never by filling in blanks: an `Attempt` is a f
 `Revocation` when a later audit has shown that what was kept must not stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -51,6 +51,24 @@ class Trust(StrEnum):
     AUDITED = "audited"  # the referee or a judge measured it, and some guard did not hold
     PRINTED = "printed"  # the code under test ran in the process that told the number
     UNCONFINED = "unconfined"  # no guard held: the code under test could do what the operator's account can
+    # Rows from elsewhere have no place in this order: nothing here has measured them.
+
+
+def trust_mark(best: Trust, guards: Mapping[str, str]) -> Trust:
+    """How far a score can be believed: the lower of what its evaluator and the guards around the code can give.
+
+    | evaluator | every guard held | some held | none held |
+    |---|---|---|---|
+    | `sealed` | sealed | audited | unconfined |
+    | `judged` | judged | audited | unconfined |
+    | `command` | printed | printed | unconfined |
+
+    Args:
+        best: the highest mark that the evaluator can give. guards: of each, "held" or why not.
+    """
+    held = [state == "held" for state in guards.values()]
+    allowed = Trust.UNCONFINED if not any(held) else Trust.SEALED if all(held) else Trust.AUDITED
+    return max(allowed, best, key=list(Trust).index)
 
 
 class Purpose(StrEnum):
@@ -245,9 +263,7 @@ class Result(Value):
     @property
     def trust(self) -> Trust:
         """The lower of what the guards allow and what the evaluator can give."""
-        held = [state == "held" for state in self.guards.values()]
-        allowed = Trust.UNCONFINED if not any(held) else Trust.SEALED if all(held) else Trust.AUDITED
-        return max(allowed, self.score.trust if self.score else allowed, key=list(Trust).index)
+        return trust_mark(self.score.trust if self.score else Trust.SEALED, self.guards)
 
     @model_validator(mode="after")
     def _score_iff_finished(self) -> "Result":

@@ -4,6 +4,9 @@ What counts is a run that was to be scored on validation text and ended `invalid
 a confirmation, a reference run. One such run ends its code: if the same code could be run until it passes, a claim that
 holds one time in five would be kept. Code is told by its fingerprint: comments, layout, prints and seeds do not matter.
 
+Of a task that is no language model's nothing is audited: a wrong answer ends the one experiment whose run gave it. Its
+code may be tried again, an incumbent goes on to be measured, and no keep is revoked.
+
 What the preflight refuses does not count. It rehearses on training text: no score can come of it, so a lucky pass
 there buys nothing but a run whose own audit decides, and an honest slip costs seconds.
 """
@@ -28,8 +31,8 @@ def factor(ledger: Ledger) -> int:
     that passes one time in three would be told in one candidate after another. Runs that are invalid for another
     reason are slips, or accidents, up to the third.
     """
-    failed = ledger.failed()
-    false = sum(refutes(row) for number in failed if (row := ledger.get(number)))
+    failed = _audited(ledger)
+    false = sum(map(refutes, failed))
     if false >= _MANY:
         return _DENSEST
     return _DENSER if false or len(failed) >= _MANY else 1
@@ -49,7 +52,7 @@ def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:
 
 def refutes(run: Experiment) -> bool:
     """Whether the audit has found claims of this run false."""
-    return run.result is not None and refuted(run.result)
+    return run.result is not None and run.attempt.task is None and refuted(run.result)
 
 
 def refuted(result: Result) -> bool:
@@ -60,12 +63,19 @@ def refuted(result: Result) -> bool:
 
 
 def failure(ledger: Ledger, experiment: Experiment) -> Experiment | None:
-    """The first run of this experiment's code that ended `invalid`; None if none did."""
+    """The first run of this experiment's code that ended `invalid`; None if none did.
+
+    Of a task's experiment only its own runs count.
+    """
+    if experiment.attempt.task is not None:
+        again = [run for run in ledger.repeats(experiment.number, Purpose.CONFIRM) if run.verdict == Verdict.INVALID]
+        own = [experiment, *again] if _is_invalid(experiment) else again
+        return next((run for run in own if run.attempt.task == experiment.attempt.task), None)
     if code := experiment.attempt.fingerprint:
         return _first(ledger, code)
     # A row of before fingerprints: its own runs are known all the same.
     again = [run for purpose in Purpose for run in ledger.repeats(experiment.number, purpose)]
-    return next((run for run in (experiment, *again) if run.result and run.result.outcome is Outcome.INVALID), None)
+    return next(filter(_is_invalid, (experiment, *again)), None)
 
 
 def failure_of(ledger: Ledger, candidate: Candidate) -> Experiment | None:
@@ -87,6 +97,9 @@ def require_sound(ledger: Ledger, candidate: Candidate) -> None:
 def ended(failed: Experiment) -> str:
     """Why code is neither run nor kept any more, in a sentence or two."""
     reason = failed.result.reason if failed.result else ""
+    if failed.attempt.task is not None:
+        why = failed.judgement.why if failed.judgement else reason
+        return f"It is not kept: experiment {failed.number}, a run of it, was invalid. {why}".rstrip()
     return f"An audit has ended this code: experiment {failed.number}, a run of it, was invalid. {reason}".rstrip()
 
 
@@ -95,6 +108,8 @@ def consequence(ledger: Ledger, experiment: Experiment) -> str:
     attempt, result = experiment.attempt, experiment.result
     if attempt.of is None or result is None or result.outcome is not Outcome.INVALID:
         return ""
+    if attempt.task is not None:
+        return f" Experiment {attempt.of} is not kept." if attempt.purpose is Purpose.CONFIRM else ""
     of = ledger.get(attempt.of)
     if attempt.purpose is Purpose.REFERENCE and of and of.kept:
         return f" {_for_keep(ledger, of, experiment)}"
@@ -116,16 +131,16 @@ def _for_keep(ledger: Ledger, kept: Experiment, failed: Experiment) -> str:
 def alarm(ledger: Ledger) -> str:
     """That the incumbent itself has failed an audit; empty if it has not."""
     incumbent = ledger.incumbent()
-    failed = failure(ledger, incumbent) if incumbent else None
+    failed = failure(ledger, incumbent) if incumbent and incumbent.attempt.task is None else None
     return _doubt(incumbent.number, failed) if incumbent and failed else ""
 
 
 def told(ledger: Ledger) -> str:
     """The study's audit failures, in a sentence or two; empty if there are none."""
-    failed = ledger.failed()
+    failed = _audited(ledger)
     if not failed:
         return ""
-    count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1]}."
+    count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1].number}."
     more = f"Runs are audited at {times} times as many positions." if (times := factor(ledger)) > 1 else ""
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
@@ -140,8 +155,17 @@ def known(ledger: Ledger, candidate: Candidate) -> str:
 
 
 def _first(ledger: Ledger, code: str) -> Experiment | None:
-    numbers = ledger.failed(code)
-    return ledger.get(numbers[0]) if numbers else None
+    return next(iter(_audited(ledger, code)), None)
+
+
+def _audited(ledger: Ledger, code: str = "") -> list[Experiment]:
+    """The invalid runs of a language model, ascending; with a fingerprint, those of this code."""
+    rows = (ledger.get(number) for number in ledger.failed(code))
+    return [row for row in rows if row is not None and row.attempt.task is None]
+
+
+def _is_invalid(run: Experiment) -> bool:
+    return run.result is not None and run.result.outcome is Outcome.INVALID
 
 
 def _doubt(incumbent: int, failed: Experiment) -> str:

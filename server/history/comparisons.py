@@ -6,80 +6,55 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from server.errors import AlreadyMeasured
-from server.history import audit_failures, revocations
+from server.history import audit_failures, paired_runs, revocations, segments
 from server.history.ledger import Ledger
+from server.history.segments import comparable, comparable_scores, segment, undisturbed
 from server.metric import Metric
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
-from server.scoring.decision_rule import Assessment, Reference, mean
-from server.scoring.noise import Noise, estimate_noise, since_drift
+from server.scoring.decision_rule import Assessment, Reference
+from server.scoring.noise import Noise, all_alike, estimate_noise, since_drift
+from server.scoring.trust import trust_told
 from server.task.definition import Task
+from trainer.contract import Referee
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
 _NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running"}  # no idea had its trial
-_HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
-_WINNING = {Verdict.PROMISING, Verdict.IMPROVED, Verdict.SIMPLER}
+_MAY_BE_KEPT = {Verdict.IMPROVED, Verdict.SIMPLER}
+_WINNING = {Verdict.PROMISING, *_MAY_BE_KEPT}
 _UNLIKELY = 4.0  # standard errors; a keep by luck, which was selected for it, makes two or three
 _UNLIKE = "The incumbent's runs since it was kept are worse than luck explains"
+_ANY = Metric("score", "lower")  # its means are those of any linear metric
 STALE_RUNS = 30  # after so many runs a machine may have changed
-
-
-def segment(experiment: Experiment) -> tuple[object, ...]:
-    """Scores are compared within one class of machine, software, data and budget alone, and in one state of it."""
-    attempt = experiment.attempt
-    figures = experiment.result.figures if experiment.result else None
-    machine = (figures.device, figures.driver, figures.torch, figures.threads, figures.data) if figures else ()
-    eager = bool(figures and figures.compiler)  # the same train.py makes fewer steps
-    return (attempt.profile, attempt.budget_seconds, *machine, eager, bool(experiment.disturbance))
-
-
-def _circumstances(attempt: Attempt) -> tuple[str, str, float]:
-    """What was asked for; what a run then had is its segment."""
-    return attempt.profile, attempt.dataset, attempt.budget_seconds
-
-
-def undisturbed(ledger: Ledger, run: Experiment) -> bool:
-    """Whether a run may be judged: not after a disturbance, unless both runs before it were disturbed, too.
-
-    Then that is how this machine is, and runs are compared with others like it (`segment`).
-    """
-    if not run.disturbance:
-        return True
-    before = [ledger.get(number) for number in range(max(run.number - _HABIT, 1), run.number)]
-    return len(before) == _HABIT and all(row and row.disturbance for row in before)
-
-
-def comparable_scores(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[float]:
-    """The scores of the runs that may be compared with `like`."""
-    return [run.score.value for run in _comparable(ledger, runs, like) if run.score]
-
-
-def _comparable(ledger: Ledger, runs: list[Experiment], like: Experiment) -> list[Experiment]:
-    alike = [run for run in runs if run.score is not None and segment(run) == segment(like)]
-    return [run for run in alike if undisturbed(ledger, run)]
 
 
 def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric) -> Reference:
     """The incumbent, by the runs that did not select it."""
-    scores, provisional = _incumbent_scores(ledger, incumbent, like)
-    closed = audit_failures.failure(ledger, incumbent) is not None
-    number = incumbent.number
-    return Reference(metric=metric, experiment=number, scores=scores, provisional=provisional, closed=closed)
+    scores, provisional = _incumbent_scores(ledger, incumbent, like, metric)
+    closed = incumbent.attempt.task is None and audit_failures.failure(ledger, incumbent) is not None
+    known = Reference(metric=metric, experiment=incumbent.number, scores=scores, provisional=provisional, closed=closed)
+    if incumbent.attempt.task == like.attempt.task:
+        return known
+    return known.model_copy(update={"elsewhere": "by another definition of the task"})
 
 
-def _incumbent_scores(ledger: Ledger, incumbent: Experiment, like: Experiment) -> tuple[list[float], float | None]:
+def _incumbent_scores(
+    ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric
+) -> tuple[list[float], float | None]:
     """The scores of the runs that did not select it, and that of those that did, if it may be compared."""
     fresh = [incumbent] if incumbent.attempt.baseline else []
     fresh += ledger.repeats(incumbent.number, Purpose.REFERENCE)
     provisional = incumbent.value if segment(incumbent) == segment(like) else None
-    return since_drift(comparable_scores(ledger, fresh, like)), provisional
+    if provisional is not None and metric.problem(provisional):
+        provisional = None
+    return since_drift(comparable_scores(ledger, fresh, like, metric)), provisional
 
 
 def good_runs(ledger: Ledger, attempt: Attempt) -> list[int]:
     """Numbers of the last runs like this one that were any good: not worse than their incumbent."""
     rows = [row for row in ledger.page(_LOOK_BACK, 0) if row.value is not None and row.verdict != Verdict.WORSE]
-    return [row.number for row in rows if _circumstances(row.attempt) == _circumstances(attempt)]
+    return [row.number for row in rows if segments.circumstances(row.attempt) == segments.circumstances(attempt)]
 
 
 def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: int | None = None) -> Noise:
@@ -88,6 +63,8 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: in
     Args:
         without: an experiment whose own runs must not tell it.
     """
+    if paired_runs.is_paired(like, metric):
+        return paired_runs.run_noise(ledger, like, metric)
     groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
     false = {row.number for row in ledger.revoked()} | {without}  # a lie may scatter as it likes
     for run in ledger.recent_repeats():
@@ -96,9 +73,28 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: in
     baseline = ledger.baseline()
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
-    steady = (since_drift(comparable_scores(ledger, group, like)) for group in groups.values())
+    found = [comparable_scores(ledger, group, like, metric) for group in groups.values()]
+    if like.attempt.task is not None and all_alike([*found, _own_scores(ledger, like, metric)]):
+        return Noise(sigma=0.0, repeats=sum(max(len(group) - 1, 0) for group in found))
     level = metric.level(like.score.value if like.score else 1.0)
-    return estimate_noise([[metric.place(score) for score in scores] for scores in steady], level)
+    spread = ([metric.place(score) for score in since_drift(group)] for group in found)
+    return estimate_noise(spread, level, _prior_share(like, metric))
+
+
+def _own_scores(ledger: Ledger, like: Experiment, metric: Metric) -> list[float]:
+    """All scores of a run's code, the first one included: it was selected, but tells whether there is a spread."""
+    first = ledger.get(like.attempt.of or like.number)
+    runs = [first, *ledger.repeats(first.number, Purpose.CONFIRM)] if first else []
+    return comparable_scores(ledger, runs, like, metric)
+
+
+def _prior_share(run: Experiment, metric: Metric) -> float:
+    """What to assume of the noise, as a share: by the spread within the run where it tells one."""
+    score, told = run.score, run.score.details if run.score else {}
+    within = told.get("spread", 0)
+    if run.attempt.task is None or score is None or not score.value or within <= 0:
+        return metric.scatter
+    return math.hypot(within / abs(score.value), metric.scatter / 3)  # what moves between runs, it does not see
 
 
 def count_experiments(ledger: Ledger) -> int:
@@ -120,8 +116,17 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
         rule: program.md's. simpler: whether the candidate has less code than the incumbent.
     """
     found = _weigh(ledger, candidate, rule, simpler)
-    more = " ".join(filter(None, (audit_failures.alarm(ledger), _new_referee(ledger, candidate))))
+    told = [audit_failures.alarm(ledger), _new_referee(ledger, candidate)]
+    if rule.kind is not Referee.SEALED:
+        told.append(segments.begun(ledger, candidate, rule.paired))
+    if rule.kind is not Referee.SEALED and found.verdict in _MAY_BE_KEPT:
+        told.append(trust_told(run.result for run in _runs(ledger, candidate) if run.result and run.score))
+    more = " ".join(filter(None, told))
     return found.model_copy(update={"why": f"{found.why} {more}"}) if more else found
+
+
+def _runs(ledger: Ledger, candidate: Experiment) -> list[Experiment]:
+    return [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
 
 
 def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
@@ -137,26 +142,52 @@ def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
     incumbent = ledger.incumbent()
     assert incumbent and incumbent.score and candidate.score
-    if rule.keep_rule == "any":
+    if rule.keep_rule == "any" and rule.kind is Referee.SEALED:
         return decision_rule.any_better(rule.measure, candidate.score.value, incumbent.score.value, incumbent.number)
-    every = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
+    every = _runs(ledger, candidate)
     judged = [run for run in every if run.score is not None and undisturbed(ledger, run)]
     if not judged:
         return decision_rule.disturbed((every[-1].score or candidate.score).value, every[-1].disturbance)
-    known = reference(ledger, incumbent, judged[-1], rule.measure)
-    spread = measured_noise(ledger, judged[-1], rule.measure)
-    runs = comparable_scores(ledger, judged, judged[-1])
+    if judged[-1].attempt.task != rule.sha256:
+        return decision_rule.outdated((judged[-1].score or candidate.score).value)
+    if paired_runs.is_paired(judged[-1], rule.measure):
+        return paired_runs.assess(ledger, incumbent, judged, rule, simpler)
+    return _unpaired(ledger, judged, rule, simpler)
+
+
+def _unpaired(ledger: Ledger, judged: list[Experiment], rule: Task, simpler: bool) -> Assessment:
+    """What the candidate's runs amount to against runs of the incumbent's own."""
+    incumbent, candidate, like, metric = ledger.incumbent(), judged[0], judged[-1], rule.measure
+    assert incumbent
+    known = reference(ledger, incumbent, like, metric)
+    known = known.model_copy(update={"least": rule.least_effect})
+    spread = measured_noise(ledger, like, metric)
+    runs = comparable_scores(ledger, judged, like, metric)
+    if rule.keep_rule == "any" and known.value is not None:
+        return decision_rule.any_better(metric, runs[0], known.value, incumbent.number)
     if len(runs) < rule.seeds:
         return decision_rule.unfinished(runs, known, rule.seeds)
     if len(runs) == rule.seeds:  # what is screened is their mean
         spread = Noise(sigma=spread.sigma / math.sqrt(len(runs)), repeats=spread.repeats)
-    first, later = mean(runs[: rule.seeds]), runs[rule.seeds :]
-    found = _decided(ledger, judged[-1], known, lambda bar: decision_rule.decide(first, later, bar, spread, simpler))
+    first, later = metric.mean(runs[: rule.seeds]), runs[rule.seeds :]
+    found = _decided(ledger, like, known, lambda bar: decision_rule.decide(first, later, bar, spread, simpler))
+    if rule.kind is not Referee.SEALED and not spread.repeats and _may_be_a_gain(found, known):
+        why = f"{found.why} How much a score moves by itself is not known yet: the incumbent is run again first."
+        again = {"verdict": Verdict.PROMISING, "next": Purpose.REFERENCE, "why": why}
+        return found.model_copy(update=again)
     stale = not known.closed and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS
     if found.next is Purpose.CONFIRM and stale:
         why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
         return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
     return found
+
+
+def _may_be_a_gain(found: Assessment, known: Reference) -> bool:
+    """Whether noise alone, which was assumed, hides a gain."""
+    if found.next is not None or found.verdict is not Verdict.WITHIN_NOISE or known.value is None or known.closed:
+        return False
+    gain = known.metric.gain(found.value, known.value)
+    return gain > 0 and gain >= known.metric.least_gain(known.least, known.value)
 
 
 def _decided(
@@ -195,22 +226,23 @@ def _gap(ledger: Ledger, incumbent: Experiment, known: Reference, like: Experime
     if incumbent.attempt.baseline or known.provisional is None or not known.scores:
         return None
     metric, confirmed = known.metric, ledger.repeats(incumbent.number, Purpose.CONFIRM)
-    counts = max(len(comparable_scores(ledger, confirmed, like)), 1), len(known.scores)
-    size = metric.gain(known.provisional, mean(known.scores))
+    counts = max(len(comparable_scores(ledger, confirmed, like, metric)), 1), len(known.scores)
+    size = metric.gain(known.provisional, metric.mean(known.scores))
     error = measured_noise(ledger, like, metric, incumbent.number).sigma * math.sqrt(sum(1 / count for count in counts))
-    if size < _UNLIKELY * error:
+    if size <= 0 or size < _UNLIKELY * error:
         return None
-    since = _comparable(ledger, ledger.repeats(incumbent.number, Purpose.REFERENCE), like)[-len(known.scores)].number
+    since = comparable(ledger, ledger.repeats(incumbent.number, Purpose.REFERENCE), like)[-len(known.scores)].number
     return _Gap(metric=metric, size=size, since=since)
 
 
 def _drifted(ledger: Ledger, baseline: Experiment, gap: _Gap, like: Experiment) -> bool | None:
     """Whether the baseline has become worse as well: then the machine has. None: it must be run to tell."""
-    runs = _comparable(ledger, [baseline, *ledger.repeats(baseline.number, Purpose.REFERENCE)], like)
+    runs = comparable(ledger, [baseline, *ledger.repeats(baseline.number, Purpose.REFERENCE)], like)
     before = [run.score.value for run in runs if run.score and run.number < gap.since]
     after = [run.score.value for run in runs if run.score and run.number > gap.since]
     if not before or (not after and audit_failures.failure(ledger, baseline)):
         return False  # nothing can tell; the bar that is harder to pass is right in any case
+    mean = gap.metric.mean
     return gap.metric.gain(mean(before), mean(after)) > gap.size / 2 if after else None
 
 
@@ -220,21 +252,52 @@ def _freshest(ledger: Ledger, incumbent: Experiment) -> int:
     return again[-1].number if again else incumbent.number
 
 
-def incumbent_value(ledger: Ledger, incumbent: Experiment) -> tuple[float | None, int]:
-    """The incumbent's score as it counts, and how many runs it is the mean of; 0 when it is provisional."""
-    scores, provisional = _incumbent_scores(ledger, incumbent, incumbent)
-    return (mean(scores) if scores else provisional), len(scores)
+def figures_of(ledger: Ledger, incumbent: Experiment, rule: Task) -> Figures:
+    """The incumbent's figures; where it lacks one that program.md bounds, those of its last run that has them all."""
+    own = incumbent.result.figures if incumbent.result else Figures()
+    if rule.kind is Referee.SEALED or all(own.number(name) is not None for name in rule.metrics):
+        return own
+    again = [run.result.figures for run in ledger.repeats(incumbent.number, Purpose.REFERENCE) if run.result]
+    whole = (found for found in reversed(again) if all(found.number(name) is not None for name in rule.metrics))
+    return next(whole, own)
 
 
-def require_new(ledger: Ledger, fingerprint: str, profile: str, dataset: str, budget_seconds: float) -> None:
-    """Refuse code that was measured before, unless what it was built on was revoked since. Raises AlreadyMeasured."""
+def run_told(run: Experiment, rule: Task) -> str:
+    """The score of one run, and how it was beside the incumbent where that was measured with it."""
+    assert run.score
+    metric = rule.measure
+    if run.attempt.task != rule.sha256:
+        return f"{run.score.name} {metric.shown(run.score.value)}"
+    beside = paired_runs.told(run, metric)
+    return f"{metric.word(run.score.value)}{f', {beside}' if beside else ''}"
+
+
+def incumbent_value(ledger: Ledger, incumbent: Experiment, rule: Task | None = None) -> tuple[float | None, int]:
+    """The incumbent's score as it counts, and how many runs it is the mean of; 0 when it is provisional.
+
+    None where it was never measured by this task.
+
+    Args:
+        rule: program.md's; without it the task is that of the last run.
+    """
+    metric, again = rule.measure if rule else _ANY, ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    like = segments.latest(ledger, incumbent, again, rule.sha256 if rule else segments.current_task(ledger))
+    if like is None or like.score is None:
+        return None, 0
+    if "pairs" in like.score.details:
+        return paired_runs.standing(ledger, incumbent, like)
+    scores, provisional = _incumbent_scores(ledger, incumbent, like, metric)
+    return (metric.mean(scores) if scores else provisional), len(scores)
+
+
+def require_new(ledger: Ledger, fingerprint: str, *asked: object) -> None:
+    """Refuse code that was measured before, unless what it was built on was revoked since. Raises AlreadyMeasured.
+
+    Args:
+        asked: profile, dataset and budget of the attempt, and for a task that is no language model's its hash.
+    """
     same = ledger.same_code(fingerprint)
-    if (
-        same
-        and same.score
-        and same.value is not None
-        and _circumstances(same.attempt) == (profile, dataset, budget_seconds)
-    ):
+    if same and same.score and same.value is not None and segments.circumstances(same.attempt) == (*asked, None)[:4]:
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
             f"{same.score.name} {same.value:.6f}.",

@@ -8,9 +8,10 @@ incumbent that did not select it; means c̄ and r̄, and z = gain(c̄, r̄) / (�
                                 z < 0.5   within noise: the first score was luck
     n_c = 3 and n_r = 3:        z ≥ 1.2   improved, else within noise
 
-x itself never counts for the candidate: it was selected. A hundred looks a night are paid for by the confirmations:
-benchmarks/keep_rules.py prints what this costs and buys beside upstream's rule. (Group-sequential testing: Pocock 1977;
-the thresholds were chosen by that simulation.)
+x itself never counts for the candidate: it was selected. No gain below program.md's `least_effect` counts. Where all
+repeated runs were exactly alike, σ is 0, and a gain of any size needs one confirmation. A hundred looks a night are
+paid for by the confirmations: benchmarks/keep_rules.py prints what this costs and buys beside upstream's rule.
+(Group-sequential testing: Pocock 1977; the thresholds were chosen by that simulation.)
 """
 
 import math
@@ -36,10 +37,12 @@ class Reference(Value):
     scores: list[float]  # runs that did not select the incumbent
     provisional: float | None = None  # the mean of the runs that did, which is too good, until there are others
     closed: bool = False  # no more runs of it are made: one has failed its audit
+    least: float = 0.0  # a share: no smaller gain counts
+    elsewhere: str = "on another machine or budget"  # where it was measured, if it cannot be compared
 
     @property
     def value(self) -> float | None:
-        return mean(self.scores) if self.scores else self.provisional
+        return self.metric.mean(self.scores) if self.scores else self.provisional
 
 
 class Assessment(Value):
@@ -61,7 +64,10 @@ def mean(scores: Sequence[float]) -> float:
 def any_better(metric: Metric, first: float, incumbent: float, number: int) -> Assessment:
     """Upstream's rule: strictly better than the incumbent, experiment `number`, wins, once."""
     delta = first - incumbent
-    told = f"{metric.word(first)} against {incumbent:.6f} of experiment {number} ({delta:+.6f})"
+    told = (
+        f"{metric.word(first)} against {metric.shown(incumbent)} of experiment {number} "
+        f"({metric.shown_change(first, incumbent)})"
+    )
     if metric.gain(first, incumbent) > 0:
         return Assessment(
             verdict=Verdict.IMPROVED, why=f"{metric.direction.capitalize()}: {told}.", delta=delta, value=first
@@ -75,11 +81,18 @@ def disturbed(score: float, disturbance: str) -> Assessment:
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=score, next=Purpose.CONFIRM)
 
 
+def outdated(score: float) -> Assessment:
+    """The candidate's runs so far measured another task than program.md defines now."""
+    why = "Not judged: program.md defines another measurement than the one of this candidate. It is run again."
+    return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=score, next=Purpose.CONFIRM)
+
+
 def unfinished(runs: Sequence[float], reference: Reference, wanted: int) -> Assessment:
     """Fewer runs so far than program.md wants before the first verdict."""
-    value = mean(runs)
-    delta = value - (value if reference.value is None else reference.value)
-    why = f"{len(runs)} of the {wanted} runs that program.md asks for: {value:.6f} so far ({delta:+.6f})."
+    metric, value = reference.metric, reference.metric.mean(runs)
+    before = value if reference.value is None else reference.value
+    delta, change = value - before, metric.shown_change(value, before)
+    why = f"{len(runs)} of the {wanted} runs that program.md asks for: {metric.shown(value)} so far ({change})."
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.CONFIRM)
 
 
@@ -93,31 +106,67 @@ def decide(
     """
     if reference.value is None:
         return _elsewhere(first, reference)
+    if noise.sigma == 0:
+        return _exactly(confirmed[-1] if confirmed else first, len(confirmed), reference, reference.value, simpler)
     if not confirmed:
         return _screen(first, reference, reference.value, noise, simpler)
-    value = mean(confirmed)
+    return _confirm(first, confirmed, reference, reference.value, noise)
+
+
+def _confirm(first: float, confirmed: Sequence[float], reference: Reference, bar: float, noise: Noise) -> Assessment:
+    metric, value = reference.metric, reference.metric.mean(confirmed)
     # A selected value is too good, so a closed incumbent that has no other is harder to beat, never easier.
-    delta, runs = value - reference.value, (len(confirmed), len(reference.scores) or int(reference.closed))
-    so_far = f"{value:.6f} over {runs[0]} confirmation{'s' * (runs[0] > 1)} against {reference.value:.6f}"
+    delta, runs = value - bar, (len(confirmed), len(reference.scores) or int(reference.closed))
+    so_far = f"{metric.shown(value)} over {runs[0]} confirmation{'s' * (runs[0] > 1)} against {metric.shown(bar)}"
     if not runs[1]:
         why = f"{so_far}, which was selected: the incumbent is measured again before the two are compared."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.REFERENCE)
-    z = reference.metric.gain(value, reference.value) / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
-    so_far += f" over {runs[1]} ({delta:+.6f}, {z:.1f} standard errors)"
+    gain = metric.gain(value, bar)
+    z = gain / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
+    so_far += f" over {runs[1]} ({metric.shown_change(value, bar)}, {z:.1f} standard errors)"
     last = runs[0] >= RUNS and (reference.closed or runs[1] >= RUNS)
-    if z >= (AT_LAST if last else ENOUGH):
+    sure, enough = z >= (AT_LAST if last else ENOUGH), gain >= metric.least_gain(reference.least, bar)
+    if sure and enough:
         return Assessment(verdict=Verdict.IMPROVED, why=f"Confirmed: {so_far}.", delta=delta, value=value)
-    if z < GIVE_UP or last:
-        why = f"Not confirmed: {so_far}. The first score, {first:.6f}, was luck."
+    if sure or z < GIVE_UP or last:
+        luck = f" The first score, {metric.shown(first)}, was luck."
+        why = f"Not confirmed: {so_far}.{too_small(reference.least) if sure else luck}"
         return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=delta, value=value)
     fewer = Purpose.CONFIRM if reference.closed or runs[0] <= runs[1] else Purpose.REFERENCE
     why = f"Not decided yet: {so_far}."
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=fewer)
 
 
+def too_small(least: float) -> str:
+    """A sentence, with a blank before it, for a gain that program.md does not ask for."""
+    return f" That is less than program.md's least_effect of {100 * least:g} %."
+
+
+def _exactly(score: float, confirmations: int, reference: Reference, bar: float, simpler: bool) -> Assessment:
+    """The verdict where repeated runs are exactly alike: then a selected score is as good as any other."""
+    metric, delta, gain = reference.metric, score - bar, reference.metric.gain(score, bar)
+    told = (
+        f"{metric.word(score)} against {metric.shown(bar)} of experiment {reference.experiment} "
+        f"({metric.shown_change(score, bar)}), and repeated runs are exactly alike"
+    )
+
+    def found(verdict: Verdict, why: str, further: Purpose | None = None) -> Assessment:
+        return Assessment(verdict=verdict, why=why, delta=delta, value=score, next=further)
+
+    if gain > 0 and gain >= metric.least_gain(reference.least, bar):
+        if confirmations:
+            return found(Verdict.IMPROVED, f"Confirmed: {told}, so any gain counts.")
+        return found(Verdict.PROMISING, f"{metric.direction.capitalize()}, once: {told}.", Purpose.CONFIRM)
+    if simpler and gain >= 0:
+        return found(Verdict.SIMPLER, f"Not worse, with less code: {told}.")
+    if gain < 0:
+        return found(Verdict.WORSE, f"Worse: {told}.")
+    return found(Verdict.WITHIN_NOISE, f"No gain: {told}.{too_small(reference.least) if gain else ''}")
+
+
 def _elsewhere(first: float, reference: Reference) -> Assessment:
     """There is no score of the incumbent's that may be compared."""
-    told = f"Experiment {reference.experiment} was measured on another machine or budget"
+    told = f"Experiment {reference.experiment} was measured {reference.elsewhere}"
     if reference.closed:
         why = f"{told} and may not be run again: nothing can be compared with it."
         return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=0.0, value=first)
@@ -133,10 +182,11 @@ def _elsewhere(first: float, reference: Reference) -> Assessment:
 def _screen(first: float, reference: Reference, value: float, noise: Noise, simpler: bool) -> Assessment:
     metric, delta, gain = reference.metric, first - value, reference.metric.gain(first, value)
     told = (
-        f"{metric.word(first)} against {value:.6f} of experiment {reference.experiment} "
-        f"({delta:+.6f}, {abs(gain) / noise.sigma:.1f}σ of {noise.sigma:.6f})"
+        f"{metric.word(first)} against {metric.shown(value)} of experiment {reference.experiment} "
+        f"({metric.shown_change(first, value)}, {abs(gain) / noise.sigma:.1f}σ of {metric.shown_error(noise.sigma)})"
     )
-    if gain > SCREEN * noise.sigma:
+    clear = gain > SCREEN * noise.sigma
+    if clear and gain >= metric.least_gain(reference.least, value):
         why = f"{metric.direction.capitalize()}, once: {told}."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=first, next=Purpose.CONFIRM)
     if simpler and gain >= 0:
@@ -144,4 +194,5 @@ def _screen(first: float, reference: Reference, value: float, noise: Noise, simp
     error = noise.sigma * math.sqrt(1 + 1 / max(len(reference.scores), 1))
     if gain < -_WORSE * error:
         return Assessment(verdict=Verdict.WORSE, why=f"Worse: {told}.", delta=delta, value=first)
-    return Assessment(verdict=Verdict.WITHIN_NOISE, why=f"Within the noise: {told}.", delta=delta, value=first)
+    why = f"Within the noise: {told}.{too_small(reference.least) if clear else ''}"
+    return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=delta, value=first)

@@ -21,11 +21,11 @@ _DRIFT = 5.0  # standard errors between two stretches of runs
 class Noise(Value):
     """The standard deviation of one run's score, on the metric's scale."""
 
-    sigma: float
+    sigma: float  # 0 of a metric that every repeated run has given exactly alike
     repeats: int  # degrees of freedom behind it; 0: assumed, not measured
 
 
-def estimate_noise(groups: Iterable[Sequence[float]], level: float) -> Noise:
+def estimate_noise(groups: Iterable[Sequence[float]], level: float, share: float = PRIOR_SHARE) -> Noise:
     """Pool the spread within groups of repeated runs.
 
     Each group is one train.py. Deviations from the group's mean are clipped at three robust standard deviations (1.4826
@@ -33,6 +33,7 @@ def estimate_noise(groups: Iterable[Sequence[float]], level: float) -> Noise:
 
     Args:
         groups: scores, where they lie on the metric's scale. level: what a share of them is one of, for the prior.
+        share: the prior, as a share of the level.
     """
     deviations: list[float] = []
     freedom = 0
@@ -41,11 +42,23 @@ def estimate_noise(groups: Iterable[Sequence[float]], level: float) -> Noise:
             mean, correction = math.fsum(group) / len(group), math.sqrt(len(group) / (len(group) - 1))
             deviations += [abs(score - mean) * correction for score in group]
             freedom += len(group) - 1
-    if len(deviations) >= _ENOUGH and (middle := statistics.median(deviations)) > 0:
-        deviations = [min(deviation, _CLIP * 1.4826 * middle) for deviation in deviations]
+    deviations = clipped(deviations)
     mean_square = math.fsum(deviation**2 for deviation in sorted(deviations)) / max(len(deviations), 1)
-    prior = PRIOR_WEIGHT * (PRIOR_SHARE * level) ** 2
+    prior = PRIOR_WEIGHT * (share * level) ** 2
     return Noise(sigma=math.sqrt((prior + freedom * mean_square) / (PRIOR_WEIGHT + freedom)), repeats=freedom)
+
+
+def clipped(deviations: list[float]) -> list[float]:
+    """Deviations, none above three robust standard deviations; as they are where there are few."""
+    if len(deviations) >= _ENOUGH and (middle := statistics.median(deviations)) > 0:
+        return [min(deviation, _CLIP * 1.4826 * middle) for deviation in deviations]
+    return deviations
+
+
+def all_alike(groups: Iterable[Sequence[float]]) -> bool:
+    """Whether every repeated run gave exactly what the others of its group did, and there is one at least."""
+    repeated = [group for group in groups if len(group) > 1]
+    return bool(repeated) and all(score == group[0] for group in repeated for score in group)
 
 
 def since_drift(scores: Sequence[float]) -> list[float]:

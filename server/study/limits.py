@@ -34,7 +34,7 @@ def why_over(state: Path, task: Task, ledger: Ledger) -> str:
     word = read_request(state)
     if word is not None:
         return REQUEST_REASONS[word]
-    known, measured = study_facts(state, ledger), ledger.measured()
+    known, measured = study_facts(state, ledger, task), ledger.measured()
     confirming = measured and measured.decision is None and measured.verdict == Verdict.PROMISING
     return task.stop.full(known) or ("" if confirming else task.stop.reached(known, task.measure))
 
@@ -69,13 +69,17 @@ def what_is_left(study: Study) -> str:
     return "Tell the user what was found, and end; keep and discard still work."
 
 
-def study_facts(state: Path, ledger: Ledger) -> StudyFacts:
-    """How far the night has come."""
+def study_facts(state: Path, ledger: Ledger, task: Task | None = None) -> StudyFacts:
+    """How far the night has come.
+
+    Args:
+        task: program.md's; a value that was measured by another one is none. Without it, the last run's counts.
+    """
     incumbent = ledger.incumbent()
     return StudyFacts(
         hours=hours_spent(state),
         experiments=comparisons.count_experiments(ledger),
-        value=comparisons.incumbent_value(ledger, incumbent)[0] if incumbent else None,
+        value=comparisons.incumbent_value(ledger, incumbent, task)[0] if incumbent else None,
         since_keep=comparisons.experiments_since_keep(ledger, incumbent),
         free_gb=shutil.disk_usage(state).free / 1e9,
     )

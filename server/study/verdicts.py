@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.history import audit_failures, comparisons, revocations
 from server.history.ledger import Ledger
-from server.records import Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
+from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Score, Verdict
 from server.scoring.decision_rule import Assessment
 from server.source import patch
 from server.source.candidate import Candidate
@@ -224,7 +224,7 @@ class Verdicts:
 
     def _complaint(self, result: Result, incumbent: Experiment, rule: Task) -> str:
         assert incumbent.result is not None
-        return rule.complaint(result.figures, incumbent.result.figures)
+        return rule.complaint(result.figures, comparisons.figures_of(self._ledger, incumbent, rule))
 
     def _ended(self, experiment: Experiment) -> str:
         """Why an experiment may not be kept, whatever its score; empty if it may."""
@@ -241,13 +241,16 @@ class Verdicts:
         if result.score is None:
             verdict = Verdict(result.outcome.value)
             why = result.reason + audit_failures.consequence(self._ledger, experiment)
+        elif problem := _problem(attempt, result.score, rule):
+            # The operator may have chosen the wrong scale: a baseline is tried again.
+            verdict, why = Verdict.ENV_FAIL if attempt.baseline else Verdict.INVALID, problem
         elif ended:
             verdict, why = Verdict.INVALID, ended
         elif attempt.baseline:
-            verdict, why = Verdict.BASELINE, f"The baseline: {rule.measure.word(result.score.value)}."
+            verdict, why = Verdict.BASELINE, f"The baseline: {comparisons.run_told(experiment, rule)}."
         elif attempt.of is not None:
             verdict = _BESIDE[attempt.purpose]
-            why = f"Experiment {attempt.of} again: {rule.measure.word(result.score.value)}."
+            why = f"Experiment {attempt.of} again: {comparisons.run_told(experiment, rule)}."
         else:
             found, incumbent = self.assess(experiment, rule), self._ledger.incumbent()
             assert incumbent is not None
@@ -258,6 +261,12 @@ class Verdicts:
         files = self._workspace.files(experiment.commit)
         commit = self._workspace.commit_attempt(attempt, files, result, verdict)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)
+
+
+def _problem(attempt: Attempt, score: Score, rule: Task) -> str:
+    """Why a score cannot be judged at all; empty if it can."""
+    problem = rule.measure.problem(score.value) if attempt.task == rule.sha256 else ""
+    return f"{problem}. Give `scale: linear` in program.md if such scores are meant." if problem else ""
 
 
 def _rootless(number: int, lost: Experiment) -> str:

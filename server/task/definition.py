@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from server import lm_names
 from server.metric import Direction, Metric, Scale
-from server.records import Value
-from server.task.policy import Guardrail, KeepRule, StopLimits
+from server.records import Figures, Value
+from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
 
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -138,7 +138,14 @@ class Task(KeepRule):
         """What is measured, and which scores are better."""
         if self.kind is Referee.SEALED:
             return Metric(lm_names.NAME, "lower", lm_names.UNIT)
-        return Metric(self.metric.name, self.direction, self.metric.unit, self.scale)
+        scatter = usual_scatter(self.source, self.scale, self.metric.unit)
+        return Metric(self.metric.name, self.direction, self.metric.unit, self.scale, scatter, places=None)
+
+    def complaint(self, candidate: Figures, incumbent: Figures) -> str:
+        """The first bound of a figure that the candidate breaks; empty if it keeps to all."""
+        if self.kind is Referee.SEALED:
+            return super().complaint(candidate, incumbent)
+        return figures_complaint(self.metrics, candidate, incumbent, printed=self.kind is Referee.COMMAND)
 
     @property
     def source(self) -> MetricSource:
@@ -199,7 +206,15 @@ class Task(KeepRule):
             self._require_language_model()
         else:
             self._require_task()
+        self._require_target()
         return self
+
+    def _require_target(self) -> None:
+        if self.stop.target is not None and self.stop.target <= 0:
+            if self.kind is Referee.SEALED:
+                raise FieldError("stop", f"the target is a {lm_names.NAME}, which is above 0")
+            if self.scale == "log":
+                raise FieldError("stop", "the target has no place on a log scale, where scores are above 0")
 
     def _require_language_model(self) -> None:
         if self.metric.name not in (_PRINTED, lm_names.NAME):

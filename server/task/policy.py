@@ -1,11 +1,26 @@
 """What program.md says about keeping a change, and about stopping a study. Pure."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from server.metric import Metric
+from server.metric import Metric, Scale
 from server.records import MEASURED, Figures, Value
+from trainer.contract import MetricSource
+
+# How much one run's score moves by itself, as a share, before anything was measured here. On a shared machine CPU
+# seconds moved by 2 to 7 %, wall seconds by 4 to 40 %.
+_SCATTER = {MetricSource.CPU: 0.03, MetricSource.WALL: 0.10, MetricSource.MEMORY: 0.01, MetricSource.SCORE: 0.005}
+_PRINTED = 0.01
+_PRINTED_TIME = 0.05
+_TIMES = {"s", "sec", "seconds", "ms", "us", "µs", "ns", "min", "minutes", "milliseconds", "microseconds"}
+
+
+def usual_scatter(source: MetricSource, scale: Scale, unit: str) -> float:
+    """What to assume of a metric's noise, as a share of the score, while no run was repeated."""
+    printed = _PRINTED_TIME if scale == "log" or unit.lower() in _TIMES else _PRINTED
+    return _SCATTER.get(source, printed)
 
 
 class Guardrail(Value):
@@ -30,9 +45,12 @@ class Guardrail(Value):
         if self.share is None or incumbent is None:
             return ""
         bound = self.share * incumbent
+        if incumbent < 0:  # as far to the same side of it as for a figure above 0
+            bound = incumbent + (self.share - 1) * -incumbent
         if value > bound if self.share > 1 else value < bound:
-            told = f"{value / incumbent:.2f} times the incumbent's {incumbent:g}"
-            return f"{name} is {value:g}, {told}; allowed is {self.share:g}"
+            times = f"{value / incumbent:.2f} times " if incumbent > 0 else ""
+            against = "" if incumbent > 0 else "against "
+            return f"{name} is {value:g}, {times}{against}the incumbent's {incumbent:g}; allowed is {self.share:g}"
         return ""
 
 
@@ -65,6 +83,30 @@ class KeepRule(Value):
         return ""
 
 
+def figures_complaint(
+    bounds: Mapping[str, Guardrail], candidate: Figures, incumbent: Figures, printed: bool = False
+) -> str:
+    """The first bound of a task's figures that the candidate breaks; empty if it keeps to all.
+
+    An absent figure breaks its bound: whatever leaves out a number would pass else.
+
+    Args:
+        printed: whether the code under test has told the figures that the referee does not measure.
+    """
+    for name, bound in bounds.items():
+        value, known = candidate.number(name), incumbent.number(name)
+        by = " (printed by the code under test)" if printed and name not in MEASURED else ""
+        if (bound.min, bound.max, bound.share) == (None, None, None):
+            continue
+        if value is None:
+            return f"{name} has a bound in program.md, and the run gave no number of this name"
+        if bound.share is not None and known is None:
+            return f"{name} is bounded by the incumbent's in program.md, and no run of the incumbent gave one"
+        if found := bound.complaint(name, value, known):
+            return found + by
+    return ""
+
+
 class StudyFacts(Value):
     """How far a night has come."""
 
@@ -80,7 +122,7 @@ class StopLimits(Value):
 
     hours: float | None = Field(default=None, gt=0)
     experiments: int | None = Field(default=None, ge=1)
-    target: float | None = Field(default=None, gt=0)  # score of the incumbent
+    target: float | None = None  # score of the incumbent
     plateau: int | None = Field(default=None, ge=1)  # experiments without a keep
     disk_gb: float = Field(default=1.0, ge=0)
 

@@ -1,0 +1,17 @@
+"""What is said of a score that others could have made up. `records.trust_mark` has the table of marks. Pure."""
+
+from collections.abc import Iterable
+
+from server.records import Result, Trust
+
+_PRINTED = "The score is printed by the code under test"
+
+
+def trust_told(results: Iterable[Result]) -> str:
+    """What a keep on these results' scores would rest on, in a sentence; empty where it is on a judge's word."""
+    scored = [result for result in results if result.score]
+    printed = any(result.score and result.score.trust is Trust.PRINTED for result in scored)
+    unconfined = any(result.trust is Trust.UNCONFINED for result in scored)
+    if printed:
+        return f"{_PRINTED}, and no guard held." if unconfined else f"{_PRINTED}."
+    return "No guard held: the code under test could do what the operator's account can." if unconfined else ""
