@@ -34,7 +34,7 @@ class RunFile(StrEnum):
 class Referee(StrEnum):
     """The evaluators that program.md can ask for."""
 
-    SEALED = "sealed"  # a language model
+    SEALED = "sealed"  # a language model, by its score on hidden text
     JUDGED = "judged"  # a worker that answers cases, by a judge it never meets
     COMMAND = "command"  # a command that prints its own number
 

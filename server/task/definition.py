@@ -2,37 +2,54 @@
 
 import hashlib
 import json
-from pathlib import PurePosixPath
-from typing import Annotated, Any
+import re
+from dataclasses import fields
+from typing import Annotated, Any, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from server import lm_names
 from server.metric import Direction, Metric, Scale
-from server.records import Figures, Value
+from server.records import MEASURED, Figures, Value
+from server.task import globs
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
 
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Command = Annotated[str, Field(max_length=4000)]
-_Path = Annotated[str, Field(min_length=1, max_length=500)]
+_Path = Annotated[str, Field(max_length=500)]
 _SOURCES = {Referee.COMMAND: ("printed", "cpu", "wall", "memory"), Referee.JUDGED: ("score", "cpu", "wall", "memory")}
 _PRINTED = "metric"  # what a command's number is called, as others have it
+_METRIC = re.compile(r"[\w.\-µ]{1,60}")
+_NO_NAME = "is no name: take letters, digits and _ . - µ, 60 at most"
+_NO_NAMES = ("__proto__", "constructor", "prototype")  # others who read such lines refuse them as well
+_LATER = {"karpathy": "it comes later: until then `referee: command` measures what upstream's train.py prints"}
 # By the referee, the fields that only it reads.
 _OWN = {
-    Referee.SEALED: ("preflight", "early_stop", "guardrails"),
-    Referee.COMMAND: ("command", "checks"),
+    Referee.SEALED: ("preflight", "early_stop", "guardrails", "setup_seconds", "evaluation_seconds"),
+    Referee.COMMAND: ("command", "checks", "checks_seconds"),
     Referee.JUDGED: ("worker", "judge", "hidden"),
 }
-_OF_TASKS = ("build", "off_limits", "link", "paired", "metrics", "repeats", "least_effect", "network", "home")
+_OF_TASKS = (
+    *("build", "build_seconds", "off_limits", "link", "scale", "paired", "repeats", "least_effect"),
+    *("metrics", "network", "home"),
+)
+_INSTEAD = {  # what to write in place of a field that another referee reads
+    "guardrails": "`metrics` bounds the figures of this task",
+    "command": "give either `command`, or `judge` and `worker`",
+    "judge": "give either `command`, or `judge` and `worker`",
+    "worker": "give either `command`, or `judge` and `worker`",
+    "checks": "a judge checks the answers itself, in `score`",
+    "metrics": "`guardrails` bounds the figures of a language model's run",
+}
 
 
 class FieldError(ValueError):
-    """What is wrong with one field, found when all were read."""
+    """What is wrong with one field; `path` leads to it, from the top."""
 
-    def __init__(self, field: str, problem: str) -> None:
+    def __init__(self, problem: str, *path: str | int) -> None:
         super().__init__(problem)
-        self.field = field
+        self.path = path
 
 
 class Range(Value):
@@ -58,9 +75,23 @@ class Range(Value):
 class MetricField(Value):
     """The metric, where its name alone does not say everything."""
 
-    name: str = Field(default=_PRINTED, pattern=r"^[\w.\-µ]{1,60}$")
+    name: str = _PRINTED
     unit: str = Field(default="", max_length=40)
     source: MetricSource | None = None  # None: printed, of a command; score, of a judge
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, told: str) -> str:
+        if not _METRIC.fullmatch(told) or told in _NO_NAMES:
+            raise FieldError(f"{told!r} {_NO_NAME}", "metric", "name")
+        return told
+
+    @field_validator("unit")
+    @classmethod
+    def _is_one_line(cls, told: str) -> str:
+        if not told.isprintable():
+            raise FieldError(f"{told!r} has a control character", "metric", "unit")
+        return told
 
 
 class WatchedFigure(Guardrail):
@@ -72,6 +103,8 @@ class WatchedFigure(Guardrail):
     def _bounds_something(self) -> "WatchedFigure":
         if (self.min, self.max, self.share, self.weight) == (None, None, None, None):
             raise ValueError("give min, max or share, or a weight to have it shown")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max: nothing could be kept")
         return self
 
 
@@ -91,7 +124,7 @@ class Task(KeepRule):
     command: _Command = ""
     checks: _Command = ""
     worker: _Command = ""
-    judge: str = Field(default="", max_length=500)
+    judge: _Path = ""
     paired: bool = False
     repeats: int = Field(default=1, ge=1, le=1000)
     least_effect: float = Field(default=0.0, ge=0, lt=1)
@@ -108,10 +141,22 @@ class Task(KeepRule):
     stop: StopLimits = StopLimits()
     knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
 
+    @field_validator("referee", mode="before")
+    @classmethod
+    def _is_known(cls, told: Any) -> Any:
+        if told is not None and told not in tuple(Referee):
+            why = _LATER.get(str(told), f"there is no such referee; there are {', '.join(Referee)}")
+            raise FieldError(f"{told}: {why}", "referee")
+        return told
+
     @field_validator("metric", mode="before")
     @classmethod
     def _named(cls, told: Any) -> Any:
-        return {"name": told} if isinstance(told, str) else told
+        if isinstance(told, str):
+            return {"name": told}
+        if not isinstance(told, dict | MetricField):
+            raise FieldError(f"{told!r} is neither a name nor a mapping such as {{name: ms, source: cpu}}", "metric")
+        return cast("Any", told)
 
     @field_validator("editable", "off_limits", "hidden", "link", mode="before")
     @classmethod
@@ -120,18 +165,56 @@ class Task(KeepRule):
 
     @field_validator("editable", "off_limits", "hidden", "link")
     @classmethod
-    def _inside(cls, told: list[str]) -> list[str]:
-        for path in told:
-            parts = PurePosixPath(path).parts
-            if path.startswith(("/", "~")) or ".." in parts or "\\" in path or ".git" in parts:
-                raise ValueError(f"{path} is no path below the top of the repository, with / between its parts")
+    def _inside(cls, told: list[str], info: ValidationInfo) -> list[str]:
+        field = str(info.field_name)
+        for at, path in enumerate(told):
+            if why := globs.problem(path, wild=field != "link"):
+                raise FieldError(f"{path!r} {why}", field, at)
+            if path in told[:at]:
+                raise FieldError(f"{path!r} is given twice", field, at)
+        return told
+
+    @field_validator("judge")
+    @classmethod
+    def _is_file(cls, told: str) -> str:
+        why = globs.problem(told, wild=False) or ("" if told.endswith(".py") else "is no Python file")
+        if why:
+            raise FieldError(f"{told!r} {why}; a judge is a file of the repository, such as judge/judge.py", "judge")
+        return told
+
+    @field_validator("build", "command", "checks", "worker")
+    @classmethod
+    def _says_something(cls, told: str, info: ValidationInfo) -> str:
+        if not told.strip() or "\0" in told:
+            raise FieldError(f"{told!r} is no command: give one for `sh -c`, or leave it out", str(info.field_name))
+        return told
+
+    @field_validator("metrics")
+    @classmethod
+    def _can_be_told(cls, told: dict[str, WatchedFigure]) -> dict[str, WatchedFigure]:
+        for name in told:
+            if not _METRIC.fullmatch(name) or name in _NO_NAMES:
+                raise FieldError(f"{name!r} {_NO_NAME}", "metrics", name)
+            if name in Figures.model_fields and name not in MEASURED:
+                raise FieldError("the server itself uses this name: call the figure otherwise", "metrics", name)
         return told
 
     @property
     def kind(self) -> Referee:
         """The referee, by what is there where none is named."""
-        found = Referee.JUDGED if self.judge or self.worker else Referee.COMMAND if self.command else Referee.SEALED
-        return self.referee or found
+        return self.referee or self._found()[0]
+
+    @property
+    def kind_reason(self) -> str:
+        """Why it is this one."""
+        return "program.md names it" if self.referee else self._found()[1]
+
+    def _found(self) -> tuple[Referee, str]:
+        if self.judge or self.worker:
+            return Referee.JUDGED, f"program.md names a {'judge' if self.judge else 'worker'}"
+        if self.command:
+            return Referee.COMMAND, "program.md names a command"
+        return Referee.SEALED, "program.md names neither a command nor a judge"
 
     @property
     def measure(self) -> Metric:
@@ -193,53 +276,98 @@ class Task(KeepRule):
         """
         if (terms := self.terms()) is None:
             return None
-        told = {name: str(value) for name, value in vars(terms).items() if name not in _NO_MEASURE}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        # Without what is a default: a later version's new terms must not part a study that does not use them.
+        usual = {field.name: field.default for field in fields(terms)}
+        told = {name: str(value) for name, value in vars(terms).items() if value != usual[name]}
+        told = {name: value for name, value in told.items() if name not in _NO_MEASURE}
+        return hashlib.sha256(json.dumps({**told, "kind": self.kind}, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def bounds(self) -> dict[str, Guardrail]:
+        """The guardrails, of a language model or of another task, by figure."""
+        return {**self.guardrails, **self.metrics}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_own_guardrails(cls, told: Any) -> Any:
+        """Before the names in `guardrails` are looked at: in another task any of them would be right elsewhere."""
+        given = cast("dict[str, Any]", told if isinstance(told, dict) else {})
+        if given.get("guardrails") and any(given.get(name) for name in ("command", "judge", "worker")):
+            raise FieldError(f"this task is no language model's: {_INSTEAD['guardrails']}", "guardrails")
+        return cast("Any", told)
 
     @model_validator(mode="after")
     def _agrees(self) -> "Task":
         for referee, names in _OWN.items():
             for name in names:
-                if referee is not self.kind and name in self.model_fields_set and getattr(self, name):
-                    raise FieldError(name, f"it is read by the referee `{referee}`, and this task has `{self.kind}`")
+                if referee is not self.kind and self._wants(name):
+                    instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
+                    problem = f"it is read by the referee `{referee}` alone, and this task has `{self.kind}`"
+                    raise FieldError(f"{problem} ({self.kind_reason}){instead}", name)
         if self.kind is Referee.SEALED:
             self._require_language_model()
         else:
             self._require_task()
+            self._require_out_of_reach()
         self._require_target()
         return self
 
     def _require_target(self) -> None:
-        if self.stop.target is not None and self.stop.target <= 0:
-            if self.kind is Referee.SEALED:
-                raise FieldError("stop", f"the target is a {lm_names.NAME}, which is above 0")
-            if self.scale == "log":
-                raise FieldError("stop", "the target has no place on a log scale, where scores are above 0")
+        if self.scale == "log" and self.stop.target is not None and self.stop.target <= 0:
+            raise FieldError("on a log scale, where scores are above 0, it has no place", "stop", "target")
 
     def _require_language_model(self) -> None:
-        if self.metric.name not in (_PRINTED, lm_names.NAME):
-            told = "give `command` or `judge` and `worker` for another metric"
-            raise FieldError("metric", f"the referee `sealed` measures {lm_names.NAME} alone; {told}")
+        told = "give a `command`, or a `judge` and a `worker`, for another one"
+        if "metric" in self.model_fields_set and self.metric.name != lm_names.NAME:
+            raise FieldError(f"the referee `sealed` measures {lm_names.NAME} alone; {told}", "metric")
+        if self.metric.unit not in ("", lm_names.UNIT) or self.metric.source:
+            raise FieldError(f"unit and source of {lm_names.NAME} are fixed; {told}", "metric")
         if self.direction != "lower":
-            raise FieldError("direction", f"of {lm_names.NAME} the lower is the better one")
-        if len(self.editable) != 1 or not self.editable[0].endswith(".py") or set("*?[/") & set(self.editable[0]):
-            raise FieldError("editable", "the referee `sealed` runs one Python file at the top of the repository")
+            raise FieldError(f"of {lm_names.NAME} the lower is the better one; {told}", "direction")
+        if len(self.editable) != 1 or not _MODULE.fullmatch(self.editable[0]):
+            raise FieldError("the referee `sealed` runs one Python file at the top of the repository", "editable")
+        if self.stop.target is not None and self.stop.target <= 0:
+            raise FieldError(f"it is above 0, got {self.stop.target:g}", "stop", "target")
         for name in _OF_TASKS:
-            if name in self.model_fields_set and getattr(self, name):
-                raise FieldError(name, "it needs a `command`, or a `judge` and a `worker`")
+            if self._wants(name):
+                instead = _INSTEAD.get(name, "it needs a `command`, or a `judge` and a `worker`")
+                raise FieldError(f"the referee `sealed` does not read it; {instead}", name)
 
     def _require_task(self) -> None:
         wanted = {Referee.COMMAND: ("command",), Referee.JUDGED: ("worker", "judge")}[self.kind]
         for name in wanted:
-            if not getattr(self, name).strip():
-                raise FieldError(name, f"the referee `{self.kind}` needs it")
+            if not getattr(self, name):
+                raise FieldError(f"the referee `{self.kind}` needs it, and it is missing ({self.kind_reason})", name)
         if self.source not in _SOURCES[self.kind]:
             known = ", ".join(_SOURCES[self.kind])
-            raise FieldError("metric", f"`{self.source}` is no source of the referee `{self.kind}`; it has {known}")
-        if self.kind is Referee.JUDGED and (not self.judge.endswith(".py") or ".." in PurePosixPath(self.judge).parts):
-            raise FieldError("judge", "it is a Python file in the repository, such as judge/judge.py")
+            raise FieldError(
+                f"`{self.source}` is no source of the referee `{self.kind}`; it has {known}", "metric", "source"
+            )
+        if self.metric.name in self.metrics:
+            raise FieldError("this is the metric itself: name other figures here", "metrics", self.metric.name)
         if "editable" not in self.model_fields_set:
-            raise FieldError("editable", "name the files that the agent may change, such as [src/**]")
+            raise FieldError("it is missing: name the files that the agent may change, such as [src/**]", "editable")
+        if self.scale == "log" and self.stop.target is not None and self.stop.target <= 0:
+            raise FieldError("on a log scale it is above 0", "stop", "target")
+
+    def _require_out_of_reach(self) -> None:
+        """What says how good a candidate is must not be part of it."""
+        beside = f"{self.judge.rpartition('/')[0]}/any.py" if "/" in self.judge else ""
+        places = {"program.md": "program.md", self.judge: self.judge, beside: "the folder of the judge"}
+        for path, what in places.items():
+            at = next((at for at, glob in enumerate(self.editable) if path and globs.matches([glob], path)), None)
+            if at is not None and self.may_edit(path):
+                told = f"{self.editable[at]!r} lets the agent change {what}, and with it what is measured"
+                raise FieldError(f"{told}: add it to off_limits", "editable", at)
+
+    def _wants(self, name: str) -> bool:
+        """Whether program.md gives the field, and not to say that it is not wanted."""
+        return name in self.model_fields_set and getattr(self, name) not in (False, "linear", [], {})
+
+    def may_edit(self, path: str) -> bool:
+        """Whether the agent may change, add or delete the file."""
+        return globs.matches(self.editable, path) and not globs.matches(self.off_limits, path)
 
 
+_MODULE = re.compile(r"[^/*?\[\]]+\.py")
 _NO_MEASURE = ("figures", "build_seconds", "checks_seconds", "links", "editable")  # they change no score

@@ -74,9 +74,14 @@ class KeepRule(Value):
                 )
         return self
 
+    @property
+    def bounds(self) -> dict[str, Guardrail]:
+        """The guardrails, by figure."""
+        return self.guardrails
+
     def complaint(self, candidate: Figures, incumbent: Figures) -> str:
         """The first guardrail that the candidate breaks; empty if it keeps to all. An absent figure breaks none."""
-        for name, guardrail in self.guardrails.items():
+        for name, guardrail in self.bounds.items():
             value, known = candidate.number(name), None if incumbent.of_other_kind(name) else incumbent.number(name)
             if value is not None and (found := guardrail.complaint(name, value, known)):
                 return found

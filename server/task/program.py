@@ -110,7 +110,7 @@ def _read(path: Path) -> str:
 def _explain(found: FrontMatter, error: dict[str, Any]) -> str:
     """One error of pydantic's, with the line and the field as the file names it."""
     cause = error.get("ctx", {}).get("error")
-    path = (cause.field,) if isinstance(cause, FieldError) else error["loc"]
+    path = cause.path if isinstance(cause, FieldError) else error["loc"]
     names = [str(step) for step in path] or ["front matter"]
     where = f"line {found.line(path)}, {'.'.join(names)}"
     if isinstance(cause, FieldError):
