@@ -5,14 +5,16 @@ from server.records import Outcome
 from server.study import limits
 from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
 from server.study.study import Study
+from server.task.task_words import words_of
+from trainer.contract import Referee
 
-_DOCTOR = NextAction(tool="", why="ask the operator to run `autoresearch doctor`: the machine failed, not train.py")
 _STARTING_NOTHING = {Move.WAIT_EXPERIMENT, Move.CANCEL_EXPERIMENT, Move.DISCARD, HISTORY}
 
 
 def next_calls(study: Study) -> list[NextAction]:
     """What may be called now; first the baseline's repeats, as many as program.md asks for."""
-    phase = study.phase()
+    phase, words = study.phase(), words_of(study.program().task)
+    usual = next_actions(phase, words)
     if study.queue.active:
         return [
             call(Move.WAIT_EXPERIMENT, "waits for the sweep; there is nothing else to do"),
@@ -20,13 +22,13 @@ def next_calls(study: Study) -> list[NextAction]:
             *_afterwards(study),
         ]
     if moved := study.head_moved:
-        back = [action for action in next_actions(phase) if action.tool in _STARTING_NOTHING]
+        back = [action for action in usual if action.tool in _STARTING_NOTHING]
         return [_notice(f"Nothing new is started: {moved}"), *back]
     if phase is Phase.RUNNING:
-        return [*next_actions(phase), *_afterwards(study)]
+        return [*usual, *_afterwards(study)]
     if why := limits.why_study_over(study):
-        return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(phase)]
-    return _with_baseline(study, phase)
+        return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
+    return _with_baseline(study, phase, usual)
 
 
 def sentences(actions: list[NextAction]) -> list[str]:
@@ -50,8 +52,21 @@ def _once_more(untried: list[int]) -> NextAction:
     return NextAction(tool=Move.APPLY_PATCH, arguments={"experiment": untried[0]}, why=why)
 
 
-def _without_runs(phase: Phase) -> list[NextAction]:
-    return [action for action in next_actions(phase) if action.tool != Move.RUN_EXPERIMENT]
+def _without_runs(actions: list[NextAction]) -> list[NextAction]:
+    return [action for action in actions if action.tool != Move.RUN_EXPERIMENT]
+
+
+def _doctor(study: Study) -> NextAction:
+    told = words_of(study.program().task).fill("the machine failed, not {candidate}")
+    return NextAction(tool="", why=f"ask the operator to run `autoresearch doctor`: {told}")
+
+
+def why_no_session(study: Study) -> str:
+    """Why the baseline of a language model cannot work, and what the operator does; empty if it may."""
+    begins = study.phase() in (Phase.NEW, Phase.BASELINE_FAILED)
+    if not begins or study.program().task.kind is not Referee.SEALED or study.workspace.trains_here():
+        return ""
+    return f"The baseline cannot work: {NO_SESSION}. The operator has to {SESSION_STEP}."
 
 
 def _afterwards(study: Study) -> list[NextAction]:
@@ -60,21 +75,22 @@ def _afterwards(study: Study) -> list[NextAction]:
     return [_notice(f"afterwards nothing new is started: {why}. {limits.what_is_left(study)}")] if why else []
 
 
-def _with_baseline(study: Study, phase: Phase) -> list[NextAction]:
-    actions, incumbent, task = next_actions(phase), study.ledger.incumbent(), study.program().task
+def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> list[NextAction]:
+    usual, incumbent, task = actions, study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
-        return [*_without_runs(phase), _notice(alarm)]
-    if phase in (Phase.NEW, Phase.BASELINE_FAILED) and not study.workspace.trains_here():
-        return [_notice(f"The baseline cannot work: {NO_SESSION}. The operator has to {SESSION_STEP}."), *actions]
+        return [*_without_runs(usual), _notice(alarm)]
+    if why := why_no_session(study):
+        return [_notice(why), *actions]
     if phase is Phase.IDLE and (untried := revocations.untried(study.ledger)):
         actions = [*actions, _once_more(untried)]
     last = study.lane.run()
     if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
-        actions = {Phase.BASELINE_FAILED: [actions[0], _DOCTOR], Phase.FAILED: [*actions, _DOCTOR]}.get(phase, actions)
+        doctor = _doctor(study)
+        actions = {Phase.BASELINE_FAILED: [actions[0], doctor], Phase.FAILED: [*actions, doctor]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions
     done, wanted = comparisons.incumbent_value(study.ledger, incumbent)[1], task.baseline_runs
     if done >= wanted:
         return actions
     why = f"measures the baseline again ({done} of {wanted} runs: they tell the noise)"
-    return [call(Move.RUN_EXPERIMENT, why, "description"), *_without_runs(phase)]
+    return [call(Move.RUN_EXPERIMENT, why, "description"), *_without_runs(usual)]

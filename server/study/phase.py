@@ -10,6 +10,7 @@ from pydantic import Field
 
 from server.errors import WrongPhase
 from server.records import Experiment, Value, Verdict
+from server.task.words import LANGUAGE_MODEL, Words
 
 
 class Phase(StrEnum):
@@ -60,20 +61,24 @@ def call(tool: str, why: str, *arguments: str) -> NextAction:
 NO_SESSION = "no Python file in git imports `trainer`, so train.py never starts the clock and never hands in a model"
 SESSION_STEP = (
     "port train.py to the four calls of trainer.session: Session(), start(), training() and submit(model), as the one "
-    "that `autoresearch init DIR` makes, and commit it"
+    "that `autoresearch init DIR` makes, and commit it; or give program.md a `command`: that measures any number that "
+    "a command prints, and the score's trust is then `printed`"
 )
 HISTORY = "history"  # the tool that helps when nothing has to be done
-NEW_TRAIN = "ask the operator to repair and commit train.py in the checkout, then to start the server with a new --tag"
-_ASK_FOR_REPAIR = NextAction(tool="", why=NEW_TRAIN)
+_REPAIR = "ask the operator to repair and commit {repair} in the checkout, then to start the server with a new --tag"
+NEW_TRAIN = LANGUAGE_MODEL.fill(_REPAIR)
+_ASK_FOR_REPAIR = NextAction(tool="", why=_REPAIR)
+
+# In what follows {candidate} and its like stand for the study's own words (server.task.words).
 
 _NEXT: dict[Phase, list[NextAction]] = {
-    Phase.NEW: [call(Move.RUN_EXPERIMENT, "measures the baseline, the unmodified train.py", "description")],
+    Phase.NEW: [call(Move.RUN_EXPERIMENT, "measures the baseline, {original}", "description")],
     Phase.BASELINE_FAILED: [
         call(Move.RUN_EXPERIMENT, "tries the baseline again", "description"),
         _ASK_FOR_REPAIR,
     ],
     Phase.IDLE: [
-        call(Move.APPLY_PATCH, "one idea, as a change to train.py", "patch"),
+        call(Move.APPLY_PATCH, "one idea, as a change to {candidate}", "patch"),
         call(HISTORY, "what was tried before"),
         call(Move.RUN_EXPERIMENT, "measures the incumbent once more, which sharpens every verdict", "description"),
     ],
@@ -118,12 +123,12 @@ _UNDECIDED = {
 }
 _RUNNING = {Phase.RUNNING: "An experiment is running, and the candidate is frozen until it ends."}
 _NO_BASELINE = {
-    Phase.NEW: "There is no baseline yet: the first run is the unmodified train.py.",
-    Phase.BASELINE_FAILED: "The baseline has no score: the unmodified train.py must run before it can be changed.",
+    Phase.NEW: "There is no baseline yet: the first run is {original}.",
+    Phase.BASELINE_FAILED: "The baseline has no score: {original} must run before it can be changed.",
 }
 _ENDED = {
     Phase.INVALID: "This code may be neither run again nor kept.",
-    Phase.BASELINE_INVALID: "The unmodified train.py has failed its audit: nothing can be built on it.",
+    Phase.BASELINE_INVALID: "{Original} {invalid}: nothing can be built on it.",
 }
 _NO_INCUMBENT = {Phase.BASELINE_INVALID: _ENDED[Phase.BASELINE_INVALID]}
 _NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase is not Phase.RUNNING}
@@ -156,9 +161,9 @@ _MEASURED: dict[str, Phase] = {
 }
 
 
-def next_actions(phase: Phase) -> list[NextAction]:
-    """The legal next calls."""
-    return _NEXT[phase]
+def next_actions(phase: Phase, words: Words = LANGUAGE_MODEL) -> list[NextAction]:
+    """The legal next calls, in the study's words."""
+    return [action.model_copy(update={"why": words.fill(action.why)}) for action in _NEXT[phase]]
 
 
 def legal(phase: Phase, move: Move) -> bool:
@@ -166,21 +171,21 @@ def legal(phase: Phase, move: Move) -> bool:
     return phase not in _ILLEGAL[move]
 
 
-def require(phase: Phase, move: Move, fact: str = "") -> None:
+def require(phase: Phase, move: Move, fact: str = "", words: Words = LANGUAGE_MODEL) -> None:
     """Refuse a move that is not legal.
 
     Args:
         fact: a sentence with the numbers behind the phase, for the reader of the refusal.
+        words: what the study calls things.
 
     Raises:
         WrongPhase: says why not, and which calls are legal now.
     """
     if legal(phase, move):
         return
-    problem = f"{move} is refused. {_ILLEGAL[move][phase]}"
-    raise WrongPhase(
-        f"{problem} {fact}".rstrip(), "Legal now: " + "; or ".join(action.sentence() for action in _NEXT[phase]) + "."
-    )
+    problem = words.fill(f"{move} is refused. {_ILLEGAL[move][phase]}")
+    calls = "; or ".join(action.sentence() for action in next_actions(phase, words))
+    raise WrongPhase(f"{problem} {fact}".rstrip(), f"Legal now: {calls}.")
 
 
 def derive(
