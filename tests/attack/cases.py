@@ -25,17 +25,20 @@ class Case(Value):
 
     name: str
     patch: str
+    base: str = BASE  # what is patched
     ends: str = "finished"
     reason: str = ""  # a regular expression
     evaluation_seconds: float = 40.0
     setup_allowed: float | None = None
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
+    together: bool = False  # it leaves the model as it is: the default tests try all of these in one run
+    kind: str = ""  # of one in the default tests: the way around the referee that it stands for
     profile: str = "smoke"
     repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
 
     @property
     def text(self) -> str:
-        return patch.apply(BASE, self.patch, "train.py") if self.patch else BASE
+        return patch.apply(self.base, self.patch, "train.py") if self.patch else self.base
 
 
 class Ended(Value):

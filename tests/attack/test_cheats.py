@@ -7,9 +7,11 @@ import pytest
 
 from server.records import Outcome, Trust
 from server.runs.spawn import probe_guards
-from tests.attack.cases import Case, cases, run_all
+from server.source import patch
+from tests.attack.cases import BASE, Case, cases, run_all
 
-CHEATS = [case for case in cases("cheats") if not case.thorough]
+QUICK = [case for case in cases("cheats") if not case.thorough]
+CHEATS = [case for case in QUICK if not case.together]
 UNUSUAL = [case for case in cases("unusual") if not case.thorough]
 
 
@@ -17,7 +19,23 @@ def named(chosen: list[Case]) -> list[str]:
     return [re.sub(r"\W+", "-", case.name) for case in chosen]
 
 
-@pytest.mark.parametrize("case", CHEATS, ids=named(CHEATS))
+def together() -> Case:
+    """All that try to reach what they must not, and change no model: one after the other in one train.py."""
+    text = BASE
+    for case in QUICK:
+        if case.together:
+            text = patch.apply(text, case.patch, "train.py")
+    return Case(name="all that leave the model as it is", patch="", base=text)
+
+
+def test_every_kind_of_cheat_is_tried_by_default() -> None:
+    """The rest of each kind is for `make attack`. Text that train.py brings along is for the tests of source_size."""
+    kinds = "descriptors,kernel state,lies,unseen children,handing in,set-up,evaluation,figures,reach"
+    assert {case.kind for case in QUICK} == set(kinds.split(","))
+    assert {case.ends for case in QUICK if case.together} == {"finished"}
+
+
+@pytest.mark.parametrize("case", [together(), *CHEATS], ids=named([together(), *CHEATS]))
 def test_a_cheat_is_caught_or_harmless(tmp_path: Path, data: Path, case: Case) -> None:
     """Without a preflight, which would refuse many before the referee sees them."""
     (ended,) = run_all([case], tmp_path, data, preflight=False)

@@ -21,7 +21,7 @@ _HELLO = {
 }
 
 
-@fault("keep, discard, cancel and patches where they are not legal", short=True)
+@fault("keep, discard, cancel and patches where they are not legal")
 async def wrong_moves(night: Night) -> None:
     async with night.agent() as agent:
         for tool, given in ({**_ACTING, "apply_patch": {"patch": _PATCH}, "wait_experiment": {}}).items():

@@ -47,7 +47,7 @@ def _fill(disk: Path) -> Path:
     return ballast
 
 
-@fault("the disk full before a run", short=True)
+@fault("the disk full before a run")
 async def full_before(night: Night) -> None:
     night.write_program("stop: {disk_gb: 0}\n")
     with _disk(night) as disk:

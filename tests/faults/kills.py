@@ -35,7 +35,7 @@ async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> No
             assert all(row.score is not None for row in night.rows() if row.number in open_), open_
 
 
-@fault(f"kill -9 of the server at a random moment, x{_AT_ONCE}", trials=14, short=True)
+@fault(f"kill -9 of the server at a random moment, x{_AT_ONCE}", trials=14)
 async def server(night: Night) -> None:
     await _killed(night, "server")
 

@@ -8,7 +8,7 @@ from tests.support.corruption import garbage
 from tests.support.repositories import git
 
 
-@fault("all refs of experiments deleted between two servers, then git gc --prune=now", short=True)
+@fault("all refs of experiments deleted between two servers, then git gc --prune=now")
 async def unreferenced(night: Night) -> None:
     async with night.agent() as agent:
         for _ in range(3):
