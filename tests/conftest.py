@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,10 @@ from server.study.study import Study
 from tests.support.polling import cores
 from tests.support.repositories import HARDLY_LEARNS, make_repository
 from trainer.datasets import embedded
+
+# Where compiled modules are not kept, each of the hundreds of processes that tests start would compile ours again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]

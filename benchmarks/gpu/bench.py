@@ -58,6 +58,7 @@ class Bench:
     until: float  # on the monotonic clock
     upstream: Path | None = None
     windows: str = "L"
+    data: Path | None = None  # of tokens; None: in `place`
 
     @property
     def left(self) -> float:
@@ -111,7 +112,7 @@ class Bench:
             "grace_seconds": 5.0,
             "setup_seconds": 600.0,
             "evaluation_seconds": 300.0,
-            "data": str(self.place / "data"),
+            "data": str(self.data or self.place / "data"),
             "imports": str(folder),
             "cookie": str(folder),
             "preflight": False,

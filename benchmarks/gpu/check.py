@@ -53,6 +53,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
         default="L",
         help='upstream\'s WINDOW_PATTERN; its default is "SSSL", which costs a dense mask here',
     )
+    add("--data", type=Path, help="folder of tokenised data, which stays; default: a new one, which takes seconds")
     add("--json", type=Path, help="write everything there; it is rewritten after each part")
     add("--markdown", type=Path, help="write the table of docs/performance.md there")
     add("--packed", type=Path, help="folder of wheels of what the interpreter lacks, made with --pack")
@@ -77,7 +78,8 @@ def main(words: list[str] | None = None) -> None:
 
         seconds = chosen.seconds or (_DRY_SECONDS if chosen.dry else SECONDS)
         until = begun + chosen.deadline
-        bench = Bench(place, code, chosen.dry, seconds, until, chosen.upstream, chosen.windows)
+        data = chosen.data.resolve() if chosen.data else place / "data"
+        bench = Bench(place, code, chosen.dry, seconds, until, chosen.upstream, chosen.windows, data)
         report: dict[str, Any] = {"dry": chosen.dry, "training_seconds": seconds, "parts": {}}
         for part in chosen.only or PARTS:
             told = report["parts"][part] = _one(bench, part, chosen.cheat)

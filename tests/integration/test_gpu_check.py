@@ -44,8 +44,23 @@ def checked(tmp_path: Path, *words: str, python: str = sys.executable, **environ
     return parts
 
 
-def test_a_dry_check_runs_all_parts_through_the_real_supervisor(tmp_path: Path) -> None:
-    parts = checked(tmp_path)
+# Without the parts that run what another runs as well, under another name, and with one cheat instead of four.
+SHORT = [
+    word
+    for part in ("doctor", "upstream", "audit", "kill", "cheats", "attention", "shapes")
+    for word in ("--only", part)
+]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([*SHORT, "--cheat", "queued", "--seconds", "0.3"], id="in short"),
+        pytest.param([], id="whole", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_dry_check_runs_all_parts_through_the_real_supervisor(tmp_path: Path, data: Path, words: list[str]) -> None:
+    parts = checked(tmp_path, *words, *(["--data", str(data)] if words else []))
     assert parts.pop("upstream")["state"] == "skipped"
     assert {told["state"] for told in parts.values()} == {"ok"}, parts
     assert all(one["held"] for name, one in parts["cheats"]["data"].items() if name != "honest")
@@ -69,6 +84,7 @@ def test_memory_that_outlives_its_process_would_be_seen(tmp_path: Path) -> None:
     assert part.fault == "it: a better score." and not part.data["it"]["held"], part.lines
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="the libraries of another system's wheels lie elsewhere")
 def test_wheels_stand_in_for_packages_that_the_interpreter_lacks(tmp_path: Path) -> None:
     """A Python that has nothing but torch, and numpy, psutil and NVML's bindings in a folder."""
