@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "ARCHITECTURE.md"
 ROOTS = ("server", "trainer")
+EXAMPLES = ROOT / "server" / "templates" / "tasks"  # workspaces that `init --task` copies: no modules of ours
 
 # The floors of the house, the lowest first. An entry is a package with all that is in it, or a module beside the
 # packages; "server" and "trainer" alone mean their __init__. A module imports from lower floors and from its own
@@ -119,8 +120,9 @@ Graph = dict[str, set[str]]
 
 
 def source_files(*folders: str) -> list[Path]:
-    """Every Python file below these folders of the repository. A link is its target's business."""
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if not path.is_symlink())
+    """Every Python file below these folders of the repository. A link is its target's business, an example its own."""
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.py") if not path.is_symlink())
+    return sorted(path for path in found if not path.is_relative_to(EXAMPLES))
 
 
 @cache
