@@ -7,7 +7,7 @@ import re
 def read_rules(path):
     """The rules of a file, (field, pattern) each.
 
-    A line is `field: regular expression` with one group, the value. Blank lines and those that begin with # say nothing.
+    A line is `field: regular expression` with one group, the value. Blank lines and those with # in front say nothing.
     """
     rules = []
     with open(path, encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from trainer.judging import WrongAnswer
 
 CASES = 3  # databases in one pass
 DRAWS = 3  # times that each query is run in a database, with other parameters
-CUSTOMERS, ORDERS, ITEMS, PRODUCTS, DAYS = 200, 1500, 3000, 80, 365
+CUSTOMERS, ORDERS, ITEMS, PRODUCTS, DAYS = 200, 1000, 2000, 60, 365
 COUNTRIES = ("AR", "BR", "DE", "FR", "IN", "JP", "KE", "NO", "US", "ZA")
 TICK = 10  # steps are counted in tens
 MOST_STEPS = 2_000_000  # of one statement
