@@ -3,6 +3,7 @@
 Each is made from edits that are known, so that the right result is known without reading a diff.
 """
 
+import html
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +115,7 @@ def bases(rng: random.Random) -> list[list[str]]:
     """train.py, and texts of other languages, full of lines and of whole blocks that stand there twice."""
     train = (_ROOT / "train.py").read_text(encoding="utf-8").split("\n")[:-1]
     start = rng.randint(0, len(train) - 100)
-    return [train, train[start : start + 100], _c(rng), _css(rng), _markdown(rng)]
+    return [train, train[start : start + 100], _c(rng), _css(rng), _markdown(rng), _html(rng), _manual(rng)]
 
 
 def _c(rng: random.Random) -> list[str]:
@@ -146,6 +147,30 @@ def _markdown(rng: random.Random) -> list[str]:
         lines += [f"## {rng.choice(_WORDS).title()}", ""]
         lines += [f"- {rng.choice(_WORDS)} and “{rng.choice(_WORDS)}”" for _ in range(rng.randint(0, 4))]
         lines += ["", f"A {rng.choice(_WORDS)} is no {rng.choice(_WORDS)}.", "", "```", "x = 1", "```", ""]
+    return lines
+
+
+def _html(rng: random.Random) -> list[str]:
+    """Lines that are there as they are, and escaped."""
+    lines = ["<html>", "<body>"]
+    for _ in range(rng.randint(4, 12)):
+        a, b = rng.choice(_WORDS), rng.choice(_WORDS)
+        lines += rng.sample(
+            [f"<p>{a} & {b}</p>", f"&lt;p&gt;{a} &amp; {b}&lt;/p&gt;", f"  {a} &lt; {b}", f"  {a} < {b}"], 3
+        )
+        lines += ["<br>"] * rng.randint(0, 2) + [f"<!-- &quot;{b}&quot; -->", ""]
+    return [*lines, "</body>", "</html>"]
+
+
+def _manual(rng: random.Random) -> list[str]:
+    """Lines that a patch may have, of a page about patches."""
+    lines = ["# Patches", ""]
+    for _ in range(rng.randint(4, 10)):
+        a, b = rng.choice(_WORDS), rng.choice(_WORDS)
+        diff = ["@@ -1 +1 @@", f"-{a} = 1", f"+{a} = 2"]
+        block = ["<<<<<<< SEARCH", f"{a} = 1", "=======", f"{a} = 2", ">>>>>>> REPLACE"]
+        before = rng.choice(("> ", "    ", "  "))
+        lines += [f"{before}{line}" for line in rng.choice((diff, block))] + ["", f"{b} = 3", f"A {b}.", ""]
     return lines
 
 
@@ -356,6 +381,66 @@ def _escaped(case: Case, rng: random.Random) -> Written:
     return Written(unified(case.hunks).replace("\n", "\\n"), text_of(case.base), None)
 
 
+def _each(text: str, before: str) -> str:
+    return "".join(
+        f"{before}{line}".rstrip() + "\n" if not line.strip() else f"{before}{line}\n" for line in text.split("\n")[:-1]
+    )
+
+
+def _escaped_for_html(case: Case, patch: str, rng: random.Random) -> str:
+    """The patch, escaped if the lines to look for tell it: they are nowhere in the file as they are then."""
+    old = [html.escape(line[1:], quote=False) for hunk in case.hunks for line in hunk.body if line[0] != "+"]
+    return patch if set(old) <= set(case.base) else html.escape(patch, quote=rng.random() < 0.5)
+
+
+def _html_escaped(case: Case, rng: random.Random) -> Written:
+    return _written(case, _escaped_for_html(case, unified(case.hunks), rng))
+
+
+def _html_blocks(case: Case, rng: random.Random) -> Written:
+    return _written(case, _escaped_for_html(case, blocks(case.hunks), rng))
+
+
+def _quoted(case: Case, rng: random.Random) -> Written:
+    above, below = rng.choice((("", ""), ("I would change this:\n\n", "\nThat is all.\n")))
+    return _written(case, above + _each(unified(case.hunks), rng.choice(("> ", ">", "> > "))) + below)
+
+
+def _quoted_blocks(case: Case, rng: random.Random) -> Written:
+    return _written(case, _each(blocks(case.hunks), rng.choice(("> ", ">"))))
+
+
+def _indented(case: Case, rng: random.Random) -> Written:
+    before = rng.choice(("  ", "    ", "\t", "   "))
+    above, below = rng.choice((("", ""), (f"1. This:\n\n{before}```diff\n", f"{before}```\n")))
+    return _written(case, above + _each(unified(case.hunks), before) + below)
+
+
+def _indented_begin(case: Case, rng: random.Random) -> Written:
+    return _written(case, _each(begin(case.hunks), rng.choice(("  ", "    ", "\t"))))
+
+
+def _indented_blocks(case: Case, rng: random.Random) -> Written:
+    return _written(case, _each(blocks(case.hunks), rng.choice(("  ", "    ", "\t"))))
+
+
+def _markers(case: Case, rng: random.Random) -> Written:
+    """Markers that are indented, or narrower, or in small letters; all of them, or those of one block."""
+    before, width = rng.choice(("  ", "    ", "\t", "")), rng.choice((3, 4, 7, 7, 10))
+    some = rng.randrange(len(case.hunks)) if rng.random() < 0.5 else None
+    out = ""
+    for at, hunk in enumerate(case.hunks):
+        sides = ([line[1:] for line in hunk.body if line[0] in marks] for marks in (" -", " +"))
+        old, new = map(text_of, sides)
+        left, wide, search = (before, width, "search") if some in (None, at) else ("", 7, "SEARCH")
+        out += f"{left}{'<' * wide} {search}\n{old}{left}{'=' * wide}\n{new}{left}{'>' * wide} REPLACE\n"
+    return _written(case, out)
+
+
+def _carriage_returns(case: Case, rng: random.Random) -> Written:
+    return _written(case, unified(case.hunks).replace("\n", rng.choice(("\r", "\r\r\n"))))
+
+
 # Kinds that leave the place determined: a refusal is a loss.
 CLEAR = {
     "as it is": _plain,
@@ -371,6 +456,10 @@ CLEAR = {
     "prose": _prose,
     "typographic": _typographic,
     "names": _names,
+    "HTML": _html_escaped,
+    "quoted": _quoted,
+    "indented": _indented,
+    "CR": _carriage_returns,
 }
 # Kinds that take numbers or lines away: what stands twice, or has no context, must be refused.
 POORER = {
@@ -385,6 +474,11 @@ POORER = {
     "numbers off": _numbers,
     "one number off": _one_number,
     "a hunk twice": _twice,
+    "HTML blocks": _html_blocks,
+    "quoted blocks": _quoted_blocks,
+    "indented blocks": _indented_blocks,
+    "indented Begin Patch": _indented_begin,
+    "other markers": _markers,
 }
 NONE = {"a line changed": _context_changed, "applied before": _applied, "escaped": _escaped}
 KINDS = {**CLEAR, **POORER, **NONE}

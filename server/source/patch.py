@@ -6,10 +6,11 @@ from typing import NamedTuple
 from server.errors import PatchRefused
 from server.source.candidate import Candidate
 from server.source.hunks import split_lines
-from server.source.patch_formats import parse_patch
+from server.source.patch_formats import is_in_a_format, parse_patch, readings, with_line_feeds
 from server.source.patch_round import Round
 from server.source.python_source import BOM
 
+_UNSEEN = BOM + "\u200b\u2060"  # characters without width that a patch may begin with
 MAX_LINES = 630
 MAX_BYTES = 64 * 1024
 MAX_PATCH_BYTES = 256 * 1024
@@ -36,8 +37,35 @@ def apply(text: str, patch: str, file: str = "train.py", *, exact: bool = False)
     _refuse_unreadable(patch)
     if text.startswith(BOM):  # nobody sees it in what read_train() shows
         return BOM + apply(text.removeprefix(BOM), patch.replace(BOM, ""), file, exact=exact)
+    patch = with_line_feeds(patch.lstrip(_UNSEEN), text)
+    try:
+        return _as_written(text, patch, file, exact)
+    except PatchRefused as refusal:
+        return _as_meant(text, patch, file, refusal)
+
+
+def _as_meant(text: str, patch: str, file: str, refusal: PatchRefused) -> str:
+    """The text after the one other reading of the patch that fits. Raises PatchRefused: there is none, or two."""
+    found: set[str] = set()
+    other: PatchRefused | None = None
+    for reading in readings(patch, file):
+        try:
+            found.add(_as_written(text, reading, file, exact=False))
+        except PatchRefused as error:
+            other = other or error
+    if len(found) > 1:
+        raise PatchRefused(
+            "The patch can be read in two ways that change different lines.",
+            "Start each marker, and each line of the patch, at the start of a line, without quoting or escaping it.",
+        )
+    if found:
+        return found.pop()
+    raise refusal if other is None or is_in_a_format(patch) else other
+
+
+def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
     lines = split_lines(text)
-    for at, hunks in enumerate(parse_patch(patch.removeprefix(BOM), file)):
+    for at, hunks in enumerate(parse_patch(patch, file)):
         lines = Round(lines, hunks, file, exact and at == 0).result()
     after = "".join(line.text + line.end for line in lines)
     if after == text:

@@ -6,7 +6,7 @@ from server.errors import PatchRefused
 from server.source.hunks import COMES, GONE, KEPT, Edit, Hunk
 from server.text import clip
 
-OPEN = re.compile(r"(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)>?[ \t]*$", re.MULTILINE)
+OPEN = re.compile(r"^(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)>?[ \t]*$", re.MULTILINE)
 EXAMPLE = """\
 <<<<<<< SEARCH
 learning_rate = 0.01
@@ -16,7 +16,13 @@ learning_rate = 0.02
 _CLOSE = re.compile(r"(?:>{5,9}|\+{5,9}) ?(?:REPLACE|UPDATED)[ \t]*$")
 _DIVIDER = re.compile(r"={5,9}[ \t]*$")
 _HINT = re.compile(r":(start|end)_line:[ \t]*([0-9]{1,9})[ \t]*$")
-_DIFF = re.compile(r"@@ |diff --git |\*\*\* (?:Begin Patch|Update File:)|--- \S.*\n\+\+\+ ")
+_LOOSE_OPEN = re.compile(r"[ \t]*(<{3,}|-{5,9}) *(?:SEARCH|ORIGINAL)[>:]?(?:[ \t]+(\S+))?[ \t]*$", re.IGNORECASE)
+_LOOSE_DIVIDER = re.compile(r"[ \t]*(={3,})[ \t]*$")
+_LOOSE_CLOSE = re.compile(r"[ \t]*(?:>{3,}|\+{5,9}) *(?:REPLACE|UPDATED):?[ \t]*$", re.IGNORECASE)
+_LONGEST_MARKER = 300  # characters of a line
+_LIKE_A_MARKER = re.compile(r"[ \t>]*(?:<{5,}|>{5,})")
+_CODE_FENCE = re.compile(r"(?:`{3,}|~{3,})\w*[ \t]*$")
+_DIFF = re.compile(r"[ \t>]*@@ -[0-9]|@@(?:\s|$)|diff --git |\*\*\* (?:Begin Patch|Update File:)|--- \S.*\n\+\+\+ ")
 _NAME = re.compile(r"(?:file(?:name)?: *)?([\w.~/-]+)(?: \([^()]*\))?$", re.IGNORECASE)
 _SOURCE = re.compile(
     r"\.(?:py|pyi|ipynb|md|txt|rst|json|toml|ya?ml|cfg|ini|lock|[ch]|cc|cpp|cu|cuh|hpp|[jt]sx?|css|html?|sh|rs|go|java)$"
@@ -37,11 +43,54 @@ def read_blocks(lines: list[str]) -> tuple[list[Hunk], list[str]]:
         elif start is None and OPEN.match(line):
             start = at
             paths += _name_above(lines, at)
-        elif OPEN.match(line) or _CLOSE.match(line) or _DIFF.match("\n".join(lines[at : at + 2])):
+        elif (
+            start is not None
+            or is_marker(line)
+            or _LIKE_A_MARKER.match(line)
+            or _DIFF.match("\n".join(lines[at : at + 2]))
+        ):
             raise _malformed(f"Line {at + 1} of the patch is out of place: {clip(line)}")
     if start is not None:
         raise _malformed(f"SEARCH block {len(hunks) + 1} has no '>>>>>>> REPLACE' line.")
     return hunks, paths
+
+
+def is_marker(line: str) -> bool:
+    """Whether a line is meant to open or close a block, whatever its width, case and indentation."""
+    return len(line) <= _LONGEST_MARKER and bool(_LOOSE_OPEN.match(line) or _LOOSE_CLOSE.match(line))
+
+
+def as_usual(text: str) -> str:
+    """The text with the markers of its blocks as they should be, and without fences around the whole of both sides."""
+    lines = text.split("\n")
+    out: list[str] = []
+    block: list[str] = []
+    width = 0
+    for line in lines:
+        if len(line) > _LONGEST_MARKER:
+            (block or out).append(line)
+        elif opened := _LOOSE_OPEN.match(line):
+            out += [*block, opened[2]] if opened[2] else block
+            block, width = ["<<<<<<< SEARCH"], len(opened[1])
+        elif block and _LOOSE_CLOSE.match(line):
+            out += [*_unfenced(block), ">>>>>>> REPLACE"]
+            block = []
+        elif block and (divider := _LOOSE_DIVIDER.match(line)) and len(divider[1]) == width:
+            block.append("=======")
+        else:
+            (block or out).append(line)
+    return "\n".join([*out, *block])
+
+
+def _unfenced(block: list[str]) -> list[str]:
+    """A block without the fences that are the first and the last line of both of its sides."""
+    if block.count("=======") != 1:
+        return block
+    at = block.index("=======")
+    sides = block[1:at], block[at + 1 :]
+    if any(len(side) < 2 or not (_CODE_FENCE.match(side[0]) and _CODE_FENCE.match(side[-1])) for side in sides):
+        return block
+    return [block[0], *sides[0][1:-1], "=======", *sides[1][1:-1]]
 
 
 def _name_above(lines: list[str], at: int) -> list[str]:

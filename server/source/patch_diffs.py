@@ -6,6 +6,7 @@ from itertools import accumulate
 
 from server.errors import PatchRefused
 from server.source.hunks import COMES, GONE, KEPT, UNMARKED, Edit, Header, Hunk
+from server.source.patch_blocks import is_marker
 from server.text import clip
 
 _HEADER = re.compile(r"@@ -([0-9]{1,9})(?:,([0-9]{1,9}))? \+([0-9]{1,9})(?:,([0-9]{1,9}))? @@")
@@ -14,6 +15,7 @@ _NO_ANCHOR = re.compile(r"[-+., 0-9]*(?: ?@@.*)?$")  # "@@ ... @@" and numbers t
 _BULLET = re.compile(r"[-+*] \S")
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)?\S*$")
 _MARKER = re.compile(r"\*\*\* (?:Begin Patch|End Patch|End of File|(?:Update|Add|Delete) File:|Move to:)")
+_BEHIND_MORE = re.compile(r"[ \t>]+(?:@@ -[0-9]|@@$|diff --git )")  # a header that is quoted or indented
 _PATHS = re.compile(r"diff --git (\S+) (\S+)$")
 
 # Read outside of hunks alone: a body, or prose, may say the same.
@@ -184,7 +186,7 @@ class DiffReader:
         if line.startswith(("+++ ", "*** Update File:")):
             self._sections.append([])
             self._begin(_Body(None, []))
-        elif self._is_stray(at):
+        elif is_marker(line) or _BEHIND_MORE.match(line) or self._is_stray(at):
             raise PatchRefused(
                 f"Line {at + 1} of the patch is outside any hunk: {clip(line)}",
                 "Write one format only, and '@@' above each group of changed lines.",

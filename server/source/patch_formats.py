@@ -1,11 +1,12 @@
 """The three ways in which models write a change, read into hunks; telling them apart is our work, not theirs."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from server.errors import PatchRefused
 from server.source.hunks import Hunk
-from server.source.patch_blocks import EXAMPLE, OPEN, read_blocks
+from server.source.patch_blocks import EXAMPLE, OPEN, as_usual, is_marker, read_blocks
 from server.source.patch_diffs import DiffReader
 
 _DIFF = re.compile(
@@ -14,6 +15,13 @@ _DIFF = re.compile(
 )
 _ESCAPED = re.compile(r"(?:--- |@@|<{5,9} ?SEARCH|\*\*\* |diff --git ).*\\n(?:\+\+\+|@@|[-+ ]|=====|\*\*\*|\w)")
 _FEW_LINES = 3  # no patch has fewer
+_MOST_READ = 64 * 1024  # characters of a patch that is read in other ways; the file itself has no more
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "#39": "'", "#x27": "'", "#34": '"', "amp": "&"}
+_ENTITY = re.compile(rf"&({'|'.join(_ENTITIES)});", re.IGNORECASE)
+_BEHIND = re.compile(  # what stands before a patch that is quoted, or that is indented as a whole
+    r"^([ \t>]{0,32})(?=@@(?:[ \n]|\Z)|diff --git |--- \S|\*\*\* (?:Begin|Update)|<{3,} ?SEARCH)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _LONGEST_PATH = 300
 _STAMP = re.compile(r"(?:\t|\s+[0-9]{4}-[0-9]{2}-[0-9]{2}|\s+[A-Z][a-z]{2} [A-Z][a-z]{2} ).*$")
 _SIDES = "old|new|orig|original|modified|updated|before|after|current|left|right"
@@ -48,6 +56,65 @@ def parse_patch(patch: str, file: str) -> list[list[Hunk]]:
         )
     _refuse_other_files(paths, file)
     return _named(rounds)
+
+
+def with_line_feeds(patch: str, text: str) -> str:
+    """The patch with lines that end as a patch's do: some come with "\\r" alone, or with one "\\r" too many."""
+    if "\n" not in patch:
+        return patch.replace("\r", "\n")
+    if "\r\r\n" in patch and "\r\r\n" not in text and patch.count("\r\r\n") == patch.count("\n"):
+        return patch.replace("\r\r\n", "\r\n")
+    return patch
+
+
+def readings(patch: str, file: str) -> Iterator[str]:
+    """What else a patch may mean that fits nowhere as it is written: the ways in which it may have been changed since.
+
+    Escaped for HTML, quoted with ">", indented as a whole, or with markers that are indented or of another width. Only
+    readings that look for other lines of the file are worth a try.
+    """
+    if len(patch) > _MOST_READ:
+        return
+    texts, seen = [patch], [_sought(patch, file)]
+    for step in (_unescaped, _unescaped, _unquoted, as_usual):
+        texts += [other for text in texts if (other := step(text)) not in texts]
+    for text in texts[1:]:
+        sought = _sought(text, file)
+        if sought is None or sought not in seen:
+            seen.append(sought)
+            yield text
+
+
+def is_in_a_format(patch: str) -> bool:
+    """Whether a line of it begins as a patch does."""
+    return bool(OPEN.search(patch) or _DIFF.search(patch))
+
+
+def _sought(patch: str, file: str) -> list[list[str]] | None:
+    try:
+        return [hunk.before for hunks in parse_patch(patch, file) for hunk in hunks]
+    except PatchRefused:
+        return None
+
+
+def _unescaped(text: str) -> str:
+    """Without HTML's escapes, if all of it is escaped."""
+    lines = "\n".join(line for line in text.split("\n") if not is_marker(line))
+    if "<" in lines or "&" in _ENTITY.sub("", lines):
+        return text
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1].lower()], text)
+
+
+def _unquoted(text: str) -> str:
+    """Without what stands before each line of the patch."""
+    found = [marker[1] for marker in _BEHIND.finditer(text)]
+    before = found[0] if found and all(other.startswith(found[0]) for other in found) else ""
+    lines, only = text.split("\n"), before.rstrip()
+    marked = [at for at, line in enumerate(lines) if is_marker(line)]
+    inside = lines[marked[0] : marked[-1]] if marked and not only else []
+    if any(line.strip() and not line.startswith(before) for line in inside):
+        return text  # only the markers are indented
+    return "\n".join("" if line.rstrip() == only else line.removeprefix(before) for line in lines)
 
 
 def _refuse_escaped(lines: list[str]) -> None:
