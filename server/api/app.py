@@ -36,6 +36,7 @@ from server.study.study import Study
 from server.text import ANSWER, fence_output
 
 _EXIT_SECONDS = 1.0
+_DIGITS = 10  # fewer than SQLite's numbers have
 INSTRUCTIONS = f"""\
 This server referees autonomous research: you change one file, train.py, it trains every candidate for the same fixed
 time on the same data and measures {lm_names.NAME} ({lm_names.WORDS}, lower is better). It owns the clock, the
@@ -71,6 +72,7 @@ def create(study: Study) -> MCPServer[None]:
         log_level="WARNING",
         lifespan=lifespan,
     )
+    server.at_end = tools.stop_waiting
     library = Library(study, tools)
     server.resource("autoresearch://program", title="program.md", mime_type="text/markdown")(library.program)
     server.resource("autoresearch://train", title="train.py, the candidate", mime_type="text/x-python")(library.train)
@@ -107,9 +109,10 @@ class Library:
         return await self._read(lambda: self._log(n))
 
     def _log(self, n: str) -> str:
-        if not n.isdecimal() or self._study.ledger.get(int(n)) is None:
-            raise history_views.unknown_experiment(self._study, int(n) if n.isdecimal() else 0)
-        return fence_output(self._study.runs.of(int(n)).log_tail(ANSWER), int(n))
+        number = int(n) if n.isdecimal() and len(n) < _DIGITS else 0
+        if not number or self._study.ledger.get(number) is None:
+            raise history_views.unknown_experiment(self._study, n)
+        return fence_output(self._study.runs.of(number).log_tail(ANSWER), number)
 
     async def _read(self, reader: Callable[[], str]) -> str:
         try:

@@ -3,6 +3,7 @@
 import difflib
 import re
 import reprlib
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -36,6 +37,8 @@ _WORDS = {  # by pydantic's name of the error; what is in braces comes from the 
 _ROOM = 8000  # characters of a refusal
 _AS_IT_IS = ("patch",)  # what is wrong with its characters is told to the agent
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that look like a blank
+_TAGS = "\U000e0000"  # from here on they are parts of flags
 _UNQUOTED = ("missing", "string_too_short", "string_too_long", "too_short", "too_long")
 
 
@@ -66,13 +69,19 @@ def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dic
 
 
 def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments without those that say nothing and need not, each text as files and terminals can hold it."""
+    """The arguments without those that say nothing and need not, each text as files and terminals can hold it.
+
+    Raises ToolError: a text that must say something has only blanks.
+    """
     optional = {name: field.annotation for name, field in model.model_fields.items() if not field.is_required()}
-    return {
-        name: value if name in _AS_IT_IS else _printable(value)
+    told = {
+        name: value if name in _AS_IT_IS else _printable(_trimmed(value))
         for name, value in arguments.items()
         if name not in optional or not _is_nothing(value, optional[name])
     }
+    if blank := next((name for name in told.keys() - optional if not told[name] and arguments[name]), None):
+        raise ToolError(f"{blank} has only blanks. Write a few words and call again; nothing was changed.")
+    return told
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -104,6 +113,22 @@ def _shortened(told: str) -> str:
 
 def _is_nothing(value: object, annotation: object) -> bool:
     return value is None or (annotation is not str and isinstance(value, str) and value.strip().lower() in _NOTHING)
+
+
+def _trimmed(value: object) -> object:
+    """A text without what nobody sees at its ends: blanks, line breaks, characters without width."""
+    if not isinstance(value, str):
+        return value
+    start = next((at for at, char in enumerate(value) if not _is_unseen(char)), len(value))
+    end = next((at for at in range(len(value), start, -1) if not _is_unseen(value[at - 1])), start)
+    text = value[start:end]
+    return "" if all(_is_unseen(char) or unicodedata.category(char) == "Mn" for char in text) else text
+
+
+def _is_unseen(char: str) -> bool:
+    if char in _FILLERS or char.isspace():
+        return True
+    return unicodedata.category(char) in ("Cf", "Zs") and char < _TAGS
 
 
 def _printable(value: Any) -> Any:

@@ -11,7 +11,7 @@ from server.records import Value, Verdict, decision_name
 from server.reporting.summary import table_row
 from server.source import patch
 from server.study.study import Study
-from server.text import ANSWER, fence_output, first_lines
+from server.text import ANSWER, clip, fence_output, first_lines
 
 _DECISIONS = ("kept", "discarded", "revoked")
 _KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
@@ -81,11 +81,11 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
     return HistoryReply(next_actions=next_sentences(study), total=1, rows=[table_row(found)], detail=detail)
 
 
-def unknown_experiment(study: Study, number: int) -> UnknownExperiment:
-    """The refusal for a number that no experiment has."""
+def unknown_experiment(study: Study, number: int | str) -> UnknownExperiment:
+    """The refusal for a number that no experiment has, or for what is no number."""
     last = study.ledger.last()
     numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
-    return UnknownExperiment(f"There is no experiment {number}.", f"{numbers}: history() lists them.")
+    return UnknownExperiment(f"There is no experiment {clip(str(number), 20)}.", f"{numbers}: history() lists them.")
 
 
 _STATUS_BYTES = 4096  # bytes of status, as text

@@ -20,6 +20,11 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 BOM = "\ufeff"
 _NOTICES = "notifications/"
+_NAMED = {
+    "tools/call": ("name", "tool", "tools/list"),
+    "prompts/get": ("name", "prompt", "prompts/list"),
+    "resources/read": ("uri", "resource", "resources/list"),
+}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # Where a line cannot be read, its id is looked for among the members of the outermost object; and where a line is too
 # long to be kept, at its end.
@@ -149,12 +154,15 @@ def _refused(told: object) -> Answer | None:
 
 
 def _nameless(message: Answer) -> Answer | None:
-    """The error for a call of no tool."""
-    params: Answer = message.get("params") or {}
-    name = params.get("name")
-    if message.get("method") != "tools/call" or "id" not in message or (isinstance(name, str) and name):
+    """The error for a call of no tool, and for a question about no prompt or resource."""
+    method, params = message.get("method"), cast("Answer", message.get("params") or {})
+    if method not in _NAMED or "id" not in message:
         return None
-    why = f"params.name is the name of a tool, a string, not {_short(name)}: tools/list has the names."
+    key, what, names = _NAMED[method]
+    name = params.get(key)
+    if isinstance(name, str) and name:
+        return None
+    why = f"params.{key} is the {key} of a {what}, a string, not {_short(name)}: {names} has the {key}s."
     return failure(message["id"], INVALID_PARAMS, why)
 
 
@@ -189,12 +197,15 @@ def refuse_all(reason: str, first_seconds: float = 10.0) -> None:
     with suppress(OSError, ValueError):  # stdin or stdout is closed: nobody listens
         while not os.isatty(0) and len(left) < MAX_LINE:
             ready, _, _ = select.select([0], [], [], max(until - time.monotonic(), 0.0))
-            if not ready or not (more := os.read(0, 1 << 16)):
+            if not ready:
                 return
-            *lines, left = (left + more).split(b"\n")
+            more = os.read(0, 1 << 16)
+            *lines, left = (left + (more or b"\n")).split(b"\n")
             for answer in (answer for line in lines for answer in _refusals(line, reason)):
                 os.write(1, json.dumps(answer).encode() + b"\n")
                 until = time.monotonic() + first_seconds
+            if not more:
+                return
 
 
 def _refusals(line: bytes, reason: str) -> Iterator[Answer]:

@@ -1,26 +1,33 @@
 """The server on stdin and stdout: the SDK's transport, with an answer also to the lines that the SDK would drop."""
 
+import json
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import anyio
 from anyio import AsyncFile, to_thread
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp_types import ErrorData, JSONRPCError
+from mcp_types import INVALID_PARAMS, ErrorData, GetPromptResult, InputRequiredResult, JSONRPCError, JSONRPCResponse
 from starlette.applications import Starlette
 
 from server.api.json_rpc import MAX_LINE, Answer, long_line
 from server.api.messages import BodyReader, validated
 
+_LAST_SECONDS = 60.0  # for the answers to requests that came before stdin closed; a client that is gone kills
+
 
 class StdioServer(MCPServer[None]):
     """A server that answers every line on stdin, and every body over HTTP, which asks for an answer."""
+
+    at_end: Callable[[], None] | None = None  # called when stdin closes, so that calls which wait answer at once
 
     def streamable_http_app(self, **options: Any) -> Starlette:
         """The SDK's app, which reads bodies as lines on stdin are read."""
@@ -31,18 +38,30 @@ class StdioServer(MCPServer[None]):
     async def run_stdio_async(self) -> None:
         """Serve until stdin closes."""
         server = self._lowlevel_server
-        async with _transport() as (incoming, outgoing):
+        async with _transport(lambda: self.at_end and self.at_end()) as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[None, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """A prompt by its name; the SDK's errors have no code and no next step."""
+        prompts = {prompt.name: {one.name for one in prompt.arguments or []} for prompt in await self.list_prompts()}
+        if name not in prompts:
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name[:80]}. The prompts are: {', '.join(prompts)}.")
+        if unknown := {*(arguments or {})} - prompts[name]:
+            told = ", ".join(sorted(prompts[name])) or "none"
+            raise MCPError(INVALID_PARAMS, f"Prompt {name} has no argument {min(unknown)[:80]}. It has: {told}.")
+        return await super().get_prompt(name, arguments, context)
 
 
 @asynccontextmanager
-async def _transport() -> AsyncGenerator[tuple[Any, Any]]:
+async def _transport(at_end: Callable[[], object]) -> AsyncGenerator[tuple[Any, Any]]:
     """The streams of messages that the SDK's server reads and writes."""
     with _claimed_stdin() as file:
-        lines = _Lines(file)
+        lines = _Lines(file, at_end)
         async with stdio_server(stdin=cast("AsyncFile[str]", lines)) as (incoming, outgoing):
-            lines.outgoing = outgoing
-            yield incoming, outgoing
+            lines.outgoing = _Outgoing(outgoing)
+            yield incoming, lines.outgoing
 
 
 @contextmanager
@@ -66,9 +85,9 @@ def _claimed_stdin() -> Generator[BinaryIO]:
 class _Lines:
     """Messages for the SDK to read. Lines that are none are answered here."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.outgoing: Any = None
+    def __init__(self, file: BinaryIO, at_end: Callable[[], object]) -> None:
+        self._file, self._at_end = file, at_end
+        self.outgoing: _Outgoing
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await to_thread.run_sync(self._file.readline, MAX_LINE):
@@ -79,7 +98,11 @@ class _Lines:
             for answer in answers:
                 await self._answer(answer)
             if text:
+                self.outgoing.expect(text)
                 yield text
+        self._at_end()
+        with anyio.move_on_after(_LAST_SECONDS):  # the SDK drops what is not answered when this ends
+            await self.outgoing.all_answered()
 
     def _skip(self, start: bytes) -> Answer:
         """Read to the end of a line that is too long."""
@@ -95,3 +118,49 @@ class _Lines:
         told = JSONRPCError.model_construct(jsonrpc="2.0", id=answer["id"], error=ErrorData(**error))
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the server ends
             await self.outgoing.send(SessionMessage(told))
+
+
+class _Outgoing:
+    """The stream of answers; it knows which requests have none yet."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._open: set[str | int] = set()
+        self._answered = anyio.Event()
+
+    def expect(self, text: str) -> None:
+        """Note the request in a line. One that is cancelled, or that listens for ever, gets no answer."""
+        message: dict[str, Any] = json.loads(text)
+        method, request = message.get("method"), message.get("id")
+        if method == "notifications/cancelled":
+            self._settle((message.get("params") or {}).get("requestId"))
+        elif method and request is not None and method != "subscriptions/listen":
+            self._open.add(request)
+
+    async def all_answered(self) -> None:
+        """Wait until every request has its answer."""
+        while self._open:
+            await self._answered.wait()
+
+    async def send(self, item: SessionMessage) -> None:
+        """Send a message, as the SDK's stream does."""
+        await self._stream.send(item)
+        if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+            self._settle(item.message.id)
+
+    def _settle(self, request: Any) -> None:
+        if isinstance(request, str | int):
+            self._open.discard(request)
+        self._answered.set()
+        self._answered = anyio.Event()
+
+    async def aclose(self) -> None:
+        """Close the SDK's stream."""
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._stream.__aexit__(*error)

@@ -50,6 +50,11 @@ class Tools:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._lock = anyio.Lock()
+        self._ending = False
+
+    def stop_waiting(self) -> None:
+        """Let every call that waits for a run answer at once: its client asks nothing more. The run goes on."""
+        self._ending = True
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Make one move. Raises ToolError with a sentence and the next step."""
@@ -147,9 +152,12 @@ class Tools:
         status is "running", as often as it takes; there is nothing else to do meanwhile. Returns the result, at once if
         the run is over; changes nothing. Next: keep or discard, or wait_experiment again."""
         wait, begun = self._wait(ctx, wait_seconds), anyio.current_time()
-        while await self.call(limits.is_paused, self._study) and (spent := anyio.current_time() - begun) < wait:
-            await ctx.report_progress(spent, None, "paused by the operator")
-            await anyio.sleep(min(_PROGRESS_SECONDS, wait - spent))
+        told = begun - _PROGRESS_SECONDS
+        while await self.call(limits.is_paused, self._study) and not self._is_over(begun, wait):
+            if (now := anyio.current_time()) - told >= _PROGRESS_SECONDS:
+                told = now
+                await ctx.report_progress(now - begun, None, "paused by the operator")
+            await anyio.sleep(_LOOK_SECONDS)
         return await self._follow(ctx, max(wait - (anyio.current_time() - begun), 0.0))
 
     async def cancel_experiment(self, ctx: Context[Any, Any], reason: _Reason) -> RunReply:
@@ -215,12 +223,15 @@ class Tools:
         while True:
             reply = await self.call(views.show_run, self._study)
             now = anyio.current_time()
-            if reply.status != "running" or now - begun >= wait:
+            if reply.status != "running" or self._is_over(begun, wait):
                 return reply
             if now - told >= _PROGRESS_SECONDS:
                 told = now
                 await ctx.report_progress(now - begun, None, _progress(reply))
             await anyio.sleep(_LOOK_SECONDS)
+
+    def _is_over(self, begun: float, wait: float) -> bool:
+        return self._ending or anyio.current_time() - begun >= wait
 
     def _wait(self, ctx: Context[Any, Any], asked: float | None) -> float:
         if asked is not None:

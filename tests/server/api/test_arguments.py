@@ -40,7 +40,44 @@ def test_what_is_given_stays(tools: dict[str, Tool]) -> None:
 def test_what_no_file_or_terminal_can_hold_is_replaced_at_any_depth(tools: dict[str, Tool]) -> None:
     model = tools["sweep"].fn_metadata.arg_model
     found = given({"description": "try \ud83d\0\x1b[2J\t\n", "changes": [{"A\udc00": "é \ud83d\udc1b \ud83d"}]}, model)
-    assert found == {"description": "try \ufffd\ufffd\ufffd[2J\t\n", "changes": [{"A\ufffd": "é 🐛 \ufffd"}]}
+    assert found == {"description": "try \ufffd\ufffd\ufffd[2J", "changes": [{"A\ufffd": "é 🐛 \ufffd"}]}
+
+
+BLANKS = [
+    " ",
+    "   \t ",
+    "\n\n\n",
+    "\u200b\u200b\u200b",
+    "\ufeff \u2060\u00ad",
+    "\u3000\u2028\x85",
+    "\u2800\u3164",
+    "\ufe0f \u200d",
+]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_text_that_must_say_something_has_more_than_blanks(tools: dict[str, Tool], blank: str) -> None:
+    texts = [
+        (tool.fn_metadata.arg_model, name)
+        for tool in tools.values()
+        for name in tool.parameters.get("required", [])
+        if name != "changes"
+    ]
+    assert len(texts) == 6
+    for model, name in texts:
+        with pytest.raises(ToolError, match=f"^{name} has only blanks. Write a few words"):
+            given({name: blank}, model)
+    assert given({"hypothesis": blank}, tools["run_experiment"].fn_metadata.arg_model) == {"hypothesis": ""}
+
+
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "a\u200bb", "❤\ufe0f", "\U0001f3f4\U000e0067\U000e007f", "e\u0301", "#"]
+)
+def test_what_is_seen_of_a_text_stays(tools: dict[str, Tool], text: str) -> None:
+    model = tools["keep"].fn_metadata.arg_model
+    assert given({"reason": f"\ufeff \n{text}\u200b \r\n"}, model) == {"reason": text}
+    patch = {"patch": f" {text}\n"}
+    assert given(patch, tools["apply_patch"].fn_metadata.arg_model) == patch
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
 
+from server.api.app import start
 from server.api.json_rpc import MAX_LINE, Line, long_line, read_line
 from server.api.stdio import StdioServer
 
 _SERVE = "import anyio; from server.api.stdio import StdioServer; anyio.run(StdioServer('s').run_stdio_async)"
+_SLOW = """
+import anyio
+from server.api.stdio import StdioServer
+server, ended = StdioServer('s'), anyio.Event()
+server.at_end = ended.set
+@server.tool()
+async def slow() -> str:
+    await ended.wait()
+    await anyio.sleep(0.2)
+    return "done"
+anyio.run(server.run_stdio_async)
+"""
 _HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 
 
@@ -117,6 +132,13 @@ def test_arguments_are_the_object_that_is_meant(arguments: object) -> None:
 def test_a_call_of_no_tool_is_told_where_the_names_are(params: object) -> None:
     told = read_line(request(method="tools/call", params=params).encode())
     assert error(told) == (1, -32602) and "tools/list" in told.answers[0]["error"]["message"]
+
+
+@pytest.mark.parametrize(("method", "key"), [("prompts/get", "name"), ("resources/read", "uri")])
+def test_a_question_about_nothing_is_told_where_the_names_are(method: str, key: str) -> None:
+    told = read_line(request(method=method, params={key: None}).encode())
+    assert error(told) == (1, -32602) and f"params.{key}" in told.answers[0]["error"]["message"]
+    assert read_line(request(method=method, params={key: "x"}).encode()).text
 
 
 def test_every_message_of_a_line_is_answered() -> None:
@@ -225,3 +247,34 @@ def test_a_server_that_a_defect_stops_tells_its_client_so() -> None:
     told = json.loads(done.stdout)
     assert told["id"] == 1 and "a defect of autoresearch: ZeroDivisionError" in told["error"]["message"]
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_requests_that_came_before_stdin_closed_are_answered() -> None:
+    """As `printf ... | autoresearch serve` sends them; one that waits is told that nobody will ask again."""
+    lines = [
+        request(id=0, method="initialize", params=_HELLO),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        *(request(id=number, method="tools/call", params={"name": "slow"}) for number in range(1, 9)),
+        request(id=9, method="tools/call", params={"name": "slow"}),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}),
+        request(id=10, method="tools/list"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", _SLOW], input="\n".join(lines), capture_output=True, text=True, timeout=50
+    )
+    answers = {told["id"]: told for told in map(json.loads, done.stdout.splitlines())}
+    assert set(answers) == {*range(9), 10}
+    assert all(answers[number]["result"]["content"][0]["text"] == "done" for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [("end", {}, "The prompts are: start"), ("start", {"x": "1"}, "no argument x. It has: tag")],
+)
+def test_an_unknown_prompt_is_refused_with_the_names(name: str, arguments: dict[str, str], words: str) -> None:
+    server = StdioServer("s")
+    server.prompt()(start)
+    with pytest.raises(MCPError, match=words) as refused:
+        anyio.run(server.get_prompt, name, arguments)
+    assert refused.value.code == -32602
+    assert anyio.run(server.get_prompt, "start", {"tag": "t1"})
