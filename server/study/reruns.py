@@ -87,7 +87,7 @@ def rerun(
                 }
             )
             request = study.request(attempt, candidates[row.number], key)
-            asked = {"split": question.split, "preflight": False, "ceiling": []}
+            asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": []}
             request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
             executor.require_free(attempt.profile, study.ledger.last())
             with startable():
