@@ -31,8 +31,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "httpx2": ("server.clients.tool_call",),
     "concurrent": ("trainer.datasets.encoding",),
-    "ctypes": ("server.cli.serve", "trainer.processes.process_tree", "trainer.sandbox", "trainer.session"),
-    "fcntl": ("server.locks", "server.runs.device_lock", "trainer.datasets.artifact_store"),
+    "ctypes": ("server.cli.serve", "trainer.processes.parentage", "trainer.sandbox", "trainer.session"),
+    "fcntl": (
+        "server.locks",
+        "server.runs.device_lock",
+        "trainer.commands.file_modes",
+        "trainer.datasets.artifact_store",
+    ),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),
     "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.run.compiler"),
@@ -55,6 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "socket": (
         "server.api.http.server",
         "server.cli.doctor",
+        "trainer.commands.confined_process",
         "trainer.processes.fork_server",
         "trainer.run.child_launch",
         "trainer.run.protocol",

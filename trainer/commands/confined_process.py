@@ -8,6 +8,7 @@ import os
 import resource
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from trainer.commands.file_modes import FileModes
 from trainer.contract import Entry
 from trainer.processes import subtree
 from trainer.processes.control_group import ControlGroup
@@ -54,6 +56,7 @@ class ConfinedProcess:
     environment: Mapping[str, str]  # of trainer.confined: the command has the order's
     keep: Keep
     beside: frozenset[int] = frozenset()  # children of this process that are none of its
+    own_folder: Path | None = None  # that in which modes and times of files are set; None: nowhere
     talks: bool = False  # whether it has pipes to be asked on; else its standard output goes to `keep`
     guards: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -67,7 +70,8 @@ class ConfinedProcess:
             StartFailed: no command has begun.
         """
         self._reaped = _reaped()
-        told, report = os.pipe()
+        told, theirs_told = socket.socketpair()
+        report = theirs_told.detach()
         theirs, self.stdin = os.pipe() if self.talks else (-1, -1)
         passed = [report, theirs] if self.talks else [report]
         try:
@@ -83,7 +87,7 @@ class ConfinedProcess:
                 bufsize=0,
             )
         except OSError as error:
-            os.close(told)
+            told.close()
             raise StartFailed(f"no process can be made: {error.strerror}") from error
         finally:
             for descriptor in passed:
@@ -92,8 +96,8 @@ class ConfinedProcess:
         self._ungrouped = subtree.cpu_seconds([self.pid])
         self._group = _group(self.pid)
         self._listen()
-        with os.fdopen(told, "rb", buffering=0) as reports:
-            self._begin(reports, watch)
+        with told:
+            self._begin(told, watch)
 
     @property
     def counted(self) -> str:
@@ -116,6 +120,8 @@ class ConfinedProcess:
         for key, _ in self._selector.select(max(0.0, seconds)):
             if key.data == "end":
                 self._reap()
+            elif key.data == "modes" and self._modes:
+                self._modes.answer()
             else:
                 self._read(key.fileobj, key.data)
         if self._sentinel < 0 and not self._dead:
@@ -160,7 +166,7 @@ class ConfinedProcess:
             self._reap(os.WNOHANG)
         measure = Measure(self.wall_seconds(), exit_code=self._code)
         for key in list(self._selector.get_map().values()):
-            while key.data != "end" and self._read(key.fileobj, key.data):
+            while key.data in ("stdout", "stderr") and self._read(key.fileobj, key.data):
                 continue
         used = _reaped() - self._reaped - self._seconds_before
         if self._group:
@@ -173,6 +179,9 @@ class ConfinedProcess:
     def close(self) -> None:
         """Give back all descriptors."""
         self._selector.close()
+        if self._modes:
+            self._modes.close()
+            self._modes = None
         for pipe in (self._process.stdout, self._process.stderr, self._process.stdin):
             if pipe:
                 with suppress(OSError):
@@ -186,6 +195,7 @@ class ConfinedProcess:
     def _listen(self) -> None:
         assert self._process.stdout is not None and self._process.stderr is not None
         self._selector = selectors.DefaultSelector()
+        self._modes: FileModes | None = None
         self._peak, self._begun, self._ended, self._code = 0.0, time.monotonic(), 0.0, None
         self._sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
         if self._sentinel >= 0:
@@ -195,7 +205,7 @@ class ConfinedProcess:
             if name == "stderr" or not self.talks:
                 self._selector.register(pipe, selectors.EVENT_READ, name)
 
-    def _begin(self, reports: IO[bytes], watch: Callable[[], None]) -> None:
+    def _begin(self, reports: socket.socket, watch: Callable[[], None]) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as pipe:
             pipe.write(self.order)
@@ -204,18 +214,26 @@ class ConfinedProcess:
             selector.register(reports, selectors.EVENT_READ)
             while time.monotonic() < deadline:
                 if selector.select(_WATCH_SECONDS):
-                    if not (block := reports.read(_BLOCK)):
+                    block, given, _, _ = socket.recv_fds(reports, _BLOCK, 1)
+                    self._set_modes(given)
+                    if not block:
                         break
                     told += block
                 watch()
         self._begun = time.monotonic()
-        line, _, failed = told.partition(b"\n")
+        line, _, failed = told.lstrip().partition(b"\n")
         if failed or not line:
             raise StartFailed(failed.decode("utf-8", "replace") or self._complaint())
         report: dict[str, Any] = json.loads(line)
         self.guards = report["guards"]
         self._seconds_before = report["seconds"]
         self._memory_before = report["memory"]
+
+    def _set_modes(self, given: list[int]) -> None:
+        """Be asked on this descriptor from here on."""
+        for listener in given:
+            self._modes = FileModes(listener, self.own_folder or Path(os.devnull))
+            self._selector.register(listener, selectors.EVENT_READ, "modes")
 
     def _complaint(self) -> str:
         assert self._process.stderr is not None

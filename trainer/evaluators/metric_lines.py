@@ -84,10 +84,8 @@ class Printed:
     def _nothing(self, name: str) -> str:
         wanted = f"a line `METRIC {name}=12.5` is due"
         if others := self.named:
-            more = ", ..." if len(others) > _MOST_NAMED else ""
-            return (
-                f"no number named {name}, but {', '.join(others[:_MOST_NAMED])}{more}: {wanted}, or another metric.name"
-            )
+            known = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
+            return f"no number named {name}, but {known}: {wanted}, or another `metric` in program.md"
         return f"no number named {name}: {wanted}"
 
 

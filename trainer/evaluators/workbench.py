@@ -176,7 +176,7 @@ class Workbench:
         own = scratch.make(side.folder, ScratchRole.SIDE)
         kills = kernel_kills() or 0
         order = self._order(side, command, own, lives_on=False)
-        process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside())
+        process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside(), side.folder)
         try:
             self._start(process)
             ended = process.wait(seconds, self.watch)
@@ -305,6 +305,7 @@ class Workbench:
             allowed=allowed if self._spec.confine else None,
             network=self.task.network,
             home=self.task.home,
+            asks=not lives_on,
             keeps_orphans=lives_on,
         )
 

@@ -28,7 +28,10 @@ class CommandOrder:
     allowed: Allowlist | None  # None: no guard is put on
     network: bool = False
     home: bool = False
-    children: bool = True  # whether processes may have their children forgotten (trainer.sandbox.command_guards)
+    children: bool = True  # whether a process may be told that a child has ended, and so also have it forgotten
+    asks: bool = (
+        False  # the referee is asked about modes and times of files, and sets them (trainer.commands.file_modes)
+    )
     keeps_orphans: bool = False  # orphans become the command's children, so that all it starts stays below it
 
     @classmethod
