@@ -14,7 +14,7 @@ from server.errors import RunnerUnavailable
 from server.paths import Home
 from server.records import Value
 from server.runs.device_lock import Lease
-from trainer.contract import ORDER_VARIABLE, Entry, RunFile, ScratchRole
+from trainer.contract import ORDER_VARIABLE, PLACE_PREFIX, Entry, RunFile, ScratchRole
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
@@ -63,7 +63,8 @@ def remove_scratch(folder: Path) -> None:
     """What the run's processes left in theirs, once they are dead: by the trainer, which knows what to expect."""
     tops = [str(top) for role in ScratchRole for top in folder.glob(f"{role.prefix}*")]
     place = (folder / RunFile.PLACE).resolve()
-    tops += [str(place)] * (place.is_dir() and place.parent.parent == folder.resolve().parent)
+    own = place.parent.parent == folder.resolve().parent or place.name.startswith(PLACE_PREFIX)
+    tops += [str(place)] * (place.is_dir() and own)
     if tops:
         with suppress(OSError, subprocess.SubprocessError):  # held by what lives on: it costs space, and no run
             _run(Entry.SCRATCH, *tops)

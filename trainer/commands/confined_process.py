@@ -117,6 +117,8 @@ class ConfinedProcess:
 
     def listen(self, seconds: float) -> None:
         """Take what it prints, and notice its end, for as long as nothing happens or so many seconds at most."""
+        if self._sentinel < 0:  # its end is no event here
+            seconds = min(seconds, _LOOKS[0])
         for key, _ in self._selector.select(max(0.0, seconds)):
             if key.data == "end":
                 self._reap()
@@ -208,7 +210,9 @@ class ConfinedProcess:
     def _begin(self, reports: socket.socket, watch: Callable[[], None]) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as pipe:
-            pipe.write(self.order)
+            left = memoryview(self.order)
+            while left:
+                left = left[os.write(pipe.fileno(), left) :]
         told, deadline = b"", time.monotonic() + _START_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(reports, selectors.EVENT_READ)

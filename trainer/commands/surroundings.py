@@ -68,5 +68,15 @@ def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
     folder = run_folder.folder.resolve()
     states = [parent.parent for parent in folder.parents if parent.name == _STATE]
+    states += [other for workspace in states if (other := _repository(workspace))]
     homes = [] if spec.task and spec.task.home else [Path.home()]
     return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]
+
+
+def _repository(workspace: Path) -> Path | None:
+    """The repository that a workspace is a linked worktree of; None where it is none."""
+    with suppress(OSError):
+        told = (workspace / ".git").read_text(encoding="utf-8", errors="replace")
+        folder = Path(workspace, told.partition("gitdir:")[2].strip()).resolve()
+        return next((parent.parent for parent in folder.parents if parent.name == ".git"), folder)
+    return None

@@ -9,12 +9,13 @@ The code under test runs in the process that tells the number: its trust is `pri
 """
 
 import math
+import re
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
 
-from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec
+from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec, TaskSpec
 from trainer.evaluators.metric_lines import MetricProblem, Printed
 from trainer.evaluators.pairs import Pairs, candidate_first, middle
 from trainer.evaluators.workbench import Ended, Side, Workbench
@@ -22,6 +23,10 @@ from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 
+# Exit codes of a shell: of a program that is not there, and before the number of the signal that has killed one.
+_NOT_FOUND, _SIGNALS = 127, 128
+_MISSING = re.compile(rb"^(?:/bin/)?sh: .*not found\s*$", re.MULTILINE)
+_NO_MEMORY = ("MemoryError", "std::bad_alloc", "heap out of memory", "Cannot allocate memory", "OutOfMemoryError")
 _LEAST_LEFT = 0.05  # seconds: with less of the budget left no run is begun
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "μs": 1e6, "ns": 1e9}
 _MEGABYTES = {"": 1.0, "mb": 1.0, "mib": 1.0, "kb": 1024.0, "kib": 1024.0, "gb": 1 / 1024, "gib": 1 / 1024}
@@ -44,13 +49,14 @@ class CommandEvaluator:
     """Runs one experiment; whatever happens, it comes back with an ending and leaves no process behind."""
 
     def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
-        assert spec.task is not None
-        self._run_folder, self._spec, self._task = run_folder, spec, spec.task
+        self._run_folder, self._spec, self._task = run_folder, spec, spec.task or TaskSpec("")
         self._figures: dict[str, float | int | str | None] = {}
         self._runs = {RunFile.TREE: _Runs(), RunFile.INCUMBENT: _Runs()}
 
     def run(self) -> RunResult:
         """The whole experiment. Raises nothing: every end is an outcome."""
+        if self._spec.task is None:
+            return RunResult("env_fail", "The run's spec says nothing of a task: was it written by another version?")
         started, guards = time.monotonic(), dict[str, str]()
         try:
             with closing(Workbench(self._run_folder, self._spec)) as self._bench:
@@ -70,7 +76,6 @@ class CommandEvaluator:
     def _score(self) -> Score:
         self._sides = [self._built(RunFile.TREE)]
         self._check(self._sides[0], "before")
-        self._bench.renew(self._sides[0])
         if self._task.paired:
             self._sides.append(self._built(RunFile.INCUMBENT))
         self._measure()
@@ -119,8 +124,7 @@ class CommandEvaluator:
             for side in sides:
                 done = sum(len(runs.numbers) for runs in self._runs.values())
                 left = deadline - time.monotonic()
-                if done:
-                    self._bench.renew(side)
+                self._bench.renew(side)
                 if left < _LEAST_LEFT:
                     raise self._too_slow(done, count)
                 title = f"run {repeat + 1} of {repeats}"
@@ -158,11 +162,12 @@ class CommandEvaluator:
         if ended.out_of_memory:
             told = "The kernel ended the command, or a process of its, for lack of memory."
             return RunEnded("oom", f"{told}{_last(ended)}", ended.tail, "kernel_oom")
-        if ended.exit_code == 127 and not self._runs[RunFile.TREE].numbers:
+        if ended.exit_code == _NOT_FOUND and _MISSING.search(ended.stderr):
             told = f"The command names a program that is not there, so nothing was judged.{_last(ended)}"
             advice = "Install it, add its folder to PATH or to `link`, or correct `command` in program.md."
             return RunEnded("env_fail", f"{told} {advice}", ended.tail, "no_command")
-        return RunEnded("crashed", f"The command {_how(ended)}.{_last(ended)}", ended.tail, "exit_code")
+        outcome, cause = ("oom", "oom") if _starved(ended) else ("crashed", "exit_code")
+        return RunEnded(outcome, f"The command {_how(ended)}.{_last(ended)}", ended.tail, cause)
 
     def _numbers(self, ended: Ended, printed: Printed) -> list[float]:
         task = self._task
@@ -181,7 +186,7 @@ class CommandEvaluator:
 
     def _scored(self) -> Score:
         task, runs = self._task, self._runs[RunFile.TREE]
-        for name, values in {**runs.figures, "cpu_seconds": runs.cpu, "wall_seconds": runs.wall}.items():
+        for name, values in {"cpu_seconds": runs.cpu, "wall_seconds": runs.wall, **runs.figures}.items():
             value = median(values)
             if name not in _WORDS:
                 self._figures[name] = round(value) if name in _WHOLE else value
@@ -214,10 +219,18 @@ def _of_few(ours: list[float], theirs: list[float], logs: bool) -> float:
 
 def _how(ended: Ended) -> str:
     code = ended.exit_code or 0
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    if code < 0:
+        return f"was killed by signal {-code}"
+    within = f", as of a program that signal {code - _SIGNALS} has killed" if _SIGNALS < code <= _SIGNALS + 64 else ""
+    return f"ended with exit code {code}{within}"
 
 
 def _last(ended: Ended) -> str:
     """The last line that it printed, as a sentence; the run's log has the others."""
     lines = [line.strip() for line in ended.tail.splitlines() if line.strip()]
     return f" Its last line: {lines[-1][:300]}" if lines else " It printed nothing."
+
+
+def _starved(ended: Ended) -> bool:
+    """Whether a program that has failed says in its last lines that it got no memory."""
+    return any(words in ended.tail[-2000:] for words in _NO_MEMORY)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.commands import file_tree
@@ -41,6 +41,8 @@ from trainer.text import plain
 METER = "meter"
 LARGEST_COPY = 512 << 20  # bytes of a built side: one that is larger is not made anew for each repeat
 LOG_SECONDS = 2.0
+LEAST_FREE = 128 << 20  # bytes of the disk that commands may not take
+_MUCH = 1 << 30  # bytes: whoever has written them has filled the disk
 _REPORT_SECONDS = 0.5
 _MARK = b"METRIC"
 _TAIL_BYTES = 4000
@@ -74,7 +76,7 @@ class Side:
     folder: Path  # that the commands may write
     files: dict[str, FileState]  # of the commit
     kept: Path | None = None  # how it was when it had been built
-    pids: set[int] = field(default_factory=set[int])
+    used: bool = False  # since it was made, kept or made anew
 
     @property
     def tree(self) -> Path:
@@ -115,7 +117,16 @@ class Workbench:
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
             self._reported = time.monotonic()
             passed = {"elapsed_seconds": round(time.monotonic() - self._entered, 2), "limit_seconds": self._limit}
+            self._require_space()
             self._run_folder.report({"stage": self._stage, **passed, "steps": self.steps})
+
+    def _require_space(self) -> None:
+        """Raises RunEnded: the commands are about to fill the disk, or somebody else has."""
+        if shutil.disk_usage(self._place).free < LEAST_FREE:
+            mine = file_tree.size(self._place) > _MUCH
+            told = "The commands have filled the disk" if mine else "The disk is full"
+            ended = f"{told}: less than {LEAST_FREE >> 20} MB are left in {self._place.parent}."
+            raise RunEnded("crashed" if mine else "env_fail", ended, cause="disk_full")
 
     def side(self, name: RunFile) -> Side:
         """A fresh private copy of the files in this folder of the run: TREE or INCUMBENT.
@@ -145,17 +156,18 @@ class Workbench:
         with _laying_out():
             for part in (side.tree, side.out):
                 file_tree.copy(part, kept / part.name)
-        side.kept = kept
+        side.kept, side.used = kept, False
 
     def renew(self, side: Side) -> None:
         """Make a side anew as it was kept: nothing that was written since stays. Raises RunEnded."""
-        if side.kept is None:
+        if side.kept is None or not side.used:
             return
         with _laying_out():
             for part in (side.tree, side.out):
                 scratch.remove(part)
                 file_tree.copy(side.kept / part.name, part)
             side.files = file_tree.looked_at(side.files, side.tree)
+        side.used = False
 
     def run(self, side: Side, command: str, *, seconds: float, log: bool) -> Ended:
         """Run a command in a side to its end, or for so many seconds; then end all that is left of it.
@@ -173,6 +185,7 @@ class Workbench:
             if log:
                 self._log.add(block)
 
+        side.used = True
         own = scratch.make(side.folder, ScratchRole.SIDE)
         kills = kernel_kills() or 0
         order = self._order(side, command, own, lives_on=False)

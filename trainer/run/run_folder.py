@@ -60,8 +60,8 @@ class RunFolder:
         return alike.to_json().encode() + b"\n" + self.text
 
     def changed(self, spec: Spec) -> str:
-        """How train.py differs from the one that the spec is about; empty if it does not, or if it has a task."""
-        if spec.task:
+        """How train.py differs from the one that the spec is about; empty if it does not, or if there is none."""
+        if spec.task is not None:
             return ""
         try:
             found = hashlib.sha256(self.text).hexdigest()

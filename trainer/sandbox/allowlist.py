@@ -70,26 +70,30 @@ def command_allowlist(
         hidden: folders that stay out of reach where they lie in one that is in it; what is given in them is not hidden.
         processes: whether it may read what the kernel tells of all processes: many programs look at their own.
     """
-    given = [path.resolve() for path in readable]
-    out_of_reach = {path.resolve() for path in (*_OURS, *map(Path, _SECRETS), *hidden)}
+    out_of_reach = tuple(path.resolve() for path in (*_OURS, *map(Path, _SECRETS), *hidden))
     above = {folder for path in out_of_reach for folder in path.parents}
-    installed = [Path(root).resolve() for root in _INSTALLED]
-    programs = [
-        folder.resolve() for path in _programs() for folder in (path, *(path.parent / name for name in _BESIDE))
-    ]
-    roots = dict.fromkeys((*installed, *_roots(gpu=True), *_named(out_of_reach), *programs, *given))
-    code = dict.fromkeys(part for root in roots for part in _outside(root, out_of_reach, above))
-    devices = [path for pattern in _DEVICES + _GPUS for path in Path("/dev").glob(pattern)]
-    listed = [folder for folder in above.intersection(roots) if folder not in out_of_reach]
+    given = [part for path in readable for part in _outside(path.resolve(), set(out_of_reach), above)]
+    installed, listed = _installed(out_of_reach, os.environ.get("PATH", ""))
     facts = [*system_files.facts(gpu=True), *([Path("/proc")] if processes else [])]
-    return Allowlist([*code, *facts], [*listed, Path("/proc")], devices, writable)
+    devices = [path for pattern in _DEVICES + _GPUS for path in Path("/dev").glob(pattern)]
+    return Allowlist([*installed, *given, *facts], [*listed, Path("/proc")], devices, writable)
 
 
-def _programs() -> Iterator[Path]:
+@cache
+def _installed(out_of_reach: tuple[Path, ...], search_path: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What is readable of the machine, each once and nothing below another, and which folders of it are listed."""
+    hidden, above = set(out_of_reach), {folder for path in out_of_reach for folder in path.parents}
+    programs = (folder.resolve() for path in _programs(search_path) for folder in _with_libraries(path))
+    roots = {*(Path(root).resolve() for root in _INSTALLED), *_roots(gpu=True), *_named(out_of_reach), *programs}
+    parts = {part for root in roots for part in _outside(root, hidden, above)}
+    return tuple(part for part in sorted(parts) if parts.isdisjoint(part.parents)), tuple(above & roots - hidden)
+
+
+def _programs(search_path: str) -> Iterator[Path]:
     """The operator's folders of programs, wherever they are, but for those that hold scripts which look elsewhere."""
-    for word in os.environ.get("PATH", "").split(os.pathsep):
-        path = Path(word)
-        if word and path.is_absolute() and path.name != SHIMS and path.resolve() not in _shared():
+    shared = _shared()
+    for path in map(Path, search_path.split(os.pathsep)):
+        if path.is_absolute() and path.name != SHIMS and path.resolve() not in shared:
             yield path
 
 
