@@ -1,8 +1,10 @@
 """What a process prints, kept up to a limit: the beginning, the end, and of what lies between the lines that count."""
 
+from collections import deque
+
 _HEAD_BYTES = 2 << 20
 _TAIL_BYTES = 2 << 20
-_BETWEEN_BYTES = 1 << 20
+_BETWEEN_LINES, _LONGEST = 10_000, 200  # lines, and bytes of one
 
 
 class Output:
@@ -12,8 +14,7 @@ class Output:
         """Lines with `mark` are kept wherever they are; of too many the last."""
         self._mark = mark
         self._head, self._tail = bytearray(), bytearray()
-        self._between: list[bytes] = []
-        self._size = 0
+        self._between: deque[bytes] = deque(maxlen=_BETWEEN_LINES)
         self.dropped = 0  # bytes
 
     def add(self, block: bytes) -> None:
@@ -45,9 +46,5 @@ class Output:
         at = part.find(self._mark)
         while at >= 0:
             begin, end = part.rfind(b"\n", 0, at) + 1, part.find(b"\n", at)
-            line = bytes(part[begin : end if end >= 0 else len(part)])[:4096]
-            self._between.append(line)
-            self._size += len(line)
+            self._between.append(bytes(part[begin : end if end >= 0 else len(part)][:_LONGEST]))
             at = part.find(self._mark, end) if end >= 0 else -1
-        while self._size > _BETWEEN_BYTES:
-            self._size -= len(self._between.pop(0))
