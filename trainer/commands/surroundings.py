@@ -13,6 +13,7 @@ from trainer.sandbox.allowlist import SHIMS
 
 _STATE = ".autoresearch"  # the folder in a workspace that holds its runs
 _LEAST_SPACE = 1 << 30  # bytes: a place with less is not chosen, where there is another
+_TOOLCHAINS = {"RUSTUP_HOME": ".rustup"}  # by the variable, the usual folder in the operator's home
 
 
 def make_place(run_folder: RunFolder) -> Path:
@@ -50,6 +51,12 @@ def search_path() -> str:
     if named is None or Path(named).parent.name == SHIMS:
         folders.insert(0, str(Path(sys.executable).parent))
     return os.pathsep.join(word for word in folders if Path(word).name != SHIMS)
+
+
+def toolchains() -> dict[str, str]:
+    """Variables that say where programs on PATH find the rest of themselves, for HOME is another; and those folders."""
+    found = {name: os.environ.get(name) or str(Path.home() / usual) for name, usual in _TOOLCHAINS.items()}
+    return {name: folder for name, folder in found.items() if Path(folder).is_dir()}
 
 
 def linked(task: TaskSpec) -> list[str]:

@@ -27,6 +27,16 @@ from trainer.run.run_folder import RunFolder
 _NOT_FOUND, _SIGNALS = 127, 128
 _MISSING = re.compile(rb"^(?:/bin/)?sh: .*not found\s*$", re.MULTILINE)
 _NO_MEMORY = ("MemoryError", "std::bad_alloc", "heap out of memory", "Cannot allocate memory", "OutOfMemoryError")
+_HINTS = (  # what a program says where a guard stops it, and what helps
+    (
+        re.compile(r"SemLock|sem_open|/dev/shm"),
+        " Memory that is shared by name is out of reach: use threads, pipes or subprocesses in place of Pool and Lock.",
+    ),
+    (
+        re.compile(r"socket|resolve host|name resolution|getaddrinfo|ENOTFOUND|Network is unreachable"),
+        " Commands have no network, unless program.md says `network: true`.",
+    ),
+)
 _LEAST_LEFT = 0.05  # seconds: with less of the budget left no run is begun
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "μs": 1e6, "ns": 1e9}
 _MEGABYTES = {"": 1.0, "mb": 1.0, "mib": 1.0, "kb": 1024.0, "kib": 1024.0, "gb": 1 / 1024, "gib": 1 / 1024}
@@ -167,7 +177,8 @@ class CommandEvaluator:
             advice = "Install it, add its folder to PATH or to `link`, or correct `command` in program.md."
             return RunEnded("env_fail", f"{told} {advice}", ended.tail, "no_command")
         outcome, cause = ("oom", "oom") if _starved(ended) else ("crashed", "exit_code")
-        return RunEnded(outcome, f"The command {_how(ended)}.{_last(ended)}", ended.tail, cause)
+        hint = "" if self._task.network else next((hint for words, hint in _HINTS if words.search(ended.tail)), "")
+        return RunEnded(outcome, f"The command {_how(ended)}.{_last(ended)}{hint}", ended.tail, cause)
 
     def _numbers(self, ended: Ended, printed: Printed) -> list[float]:
         task = self._task

@@ -17,7 +17,7 @@ from trainer.commands import file_tree
 from trainer.commands.confined_process import ConfinedProcess, Measure, StartFailed
 from trainer.commands.file_tree import FileState
 from trainer.commands.output import Output
-from trainer.commands.surroundings import hidden, linked, make_place, search_path
+from trainer.commands.surroundings import hidden, linked, make_place, search_path, toolchains
 from trainer.commands.worker import Worker
 from trainer.contract import (
     COOKIE_VARIABLE,
@@ -308,7 +308,12 @@ class Workbench:
     def _order(self, side: Side, command: str, own: Path, lives_on: bool) -> CommandOrder:
         home = str(Path.home()) if self.task.home else ""
         told = command.replace("{out}", str(side.out)).replace("{python}", sys.executable)
-        readable = [*([side.tree, side.out] if lives_on else []), *([home] if home else []), *linked(self.task)]
+        readable = [
+            *([side.tree, side.out] if lives_on else []),
+            *([home] if home else []),
+            *linked(self.task),
+            *toolchains().values(),
+        ]
         writable = own if lives_on else side.folder
         out_of_reach = hidden(self._run_folder, self._spec)
         allowed = command_allowlist(map(Path, readable), writable, out_of_reach, processes=not lives_on)
@@ -324,15 +329,19 @@ class Workbench:
 
     def _environment(self, own: Path, home: str) -> dict[str, str]:
         (own / "tmp").mkdir()
-        return passed_on(os.environ) | {
-            "PATH": search_path(),
-            "HOME": home or str(own),
-            "TMPDIR": str(own / "tmp"),
-            "XDG_CACHE_HOME": str(own / "cache"),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONHASHSEED": str(self._spec.seed),
-            COOKIE_VARIABLE: self._cookie,
-        }
+        return (
+            passed_on(os.environ)
+            | toolchains()
+            | {
+                "PATH": search_path(),
+                "HOME": home or str(own),
+                "TMPDIR": str(own / "tmp"),
+                "XDG_CACHE_HOME": str(own / "cache"),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONHASHSEED": str(self._spec.seed),
+                COOKIE_VARIABLE: self._cookie,
+            }
+        )
 
 
 def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
