@@ -1,19 +1,21 @@
 """How often the sequential stop of paired tasks finds a gain that is none, and how many pairs it takes.
 
 Run: `python -m benchmarks.paired_stop [STUDIES]`. Noise as measured on a shared two-core machine: 3.5 % a case and
-side, one case in ten up to several times slower for reasons of its own, and a second place that is 2 % faster.
+side, one case in ten up to several times slower for reasons of its own, a second place that is 2 % faster, and 1.2 %
+between the processes of a block, sometimes three times as much.
 """
 
 import math
 import random
 import sys
 
-from trainer.evaluators.pairs import MOST_PAIRS, Pairs, candidate_first
+from trainer.evaluators.pairs import BLOCK, MOST_PAIRS, Pairs, candidate_first
 
 NOISE = 0.035  # of a side, as a logarithm
 SPIKES = 0.1  # share of the cases
 SPIKE = 0.4  # their mean, as a logarithm
 ORDER = 0.02  # what the second place gains
+BETWEEN = 0.012  # processes, as a logarithm
 VERDICT = 2.2  # standard errors
 
 
@@ -24,10 +26,13 @@ def side(draw: random.Random) -> float:
 
 def study(draw: random.Random, effect: float, least: float, most: int = MOST_PAIRS) -> tuple[float, float, int]:
     """The log-ratio, its standard error and the pairs of one measurement of a candidate that is `effect` slower."""
-    pairs = Pairs(trimmed=True)
+    pairs, between = Pairs(trimmed=True), 0.0
     while len(pairs) < most and not pairs.enough(least):
+        if len(pairs) % BLOCK == 0:
+            pairs.next_block()
+            between = draw.gauss(0, BETWEEN * (3 if draw.random() < 0.05 else 1))
         first = candidate_first(len(pairs))
-        pairs.add(effect + side(draw) - side(draw) + (ORDER if first else -ORDER), first)
+        pairs.add(effect + between + side(draw) - side(draw) + (ORDER if first else -ORDER), first)
     found = pairs.estimate()
     return found.mean, found.stderr, found.pairs
 

@@ -5,8 +5,8 @@ standard error. Answers come as the bytes that a worker wrote: they are parsed h
 what cannot be parsed is a wrong answer.
 
     load    {"judge": path, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
-    begin   {"seed": int}                                        nothing: a pass begins, of new cases
-    case    {}                                                   question, or null after the last
+    begin   {"seed": int, "stream": str}                         nothing: a stream of cases begins, or begins anew
+    case    {"stream": str}                                      question, or null after the last
     score   {"answer": str, "side": str, "counts": bool}         score, figures
     total   {"side": str, "without": k, "of": n}                 score, figures
 
@@ -47,7 +47,7 @@ class Judge:
         self._path = Path()
         self._editable: list[str] = []
         self._needs_score = True
-        self._cases: Iterator[Any] = iter(())
+        self._streams: dict[str, Iterator[Any]] = {}
         self._truth: Any = None
         self._scores: dict[str, list[Any]] = {}
         self._forms: set[str] = set()  # of the answers that were scored
@@ -70,16 +70,16 @@ class Judge:
             "total": self._total is not None,
         }
 
-    def begin(self, seed: int) -> dict[str, Any]:
-        """Begin a pass over new cases; what was scored is kept."""
-        self._cases = iter(self._module.cases(seed))
+    def begin(self, seed: int, stream: str) -> dict[str, Any]:
+        """Begin a stream of new cases; what was scored is kept."""
+        self._streams[stream] = iter(self._module.cases(seed))
         self._require_own_code()
         return {}
 
-    def case(self) -> dict[str, Any]:
-        """Draw the next case."""
+    def case(self, stream: str) -> dict[str, Any]:
+        """Draw the next case of a stream."""
         try:
-            drawn = next(self._cases)
+            drawn = next(self._streams[stream])
         except StopIteration:
             return {"question": None}
         if not isinstance(drawn, tuple | list) or len(drawn) != 2:

@@ -29,7 +29,7 @@ WORKER = "import sys\nsys.path.append('src')\nfrom trainer.judging import serve\
 SLOW = """
 def work(numbers):
     total = 0
-    for _ in range(6):
+    for _ in range(30):
         total = 0
         for number in numbers:
             total += number

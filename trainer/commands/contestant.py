@@ -64,6 +64,12 @@ class Contestant:
         return max(taken, _LEAST_SECONDS)
 
     @property
+    def pid(self) -> int:
+        """Of its worker; all that this starts is below it."""
+        assert self._worker is not None
+        return self._worker.pid
+
+    @property
     def memory_mb(self) -> float:
         """MiB that its worker and all that this started have held at the most."""
         assert self._worker is not None

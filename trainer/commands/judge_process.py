@@ -25,6 +25,8 @@ from trainer.run.clock import RunEnded
 from trainer.sandbox.environment import passed_on
 from trainer.text import plain
 
+CASES = "cases"
+PRACTICE = "practice"  # cases that do not count
 _PACKAGES = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.1
 _BLOCK = 1 << 16
@@ -97,13 +99,13 @@ class JudgeProcess:
         told = self._ask("load", judge=str(self._file), editable=list(self._task.editable), source=self._task.source)
         return JudgeTerms(told["case_seconds"], told["case_cpu_seconds"], told["total"])
 
-    def begin(self, seed: int) -> None:
-        """Begin a pass over new cases. Raises RunEnded: `env_fail`."""
-        self._ask("begin", seed=seed)
+    def begin(self, seed: int, stream: str = CASES) -> None:
+        """Begin a stream of new cases, CASES or PRACTICE; the other one goes on. Raises RunEnded: `env_fail`."""
+        self._ask("begin", seed=seed, stream=stream)
 
-    def case(self) -> bytes | None:
+    def case(self, stream: str = CASES) -> bytes | None:
         """The next question, a line without its end; None after the last. Raises RunEnded: `env_fail`."""
-        question = self._ask("case")["question"]
+        question = self._ask("case", stream=stream)["question"]
         return None if question is None else question.encode("ascii")
 
     def score(self, answer: bytes, side: str, counts: bool = True) -> Verdict:

@@ -1,20 +1,24 @@
 """Cases from a judge, put to one worker or to two in turns, until the result is clear, complete or out of time.
 
-A pass is a set of cases from one seed, for workers that know none of them. It begins with practice, on cases of another
-seed that do not count: times are taken once they no longer fall.
+A pass is a set of cases from one seed, for workers that know none of them. Workers begin with practice, on cases of
+another seed that do not count: times are taken once they no longer fall. In a measurement of times by pairs they are
+replaced again and again, because two processes of the same code differ.
 """
 
 import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from statistics import fmean
 
 from trainer.commands.contestant import Contestant
-from trainer.commands.judge_process import JudgeProcess, JudgeTerms
+from trainer.commands.judge_process import PRACTICE, JudgeProcess, JudgeTerms
 from trainer.contract import MetricSource, Score, Spec
-from trainer.evaluators.pairs import MOST_PAIRS, Pairs, candidate_first, is_flat, jackknife, mean_of, middle
+from trainer.evaluators.pairs import BLOCK, MOST_PAIRS, Pairs, candidate_first, is_flat, jackknife, mean_of, middle
 from trainer.judging import WrongAnswer
+from trainer.processes import subtree
+from trainer.processes.one_core import OneCore
 from trainer.run.clock import RunEnded
 
 _TIMED = (MetricSource.CPU, MetricSource.WALL)
@@ -27,8 +31,6 @@ _FEWEST = 4  # pairs or times with which a measurement may end that is out of ti
 _MEMORY_PASSES = 3
 _GROUPS = 20  # that a total is taken without, one after the other
 _UNITS = {"ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
-
-Begin = Callable[[], None]  # gives every contestant a new worker
 
 
 class Contest:
@@ -44,26 +46,23 @@ class Contest:
         self._factor = _UNITS.get(spec.task.unit, 1.0) if self._timed else 1.0
         self._started, self._judging = time.monotonic(), 0.0
         self._asked: set[bytes] = set()
-        self._cases = self._practised = 0
+        self._blocked = self._paired and self._timed
+        self._cases = self._practised = self._drills = self._renewed = 0
         self._flat = True
+        self._core: OneCore | None = None
 
-    def run(self, begin: Begin, step: Callable[[int], None]) -> Score:
+    def run(self, begin: Callable[[], None], step: Callable[[int], None]) -> Score:
         """All passes.
 
         Args:
-            begin: called before each pass. step: called with the number of cases so far.
+            begin: gives every side a new worker. step: called with the number of cases so far.
 
         Raises:
             RunEnded: an answer is wrong, a worker or the judge fails, or there is too little time.
         """
-        self._started = time.monotonic()
-        number, goes_on = 0, True
-        while goes_on and number < self._most_passes:
-            begin()
-            self._asked.clear()
-            self._practise(number)
-            self._judge.begin(_seed(self._spec.seed, f"cases {number}"))
-            goes_on = self._pass(step)
+        self._started, self._begin, self._step = time.monotonic(), begin, step
+        number = 0
+        while number < self._most_passes and self._pass(number):
             number += 1
         return self._score()
 
@@ -85,22 +84,37 @@ class Contest:
     def _most_pairs(self) -> int:
         return self._task.repeats if self._task.repeats > 1 else MOST_PAIRS
 
-    def _practise(self, number: int) -> None:
+    def _new_workers(self) -> None:
+        """Go on with workers that know no case, at their usual speed."""
+        self._begin()
+        self._asked.clear()
+        self._core = self._same_core()
+        if self._blocked:
+            self._pairs.next_block()
+        if self._timed or self._terms.case_cpu_seconds is not None:
+            self._practise()
+        self._renewed = len(self._pairs)
+
+    def _practise(self) -> None:
         """Bring the workers to their usual speed, on cases that do not count."""
-        if not self._timed and self._terms.case_cpu_seconds is None:
-            return
-        self._judge.begin(_seed(self._spec.seed, f"practice {number}"))
         until = time.monotonic() + _PRACTICE_SHARE * self._spec.budget_seconds
         questions, seconds = list[bytes](), dict.fromkeys([side.name for side in self._sides], 0.0)
-        while len(questions) < (_PRACTICE if self._timed else 1) and (question := self._judge.case()) is not None:
-            questions.append(question)
-            for name, taken in self._turn(question, counts=False).items():
+        for _ in range(_PRACTICE if self._timed else 1):
+            questions.append(self._drill())
+            for name, taken in self._turn(questions[-1], counts=False).items():
                 seconds[name] += taken
-        if not questions:
-            raise self._no_case()
         self._practised += len(questions)
         if self._timed:
             self._flat = self._warmed_up(questions, seconds, until) and self._flat
+
+    def _drill(self) -> bytes:
+        """A question to practise on."""
+        for _ in range(2):
+            if self._drills and (question := self._judge.case(PRACTICE)) is not None:
+                return question
+            self._drills += 1
+            self._judge.begin(_seed(self._spec.seed, f"practice {self._drills}"), PRACTICE)
+        raise self._judges("cases() yields no case")
 
     def _warmed_up(self, questions: list[bytes], seconds: dict[str, float], until: float) -> bool:
         """Ask the same again, round by round, until no side gets faster. Returns whether it came to that in time.
@@ -119,22 +133,26 @@ class Contest:
                 return True
         return False
 
-    def _pass(self, step: Callable[[int], None]) -> bool:
-        """Returns whether another pass may follow."""
+    def _pass(self, number: int) -> bool:
+        """Put one set of cases. Returns whether another one may follow."""
+        self._judge.begin(_seed(self._spec.seed, f"cases {number}"))
+        self._new_workers()
         before, most = self._cases, _MOST_SCORED if self._task.source == MetricSource.SCORE else _MOST_TIMED
         while self._cases - before < most:
             if time.monotonic() - self._started > self._spec.budget_seconds:
                 self._require_enough()
                 return False
+            if self._blocked and len(self._pairs) - self._renewed >= BLOCK:
+                self._new_workers()
             if (question := self._fresh()) is None:
                 break
             self._turn(question, counts=True)
             self._cases += 1
-            step(self._cases)
+            self._step(self._cases)
             if self._paired and self._enough():
                 return False
         if self._cases == before:
-            raise self._no_case()
+            raise self._judges("cases() yields no case")
         if self._cases - before == _MOST_SCORED:
             raise self._judges(f"cases() yields more than {_MOST_SCORED} cases: let it end")
         self._take_memory()
@@ -152,6 +170,8 @@ class Contest:
 
     def _turn(self, question: bytes, counts: bool) -> dict[str, float]:
         """Ask every side, in the order of ABBA, and score the answers. Returns the seconds that they took."""
+        if self._core:
+            self._core.hold(self._pids)
         first = candidate_first(len(self._pairs))
         answers, seconds, values = dict[str, bytes](), dict[str, float](), dict[str, float]()
         for side in self._sides if first else reversed(self._sides):
@@ -162,6 +182,20 @@ class Contest:
         if counts and self._task.source != MetricSource.MEMORY:
             self._take(values, first)
         return seconds
+
+    def _same_core(self) -> OneCore | None:
+        """One core for the workers of both sides, where CPU seconds count: what else runs beside it slows both alike.
+
+        Without it each keeps to a core of its own, and a busy neighbour of one makes a difference of 20 % and more.
+        """
+        if not self._paired or self._task.source != MetricSource.CPU:
+            return None
+        with suppress(OSError, ValueError):  # not on macOS
+            return OneCore(self._candidate.pid, lambda: subtree.cpu_seconds(self._pids()))
+        return None
+
+    def _pids(self) -> list[int]:
+        return subtree.below(side.pid for side in self._sides)
 
     def _take(self, values: dict[str, float], first: bool) -> None:
         for side in self._sides:
@@ -205,7 +239,7 @@ class Contest:
         return RunEnded("env_fail", f"{told} The operator looks at the judge and at the incumbent.", cause="incumbent")
 
     def _difference(self, candidate: float, incumbent: float) -> float:
-        if self._task.scale != "log":
+        if self._task.scale != "log" and not self._timed:
             return candidate - incumbent
         if min(candidate, incumbent) <= 0:
             raise self._judges("a score is 0 or negative, and `scale: log` in program.md needs scores above 0")
@@ -219,7 +253,7 @@ class Contest:
     def _least(self) -> float:
         """The smallest gain that counts, as a difference between the sides."""
         share = self._task.least_effect
-        if self._task.scale != "log":
+        if self._task.scale != "log" and not self._timed:
             return share * abs(fmean(self._sides[1].samples))
         return math.log1p(share) if self._task.direction == "higher" else -math.log1p(-share)
 
@@ -241,6 +275,8 @@ class Contest:
             incumbent, _ = self._summary(self._sides[1])
             difference, stderr = self._compared()
             name = "log_ratio" if self._task.scale == "log" else "difference"
+            if name == "difference" and self._timed:  # which are compared by their ratio all the same
+                difference, stderr = incumbent * math.expm1(difference), incumbent * stderr
             details |= {name: difference, "stderr": stderr, "pairs": len(self._pairs), "incumbent": incumbent}
         return Score(self._task.metric, value, self._task.unit, "judged", details)
 
@@ -272,9 +308,6 @@ class Contest:
         if groups < 2:
             return []
         return [self._judge.total(side.name, group, groups).score or 0.0 for group in range(groups)]
-
-    def _no_case(self) -> RunEnded:
-        return self._judges("cases() yields no case")
 
     def _judges(self, what: str) -> RunEnded:
         told = f"The judge failed: {self._task.judge}: {what}."

@@ -5,6 +5,9 @@ a shared machine have heavy tails, so that their log-ratios are trimmed, within 
 because what is rare in them may be what matters. The standard error is widened by Student's t, so that a multiple of
 it means for few pairs what it means for many.
 
+Two processes of the same code differ in speed by 1 % or so for as long as they live, by where their memory lies. So
+pairs come in blocks, each of new processes, and what differs between blocks is part of the standard error.
+
 The stop adds no false gain: before the last pair only a difference of 4 standard errors ends the measurement as a
 gain (Haybittle and Peto), and one of 3 as none. benchmarks/paired_stop.py simulates it.
 """
@@ -13,16 +16,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from statistics import variance as sample_variance
 
 LEAST_PAIRS = 12
 MOST_PAIRS = 240  # where program.md does not say how many
+BLOCK = 16  # pairs of the same processes
 _LOOK = 4  # pairs between two looks: whole ABBA blocks
 _CLEAR = 4.0  # standard errors by which a gain is clear before the last pair
 _HOPELESS = 3.0  # by which there is none
 _USUAL = 2.2  # standard errors that a verdict asks for
 _TRIMMED = 0.15  # of the pairs of one order, at either end
+_TRIMMED_BLOCK = 0.3  # of a block's, which are few
 _FLAT = 0.97  # of the fastest round before: who is not faster than that has warmed up
 _ROUNDS = 3
+# What two processes of the same code differ by, as a logarithm (measured: 0.012), and how many blocks that is worth.
+_BETWEEN = 0.012
+_BETWEEN_FREEDOM = 4.0
+# Before so many blocks only a difference is clear that no two processes of the same code have.
+_FEWEST_BLOCKS = 3
+_LARGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,28 +60,50 @@ class Pairs:
         """`trimmed`: the differences are of times. `gain`: 1 where higher is better."""
         self._share = _TRIMMED if trimmed else 0.0
         self._gain = gain
-        self._by_order: tuple[list[float], list[float]] = ([], [])
+        self._blocks: list[tuple[list[float], list[float]]] = []
+        self._blocked = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_order))
+        return sum(len(differences) for block in self._blocks for differences in block)
+
+    def next_block(self) -> None:
+        """What follows is of new processes that live for many pairs; their times are compared by their logarithms."""
+        self._blocks.append(([], []))
+        self._blocked = True
 
     def add(self, difference: float, candidate_first: bool) -> None:
-        self._by_order[candidate_first].append(difference)
+        """Take one pair. Without blocks each is of new processes, or measures no time."""
+        if not self._blocks:
+            self._blocks.append(([], []))
+        self._blocks[-1][candidate_first].append(difference)
 
     def estimate(self) -> Estimate:
         """That of all pairs so far. Without two of each order its standard error is infinite."""
-        if min(map(len, self._by_order)) < 2:
-            known = [*self._by_order[0], *self._by_order[1]]
+        orders = [[one for block in self._blocks for one in block[order]] for order in (False, True)]
+        known = [*orders[0], *orders[1]]
+        if min(map(len, orders)) < 2:
             return Estimate(fmean(known) if known else 0.0, math.inf, len(known), 1.0)
-        if not self._share:  # differences of scores do not depend on the order
-            known = [*self._by_order[0], *self._by_order[1]]
-            mean, error, freedom = _trimmed(known, 0.0)
-            return Estimate(mean, error * _widened(_USUAL, freedom), len(known), freedom)
-        parts = [_trimmed(differences, self._share) for differences in self._by_order]
-        mean = fmean(part[0] for part in parts)
-        squares = [part[1] ** 2 for part in parts]
-        freedom = _satterthwaite(squares, [part[2] for part in parts])
-        return Estimate(mean, math.sqrt(sum(squares)) / 2 * _widened(_USUAL, freedom), len(self), freedom)
+        parts = [_trimmed(one, self._share) for one in (orders if self._share else [known])]
+        mean, count = fmean(part[0] for part in parts), len(parts)
+        squares, freedoms = [(part[1] / count) ** 2 for part in parts], [part[2] for part in parts]
+        if self._blocked:
+            between, freedom = self._between()
+            squares, freedoms = [*squares, between], [*freedoms, freedom]
+        freedom = _satterthwaite(squares, freedoms)
+        return Estimate(mean, math.sqrt(sum(squares)) * _widened(_USUAL, freedom), len(known), freedom)
+
+    def _between(self) -> tuple[float, float]:
+        """What the blocks add to the variance of the mean, and the degrees of freedom that it is known with."""
+        means, chance = list[float](), list[float]()
+        for block in self._blocks:
+            if min(map(len, block)) > 1:
+                parts = [_trimmed(differences, _TRIMMED_BLOCK) for differences in block]
+                means.append(fmean(part[0] for part in parts))
+                chance.append(sum(part[1] ** 2 for part in parts) / 4)
+        freedom = max(0.0, len(means) - 1.0)
+        variance = max(0.0, sample_variance(means) - fmean(chance)) if freedom else 0.0
+        whole = _BETWEEN_FREEDOM + freedom
+        return (_BETWEEN_FREEDOM * _BETWEEN**2 + freedom * variance) / whole / max(1, len(means)), whole
 
     def enough(self, least: float) -> bool:
         """Whether the measurement may stop here: the result is clear.
@@ -80,6 +114,8 @@ class Pairs:
         if len(self) < LEAST_PAIRS or len(self) % _LOOK:
             return False
         found = self.estimate()
+        if self._blocked and len(self._blocks) < _FEWEST_BLOCKS and abs(found.mean) < _LARGE:
+            return False
         return Estimate(-self._gain * found.mean, found.stderr, found.pairs, found.freedom).clear_of(least)
 
 
@@ -121,9 +157,9 @@ def _trimmed(values: Sequence[float], share: float) -> tuple[float, float, float
     kept = ordered[cut : count - cut]
     winsorised = [kept[0]] * cut + kept + [kept[-1]] * cut
     centre = fmean(winsorised)
-    variance = sum((value - centre) ** 2 for value in winsorised) / (count - 1)
+    variance = sum((value - centre) ** 2 for value in winsorised) / max(1, count - 1)
     size = len(kept)
-    error = math.sqrt((count - 1) * variance / (size * max(1, size - 1)))
+    error = math.sqrt(max(1, count - 1) * variance / (size * max(1, size - 1)))
     return fmean(kept), error, max(1.0, size - 1.0)
 
 
