@@ -63,6 +63,8 @@ class Worker:
         while b"\n" not in answer[-_BLOCK:]:
             if len(answer) > MOST_BYTES:
                 raise RunEnded("invalid", f"The worker's answer is longer than {MOST_BYTES >> 20} MB.")
+            if time.monotonic() >= deadline:  # one that comes byte by byte keeps nobody waiting for ever
+                raise self._late(seconds)
             answer += self._wait(self._output, selectors.EVENT_READ, deadline, seconds)
         ended, used = time.monotonic(), self._cpu_seconds()
         line, _, rest = bytes(answer).partition(b"\n")
@@ -113,7 +115,7 @@ class Worker:
             while not selector.select(min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
                 self._look()
                 if time.monotonic() >= deadline:
-                    raise RunEnded("timeout", f"The worker did not answer a question in {seconds:g} s.", cause="worker")
+                    raise self._late(seconds)
         if event == selectors.EVENT_WRITE:
             return b""
         if not (block := self._read()):
@@ -135,6 +137,9 @@ class Worker:
 
     def _cpu_seconds(self) -> float:
         return self._process.cpu_seconds()
+
+    def _late(self, seconds: float) -> RunEnded:
+        return RunEnded("timeout", f"The worker did not answer a question in {seconds:g} s.", cause="worker")
 
     def _gone(self) -> RunEnded:
         """Why it answers no more."""

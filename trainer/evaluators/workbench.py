@@ -5,6 +5,7 @@ TMPDIR, and nothing lives on behind it: every process is ended, and what must no
 """
 
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -99,6 +100,7 @@ class Workbench:
         self._log = RunLog(run_folder.log)
         self._workers: list[Worker] = []
         self.guards: dict[str, str] = {}
+        self._hash_seed = str(secrets.randbelow(1 << 32))  # not the run's: the judge draws its cases from that one
         self.spared: set[int] = set()  # children of this process that outlive commands, beside the workers
         self.left = ""  # pids of processes that could not be ended
         self.peak_memory_mb = 0.0
@@ -194,7 +196,7 @@ class Workbench:
             self._start(process)
             ended = process.wait(seconds, self.watch)
         finally:
-            self._end_all()
+            self.end_all()
         measure = process.settle()
         self._log.add(b"")
         file_tree.make_runnable((side.tree, side.out), side.files)
@@ -248,7 +250,7 @@ class Workbench:
         for worker in self._workers:
             worker.close()
         self._workers.clear()
-        self._end_all()
+        self.end_all()
         self._log.close(LOG_SECONDS)
         for folder in self._place.iterdir():
             with suppress(OSError):  # held by what could not be ended; the server tries again
@@ -267,8 +269,10 @@ class Workbench:
                 "env_fail", f"{told} The operator runs `autoresearch doctor`.", cause="no_process"
             ) from failed
         self._note(process.guards)
-        if self.task.source == MetricSource.CPU:
-            self._note({METER: process.counted if self._spec.confine else process.guards["network"]})
+        if self.task.source == MetricSource.CPU and (process.talks or not self.task.worker):
+            filtered = self._meters(process.talks) and process.guards["network"] == "held"
+            counted = "held" if filtered else process.counted
+            self._note({METER: counted if self._spec.confine else process.guards["network"]})
 
     def _note(self, guards: dict[str, str]) -> None:
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
@@ -276,8 +280,12 @@ class Workbench:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
             raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
 
-    def _end_all(self) -> None:
-        """End every process but those that are spared. Raises RunEnded: one cannot be."""
+    def _meters(self, lives_on: bool) -> bool:
+        """Whether no process may have its children forgotten: a worker is looked at while it lives, by its tree."""
+        return lives_on and self.task.source == MetricSource.CPU
+
+    def end_all(self) -> None:
+        """End every process but workers and those that are spared. Raises RunEnded: one cannot be."""
         if left := kill_descendants(self._cookie, self._beside()):
             self.left = join_pids(left) or ""
             raise RunEnded("env_fail", f"Processes of the run cannot be ended: {self.left}.", cause="unkillable")
@@ -325,6 +333,7 @@ class Workbench:
             home=self.task.home,
             asks=not lives_on,
             keeps_orphans=lives_on,
+            children=not self._meters(lives_on),
         )
 
     def _environment(self, own: Path, home: str) -> dict[str, str]:
@@ -338,7 +347,7 @@ class Workbench:
                 "TMPDIR": str(own / "tmp"),
                 "XDG_CACHE_HOME": str(own / "cache"),
                 "PYTHONUNBUFFERED": "1",
-                "PYTHONHASHSEED": str(self._spec.seed),
+                "PYTHONHASHSEED": self._hash_seed,
                 COOKIE_VARIABLE: self._cookie,
             }
         )
