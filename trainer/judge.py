@@ -7,7 +7,7 @@ what cannot be parsed is a wrong answer.
     load    {"judge": path, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
     begin   {"seed": int, "stream": str}                         nothing: a stream of cases begins, or begins anew
     case    {"stream": str}                                      question, or null after the last
-    score   {"answer": str, "side": str, "counts": bool}         score, figures
+    score   {"answer": str, "side": str, "counts": bool, "back": n}   score, figures; of the case n before the last
     total   {"side": str, "without": k, "of": n}                 score, figures
 
 Every reply may instead be {"wrong": why} or {"failed": what, "line": int, "traceback": str}.
@@ -18,6 +18,7 @@ import math
 import os
 import sys
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,6 +32,7 @@ _CASE_SECONDS = 10.0
 _BUSY = 5.0  # seconds on the wall for a CPU second, on a machine with much else to do
 _LARGEST = int(sys.float_info.max)  # an integer beyond breaks the arithmetic of an honest judge
 _DEEPEST = 200
+_REMEMBERED = 8  # cases whose truth is kept: workers practise on the same ones several times
 _MOST_FIGURES = 50
 _LONGEST_NAME = 60
 
@@ -48,7 +50,7 @@ class Judge:
         self._editable: list[str] = []
         self._needs_score = True
         self._streams: dict[str, Iterator[Any]] = {}
-        self._truth: Any = None
+        self._truths: deque[Any] = deque(maxlen=_REMEMBERED)
         self._scores: dict[str, list[Any]] = {}
         self._forms: set[str] = set()  # of the answers that were scored
 
@@ -84,18 +86,19 @@ class Judge:
             return {"question": None}
         if not isinstance(drawn, tuple | list) or len(drawn) != 2:
             raise Nonsense(f"cases() yields {_shown(drawn)}: a case is a pair (question, truth)")
-        question, self._truth = drawn
+        question, truth = drawn
+        self._truths.append(truth)
         try:
             return {"question": json.dumps(question, allow_nan=False)}
         except (TypeError, ValueError, RecursionError) as error:
             raise Nonsense(f"cases() yields a question that is no JSON value: {error}") from error
 
-    def score(self, answer: str, side: str, counts: bool) -> dict[str, Any]:
-        """Score one answer to the case that was drawn last."""
+    def score(self, answer: str, side: str, counts: bool, back: int) -> dict[str, Any]:
+        """Score one answer to the case that was drawn last, or so many before it."""
         parsed = parse(answer.encode("latin-1"))
         form = _form(parsed)
         try:
-            given = self._module.score(parsed, self._truth)
+            given = self._module.score(parsed, self._truths[-1 - back])
         except WrongAnswer:
             raise
         except Exception as error:

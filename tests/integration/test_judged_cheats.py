@@ -189,7 +189,7 @@ FOUND = any(readable(path) for path in everything("/tmp", "/var/tmp", "..")
             if path.endswith(("spec.json", "result.json", "ledger.sqlite3")))
 """,
     "the run folder through what the build left": _LOOK + """
-FOUND = any(readable(path) for place in os.environ["TMPDIR"], os.getcwd() + "/../out"
+FOUND = any(readable(path) for place in (os.environ["TMPDIR"], os.getcwd() + "/../out")
             for link in ([place + "/" + name for name in os.listdir(place)] if os.path.isdir(place) else [])
             for path in everything(link) if "judge" in path or "spec" in path)
 """,
@@ -211,7 +211,7 @@ def opened(path):
         return False
 import os
 FOUND = any(opened(path) for path in glob.glob("/proc/[0-9]*/mem") + glob.glob("/proc/[0-9]*/environ")
-            if path.split("/")[2] != str(os.getpid()))
+            if path.split("/")[2] not in (str(os.getpid()), str(os.getppid())))
 """,
     "a socket of somebody's": """
 import socket
@@ -229,8 +229,7 @@ CAUGHT = {
     "an answer that is no number": ("def work(numbers):\n    return float('nan')\n", "invalid"),
     "an answer of another form": ("def work(numbers):\n    return {'__eq__': True}\n", "invalid"),
     "an answer before it is asked": (
-        "import os\nfor fd in range(3, 9):\n    try:\n        os.write(fd, b'0\\n')\n    except OSError: pass\n"
-        "import time\ndef work(numbers):\n    return sum(numbers)\n", "invalid"
+        "import os\nos.write(1, b'0\\n')\ndef work(numbers):\n    return sum(numbers)\n", "invalid"
     ),
     "two answers": (
         "import os\ndef work(numbers):\n    for fd in range(3, 9):\n        try:\n            os.write(fd, b'0\\n')\n"
@@ -249,7 +248,7 @@ CAUGHT = {
     "an exception": ("def work(numbers):\n    raise RuntimeError('no')\n", "crashed"),
     "an end": ("import os\ndef work(numbers):\n    os._exit(0)\n", "crashed"),
     "a signal": ("import os\ndef work(numbers):\n    os.kill(os.getpid(), 11)\n", "crashed"),
-    "the work is done at import": ("import time\ntime.sleep(600)\ndef work(numbers):\n    return sum(numbers)\n", "timeout"),
+    "an import without end": ("import time\ntime.sleep(600)\ndef work(numbers):\n    return sum(numbers)\n", "timeout"),
     "no module": ("import nowhere_to_be_found\n", "crashed"),
     "a wrong answer now and then": (
         "count = 0\ndef work(numbers):\n    global count\n    count += 1\n    return sum(numbers) + (count == 25)\n",

@@ -108,8 +108,8 @@ class JudgeProcess:
         question = self._ask("case", stream=stream)["question"]
         return None if question is None else question.encode("ascii")
 
-    def score(self, answer: bytes, side: str, counts: bool = True) -> Verdict:
-        """The score of an answer to the last question.
+    def score(self, answer: bytes, side: str, counts: bool = True, back: int = 0) -> Verdict:
+        """The score of an answer to the last question, or to one that was drawn `back` before it, at most 7.
 
         Args:
             side: whose answer it is. counts: whether `total` will include it.
@@ -117,7 +117,7 @@ class JudgeProcess:
         Raises:
             WrongAnswer: it is wrong. RunEnded: `env_fail`.
         """
-        told = self._ask("score", answer=answer.decode("latin-1"), side=side, counts=counts)
+        told = self._ask("score", answer=answer.decode("latin-1"), side=side, counts=counts, back=back)
         return Verdict(told["score"], told["figures"])
 
     def total(self, side: str, without: int = 0, of: int = 0) -> Verdict:

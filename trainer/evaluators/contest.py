@@ -8,7 +8,7 @@ replaced again and again, because two processes of the same code differ.
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from statistics import fmean
 
@@ -127,11 +127,18 @@ class Contest:
             if time.monotonic() > until:
                 break
             for side in self._sides:
-                rounds[side.name].append(sum(self._answer(side, question)[1] for question in questions))
+                rounds[side.name].append(sum(self._repeated(side, questions)))
             self._practised += len(questions)
             if all(map(is_flat, rounds.values())):
                 return True
         return False
+
+    def _repeated(self, side: Contestant, questions: list[bytes]) -> Iterator[float]:
+        """Ask one side all of it again. The seconds of each answer, which is judged as ever."""
+        for place, question in enumerate(questions, start=1):
+            answer, seconds = self._answer(side, question)
+            self._judged(side, answer, counts=False, back=len(questions) - place)
+            yield seconds
 
     def _pass(self, number: int) -> bool:
         """Put one set of cases. Returns whether another one may follow."""
@@ -218,10 +225,10 @@ class Contest:
             raise self._blamed(side, ended) from ended
         return reply.answer, side.seconds(reply)
 
-    def _judged(self, side: Contestant, answer: bytes, counts: bool) -> float:
+    def _judged(self, side: Contestant, answer: bytes, counts: bool, back: int = 0) -> float:
         begun = time.monotonic()
         try:
-            verdict = self._judge.score(answer, side.name, counts)
+            verdict = self._judge.score(answer, side.name, counts, back)
         except WrongAnswer as wrong:
             ended = RunEnded("invalid", f"A wrong answer: {wrong}", cause="wrong_answer")
             raise self._blamed(side, ended) from wrong

@@ -93,6 +93,9 @@ class Judged:
 
         def begin() -> None:
             for contestant in contestants:
+                contestant.leave()
+            bench.end_all()
+            for contestant in contestants:
                 contestant.meet(bench.worker(sides[contestant.name], self._task.worker))
 
         def step(cases: int) -> None:
