@@ -23,7 +23,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 
 from server import __version__, lm_names
-from server.api import history_views
+from server.api import history_views, views
 from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
 from server.api.stdio import StdioServer
@@ -97,8 +97,8 @@ class Library:
         return await self._read(lambda: self._study.program().text)
 
     async def train(self) -> str:
-        """The candidate train.py."""
-        return await self._read(lambda: self._study.lane.candidate()[self._study.workspace.file])
+        """The candidate train.py, or a list of the candidate's files."""
+        return await self._read(lambda: views.candidate_text(self._study))
 
     async def results(self) -> str:
         """The history in the five columns of karpathy/autoresearch."""

@@ -86,16 +86,25 @@ class Tools:
         Next: read_train."""
         return await self.call(views.read_program, self._study, start_line, end_line)
 
-    async def read_train(self, start_line: _Start = 1, end_line: _End = 0) -> TextReply:
-        """The candidate train.py. Call it before you write a patch, and after one was refused as stale. Returns the
-        text with line numbers (not part of it) and its sha256. Next: apply_patch."""
-        return await self.call(views.read_train, self._study, start_line, end_line)
+    async def read_train(
+        self,
+        start_line: _Start = 1,
+        end_line: _End = 0,
+        path: Annotated[
+            str, Field(max_length=500, description="Which file, where the candidate has several; empty lists them")
+        ] = "",
+    ) -> TextReply:
+        """The candidate: train.py, or the files that program.md calls editable. Call it before you write a patch, and
+        after one was refused as stale. Returns the text with line numbers (not part of it) and its sha256; where there
+        are several files and no path is given, a list of them and the sha256 of all. Next: apply_patch."""
+        return await self.call(views.read_train, self._study, start_line, end_line, path)
 
     async def apply_patch(
         self,
         patch: Annotated[str, Field(description="The patch text, in one of the three formats")] = "",
         base_sha256: Annotated[
-            str, Field(description="sha256 of the train.py the patch was written against; refused if it moved on")
+            str,
+            Field(description="sha256 of what the patch was written against, from read_train; refused if it moved on"),
         ] = "",
         experiment: Annotated[
             int,
@@ -106,9 +115,10 @@ class Tools:
             ),
         ] = 0,
     ) -> PatchReply:
-        """Change the candidate train.py: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<<
-        SEARCH, =======, >>>>>>> REPLACE), a unified diff, or *** Begin Patch blocks. Only train.py, which must still
-        parse and stay within 630 lines and 64 KiB. All or nothing: a refusal says why and quotes the nearest text.
+        """Change the candidate: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<< SEARCH,
+        =======, >>>>>>> REPLACE), a unified diff, or *** Begin Patch blocks. Only train.py, which must still parse and
+        stay within 630 lines and 64 KiB; or several editable files in one patch, each named in a header or in the line
+        above its block, also added and deleted. All or nothing: a refusal says why and quotes the nearest text.
         Returns the diff against the incumbent, and the nearest earlier attempts with what became of them. Next:
         run_experiment, or another apply_patch."""
         return await self.call(views.apply_patch, self._study, patch, base_sha256, experiment)

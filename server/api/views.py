@@ -28,7 +28,8 @@ from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
 from server.runs.boundary import boundary
 from server.runs.profile_choice import why_no_gpu
-from server.source.candidate import sha256
+from server.source.candidate import Candidate, sha256
+from server.source.editable import nearest as nearest_path
 from server.source.hunks import split_lines
 from server.study import limits, sweep
 from server.study.git_repair import lost
@@ -88,12 +89,38 @@ def status(study: Study) -> StatusReply:
 
 def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
     """Lines of program.md as it is now; `end_line` 0 is the last."""
-    return _numbered(study, study.program().text, start_line, end_line, "read_program")
+    return _numbered(study, study.program().text, start_line, end_line, "read_program(")
 
 
-def read_train(study: Study, start_line: int, end_line: int) -> TextReply:
-    """Lines of the candidate; `end_line` 0 is the last."""
-    return _numbered(study, study.lane.candidate()[study.workspace.file], start_line, end_line, "read_train")
+def read_train(study: Study, start_line: int, end_line: int, path: str = "") -> TextReply:
+    """Lines of a file of the candidate; `end_line` 0 is the last. Of several files without a path, which there are.
+
+    Raises PatchRefused: there is no such file.
+    """
+    files = study.lane.candidate()
+    if not path and len(files) == 1:
+        return _numbered(study, files.text, start_line, end_line, "read_train(")
+    if not path:
+        reply = _numbered(study, _listing(files), start_line, end_line, "read_train(")
+        first = f'read_train(path="{next(iter(files))}"): the lines of one file; any of these paths'
+        return reply.model_copy(update={"sha256": files.sha256, "next_actions": [first, *reply.next_actions]})
+    name = path.removeprefix("./")
+    if name not in files:
+        step = f"Editable are {study.workspace.editable}; other files can be read in {study.workspace.worktree}."
+        raise PatchRefused(f"There is no {clip(name)} in the candidate. {nearest_path(name, files.keys())}", step)
+    return _numbered(study, files[name], start_line, end_line, f'read_train(path="{name}", ')
+
+
+def candidate_text(study: Study) -> str:
+    """The candidate's one file, or the list of its files."""
+    files = study.lane.candidate()
+    return files.text if len(files) == 1 else _listing(files) + "\n"
+
+
+def _listing(files: Candidate) -> str:
+    """One line for each file: its path, lines, bytes, and the start of its sha256."""
+    rows = [(path, len(split_lines(text)), len(text.encode()), sha256(text)[:12]) for path, text in files.items()]
+    return "\n".join(f"{path}  {lines} lines  {size} bytes  {hashed}" for path, lines, size, hashed in rows)
 
 
 def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
@@ -112,12 +139,16 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
     )
     return PatchReply(
         next_actions=next_sentences(study),
-        diff=first_lines(diff, f"read_train() has {study.workspace.file} as it is"),
+        diff=first_lines(diff, f"read_train() has {_told(after)} as it is"),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
         note=note,
         similar=nearest(study.ledger, after.changed_from(before)) if diff else [],
     )
+
+
+def _told(candidate: Candidate) -> str:
+    return next(iter(candidate)) if len(candidate) == 1 else "each file"
 
 
 def start_run(study: Study, description: str, hypothesis: str) -> RunReply:
@@ -184,15 +215,15 @@ def _count(diff: str, sign: str) -> int:
     return sum(line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines())
 
 
-def _numbered(study: Study, text: str, start_line: int, end_line: int, tool: str) -> TextReply:
-    """Lines with their numbers, as many as clients show whole; the first of the next calls reads on."""
+def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str) -> TextReply:
+    """Lines with their numbers, as many as clients show whole; the first of the next calls reads on with `call`."""
     lines = [line.text for line in split_lines(text)]
     first = min(max(start_line, 1), max(len(lines), 1))
     last = min(end_line or len(lines), len(lines))
     numbered = [clip(f"{number:>4}  {line}", ANSWER) for number, line in enumerate(lines[first - 1 : last], first)]
     fitting = sum(size <= ANSWER for size in accumulate(len(line) + 1 for line in numbered))
     numbered = numbered[: max(fitting, 1)]
-    further = [f"{tool}(start_line={first + len(numbered)}): reads on"] if first + len(numbered) <= last else []
+    further = [f"{call}start_line={first + len(numbered)}): reads on"] if first + len(numbered) <= last else []
     last = min(last, first + len(numbered) - 1)
     return TextReply(
         next_actions=[*further, *next_sentences(study)],

@@ -26,8 +26,10 @@ from server.runs.profile_choice import as_torch_sees_it, default_profile, reason
 from server.runs.spawn import TorchView, compiler, probe_guards, torch_view
 from server.serve_options import DEFAULT_PORT
 from server.source import patch
+from server.source.editable import Editable
 from server.study.find_study import tag_to_serve
 from server.study.git_repair import lost
+from server.study.lane import what_may_change
 from server.study.ledger_rebuild import edited, edited_now
 from server.study.phase import NO_SESSION, SESSION_STEP
 from server.task.dataset import EMBEDDED, find, prepared
@@ -179,11 +181,11 @@ def _compiler(profile: str, workspace: Path) -> Check:
 
 def _workspace(path: Path) -> Check:
     with suppress(Unavailable):  # told by the next check
-        return _night(path, tuple(load(path / "program.md").task.editable))
-    return _night(path, ("train.py",))
+        return _night(path, what_may_change(load(path / "program.md").task))
+    return _night(path, Editable(("train.py",)))
 
 
-def _night(path: Path, editable: tuple[str, ...]) -> Check:
+def _night(path: Path, editable: Editable) -> Check:
     try:
         with Workspace.open(path, tag_to_serve(path), editable) as workspace:
             return _code(workspace, workspace.file) or _state(workspace, workspace.file)
@@ -195,10 +197,11 @@ def _code(workspace: Workspace, file: str) -> Check | None:
     """Why the baseline cannot work, if that can be told from its text."""
     with suppress(WorkspaceUnusable):  # git has lost the commit: the server looks for it
         try:
-            patch.check(workspace.files(workspace.base()))
+            files = workspace.files(workspace.base())
+            patch.check(files, workspace.editable.limits, None if workspace.editable.plain else files)
         except PatchRefused as error:
             return Check(name="workspace", state="fix", detail=error.problem, remedy=f"repair {file} and commit it")
-        if not workspace.trains_here():
+        if workspace.editable.plain and not workspace.trains_here():
             detail = f"{workspace.root}: {NO_SESSION}"
             return Check(name="workspace", state="fix", detail=detail, remedy=SESSION_STEP)
     return None
@@ -210,6 +213,9 @@ def _state(workspace: Workspace, file: str) -> Check:
     if ours := tracked(workspace.root, HOME):
         detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
         return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
+    if doubts := workspace.doubts():
+        remedy = "put what a run needs into the repository as plain files"
+        return Check(name="workspace", state="warning", detail=" ".join(doubts), remedy=remedy)
     if folders := submodules(workspace.root):
         detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
         remedy = "a night's worktree has no submodules: copy what is needed into the repository"

@@ -113,11 +113,12 @@ def install_service(
     """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
     from server.cli.service import Service, require_systemd
     from server.study.find_study import tag_to_serve
+    from server.study.lane import what_may_change
     from server.task.program import load
     from server.vcs.workspace import Workspace
 
     require_systemd(write)
-    editable = tuple(load(workspace / "program.md").task.editable)
+    editable = what_may_change(load(workspace / "program.md").task)
     with Workspace.open(workspace, tag_to_serve(workspace), editable) as opened:
         service = Service(opened.root.resolve(), address, user)
     if write:

@@ -82,7 +82,7 @@ class Editable:
         if why := malformed(path):
             return why
         if not self.matches(path):
-            return f"only {self} can be changed"
+            return "it is not editable"
         return self._why_withheld(path)
 
     def _why_withheld(self, path: str) -> str:
@@ -129,7 +129,8 @@ class Editable:
 
 def nearest(path: str, known: Collection[str]) -> str:
     """What to say of a path that is none of `known`: those most like it, or all of a few."""
-    names = [name for name in known if name.rpartition("/")[2] == path.rpartition("/")[2]]
+    alike = [name for name in known if _folded(name) == _folded(path)]
+    names = alike or [name for name in known if name.rpartition("/")[2] == path.rpartition("/")[2]]
     names += [name for name in get_close_matches(path, known, n=3) if name not in names]
     if names:
         return f"Did you mean {' or '.join(names[:3])}?"

@@ -1,19 +1,30 @@
 """Patch text and file text in, new file text out, or a refusal that says why. Pure."""
 
 import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
-from server.errors import PatchRefused
-from server.source.candidate import Candidate
-from server.source.hunks import split_lines
-from server.source.patch_formats import is_in_a_format, parse_patch, readings, with_line_feeds
+from server.errors import PatchRefused, StaleText
+from server.source.candidate import Candidate, sha256
+from server.source.editable import OF_TRAIN, Editable, Limits, distinct, listed, nearest
+from server.source.hunks import COMES, Hunk, split_lines
+from server.source.patch_formats import (
+    FileHunks,
+    is_in_a_format,
+    parse_files,
+    parse_patch,
+    readings,
+    with_line_feeds,
+)
 from server.source.patch_round import Round
 from server.source.python_source import BOM
+from server.text import clip
 
 _UNSEEN = BOM + "\u200b\u2060"  # characters without width that a patch may begin with
-MAX_LINES = 630
-MAX_BYTES = 64 * 1024
+MAX_LINES, MAX_BYTES = OF_TRAIN.lines or 0, OF_TRAIN.file_bytes
 MAX_PATCH_BYTES = 256 * 1024
+_NOTHING = "/dev/null"
 
 
 class AppliedPatch(NamedTuple):
@@ -64,10 +75,7 @@ def _as_meant(text: str, patch: str, file: str, refusal: PatchRefused) -> str:
 
 
 def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
-    lines = split_lines(text)
-    for at, hunks in enumerate(parse_patch(patch, file)):
-        lines = Round(lines, hunks, file, exact and at == 0).result()
-    after = "".join(line.text + line.end for line in lines)
+    after = _applied(text, parse_patch(patch, file), file, exact)
     if after == text:
         raise PatchRefused(
             "The patch changes nothing: old and new are equal.", f"Call read_train() to see {file} as it is."
@@ -75,40 +83,201 @@ def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
     return after
 
 
+def _applied(text: str, rounds: Iterable[list[Hunk]], file: str, exact: bool) -> str:
+    lines = split_lines(text)
+    for at, hunks in enumerate(rounds):
+        lines = Round(lines, hunks, file, exact and at == 0).result()
+    return "".join(line.text + line.end for line in lines)
+
+
 def patched(base: Candidate, patch: str, file: str, *, exact: bool = False) -> Candidate:
     """`base` with a patch applied to one of its files. Raises PatchRefused."""
     return base.with_file(file, apply(base[file], patch, file, exact=exact))
 
 
-def check(candidate: Candidate) -> None:
-    """Hold every file against its rules. Raises PatchRefused."""
+def patched_files(
+    base: Candidate, patch: str, editable: Editable, tree: Collection[str] = (), base_sha256: str = ""
+) -> Candidate:
+    """`base` with a patch applied that may change, add, delete and rename several files, or nothing of it.
+
+    Args:
+        tree: all paths of the repository, which a new file must not be in the way of.
+        base_sha256: of the candidate, or of the one file that is patched; "" is not compared.
+
+    Raises:
+        PatchRefused: as of `apply`, for each file; a file is not editable. StaleText: `base_sha256` is another one.
+    """
+    _refuse_unreadable(patch)
+    known, patch = {*base}, with_line_feeds(patch.lstrip(_UNSEEN), "")
+    changes = parse_files(patch, lambda path: path in known or editable.allows(path), known)
+    if base_sha256:
+        _refuse_stale(base, changes, base_sha256)
+    made = _Files(base, editable, tree, bool(base_sha256))
+    for change in changes:
+        made.take(change)
+    return made.result()
+
+
+def _refuse_stale(base: Candidate, changes: list[FileHunks], base_sha256: str) -> None:
+    files = {name for change in changes for name in (change.old, change.new)} & base.keys() or base.keys()
+    alone = sha256(base[next(iter(files))]) if len(files) == 1 else ""
+    if base_sha256 not in (base.sha256, alone):
+        told = f", {next(iter(files))} alone {alone}" if alone else ""
+        raise StaleText(
+            f"The candidate has sha256 {base.sha256}{told}; the patch was written against {base_sha256}.",
+            "Call read_train() and write the patch against what it shows.",
+        )
+
+
+class _Files:
+    """The files of a candidate while a patch is applied."""
+
+    def __init__(self, base: Candidate, editable: Editable, tree: Collection[str], exact: bool) -> None:
+        self._base, self._texts, self._editable, self._exact = base, dict(base), editable, exact
+        self._tree, self._met = {*tree} | base.keys(), set[str]()
+
+    def take(self, change: FileHunks) -> None:
+        """Apply what the patch does to one file. Raises PatchRefused."""
+        if not change.old:
+            change = change._replace(old=self._only(), new=self._only())
+        if change.adds or (change.old not in self._texts and _only_adds(change.hunks)):
+            self._add(change.new, _new_text(change))
+            return
+        if change.old not in self._texts:
+            raise self._unknown(change.old)
+        text = self._changed(change)
+        if change.deletes and text.strip():
+            raise PatchRefused(
+                f"The patch deletes {change.old} and leaves {len(text.splitlines())} lines of it.",
+                "Use '*** Delete File: PATH', or remove every line.",
+            )
+        if change.deletes or change.old != change.new:
+            self._delete(change.old)
+        if change.old != change.new:
+            self._add(change.new, text)
+        elif not change.deletes:
+            self._texts[change.new] = text
+
+    def _only(self) -> str:
+        """The file that a patch without a name is for. Raises PatchRefused: there are several."""
+        if len(self._base) == 1:
+            return next(iter(self._base))
+        raise PatchRefused(
+            f"The patch names no file, and there are several: {listed(self._base)}.",
+            "Name one: '--- a/PATH' and '+++ b/PATH', '*** Update File: PATH', or PATH above each SEARCH block.",
+        )
+
+    def result(self) -> Candidate:
+        """Raises PatchRefused: nothing is changed, or nothing is left."""
+        if not self._texts:
+            raise PatchRefused("The patch deletes every editable file.", "Leave at least one.")
+        if self._texts == dict(self._base):
+            raise PatchRefused(
+                "The patch changes nothing: old and new are equal.", "Call read_train() to see the files as they are."
+            )
+        return Candidate(self._texts)
+
+    def _changed(self, change: FileHunks) -> str:
+        """The text of a file after its hunks; the numbers of the first can be trusted where the base is known."""
+        path, text = change.old, self._texts[change.old]
+        exact = self._exact and path not in self._met
+        self._met.add(path)
+        if change.deletes and not change.hunks:
+            return ""
+        if not text.startswith(BOM):
+            return _applied(text, [change.hunks], path, exact) if change.hunks else text
+        hunks = [
+            replace(one, edits=[e._replace(text=e.text.replace(BOM, "")) for e in one.edits]) for one in change.hunks
+        ]
+        return BOM + _applied(text.removeprefix(BOM), [hunks] if hunks else [], path, exact)
+
+    def _add(self, path: str, text: str) -> None:
+        if path in self._texts:
+            raise PatchRefused(f"{path} is there already.", "Change it with '*** Update File: PATH' or a diff of it.")
+        if why := self._editable.why_not_add(path, self._tree):
+            raise self._withheld(path, why, "added")
+        self._texts[path] = text
+        self._tree.add(path)
+
+    def _delete(self, path: str) -> None:
+        if self._editable.requires(path):
+            raise PatchRefused(
+                f"{path} cannot be deleted: program.md names it in `editable`.", "Change its text, or leave it."
+            )
+        del self._texts[path]
+        self._tree.discard(path)
+
+    def _unknown(self, path: str) -> PatchRefused:
+        if path in self._base:
+            return PatchRefused(f"The patch has deleted {path} before it changes it.", "Do one of the two.")
+        if path in self._tree or not self._editable.allows(path):
+            return self._withheld(path, self._editable.why_not(path) or "it is no plain text file")
+        step = "To add a file, use '*** Add File: PATH', or a diff from /dev/null."
+        return PatchRefused(f"There is no {path} in the candidate. {nearest(path, self._base.keys())}", step)
+
+    def _withheld(self, path: str, why: str, what: str = "changed") -> PatchRefused:
+        files = listed(self._base)
+        return PatchRefused(f"{path} cannot be {what}: {why}.", f"Editable are {self._editable}; there are {files}.")
+
+
+def _only_adds(hunks: list[Hunk]) -> bool:
+    """Whether these are blocks that can make a file: there is no line that must be there already."""
+    return bool(hunks) and all(hunk.block and not hunk.before for hunk in hunks)
+
+
+def _new_text(change: FileHunks) -> str:
+    """The text of a new file. Raises PatchRefused: a line is not marked as new."""
+    edits = [edit for hunk in change.hunks for edit in hunk.edits]
+    if bad := next((edit for edit in edits if edit.mark != COMES and edit.text), None):
+        raise PatchRefused(
+            f"A line of the new file {change.new} is not marked: {clip(bad.text)}", "Start each of its lines with '+'."
+        )
+    return "".join(edit.text + edit.end for edit in edits)
+
+
+def check(candidate: Candidate, limits: Limits = OF_TRAIN, before: Candidate | None = None) -> None:
+    """Hold every file against its rules. Raises PatchRefused.
+
+    Args:
+        before: what is as it was there is not read again.
+    """
     for file, text in candidate.items():
-        _check(text, file)
-    candidate.check()
+        _check(text, file, limits)
+    if (size := sum(len(text.encode()) for text in candidate.values())) > limits.all_bytes:
+        raise PatchRefused(
+            f"The editable files would have {size} bytes, {limits.all_bytes} are allowed.", "Remove something first."
+        )
+    if why := distinct(candidate.keys()):
+        raise PatchRefused(why, "Rename one of them.")
+    candidate.check(before)
 
 
-def _check(text: str, file: str) -> None:
+def _check(text: str, file: str, limits: Limits) -> None:
     if "\0" in text:
         raise PatchRefused(f"{file} would contain a NUL character.", "Send text only.")
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise PatchRefused(f"{file} would not be valid UTF-8: {error.reason}.", "Send text only.") from None
-    count = len(text.splitlines())
-    if count > MAX_LINES:
-        raise PatchRefused(f"{file} would have {count} lines, {MAX_LINES} are allowed.", "Remove something first.")
-    if size > MAX_BYTES:
-        raise PatchRefused(f"{file} would have {size} bytes, {MAX_BYTES} are allowed.", "Remove something first.")
+    count, most = len(text.splitlines()), limits.file_bytes
+    if limits.lines is not None and count > limits.lines:
+        raise PatchRefused(f"{file} would have {count} lines, {limits.lines} are allowed.", "Remove something first.")
+    if size > most:
+        raise PatchRefused(f"{file} would have {size} bytes, {most} are allowed.", "Remove something first.")
 
 
 def diff(before: Candidate, after: Candidate) -> str:
     """The unified diff of two candidates, file after file; empty if they are equal."""
-    return "".join(_diff(before.get(file, ""), text, file) for file, text in after.items())
+    return "".join(_diff(before.get(file), after.get(file), file) for file in sorted({*before, *after}))
 
 
-def _diff(before: str, after: str, file: str) -> str:
-    old, new = ([line.text + line.end for line in split_lines(text)] for text in (before, after))
-    lines = difflib.unified_diff(old, new, f"a/{file}", f"b/{file}")
+def _diff(before: str | None, after: str | None, file: str) -> str:
+    """A diff of one file; None: it is not there. Of an empty one that comes or goes, the headers are all there is."""
+    old, new = ([line.text + line.end for line in split_lines(text or "")] for text in (before, after))
+    names = (_NOTHING if before is None else f"a/{file}", _NOTHING if after is None else f"b/{file}")
+    lines = difflib.unified_diff(old, new, *names)
+    if before != after and not (before or after):
+        return f"--- {names[0]}\n+++ {names[1]}\n"
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 

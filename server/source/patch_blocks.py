@@ -1,6 +1,7 @@
 """SEARCH/REPLACE blocks, read into hunks. Pure."""
 
 import re
+from collections.abc import Callable
 
 from server.errors import PatchRefused
 from server.source.hunks import COMES, GONE, KEPT, Edit, Hunk
@@ -24,25 +25,30 @@ _LIKE_A_MARKER = re.compile(r"[ \t>]*(?:<{5,}|>{5,})")
 _CODE_FENCE = re.compile(r"(?:`{3,}|~{3,})\w*[ \t]*$")
 _DIFF = re.compile(r"[ \t>]*@@ -[0-9]|@@(?:\s|$)|diff --git |\*\*\* (?:Begin Patch|Update File:)|--- \S.*\n\+\+\+ ")
 _NAME = re.compile(r"(?:file(?:name)?: *)?([\w.~/-]+)(?: \([^()]*\))?$", re.IGNORECASE)
+_PATH = re.compile(r"[\w.@+~/\\-]*\w\.[A-Za-z]\w*|[\w.@+~\\-]*/[\w.@+~/\\-]*\w")  # where nobody knows the name
 _SOURCE = re.compile(
     r"\.(?:py|pyi|ipynb|md|txt|rst|json|toml|ya?ml|cfg|ini|lock|[ch]|cc|cpp|cu|cuh|hpp|[jt]sx?|css|html?|sh|rs|go|java)$"
 )
 
 
-def read_blocks(lines: list[str]) -> tuple[list[Hunk], list[str]]:
-    """The blocks of a patch, and the files that they name. Raises PatchRefused: a marker is out of place."""
+def read_blocks(lines: list[str], known: Callable[[str], bool] | None = None) -> tuple[list[Hunk], list[str]]:
+    """The blocks of a patch, and the file that each of them names, or "". Raises PatchRefused: a marker is misplaced.
+
+    Args:
+        known: whether a file may have this name, where a patch may have several; then a block may search for nothing.
+    """
     hunks: list[Hunk] = []
     paths: list[str] = []
     start: int | None = None
     for at, line in enumerate(lines):
         if start is not None and _CLOSE.match(line):
-            hunks.append(_block(lines[start:at], f"SEARCH block {len(hunks) + 1}"))
+            hunks.append(_block(lines[start:at], f"SEARCH block {len(hunks) + 1}", known is not None))
             start = None
         elif start is not None and not OPEN.match(line):
             continue
         elif start is None and OPEN.match(line):
             start = at
-            paths += _name_above(lines, at)
+            paths.append(_name_above(lines, at) if known is None else _file_above(lines, at, known))
         elif (
             start is not None
             or is_marker(line)
@@ -93,14 +99,29 @@ def _unfenced(block: list[str]) -> list[str]:
     return [block[0], *sides[0][1:-1], "=======", *sides[1][1:-1]]
 
 
-def _name_above(lines: list[str], at: int) -> list[str]:
+def _name_above(lines: list[str], at: int) -> str:
     """The file that the line above a block names, or the line above its fence, if it names one."""
     above = next((lines[i] for i in range(at - 1, max(at - 6, -1), -1) if lines[i].strip("` \t")), "")
     found = _NAME.match(above[:200].strip("#*`: \t\r"))
-    return [found[1]] if found and _SOURCE.search(found[1]) else []
+    return found[1] if found and _SOURCE.search(found[1]) else ""
 
 
-def _block(lines: list[str], name: str) -> Hunk:
+def _file_above(lines: list[str], at: int, known: Callable[[str], bool]) -> str:
+    """The same of a patch for several files: any known name, or what looks like a path. A fence may have it, too."""
+    for line in lines[max(at - 6, 0) : at][::-1]:
+        fence = line.lstrip().startswith("```")
+        told = line.strip().strip("#*`:\"' \t\r")
+        named = _NAME.match(told[:300])
+        names = [told, told.partition(": ")[2], named[1] if named else ""]
+        names = [told.rpartition(" ")[2], told.rpartition(":")[2]] if fence else names
+        if found := next((name for name in names if name and (known(name) or _PATH.fullmatch(name))), ""):
+            return found
+        if told and not fence:
+            break
+    return ""
+
+
+def _block(lines: list[str], name: str, may_add: bool) -> Hunk:
     """A block, given without its last line; what both of its sides share stays as the file has it."""
     width = len(lines[0]) - len(lines[0].lstrip("<-"))
     dividers = [at for at, line in enumerate(lines) if _DIVIDER.match(line)]
@@ -110,6 +131,8 @@ def _block(lines: list[str], name: str) -> Hunk:
         raise _malformed(f"{name} needs exactly one divider of {width} '=', it has {len(dividers)}.")
     first, line = _hint(lines)
     old, new = lines[first : dividers[0]], lines[dividers[0] + 1 :]
+    if not any(line.strip() for line in old) and may_add and not old:
+        return Hunk([Edit(COMES, line) for line in new], name, block=True)
     if not any(line.strip() for line in old):
         raise PatchRefused(
             f"{name} searches for nothing.",

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 from server.errors import PatchRefused
 from server.source.hunks import COMES, GONE, KEPT, UNMARKED, Edit, Header, Hunk
@@ -16,26 +18,53 @@ _BULLET = re.compile(r"[-+*] \S")
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)?\S*$")
 _MARKER = re.compile(r"\*\*\* (?:Begin Patch|End Patch|End of File|(?:Update|Add|Delete) File:|Move to:)")
 _BEHIND_MORE = re.compile(r"[ \t>]+(?:@@ -[0-9]|@@$|diff --git )")  # a header that is quoted or indented
+_GIT_SAYS = re.compile(r"(new file|deleted file|rename from|rename to)(?: mode [0-7]+)?(.*)$")
+_GIT_FIELDS = {"new file": "adds", "deleted file": "deletes", "rename from": "old", "rename to": "new"}
 _PATHS = re.compile(r"diff --git (\S+) (\S+)$")
 
 # Read outside of hunks alone: a body, or prose, may say the same.
-_GIT_HEADERS = (
+_LINKS = (
     (
         re.compile(r"(?:index \S+|(?:(?:new|deleted) file|old|new) mode) 1[26]0000"),
         "The patch makes a symlink or a submodule.",
     ),
+)
+_GIT_HEADERS = (
     (re.compile(r"new file mode "), "The patch creates a file."),
     (re.compile(r"deleted file mode "), "The patch deletes a file."),
     (re.compile(r"rename (?:from|to) |similarity index "), "The patch renames a file."),
+)
+_MODES = (
     (re.compile(r"copy (?:from|to) "), "The patch copies a file."),
     (re.compile(r"(?:old|new) mode "), "The patch changes the mode of a file."),
 )
+_BINARY = ((re.compile(r"GIT binary patch|Binary files .* differ$"), "The patch is binary."),)
 _HEADERS = (
-    (re.compile(r"GIT binary patch|Binary files .* differ$"), "The patch is binary."),
     (re.compile(r"--- /dev/null\n\+\+\+ |\*\*\* Add File:"), "The patch creates a file."),
     (re.compile(r"--- .*\n\+\+\+ /dev/null|\*\*\* Delete File:"), "The patch deletes a file."),
     (re.compile(r"\*\*\* Move to:"), "The patch renames a file."),
 )
+
+
+@dataclass
+class Section:
+    """What the headers above some hunks say of their file; names as they are in the patch."""
+
+    old: str = ""
+    new: str = ""
+    adds: bool = False
+    deletes: bool = False
+    sides: bool = False  # whether the names are those of a diff, which puts a/ and b/ before them
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is no header."""
+        return self == Section()
+
+
+_NOTHING = re.compile(r"/dev/null\b")
+_MOVE = "*** Move to:"
+_TAGS = ("*** Update File:", "*** Add File:", "*** Delete File:", _MOVE)
 
 
 class _Body:
@@ -93,12 +122,17 @@ def _prose(edits: list[Edit]) -> int | None:
 
 
 class DiffReader:
-    """Reads line after line. `rounds` are the hunks of each section; `paths` the files that headers name."""
+    """Reads line after line. `sections` say of which file the hunks are; `paths` are all that headers name."""
 
-    def __init__(self, lines: list[str], ends: list[str], ours: Callable[[str], bool]) -> None:
-        """`ends`: of each line, as the patch came. `ours`: whether a path is that of the file to change."""
-        self._lines, self._ends, self._ours = lines, ends, ours
+    def __init__(self, lines: list[str], ends: list[str], ours: Callable[[str], bool], several: bool = False) -> None:
+        """
+        Args:
+            ends: of each line, as the patch came. ours: whether a path is that of a file to change.
+            several: whether the patch may change several files, add some and delete some.
+        """
+        self._lines, self._ends, self._ours, self._several = lines, ends, ours, several
         self._sections: list[list[_Body]] = [[]]
+        self.sections = [Section()]  # one for each of these
         self._body: _Body | None = None
         self._git = False  # between "diff --git" and its first hunk
         self.paths: list[str] = []
@@ -181,16 +215,60 @@ class DiffReader:
         self._body = None
         self._git = self._git or line.startswith("diff --git ")
         following = self._lines[at + 1] if at + 1 < len(self._lines) else ""
-        _refuse_forbidden(f"{line}\n{following}", self._git)
+        _refuse_forbidden(f"{line}\n{following}", self._git, self._several)
         self._name(line, following)
+        if self._several and self._note(line, following):
+            return
         if line.startswith(("+++ ", "*** Update File:")):
             self._sections.append([])
+            self.sections.append(Section())
             self._begin(_Body(None, []))
         elif is_marker(line) or _BEHIND_MORE.match(line) or self._is_stray(at):
             raise PatchRefused(
                 f"Line {at + 1} of the patch is outside any hunk: {clip(line)}",
                 "Write one format only, and '@@' above each group of changed lines.",
             )
+
+    def _note(self, line: str, following: str) -> bool:
+        """Note what a header says of its file; whether this is one."""
+        tag = next((tag for tag in _TAGS if line.startswith(tag)), "")
+        name = line.removeprefix(tag).strip()
+        if tag == _MOVE:
+            self._amend(new=name)
+        elif tag:
+            self._enter(Section(name, name, adds="Add" in tag, deletes="Delete" in tag))
+            self._begin(_Body(None, []))
+        elif line.startswith("diff --git "):
+            both = _PATHS.match(line)
+            self._enter(Section(both[1], both[2], sides=True) if both else Section(sides=True))
+        elif self._git and (found := _GIT_SAYS.match(line)):
+            name = found[2].strip()
+            self._amend(**{_GIT_FIELDS[found[1]]: name or True}, sides=not name)
+        elif line.startswith("+++ ") or (line.startswith("--- ") and following.startswith(("+++ ", "@@"))):
+            self._side(line)
+        else:
+            return False
+        return True
+
+    def _side(self, line: str) -> None:
+        """Note a side of a diff; below "diff --git" and "rename from" the names are known already."""
+        name, first = line[4:], line[0] == "-"
+        nothing, below = bool(_NOTHING.match(name)), any(body.edits for body in self._sections[-1])
+        if below or (first and not self._git):
+            self._enter(Section(name, name, sides=True))
+        section = self.sections[-1]
+        if first:
+            self._amend(old=name if section.sides else section.old, adds=nothing or section.adds)
+            return
+        self._amend(new=name if section.sides else section.new, deletes=nothing or section.deletes)
+        self._begin(_Body(None, []))
+
+    def _enter(self, section: Section) -> None:
+        self._sections.append([])
+        self.sections.append(section)
+
+    def _amend(self, **fields: Any) -> None:
+        self.sections[-1] = replace(self.sections[-1], **fields)
 
     def _name(self, line: str, following: str) -> None:
         """Note the paths of a header."""
@@ -214,7 +292,11 @@ class DiffReader:
         return not _BULLET.match(line) or (line[0] == "-" and bool(re.match(r"\+ ?\S", following)))
 
 
-def _refuse_forbidden(text: str, git: bool) -> None:
-    for pattern, problem in _HEADERS + (_GIT_HEADERS if git else ()):
+def _refuse_forbidden(text: str, git: bool, several: bool) -> None:
+    rules = _BINARY + (_LINKS + _MODES if git else ())
+    if not several:
+        rules += _HEADERS + (_GIT_HEADERS if git else ())
+    step = "Send a patch that changes the text of the one file and does nothing else."
+    for pattern, problem in rules:
         if pattern.match(text):
-            raise PatchRefused(problem, "Send a patch that changes the text of the one file and does nothing else.")
+            raise PatchRefused(problem, "Send a patch that changes text alone." if several else step)

@@ -1,13 +1,16 @@
 """The three ways in which models write a change, read into hunks; telling them apart is our work, not theirs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from server.errors import PatchRefused
+from server.source.editable import malformed
 from server.source.hunks import Hunk
 from server.source.patch_blocks import EXAMPLE, OPEN, as_usual, is_marker, read_blocks
-from server.source.patch_diffs import DiffReader
+from server.source.patch_diffs import DiffReader, Section
+from server.text import clip
 
 _DIFF = re.compile(
     r"^(?:@@|diff --git |--- \S|GIT binary patch|[ \t]*\*\*\* (?:Begin Patch|(?:Update|Add|Delete) File:))",
@@ -26,6 +29,9 @@ _LONGEST_PATH = 300
 _STAMP = re.compile(r"(?:\t|\s+[0-9]{4}-[0-9]{2}-[0-9]{2}|\s+[A-Z][a-z]{2} [A-Z][a-z]{2} ).*$")
 _SIDES = "old|new|orig|original|modified|updated|before|after|current|left|right"
 _PREFIX = re.compile(rf"(?:[abciow]|{_SIDES})/")
+_SIDE = re.compile(r"^[abciow]/")  # as git has them
+_ESCAPE = re.compile(r"\\([0-7]{3}|.)")
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _SUFFIX = re.compile(rf"(?:\.(?:{_SIDES}|bak)|~| \([^()]*\)| (?:{_SIDES}))$")
 
 
@@ -37,25 +43,118 @@ def parse_patch(patch: str, file: str) -> list[list[Hunk]]:
     Raises:
         PatchRefused: it is in none of the formats, is malformed, or does more than change the text of `file`.
     """
+    sections, paths = _sections(patch, lambda path: _names(path, file), None, file)
+    _refuse_other_files(paths, file)
+    return _named([hunks for _, hunks in sections])
+
+
+class FileHunks(NamedTuple):
+    """What a patch does to one file. The names are "" where the patch has none."""
+
+    old: str
+    new: str
+    adds: bool
+    deletes: bool
+    hunks: list[Hunk]
+
+
+def parse_files(patch: str, known: Callable[[str], bool], old: Collection[str]) -> list[FileHunks]:
+    """What a patch does to each of several files, in its order.
+
+    Args:
+        known: whether a file may have this name. old: the files that there are.
+
+    Raises:
+        PatchRefused: as of `parse_patch`; also that a name is none below the top.
+    """
+    sections, _ = _sections(patch, lambda path: any(map(known, _cleaned(path))), known)
+    made: list[FileHunks] = []
+    for section, hunks in sections:
+        names = _resolved(section, known, old)
+        if hunks or not section.bare:
+            made.append(FileHunks(*names, section.adds, section.deletes, hunks))
+    whole = [one for one in made if one.adds or one.deletes or one.old != one.new]
+    named = iter(_named([one.hunks for one in made], bool(whole)))
+    return [one._replace(hunks=next(named)) if any(h.changes for h in one.hunks) else _emptied(one) for one in made]
+
+
+def _emptied(one: FileHunks) -> FileHunks:
+    if one.adds or one.deletes or one.old != one.new:
+        return one._replace(hunks=[])
+    raise PatchRefused(
+        f"The patch has a header for {one.new} and no change below it.",
+        "Add the lines to change: '-' before each old line, '+' before each new one, ' ' before the others.",
+    )
+
+
+def _sections(
+    patch: str, ours: Callable[[str], bool], known: Callable[[str], bool] | None, file: str = "the file"
+) -> tuple[list[tuple[Section, list[Hunk]]], list[str]]:
+    """The hunks below each header, and all paths that are named. `known`: as of `read_blocks`."""
     raw = patch.split("\n")
     lines = [line.removesuffix("\r") for line in raw]
     text = "\n".join(lines)
     _refuse_escaped(lines)
     if OPEN.search(text):
-        hunks, paths = read_blocks(lines)
-        rounds = [[hunk] for hunk in hunks]
-    elif _DIFF.search(text):
+        hunks, named = read_blocks(lines, known)
+        sections: list[tuple[Section, list[Hunk]]] = []
+        file = ""
+        for name, hunk in zip(named, hunks, strict=True):
+            file = name or file  # without a name it is the file of the block before
+            sections.append((Section(file, file), [hunk]))
+        return sections, [name for name in named if name]
+    if _DIFF.search(text):
         ends = ["\r\n" if line.endswith("\r") else "\n" for line in raw]
         ends[-1] = ends[0] if len(set(ends[:-1])) == 1 else ends[-1]  # the last one may have lost its end
-        reader = DiffReader(lines, ends, lambda path: _names(path, file))
-        rounds, paths = reader.read(), reader.paths
+        reader = DiffReader(lines, ends, ours, known is not None)
+        rounds = reader.read()
+        return list(zip(reader.sections, rounds, strict=True)), reader.paths
+    raise PatchRefused(
+        "The patch is in none of the formats: unified diff, SEARCH/REPLACE blocks, or *** Begin Patch.",
+        f"Write it for example like this, with lines copied from {file}:\n{EXAMPLE}",
+    )
+
+
+def _resolved(section: Section, known: Callable[[str], bool], old: Collection[str]) -> tuple[str, str]:
+    """The old and the new name that the headers mean. Raises PatchRefused: one is none below the top."""
+    if section.adds:
+        before = after = _meant(section.new, section, known)
     else:
-        raise PatchRefused(
-            "The patch is in none of the formats: unified diff, SEARCH/REPLACE blocks, or *** Begin Patch.",
-            f"Write it for example like this, with lines copied from {file}:\n{EXAMPLE}",
-        )
-    _refuse_other_files(paths, file)
-    return _named(rounds)
+        before = _meant(section.old, section, lambda name: name in old)
+        after = before if section.deletes or section.new == section.old else _meant(section.new, section, known)
+    if section.sides and before != after and _SIDE.sub("", before) == _SIDE.sub("", after):
+        before = after = before if before in old else after  # a/x and b/x, one of which is a real folder's
+    for name in {before, after} - {""}:
+        if why := malformed(name):
+            raise PatchRefused(f"The patch has a path that cannot be used: {clip(name)}: {why}.", "Correct the path.")
+    return before, after
+
+
+def _meant(raw: str, section: Section, known: Callable[[str], bool]) -> str:
+    """A name without what diff tools and models put around one; the first form that is known, if there is one."""
+    stamped = _STAMP.sub("", _unquoted(raw.strip())).strip()
+    plain = stamped.removeprefix("./")
+    bare = _SIDE.sub("", plain)
+    paired = section.sides and section.old[:2] != section.new[:2]
+    nothing = section.sides and (section.adds or section.deletes)
+    forms = [bare, plain] if (paired or nothing) and bare != plain else [plain]
+    forms += [] if section.adds else [form.removeprefix("./") for form in _cleaned(raw)]
+    return next(filter(known, forms), forms[0])
+
+
+def _unquoted(name: str) -> str:
+    """As git quotes a name with odd letters: "a/\\303\\274"."""
+    if not (len(name) > 1 and name[0] == name[-1] == '"'):
+        return name
+    try:
+        return _ESCAPE.sub(_unescaped, name[1:-1].encode().decode("latin-1")).encode("latin-1").decode()
+    except UnicodeError:
+        return name[1:-1]
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    told = found[1]
+    return chr(int(told, 8) & 255) if told.isdecimal() else _LETTERS.get(told, told)
 
 
 def with_line_feeds(patch: str, text: str) -> str:
@@ -76,7 +175,7 @@ def readings(patch: str, file: str) -> Iterator[str]:
     if len(patch) > _MOST_READ:
         return
     texts, seen = [patch], [_sought(patch, file)]
-    for step in (_unescaped, _unescaped, _unquoted, as_usual):
+    for step in (_without_entities, _without_entities, _without_quotes, as_usual):
         texts += [other for text in texts if (other := step(text)) not in texts]
     for text in texts[1:]:
         sought = _sought(text, file)
@@ -97,7 +196,7 @@ def _sought(patch: str, file: str) -> list[list[str]] | None:
         return None
 
 
-def _unescaped(text: str) -> str:
+def _without_entities(text: str) -> str:
     """Without HTML's escapes, if all of it is escaped."""
     lines = "\n".join(line for line in text.split("\n") if not is_marker(line))
     if "<" in lines or "&" in _ENTITY.sub("", lines):
@@ -105,7 +204,7 @@ def _unescaped(text: str) -> str:
     return _ENTITY.sub(lambda found: _ENTITIES[found[1].lower()], text)
 
 
-def _unquoted(text: str) -> str:
+def _without_quotes(text: str) -> str:
     """Without what stands before each line of the patch."""
     found = [marker[1] for marker in _BEHIND.finditer(text)]
     before = found[0] if found and all(other.startswith(found[0]) for other in found) else ""
@@ -126,16 +225,16 @@ def _refuse_escaped(lines: list[str]) -> None:
         )
 
 
-def _named(rounds: list[list[Hunk]]) -> list[list[Hunk]]:
+def _named(rounds: list[list[Hunk]], may_be_none: bool = False) -> list[list[Hunk]]:
     """Without the hunks that change nothing, the others with a name. Raises PatchRefused: none is left."""
     changing = [[hunk for hunk in hunks if hunk.changes] for hunks in rounds]
     count = sum(map(len, changing))
-    if not count and any(rounds):
+    if not count and any(rounds) and not may_be_none:
         raise PatchRefused(
             "The patch changes nothing: old and new are equal.",
             "Mark each old line with '-' and each new one with '+'.",
         )
-    if not count:
+    if not count and not may_be_none:
         raise PatchRefused(
             "The patch has a header and no hunk.",
             "Add the lines to change: '-' before each old line, '+' before each new one, ' ' before the others.",

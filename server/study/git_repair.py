@@ -7,7 +7,7 @@ commit is made from the train.py of its run's folder, and counts only if it has 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -352,8 +352,9 @@ class Remake:
     def _left_in(self, folder: Path) -> dict[str, bytes]:
         """The editable files that a run has left in its folder. Raises OSError."""
         editable, top = self._workspace.editable, folder / RunFile.TREE
-        paths = {path.relative_to(top).as_posix(): path for path in ([] if editable.plain else top.rglob("*"))}
-        paths = {self._workspace.file: folder / RunFile.TRAIN} if editable.plain else paths
+        below: Iterable[Path] = () if editable.plain else top.rglob("*")
+        paths = {self._workspace.file: folder / RunFile.TRAIN} if editable.plain else {}
+        paths |= {path.relative_to(top).as_posix(): path for path in below}
         return {name: path.read_bytes() for name, path in paths.items() if editable.allows(name) and _is_small(path)}
 
     def _committed(self, commit: str) -> dict[str, bytes]:
@@ -368,11 +369,10 @@ class Remake:
 
     def _ours(self, commit: str) -> dict[str, TreeEntry] | None:
         """The editable files in the tree of a commit, whatever refs say; None if a tree is lost."""
-        allows = self._workspace.editable.allows
         with suppress(ValueError):
             if tree := self._tree(commit):
-                entries = objects.files_of(self.read, tree.name).items()
-                return {path: entry for path, entry in entries if entry.plain and allows(path)}
+                found = objects.files_of(self.read, tree.name).items()
+                return {path: one for path, one in found if one.plain and self._workspace.editable.allows(path)}
         return None
 
     def _tree(self, commit: str) -> Made | None:
@@ -395,6 +395,6 @@ def _is_small(path: Path) -> bool:
 
 def _sha256(texts: dict[str, bytes]) -> str:
     """The hash of a candidate of these files, which may be no text at all; empty of none."""
-    with suppress(UnicodeDecodeError, ValueError):
+    with suppress(ValueError):
         return Candidate({path: text.decode() for path, text in texts.items()}).sha256
     return ""

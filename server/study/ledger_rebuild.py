@@ -9,12 +9,13 @@ from server.history.chain import Chain, Mark, Stored, differing, numbers_in_word
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.records import Experiment
+from server.source.editable import Editable
 from server.source.language import Change
 from server.study.git_repair import Wanted, copy, heal, wanted
 from server.vcs.workspace import Listed, Workspace, mended
 
 
-def opened(path: Path, tag: str, editable: tuple[str, ...]) -> Workspace:
+def opened(path: Path, tag: str, editable: Editable | tuple[str, ...]) -> Workspace:
     """The workspace, also where git cannot read a ref before something is mended. Raises WorkspaceUnusable."""
     try:
         return Workspace.open(path, tag, editable)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, LedgerDamaged, PatchRefused, RunnerUnavailable, StaleText, WorkspaceUnusable
+from server.errors import HeadMoved, LedgerDamaged, PatchRefused, RunnerUnavailable, WorkspaceUnusable
 from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -32,7 +32,7 @@ from server.source.language import Change
 from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
-from server.study.lane import Lane
+from server.study.lane import Lane, require_fresh, what_may_change
 from server.study.phase import NEW_TRAIN, Move, Phase, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
@@ -65,7 +65,7 @@ class Study:
         if self.choices.require_sealed:
             require_guards((self.choices.profile or default_profile(self.hardware, "", "")) in CPU_PROFILES)
         task = self.program().task
-        self.workspace = ledger_rebuild.opened(workspace, tag, tuple(task.editable))
+        self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(task))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
@@ -87,8 +87,8 @@ class Study:
 
     def _machines_profile(self) -> str:
         known = self.ledger.incumbent() or self.ledger.last()
-        train = "".join(self.workspace.files(self.workspace.tip()).values())
-        return default_profile(self.hardware, known.attempt.profile if known else "", train)
+        last, files = known.attempt.profile if known else "", self.workspace.files(self.workspace.tip())
+        return default_profile(self.hardware, last, files.get(self.workspace.file, ""))
 
     def _open(self, distrust: bool = False) -> None:
         """Open the history, or make it anew from git; with `distrust` every row of it is read first."""
@@ -189,16 +189,7 @@ class Study:
         require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
         self.verdicts.require_branch()
         base, incumbent = self.lane.candidate(), self.incumbent()
-        if base_sha256 and base_sha256 != base.sha256:
-            raise StaleText(
-                f"train.py has sha256 {base.sha256}, the patch was written against {base_sha256}.",
-                "Call read_train() and write the patch against what it shows.",
-            )
-        after = (
-            self._reapplied(base, number)
-            if number
-            else patch.patched(base, text, self.workspace.file, exact=bool(base_sha256))
-        )
+        after = self._reapplied(base, number, base_sha256) if number else self.lane.patched(base, text, base_sha256)
         self.replace(after)
         return AppliedPatch(incumbent, after, patch.diff(incumbent, after), base.sha256)
 
@@ -211,6 +202,7 @@ class Study:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact())
         self.verdicts.require_branch()
+        self.lane.require_unspoiled()
         self.executor.require_free(self.profile, self.ledger.last())
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
@@ -340,8 +332,9 @@ class Study:
             self.ledger.begin(attempt, made)
             self.verdicts.archive(Experiment(attempt=attempt))
 
-    def _reapplied(self, base: Candidate, number: int) -> Candidate:
-        """`base` with what experiment `number` changed. Raises PatchRefused, WorkspaceUnusable."""
+    def _reapplied(self, base: Candidate, number: int, base_sha256: str) -> Candidate:
+        """`base` with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
+        require_fresh(base, base_sha256)
         found = self.ledger.get(number)
         assert found is not None
         before, theirs = (self.workspace.files(commit) for commit in (found.attempt.parent, found.commit))

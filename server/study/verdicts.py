@@ -164,9 +164,12 @@ class Verdicts:
 
     def require_sound(self, candidate: Candidate) -> None:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""
-        patch.check(candidate)
-        first, tip = self._ledger.get(1), self._workspace.tip()
+        limits, tip = self._workspace.editable.limits, self._workspace.tip()
         incumbent = self._workspace.files(self.base() or tip)
+        patch.check(candidate, limits, None if limits.modest else incumbent)
+        if not limits.modest:
+            return
+        first = self._ledger.get(1)
         baseline = incumbent
         if first:
             with suppress(WorkspaceUnusable):  # git has lost it: then what it was built on has the same text

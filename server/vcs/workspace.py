@@ -19,7 +19,7 @@ from server.files import replace_text, scratch, write_all, write_whole
 from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
-from server.source.editable import Editable
+from server.source.editable import Editable, listed
 from server.vcs import merging, repository_checks
 from server.vcs.candidate_files import CandidateFiles
 from server.vcs.commit_message import attempt_message
@@ -161,6 +161,14 @@ class Workspace:
             if tip := self.refs.resolve(self._head):
                 return self.trees.entries(tip)
         return {}
+
+    def doubts(self) -> list[str]:
+        """What a run will not have, or a candidate not change, as the author of globs may think: a sentence each."""
+        if self.editable.plain:
+            return []
+        told, withheld = self.trees.doubts(self.base()), self.editable.withheld(self.trees.entries(self.base()))
+        named = [f"{path} ({why})" for path, why in withheld.items()]
+        return [*told, f"Editable by a glob, and withheld: {listed(named)}."] if named else told
 
     def lay_out(self, commit: str, folder: Path) -> list[str]:
         """Write all files of `commit` into a new folder. Returns what is left out. Raises WorkspaceUnusable."""
