@@ -272,12 +272,13 @@ def diff(before: Candidate, after: Candidate) -> str:
 
 
 def _diff(before: str | None, after: str | None, file: str) -> str:
-    """A diff of one file; None: it is not there. Of an empty one that comes or goes, the headers are all there is."""
+    """A diff of one file; None: it is not there. Of an empty one that comes or goes, there is a header alone."""
     old, new = ([line.text + line.end for line in split_lines(text or "")] for text in (before, after))
     names = (_NOTHING if before is None else f"a/{file}", _NOTHING if after is None else f"b/{file}")
     lines = difflib.unified_diff(old, new, *names)
     if before != after and not (before or after):
-        return f"--- {names[0]}\n+++ {names[1]}\n"
+        what = "new" if before is None else "deleted"
+        return f"diff --git a/{file} b/{file}\n{what} file mode 100644\n"
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 

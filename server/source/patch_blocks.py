@@ -114,6 +114,7 @@ def _file_above(lines: list[str], at: int, known: Callable[[str], bool]) -> str:
         named = _NAME.match(told[:300])
         names = [told, told.partition(": ")[2], named[1] if named else ""]
         names = [told.rpartition(" ")[2], told.rpartition(":")[2]] if fence else names
+        names = [name.strip("`*\"' ") for name in names]
         if found := next((name for name in names if name and (known(name) or _PATH.fullmatch(name))), ""):
             return found
         if told and not fence:

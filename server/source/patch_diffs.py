@@ -21,6 +21,7 @@ _BEHIND_MORE = re.compile(r"[ \t>]+(?:@@ -[0-9]|@@$|diff --git )")  # a header t
 _GIT_SAYS = re.compile(r"(new file|deleted file|rename from|rename to)(?: mode [0-7]+)?(.*)$")
 _GIT_FIELDS = {"new file": "adds", "deleted file": "deletes", "rename from": "old", "rename to": "new"}
 _PATHS = re.compile(r"diff --git (\S+) (\S+)$")
+_SPACED_PATHS = re.compile(r"diff --git (a/(.+)) (b/\2)$")
 
 # Read outside of hunks alone: a body, or prose, may say the same.
 _LINKS = (
@@ -205,7 +206,10 @@ class DiffReader:
         following = [*self._lines[at + 1 : at + 3], "", ""]
         if line.startswith(("@@", "diff --git ", "*** ", "```")):
             return True
-        return line.startswith("--- ") and following[0].startswith("+++ ") and following[1].startswith("@@")
+        if not line.startswith("--- ") or not following[0].startswith("+++ "):
+            return False
+        nothing = self._several and (_NOTHING.match(line[4:]) or _NOTHING.match(following[0][4:]))  # an empty file
+        return following[1].startswith("@@") or bool(nothing)
 
     def _outside(self, at: int) -> None:
         """A header, or prose."""
@@ -239,22 +243,22 @@ class DiffReader:
             self._enter(Section(name, name, adds="Add" in tag, deletes="Delete" in tag))
             self._begin(_Body(None, []))
         elif line.startswith("diff --git "):
-            both = _PATHS.match(line)
-            self._enter(Section(both[1], both[2], sides=True) if both else Section(sides=True))
+            both = _PATHS.match(line) or _SPACED_PATHS.match(line)
+            self._enter(Section(both[1], both.groups()[-1], sides=True) if both else Section(sides=True))
         elif self._git and (found := _GIT_SAYS.match(line)):
             name = found[2].strip()
             self._amend(**{_GIT_FIELDS[found[1]]: name or True}, sides=not name)
         elif line.startswith("+++ ") or (line.startswith("--- ") and following.startswith(("+++ ", "@@"))):
-            self._side(line)
+            self._side(line, following)
         else:
             return False
         return True
 
-    def _side(self, line: str) -> None:
+    def _side(self, line: str, following: str) -> None:
         """Note a side of a diff; below "diff --git" and "rename from" the names are known already."""
         name, first = line[4:], line[0] == "-"
         nothing, below = bool(_NOTHING.match(name)), any(body.edits for body in self._sections[-1])
-        if below or (first and not self._git):
+        if below or (first and not (self._git and self._is_of(line, following))):
             self._enter(Section(name, name, sides=True))
         section = self.sections[-1]
         if first:
@@ -262,6 +266,13 @@ class DiffReader:
             return
         self._amend(new=name if section.sides else section.new, deletes=nothing or section.deletes)
         self._begin(_Body(None, []))
+
+    def _is_of(self, line: str, following: str) -> bool:
+        """Whether two sides are of the file that "diff --git" has named: without them it may be an empty one."""
+        section = self.sections[-1]
+        told = [side[4:].partition("\t")[0].rstrip() for side in (line, following)]
+        names = {section.old, section.new}
+        return names == {""} or any(one in names or one[2:] in names for one in told)
 
     def _enter(self, section: Section) -> None:
         self._sections.append([])
