@@ -76,7 +76,7 @@ class CandidateFiles:
         found = self._worktree.matching(self._editable)
         # A file that bears its name in program.md is part of each candidate: where it is gone, that is told.
         known = {path for path in names if self._editable.requires(path)}.union(path for path in found if path in names)
-        fresh = [path for path in found if path not in names]
+        fresh = [path for path in found if path not in names and not _below_submodule(path, names)]
         ignored = self._worktree.ignored(fresh)
         return sorted(known), [path for path in fresh if path not in ignored]
 
@@ -96,6 +96,13 @@ class CandidateFiles:
         with suppress(OSError):
             return place.is_file() and not place.is_symlink() and not is_text(_head(place.read_bytes()))
         return False
+
+
+def _below_submodule(path: str, names: dict[str, Entry]) -> bool:
+    """Whether git has another repository in a folder above: it sees nothing there."""
+    parts = path.split("/")
+    above = (names.get("/".join(parts[:end])) for end in range(1, len(parts)))
+    return any(entry is not None and entry.submodule for entry in above)
 
 
 def _head(content: bytes) -> bytes:

@@ -34,6 +34,10 @@ class Entry(NamedTuple):
     def plain(self) -> bool:
         return self.mode in PLAIN_MODES
 
+    @property
+    def submodule(self) -> bool:
+        return self.mode == _SUBMODULE
+
 
 _Blob = tuple[str, int, IO[bytes]]  # its name, its size, and a stream to be read for as long
 
@@ -66,7 +70,7 @@ class Trees:
     def require_usable(self, commit: str, editable: Editable) -> None:
         """Refuse a commit of which no candidate can be made by these globs. Raises WorkspaceUnusable."""
         entries = self.entries(commit)
-        ours = {path: entry for path, entry in entries.items() if editable.allows(path)}
+        ours = {path: one for path, one in entries.items() if not one.submodule and editable.allows(path)}
         where = f"in the commit {commit[:12]}"
         if gone := editable.unmatched(entries):
             raise WorkspaceUnusable(f"There is no {listed(gone)} {where}.", f"Commit {listed(gone)}.")
@@ -93,7 +97,7 @@ class Trees:
         """What a run will not have as its author may think: a sentence each. Raises WorkspaceUnusable."""
         entries = self.entries(commit)
         told: list[str] = []
-        if modules := [path for path, entry in entries.items() if entry.mode == _SUBMODULE]:
+        if modules := [path for path, entry in entries.items() if entry.submodule]:
             told.append(f"Submodules are left out of a run: {listed(modules)}.")
         if pointers := self._pointers({path: entry for path, entry in entries.items() if entry.plain}):
             told.append(f"A run has pointers of Git LFS in place of the files: {listed(pointers)}.")
@@ -126,7 +130,7 @@ class Trees:
                 (folder / parent).mkdir(parents=True, exist_ok=True)
         places: dict[str, list[str]] = {}
         for path, entry in entries.items():
-            if entry.mode != _SUBMODULE:
+            if not entry.submodule:
                 places.setdefault(entry.name, []).append(path)
         links: dict[str, bytes] = {}
         with self._blobs(places, "Writing files") as blobs:
@@ -140,13 +144,12 @@ class Trees:
                         _write(folder / path, entries[path].mode, [content])
                 else:
                     _write(folder / files[0], entries[files[0]].mode, _chunks(stream, size))
-        left = [path for path, entry in entries.items() if entry.mode == _SUBMODULE]
+        left = [path for path, entry in entries.items() if entry.submodule]
         return sorted([*left, *_link(folder, links)])
 
     def _unfit(self, ours: dict[str, Entry], editable: Editable) -> dict[str, str]:
         """Links, and what is too large, each with the reason."""
         found = {path: "a link" for path, entry in ours.items() if entry.mode == _LINK}
-        found |= {path: "a submodule" for path, entry in ours.items() if entry.mode == _SUBMODULE}
         most = editable.limits.file_bytes
         return found | {p: f"{e.size} bytes, {most} are allowed" for p, e in ours.items() if e.plain and e.size > most}
 

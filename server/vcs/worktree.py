@@ -89,8 +89,7 @@ class Worktree:
         for place in texts:
             if place.parent != self.path:
                 place.parent.mkdir(parents=True, exist_ok=True)
-            for left in place.parent.glob(f".{glob.escape(place.name)}.*.new"):  # of a server that was killed
-                left.unlink()
+            _clear(place)
         write_all(texts)
         for place in texts:
             if place.relative_to(self.path).as_posix() in executable:
@@ -100,6 +99,7 @@ class Worktree:
         """Remove a file, and the folders that are empty without it."""
         place = self._place(path)
         if not place.is_dir() or place.is_symlink():
+            _clear(place)
             with suppress(FileNotFoundError, NotADirectoryError):
                 place.unlink()
         for folder in [place, *place.parents][: path.count("/") + 1]:
@@ -259,6 +259,12 @@ class Worktree:
 def _entry(pointer: Path) -> Path:
     """Where a worktree's file .git says that git's entry is."""
     return pointer.parent / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+
+
+def _clear(place: Path) -> None:
+    """Remove what a server has left that was killed while it wrote the file."""
+    for left in place.parent.glob(f".{glob.escape(place.name)}.*.new"):
+        left.unlink()
 
 
 def _holds(path: Path, text: str) -> bool:
