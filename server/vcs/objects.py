@@ -110,7 +110,8 @@ def with_files(read: Read, tree: str, blobs: Mapping[str, str | None]) -> list[M
         if slash:
             below.setdefault(name, {})[rest] = blob
         elif blob is None:
-            entries.pop(name, None)
+            if name in entries and entries[name].mode != _FOLDER:
+                del entries[name]
         else:
             before = entries.get(name)
             entries[name] = TreeEntry(before.mode if before and before.mode in _PLAIN else _PLAIN[0], blob)

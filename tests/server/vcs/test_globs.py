@@ -140,6 +140,21 @@ def nested(tree: Path) -> None:
     make_repository(tree / "src" / "dep", "x = 1\n")
 
 
+def removed(tree: Path) -> None:
+    (tree / "README.md").unlink()
+
+
+def switched(tree: Path) -> None:
+    (tree / "src/bench.sh").chmod(0o755)
+
+
+def filled(path: str, data: bytes) -> Callable[[Path], None]:
+    def fill(tree: Path) -> None:
+        (tree / path).write_bytes(data)
+
+    return fill
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -151,11 +166,11 @@ def nested(tree: Path) -> None:
         (rewritten("src/sitecustomize.py"), r"src/sitecustomize\.py \(added: Python or pytest runs"),
         (rewritten("json.py"), r"json\.py \(added"),
         (rewritten("src/A.c"), r"src/A\.c \(added: it differs from src/a\.c in capitals"),
-        (lambda tree: (tree / "README.md").unlink(), r"README\.md \(deleted: it is not editable\)"),
-        (lambda tree: (tree / "src/bench.sh").chmod(0o755), r"src/bench\.sh \(changed"),
+        (removed, r"README\.md \(deleted: it is not editable\)"),
+        (switched, r"src/bench\.sh \(changed"),
         (linked("src/link.c", "a.c"), r"src/link\.c \(added: it is a link"),
         (linked("README.md", "q.sql"), r"README\.md \(made something else"),
-        (lambda tree: put(tree, {"src/big.txt": "x" * (1 << 20) + "\n"}), r"src/big\.txt \(added: .*too large"),
+        (filled("src/big.txt", b"x" * (1 << 20) + b"\n"), r"src/big\.txt \(added: .*too large"),
         (hidden, r"README\.md \(changed"),
         (staged, r"added\.txt \(added"),
         (nested, r"src/dep/ \(added"),
@@ -179,8 +194,8 @@ def test_what_else_differs_in_the_worktree_is_refused_by_name(
     ("spoil", "words"),
     [
         (linked("src/a.c", "/etc/passwd"), "not a regular file"),
-        (lambda tree: (tree / "src/a.c").write_bytes(b"\xff\xfe"), "not UTF-8"),
-        (lambda tree: (tree / "src/a.c").write_bytes(b"x" * ((1 << 20) + 1)), "bytes"),
+        (filled("src/a.c", b"\xff\xfe"), "not UTF-8"),
+        (filled("src/a.c", b"x" * ((1 << 20) + 1)), "bytes"),
     ],
 )
 def test_an_editable_file_that_is_no_text_is_told_and_can_be_restored(
@@ -226,7 +241,9 @@ SECOND = {"src/a.c": "int A;\n", "src/new/n.c": "int n;\n", "q.sql": "select 2;\
 
 
 @pytest.mark.parametrize("after", range(8))
-def test_a_kill_at_any_rename_or_removal_leaves_one_candidate_or_the_other(workspace: Workspace, after: int) -> None:
+def test_a_kill_at_any_rename_or_removal_leaves_one_candidate_or_the_other(
+    workspace: Workspace, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace, unlink, left = Path.replace, Path.unlink, [after]
 
     def counted(self: Path) -> None:
@@ -235,10 +252,18 @@ def test_a_kill_at_any_rename_or_removal_leaves_one_candidate_or_the_other(works
             if left[0] < 0:
                 os._exit(9)
 
+    def replaced(self: Path, target: Path) -> Path:
+        counted(self)
+        return replace(self, target)
+
+    def unlinked(self: Path, missing_ok: bool = False) -> None:
+        counted(self)
+        unlink(self, missing_ok)
+
     child = os.fork()
     if not child:
-        Path.replace = lambda self, target: (counted(self), replace(self, target))[1]  # type: ignore[method-assign]
-        Path.unlink = lambda self, missing_ok=False: (counted(self), unlink(self, missing_ok))[1]  # type: ignore[method-assign]
+        monkeypatch.setattr(Path, "replace", replaced)
+        monkeypatch.setattr(Path, "unlink", unlinked)
         workspace.write_candidate(Candidate(SECOND))
         os._exit(0)
     killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
