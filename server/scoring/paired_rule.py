@@ -6,14 +6,17 @@ layout of its memory and other cases, moves the difference by more than e tells:
 e = 0.15 to 0.25 % and scattered by 0.8 % from run to run. So one run's error is √(e² + τ²), with τ learned from runs of
 one code that were repeated, and from those of the incumbent against itself, whose true difference is 0.
 
-For a candidate's first gain x, its confirmations c and z = c̄ / error(c̄):
+For a candidate's first gain x, its n confirmations with the mean c̄, and z = c̄ / error(c̄):
 
-    x < 0.9 errors                        not promising: within noise, or worse
-    then, at each confirmation:  z ≥ 2.9  improved
-                                 z < 0.5  within noise: the first gain was luck
-    n_c = 3:                     z ≥ 2.1  improved, else within noise
+    x < 0.9 errors              not promising: within noise, or worse
+    then, at each confirmation: z < 0.5  within noise: the first gain was luck (at n = 1 only if x < 3 errors)
+    n = 1:                      z ≥ 6    improved
+    n = 2:                      z ≥ 2.9  improved
+    n = 3:                      z ≥ 1.9  improved, else within noise
 
-No gain below program.md's `least_effect` counts. benchmarks/measured_rules.py prints what the rule costs and finds.
+One run in twenty is an outlier. So a win needs two confirmations that are better than the incumbent, or one by far; and
+one that contradicts a clear first gain is followed by another. No gain below program.md's `least_effect` counts. benchmarks/measured_rules.py prints what the rule costs and
+finds; the thresholds were chosen by that simulation.
 """
 
 import math
@@ -26,11 +29,11 @@ from server.scoring.noise import Noise, clipped
 
 SCREEN = 0.9
 GIVE_UP = 0.5
-ENOUGH = 2.9
-AT_LAST = 2.1
+CLEAR = 3.0  # errors of a first gain that one confirmation alone does not refute
+BARS = {1: 6.0, 2: 2.9, RUNS: 1.9}  # by the number of confirmations
 _WORSE = 2.0  # standard errors behind the incumbent
 PRIOR_SHARE = 1 / 3  # of the scatter of an unpaired run: what is left of it between runs that are paired
-PRIOR_WEIGHT = 1.0  # degrees of freedom
+PRIOR_WEIGHT = 2.0  # degrees of freedom
 
 
 class Pairs(Value):
@@ -103,7 +106,10 @@ def decide_pairs(
     gain, error = _mean(runs), _error(runs, beside.spread)
     if error == 0:
         return _exactly(gain, len(confirmed), beside, simpler)
-    return _confirm(gain, error, len(confirmed), beside) if confirmed else _screen(gain, error, beside, simpler)
+    if not confirmed:
+        return _screen(gain, error, beside, simpler)
+    refuted = gain / error < GIVE_UP and (len(confirmed) > 1 or _mean(first) < CLEAR * _error(first, beside.spread))
+    return _confirm(confirmed, gain / error, beside, refuted)
 
 
 def any_better_pairs(run: Pairs, beside: Beside) -> Assessment:
@@ -139,16 +145,17 @@ def _screen(gain: float, error: float, beside: Beside, simpler: bool) -> Assessm
     return _assessed(Verdict.WITHIN_NOISE, f"Within the noise: {told}.{small}", gain, beside)
 
 
-def _confirm(gain: float, error: float, count: int, beside: Beside) -> Assessment:
-    z, last, enough = gain / error, count >= RUNS, gain >= _least(beside)
+def _confirm(confirmed: Sequence[Pairs], z: float, beside: Beside, refuted: bool) -> Assessment:
+    gain, error, count = _mean(confirmed), _error(confirmed, beside.spread), min(len(confirmed), RUNS)
+    ahead = sum(run.gain > 0 for run in confirmed)
+    sure = z >= BARS[count] and ahead >= min(count, 2)
     told = (
         f"{_told(gain, beside)} experiment {beside.experiment} beside it, over {count} confirmation{'s' * (count > 1)} "
         f"(±{beside.metric.shown_error(error)}, {z:+.1f} standard errors)"
     )
-    sure = z >= (AT_LAST if last else ENOUGH)
-    if sure and enough:
+    if sure and gain >= _least(beside):
         return _assessed(Verdict.IMPROVED, f"Confirmed: {told}.", gain, beside)
-    if sure or last or z < GIVE_UP:
+    if sure or count == RUNS or refuted:
         small = too_small(beside.least) if sure else " The first gain was luck."
         return _assessed(Verdict.WITHIN_NOISE, f"Not confirmed: {told}.{small}", gain, beside)
     return _assessed(Verdict.PROMISING, f"Not decided yet: {told}.", gain, beside, Purpose.CONFIRM)
