@@ -15,8 +15,8 @@ For a candidate's first gain x, its n confirmations with the mean c̄, and z = c
     n = 3:                      z ≥ 1.9  improved, else within noise
 
 One run in twenty is an outlier. So a win needs two confirmations that are better than the incumbent, or one by far; and
-one that contradicts a clear first gain is followed by another. No gain below program.md's `least_effect` counts. benchmarks/measured_rules.py prints what the rule costs and
-finds; the thresholds were chosen by that simulation.
+one that contradicts a clear first gain is followed by another. No gain below program.md's `least_effect` counts. The
+thresholds were chosen by a simulation: benchmarks/measured_rules.py prints what the rule costs and finds.
 """
 
 import math
