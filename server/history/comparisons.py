@@ -253,13 +253,16 @@ def _freshest(ledger: Ledger, incumbent: Experiment) -> int:
 
 
 def figures_of(ledger: Ledger, incumbent: Experiment, rule: Task) -> Figures:
-    """The incumbent's figures; where it lacks one that program.md bounds, those of its last run that has them all."""
-    own = incumbent.result.figures if incumbent.result else Figures()
-    if rule.kind is Referee.SEALED or all(own.number(name) is not None for name in rule.metrics):
-        return own
-    again = [run.result.figures for run in ledger.repeats(incumbent.number, Purpose.REFERENCE) if run.result]
-    whole = (found for found in reversed(again) if all(found.number(name) is not None for name in rule.metrics))
-    return next(whole, own)
+    """The incumbent's figures; where it lacks one that others are held against, those of a later run that has all."""
+    own, held = incumbent.result.figures if incumbent.result else Figures(), _held_against(rule)
+    runs = [own, *(run.result.figures for run in ledger.repeats(incumbent.number, Purpose.REFERENCE) if run.result)]
+    return next((found for found in runs if all(found.number(name) is not None for name in held)), own)
+
+
+def _held_against(rule: Task) -> list[str]:
+    if rule.kind is Referee.SEALED:
+        return []
+    return [name for name, bound in rule.metrics.items() if bound.share is not None]
 
 
 def run_told(run: Experiment, rule: Task) -> str:

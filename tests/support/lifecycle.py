@@ -18,10 +18,11 @@ def measured(value: float, **figures: Any) -> Result:
 
 def begin(study: Study, number: int) -> Attempt:
     """The first steps of a run, up to the ledger's row: then the server dies."""
-    plan, parent = study.verdicts.plan(study.phase(), study.program().task), study.workspace.tip()
+    phase = study.phase()
+    plan, parent = study.verdicts.plan(phase, study.program().task), study.workspace.tip()
     attempt = Attempt(
         number=number,
-        baseline=number == 1,
+        baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
         purpose=plan.purpose,
         of=plan.of,
         description="idea",
@@ -29,6 +30,7 @@ def begin(study: Study, number: int) -> Attempt:
         commit="",
         train_sha256=plan.candidate.sha256,
         fingerprint=plan.candidate.fingerprint,
+        task=study.program().task.sha256,
         profile=study.profile,
         seed=42,
         budget_seconds=1,

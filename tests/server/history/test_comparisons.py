@@ -60,10 +60,15 @@ def test_utilisation_is_against_the_device_that_is_there() -> None:
 def test_a_candidate_is_judged_by_the_tasks_direction(
     tmp_path: Path, direction: str, score: float, verdict: str, keep_rule: str
 ) -> None:
-    task = Task().model_copy(update={"direction": direction, "keep_rule": keep_rule})
-    candidate = experiment(2, Verdict.PROMISING, score)
+    task = Task.model_validate(
+        {"command": "bash bench.sh", "editable": "a", "direction": direction, "keep_rule": keep_rule}
+    )
+    rows = experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.PROMISING, score)
+    baseline, candidate = (
+        row.model_copy(update={"attempt": row.attempt.model_copy(update={"task": task.sha256})}) for row in rows
+    )
     with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
-        enter(ledger, experiment(1, Verdict.BASELINE, 2.0, kept=True), candidate)
+        enter(ledger, baseline, candidate)
         found = assess_candidate(ledger, candidate, task, simpler=False)
     assert found.verdict == ("improved" if keep_rule == "any" and verdict == "promising" else verdict)
     assert found.delta == pytest.approx(score - 2)
