@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from itertools import combinations
 
-from server.history import comparisons
+from server.history import comparisons, segments
 from server.history.ledger import Ledger
 from server.history.notes import Note, Notebook
 from server.metric import Metric
@@ -96,7 +96,8 @@ def near_misses(ledger: Ledger, metric: Metric, last: int = 200) -> list[NearMis
         return []
     sigma = comparisons.measured_noise(ledger, incumbent, metric).sigma
     rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
-    told = [(_gain(row, metric), row) for row in rows if not row.kept]
+    task = segments.current_task(ledger)  # gains of another one are of another kind
+    told = [(_gain(row, metric), row) for row in rows if not row.kept and row.attempt.task == task]
     close = sorted((-gain, row.number, row) for gain, row in told if gain is not None and gain > -sigma / 2)
     return [
         NearMiss(experiment=number, description=row.attempt.description, delta=_delta(row) or 0.0)
@@ -110,9 +111,11 @@ def _delta(row: Experiment) -> float | None:
 
 
 def _gain(row: Experiment, metric: Metric) -> float | None:
-    """How much better a row was than its incumbent; None if it was not compared."""
+    """How much better a row was than its incumbent; None if it was not compared, or not by this metric."""
     delta, value = _delta(row), row.value
-    return None if delta is None or value is None else metric.gain(value, value - delta)
+    if delta is None or value is None or metric.problem(value) or metric.problem(value - delta):
+        return None
+    return metric.gain(value, value - delta)
 
 
 def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:

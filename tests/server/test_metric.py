@@ -42,6 +42,28 @@ def test_a_log_scale_has_no_place_for_what_is_not_positive() -> None:
         LOG_LOWER.gain(0.0, 1.0)
 
 
+def test_means_lie_on_the_scale_and_gains_lead_back() -> None:
+    assert LOG_LOWER.mean([1.0, 4.0]) == pytest.approx(2.0) and LOWER.mean([1.0, 4.0]) == 2.5
+    assert LOG_LOWER.better_by(0.5, 8.0) < 8 < LOG_HIGHER.better_by(0.5, 8.0)
+    for metric in (LOWER, HIGHER, LOG_LOWER, LOG_HIGHER):
+        assert metric.gain(metric.better_by(0.25, 8.0), 8.0) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("score", [0.0, -1.0])
+def test_a_score_that_a_log_scale_has_no_place_for_is_told_and_reaches_targets_all_the_same(score: float) -> None:
+    assert "no place on a log scale" in LOG_LOWER.problem(score) and not LOG_LOWER.problem(0.1)
+    assert not LOWER.problem(score) and LOG_LOWER.reached(score, 1.0) and not LOG_HIGHER.reached(score, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "word"),
+    [(1234567, "1234567"), (41.25, "41.25"), (0.0000123456789, "1.23457e-05"), (-3, "-3"), (123456.789, "123457")],
+)
+def test_a_tasks_score_has_as_many_digits_as_it_needs(score: float, word: str) -> None:
+    metric = Metric("steps", "lower", places=None)
+    assert metric.word(score) == f"steps {word}" and metric.shown(3, "+") == "+3"
+
+
 def test_a_score_is_worded_with_its_name() -> None:
     assert LOWER.word(1.2345678) == "val_bpb 1.234568"
     assert LOWER.step(2.0, 1.9, 1) == "val_bpb 2.0000 → 1.9000 (-5.0 %)"

@@ -75,7 +75,7 @@ class Study:
         """A paired run whose code took exp(ratio) times as long as the incumbent, which took 80 ms on a quiet host."""
         incumbent = self.ledger.incumbent()
         value = (incumbent.value if incumbent else None) or 80.0
-        details = {"log_ratio": ratio, "stderr": stderr, "pairs": 80, "incumbent": host * value}
+        details: dict[str, Any] = {"log_ratio": ratio, "stderr": stderr, "pairs": 80, "incumbent": host * value}
         score = host * value * 2.718281828459045**ratio
         return self.run(score, **details) if of is None else self.again(of, score, **details)
 

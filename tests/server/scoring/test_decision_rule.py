@@ -3,13 +3,14 @@
 The scores below are written for one that is better when lower; `as_of` mirrors them at 2 for the other.
 """
 
+import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.metric import Metric
+from server.metric import Metric, Scale
 from server.records import Purpose, Verdict
 from server.scoring.decision_rule import RUNS, Assessment, Reference, any_better, decide
 from server.scoring.noise import Noise
@@ -119,6 +120,59 @@ def test_on_a_log_scale_the_same_ratio_is_the_same_gain() -> None:
         against = Reference(metric=seconds, experiment=3, scores=[2.0 * size] * 3)
         for first, verdict in ((1.97, Verdict.PROMISING), (1.99, Verdict.WITHIN_NOISE), (2.1, Verdict.WORSE)):
             assert decide(first * size, [], against, NOISE).verdict is verdict
+
+
+def test_on_a_log_scale_the_words_are_in_per_cent() -> None:
+    seconds = Metric("seconds", "lower", "s", "log", places=None)
+    against = Reference(metric=seconds, experiment=3, scores=[0.002] * 3)
+    assert decide(0.0018, [], against, NOISE).why == (
+        "Lower, once: seconds 0.0018 against 0.002 of experiment 3 (-10.00 %, 10.5σ of 1 %)."
+    )
+
+
+@BOTH
+@pytest.mark.parametrize(("scale", "least"), [("linear", 0.01), ("log", 0.01)])
+def test_a_gain_below_the_least_effect_is_none(metric: Metric, scale: Scale, least: float) -> None:
+    metric, sharp = Metric(metric.name, metric.direction, "", scale), Noise(sigma=0.0001, repeats=9)
+    against = Reference(metric=metric, experiment=3, scores=[100.0] * 3, least=least)
+    for share, enough in ((0.009, False), (0.01, True), (0.011, True)):
+        score = 100 * (1 + metric.sign * share)
+        assert (decide(score, [], against, sharp).verdict is Verdict.PROMISING) is enough
+        found = decide(score, [score], against, sharp)
+        assert (found.verdict is Verdict.IMPROVED) is enough
+        assert ("least_effect of 1 %" in found.why) is not enough
+
+
+@BOTH
+@pytest.mark.parametrize("provisional", [True, False])
+def test_without_any_noise_one_confirmation_decides(metric: Metric, provisional: bool) -> None:
+    exact, value = Noise(sigma=0.0, repeats=1), as_of(metric, [2.0])
+    against = reference(provisional=value[0]) if provisional else reference(*value)
+    against = against.model_copy(update={"metric": metric})
+    (better, worse) = as_of(metric, [1.9999999, 2.0000001])
+    assert decide(better, [], against, exact).next is CONFIRM
+    assert decide(better, [better], against, exact).verdict is Verdict.IMPROVED
+    assert decide(value[0], [], against, exact).verdict is Verdict.WITHIN_NOISE
+    assert decide(value[0], [], against, exact, simpler=True).verdict is Verdict.SIMPLER
+    assert decide(worse, [], against, exact, simpler=True).verdict is Verdict.WORSE
+
+
+@given(
+    st.lists(st.integers(-40, 40), min_size=1, max_size=1 + RUNS), st.lists(st.integers(-9, 9), min_size=1, max_size=3)
+)
+def test_the_verdict_of_times_and_of_the_rates_that_mirror_them_is_the_same(
+    candidate: list[int], incumbent: list[int]
+) -> None:
+    """Powers of two, in steps of a 512th, with a spread of one of them."""
+    sigma = math.log(2) / 512 * (1 + 1e-9)  # no gain lies on a threshold
+
+    def found(metric: Metric) -> tuple[Verdict, Purpose | None]:
+        scores, bars = ([2 ** (-metric.sign * step / 512) for step in steps] for steps in (candidate, incumbent))
+        against = Reference(metric=metric, experiment=3, scores=bars)
+        told = decide(scores[0], scores[1:], against, Noise(sigma=sigma, repeats=2))
+        return told.verdict, told.next
+
+    assert found(Metric("s", "lower", "s", "log")) == found(Metric("per_s", "higher", "1/s", "log"))
 
 
 @given(SCORE, st.lists(SCORE, max_size=RUNS), st.lists(SCORE, min_size=1, max_size=RUNS), st.randoms())

@@ -133,18 +133,19 @@ def test_negative_scores_are_as_good_as_others_on_a_linear_scale(study: Study) -
 
 
 def test_another_direction_in_mid_study_begins_anew(study: Study) -> None:
+    def value() -> float | None:
+        return limits.study_facts(study.workspace.state, study.ledger, study.program().task).value
+
     settle(study, "stop: {target: 10}\n")
     exact_baseline(study)
-    assert not limits.why_study_over(study)
+    assert value() == 50 and not limits.why_study_over(study)
     settle(study, "direction: higher\nstop: {target: 10}\n")
-    assert not limits.why_study_over(study), "50 was measured where lower was better"
+    assert value() is None and not limits.why_study_over(study), "50 was measured where lower was better"
     patch(study)
     assert ran(study, result(60)).verdict == Verdict.PROMISING and "A new segment" in why(study)
-    assert (
-        ran(study, result(50)).attempt.of == 1
-        and "reached the target" in limits.why_over(study.workspace.state, study.program().task, study.ledger)
-        or study.phase() is Phase.PROMISING
-    )
+    assert ran(study, result(50)).attempt.of == 1 and value() == 50
+    study.discard("enough")
+    assert "has reached the target of 10" in limits.why_study_over(study)
 
 
 def test_no_audit_of_a_task_revokes_a_keep(study: Study) -> None:

@@ -9,6 +9,7 @@ from server.errors import ProgramInvalid
 from server.records import MEASURED, Figures, Purpose, Verdict
 from server.study.phase import Phase
 from server.study.study import Study
+from server.task.definition import Task
 from server.task.policy import Guardrail, KeepRule
 from server.task.program import load
 from tests.support.builders import only
@@ -61,6 +62,36 @@ def test_within_the_guardrails_the_score_decides(study: Study) -> None:
 def test_a_share_below_one_is_a_floor() -> None:
     speed = Guardrail(share=0.9)
     assert speed.complaint("tokens_per_second", 89, 100) and not speed.complaint("tokens_per_second", 90, 100)
+
+
+@pytest.mark.parametrize(
+    ("share", "incumbent", "inside", "outside"),
+    [(1.2, -5.0, -4.0, -3.9), (0.9, -5.0, -5.5, -5.6), (1.2, 0.0, 0.0, 0.1), (0.9, 0.0, 0.0, -0.1)],
+)
+def test_a_share_of_what_is_not_above_zero_is_as_far_to_the_same_side(
+    share: float, incumbent: float, inside: float, outside: float
+) -> None:
+    bound = Guardrail(share=share)
+    assert not bound.complaint("profit", inside, incumbent)
+    assert "against the incumbent's" in bound.complaint("profit", outside, incumbent)
+
+
+@pytest.mark.parametrize(
+    ("metric", "scale", "scatter"),
+    [
+        ({"source": "cpu"}, "log", 0.03),
+        ({"source": "wall"}, "linear", 0.10),
+        ({"source": "memory"}, "linear", 0.01),
+        ({"unit": "ms"}, "linear", 0.05),
+        ({"unit": "bytes"}, "linear", 0.01),
+        ({"unit": "bytes"}, "log", 0.05),
+    ],
+)
+def test_what_is_assumed_of_the_noise_is_of_the_metrics_kind(
+    metric: dict[str, str], scale: str, scatter: float
+) -> None:
+    fields = {"command": "bash bench.sh", "editable": "a", "metric": metric, "scale": scale}
+    assert Task.model_validate(fields).measure.scatter == scatter and Task().measure.scatter == 0.001
 
 
 def test_a_guardrail_must_bound_a_figure_that_there_is() -> None:

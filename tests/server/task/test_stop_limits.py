@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from server.metric import Metric
+from server.task.definition import Task
 from server.task.policy import StopLimits, StudyFacts
 
 FACTS = StudyFacts(hours=3.0, experiments=20, value=1.25, since_keep=7, free_gb=50.0)
@@ -47,6 +48,30 @@ def test_a_target_is_not_reached_without_a_score() -> None:
 def test_a_target_is_reached_from_the_side_that_is_worse(metric: Metric, target: float, words: str) -> None:
     assert StopLimits(target=target).reached(FACTS, metric) == words
     assert f"{metric.name} 1.250000 on the way to {target}" in StopLimits(target=target).progress(FACTS, metric)
+
+
+@pytest.mark.parametrize(("metric", "reached"), [(LOWER, [-2.0, -1.0]), (HIGHER, [-1.0, 0.0, 2.0])])
+def test_a_target_may_be_below_zero(metric: Metric, reached: list[float]) -> None:
+    for value in (-2.0, -1.0, 0.0, 2.0):
+        facts = FACTS.model_copy(update={"value": value})
+        assert bool(StopLimits(target=-1).reached(facts, metric)) is (value in reached)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "val_bpb"),
+        ({"command": "bash bench.sh", "editable": "a", "scale": "log"}, "log scale"),
+        ({"command": "bash bench.sh", "editable": "a"}, ""),
+    ],
+)
+def test_a_target_that_no_score_can_have_is_refused(fields: dict[str, str], words: str) -> None:
+    given = {**fields, "stop": {"target": 0}}
+    if not words:
+        assert Task.model_validate(given).stop.target == 0
+        return
+    with pytest.raises(ValidationError, match=words):
+        Task.model_validate(given)
 
 
 def test_a_full_disk_stops_everything_by_default() -> None:
