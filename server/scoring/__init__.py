@@ -1,1 +1,1 @@
-"""The rule for keeping: scores and noise in, a verdict out."""
+"""The rule for keeping: scores in, a verdict out."""

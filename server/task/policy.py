@@ -7,17 +7,16 @@ from pydantic import Field, model_validator
 
 from server.metric import Metric, Scale
 from server.records import MEASURED, Figures, Value
-from trainer.contract import MetricSource
 
 # How much one run's score moves by itself, as a share, before anything was measured here. On a shared machine CPU
 # seconds moved by 2 to 7 %, wall seconds by 4 to 40 %.
-_SCATTER = {MetricSource.CPU: 0.03, MetricSource.WALL: 0.10, MetricSource.MEMORY: 0.01, MetricSource.SCORE: 0.005}
+_SCATTER = {"cpu": 0.03, "wall": 0.10, "memory": 0.01, "score": 0.005}  # by the metric's source
 _PRINTED = 0.01
 _PRINTED_TIME = 0.05
 _TIMES = {"s", "sec", "seconds", "ms", "us", "µs", "ns", "min", "minutes", "milliseconds", "microseconds"}
 
 
-def usual_scatter(source: MetricSource, scale: Scale, unit: str) -> float:
+def usual_scatter(source: str, scale: Scale, unit: str) -> float:
     """What to assume of a metric's noise, as a share of the score, while no run was repeated."""
     printed = _PRINTED_TIME if scale == "log" or unit.lower() in _TIMES else _PRINTED
     return _SCATTER.get(source, printed)
