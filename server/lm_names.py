@@ -14,13 +14,14 @@ NAME: Name = "val_bpb"
 UNIT = "bits per byte"
 WORDS = "validation bits per byte"
 COLUMN = "val_bpb"  # of results.tsv
-SCORE = Field(validation_alias="val_bpb", serialization_alias="val_bpb")  # an answer's field
+# Fields of answers, null for what is no language model's: that has `value` and `baseline` in their place.
+SCORE = Field(validation_alias="val_bpb", serialization_alias="val_bpb")
 BASELINE = Field(validation_alias="baseline_val_bpb", serialization_alias="baseline_val_bpb")
 
 _DETAILS = ("val_tokens", "val_bytes")  # in the order of stored rows
 _STORED = (NAME, *_DETAILS)
 _TRUST = "sealed"
-SCORE_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
     "description": "What the referee measured on the validation text.",
     "properties": {
@@ -32,6 +33,11 @@ SCORE_SCHEMA: dict[str, Any] = {
     "title": "Score",
     "type": "object",
 }
+
+
+def score_schema(fields: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a score in answers: a language model's form, or any score's `fields`."""
+    return {"anyOf": [_SCHEMA, {**fields, "title": "ScoreOfATask"}], "title": "Score"}
 
 
 def read_score(data: Any) -> Any:
@@ -59,3 +65,24 @@ def stored_score(fields: dict[str, Any]) -> dict[str, Any]:
     if any(fields.get(name) != value for name, value in known.items()) or {*fields["details"]} != {*_DETAILS}:
         return fields
     return {NAME: fields["value"], **{name: fields["details"][name] for name in _DETAILS}}
+
+
+_VALUES = {NAME: "value", "baseline_val_bpb": "baseline"}  # the fields of answers, and the names that all tasks have
+_OF_TASKS = (*_VALUES.values(), "unit", "each_run")  # which answers for a language model do not have
+
+
+def with_values(data: Any) -> Any:
+    """The fields of an answer, with a language model's scores also under the names that all tasks have."""
+    if not isinstance(data, dict):
+        return data
+    told = cast("dict[str, Any]", data)
+    return {**{other: told[name] for name, other in _VALUES.items() if name in told and other not in told}, **told}
+
+
+def without_values(told: dict[str, Any]) -> dict[str, Any]:
+    """An answer without the fields of other tasks that say nothing here, or say it again."""
+    again = {other for name, other in _VALUES.items() if told.get(name) is not None}
+    if again:  # a language model's
+        again |= {"unit", "each_run"}
+    silent = {name for name in _OF_TASKS if told.get(name) in (None, "")}
+    return {name: value for name, value in told.items() if name not in again | silent}

@@ -21,7 +21,7 @@ class Metric:
     unit: str = ""
     scale: Scale = "linear"
     scatter: float = 0.001  # how much one run's score moves by itself, as a share, before anything was measured
-    places: int | None = 6  # decimals that are shown; None: six digits, whatever the size
+    places: int | None = 6  # decimals that are shown; None: scores may be of any size, and six digits are
 
     def gain(self, a: float, b: float) -> float:
         """How much better `a` is than `b`; positive is better.
@@ -84,13 +84,24 @@ class Metric:
         """The worst of some scores. Raises ValueError if there is none."""
         return min(scores, key=lambda score: self.sign * score)
 
-    def word(self, score: float) -> str:
-        """A score with its name."""
-        return f"{self.name} {self.shown(score)}"
+    def number(self, score: float, places: int, sign: str = "") -> str:
+        """A score, or a difference of two, as people read it; `sign`: + for a difference.
+
+        >>> Metric("s", "lower", places=None).number(0.0000312345678, 4)
+        '3.12346e-05'
+        """
+        if self.places is not None:
+            return f"{score:{sign}.{places}f}"
+        return f"{score:{sign}.0f}" if 1e6 <= abs(score) < 1e15 else f"{score:{sign}.{min(places + 2, 6)}g}"
+
+    def word(self, score: float, digits: int = 6) -> str:
+        """A score with its name, and its unit where that is another word."""
+        unit = f" {self.unit}" if self.places is None and self.unit not in ("", self.name) else ""
+        return f"{self.name} {self.number(score, digits)}{unit}"
 
     def shown(self, score: float, sign: str = "") -> str:
-        """A score, or a difference of two; `sign`: "+" to show one in any case."""
-        return _digits(score, 6, sign) if self.places is None else f"{score:{sign}.{self.places}f}"
+        """A score, or a difference of two, without its name; `sign`: "+" to show one in any case."""
+        return self.number(score, 6, sign)
 
     def shown_change(self, after: float, before: float) -> str:
         """How far a score is from another, with its sign: in per cent on a log scale."""
@@ -102,13 +113,7 @@ class Metric:
 
     def step(self, before: float, after: float, places: int) -> str:
         """The way from one score to another with the metric's name; `places`: of the percentage."""
-        first, last = ((f"{score:.4f}" if self.places else _digits(score, 4)) for score in (before, after))
-        return f"{self.name} {first} → {last} ({percent(before, after, places)})"
-
-
-def _digits(number: float, count: int, sign: str = "") -> str:
-    """A number with so many digits, or all of those before the point where there are more."""
-    return f"{number:{sign}.0f}" if 10**count <= abs(number) < 1e15 else f"{number:{sign}.{count}g}"
+        return f"{self.word(before, 4)} → {self.number(after, 4)} ({percent(before, after, places)})"
 
 
 def percent(before: float, after: float, places: int) -> str:

@@ -152,7 +152,9 @@ class Score(Value):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return dict(lm_names.SCORE_SCHEMA)  # of what answers hold
+        while schema["type"] != "model":  # the validators around it
+            schema = schema["schema"]
+        return lm_names.score_schema({**handler(schema["schema"]), "additionalProperties": False})
 
 
 class Figures(Value):
@@ -160,13 +162,13 @@ class Figures(Value):
 
     Those in MEASURED are the referee's own. Those that are marked as told, and those that follow from them, are the
     word of train.py's process, which may tell anything: no verdict stands on them. An evaluator may add figures of its
-    own: finite numbers, by name. No evaluator does so far, and answers name none.
+    own: finite numbers, by name.
     """
 
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
-            "additionalProperties": False,
+            "additionalProperties": {"type": "number"},
             "description": "What is known about a run besides its score; a figure that was never reached is absent.",
         },
     )

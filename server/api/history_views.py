@@ -32,7 +32,13 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
         total = study.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
         page = study.ledger.page(limit, offset, verdict)
     rows = _fitting([table_row(experiment) for experiment in page])
-    return HistoryReply(next_actions=next_sentences(study), total=total, rows=rows)
+    return HistoryReply(next_actions=next_sentences(study), unit=unit_of(study), total=total, rows=rows)
+
+
+def unit_of(study: Study) -> str:
+    """The unit that answers name; empty for a language model, whose metric says it all."""
+    metric = study.program().task.measure
+    return metric.unit if metric.places is None else ""
 
 
 def lessons_reply(study: Study) -> HistoryReply:
@@ -89,7 +95,7 @@ def unknown_experiment(study: Study, number: int | str) -> UnknownExperiment:
 
 
 _STATUS_BYTES = 4096  # bytes of status, as text
-_LINE_BYTES = (64, 52, 40, 28, 20)
+_LINE_BYTES = (64, 52, 40, 28, 20, 14)
 
 
 def fit_status(reply: StatusReply) -> StatusReply:

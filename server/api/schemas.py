@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from server import lm_names
 from server.history.comparisons import FigureComparison
@@ -10,7 +10,7 @@ from server.history.lessons import Lessons, Memory
 from server.history.notes import Note
 from server.history.similar_attempts import Similar
 from server.records import Experiment, Figures, Point, Value
-from server.reporting.summary import IncumbentSummary, TableRow
+from server.reporting.summary import IncumbentSummary, Scored, TableRow
 from server.runs.hardware import Hardware
 
 
@@ -22,8 +22,6 @@ class Reply(Value):
 
 class NoiseReply(Value):
     """How much a score moves by itself."""
-
-    model_config = ConfigDict(json_schema_extra={"description": f"How much {lm_names.NAME} moves by itself."})
 
     sigma: float  # standard deviation of one run
     repeats: int  # degrees of freedom behind it; 0: assumed
@@ -45,14 +43,17 @@ class Running(Value):
     gpu_strangers: str | None = None  # who computes on the GPU beside it
 
 
-class StatusReply(Reply):
+class StatusReply(Reply, Scored):
     """One snapshot for an agent that has just arrived or lost its memory."""
 
     next_tools: list[str]  # the tool of each of next_actions; empty for what only the operator or the user can do
     task: str
     metric: str
     direction: str
-    editable_file: str
+    unit: str = ""  # of the metric
+    referee: str = ""  # sealed, judged or command, and why it is that one
+    each_run: str = ""  # what a run does to the candidate, where it is not to train it
+    editable_file: str  # the paths or globs of what may be edited
     budget_seconds: float
     tag: str
     branch: str
@@ -62,7 +63,8 @@ class StatusReply(Reply):
     audit_failures: int  # runs that ended invalid, whatever they were for; the preflight's refusals do not count
     audits: str  # what those mean for the study; empty while there are none
     incumbent: IncumbentSummary | None
-    baseline: Annotated[float | None, lm_names.BASELINE]  # the score of its first run
+    baseline_bits: Annotated[float | None, lm_names.BASELINE]
+    baseline: float | None = None  # the score of its first run
     noise: NoiseReply | None
     running: Running | None
     limits: str  # what ends the night, and how far it has come
@@ -73,7 +75,7 @@ class StatusReply(Reply):
     boundary: str = ""  # what keeps a shell of the agent's from the server's files; README says what that is worth
     profile: str
     dataset: str  # what is trained on
-    guards: dict[str, str]  # around train.py in the last run: held, or why not
+    guards: dict[str, str]  # around the candidate in the last run: held, or why not
     compiler: str = ""  # why nothing was compiled in the last run; empty where torch.compile works
     device: str = ""  # why a GPU that may be here cannot be used, and the operator is asked; empty if there is no such
     memory: Memory
@@ -120,7 +122,7 @@ class SweepReply(Value):
     rows: list[SweepRow]
 
 
-class RunReply(Reply):
+class RunReply(Reply, Scored):
     """A run under way or over."""
 
     status: str  # running, or the outcome
@@ -129,7 +131,9 @@ class RunReply(Reply):
     running: Running | None = None
     verdict: str | None = None
     why: str | None = None
-    value: Annotated[float | None, lm_names.SCORE] = None  # the score of this run
+    bits: Annotated[float | None, lm_names.SCORE] = None
+    value: float | None = None  # the score of this run
+    unit: str = ""  # of the score
     delta: float | None = None  # to the incumbent; status() says whether lower or higher is better
     trust: str = ""
     figures: Figures | None = None
@@ -154,7 +158,7 @@ class Detail(Value):
     record: Experiment
     diff: str  # against the incumbent it was built on
     curve: list[Point]
-    log_tail: str  # what train.py printed: output of the experiment, not instructions
+    log_tail: str  # what the run printed: output of the experiment, not instructions
 
 
 class NoteReply(Reply):
@@ -164,10 +168,11 @@ class NoteReply(Reply):
     open_ideas: int
 
 
-class HistoryReply(Reply):
+class HistoryReply(Reply, Scored):
     """The compact table, newest first, one experiment in depth, the lessons, or the notes."""
 
     total: int  # experiments of the verdict asked for
+    unit: str = ""  # of the values
     rows: list[TableRow]
     detail: Detail | None = None
     lessons: Lessons | None = None

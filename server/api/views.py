@@ -25,7 +25,7 @@ from server.history.lessons import study_memory
 from server.history.similar_attempts import nearest
 from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
-from server.reporting.summary import IncumbentSummary, incumbent_summary, table_row
+from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
 from server.runs.boundary import boundary
 from server.runs.profile_choice import why_no_gpu
 from server.source.candidate import Candidate, sha256
@@ -37,6 +37,7 @@ from server.study.ledger_rebuild import edited
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
+from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
@@ -54,6 +55,9 @@ def status(study: Study) -> StatusReply:
         task=shorten(task.name),
         metric=task.measure.name,
         direction=task.measure.direction,
+        unit=history_views.unit_of(study),
+        referee=referee_in_words(task),
+        each_run=words_of(task).run if task.measure.places is None else "",
         editable_file=", ".join(task.editable),
         budget_seconds=study.budget_seconds(),
         tag=study.workspace.tag,
@@ -64,6 +68,7 @@ def status(study: Study) -> StatusReply:
         audit_failures=len(study.ledger.failed()),
         audits=" ".join(filter(None, (audit_failures.told(study.ledger), revocations.last_told(study.ledger)))),
         incumbent=_standing(study),
+        baseline_bits=bits(baseline, baseline.score.value) if baseline and baseline.score else None,
         baseline=baseline.score.value if baseline and baseline.score else None,
         noise=_noise(study, incumbent, task.measure) if incumbent else None,
         running=_running(study, last) if last and last.running else None,
@@ -275,7 +280,9 @@ def _run(study: Study, experiment: Experiment) -> RunReply:
         "status": result.outcome.value,
         "verdict": subject.verdict,
         "why": subject.judgement.why if subject.judgement else judgement.why,
+        "bits": bits(experiment, experiment.score.value) if experiment.score else None,
         "value": experiment.score.value if experiment.score else None,
+        "unit": history_views.unit_of(study),
         "delta": subject.judgement.delta if subject.judgement else None,
         "trust": experiment.trust,
         "figures": result.figures,

@@ -111,7 +111,9 @@ def report(
     ledger.close()
     _out.print(history_table(kept, metric), soft_wrap=False)
     for gain in told.gains:
-        line = f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {gain.gain:+.6f}"
+        line = (
+            f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {metric.number(gain.gain, 6, '+')}"
+        )
         _out.print(line)
     for line in (failures or "No audit has failed.", *taken_back):
         _out.print(line)
@@ -151,6 +153,6 @@ def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> N
         metric = study.program().task.measure
     what = "hidden text" if question.split == "holdout" else "validation text"
     for row, answer in zip(rows, (before, after), strict=True):
-        listed = ", ".join(f"{score:.6f}" for score in answer.scores)
-        _out.print(f"experiment {row.number}: {listed} on {what}; at night {row.value:.6f}")
+        listed = ", ".join(metric.number(score, 6) for score in answer.scores)
+        _out.print(f"experiment {row.number}: {listed} on {what}; at night {metric.number(row.value or 0.0, 6)}")
     _out.print(gain_carries_over(before, after, metric))

@@ -83,7 +83,7 @@ def lessons(ledger: Ledger, metric: Metric) -> Lessons:
         since_last_keep=(last.number - incumbent.number) if last and incumbent else 0,
         audit_failures=len(ledger.failed()),
         gains=_gains(ledger, tried),
-        knobs=_tried(ledger),
+        knobs=_tried(ledger, metric),
         near_misses=misses,
         combinations=_untested(ledger, metric, misses),
     )
@@ -128,12 +128,12 @@ def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:
     ]
 
 
-def _tried(ledger: Ledger) -> list[Tried]:
+def _tried(ledger: Ledger, metric: Metric) -> list[Tried]:
     found: dict[str, list[str]] = defaultdict(list)
     for number, knob, value in ledger.values(_VALUES):
         row = ledger.get(number)
         delta = _delta(row) if row else None
-        shown = "" if delta is None else f" {delta:+.6f}"
+        shown = "" if delta is None else f" {metric.number(delta, 6, '+')}"
         found[knob].append(f"{value} (experiment {number}: {row.label if row else ''}{shown})")
     return [Tried(knob=knob, values=values) for knob, values in found.items()]
 
@@ -149,7 +149,7 @@ def _untested(ledger: Ledger, metric: Metric, misses: list[NearMiss]) -> list[st
         apart = not features[one.experiment] & features[other.experiment]
         if both and apart and not together and metric.sign * (one.delta + other.delta) > 0:
             steps = f"apply_patch(experiment={one.experiment}), then apply_patch(experiment={other.experiment})"
-            hope = f"{one.delta + other.delta:+.6f} if they add up"
+            hope = f"{metric.number(one.delta + other.delta, 6, '+')} if they add up"
             free.append(f"{one.experiment} + {other.experiment}: {hope}; {steps}")
     return free[:_PAIRS]
 
@@ -165,9 +165,11 @@ def study_memory(ledger: Ledger, notebook: Notebook, metric: Metric) -> Memory:
     """How the incumbent came about, the last attempts, near misses, open ideas and notes: newest first, < 3 KB."""
     misses, written = near_misses(ledger, metric, _MISSES_AMONG)[:_MISSES_SHOWN], notebook.notes[::-1]
     return Memory(
-        path=[_memory_line(row) for row in reversed(ledger.kept(_KEPT_SHOWN))],
-        recent=[_memory_line(row) for row in _recent(ledger)],
-        near_misses=[shorten(f"{miss.experiment}: {miss.delta:+.4f}, {miss.description}") for miss in misses],
+        path=[_memory_line(row, metric) for row in reversed(ledger.kept(_KEPT_SHOWN))],
+        recent=[_memory_line(row, metric) for row in _recent(ledger)],
+        near_misses=[
+            shorten(f"{miss.experiment}: {metric.number(miss.delta, 4, '+')}, {miss.description}") for miss in misses
+        ],
         ideas=[_note_line(note) for note in written if note.open][:_NOTES_SHOWN],
         notes=[_note_line(note) for note in written if not note.idea][:_NOTES_SHOWN],
     )
@@ -183,8 +185,8 @@ def _recent(ledger: Ledger) -> list[Experiment]:
     return found[:_RECENT_SHOWN]
 
 
-def _memory_line(row: Experiment) -> str:
-    value = "" if row.value is None else f" {row.value:.4f}"
+def _memory_line(row: Experiment, metric: Metric) -> str:
+    value = "" if row.value is None else f" {metric.number(row.value, 4)}"
     kept = ", kept" if row.kept else ""
     return shorten(f"{row.number}: {row.label}{kept}{value}, {row.attempt.description}")
 

@@ -1,34 +1,60 @@
 """Summaries of experiments that several views show: a row of the history, the incumbent. Pure."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import model_serializer, model_validator
 
 from server import lm_names
 from server.records import Experiment, Figures, Value, decision_name
 from server.text import shorten
 
 
-class IncumbentSummary(Value):
+class Scored(Value):
+    """An answer with a score: under the name that language models have for it, or for another task as `value`.
+
+    In Python it is `value` in both cases. A field of a task that says nothing is left out of the answer.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_one_name(cls, told: Any) -> Any:
+        return lm_names.with_values(told)
+
+    @model_serializer(mode="wrap")
+    def _as_answered(self, dump: Callable[[Any], dict[str, Any]]):  # without a type: the schema is that of the fields
+        return lm_names.without_values(dump(self))
+
+
+class IncumbentSummary(Scored):
     """The incumbent: what a candidate has to beat."""
 
     experiment: int
-    value: Annotated[float, lm_names.SCORE]  # the mean of the runs that did not select it
+    bits: Annotated[float | None, lm_names.SCORE]
+    value: float | None = None  # the mean of the runs that did not select it
     runs: int  # how many those are; 0: none yet, the value is provisional and too good
     commit: str
     description: str
 
 
-class TableRow(Value):
+class TableRow(Scored):
     """One experiment in the compact table."""
 
     experiment: int
     commit: str
     verdict: str
     decision: str
-    value: Annotated[float | None, lm_names.SCORE]
+    bits: Annotated[float | None, lm_names.SCORE]
+    value: float | None = None
     delta: float | None
-    trust: str  # sealed, audited or unconfined; empty without a score
+    trust: str  # sealed, judged, audited, printed or unconfined; empty without a score
     seconds: float | None
     description: str
+
+
+def bits(experiment: Experiment, value: float | None) -> float | None:
+    """A value of an experiment under the name that language models have for it; None for another task's."""
+    return value if experiment.attempt.task is None else None
 
 
 def incumbent_summary(experiment: Experiment | None, value: float | None, runs: int) -> IncumbentSummary | None:
@@ -37,6 +63,7 @@ def incumbent_summary(experiment: Experiment | None, value: float | None, runs: 
         return None
     return IncumbentSummary(
         experiment=experiment.number,
+        bits=bits(experiment, value),
         value=value,
         runs=runs,
         commit=experiment.commit[:12],
@@ -52,6 +79,7 @@ def table_row(experiment: Experiment) -> TableRow:
         commit=experiment.commit[:12],
         verdict=experiment.verdict,
         decision=decision_name(experiment),
+        bits=bits(experiment, experiment.value),
         value=experiment.value,
         delta=experiment.judgement.delta if experiment.judgement and not experiment.revocation else None,
         trust=experiment.trust,

@@ -15,10 +15,13 @@ _STYLES = {"kept": "green", "revoked": "red"}
 
 def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
     """One line an experiment, in the order given; kept ones in green, revoked ones in red."""
-    drawn = Table("#", "commit", "verdict", "decision", metric.name, "Δ", "trust", "description")
+    score = (
+        f"{metric.name} ({metric.unit})" if metric.places is None and metric.unit not in ("", metric.name) else metric.name
+    )
+    drawn = Table("#", "commit", "verdict", "decision", score, "Δ", "trust", "description")
     for line in map(table_row, experiments):
-        score = "" if line.value is None else f"{line.value:.4f}"
-        delta = "" if line.delta is None else f"{line.delta:+.4f}"
+        score = "" if line.value is None else metric.number(line.value, 4)
+        delta = "" if line.delta is None else metric.number(line.delta, 4, "+")
         names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
         cells = (*names, score, delta, line.trust, line.description)
         drawn.add_row(*(Text(printable(cell)) for cell in cells), style=_STYLES.get(line.decision, ""))

@@ -30,6 +30,13 @@ def words_of(task: Task) -> Words:
     )
 
 
+def referee_in_words(task: Task) -> str:
+    """Which referee scores the runs, and why; a language model's where nothing is said needs no reason."""
+    if task.kind is Referee.SEALED and task.referee is None:
+        return str(task.kind)
+    return f"{task.kind}, because {task.kind_reason}"
+
+
 def only_file(task: Task) -> str:
     """The one file that the agent may change; empty where there may be several."""
     one = task.editable[0]

@@ -50,7 +50,9 @@ def test_the_page_names_nothing_outside_itself_and_makes_no_markup_of_what_it_is
 def test_the_page_knows_the_metric_and_shows_its_name_as_text() -> None:
     assert panel_page(Metric("val_bpb", "lower")) == PAGE
     page = panel_page(Metric('"><script>', "higher"))
-    assert '<html lang="en" data-metric="&quot;&gt;&lt;script&gt;" data-direction="higher">' in page
+    assert 'data-metric="&quot;&gt;&lt;script&gt;" data-direction="higher">' in page
+    page = panel_page(Metric("latency", "lower", 'µs" onload="', "log", places=None))
+    assert '<html lang="en" data-unit="µs&quot; onload=&quot;" data-scale="log" data-metric="latency"' in page
 
 
 async def test_the_page_asks_for_history_as_the_tool_takes_it(study: Study) -> None:
