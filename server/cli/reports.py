@@ -30,6 +30,7 @@ class Format(StrEnum):
 
     TSV = "tsv"
     JSONL = "jsonl"
+    CSV = "csv"
     PNG = "png"
 
 
@@ -58,7 +59,9 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
 
 
 def export(
-    format: Annotated[Format, typer.Argument(help="results.tsv, one JSON object a line, or the progress chart.")],
+    format: Annotated[
+        Format, typer.Argument(help="results.tsv, one JSON object a line, a table of all figures, or the chart.")
+    ],
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     output: Annotated[
@@ -67,7 +70,7 @@ def export(
 ) -> None:
     """Write the history for other tools."""
     from server.files import write_whole
-    from server.history.export import jsonl, tsv
+    from server.history.export import csv, jsonl, tsv
     from server.history.ledger import Ledger
 
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
@@ -81,7 +84,7 @@ def export(
         draw(experiments, target, metric_of(workspace / "program.md"))
         _err.print(f"wrote {target}")
         return
-    text = tsv(experiments) if format is Format.TSV else jsonl(experiments)
+    text = {Format.TSV: tsv, Format.JSONL: jsonl, Format.CSV: csv}[format](experiments)
     if output is None:
         sys.stdout.write(text)
     else:

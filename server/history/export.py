@@ -1,10 +1,12 @@
-"""The history in formats that other tools read: results.tsv and JSON lines.
+"""The history in formats that other tools read: results.tsv, CSV and JSON lines.
 
 results.tsv on disk is written whole after every move, but a line is made anew only while its row can still change.
 """
 
 import json
 from collections.abc import Iterable
+from csv import DictWriter
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,46 @@ from server.files import write_whole
 from server.history.ledger import Ledger
 from server.records import Experiment, Figures, Verdict, decision_name
 
-_HEADER = f"commit\t{lm_names.COLUMN}\tmemory_gb\tstatus\tdescription\n"
+_COLUMNS = ("commit", lm_names.COLUMN, "memory_gb", "status", "description")
+_UNNAMED = "score"  # the column of a task that has none yet
 _STATUS = {"kept": "keep", "discarded": "discard"}
 
 
 def tsv(experiments: Iterable[Experiment]) -> str:
-    """results.tsv, in the five columns of karpathy/autoresearch. A missing score is an empty field, never 0."""
-    return tsv_table(map(tsv_line, experiments))
+    """results.tsv. A missing score is an empty field, never 0.
+
+    A language model's has the five columns of karpathy/autoresearch. Of another task the second is named by the metric,
+    and a sixth holds the trust. So are all rows of a study in which there is one: an old row has its score as well.
+    """
+    rows = list(experiments)
+    metric = metric_of(rows)
+    return tsv_table((tsv_line(row, metric) for row in rows), metric)
 
 
-def tsv_table(lines: Iterable[str]) -> str:
-    """results.tsv of the lines of its experiments."""
-    return _HEADER + "".join(lines)
+def metric_of(experiments: Iterable[Experiment]) -> str:
+    """The name of the last score that is no language model's; empty if all are."""
+    names = [row.score.name if row.score else _UNNAMED for row in experiments if row.attempt.task is not None]
+    return next((name for name in reversed(names) if name != _UNNAMED), _UNNAMED if names else "")
 
 
-def tsv_line(experiment: Experiment) -> str:
+def tsv_table(lines: Iterable[str], metric: str = "") -> str:
+    """results.tsv of the lines of its experiments; `metric`: as `metric_of` names it."""
+    return _header(metric) + "".join(lines)
+
+
+def _header(metric: str) -> str:
+    names = (_COLUMNS[0], metric, *_COLUMNS[2:], "trust") if metric else _COLUMNS
+    return "\t".join(names) + "\n"
+
+
+def tsv_line(experiment: Experiment, metric: str = "") -> str:
     """One line of results.tsv.
 
     Empty for what the preflight refused and for runs that judged another experiment: they were no experiments.
     """
     if experiment.verdict == Verdict.REFUSED or experiment.attempt.of is not None:
         return ""
-    score = "" if experiment.value is None else f"{experiment.value:.6f}"
+    score = "" if experiment.value is None else _score(experiment.value, experiment.attempt.task is not None)
     figures = experiment.result.figures if experiment.result else Figures()
     memory = figures.peak_memory_mb or figures.told_peak_memory_mb
     fields = (
@@ -43,13 +63,53 @@ def tsv_line(experiment: Experiment) -> str:
         "" if memory is None else f"{memory / 1024:.1f}",
         _status(experiment),
         " ".join(experiment.attempt.description.split()),
+        *((experiment.trust,) if metric else ()),
     )
     return "\t".join(fields) + "\n"
+
+
+def _score(value: float, of_task: bool) -> str:
+    """Of a task by ten significant digits: it may be of any size."""
+    return f"{value:.10g}" if of_task else f"{value:.6f}"
 
 
 def jsonl(experiments: Iterable[Experiment]) -> str:
     """One experiment a line, everything the ledger knows."""
     return "".join(json.dumps(_document(experiment)) + "\n" for experiment in experiments)
+
+
+def csv(experiments: Iterable[Experiment]) -> str:
+    """Every experiment as a line under names: a spreadsheet's form of what the ledger knows, one column a figure."""
+    rows = list(experiments)
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = StringIO()
+    writer = DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(row: Experiment) -> dict[str, Any]:
+    score, judged = row.score, row.judgement
+    known = {
+        "experiment": row.number,
+        "commit": row.commit,
+        "verdict": row.label,
+        "decision": decision_name(row),
+        "metric": score.name if score else "",
+        "value": row.value,
+        "unit": score.unit if score else "",
+        "delta": judged.delta if judged and not row.revocation else None,
+        "trust": row.trust,
+        "description": " ".join(row.attempt.description.split()),
+        "of": row.attempt.of,
+        "started_at": row.attempt.started_at,
+        "why": judged.why if judged else "",
+    }
+    details = {f"score.{name}": value for name, value in (score.details if score else {}).items()}
+    figures = dict(row.result.figures.model_dump(exclude_none=True)) if row.result else {}
+    return {**known, **details, **{f"figure.{name}": value for name, value in figures.items()}}
 
 
 def _document(experiment: Experiment) -> dict[str, Any]:
@@ -69,13 +129,14 @@ def _status(experiment: Experiment) -> str:
 class ResultsFile:
     """A row is final once the row of a later new train.py follows it: only what came since is read again.
 
-    The exception is a row that is revoked: then all lines are made anew.
+    The exception is a row that is revoked, or the first one of another metric: then all lines are made anew.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._final = 0  # the last number whose line on disk never changes again
         self._lines = ""  # up to that one
+        self._metric = ""  # of the lines
         self._revoked: list[int] = []  # when it was written
 
     def restore(self, ledger: Ledger) -> None:
@@ -95,8 +156,13 @@ class ResultsFile:
         """
         if (revoked := [row.number for row in ledger.revoked()]) != self._revoked:
             self._final, self._lines, self._revoked = 0, "", revoked
-        lines = [(row.number, tsv_line(row)) for row in ledger.all(after=self._final)]
-        write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)]))
+        rows = list(ledger.all(after=self._final))
+        metric = metric_of(rows) or self._metric
+        if metric != self._metric and self._final:
+            self._final, self._lines, rows = 0, "", list(ledger.all())
+        self._metric = metric
+        lines = [(row.number, tsv_line(row, metric)) for row in rows]
+        write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)], metric))
         measured = ledger.measured()
         self._final = measured.number - 1 if measured else 0
         self._lines += "".join(line for number, line in lines if number <= self._final)
@@ -106,4 +172,5 @@ class ResultsFile:
         if not self._path.exists() or self._path.stat().st_mtime_ns <= ledger.written_ns:
             return False
         text = self._path.read_text(encoding="utf-8", errors="replace")
-        return text.startswith(_HEADER) and text.endswith("\n") and text.count("\n") == 1 + ledger.experiments()
+        header = _header(metric_of(row for row in (ledger.measured(), ledger.last()) if row))
+        return text.startswith(header) and text.endswith("\n") and text.count("\n") == 1 + ledger.experiments()

@@ -21,6 +21,7 @@ _GREY = "#b8bcc2"
 _RED = "#d1495b"
 _VIOLET = "#7b2cbf"
 _LABEL = 40  # characters of a description
+_SPAN = 3.0  # how many times the least value the largest is where a logarithmic axis shows more than a linear one
 
 
 def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
@@ -38,7 +39,12 @@ def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
 
 
 def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
-    """Grey dots discarded, green dots kept, crosses without a score that counts, and the best so far."""
+    """Grey dots discarded, green dots kept, crosses without a score that counts, and the best so far.
+
+    Of rows that were measured in another way before, none is shown: their scores are others.
+    """
+    now = experiments[-1].attempt.task if experiments else None
+    experiments = [experiment for experiment in experiments if experiment.attempt.task == now]
     figure = Figure(figsize=(12, 6.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     experiments = [experiment for experiment in experiments if experiment.attempt.of is None or experiment.running]
@@ -58,7 +64,7 @@ def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
     _best(axes, kept, len(experiments))
     axes.set_title(_title(experiments, kept, metric), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("experiment")
-    axes.set_ylabel(f"{metric.name} ({metric.direction} is better)")
+    axes.set_ylabel(_axis(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#eceef1")
     axes.spines[["top", "right"]].set_visible(False)
@@ -70,11 +76,20 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
     return [x for x, _ in points], [y for _, y in points]
 
 
+def _axis(metric: Metric) -> str:
+    unit = f"{metric.unit}, " if metric.significant and metric.unit not in ("", metric.name) else ""
+    return printable(f"{metric.name} ({unit}{metric.direction} is better)")
+
+
 def _frame(axes: Axes, metric: Metric, values: list[float], best: list[float]) -> None:
     """Show the baseline and the best; a diverged run must not flatten the rest."""
     worst = metric.worst(best or values)
     shown = [value for value in values if metric.sign * (worst - value) <= 0.15 * abs(worst)]
     low, high = min(shown), max(shown)
+    if metric.scale == "log" and low > 0 and high > _SPAN * low:
+        axes.set_yscale("log")
+        axes.set_ylim(low * (low / high) ** 0.15, high * (high / low) ** 0.45)
+        return
     room = max(high - low, 0.01 * max(abs(low), abs(high))) or 1.0
     axes.set_ylim(low - 0.15 * room, high + 0.45 * room)  # labels stand above the dots
 
@@ -85,7 +100,10 @@ def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
         return
     # The best stays the best through later attempts that failed.
     axes.step(*_columns([*points, (max(count, 1), points[-1][1])]), where="post", color=_GREEN, linewidth=1.6, zorder=1)
-    axes.scatter(*_columns(points), s=64, color=_GREEN, edgecolor="#14532d", label="kept", zorder=3)
+    # How far a task's number can be believed depends on its evaluator: the chart says it.
+    marks = sorted({experiment.trust for experiment in kept if experiment.attempt.task is not None})
+    label = f"kept ({', '.join(marks)})" if marks else "kept"
+    axes.scatter(*_columns(points), s=64, color=_GREEN, edgecolor="#14532d", label=label, zorder=3)
     for experiment, point in zip(kept, points, strict=True):
         text = printable(experiment.attempt.description)
         text = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"

@@ -1,7 +1,7 @@
 """Experiments made up for tests of what reads them."""
 
 from server.history.ledger import Ledger
-from server.records import Attempt, Decision, Experiment, Figures, Judgement, Outcome, Result, Score, Verdict
+from server.records import Attempt, Decision, Experiment, Figures, Judgement, Outcome, Result, Score, Trust, Verdict
 from server.source.candidate import Candidate
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -50,6 +50,15 @@ def experiment(number: int, verdict: Verdict, value: float | None = None, kept: 
         judgement=judged(number, verdict),
         decision=None if kept is None else Decision(kept=kept, decided_at=NOON),
     )
+
+
+def of_task(row: Experiment, name: str = "ms", unit: str = "ms", trust: Trust = Trust.PRINTED) -> Experiment:
+    """The experiment as one of a task that is no language model's; every guard held."""
+    attempt, result = row.attempt.model_copy(update={"task": f"{name} {unit}"}), row.result
+    if result is not None:
+        score = result.score and Score(name=name, value=result.score.value, unit=unit, trust=trust)
+        result = result.model_copy(update={"score": score, "guards": {"landlock": "held"}})
+    return row.model_copy(update={"attempt": attempt, "result": result})
 
 
 def enter(ledger: Ledger, *rows: Experiment) -> None:

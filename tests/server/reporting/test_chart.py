@@ -11,7 +11,7 @@ from server.metric import Metric
 from server.records import Verdict
 from server.reporting.chart import draw, picture
 from server.reporting.table import history_table
-from tests.support.builders import experiment
+from tests.support.builders import experiment, of_task
 
 LOWER = Metric("val_bpb", "lower")
 HIGHER = Metric("accuracy", "higher")
@@ -57,3 +57,46 @@ def test_a_description_is_drawn_as_it_is_whatever_the_user_has_set(
         draw([row], tmp_path / "progress.png", LOWER)
     assert (tmp_path / "progress.png").read_bytes().startswith(b"\x89PNG")
     assert matplotlib.rcParams["text.usetex"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "scale", "label"),
+    [
+        (Metric("total", "lower", "µs", "log", significant=True), 10.0, "log", "total (µs, lower is better)"),
+        (Metric("total", "lower", "µs", "log", significant=True), 900.0, "linear", "total (µs, lower is better)"),
+        (Metric("total", "lower", "µs", significant=True), 10.0, "linear", "total (µs, lower is better)"),
+        (Metric("f1", "higher", "", "log", significant=True), 9000.0, "log", "f1 (higher is better)"),
+        (Metric("ms", "lower", "ms", significant=True), 10.0, "linear", "ms (lower is better)"),
+    ],
+)
+def test_the_axis_has_the_metrics_unit_and_a_log_scale_where_that_shows_more(
+    metric: Metric, best: float, scale: str, label: str
+) -> None:
+    rows = [
+        of_task(experiment(1, Verdict.BASELINE, 1000.0, kept=True), metric.name),
+        of_task(experiment(2, Verdict.IMPROVED, best, kept=True), metric.name),
+        of_task(experiment(3, Verdict.WORSE, 999.0, kept=False), metric.name),
+    ]
+    (axes,) = picture(rows, metric).axes
+    low, high = axes.get_ylim()
+    assert (axes.get_yscale(), axes.get_ylabel()) == (scale, label)
+    assert low < min(best, 1000) and high > max(best, 1000) and (low > 0 or scale == "linear")
+    legend = axes.get_legend()
+    assert legend and "kept (printed)" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_scores_of_another_metric_are_on_no_axis_of_this_one() -> None:
+    rows = [
+        of_task(experiment(1, Verdict.BASELINE, 1.0, kept=True), "s"),
+        of_task(experiment(2, Verdict.BASELINE, 800.0, kept=True), "ms"),
+        of_task(experiment(3, Verdict.WORSE, 810.0, kept=False), "ms"),
+    ]
+    (axes,) = picture(rows, Metric("ms", "lower", "ms", significant=True)).axes
+    assert axes.get_ylim()[0] > 700 and axes.get_title(loc="left").startswith("2 experiments, 1 kept")
+
+
+def test_the_table_shows_small_scores_of_a_task_by_their_digits_and_its_unit() -> None:
+    metric = Metric("latency", "lower", "s", significant=True)
+    drawn = history_table([of_task(experiment(1, Verdict.BASELINE, 0.0000312345, kept=True))], metric)
+    assert drawn.columns[4].header == "latency (s)"
+    assert [str(cell) for cell in drawn.columns[4].cells] == ["3.12345e-05"]
