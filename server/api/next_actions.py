@@ -5,7 +5,9 @@ from server.records import Outcome
 from server.study import limits
 from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
 from server.study.study import Study
+from server.task import requirements
 from server.task.task_words import words_of
+from server.vcs.git_environment import tracked
 from trainer.contract import Referee
 
 _STARTING_NOTHING = {Move.WAIT_EXPERIMENT, Move.CANCEL_EXPERIMENT, Move.DISCARD, HISTORY}
@@ -61,12 +63,20 @@ def _doctor(study: Study) -> NextAction:
     return NextAction(tool="", why=f"ask the operator to run `autoresearch doctor`: {told}")
 
 
-def why_no_session(study: Study) -> str:
-    """Why the baseline of a language model cannot work, and what the operator does; empty if it may."""
-    begins = study.phase() in (Phase.NEW, Phase.BASELINE_FAILED)
-    if not begins or study.program().task.kind is not Referee.SEALED or study.workspace.trains_here():
+def why_no_baseline(study: Study) -> str:
+    """Why the baseline cannot work, and what the operator does; empty if it may."""
+    task, root = study.program().task, study.workspace.root
+    if study.phase() not in (Phase.NEW, Phase.BASELINE_FAILED):
         return ""
-    return f"The baseline cannot work: {NO_SESSION}. The operator has to {SESSION_STEP}."
+    if task.kind is Referee.SEALED:
+        if study.workspace.trains_here():
+            return ""
+        known = requirements.other_workspaces(root, tracked(root, "."))
+        told = f" ({known})" if known else ""
+        return f"The baseline cannot work: {NO_SESSION}{told}. The operator has to {SESSION_STEP}."
+    lacks = [lack for lack in requirements.lacking(task, root, tracked(root, ".")) if lack.fatal]
+    steps = "; ".join(f"{lack.problem} ({lack.remedy})" for lack in lacks)
+    return f"The baseline cannot work: {steps}. The operator mends that first." if lacks else ""
 
 
 def _afterwards(study: Study) -> list[NextAction]:
@@ -79,7 +89,7 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
     usual, incumbent, task = actions, study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
         return [*_without_runs(usual), _notice(alarm)]
-    if why := why_no_session(study):
+    if why := why_no_baseline(study):
         return [_notice(why), *actions]
     if phase is Phase.IDLE and (untried := revocations.untried(study.ledger)):
         actions = [*actions, _once_more(untried)]

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from pydantic import field_validator
+
 from server.clients import client_config
 from server.errors import PatchRefused, Unavailable, WorkspaceUnusable
 from server.history.chain import Mark, numbers_in_words
@@ -32,16 +34,21 @@ from server.study.git_repair import lost
 from server.study.lane import what_may_change
 from server.study.ledger_rebuild import edited, edited_now
 from server.study.phase import NO_SESSION, SESSION_STEP
+from server.task import requirements
 from server.task.dataset import EMBEDDED, find, prepared
+from server.task.definition import Task
 from server.task.program import load
+from server.task.task_words import metric_told, words_of
+from server.text import printable
 from server.vcs.git_environment import submodules, tracked
 from server.vcs.workspace import Workspace
-from trainer.contract import CPU_PROFILES, GPU_PROFILES
+from trainer.contract import CPU_PROFILES, GPU_PROFILES, Referee
 
 _WARN_GB = 10
 _STOP_GB = 2
 _LEAST_FILES = 10_000  # of a night
 _TRIED_BYTES = 1 << 20
+_OF_MODELS = ("data", "torch", "device", "compiler")  # checks of what only training needs
 _REMOTE = ("nfs", "cifs", "smb", "afpfs", "9p", "fuse.sshfs", "ceph", "lustre", "gpfs", "beegfs")  # file systems
 State = Literal["ok", "warning", "fix"]
 
@@ -54,6 +61,11 @@ class Check(Value):
     detail: str
     remedy: str = ""
 
+    @field_validator("detail", "remedy")
+    @classmethod
+    def _is_one_line(cls, told: str) -> str:
+        return printable(told)
+
 
 def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
     """Look at the workspace and the machine, one check after the other; nothing is changed."""
@@ -62,6 +74,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
         "python": _python,
         "workspace": lambda: _workspace(workspace),
         "program.md": lambda: _program(workspace),
+        "referee": lambda: _referee(workspace),
         "data": lambda: _data(Home(workspace).data, data, machine.hardware),
         "disk": lambda: _disk(workspace),
         "client": lambda: _client(workspace),
@@ -73,6 +86,9 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
         "device": lambda: _device(machine),
         "compiler": lambda: _compiler(machine.profile, workspace),
     }
+    task = _task(workspace)
+    if task is not None and task.kind is not Referee.SEALED:
+        checks = {name: check for name, check in checks.items() if name not in _OF_MODELS}
     for name, check in checks.items():
         try:
             yield check()
@@ -179,15 +195,23 @@ def _compiler(profile: str, workspace: Path) -> Check:
     return Check(name="compiler", state="warning", detail=why, remedy=remedy)
 
 
+def _task(path: Path) -> Task | None:
+    """What program.md defines; None where it cannot be read: its own check says why."""
+    with suppress(Unavailable, ValueError):
+        return load(path / "program.md").task
+    return None
+
+
 def _workspace(path: Path) -> Check:
-    with suppress(Unavailable):  # told by the next check
-        return _night(path, what_may_change(load(path / "program.md").task))
-    return _night(path, Editable(("train.py",)))
+    task = _task(path)
+    return _night(path, what_may_change(task) if task else Editable(("train.py",)), task)
 
 
-def _night(path: Path, editable: Editable) -> Check:
+def _night(path: Path, editable: Editable, task: Task | None) -> Check:
     try:
         with Workspace.open(path, tag_to_serve(path), editable) as workspace:
+            if task is not None and task.kind is not Referee.SEALED:
+                return _state(workspace, words_of(task).candidate)
             return _code(workspace, workspace.file) or _state(workspace, workspace.file)
     except Unavailable as error:
         return Check(name="workspace", state="fix", detail=error.problem, remedy=error.next_step)
@@ -202,7 +226,8 @@ def _code(workspace: Workspace, file: str) -> Check | None:
         except PatchRefused as error:
             return Check(name="workspace", state="fix", detail=error.problem, remedy=f"repair {file} and commit it")
         if workspace.editable.plain and not workspace.trains_here():
-            detail = f"{workspace.root}: {NO_SESSION}"
+            known = requirements.other_workspaces(workspace.root, tracked(workspace.root, "."))
+            detail = f"{workspace.root}: {NO_SESSION}{f'; {known}' if known else ''}"
             return Check(name="workspace", state="fix", detail=detail, remedy=SESSION_STEP)
     return None
 
@@ -229,8 +254,34 @@ def _program(path: Path) -> Check:
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
     told = "; no front matter, so all of this is defaults" if program.bare else ""
-    detail = f"{program.task.name}; {program.task.budget_seconds:g} s a run{told}"
+    detail = f"{printable(program.task.name)}; {program.task.budget_seconds:g} s a run{told}"
     return Check(name="program.md", state="ok", detail=detail)
+
+
+def _referee(path: Path) -> Check:
+    """Which referee was found and why, what it will run, and what of that is missing."""
+    task = _task(path)
+    if task is None:
+        return Check(name="referee", state="warning", detail="not known", remedy="as for program.md, above")
+    found = f"{task.kind}, because {task.kind_reason}"
+    if task.kind is Referee.SEALED:
+        return Check(name="referee", state="ok", detail=f"{found}: {metric_told(task)}")
+    try:
+        files = tracked(path, ".")
+    except WorkspaceUnusable:
+        return Check(name="referee", state="warning", detail=found, remedy="as for the workspace, above")
+    may = requirements.editable_files(task, files)
+    told = f"a run {requirements.run_told(task)}; it measures {metric_told(task)}"
+    detail = f"{found}; {told}; editable: {requirements.named(may) or 'nothing'}"
+    lacks = sorted(requirements.lacking(task, path, files), key=lambda lack: not lack.fatal)
+    if not lacks:
+        tried = requirements.to_try(task)
+        remedy = f"to see that the baseline passes: {tried}" if tried else ""
+        return Check(name="referee", state="ok", detail=detail, remedy=remedy)
+    problems = "; ".join(lack.problem for lack in lacks)
+    remedy = "; ".join(dict.fromkeys(lack.remedy for lack in lacks))
+    state: State = "fix" if lacks[0].fatal else "warning"
+    return Check(name="referee", state=state, detail=f"{problems}. {detail}", remedy=remedy)
 
 
 def _data(folder: Path, told: str, hardware: Hardware) -> Check:

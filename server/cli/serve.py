@@ -67,6 +67,7 @@ def serve(
 
     from server.api.app import create
     from server.api.app import serve as speak
+    from server.api.next_actions import why_no_baseline
     from server.serve_options import ServeOptions
     from server.study.find_study import tag_to_serve
     from server.study.study import Study
@@ -84,6 +85,8 @@ def serve(
         gc.freeze()
         gc.enable()
         _return_memory()
+        if why := why_no_baseline(study):
+            console(stderr=True).print(why, highlight=False, soft_wrap=True)
         if http is None:
             anyio.run(speak, create(study))
         else:
@@ -110,12 +113,19 @@ def drive(
 
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
+    from server.errors import ProgramInvalid
+    from server.task.program import load
+    from server.task.task_words import words_of
+    from server.task.words import LANGUAGE_MODEL
 
     out = console(stderr=True)
     if client == "sweep":
         out.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
         return
-    night = Driver(client, workspace.resolve(), serving or [], start())
+    words = LANGUAGE_MODEL
+    with suppress(ProgramInvalid):  # told by the server that the client starts
+        words = words_of(load(workspace / "program.md").task)
+    night = Driver(client, workspace.resolve(), serving or [], start(words=words))
     out.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C")
     before = night.measured()
     for ending in (signal.SIGTERM, signal.SIGHUP):

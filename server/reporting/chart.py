@@ -77,7 +77,7 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 
 
 def _axis(metric: Metric) -> str:
-    unit = f"{metric.unit}, " if metric.significant and metric.unit not in ("", metric.name) else ""
+    unit = f"{metric.unit}, " if metric.places is None and metric.unit not in ("", metric.name) else ""
     return printable(f"{metric.name} ({unit}{metric.direction} is better)")
 
 

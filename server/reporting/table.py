@@ -15,9 +15,8 @@ _STYLES = {"kept": "green", "revoked": "red"}
 
 def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
     """One line an experiment, in the order given; kept ones in green, revoked ones in red."""
-    score = (
-        f"{metric.name} ({metric.unit})" if metric.places is None and metric.unit not in ("", metric.name) else metric.name
-    )
+    unit = f" ({metric.unit})" if metric.places is None and metric.unit not in ("", metric.name) else ""
+    score = metric.name + unit
     drawn = Table("#", "commit", "verdict", "decision", score, "Δ", "trust", "description")
     for line in map(table_row, experiments):
         score = "" if line.value is None else metric.number(line.value, 4)

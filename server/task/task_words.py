@@ -1,5 +1,6 @@
 """A task in words: what is changed, what a run does and what is measured, as agents and operators read it."""
 
+from server import lm_names
 from server.metric import Metric
 from server.task.definition import Task
 from server.task.words import LANGUAGE_MODEL, Words
@@ -23,7 +24,7 @@ def words_of(task: Task) -> Words:
     one = only_file(task)
     return Words(
         candidate=one or "the candidate",
-        original=f"the unmodified {one}" if one else "the unmodified files",
+        original=f"the unmodified {one or 'candidate'}",
         repair=f"{one or 'the editable files'}, or what measures them",
         invalid="was found invalid",
         run=run_in_words(task),
@@ -65,6 +66,13 @@ def run_in_words(task: Task) -> str:
 def metric_in_words(task: Task) -> str:
     """What is measured, where the number comes from, and which one is better."""
     return f"{_SOURCES[task.source].format(name=with_unit(task.measure))}; {task.direction} is better"
+
+
+def metric_told(task: Task) -> str:
+    """`metric_in_words`, and what it is for a language model."""
+    if task.kind is Referee.SEALED:
+        return f"{lm_names.NAME}, {lm_names.WORDS}; lower is better"
+    return metric_in_words(task)
 
 
 def with_unit(metric: Metric) -> str:

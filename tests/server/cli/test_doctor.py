@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server.cli.doctor import _account, _client, _disk, examine  # pyright: ignore[reportPrivateUsage]
+from server.cli.doctor import _account, _client, _disk, _program, _referee, examine  # pyright: ignore[reportPrivateUsage]
 from server.clients.client_config import ServerEntry, write
+from tests.support.repositories import git
 
 
 def test_a_check_that_fails_costs_its_own_line_and_no_other() -> None:
@@ -44,3 +45,45 @@ def test_a_disk_on_which_nothing_can_be_written_is_told(tmp_path: Path) -> None:
 def test_a_server_that_is_started_as_usual_is_no_warning(tmp_path: Path) -> None:
     found = _account(tmp_path)
     assert found.state == "ok" and found.detail.startswith("same account: ") and not found.remedy
+
+
+def committed(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "start")
+    return folder
+
+
+def test_doctor_says_which_referee_was_found_and_why_and_what_it_will_run(tmp_path: Path) -> None:
+    text = "---\ncommand: bash bench.sh\nmetric: {name: ms, unit: ms}\neditable: code.py\n---\n"
+    found = _referee(committed(tmp_path, program__md=text, bench__sh="echo METRIC ms=1", code__py="x = 1\n"))
+    assert found.state == "ok"
+    assert found.detail.startswith("command, because program.md names a command; a run runs `bash bench.sh`; 300 s")
+    assert found.detail.endswith("it measures ms, which the command prints; lower is better; editable: code.py")
+    checks = {check.name for check in examine(tmp_path)}
+    assert "confinement" in checks and not checks & {"torch", "data", "device", "compiler"}
+
+
+def test_doctor_says_what_a_task_lacks(tmp_path: Path) -> None:
+    text = "---\njudge: judge.py\nworker: no-such-program\neditable: code.py\n---\n"
+    found = _referee(committed(tmp_path, program__md=text, judge__py="x = 1\n", code__py="x = 1\n"))
+    assert found.state == "fix" and "judge.py has no `cases` and `score`" in found.detail
+    assert (
+        "there is no program no-such-program on PATH" in found.detail and "judged, because program.md" in found.detail
+    )
+
+
+def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
+    prepare = "def evaluate_bpb(model): ...\n"
+    files = {"program__md": "# autoresearch\n", "prepare__py": prepare, "train__py": "import prepare\n"}
+    committed(tmp_path, **files)
+    found = next(check for check in examine(tmp_path) if check.name == "workspace")
+    assert found.state == "fix" and "karpathy/autoresearch's own repository" in found.detail
+    assert "the four calls of trainer.session" in found.remedy and "`command`" in found.remedy
+
+
+def test_a_name_of_two_lines_breaks_no_line_of_doctors(tmp_path: Path) -> None:
+    (tmp_path / "program.md").write_text('---\nname: "a\\nb\\tc"\n---\n', encoding="utf-8")
+    assert _program(tmp_path).detail == "a b c; 300 s a run"
