@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test attack faults clients conformance bundle lint format
 
-demo: $(VENV)/.ready
-	$(BIN)/autoresearch demo
+demo: $(VENV)/.ready  # TASK=NAME: an example that is no language model's
+	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest

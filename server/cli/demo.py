@@ -17,15 +17,17 @@ from rich.panel import Panel
 from rich.text import Text
 
 from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
-from server.cli.scaffold import create
+from server.cli.scaffold import create, example
 from server.clients.client_config import serving
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
+from server.reporting.summary import IncumbentSummary
 from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
-from server.task.program import metric_of
+from server.task.program import load
+from server.task.task_words import metric_in_words, run_in_words, words_of
 from server.vcs.git_environment import clone_repository
 from server.vcs.workspace import Workspace
 
@@ -69,16 +71,22 @@ class Demo:
     async def run(self) -> None:
         """Baseline, every step of the script, then the table, the log, the chart, and what to do next."""
         self._prepare()
-        steps = TypeAdapter(list[Step]).validate_python(tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"])
-        arguments = [*serving(), "--workspace", str(self._workspace), "--tag", "demo"]
-        arguments += ["--budget", str(self._budget), "--profile", self._profile]
+        arguments = [*serving(), "--workspace", str(self._workspace), "--tag", "demo", *self._options()]
         server = StdioServerParameters(command=sys.executable, args=arguments)
         async with Client(server) as client:
-            await self._baseline(client)
-            for step in steps:
-                if step.quick != _NOT_IN[self._quick]:
+            if await self._baseline(client):
+                for step in self._steps():
                     await self._try(client, step)
         self._report()
+
+    def _options(self) -> list[str]:
+        """Of `serve`."""
+        return ["--budget", str(self._budget), "--profile", self._profile]
+
+    def _steps(self) -> list[Step]:
+        script = tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"]
+        steps = TypeAdapter(list[Step]).validate_python(script)
+        return [step for step in steps if step.quick != _NOT_IN[self._quick]]
 
     def _prepare(self) -> None:
         if (self._source / "program.md").exists() and (self._source / ".git").exists():
@@ -96,14 +104,24 @@ class Demo:
             soft_wrap=False,
         )
 
-    async def _baseline(self, client: Client) -> None:
-        self._out.rule(Text.assemble(("baseline", "bold"), ": the unmodified train.py, until its spread is known"))
-        await self._measure(client, "baseline", "")
-        while (runs := (await _call(client, StatusReply, "status")).incumbent) and runs.runs < _BASELINE_RUNS:
+    async def _baseline(self, client: Client) -> bool:
+        """Measure the baseline, until its spread is known. Returns whether it has a score."""
+        task = load(self._workspace / "program.md").task
+        original, metric = words_of(task).original, task.measure
+        self._out.rule(Text.assemble(("baseline", "bold"), f": {original}, until its spread is known"))
+        if (await self._measure(client, "baseline", "")).value is None:
+            return False
+        while (runs := (await _call(client, StatusReply, "status")).incumbent) and self._again(runs):
             await self._measure(client, "baseline again", "")
         noise = (await _call(client, StatusReply, "status")).noise
         if noise:
-            self._out.print(f"  σ {noise.sigma:.4f}; visible from {noise.smallest_effect:.4f} on")
+            sigma, effect = metric.number(noise.sigma, 4), metric.number(noise.smallest_effect, 4)
+            self._out.print(f"  σ {sigma}; visible from {effect} on")
+        return True
+
+    def _again(self, incumbent: IncumbentSummary) -> bool:
+        """Whether the baseline is run once more."""
+        return incumbent.runs < _BASELINE_RUNS
 
     async def _try(self, client: Client, step: Step) -> None:
         self._out.rule(Text(step.description, "bold"))
@@ -143,13 +161,14 @@ class Demo:
         return result
 
     def _report(self) -> None:
-        with Workspace.open(self._workspace, "demo") as workspace:
+        task = load(self._workspace / "program.md").task
+        with Workspace.open(self._workspace, "demo", tuple(task.editable)) as workspace:
             log = workspace.log(20)
             ledger = Ledger(workspace.paths.ledger, read_only=True)
             experiments = list(ledger.all())
             ledger.close()
         chart = self._folder / "progress.png"
-        metric = metric_of(self._workspace / "program.md")
+        metric = task.measure
         draw(experiments, chart, metric)
         self._out.rule(Text("the night", "bold"))
         self._out.print(history_table(experiments, metric), soft_wrap=False)
@@ -163,6 +182,46 @@ class Demo:
             f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
             "Code there and say: start a night of experiments.",
         )
+
+
+class TaskDemo(Demo):
+    """The same with an example that is no language model's, and the changes in its folder."""
+
+    def __init__(self, out: Console, task: str, budget: float | None) -> None:
+        """Raises WorkspaceUnusable: there is no such example."""
+        self._task, self._example = task, example(task)
+        super().__init__(out, Path(), budget or 0.0, "")
+
+    def _prepare(self) -> None:
+        create(self._workspace, self._task)
+        defined = load(self._workspace / "program.md").task
+        self._out.print(
+            Panel(
+                Text(
+                    f"{defined.name}: a run {run_in_words(defined)}.\nIt measures {metric_in_words(defined)}.\n"
+                    f"{self._workspace}\nAn agent takes the place of this script, which tries the changes in "
+                    f"{self._example / 'changes'}."
+                ),
+                title=f"autoresearch demo --task {self._task}",
+            ),
+            soft_wrap=False,
+        )
+
+    def _options(self) -> list[str]:
+        return ["--budget", str(self._budget)] if self._budget else []
+
+    def _steps(self) -> list[Step]:
+        return [read_change(path) for path in sorted((self._example / "changes").glob("*.patch"))]
+
+    def _again(self, incumbent: IncumbentSummary) -> bool:
+        wanted = load(self._workspace / "program.md").task
+        return not wanted.paired and wanted.keep_rule != "any" and incumbent.runs < wanted.baseline_runs
+
+
+def read_change(path: Path) -> Step:
+    """A change of an example: its first line says `# what it tries`, the rest is a patch."""
+    head, _, patch = path.read_text(encoding="utf-8").partition("\n")
+    return Step(description=head.lstrip("# ").strip() or path.stem, patch=patch)
 
 
 async def _call(client: Client, kind: type[_Reply], tool: str, **arguments: Any) -> _Reply:

@@ -189,12 +189,18 @@ def demo(
         typer.Option(help="Class of machine; default: cpu, with --quick smoke, which the script's ideas are about."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer ideas, a tiny model: under a minute.")] = False,
+    task: Annotated[
+        str, typer.Option(metavar="NAME", help="An example that is no language model's, with its own changes.")
+    ] = "",
 ) -> None:
     """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
     import anyio
 
-    from server.cli.demo import Demo
+    from server.cli.demo import Demo, TaskDemo
 
+    if task:
+        anyio.run(TaskDemo(console(), task, budget).run)
+        return
     usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 15.0)
     night = Demo(console(), workspace, budget or seconds, (profile or usual).value, quick)
     anyio.run(night.run)

@@ -22,12 +22,17 @@ _GPU_SHARDS = 8
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
 
 
-def init(folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")]) -> None:
-    """Make a workspace from nothing: program.md, train.py, a git repository, a first commit."""
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")],
+    task: Annotated[
+        str, typer.Option(metavar="NAME", help="An example that is no language model's; a wrong name lists them.")
+    ] = "",
+) -> None:
+    """Make a workspace from nothing: program.md, train.py or the files of an example, a git repository, a commit."""
     from server.cli.scaffold import create
 
-    for line in create(folder):
-        _out.print(line)
+    for line in create(folder, task):
+        _out.print(line, soft_wrap=True)
 
 
 def prepare(
