@@ -13,6 +13,7 @@ import difflib
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -71,10 +72,10 @@ class Candidate:
             text, spin = self.with_seconds((1 + SLOWER) * self.seconds)
             return text.replace(WARM_UPS.format(0), WARM_UPS.format(40 + self.names)), spin
         if self.names % 2:
-            return self.text.replace("NOTHING = ", f"NOTHING_{self.names} = ", 1), self.spin
+            return re.sub(r"NOTHING\w* =", f"NOTHING_{self.names} =", self.text, count=1), self.spin
         start = self.text.index("def is_space(")
         end = self.text.index("\n\n", start)
-        function = f"def is_space(char_{self.names}):\n    return char_{self.names} in SPACES\n"
+        function = f"def is_space(char_{self.names}):\n    return char_{self.names} in SPACES"
         return self.text[:start] + function + self.text[end:], self.spin
 
 
@@ -159,9 +160,8 @@ def make_workspace(folder: Path, candidate: Candidate) -> None:
 
 def report(agent: Agent, nulls: int, taken: float) -> None:
     ends, everything = agent.ends, [one for times in agent.seconds.values() for one in times]
-    print(
-        f"\nfalse keeps: {ends[NULL, 'kept']} of {nulls} null changes, {ends[WARM, 'kept']} of {REAL.count(WARM)} slower"
-    )
+    slower = f"{ends[WARM, 'kept']} of {REAL.count(WARM)} slower ones"
+    print(f"\nfalse keeps: {ends[NULL, 'kept']} of {nulls} null changes, {slower}")
     print("found: " + ", ".join(f"{ends[kind, 'kept']} of {REAL.count(kind)} {kind}" for kind in FASTER))
     for kind, times in agent.seconds.items():
         print(f"seconds to a verdict, {kind}: median {statistics.median(times):.1f}, longest {max(times):.1f}")
