@@ -32,12 +32,15 @@ from server.vcs.git_environment import init_repository
 
 EXAMPLE = Path(__file__).parents[1] / "server" / "templates" / "tasks" / "json-tokenizer"
 FILE = "src/tokenizer.py"
-NULL, WARM = "null", "slower, warms up earlier"
+NULL = "null"
+WARM = "slower, warms up earlier"
 FASTER = {"2 % faster": 0.02, "5 % faster": 0.05, "20 % faster": 0.2}
 REAL = [*3 * ["2 % faster"], *3 * ["5 % faster"], *2 * ["20 % faster"], *2 * [WARM]]
 SLOWER = 0.03  # what a slower one loses
 SPIN_SHARE = 1.2  # the empty loop at first, by the rest of the work: the faster ones take it away bit by bit
-SPIN, WARM_UPS, NOTHING = "SPIN = {}\n", "WARM_UPS = {}\n", "NOTHING = {}\n"
+SPIN = "SPIN = {}\n"
+WARM_UPS = "WARM_UPS = {}\n"
+NOTHING = "NOTHING = {}\n"
 HEAD = SPIN.format(0) + WARM_UPS.format(0) + NOTHING.format(0)
 LOOP = "    for _ in range(SPIN * len(text) // 1000):\n        pass\n    found = []\n"
 TAIL = '\n\nfor _ in range(WARM_UPS):\n    tokens(\'[{"a": [1, -2.5e3, true, null, "text \\\\n"]}]\' * 20)\n'

@@ -31,7 +31,11 @@ ROOT = Path(__file__).parents[3]
 TASKS = ROOT / "server" / "templates" / "tasks"
 NAMES = sorted(folder.name for folder in TASKS.iterdir())
 CHANGES = ("good", "bad", "null", "cheat")
-JSON, SQL, TSP, RULES, BLUR = "json-tokenizer", "sqlite-index", "tsp-anytime", "extract-rules", "image-blur-c"
+JSON = "json-tokenizer"
+SQL = "sqlite-index"
+TSP = "tsp-anytime"
+RULES = "extract-rules"
+BLUR = "image-blur-c"
 needs_cc = pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
 EACH = [pytest.param(name, marks=[needs_cc] if name == BLUR else []) for name in NAMES]
 
@@ -61,6 +65,11 @@ def judge_of(folder: Path) -> Any:
     return module
 
 
+def drawn(judge: Any, seed: int, count: int) -> list[tuple[Any, Any]]:
+    """The first cases of a seed: question and truth."""
+    return list(islice(judge.cases(seed), count))
+
+
 def answers(folder: Path, questions: list[Any]) -> list[Any]:
     """What the candidate in a workspace answers."""
     task, out = load(folder / "program.md").task, folder.parent / f"{folder.name}.out"
@@ -84,9 +93,9 @@ def answers(folder: Path, questions: list[Any]) -> list[Any]:
 def measured(folder: Path, seed: int, count: int) -> float:
     """The mean score of a workspace's candidate over the first cases of a seed."""
     judge = judge_of(folder)
-    drawn = list(islice(judge.cases(seed), count))
-    told = answers(folder, [question for question, _ in drawn])
-    scores = [judge.score(answer, truth) for answer, (_, truth) in zip(told, drawn, strict=True)]
+    cases = drawn(judge, seed, count)
+    told = answers(folder, [question for question, _ in cases])
+    scores = [judge.score(answer, truth) for answer, (_, truth) in zip(told, cases, strict=True)]
     return fmean(score["score"] if isinstance(score, dict) else score for score in scores)
 
 
@@ -121,12 +130,12 @@ def test_the_baseline_answers_right_and_a_seed_draws_the_same_cases_again(
 ) -> None:
     folder = workspace(name)
     judge = judge_of(folder)
-    drawn = [list(islice(judge.cases(seed), 2)) for seed in (3, 3, 4)]
-    questions = [[question for question, _ in cases] for cases in drawn]
+    first, again, other = (drawn(judge, seed, 6 if name == JSON else 1) for seed in (3, 3, 4))
+    questions = [[question for question, _ in cases] for cases in (first, again, other)]
     assert questions[0] == questions[1]
     told = answers(folder, questions[0])
-    for (_, truth), again, answer in zip(drawn[0], drawn[1], told, strict=True):
-        assert judge.score(answer, truth) == judge.score(answer, again[1])
+    for (_, truth), (_, same), answer in zip(first, again, told, strict=True):
+        assert judge.score(answer, truth) == judge.score(answer, same)
     assert name == SQL or questions[0] != questions[2]
 
 
@@ -210,7 +219,7 @@ WRONG: dict[str, list[Callable[[Any], Any]]] = {
 def test_its_judge_refuses_every_other_answer_with_a_sentence(name: str, workspace: Callable[..., Path]) -> None:
     folder = workspace(name)
     judge = judge_of(folder)
-    question, truth = next(iter(judge.cases(5)))
+    ((question, truth),) = drawn(judge, 5, 1)
     (right,) = answers(folder, [question])
     for change in WRONG[name]:
         with pytest.raises(WrongAnswer, match=r"\w .* \w"):
