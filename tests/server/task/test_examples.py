@@ -96,7 +96,11 @@ def measured(folder: Path, seed: int, count: int) -> float:
     cases = drawn(judge, seed, count)
     told = answers(folder, [question for question, _ in cases])
     scores = [judge.score(answer, truth) for answer, (_, truth) in zip(told, cases, strict=True)]
-    return fmean(score["score"] if isinstance(score, dict) else score for score in scores)
+    return fmean(_number(score) for score in scores)
+
+
+def _number(score: dict[str, float] | float) -> float:
+    return score["score"] if isinstance(score, dict) else score
 
 
 @pytest.mark.parametrize("name", NAMES)
