@@ -133,7 +133,8 @@ class _Outgoing:
         message: dict[str, Any] = json.loads(text)
         method, request = message.get("method"), message.get("id")
         if method == "notifications/cancelled":
-            self._settle((message.get("params") or {}).get("requestId"))
+            params: dict[str, Any] = message.get("params") or {}
+            self._settle(params.get("requestId"))
         elif method and request is not None and method != "subscriptions/listen":
             self._open.add(request)
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from io import StringIO
 from typing import NamedTuple
 
 from server.errors import PatchRefused, StaleText
@@ -259,11 +260,11 @@ def _check(text: str, file: str, limits: Limits) -> None:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise PatchRefused(f"{file} would not be valid UTF-8: {error.reason}.", "Send text only.") from None
-    count, most = len(text.splitlines()), limits.file_bytes
+    count = len(StringIO(text, newline=None).readlines())  # as Python counts: a form feed ends no line
     if limits.lines is not None and count > limits.lines:
         raise PatchRefused(f"{file} would have {count} lines, {limits.lines} are allowed.", "Remove something first.")
-    if size > most:
-        raise PatchRefused(f"{file} would have {size} bytes, {most} are allowed.", "Remove something first.")
+    if size > limits.file_bytes:
+        raise PatchRefused(f"{file} would have {size} bytes, {limits.file_bytes} are allowed.", "Remove something first.")
 
 
 def diff(before: Candidate, after: Candidate) -> str:

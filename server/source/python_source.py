@@ -60,6 +60,7 @@ class Python:
         with _readable(file):
             fingerprint(text)
             _code_and_knobs(text)
+            _require_utf8(text, file)
 
     def fingerprint(self, text: str) -> str:
         """The same for texts that differ in comments, layout, docstrings, prints and seeds alone."""
@@ -123,6 +124,25 @@ def _parse(text: str) -> ast.Module:
         warnings.simplefilter("ignore")  # what the parser finds odd is the agent's business
         # Given a file name, Python quotes the line of that file, if there is one here.
         return ast.parse(text.removeprefix(BOM))
+
+
+def _require_utf8(text: str, file: str) -> None:
+    """Refuse a text that Python would read otherwise, because its first lines name another encoding than UTF-8."""
+    first = [line for line in _LINE_END.split(text, maxsplit=2)[:2] if "coding" in line]
+    if not first:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if ast.dump(ast.parse(text.encode())) == ast.dump(_parse(text)):
+                return
+        problem = "Python would run another text"
+    except SyntaxError as error:
+        problem = f"Python says {error.msg!r}"
+    raise PatchRefused(
+        f"{file} is UTF-8 and says that it is not ({first[0].strip(BOM + ' ')[:100]!r}): {problem}.",
+        "Take that comment out, or write utf-8 in it.",
+    )
 
 
 class _Statement(NamedTuple):

@@ -3,6 +3,7 @@
 import pytest
 
 from server.errors import PatchRefused
+from server.source import patch
 from server.source.candidate import Candidate, language_of
 from server.source.language import Language
 from server.source.python_source import code_lines, code_tokens, describe_change, fingerprint, set_knob
@@ -96,3 +97,57 @@ def test_a_change_of_several_files_says_which_file_it_was() -> None:
     made = both.with_file("notes.md", "Stop.\n").with_file("train.py", CODE.replace("2 *", "3 *")).changed_from(both)
     assert {place.partition(":")[0] for place in made.places} == {"train.py", "notes.md"}
     assert both.changed_from(both).places == []
+
+
+def runs(text: str) -> dict[str, object]:
+    """What the text leaves behind, compiled from its bytes as a run compiles it."""
+    names: dict[str, object] = {}
+    exec(compile(text.encode(), "train.py", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# -*- coding: latin-1 -*-\nx = 'é'\n",
+        "#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\nx = 'é'\n",
+        "\n\x0c # coding=latin-1\nx = 'é'\n",
+        "\r# coding: latin-1\nx = 'é'\n",
+        "# coding: utf-7\n# +AAo-y = 1\n",
+        "# coding: utf-7\nx = '+AOk-'\n",
+        "# coding: ascii\nx = 'é'\n",
+        "# coding: rot13\nx = 1\n",
+        "# coding: utf-16\nx = 1\n",
+        "# coding: nonsense\nx = 1\n",
+        "\ufeff# coding: latin-1\nx = 1\n",
+    ],
+)
+def test_a_text_that_would_run_as_another_one_is_refused(text: str) -> None:
+    with pytest.raises(PatchRefused, match=r"train.py is UTF-8 and says that it is not \(.*coding.* Take that comment"):
+        PYTHON.check(text, "train.py")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# -*- coding: utf-8 -*-\nx = 'é'\n",
+        "\ufeff# coding: UTF8\nx = 'é'\n",
+        "# coding: latin-1\nx = 'e'\n",
+        "#\n#\n# coding: latin-1\nx = 'é'\n",
+        "'''\n# coding: latin-1\n'''\nx = 'é'\n",
+        "x = 'é'  # coding: latin-1\n",
+        "x = 'é'\n\x0c\nif x:\n\x0c    y = 2\n",
+        "x = '\x85\u2028'\ry = 2\r\n",
+    ],
+)
+def test_what_is_parsed_is_what_runs(text: str) -> None:
+    PYTHON.check(text, "train.py")
+    ran = runs(text)
+    assert ran["x"] in ("é", "e", "\x85\u2028") and ("y" in ran) == ("y = 2" in text)
+
+
+def test_lines_are_counted_as_python_counts_them() -> None:
+    patch.check(only("x = '\x85\u2028'\x0c\n" * 630))
+    for end in ("\n", "\r", "\r\n"):
+        with pytest.raises(PatchRefused, match="631 lines"):
+            patch.check(only(f"x = 1{end}" * 631))
