@@ -131,7 +131,7 @@ def test_a_text_that_would_run_as_another_one_is_refused(text: str) -> None:
     "text",
     [
         "# -*- coding: utf-8 -*-\nx = 'é'\n",
-        "\ufeff# coding: UTF8\nx = 'é'\n",
+        "\ufeff# coding: utf-8\nx = 'é'\n",
         "# coding: latin-1\nx = 'e'\n",
         "#\n#\n# coding: latin-1\nx = 'é'\n",
         "'''\n# coding: latin-1\n'''\nx = 'é'\n",
