@@ -110,6 +110,14 @@ class Finder:
         """Whether a line that goes is in the file: then this is no prose."""
         return any(edit.mark == GONE and bare(edit.text) in self.bare for edit in tail)
 
+    def is_unique(self, line: str) -> bool:
+        """Whether the file has this line once, in any layout."""
+        return self._counts[bare(line)] == 1 and bool(bare(line))
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(self._stripped)
+
     @cached_property
     def bare(self) -> frozenset[str]:
         """The lines without the blanks around them."""

@@ -61,6 +61,15 @@ def copied(hunk: Hunk, fit: Fit, other: int, file: str) -> PatchRefused:
     )
 
 
+def elsewhere(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
+    """It fits where its header does not say, and no line of it tells that this is the place."""
+    return refusal(
+        f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, and its "
+        "lines stand elsewhere, too, or are indented otherwise: it may be meant for lines that have changed since.",
+        "Call read_train(), and write '@@' without numbers or more lines around the change.",
+    )
+
+
 def unplaced(hunk: Hunk, file: str) -> PatchRefused:
     """It has no text to be found by."""
     only = "has only blank lines to be found by" if hunk.before else "only adds lines and does not say where"

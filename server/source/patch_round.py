@@ -132,6 +132,8 @@ class Round:
         other = next((at for at in near if self._finder.likeness(hunk.before, at) >= _ALIKE), None)
         if other is not None:
             raise patch_refusals.copied(hunk, fit, other, self._file)
+        if fit.at != wanted and (fit.shifted or not any(map(self._finder.is_unique, hunk.before))):
+            raise patch_refusals.elsewhere(hunk, fit, self._file)
 
     def _insertion(self, hunk: Hunk) -> Fit:
         """The place of a hunk without a line to be found by: only a number tells it. Raises PatchRefused.
