@@ -386,8 +386,8 @@ def _client(workspace: Path) -> Check:
     found: list[str] = []
     for client, about in client_config.CLIENTS.items():
         with suppress(OSError):  # a file that is not ours to read is no configuration of ours
-            if home or not about.path.startswith("~"):
-                if client_config.installed(client, workspace.resolve(), home or workspace):
+            if home or not about.path.startswith("~") or client_config.moved_by(client):
+                if client_config.installed(client, workspace.resolve()):
                     found.append(client)
     if found:
         state: State = "warning" if gone else "ok"

@@ -92,21 +92,25 @@ def connect(
     ] = "",
 ) -> None:
     """Print, or install, the configuration that lets a client use this workspace."""
-    from server.clients.client_config import CLIENTS, ServerEntry, configuration, serving, target, user_home
+    from server.api.http.address import client_url
+    from server.clients.client_config import ServerEntry, configuration, moved_by, serving, target
     from server.clients.client_config import write as install
     from server.errors import Unavailable
 
     if not workspace.is_dir():
         raise Unavailable(f"There is no folder {workspace}.", "`autoresearch init` makes one; or correct --workspace.")
     folder = workspace.resolve()
-    home = user_home() if client in CLIENTS and CLIENTS[client].path.startswith("~") else folder
-    place = ServerEntry(url=http) if http else ServerEntry.local(folder, sys.executable, serving())
+    place = ServerEntry(url=client_url(http)) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
-        _err.print(f"wrote {install(client, place, folder, home)}")
+        _err.print(f"wrote {install(client, place, folder)}{_because(moved_by(client))}")
         return
     text = configuration(client, place)
-    _err.print(f"Put this into {target(client, folder, home)}, or call again with --write:")
+    _err.print(f"Put this into {target(client, folder)}{_because(moved_by(client))}, or call again with --write:")
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _because(variable: str) -> str:
+    return f" ({variable} says so: start the client with it, too)" if variable else ""
 
 
 def install_service(

@@ -4,12 +4,13 @@ Formats as the clients' own `mcp add` commands write them.
 """
 
 import json
+import os
 import site
 import stat
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -67,6 +68,7 @@ class Client:
     key: str  # of the table of servers
     near: Callable[[ServerEntry], Entry]
     far: Callable[[ServerEntry], Entry] | None = None  # None: it knows no address
+    moved: tuple[str, str] = ("", "")  # the variable that names a folder, and the start of `path` that it stands for
 
 
 def _codex(place: ServerEntry) -> Entry:
@@ -87,6 +89,9 @@ _DESKTOP = {
     "darwin": "~/Library/Application Support/Claude/claude_desktop_config.json",
     "win32": "~/AppData/Roaming/Claude/claude_desktop_config.json",
 }.get(sys.platform, "~/.config/Claude/claude_desktop_config.json")
+_DESKTOP_MOVED = {"darwin": ("", ""), "win32": ("APPDATA", "~/AppData/Roaming")}.get(
+    sys.platform, ("XDG_CONFIG_HOME", "~/.config")
+)
 
 CLIENTS = {
     "claude-code": Client(
@@ -95,8 +100,8 @@ CLIENTS = {
         lambda place: {"type": "stdio", **place.entry(), **_MILLISECONDS},
         lambda place: {"type": "http", **place.listening(f"${{{TOKEN_VARIABLE}}}"), **_MILLISECONDS},
     ),
-    "claude-desktop": Client(_DESKTOP, "mcpServers", ServerEntry.entry),
-    "codex": Client("~/.codex/config.toml", "mcp_servers", _codex, _codex),
+    "claude-desktop": Client(_DESKTOP, "mcpServers", ServerEntry.entry, moved=_DESKTOP_MOVED),
+    "codex": Client("~/.codex/config.toml", "mcp_servers", _codex, _codex, ("CODEX_HOME", "~/.codex")),
     "cursor": Client(
         ".cursor/mcp.json", "mcpServers", ServerEntry.entry, lambda place: place.listening(f"${{env:{TOKEN_VARIABLE}}}")
     ),
@@ -111,6 +116,7 @@ CLIENTS = {
         "mcpServers",
         lambda place: place.entry(**_MILLISECONDS),
         lambda place: {"type": "http", **place.listening(f"${{{TOKEN_VARIABLE}}}"), **_MILLISECONDS},
+        ("GEMINI_CLI_HOME", "~"),
     ),
     "opencode": Client(
         "opencode.json",
@@ -129,13 +135,35 @@ def configuration(client: str, place: ServerEntry) -> str:
     return json.dumps({_client(client).key: {NAME: entry}}, indent=2) + "\n"
 
 
-def target(client: str, workspace: Path, home: Path) -> Path:
-    """The file in which the client looks."""
-    path = _client(client).path
-    return home / path[2:] if path.startswith("~/") else workspace / path
+def target(client: str, workspace: Path, home: Path | None = None) -> Path:
+    """The file in which the client looks: below `home`, or where the client's own variable says if that is not given.
+
+    Raises:
+        Unavailable: there is no such client, or nobody knows a home folder.
+    """
+    known = _client(client)
+    if not known.path.startswith("~"):
+        return workspace / known.path
+    if home is None and (moved := _moved(known, os.environ)):
+        return moved
+    return (home or user_home()) / known.path.removeprefix("~/")
 
 
-def installed(client: str, workspace: Path, home: Path) -> bool:
+def moved_by(client: str) -> str:
+    """The variable that tells where the client's file is; empty if none does."""
+    known = _client(client)
+    return known.moved[0] if _moved(known, os.environ) else ""
+
+
+def _moved(known: Client, variables: Mapping[str, str]) -> Path | None:
+    name, start = known.moved
+    folder = variables.get(name, "")
+    if not folder or (name == "XDG_CONFIG_HOME" and not Path(folder).is_absolute()):  # which that standard ignores
+        return None
+    return Path(folder).absolute() / known.path.removeprefix(f"{start}/")
+
+
+def installed(client: str, workspace: Path, home: Path | None = None) -> bool:
     """Whether the client's file has an entry for us."""
     try:
         path = target(client, workspace, home)
@@ -144,7 +172,7 @@ def installed(client: str, workspace: Path, home: Path) -> bool:
         return False
 
 
-def write(client: str, place: ServerEntry, workspace: Path, home: Path) -> Path:
+def write(client: str, place: ServerEntry, workspace: Path, home: Path | None = None) -> Path:
     """Add our entry to the client's file; what is there stays, and a copy of it beside.
 
     Raises:

@@ -17,6 +17,7 @@ from mcp_types import CallToolResult, Implementation, TextContent
 
 from server import __version__
 from server.api.app import register_tools
+from server.api.http.address import client_url
 from server.api.http.auth import LOOPBACK, TOKEN_VARIABLE
 from server.api.timeouts import SHELL
 from server.api.tools import Tools
@@ -45,7 +46,7 @@ class Place:
         """
         self._workspace, self._options = workspace, options
         self.refused = ""  # what a server over HTTP said to a request that it did not take
-        self.url, self._token = url, token or os.environ.get(TOKEN_VARIABLE, "")
+        self.url, self._token = client_url(url) if url else "", token or os.environ.get(TOKEN_VARIABLE, "")
         if not url and (holder := lock_holder(workspace)):
             home = Home(workspace)
             self.url = _listening(home.address, holder.pid)

@@ -1,6 +1,5 @@
 """The server over streamable HTTP: one process for many clients, near or far. The only importer of uvicorn."""
 
-import ipaddress
 import logging
 import os
 import resource
@@ -24,69 +23,25 @@ from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import __version__
-from server.api.http.auth import BODY_SECONDS, LOOPBACK, MAX_BODY, AuthMiddleware, BearerToken
+from server.api.http.address import BACKLOG, PATH, Address, is_loopback
+from server.api.http.auth import BODY_SECONDS, MAX_BODY, AuthMiddleware, BearerToken
 from server.api.http.connections import ConnectionLimiter
 from server.errors import Unavailable
-from server.serve_options import DEFAULT_ADDRESS
 from server.study.background import STALE_SECONDS
 
-PATH = "/mcp"
 _CONNECTIONS = 256
-_BACKLOG = 128  # so many are accepted at once, before one can be hung up on
 _EXPIRY_LOOK_SECONDS = 1.0
 _EXIT_SECONDS = 1.5
 
 
-class Address:
-    """Where to listen."""
-
-    def __init__(self, told: str) -> None:
-        """Read HOST:PORT, [IPV6]:PORT or PORT. Raises Unavailable."""
-        host, _, port = told.rpartition(":")
-        self.host = host.strip("[]") or "127.0.0.1"
-        if not port.isdecimal() or not 0 <= int(port) < 65536:
-            raise Unavailable(f"{told!r} is no address.", f"Write HOST:PORT, such as {DEFAULT_ADDRESS}.")
-        self.port = int(port)
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return _loopback(self.host)
-
-    def bind(self) -> socket.socket:
-        """Listen. Raises Unavailable."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
-        except OSError as error:
-            problem = f"{self.host}:{self.port} cannot be listened on: {error.strerror or error}."
-            raise Unavailable(problem, "Name another with --http HOST:PORT, or end what listens there.") from error
-
-    def url(self, port: int) -> str:
-        """What this machine calls the server by, once it listens on `port`."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
-
-    def names(self) -> list[str]:
-        """What clients may call this server, beside loopback's names."""
-        return [] if self.loopback else [self.host, socket.gethostname(), socket.getfqdn()]
-
-
 def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[str]) -> None:
     """Refuse to stand open to others, or to those behind a proxy that calls us by another name. Raises Unavailable."""
-    others = [name for name in (address.host, *hosts) if not _loopback(name)]
+    others = [name for name in (address.host, *hosts) if not is_loopback(name)]
     if bearer is None and others:
         raise Unavailable(
             f"{others[0]} can be reached by others, and no token would be asked for.",
             "Leave --no-token away, or listen on 127.0.0.1 and let an ssh tunnel lead there.",
         )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in LOOPBACK
 
 
 async def listen(
@@ -114,7 +69,7 @@ async def listen(
         http=_counted(limiter),
         ws="none",
         log_level="error",  # unauthenticated nonsense is worth no line
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         proxy_headers=False,  # whose connection it is, not whose request
         timeout_graceful_shutdown=1,
         server_header=False,

@@ -2,12 +2,14 @@
 
 import json
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.cli.setup import connect
 from server.clients import client_config
 from server.clients.client_config import CLIENTS, ServerEntry
 from server.errors import Unavailable
@@ -172,3 +174,58 @@ def test_a_json_file_is_added_to_whatever_its_values_are(tmp_path: Path, text: s
     known.pop("mcpServers", None)
     assert found == known
     assert ("\r\n" in text) == (b"\r\n" in path.read_bytes())
+
+
+MOVED = {
+    "codex": ("CODEX_HOME", "config.toml"),
+    "gemini": ("GEMINI_CLI_HOME", ".gemini/settings.json"),
+    "claude-desktop": ("XDG_CONFIG_HOME", "Claude/claude_desktop_config.json"),
+}
+VARIABLES = [name for name, _ in MOVED.values()] + ["CLAUDE_CONFIG_DIR", "OPENCODE_CONFIG"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that every variable of the clients names; the home folder is another."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in VARIABLES:
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    return tmp_path / "elsewhere"
+
+
+@every_client
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Claude Desktop's folder has no variable, or another one")
+def test_the_file_is_where_the_clients_own_variable_says(tmp_path: Path, elsewhere: Path, client: str) -> None:
+    variable, path = MOVED.get(client, ("", CLIENTS[client].path))
+    expected = (elsewhere if variable else tmp_path) / path
+    assert client_config.moved_by(client) == variable
+    assert not client_config.installed(client, tmp_path)
+    assert client_config.write(client, PLACE, tmp_path) == client_config.target(client, tmp_path) == expected
+    assert client_config.installed(client, tmp_path) and not (tmp_path / "home").exists()
+    assert variable or CLIENTS[client].path.startswith((".", "opencode"))  # the workspace's own, which nothing moves
+
+
+@pytest.mark.parametrize("client", MOVED)
+def test_a_variable_that_says_nothing_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Path, client: str
+) -> None:
+    monkeypatch.setenv(MOVED[client][0], "")
+    assert client_config.target(client, tmp_path) == tmp_path / "home" / CLIENTS[client].path[2:]
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # the standard has such a one ignored
+    assert client_config.target("claude-desktop", tmp_path).is_relative_to(tmp_path / "home")
+    monkeypatch.setenv("CODEX_HOME", "relative")
+    assert client_config.target("codex", tmp_path) == Path.cwd() / "relative" / "config.toml"
+    assert client_config.target("codex", tmp_path, tmp_path) == tmp_path / ".codex" / "config.toml"
+
+
+def test_connect_says_where_it_writes_and_why(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect("codex", tmp_path, write=False, http="localhost")
+    shown = capsys.readouterr()
+    assert f"Put this into {elsewhere / 'config.toml'} (CODEX_HOME says so" in shown.err
+    assert tomllib.loads(shown.out)["mcp_servers"]["autoresearch"]["url"] == "http://localhost:8765/mcp"
+    connect("codex", tmp_path, write=True, http="")
+    assert f"wrote {elsewhere / 'config.toml'} (CODEX_HOME says so" in capsys.readouterr().err
+    connect("cursor", tmp_path, write=True, http="")
+    assert capsys.readouterr().err == f"wrote {tmp_path / '.cursor' / 'mcp.json'}\n"
