@@ -3,14 +3,13 @@
 Each is made from edits that are known, so that the right result is known without reading a diff.
 """
 
-import html
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 _ROOT = Path(__file__).parents[1]
-_WORDS = "left right width decay rate scale token block value loss norm gate state depth margin color border".split()
+WORDS = "left right width decay rate scale token block value loss norm gate state depth margin color border".split()
 
 
 class Edit(NamedTuple):
@@ -108,21 +107,21 @@ def _line(rng: random.Random, base: list[str], near: int, copies: bool) -> str:
         return ""
     if draw < 0.25 and copies:
         return rng.choice(base)
-    return f"{indent}{rng.choice(_WORDS)}_{rng.choice(_WORDS)} = {rng.randint(0, 999)}"
+    return f"{indent}{rng.choice(WORDS)}_{rng.choice(WORDS)} = {rng.randint(0, 999)}"
 
 
 def bases(rng: random.Random) -> list[list[str]]:
     """train.py, and texts of other languages, full of lines and of whole blocks that stand there twice."""
     train = (_ROOT / "train.py").read_text(encoding="utf-8").split("\n")[:-1]
     start = rng.randint(0, len(train) - 100)
-    return [train, train[start : start + 100], _c(rng), _css(rng), _markdown(rng), _html(rng), _manual(rng)]
+    return [train, train[start : start + 100], _c(rng), _css(rng), _markdown(rng)]
 
 
 def _c(rng: random.Random) -> list[str]:
     lines = ["#include <stdio.h>", ""]
     for number in range(rng.randint(4, 12)):
-        lines += ["/*", f" * {rng.choice(_WORDS)} of the {rng.choice(_WORDS)}", " */"]
-        lines += [f"static int {rng.choice(_WORDS)}_{number % 3}(int n)", "{", "\tint i, sum = 0;"]
+        lines += ["/*", f" * {rng.choice(WORDS)} of the {rng.choice(WORDS)}", " */"]
+        lines += [f"static int {rng.choice(WORDS)}_{number % 3}(int n)", "{", "\tint i, sum = 0;"]
         lines += [
             f"\tfor (i = 0; i < {rng.choice(('n', '10'))}; i++) {{",
             f"\t\tsum += i * {rng.randint(1, 4)};",
@@ -135,8 +134,8 @@ def _c(rng: random.Random) -> list[str]:
 def _css(rng: random.Random) -> list[str]:
     lines = list[str]()
     for _ in range(rng.randint(5, 20)):
-        lines += [f".{rng.choice(_WORDS)} {{"]
-        lines += [f"  {word}: {rng.randint(0, 3)}px;" for word in rng.sample(_WORDS, rng.randint(1, 4))]
+        lines += [f".{rng.choice(WORDS)} {{"]
+        lines += [f"  {word}: {rng.randint(0, 3)}px;" for word in rng.sample(WORDS, rng.randint(1, 4))]
         lines += ["}"] + [""] * rng.randint(0, 2)
     return lines
 
@@ -144,33 +143,9 @@ def _css(rng: random.Random) -> list[str]:
 def _markdown(rng: random.Random) -> list[str]:
     lines = ["# Title", ""]
     for _ in range(rng.randint(4, 12)):
-        lines += [f"## {rng.choice(_WORDS).title()}", ""]
-        lines += [f"- {rng.choice(_WORDS)} and “{rng.choice(_WORDS)}”" for _ in range(rng.randint(0, 4))]
-        lines += ["", f"A {rng.choice(_WORDS)} is no {rng.choice(_WORDS)}.", "", "```", "x = 1", "```", ""]
-    return lines
-
-
-def _html(rng: random.Random) -> list[str]:
-    """Lines that are there as they are, and escaped."""
-    lines = ["<html>", "<body>"]
-    for _ in range(rng.randint(4, 12)):
-        a, b = rng.choice(_WORDS), rng.choice(_WORDS)
-        lines += rng.sample(
-            [f"<p>{a} & {b}</p>", f"&lt;p&gt;{a} &amp; {b}&lt;/p&gt;", f"  {a} &lt; {b}", f"  {a} < {b}"], 3
-        )
-        lines += ["<br>"] * rng.randint(0, 2) + [f"<!-- &quot;{b}&quot; -->", ""]
-    return [*lines, "</body>", "</html>"]
-
-
-def _manual(rng: random.Random) -> list[str]:
-    """Lines that a patch may have, of a page about patches."""
-    lines = ["# Patches", ""]
-    for _ in range(rng.randint(4, 10)):
-        a, b = rng.choice(_WORDS), rng.choice(_WORDS)
-        diff = ["@@ -1 +1 @@", f"-{a} = 1", f"+{a} = 2"]
-        block = ["<<<<<<< SEARCH", f"{a} = 1", "=======", f"{a} = 2", ">>>>>>> REPLACE"]
-        before = rng.choice(("> ", "    ", "  "))
-        lines += [f"{before}{line}" for line in rng.choice((diff, block))] + ["", f"{b} = 3", f"A {b}.", ""]
+        lines += [f"## {rng.choice(WORDS).title()}", ""]
+        lines += [f"- {rng.choice(WORDS)} and “{rng.choice(WORDS)}”" for _ in range(rng.randint(0, 4))]
+        lines += ["", f"A {rng.choice(WORDS)} is no {rng.choice(WORDS)}.", "", "```", "x = 1", "```", ""]
     return lines
 
 
@@ -214,31 +189,31 @@ def rewritten(hunks: list[Hunk], change: Callable[[str], str]) -> str:
 
 
 def _plain(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified(case.hunks))
+    return written(case, unified(case.hunks))
 
 
-def _written(case: Case, patch: str) -> Written:
+def written(case: Case, patch: str) -> Written:
     return Written(patch, text_of(case.base), text_of(case.after))
 
 
 def _shuffled(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified(rng.sample(case.hunks, len(case.hunks))))
+    return written(case, unified(rng.sample(case.hunks, len(case.hunks))))
 
 
 def _sections(case: Case, rng: random.Random) -> Written:
-    return _written(case, "".join(begin([hunk]) for hunk in rng.sample(case.hunks, len(case.hunks))))
+    return written(case, "".join(begin([hunk]) for hunk in rng.sample(case.hunks, len(case.hunks))))
 
 
 def _bare(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified(case.hunks, ["@@"] * len(case.hunks)))
+    return written(case, unified(case.hunks, ["@@"] * len(case.hunks)))
 
 
 def _begin(case: Case, rng: random.Random) -> Written:
-    return _written(case, begin(case.hunks))
+    return written(case, begin(case.hunks))
 
 
 def _blocks(case: Case, rng: random.Random) -> Written:
-    return _written(case, blocks(case.hunks))
+    return written(case, blocks(case.hunks))
 
 
 def _numbers(case: Case, rng: random.Random) -> Written:
@@ -249,7 +224,7 @@ def _numbers(case: Case, rng: random.Random) -> Written:
         moved = together or rng.choice((-5, -1, 1, 4, 50))
         moved = moved if hunk.old + moved >= 0 and not _stands(case.base, hunk, hunk.old + moved) else 400
         heads.append(header(hunk, moved))
-    return _written(case, unified(case.hunks, heads))
+    return written(case, unified(case.hunks, heads))
 
 
 def _one_number(case: Case, rng: random.Random) -> Written:
@@ -258,7 +233,7 @@ def _one_number(case: Case, rng: random.Random) -> Written:
     moved = rng.choice((1, 2, 5))
     moved = 400 if _stands(case.base, case.hunks[off], case.hunks[off].old + moved) else moved
     heads = [header(hunk, moved if at == off else 0) for at, hunk in enumerate(case.hunks)]
-    return _written(case, unified(case.hunks, heads))
+    return written(case, unified(case.hunks, heads))
 
 
 def _stands(base: list[str], hunk: Hunk, at: int) -> bool:
@@ -269,27 +244,27 @@ def _stands(base: list[str], hunk: Hunk, at: int) -> bool:
 
 def _counts(case: Case, rng: random.Random) -> Written:
     heads = [f"@@ -{hunk.old + 1},{rng.randint(1, 9)} +{hunk.new + 1},{rng.randint(1, 9)} @@" for hunk in case.hunks]
-    return _written(case, unified(case.hunks, heads))
+    return written(case, unified(case.hunks, heads))
 
 
 def _no_blank(case: Case, rng: random.Random) -> Written:
-    return _written(case, rewritten(case.hunks, lambda line: line[1:] if line[:1] == " " else line))
+    return written(case, rewritten(case.hunks, lambda line: line[1:] if line[:1] == " " else line))
 
 
 def _no_blank_lines(case: Case, rng: random.Random) -> Written:
-    return _written(case, rewritten(case.hunks, lambda line: "" if line == " " else line))
+    return written(case, rewritten(case.hunks, lambda line: "" if line == " " else line))
 
 
 def _trailing(case: Case, rng: random.Random) -> Written:
-    return _written(case, rewritten(case.hunks, lambda line: line + "  " if line[0] in " -" else line))
+    return written(case, rewritten(case.hunks, lambda line: line + "  " if line[0] in " -" else line))
 
 
 def _spaced(case: Case, rng: random.Random) -> Written:
-    return _written(case, rewritten(case.hunks, lambda line: f"{line[0]} {line[1:]}" if line[1:] else line))
+    return written(case, rewritten(case.hunks, lambda line: f"{line[0]} {line[1:]}" if line[1:] else line))
 
 
 def _crlf(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified(case.hunks).replace("\n", "\r\n"))
+    return written(case, unified(case.hunks).replace("\n", "\r\n"))
 
 
 def _crlf_base(case: Case, rng: random.Random) -> Written:
@@ -312,20 +287,20 @@ def _prose(case: Case, rng: random.Random) -> Written:
     below = rng.choice(
         ("-- \n2.43.0\n", "```\nThat is all.\n", "\n- It raises the rate.\n- It is small.\n", "\nThat is all.\n")
     )
-    return _written(case, above + ("```diff\n" if below[0] == "`" else "") + unified(case.hunks) + below)
+    return written(case, above + ("```diff\n" if below[0] == "`" else "") + unified(case.hunks) + below)
 
 
 def _prose_begin(case: Case, rng: random.Random) -> Written:
-    return _written(case, f"I change this:\n- the rate\n\n{begin(case.hunks)}\n- so that it is higher.\n")
+    return written(case, f"I change this:\n- the rate\n\n{begin(case.hunks)}\n- so that it is higher.\n")
 
 
 def _prose_blocks(case: Case, rng: random.Random) -> Written:
-    return _written(case, f"### optimizer.lr\n{blocks(case.hunks)}\n- so that it is higher: 0.04\n")
+    return written(case, f"### optimizer.lr\n{blocks(case.hunks)}\n- so that it is higher: 0.04\n")
 
 
 def _typographic(case: Case, rng: random.Random) -> Written:
     table = str.maketrans({"'": "\u2019", '"': "\u201d", "-": "\u2013"})
-    return _written(case, rewritten(case.hunks, lambda line: line.translate(table) if line[0] == " " else line))
+    return written(case, rewritten(case.hunks, lambda line: line.translate(table) if line[0] == " " else line))
 
 
 def _names(case: Case, rng: random.Random) -> Written:
@@ -337,14 +312,14 @@ def _names(case: Case, rng: random.Random) -> Written:
             "train.py (original)",
         )
     )
-    return _written(case, unified(case.hunks).replace("--- a/train.py", f"--- {old}").replace("+++ b/", "+++ "))
+    return written(case, unified(case.hunks).replace("--- a/train.py", f"--- {old}").replace("+++ b/", "+++ "))
 
 
 def _shifted(case: Case, rng: random.Random) -> Written:
     """Blocks with less indentation than the file, by as much in every line."""
     whole = [line[1:] for hunk in case.hunks for line in hunk.body if line[1:].strip()]
     less = next((blank for blank in ("    ", "  ", "\t") if all(line.startswith(blank) for line in whole)), "")
-    return _written(case, blocks(case.hunks, less))
+    return written(case, blocks(case.hunks, less))
 
 
 def _anchored(case: Case, rng: random.Random) -> Written:
@@ -353,11 +328,11 @@ def _anchored(case: Case, rng: random.Random) -> Written:
     for hunk in case.hunks:
         above = [line for line in case.base[: hunk.old] if line[:1].strip()]
         out += text_of([f"@@ {above[-1]}" if above else "@@", *hunk.body])
-    return _written(case, f"*** Begin Patch\n*** Update File: train.py\n{out}*** End Patch\n")
+    return written(case, f"*** Begin Patch\n*** Update File: train.py\n{out}*** End Patch\n")
 
 
 def _twice(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified([*case.hunks, rng.choice(case.hunks)]))
+    return written(case, unified([*case.hunks, rng.choice(case.hunks)]))
 
 
 def _context_changed(case: Case, rng: random.Random) -> Written:
@@ -381,66 +356,6 @@ def _escaped(case: Case, rng: random.Random) -> Written:
     return Written(unified(case.hunks).replace("\n", "\\n"), text_of(case.base), None)
 
 
-def _each(text: str, before: str) -> str:
-    return "".join(
-        f"{before}{line}".rstrip() + "\n" if not line.strip() else f"{before}{line}\n" for line in text.split("\n")[:-1]
-    )
-
-
-def _escaped_for_html(case: Case, patch: str, rng: random.Random) -> str:
-    """The patch, escaped if the lines to look for tell it: they are nowhere in the file as they are then."""
-    old = [html.escape(line[1:], quote=False) for hunk in case.hunks for line in hunk.body if line[0] != "+"]
-    return patch if set(old) <= set(case.base) else html.escape(patch, quote=rng.random() < 0.5)
-
-
-def _html_escaped(case: Case, rng: random.Random) -> Written:
-    return _written(case, _escaped_for_html(case, unified(case.hunks), rng))
-
-
-def _html_blocks(case: Case, rng: random.Random) -> Written:
-    return _written(case, _escaped_for_html(case, blocks(case.hunks), rng))
-
-
-def _quoted(case: Case, rng: random.Random) -> Written:
-    above, below = rng.choice((("", ""), ("I would change this:\n\n", "\nThat is all.\n")))
-    return _written(case, above + _each(unified(case.hunks), rng.choice(("> ", ">", "> > "))) + below)
-
-
-def _quoted_blocks(case: Case, rng: random.Random) -> Written:
-    return _written(case, _each(blocks(case.hunks), rng.choice(("> ", ">"))))
-
-
-def _indented(case: Case, rng: random.Random) -> Written:
-    before = rng.choice(("  ", "    ", "\t", "   "))
-    above, below = rng.choice((("", ""), (f"1. This:\n\n{before}```diff\n", f"{before}```\n")))
-    return _written(case, above + _each(unified(case.hunks), before) + below)
-
-
-def _indented_begin(case: Case, rng: random.Random) -> Written:
-    return _written(case, _each(begin(case.hunks), rng.choice(("  ", "    ", "\t"))))
-
-
-def _indented_blocks(case: Case, rng: random.Random) -> Written:
-    return _written(case, _each(blocks(case.hunks), rng.choice(("  ", "    ", "\t"))))
-
-
-def _markers(case: Case, rng: random.Random) -> Written:
-    """Markers that are indented, or narrower, or in small letters; all of them, or those of one block."""
-    before, width = rng.choice(("  ", "    ", "\t", "")), rng.choice((3, 4, 7, 7, 10))
-    some = rng.randrange(len(case.hunks)) if rng.random() < 0.5 else None
-    out = ""
-    for at, hunk in enumerate(case.hunks):
-        sides = ([line[1:] for line in hunk.body if line[0] in marks] for marks in (" -", " +"))
-        old, new = map(text_of, sides)
-        left, wide, search = (before, width, "search") if some in (None, at) else ("", 7, "SEARCH")
-        out += f"{left}{'<' * wide} {search}\n{old}{left}{'=' * wide}\n{new}{left}{'>' * wide} REPLACE\n"
-    return _written(case, out)
-
-
-def _carriage_returns(case: Case, rng: random.Random) -> Written:
-    return _written(case, unified(case.hunks).replace("\n", rng.choice(("\r", "\r\r\n"))))
-
-
 # Kinds that leave the place determined: a refusal is a loss.
 CLEAR = {
     "as it is": _plain,
@@ -456,10 +371,6 @@ CLEAR = {
     "prose": _prose,
     "typographic": _typographic,
     "names": _names,
-    "HTML": _html_escaped,
-    "quoted": _quoted,
-    "indented": _indented,
-    "CR": _carriage_returns,
 }
 # Kinds that take numbers or lines away: what stands twice, or has no context, must be refused.
 POORER = {
@@ -474,11 +385,5 @@ POORER = {
     "numbers off": _numbers,
     "one number off": _one_number,
     "a hunk twice": _twice,
-    "HTML blocks": _html_blocks,
-    "quoted blocks": _quoted_blocks,
-    "indented blocks": _indented_blocks,
-    "indented Begin Patch": _indented_begin,
-    "other markers": _markers,
 }
 NONE = {"a line changed": _context_changed, "applied before": _applied, "escaped": _escaped}
-KINDS = {**CLEAR, **POORER, **NONE}

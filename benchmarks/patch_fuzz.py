@@ -21,7 +21,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.patch_cases import (
-    KINDS,
     NONE,
     Case,
     Edit,
@@ -36,6 +35,7 @@ from benchmarks.patch_cases import (
     text_of,
     unified,
 )
+from benchmarks.patch_changes import KINDS, odd_bases
 from server.errors import PatchRefused
 from server.source.patch import apply
 
@@ -67,10 +67,10 @@ class Tally:
 def fuzz(seed: int, count: int) -> Tally:
     """Apply so many diffs, of each kind in turn."""
     rng, tally, kinds = random.Random(seed), Tally(), list(KINDS)
-    texts = bases(rng)
+    texts = bases(rng) + odd_bases(rng)
     for number in range(count):
         if number % 50 == 49:
-            texts = bases(rng)
+            texts = bases(rng) + odd_bases(rng)
         base = rng.choice(texts)
         edits = random_edits(rng, base, rng.randint(1, 4))
         context = rng.choice((0, 1, 3, 3, 3))

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from io import StringIO
 from typing import NamedTuple
 
 from server.errors import PatchRefused, StaleText
@@ -19,7 +18,7 @@ from server.source.patch_formats import (
     with_line_feeds,
 )
 from server.source.patch_round import Round
-from server.source.python_source import BOM
+from server.source.python_source import BOM, line_count
 from server.text import clip
 
 _UNSEEN = BOM + "\u200b\u2060"  # characters without width that a patch may begin with
@@ -260,7 +259,7 @@ def _check(text: str, file: str, limits: Limits) -> None:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise PatchRefused(f"{file} would not be valid UTF-8: {error.reason}.", "Send text only.") from None
-    count = len(StringIO(text, newline=None).readlines())  # as Python counts: a form feed ends no line
+    count = line_count(text)
     if limits.lines is not None and count > limits.lines:
         raise PatchRefused(f"{file} would have {count} lines, {limits.lines} are allowed.", "Remove something first.")
     if size > limits.file_bytes:

@@ -126,6 +126,11 @@ def _parse(text: str) -> ast.Module:
         return ast.parse(text.removeprefix(BOM))
 
 
+def line_count(text: str) -> int:
+    """Lines as Python counts them: a form feed ends none."""
+    return len(_LINE.findall(text))
+
+
 def _require_utf8(text: str, file: str) -> None:
     """Refuse a text that Python would read otherwise, because its first lines name another encoding than UTF-8."""
     first = [line for line in _LINE_END.split(text, maxsplit=2)[:2] if "coding" in line]

@@ -23,15 +23,56 @@ from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import __version__
-from server.api.http.address import BACKLOG, PATH, Address, is_loopback
+from server.api.http.address import PATH, called, is_loopback, split
 from server.api.http.auth import BODY_SECONDS, MAX_BODY, AuthMiddleware, BearerToken
 from server.api.http.connections import ConnectionLimiter
 from server.errors import Unavailable
+from server.serve_options import DEFAULT_ADDRESS, DEFAULT_PORT
 from server.study.background import STALE_SECONDS
 
 _CONNECTIONS = 256
+_BACKLOG = 128  # so many are accepted at once, before one can be hung up on
 _EXPIRY_LOOK_SECONDS = 1.0
 _EXIT_SECONDS = 1.5
+
+
+class Address:
+    """Where to listen."""
+
+    def __init__(self, told: str) -> None:
+        """Read HOST:PORT, [IPV6]:PORT, HOST, PORT, or the URL that clients are given. Raises Unavailable."""
+        parts = split(told, f"Write HOST:PORT, such as {DEFAULT_ADDRESS}.")
+        if parts.scheme == "https":
+            raise Unavailable(
+                f"{told!r} asks for https, which the server does not speak.",
+                "Listen on HOST:PORT behind a proxy with a certificate (docs/remote.md).",
+            )
+        if parts.path.lower() not in ("", PATH):
+            raise Unavailable(f"{told!r} has a path: the server answers at {PATH}.", "Write HOST:PORT alone.")
+        self.host, self.port = parts.host, DEFAULT_PORT if parts.port is None else parts.port
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
+    def bind(self) -> socket.socket:
+        """Listen. Raises Unavailable."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
+        except (OSError, UnicodeError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or error
+            problem = f"{self.host}:{self.port} cannot be listened on: {why}."
+            raise Unavailable(problem, "Name another with --http HOST:PORT, or end what listens there.") from error
+
+    def url(self, port: int) -> str:
+        """What this machine calls the server by, once it listens on `port`."""
+        return f"http://{called(self.host)}:{port}{PATH}"
+
+    def names(self) -> list[str]:
+        """What clients may call this server, beside loopback's names."""
+        return [] if self.loopback else [self.host, socket.gethostname(), socket.getfqdn()]
 
 
 def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[str]) -> None:
@@ -69,7 +110,7 @@ async def listen(
         http=_counted(limiter),
         ws="none",
         log_level="error",  # unauthenticated nonsense is worth no line
-        backlog=BACKLOG,
+        backlog=_BACKLOG,
         proxy_headers=False,  # whose connection it is, not whose request
         timeout_graceful_shutdown=1,
         server_header=False,

@@ -2,13 +2,14 @@
 
 from benchmarks import patch_fuzz
 from benchmarks.patch_cases import CLEAR
+from benchmarks.patch_changes import CHANGED_CLEAR, KINDS
 
 
 def test_no_perturbed_diff_is_applied_wrong_and_few_are_refused() -> None:
-    tally = patch_fuzz.fuzz(seed=4, count=243)
+    tally = patch_fuzz.fuzz(seed=4, count=9 * len(KINDS))
     assert [(kind, written.patch) for kind, written, _ in tally.wrong] == []
     assert tally.determined > 100 and tally.lost <= 0.03 * tally.determined
-    assert all(tally.ends[kind]["right"] for kind in CLEAR)
+    assert all(tally.ends[kind]["right"] for kind in (*CLEAR, *CHANGED_CLEAR))
 
 
 def test_no_diff_of_a_stale_base_is_applied_otherwise_than_git_merges_it() -> None:
