@@ -31,6 +31,9 @@ _SETTINGS = {
 }
 # What git or the system says, and the next step; the first that is found counts.
 _STEPS = {
+    ("bad signature 0x", "index file ", "bad index file", "bad index version", "unknown index entry format"): (
+        "In that checkout, `rm -f $(git rev-parse --git-path index) && git reset` makes its index anew; files stay."
+    ),
     ("No space left", "Disk quota exceeded", "File too large"): (
         "The disk is full, or this user's share of it: the operator frees space, then call again; nothing was lost."
     ),

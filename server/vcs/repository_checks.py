@@ -68,6 +68,10 @@ def check_new_tag(repo: Repo, tag: str) -> None:
             raise WorkspaceUnusable(f"The checkout is in the middle of {what}.", "Finish or abort it first.")
     if repo.head.is_detached:
         raise WorkspaceUnusable("The checkout's HEAD is detached.", "Check out a branch first: `git switch BRANCH`.")
+    if not (Path(str(repo.git_dir)) / "index").exists() and repo.git.ls_tree("--name-only", "HEAD"):
+        raise WorkspaceUnusable(
+            "The checkout has no index: git takes every file for deleted.", "Run `git reset` there."
+        )
     # A human edits program.md while the server runs; our own state, if somebody committed it, changes with each run.
     dirty = [name for name in _changed(repo) if name != "program.md" and not name.startswith(f"{HOME}/")]
     if dirty:

@@ -238,3 +238,18 @@ def test_a_train_py_that_never_makes_a_session_is_told_before_the_baseline(
     found = examine(repository)
     assert found.state == state
     assert state == "ok" or "Session(), start(), training() and submit(model)" in found.remedy
+
+
+@pytest.mark.parametrize("index", [b"garbage of any length", b"", b"DIRC\0\0\0\x09" + b"x" * 40, None])
+def test_an_index_that_is_gone_or_damaged_is_told_with_the_commands_that_make_it_anew(
+    repository: Path, index: bytes | None
+) -> None:
+    path = repository / ".git" / "index"
+    if index is None:
+        path.unlink()
+        refused(repository, "has no index", "`git reset`")
+    else:
+        path.write_bytes(index)
+        refused(repository, "Looking at the repository failed: (fatal|error): .*index|signature", "&& git reset`")
+    subprocess.run("rm -f $(git rev-parse --git-path index) && git reset", shell=True, cwd=repository, check=True)
+    accepted(repository)
