@@ -12,6 +12,7 @@ import pytest
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
 from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
 
+from server.runs import spawn
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.polling import cores
@@ -33,7 +34,13 @@ _SHARING = {
 }
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
-_LONG = [_TESTS / name for name in ("repo/test_packaging.py", "faults", "integration", "trainer/test_model_weights.py")]
+_LONG = [
+    _TESTS / name
+    for name in (
+        *("repo/test_packaging.py", "integration/test_gpu_check.py", "trainer/run/test_profiles.py", "faults"),
+        *("trainer/test_model_weights.py", "integration", "attack", "trainer/run", "server/clients", "server/cli"),
+    )
+]
 
 
 class _Together(LoadScopeScheduling):
@@ -99,6 +106,8 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
             with suppress(psutil.Error):
                 if any(word.startswith(str(folder)) for word in process.cmdline()):
                     process.kill()
+        for run in [run for run in spawn._CHILDREN if run.is_relative_to(folder)]:  # pyright: ignore[reportPrivateUsage]
+            spawn.reap_supervisor(run)
 
 
 @pytest.fixture

@@ -87,7 +87,13 @@ def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str
 
 
 @pytest.mark.parametrize(
-    ("moment", "rebuilt"), [("patched", False), ("finished", False), ("interrupted", False), ("interrupted", True)]
+    ("moment", "rebuilt"),
+    [
+        pytest.param("patched", False, marks=pytest.mark.thorough),
+        pytest.param("finished", False, marks=pytest.mark.thorough),
+        ("interrupted", False),  # the last: it has what was left at the others
+        ("interrupted", True),
+    ],
 )
 async def test_a_server_takes_it_up_as_the_old_version_did(
     repository: Path, recorded: dict[str, Any], rebuilt: bool

@@ -78,7 +78,7 @@ def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(executor: LocalExec
         ("leave", Outcome.CRASHED, "left_early", "without session.submit(model)"),
         ("out_of_memory", Outcome.OOM, "oom", "raised"),
         ("garbage", Outcome.INVALID, "", "broke the protocol"),
-        ("late", Outcome.TIMEOUT, "", "with a budget of 0.5 s"),
+        pytest.param("late", Outcome.TIMEOUT, "", "with a budget of 0.5 s", marks=pytest.mark.thorough),
         ("workers", Outcome.TIMEOUT, "", "with a budget of 0.5 s"),
         ("diverged", Outcome.INVALID, "nan", "not finite"),
         ("wrong_shape", Outcome.INVALID, "", "RuntimeError in the evaluation. What it said is withheld"),

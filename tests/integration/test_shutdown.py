@@ -128,7 +128,13 @@ def test_an_idle_server_ends_at_once_and_lets_go_of_the_workspace(
         assert after.phase() is Phase.NEW
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+@pytest.mark.parametrize(
+    "end",
+    [
+        *(pytest.param(ENDS[name], id=name) for name in ("stdin closed", "SIGTERM")),
+        pytest.param(ENDS["SIGINT"], id="SIGINT", marks=pytest.mark.thorough),  # the idle server shows it
+    ],
+)
 def test_a_server_that_ends_in_the_middle_of_a_call_leaves_the_run_to_the_next_one(
     start: Start, workspace: Path, end: Callable[[Server], None]
 ) -> None:

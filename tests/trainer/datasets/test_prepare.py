@@ -62,13 +62,14 @@ def made(home: Path, stories: list[str]) -> prepared.Card:
 
 @pytest.fixture(scope="session")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a prepared data set of 400 stories, one a file, and a file that holds all of them again."""
+    """A workspace with a prepared data set of 400 stories, ten a file, and a file that holds all of them again."""
     workspace = tmp_path_factory.mktemp("stories")
     (workspace / "program.md").write_text("", encoding="utf-8")
     folder = workspace / "my texts" / "inner"
     folder.mkdir(parents=True)
-    for number, text in enumerate(texts(400)):
-        (folder / f"{number}.txt").write_text(text, encoding="utf-8")
+    for number in range(0, 400, 10):
+        ten = "<|endoftext|>".join(texts(400)[number : number + 10])
+        (folder / f"{number}.txt").write_text(ten, encoding="utf-8")
     again = "<|endoftext|>".join(text.replace(" ", "  ") for text in texts(400))
     (workspace / "my texts" / "again.txt").write_text(again, encoding="utf-8")
     done = command(workspace / "my texts", "--workspace", workspace, "--name", "stories", "--vocab", str(VOCAB))

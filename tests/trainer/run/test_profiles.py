@@ -1,6 +1,7 @@
 """Each class of machines is computed to hold what train.py asks of it, and to train it in five minutes."""
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from benchmarks import hardware_table
 from benchmarks.hardware_table import CARDS, Card
@@ -14,6 +15,14 @@ METAL_SHARE = 0.7  # of a Mac's memory that Metal gives to a process, about
 SMALLEST = {
     name: min(card.memory_gb for card in CARDS if card.profile == name) for name in PLANS if name != "gpu-small"
 }
+USUAL = {"gpu-4gb", "gpu", "mps"}  # computing the size of a class takes seconds: the others are for `make attack`
+
+
+def of_class(profile: str, given: str | Card) -> ParameterSet:
+    """`given`, by default only where it is of a usual class."""
+    return pytest.param(
+        given, marks=() if profile in USUAL else pytest.mark.thorough, id=str(getattr(given, "name", given))
+    )
 
 
 def test_the_profiles_are_the_trainers() -> None:
@@ -21,7 +30,7 @@ def test_the_profiles_are_the_trainers() -> None:
     assert {name for name, profile in PROFILES.items() if profile.device == "cuda"} == GPU_PROFILES
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", [of_class(name, name) for name in SMALLEST])
 def test_a_class_fits_into_the_smallest_memory_of_its_cards(name: str) -> None:
     of = hardware_table.size_of_class(name)
     assert of.needed_gb <= SMALLEST[name] * (METAL_SHARE if PROFILES[name].device == "mps" else 1)
@@ -30,7 +39,7 @@ def test_a_class_fits_into_the_smallest_memory_of_its_cards(name: str) -> None:
     assert of.micro_rows <= of.batch_tokens // PROFILES[name].sequence_length
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("card", [of_class(card.profile, card) for card in CARDS])
 def test_a_card_gets_its_class_and_can_train_its_model(card: Card) -> None:
     machine = Machine(
         gpu=card.name if card.capability else None,
@@ -49,6 +58,7 @@ def test_a_card_gets_its_class_and_can_train_its_model(card: Card) -> None:
         assert hardware_table.tokens(card, of) >= PLANS[card.profile].steps * of.batch_tokens
 
 
+@pytest.mark.thorough
 def test_the_page_has_the_tables_as_they_are_computed() -> None:
     text = hardware_table.PAGE.read_text(encoding="utf-8")
     assert hardware_table.page(text) == text, "renew it: python benchmarks/hardware_table.py --write"
