@@ -156,7 +156,7 @@ def test_what_train_py_says_of_a_compiler_is_believed_only_where_the_machine_agr
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception"), result
 
 
-@pytest.mark.parametrize("preflight", [True, False])
+@pytest.mark.parametrize("preflight", [pytest.param(True, marks=pytest.mark.thorough), False])
 def test_what_needs_a_compiler_all_the_same_fails_for_the_machines_reasons(
     bare: Path, tmp_path: Path, data: Path, preflight: bool
 ) -> None:
@@ -192,7 +192,7 @@ def test_a_gpu_that_is_lost_is_the_machines_failure_where_the_machine_agrees(tmp
         assert "torch sees no GPU" in why
 
 
-@pytest.mark.parametrize("name", ["no_such_module", "torch_such_module"])
+@pytest.mark.parametrize("name", [pytest.param("no_such_module", marks=pytest.mark.thorough), "torch_such_module"])
 def test_an_import_that_is_train_pys_own_mistake_stays_its_own(tmp_path: Path, data: Path, name: str) -> None:
     result = run(tmp_path, data, f"import {name}")
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "import_error"), result

@@ -196,6 +196,7 @@ def going_on(repository: Path, page: dict[str, Any], number: int) -> Generator[s
         process.wait()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["interrupted"])
 async def test_a_run_with_an_old_spec_that_still_goes_is_taken_up(repository: Path, page: dict[str, Any]) -> None:
     command("pause", "--workspace", repository)  # the sweep waits after this run

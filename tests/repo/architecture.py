@@ -163,7 +163,7 @@ def _import_statements(node: ast.AST, *, late: bool) -> Iterator[tuple[ast.Impor
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, late
-        else:
+        elif not isinstance(child, ast.expr):  # most of a tree, and without statements
             typing_only = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
             function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from _import_statements(child, late=late or typing_only or function)

@@ -33,6 +33,7 @@ async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) ->
     ledger.close()
 
 
+@pytest.mark.thorough
 async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data, CHEAT)
     (repository / "program.md").write_text("---\nbudget_seconds: 0.5\npreflight: false\n---\n", encoding="utf-8")
