@@ -11,7 +11,7 @@ demo: $(VENV)/.ready  # TASK=NAME: an example that is no language model's
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
-attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; ten minutes
+attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
 	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
 

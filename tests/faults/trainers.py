@@ -27,8 +27,8 @@ async def _ends(night: Night, train: str, *statuses: str) -> None:
     await night.recover()
 
 
-def _train(name: str, status: str, train: str, short: bool = False) -> None:
-    @fault(f"train.py {name}", short=short)
+def _train(name: str, status: str, train: str) -> None:
+    @fault(f"train.py {name}")
     async def ends(night: Night) -> None:
         await _ends(night, train, *status.split())
 
@@ -86,7 +86,7 @@ for _name, _status, _text in (
         "import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)",
     ),
 ):
-    _train(_name, _status, _text, short=_name.startswith("hides"))
+    _train(_name, _status, _text)
 
 
 @fault("train.py of bytes, without an end, of another file: patches that are refused")

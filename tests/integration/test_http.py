@@ -86,7 +86,7 @@ class Web:
 
 
 def make_workspace(folder: Path, data: Path) -> Path:
-    return make_quick(folder / "w", data, QUICK.replace("STEPS = 5", "STEPS = 300"))  # three seconds
+    return make_quick(folder / "w", data, QUICK.replace("STEPS = 5", "STEPS = 150"))  # a second and a half
 
 
 @pytest.fixture(scope="module")

@@ -185,7 +185,7 @@ async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(study:
     async with Client(create(study)) as client:
         assert (await call(client, "run_experiment", description="baseline", wait_seconds=0))["status"] == "running"
         while not any("step " in message and "/300 s" in message for message in told):
-            answer = await client.call_tool("wait_experiment", {"wait_seconds": 5}, progress_callback=listen)
+            answer = await client.call_tool("wait_experiment", {"wait_seconds": 2.5}, progress_callback=listen)
             assert answer.structured_content is not None and answer.structured_content["status"] == "running"
         cancelled = await call(client, "cancel_experiment", reason="enough")
         assert (cancelled["status"], cancelled["val_bpb"]) == ("cancelled", None)

@@ -20,9 +20,8 @@ USUAL = {"gpu-4gb", "gpu"}  # computing the size of a class takes seconds: the o
 
 def of_class(profile: str, given: str | Card) -> ParameterSet:
     """`given`, by default only where it is of a usual class."""
-    return pytest.param(
-        given, marks=() if profile in USUAL else pytest.mark.thorough, id=str(getattr(given, "name", given))
-    )
+    marks = () if profile in USUAL else pytest.mark.thorough
+    return pytest.param(given, marks=marks, id=given.name if isinstance(given, Card) else str(given))
 
 
 def test_the_profiles_are_the_trainers() -> None:
