@@ -9,6 +9,7 @@ demo: $(VENV)/.ready  # TASK=NAME: an example that is no language model's
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.ready
+	$(BIN)/python -m compileall -q server trainer  # a run's processes keep none, and each would compile again
 	$(BIN)/python -m pytest
 
 attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
