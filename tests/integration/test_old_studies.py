@@ -156,6 +156,7 @@ async def test_a_promising_candidate_is_confirmed_and_kept(repository: Path, rec
     assert output.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["interrupted"])
 async def test_a_sweep_goes_on_after_the_run_that_was_killed(repository: Path) -> None:
     async with client(repository) as server:

@@ -96,7 +96,7 @@ TWO_NAMES = (
 @pytest.mark.parametrize(
     "change",
     [
-        f"{PARTS}\n{TWO_NAMES}",
+        thorough(f"{PARTS}\n{TWO_NAMES}"),
         thorough(f"{PARTS_OF_A_PART}\n{TWO_NAMES}"),
         thorough(PARTS),
         thorough('model.compile(backend="eager")\nmodel.gates[0].compile(backend="eager")'),

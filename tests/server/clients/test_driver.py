@@ -58,6 +58,7 @@ def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: 
     assert "val_bpb" in study.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_a_night_that_has_come_to_its_limit_is_not_driven_on(repository: Path, data: Path, path: Path) -> None:
     task = repository / "program.md"
     task.write_text(task.read_text(encoding="utf-8").replace("name:", "stop: {experiments: 1}\nname:"), "utf-8")
