@@ -263,7 +263,9 @@ def _check(text: str, file: str, limits: Limits) -> None:
     if limits.lines is not None and count > limits.lines:
         raise PatchRefused(f"{file} would have {count} lines, {limits.lines} are allowed.", "Remove something first.")
     if size > limits.file_bytes:
-        raise PatchRefused(f"{file} would have {size} bytes, {limits.file_bytes} are allowed.", "Remove something first.")
+        raise PatchRefused(
+            f"{file} would have {size} bytes, {limits.file_bytes} are allowed.", "Remove something first."
+        )
 
 
 def diff(before: Candidate, after: Candidate) -> str:

@@ -62,11 +62,11 @@ def test_a_description_is_drawn_as_it_is_whatever_the_user_has_set(
 @pytest.mark.parametrize(
     ("metric", "best", "scale", "label"),
     [
-        (Metric("total", "lower", "µs", "log", significant=True), 10.0, "log", "total (µs, lower is better)"),
-        (Metric("total", "lower", "µs", "log", significant=True), 900.0, "linear", "total (µs, lower is better)"),
-        (Metric("total", "lower", "µs", significant=True), 10.0, "linear", "total (µs, lower is better)"),
-        (Metric("f1", "higher", "", "log", significant=True), 9000.0, "log", "f1 (higher is better)"),
-        (Metric("ms", "lower", "ms", significant=True), 10.0, "linear", "ms (lower is better)"),
+        (Metric("total", "lower", "µs", "log", places=None), 10.0, "log", "total (µs, lower is better)"),
+        (Metric("total", "lower", "µs", "log", places=None), 900.0, "linear", "total (µs, lower is better)"),
+        (Metric("total", "lower", "µs", places=None), 10.0, "linear", "total (µs, lower is better)"),
+        (Metric("f1", "higher", "", "log", places=None), 9000.0, "log", "f1 (higher is better)"),
+        (Metric("ms", "lower", "ms", places=None), 10.0, "linear", "ms (lower is better)"),
     ],
 )
 def test_the_axis_has_the_metrics_unit_and_a_log_scale_where_that_shows_more(
@@ -91,12 +91,12 @@ def test_scores_of_another_metric_are_on_no_axis_of_this_one() -> None:
         of_task(experiment(2, Verdict.BASELINE, 800.0, kept=True), "ms"),
         of_task(experiment(3, Verdict.WORSE, 810.0, kept=False), "ms"),
     ]
-    (axes,) = picture(rows, Metric("ms", "lower", "ms", significant=True)).axes
+    (axes,) = picture(rows, Metric("ms", "lower", "ms", places=None)).axes
     assert axes.get_ylim()[0] > 700 and axes.get_title(loc="left").startswith("2 experiments, 1 kept")
 
 
 def test_the_table_shows_small_scores_of_a_task_by_their_digits_and_its_unit() -> None:
-    metric = Metric("latency", "lower", "s", significant=True)
+    metric = Metric("latency", "lower", "s", places=None)
     drawn = history_table([of_task(experiment(1, Verdict.BASELINE, 0.0000312345, kept=True))], metric)
     assert drawn.columns[4].header == "latency (s)"
     assert [str(cell) for cell in drawn.columns[4].cells] == ["3.12345e-05"]
