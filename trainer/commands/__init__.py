@@ -1,1 +1,1 @@
-"""Commands of a task: the files they work on, their processes, what they print and what they use."""
+"""A task's commands: files, processes, output."""

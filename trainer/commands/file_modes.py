@@ -18,12 +18,16 @@ from pathlib import Path
 from trainer.sandbox.seccomp import of_files
 
 # ioctl(2) of a listener, and its structures
-_RECEIVE, _SEND, _IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
+_RECEIVE = 0xC0502100
+_SEND = 0xC0182101
+_IS_VALID = 0x40082102
 _REQUEST = struct.Struct("=QIIiIQ6Q")
 _ANSWER = struct.Struct("=QqiI")
 _CURRENT_FOLDER = -100  # AT_FDCWD
 _NO_FOLLOW = 0x100  # AT_SYMLINK_NOFOLLOW
-_NOW, _OMIT = (1 << 30) - 1, (1 << 30) - 2  # nanoseconds that mean this moment, and no change
+# nanoseconds that mean this moment, and no change
+_NOW = (1 << 30) - 1
+_OMIT = (1 << 30) - 2
 _LONGEST = 4096  # bytes of a path
 _OWN = "/proc/self/"
 
@@ -32,7 +36,7 @@ class FileModes:
     """Answers what one command and all it started ask."""
 
     def __init__(self, listener: int, folder: Path) -> None:
-        """`folder`: the only one with files that are changed; resolved."""
+        """`folder`: files elsewhere are not changed; resolved."""
         self.listener, self._folder = listener, str(folder)
         self._names = of_files()
 

@@ -4,7 +4,8 @@ from collections import deque
 
 _HEAD_BYTES = 2 << 20
 _TAIL_BYTES = 2 << 20
-_BETWEEN_LINES, _LONGEST = 10_000, 200  # lines, and bytes of one
+_BETWEEN_LINES = 10_000
+_LONGEST = 200  # bytes of one of them
 
 
 class Output:

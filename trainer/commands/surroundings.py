@@ -11,7 +11,6 @@ from trainer.contract import PLACE_PREFIX, RunFile, Spec, TaskSpec
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.allowlist import SHIMS
 
-_STATE = ".autoresearch"  # the folder in a workspace that holds its runs
 _LEAST_SPACE = 1 << 30  # bytes: a place with less is not chosen, where there is another
 _TOOLCHAINS = {"RUSTUP_HOME": ".rustup"}  # by the variable, the usual folder in the operator's home
 
@@ -74,7 +73,7 @@ def linked(task: TaskSpec) -> list[str]:
 def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     """What is out of reach in whatever folder it lies: this run and others, the server's data, the workspace, home."""
     folder = run_folder.folder.resolve()
-    states = [parent.parent for parent in folder.parents if parent.name == _STATE]
+    states = [parent for parent in folder.parents if (parent / ".git").exists()]
     states += [other for workspace in states if (other := _repository(workspace))]
     homes = [] if spec.task and spec.task.home else [Path.home()]
     return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]

@@ -1,1 +1,1 @@
-"""Evaluators: what turns a run into a score that can be believed."""
+"""Evaluators: they turn a run into a score."""

@@ -24,7 +24,8 @@ from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 
 # Exit codes of a shell: of a program that is not there, and before the number of the signal that has killed one.
-_NOT_FOUND, _SIGNALS = 127, 128
+_NOT_FOUND = 127
+_SIGNALS = 128
 _MISSING = re.compile(rb"^(?:/bin/)?sh: .*not found\s*$", re.MULTILINE)
 _NO_MEMORY = ("MemoryError", "std::bad_alloc", "heap out of memory", "Cannot allocate memory", "OutOfMemoryError")
 _HINTS = (  # what a program says where a guard stops it, and what helps
