@@ -152,7 +152,8 @@ class Workbench:
 
     def keep(self, side: Side) -> None:
         """Remember how a side is now, for `renew`; not one that is larger than LARGEST_COPY. Raises RunEnded."""
-        if file_tree.size(side.folder) > LARGEST_COPY:
+        if (size := file_tree.size(side.folder)) > LARGEST_COPY:
+            self.say(f"all runs share what was built: {size >> 20} MB are more than are copied for each")
             return
         kept = scratch.make(self._place, ScratchRole.SIDE)
         with _laying_out():
@@ -199,9 +200,10 @@ class Workbench:
             self.end_all()
         measure = process.settle()
         self._log.add(b"")
-        file_tree.make_runnable((side.tree, side.out), side.files)
         with suppress(OSError):
             scratch.remove(own)
+        _require_folders(side)
+        file_tree.make_runnable((side.tree, side.out), side.files)
         self.peak_memory_mb = max(self.peak_memory_mb, measure.peak_memory_mb)
         killed = measure.exit_code != 0 and (kernel_kills() or 0) > kills
         return replace(_ended(measure, ended, streams), out_of_memory=killed)
@@ -363,6 +365,14 @@ def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
         wall_seconds=measure.wall_seconds,
         peak_memory_mb=measure.peak_memory_mb,
     )
+
+
+def _require_folders(side: Side) -> None:
+    """Raises RunEnded: a link elsewhere is where a folder was, and the referee would work there."""
+    for folder in (side.tree, side.out):
+        if folder.is_symlink() or not folder.is_dir():
+            told = f"The commands have put something else in the place of their folder {folder.name}."
+            raise RunEnded("invalid", told, cause="changed_file")
 
 
 @contextmanager

@@ -27,6 +27,8 @@ def remove(top: Path) -> None:
     Raises:
         OSError: something cannot be removed.
     """
+    if os.path.islink(top) or not os.path.isdir(top):  # what has been put in its place, and leads elsewhere
+        return os.unlink(top)
     names = count()
     os.chmod(top, 0o700)
     while entries := list(os.scandir(top)):

@@ -235,3 +235,26 @@ def _living(mark: str) -> list[int]:
 
 
 _ = signal
+
+
+@pytest.mark.parametrize("folder", ["$HOME", "$HOME/tmp", "$TREE", "$OUT"])
+def test_a_folder_that_a_command_replaces_by_a_link_costs_nobody_a_file(tmp_path: Path, folder: str) -> None:
+    """The referee empties these folders and sets bits in them, and nothing confines the referee."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a.txt").write_text("a\n")  # as in the commit, so that the tree seems to be unchanged
+    (precious / "tool").write_text("#!/bin/sh\n")
+    (precious / "tool").chmod(0o600)
+    move = f"mv {folder} {folder}.old && ln -s {precious} {folder}"
+    result = run_command(
+        tmp_path,
+        {"a.txt": "a\n"},
+        command=f"OUT={{out}}; TREE=$PWD; echo METRIC ms=1; {move}",
+        build="touch b",
+        repeats=2,
+    )
+    assert sorted(path.name for path in precious.iterdir()) == ["a.txt", "tool"]
+    assert (precious / "tool").stat().st_mode & 0o777 == 0o600
+    assert (precious.stat().st_mode & 0o777) == 0o755
+    expected = "finished" if "HOME" in folder else "invalid"
+    assert result.outcome == expected, result.reason
