@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,18 @@ class JudgedTask:
             paired=paired,
             **{name: value for name, value in self.settings.items() if name not in ("worker", "scale")},
         )
-        limits = {"budget_seconds": 60.0, "grace_seconds": 1.0, "setup_seconds": 30.0, "evaluation_seconds": 30.0}
-        return Spec(
+        spec = Spec(
             number=1,
             profile="smoke",
-            seed=self.limits.get("seed", 12345),
+            seed=12345,
+            budget_seconds=60.0,
+            grace_seconds=1.0,
+            setup_seconds=30.0,
+            evaluation_seconds=30.0,
             data=str(folder / "data"),
             imports=str(folder),
             cookie=str(folder),
             referee="judged",
             task=task,
-            **limits | {name: value for name, value in self.limits.items() if name != "seed"},
         )
+        return replace(spec, **self.limits)

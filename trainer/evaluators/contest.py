@@ -48,7 +48,7 @@ class Contest:
         self._asked: set[bytes] = set()
         self._blocked = self._paired and self._timed
         self._cases = self._practised = self._drills = self._renewed = 0
-        self._flat = True
+        self._flat, self._repeats = True, False
         self._core: OneCore | None = None
 
     def run(self, begin: Callable[[], None], step: Callable[[int], None]) -> Score:
@@ -114,7 +114,7 @@ class Contest:
                 return question
             self._drills += 1
             self._judge.begin(_seed(self._spec.seed, f"practice {self._drills}"), PRACTICE)
-        raise self._judges("cases() yields no case")
+        raise self._no_case()
 
     def _warmed_up(self, questions: list[bytes], seconds: dict[str, float], until: float) -> bool:
         """Ask the same again, round by round, until no side gets faster. Returns whether it came to that in time.
@@ -159,7 +159,7 @@ class Contest:
             if self._paired and self._enough():
                 return False
         if self._cases == before:
-            raise self._judges("cases() yields no case")
+            raise self._no_case()
         if self._cases - before == _MOST_SCORED:
             raise self._judges(f"cases() yields more than {_MOST_SCORED} cases: let it end")
         self._take_memory()
@@ -173,7 +173,8 @@ class Contest:
                 return question
             if hashlib.sha256(question).digest() not in self._asked:
                 return question
-        raise self._judges("cases() repeats its questions, and workers could answer from memory: draw them by the seed")
+            self._repeats = True
+        raise self._no_case()
 
     def _turn(self, question: bytes, counts: bool) -> dict[str, float]:
         """Ask every side, in the order of ABBA, and score the answers. Returns the seconds that they took."""
@@ -273,7 +274,8 @@ class Contest:
         budget = self._spec.budget_seconds
         told = f"The budget of {budget:g} s was over after {self._cases} cases"
         judging = f" (the judge took {self._judging:.1f} s of it)" if self._judging > budget / 10 else ""
-        raise RunEnded("timeout", f"{told}{judging}, before there were enough for a score.", cause="budget")
+        endless = f" If cases() in {self._task.judge} never ends, the operator lets it end." if complete else ""
+        raise RunEnded("timeout", f"{told}{judging}, before there were enough for a score.{endless}", cause="budget")
 
     def _score(self) -> Score:
         value, spread = self._summary(self._candidate)
@@ -315,6 +317,12 @@ class Contest:
         if groups < 2:
             return []
         return [self._judge.total(side.name, group, groups).score or 0.0 for group in range(groups)]
+
+    def _no_case(self) -> RunEnded:
+        if self._repeats:
+            told = "cases() repeats its questions, which workers could answer from memory: draw each from the seed"
+            return self._judges(f"{told}, and more of them than the {_PRACTICE} to practise on")
+        return self._judges("cases() yields no case")
 
     def _judges(self, what: str) -> RunEnded:
         told = f"The judge failed: {self._task.judge}: {what}."
