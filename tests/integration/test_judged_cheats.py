@@ -176,19 +176,23 @@ def work(numbers):
 }
 
 FINDING = {
-    "the judge": _LOOK + """
+    "the judge": _LOOK
+    + """
 FOUND = any(b"is not the sum" in readable(path) for path in everything("..", "/tmp", "/var/tmp", os.getcwd())
             if path.endswith("judge.py"))
 """,
-    "what only the judge may read": _LOOK + """
+    "what only the judge may read": _LOOK
+    + """
 FOUND = any(b"top secret" in readable(path) for path in everything("..", "/tmp", "/var/tmp", os.getcwd())
             if path.endswith("expected.json"))
 """,
-    "the spec with the seed, another run or the ledger": _LOOK + """
+    "the spec with the seed, another run or the ledger": _LOOK
+    + """
 FOUND = any(readable(path) for path in everything("/tmp", "/var/tmp", "..")
             if path.endswith(("spec.json", "result.json", "ledger.sqlite3")))
 """,
-    "the run folder through what the build left": _LOOK + """
+    "the run folder through what the build left": _LOOK
+    + """
 FOUND = any(readable(path) for place in (os.environ["TMPDIR"], os.getcwd() + "/../out")
             for link in ([place + "/" + name for name in os.listdir(place)] if os.path.isdir(place) else [])
             for path in everything(link) if "judge" in path or "spec" in path)
@@ -221,7 +225,7 @@ try:
 except OSError:
     FOUND = False
 """,
-}  # fmt: skip
+}
 
 # Of a candidate that is found out: what it is, and the outcome.
 CAUGHT = {
@@ -229,19 +233,23 @@ CAUGHT = {
     "an answer that is no number": ("def work(numbers):\n    return float('nan')\n", "invalid"),
     "an answer of another form": ("def work(numbers):\n    return {'__eq__': True}\n", "invalid"),
     "an answer before it is asked": (
-        "import os\nos.write(1, b'0\\n')\ndef work(numbers):\n    return sum(numbers)\n", "invalid"
+        "import os\nos.write(1, b'0\\n')\ndef work(numbers):\n    return sum(numbers)\n",
+        "invalid",
     ),
     "two answers": (
         "import os\ndef work(numbers):\n    for fd in range(3, 9):\n        try:\n            os.write(fd, b'0\\n')\n"
-        "        except OSError: pass\n    return sum(numbers)\n", "invalid"
+        "        except OSError: pass\n    return sum(numbers)\n",
+        "invalid",
     ),
     "an answer that trickles": (
         "import os, time\ndef work(numbers):\n    while True:\n        for fd in range(3, 9):\n            try:\n"
-        "                os.write(fd, b' ')\n            except OSError: pass\n        time.sleep(0.01)\n", "timeout"
+        "                os.write(fd, b' ')\n            except OSError: pass\n        time.sleep(0.01)\n",
+        "timeout",
     ),
     "an answer without an end": (
         "import os\ndef work(numbers):\n    block = b' ' * (1 << 20)\n    while True:\n        for fd in range(3, 9):\n"
-        "            try:\n                os.write(fd, block)\n            except OSError: pass\n", "invalid"
+        "            try:\n                os.write(fd, block)\n            except OSError: pass\n",
+        "invalid",
     ),
     "no answer": ("import time\ndef work(numbers):\n    time.sleep(600)\n", "timeout"),
     "a loop": ("def work(numbers):\n    while True: pass\n", "timeout"),
@@ -254,7 +262,7 @@ CAUGHT = {
         "count = 0\ndef work(numbers):\n    global count\n    count += 1\n    return sum(numbers) + (count == 25)\n",
         "invalid",
     ),
-}  # fmt: skip
+}
 
 
 def _run(tmp_path: Path, work: str, **limits: Any) -> dict[str, Any]:
