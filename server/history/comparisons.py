@@ -9,7 +9,7 @@ from server.errors import AlreadyMeasured
 from server.history import audit_failures, paired_runs, revocations, segments
 from server.history.ledger import Ledger
 from server.history.segments import comparable, comparable_scores, segment, undisturbed
-from server.metric import Metric
+from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference
@@ -74,18 +74,20 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: in
     if baseline is not None:
         groups[baseline.number, Purpose.REFERENCE].append(baseline)
     found = [comparable_scores(ledger, group, like, metric) for group in groups.values()]
-    if like.attempt.task is not None and all_alike([*found, _own_scores(ledger, like, metric)]):
-        return Noise(sigma=0.0, repeats=sum(max(len(group) - 1, 0) for group in found))
+    if like.attempt.task is not None and all_alike(every := _scores_of_codes(ledger, like, metric)):
+        return Noise(sigma=0.0, repeats=sum(max(len(group) - 1, 0) for group in every))
     level = metric.level(like.score.value if like.score else 1.0)
     spread = ([metric.place(score) for score in since_drift(group)] for group in found)
     return estimate_noise(spread, level, _prior_share(like, metric))
 
 
-def _own_scores(ledger: Ledger, like: Experiment, metric: Metric) -> list[float]:
-    """All scores of a run's code, the first one included: it was selected, but tells whether there is a spread."""
-    first = ledger.get(like.attempt.of or like.number)
-    runs = [first, *ledger.repeats(first.number, Purpose.CONFIRM)] if first else []
-    return comparable_scores(ledger, runs, like, metric)
+def _scores_of_codes(ledger: Ledger, like: Experiment, metric: Metric) -> list[list[float]]:
+    """All scores of each code that was run again. A first one is selected, but tells whether there is a spread."""
+    groups: dict[int, list[Experiment]] = defaultdict(list)
+    for run in ledger.recent_repeats():
+        groups[run.attempt.of or 0].append(run)
+    firsts = ((ledger.get(number), group) for number, group in groups.items())
+    return [comparable_scores(ledger, [first, *group], like, metric) for first, group in firsts if first]
 
 
 def _prior_share(run: Experiment, metric: Metric) -> float:
@@ -338,10 +340,10 @@ def compare_figures(figures: Figures, incumbent: Figures | None, alike: Sequence
         incumbent: None for the incumbent itself. alike: of earlier runs of the same train.py.
     """
     changes: dict[str, str] = {}
-    for name in _COMPARED:
+    for name in (*_COMPARED, *(figures.model_extra or {})):  # an evaluator's own figures, too
         now, before = getattr(figures, name), getattr(incumbent, name, None)
         if now is not None and before:
-            changes[name] = f"{100 * (now / before - 1):+.1f} %"
+            changes[name] = percent(before, now, 1)
     return FigureComparison(changes=changes, warnings=_warnings(figures, alike))
 
 

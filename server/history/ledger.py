@@ -262,12 +262,12 @@ class Ledger:
         """How often each kind of idea was tried."""
         return dict(self._rows("SELECT value, count(*) FROM changes WHERE feature = ? GROUP BY value", _CATEGORY))
 
-    def gains(self) -> list[tuple[str, float]]:
-        """(kind of idea, delta) of each that was kept and has both, oldest first."""
+    def gains(self, task: str | None = None) -> list[tuple[str, float]]:
+        """(kind of idea, delta) of each that was kept by this task and has both, oldest first."""
         rows = self._rows(
             "SELECT value, json_extract(document, '$.judgement.delta') FROM experiments JOIN changes USING (number) "
-            "WHERE kept AND feature = ? ORDER BY number",
-            _CATEGORY,
+            "WHERE kept AND feature = ? AND json_extract(document, '$.attempt.task') IS ? ORDER BY number",
+            *(_CATEGORY, task),
         )
         return [(kind, delta) for kind, delta in rows if delta is not None]
 

@@ -120,7 +120,7 @@ def _gain(row: Experiment, metric: Metric) -> float | None:
 
 def _gains(ledger: Ledger, tried: dict[str, int]) -> list[Gain]:
     gained: dict[str, list[float]] = defaultdict(list)
-    for category, delta in ledger.gains():
+    for category, delta in ledger.gains(segments.current_task(ledger)):
         gained[category].append(delta)
     return [
         Gain(category=name, tried=count, kept=len(gained[name]), gain=math.fsum(gained[name]))

@@ -24,13 +24,9 @@ def pairs(runs: Sequence[Experiment], metric: Metric) -> list[Pairs]:
     return [found for run in runs if run.score and (found := pairs_of(run.score, metric))]
 
 
-def spread(ledger: Ledger, like: Experiment, metric: Metric, own: Sequence[Experiment] = ()) -> Noise:
-    """How much a gain moves from run to run, beyond the errors within the runs, from the study's repeated runs.
-
-    Args:
-        own: the candidate's runs, its first one included.
-    """
-    selves, groups = list[Experiment](), defaultdict[object, list[Experiment]](list)
+def spread(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
+    """How much a gain moves from run to run, beyond the errors within the runs, from the study's repeated runs."""
+    selves, groups = list[Experiment](), defaultdict[tuple[int, str], list[Experiment]](list)
     baseline = ledger.baseline()
     if baseline is not None:
         selves.append(baseline)
@@ -38,15 +34,16 @@ def spread(ledger: Ledger, like: Experiment, metric: Metric, own: Sequence[Exper
         of = ledger.get(run.attempt.of or 0)
         if of is not None and of.commit == run.attempt.parent:
             selves.append(run)
-        else:
-            groups[run.attempt.of, run.attempt.purpose, run.attempt.parent].append(run)
-    level = metric.level(_beside(like) or 1.0)
-    found = [pairs(comparable(ledger, group, like), metric) for group in groups.values()]
-    mine = pairs(comparable(ledger, own, like), metric)
-    if len({run.gain for run in mine}) == 1:  # the first one is selected: it tells no spread, but whether there is one
-        found.append(mine)
-    prior = metric.scatter * paired_rule.PRIOR_SHARE * level
-    return paired_rule.between_runs(pairs(comparable(ledger, selves, like), metric), found, prior)
+        elif of is not None:
+            groups[of.number, run.attempt.parent].append(run)
+
+    def told(runs: Sequence[Experiment]) -> list[Pairs]:
+        return pairs(comparable(ledger, runs, like), metric)
+
+    firsts = ((ledger.get(number), parent, group) for (number, parent), group in groups.items())
+    codes = [told([of, *group]) for of, parent, group in firsts if of and of.attempt.parent == parent]
+    prior = metric.scatter * paired_rule.PRIOR_SHARE * metric.level(_beside(like) or 1.0)
+    return paired_rule.between_runs(told(selves), map(told, groups.values()), prior, codes)
 
 
 def run_noise(ledger: Ledger, like: Experiment, metric: Metric) -> Noise:
@@ -73,7 +70,7 @@ def assess(ledger: Ledger, incumbent: Experiment, runs: Sequence[Experiment], ru
         metric=metric,
         experiment=number,
         value=incumbent_value(incumbent, own),
-        spread=spread(ledger, like, metric, own),
+        spread=spread(ledger, like, metric),
         least=rule.least_effect,
     )
     if rule.keep_rule == "any":

@@ -64,7 +64,12 @@ def pairs_of(score: Score, metric: Metric) -> Pairs | None:
     return Pairs(gain=metric.sign * difference, error=error, pairs=int(told.get("pairs", 0)))
 
 
-def between_runs(selves: Sequence[Pairs], groups: Iterable[Sequence[Pairs]], prior: float) -> Noise:
+def between_runs(
+    selves: Sequence[Pairs],
+    groups: Iterable[Sequence[Pairs]],
+    prior: float,
+    firsts: Iterable[Sequence[Pairs]] = (),
+) -> Noise:
     """τ: how much the gain moves from run to run, beyond what the errors within the runs explain.
 
     Zero where all runs are exact: each without an error of its own, and each like the others of its code.
@@ -72,10 +77,12 @@ def between_runs(selves: Sequence[Pairs], groups: Iterable[Sequence[Pairs]], pri
     Args:
         selves: the incumbent against itself. groups: of each other code, its repeated runs.
         prior: τ while nothing was repeated.
+        firsts: of each code, its first run and the repeated ones. A first run is selected: it tells whether there is a
+            spread, not how wide it is.
     """
-    repeated = [group for group in groups if len(group) > 1]
-    if _exact(selves, repeated):
-        return Noise(sigma=0.0, repeats=len(selves) + sum(len(group) - 1 for group in repeated))
+    repeated, codes = ([group for group in some if len(group) > 1] for some in (groups, firsts))
+    if _exact(selves, [*repeated, *codes]):
+        return Noise(sigma=0.0, repeats=len(selves) + sum(len(group) - 1 for group in codes or repeated))
     deviations, within, freedom = [abs(run.gain) for run in selves], [run.error**2 for run in selves], len(selves)
     for group in repeated:
         mean, correction = _mean(group), len(group) / (len(group) - 1)

@@ -20,6 +20,8 @@ def test_each_figure_comes_with_its_change_against_the_incumbent() -> None:
     found = compare_figures(Figures(steps=110, tokens=90), Figures(steps=100, tokens=100, parameters=7), [])
     assert found.changes == {"steps": "+10.0 %", "tokens": "-10.0 %"} and not found.warnings
     assert not compare_figures(Figures(steps=110), None, []).changes
+    own, before = (Figures.model_validate({"rss_mb": size, "profit": -size}) for size in (110.0, 100.0))
+    assert compare_figures(own, before, []).changes == {"rss_mb": "+10.0 %", "profit": "-10.0 %"}
 
 
 def test_what_makes_figures_doubtful_is_said() -> None:

@@ -168,7 +168,30 @@ def test_a_metric_that_moves_once_is_exact_no_more(ledger: Ledger) -> None:
     candidate = study.run(999)
     study.again(candidate.number, 1001)
     assert study.assess(candidate.number).verdict is not Verdict.IMPROVED
-    assert comparisons.measured_noise(ledger, candidate, STEPS.measure).sigma > 0
+    later = study.run(999)
+    study.again(later.number, 999)
+    assert comparisons.measured_noise(ledger, later, STEPS.measure).sigma > 0
+
+
+def test_paired_runs_without_an_error_are_exact_until_one_moves(ledger: Ledger) -> None:
+    study = Study(ledger, PAIRED)
+    study.pair(0.0, stderr=0)
+    first = study.pair(-0.0001, stderr=0)
+    assert study.assess(first.number).next is Purpose.CONFIRM
+    study.pair(-0.0001, first.number, stderr=0)
+    assert study.assess(first.number).verdict is Verdict.IMPROVED
+    second = study.pair(-0.0001, stderr=0)
+    study.pair(0.01, second.number, stderr=0)
+    assert study.assess(second.number).verdict is not Verdict.IMPROVED
+    assert comparisons.measured_noise(ledger, study.pair(-0.0001, stderr=0), PAIRED.measure).sigma > 0
+
+
+def test_a_small_paired_gain_is_not_given_up_before_the_spread_is_known(ledger: Ledger) -> None:
+    study = Study(ledger, PAIRED)
+    study.pair(0.0)
+    study.task = Task.model_validate({**BENCH, **TIMED, "checks": "pytest -q"})
+    found = study.assess(study.pair(-0.001, stderr=0).number)
+    assert found.next is Purpose.CONFIRM and "not known yet" in found.why
 
 
 def test_the_spread_within_a_run_tells_the_noise_before_anything_was_repeated(ledger: Ledger) -> None:
