@@ -273,7 +273,7 @@ def run_told(run: Experiment, rule: Task) -> str:
     metric = rule.measure
     if run.attempt.task != rule.sha256:
         return f"{run.score.name} {metric.shown(run.score.value)}"
-    beside = paired_runs.told(run, metric)
+    beside = "" if run.attempt.baseline else paired_runs.told(run, metric)
     return f"{metric.word(run.score.value)}{f', {beside}' if beside else ''}"
 
 

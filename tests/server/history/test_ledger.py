@@ -82,7 +82,7 @@ def test_a_call_sees_each_of_its_writes(ledger: Ledger, tmp_path: Path) -> None:
             with closing(Ledger(tmp_path / "ledger.sqlite3", read_only=True)) as other:
                 assert answers(other) == now
             before = now
-    assert ledger.gains()[-1] == ("knob", -0.1)
+    assert ledger.gains()[-1] == ("knob", -0.1) and not ledger.gains("another task")
 
 
 def test_a_write_that_fails_is_forgotten_as_well_and_a_later_call_reads_anew(ledger: Ledger, tmp_path: Path) -> None:

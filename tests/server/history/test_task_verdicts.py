@@ -97,6 +97,7 @@ def test_a_paired_candidate_needs_no_run_of_the_incumbent_and_no_drift_moves_it(
     for _ in range(3):
         study.pair(0.0, of=1 if study.number else None)
     first = study.pair(-0.1, host=3.0)
+    assert comparisons.run_told(first, PAIRED).endswith(", -9.52 % beside the incumbent (±0.4 %, 80 pairs)")
     assert study.assess(first.number).next is Purpose.CONFIRM
     study.pair(-0.1, first.number, host=0.5)
     found = study.assess(first.number)
