@@ -35,7 +35,7 @@ from server.study.background import Background
 from server.study.study import Study
 from server.task.definition import Task
 from server.task.task_words import editable_in_words, metric_in_words, only_file, words_of
-from server.task.words import LANGUAGE_MODEL, Words
+from server.task.words import LANGUAGE_MODEL, Words, in_words
 from server.text import ANSWER, fence_output
 from trainer.contract import MetricSource, Referee
 
@@ -109,7 +109,7 @@ def create(study: Study) -> MCPServer[None]:
         ("results.tsv", "results.tsv", "text/tab-separated-values", library.results),
         ("experiments/{n}/log", "Log of one experiment", "text/plain", library.log),
     ):
-        told = function.__doc__ if words == LANGUAGE_MODEL else in_words(function.__doc__ or "", words)
+        told = in_words(function.__doc__ or "", words)
         server.resource(f"autoresearch://{uri}", title=title, description=told, mime_type=kind)(function)
     server.prompt("start", title="Start a night of experiments")(prompt(words))
     return server
@@ -219,32 +219,6 @@ def register_tools(tools: Tools, words: Words = LANGUAGE_MODEL) -> list[Tool]:
                 if "description" in argument:
                     argument["description"] = in_words(argument["description"], words)
     return made
-
-
-# What the texts of the tools and resources say of a language model, and what they say of another task.
-_OTHERWISE = {
-    "The candidate train.py": "The candidate",
-    "the candidate train.py": "the candidate",
-    "Only train.py, which must still parse and stay within 630 lines and 64 KiB.": "Only files that program.md lets "
-    "you edit: status names them.",
-    "Commit the candidate and train it for the fixed budget.": "Commit the candidate and measure it: a run {run}.",
-    "the unmodified train.py": "{original}",
-    "runs with other seeds": "further runs",
-    "train.py is the incumbent's again": "its files are the incumbent's again",
-    "diff, loss curve, timings": "diff, timings",
-    "constants at train.py's top level": "constants of {candidate} by name",
-    "sha256 of the train.py the patch": "sha256 of the candidate the patch",
-    "What train.py printed": "What the run printed",
-    "in the five columns of karpathy/autoresearch": "as a table: commit, score, memory, status, description, trust",
-    "train.py": "{candidate}",
-}
-
-
-def in_words(text: str, words: Words) -> str:
-    """A text about a language model in the words of another study."""
-    for before, after in _OTHERWISE.items():
-        text = text.replace(before, words.fill(after))
-    return text
 
 
 PANEL_URI = "ui://autoresearch/progress.html"

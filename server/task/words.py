@@ -1,5 +1,6 @@
 """What a study's texts call its candidate, its baseline and its runs: the one place for those words. Pure."""
 
+import re
 from dataclasses import asdict, dataclass
 
 
@@ -25,3 +26,31 @@ LANGUAGE_MODEL = Words(
     invalid="has failed its audit",
     run="trains it for the fixed budget",
 )
+
+# What texts of tools, resources and refusals say of a language model, and what they say of another task.
+_OTHERWISE = {
+    "The candidate train.py": "The candidate",
+    "the candidate train.py": "the candidate",
+    "Only train.py, which must still parse and stay within 630 lines and 64 KiB.": "Only files that program.md lets "
+    "you edit: status names them.",
+    "Commit the candidate and train it for the fixed budget.": "Commit the candidate and measure it: a run {run}.",
+    "the unmodified train.py": "{original}",
+    "runs with other seeds": "further runs",
+    "train.py is the incumbent's again": "its files are the incumbent's again",
+    "diff, loss curve, timings": "diff, timings",
+    "constants at train.py's top level": "constants of {candidate} by name",
+    "sha256 of the train.py the patch": "sha256 of the candidate the patch",
+    "What train.py printed": "What the run printed",
+    "in the five columns of karpathy/autoresearch": "as a table: commit, score, memory, status, description, trust",
+    "train.py": "{candidate}",
+}
+
+
+_ANY = re.compile("|".join(map(re.escape, _OTHERWISE)))  # a longer one stands before what it holds
+
+
+def in_words(text: str, words: Words) -> str:
+    """A text about a language model in the words of another study. What they are filled with is not looked at again."""
+    if words == LANGUAGE_MODEL:
+        return text
+    return _ANY.sub(lambda found: words.fill(_OTHERWISE[found[0]]), text)

@@ -17,6 +17,7 @@ from server.serve_options import ServeOptions
 from server.study.study import Study
 from server.task.definition import Task
 from server.task.task_words import words_of
+from server.task.words import in_words
 from tests.support.builders import enter, experiment, of_task
 from tests.support.repositories import git
 
@@ -66,6 +67,15 @@ async def test_nothing_that_a_client_is_told_speaks_of_a_language_model(sorting:
     for text in said:
         assert not [word for word in ("train.py", "val_bpb", "630 lines", "loss", "validation") if word in text], text
     assert len(tools) == 12 and "sort.py" in said[0]
+
+
+def test_a_command_that_runs_a_train_py_is_told_as_it_is() -> None:
+    words = words_of(Task.model_validate({"command": "uv run train.py", "editable": ["model/**"]}))
+    assert in_words("Commit the candidate and train it for the fixed budget.", words).endswith(
+        "runs `uv run train.py`."
+    )
+    model = words_of(Task.model_validate({"editable": "model.py"}))
+    assert in_words("runs with other seeds of train.py", model) == "runs with other seeds of train.py"
 
 
 async def test_the_status_says_what_is_measured_where_and_how(sorting: Study) -> None:
@@ -142,3 +152,14 @@ def test_the_schema_of_answers_admits_scores_and_figures_of_any_name() -> None:
     told = Score(name="ms", value=-1.5, unit="ms", trust=Trust.JUDGED, details={"pairs": 3}).model_dump(mode="json")
     assert set(told) == set(other["properties"]) and not other["additionalProperties"]
     assert schema["$defs"]["Figures"]["additionalProperties"] == {"type": "number"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("apply_patch", {"patch": "x"}), ("keep", {"reason": "good"}), ("discard", {"reason": "bad"})],
+)
+async def test_a_refusal_speaks_of_the_studys_files(sorting: Study, tool: str, arguments: dict[str, str]) -> None:
+    async with Client(create(sorting)) as client:
+        answered = await client.call_tool(tool, arguments)
+    (text,) = (getattr(block, "text", "") for block in answered.content)
+    assert answered.is_error and "the first run is the unmodified sort.py" in text and "train.py" not in text
