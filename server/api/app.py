@@ -230,8 +230,7 @@ def panel_page(metric: Metric) -> str:
     """The page: the template with the metric's name and direction in it."""
     page = _PANEL_PAGE.read_text(encoding="utf-8")
     unit = metric.unit if metric.places is None else ""
-    facts = f'data-unit="{escape(unit)}" data-scale="{metric.scale}"'
-    facts += f' data-metric="{escape(metric.name)}" data-direction="{metric.direction}"'
+    facts = f'data-unit="{escape(unit)}" data-metric="{escape(metric.name)}" data-direction="{metric.direction}"'
     return re.sub(r'data-unit="" .*? data-direction="\w*"', lambda _: facts, page, count=1)
 
 

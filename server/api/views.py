@@ -41,6 +41,7 @@ from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
+_WAIT_FOR_TASK = "It is {}, {:.0f} s at the most from here. There is nothing else to do: call wait_experiment()."
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
 
 
@@ -244,6 +245,8 @@ def _running(study: Study, experiment: Experiment) -> Running:
     progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
     before = dict.fromkeys(("starting", "preflight", "setup"), budget)
     left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
+    if experiment.attempt.task is not None:  # build and checks have limits of their own
+        left = (progress.limit_seconds or budget) - progress.elapsed_seconds
     return Running(
         experiment=experiment.number,
         description=shorten(experiment.attempt.description),
@@ -270,7 +273,11 @@ def _run(study: Study, experiment: Experiment) -> RunReply:
         return running.model_copy(update={"why": study.queue.waits or None})  # between two runs of the sweep
     if result is None or judgement is None:
         now = _running(study, experiment)
-        return running.model_copy(update={"running": now, "why": _WAIT.format(now.remaining_seconds)})
+        of_task = experiment.attempt.task is not None
+        left = (
+            _WAIT_FOR_TASK.format(now.stage, now.remaining_seconds) if of_task else _WAIT.format(now.remaining_seconds)
+        )
+        return running.model_copy(update={"running": now, "why": left})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
     root = study.lane.measured()
     open_ = study.phase() not in (Phase.IDLE, Phase.PATCHED)  # else the candidate was left for another text

@@ -35,7 +35,7 @@ def call(
     given: Annotated[
         str, typer.Option("--json", metavar="JSON", help="All arguments as one object, @FILE or @-.")
     ] = "",
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
     url: Annotated[str, typer.Option(help="A server over HTTP; default: the one that works in the workspace.")] = "",
     token: Annotated[str, typer.Option(help="Its token; default: AUTORESEARCH_TOKEN, or the workspace's.")] = "",
     listed: Annotated[bool, typer.Option("--list", help="Print the tools, and call none.")] = False,

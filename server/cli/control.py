@@ -17,7 +17,7 @@ from server.study.find_study import OperatorRequest, latest_study, write_request
 if TYPE_CHECKING:
     from server.records import Experiment
 
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
 _out = console()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _out = console()
 _err = console(stderr=True)
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
 _Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
 

@@ -24,7 +24,7 @@ class Require(StrEnum):
 
 
 def serve(
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
     tag: Annotated[str, typer.Option(help="Name of the night; default: the one under way, else today's date.")] = "",
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
@@ -103,7 +103,7 @@ def _return_memory() -> None:
 
 def drive(
     client: Annotated[str, typer.Argument(help="claude-code, codex, opencode, gemini; or sweep: no LLM, optuna.")],
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
     hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
     experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
     serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
@@ -180,7 +180,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
 
 
 def demo(
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")] = Path(),
+    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
         float | None, typer.Option(min=0.1, help="Training seconds a run; default: 15, with --quick 0.5.")
     ] = None,

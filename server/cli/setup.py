@@ -19,7 +19,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
 _GPU_SHARDS = 8
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md and a train.py.")]
+_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
 
 
 def init(

@@ -22,6 +22,7 @@ from server.paths import Home
 from server.study.find_study import OperatorRequest, read_request
 from server.study.phase import Move, Phase
 from server.task.definition import Task
+from server.task.task_words import words_of
 
 _SEED = 0
 _WAIT_SECONDS = 3600
@@ -88,7 +89,8 @@ class OptunaSearch:
         # An incumbent that fails its audit is not run again: the search goes on by the runs of it that passed.
         doubtful = status["incumbent"] and answer["status"] == "invalid"
         if not confirms and RunReply.model_validate(answer).value is None and not doubtful:
-            raise Unavailable(f"The baseline has no score: {answer['why']}", "Repair train.py first.")
+            broken = words_of(self._task).repair
+            raise Unavailable(f"The baseline has no score: {answer['why']}", f"Repair {broken} first.")
         return True
 
     async def _propose(self, client: Client) -> str:

@@ -52,7 +52,7 @@ def test_the_page_knows_the_metric_and_shows_its_name_as_text() -> None:
     page = panel_page(Metric('"><script>', "higher"))
     assert 'data-metric="&quot;&gt;&lt;script&gt;" data-direction="higher">' in page
     page = panel_page(Metric("latency", "lower", 'µs" onload="', "log", places=None))
-    assert '<html lang="en" data-unit="µs&quot; onload=&quot;" data-scale="log" data-metric="latency"' in page
+    assert '<html lang="en" data-unit="µs&quot; onload=&quot;" data-metric="latency"' in page
 
 
 async def test_the_page_asks_for_history_as_the_tool_takes_it(study: Study) -> None:
