@@ -45,7 +45,7 @@ class Candidate(Mapping[str, str]):
         return Candidate({**self, path: text})
 
     def without(self, path: str) -> "Candidate":
-        """The candidate without the file at `path`. Raises PatchRefused: it is the only one."""
+        """The candidate without the file at `path`. Raises PatchRefused: then no file is left."""
         if len(self) == 1:
             raise PatchRefused(f"{path} is the only editable file: it cannot be deleted.", "Change its text.")
         return Candidate({name: text for name, text in self.items() if name != path})

@@ -88,8 +88,8 @@ class Editable:
     def _why_withheld(self, path: str) -> str:
         """Why a path that a glob has is not editable all the same."""
         folders = path.lower().split("/")
-        if any(part.startswith((".git", "git~")) for part in folders) or folders[0] == ".autoresearch":
-            return "git's and the server's own files are never changed"
+        if any(part.startswith((".git", "git~")) for part in folders):
+            return "git's own files are never changed"
         if path.lower() == "program.md":
             return "program.md is the operator's"
         if _CACHES.fullmatch(path):

@@ -22,7 +22,8 @@ from server.source.python_source import BOM, line_count
 from server.text import clip
 
 _UNSEEN = BOM + "\u200b\u2060"  # characters without width that a patch may begin with
-MAX_LINES, MAX_BYTES = OF_TRAIN.lines or 0, OF_TRAIN.file_bytes
+MAX_LINES = OF_TRAIN.lines or 0
+MAX_BYTES = OF_TRAIN.file_bytes
 MAX_PATCH_BYTES = 256 * 1024
 _NOTHING = "/dev/null"
 

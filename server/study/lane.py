@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from server.errors import StaleText, WorkspaceUnusable
 from server.history import audit_failures
 from server.history.ledger import Ledger
+from server.paths import HOME
 from server.records import Experiment
 from server.source import patch
 from server.source.candidate import Candidate
@@ -25,8 +26,8 @@ def what_may_change(task: Task) -> Editable:
     """Which files of the repository are the candidate's: those of `editable`, less what judges them or is withheld."""
     if task.kind is Referee.SEALED:
         return Editable(task.editable)
-    withheld = dict.fromkeys(task.off_limits, "it is in `off_limits`") | dict.fromkeys(task.link, "it is in `link`")
-    withheld |= dict.fromkeys(task.hidden, "it is in `hidden`")
+    withheld = {f"{HOME}/": "it is the server's"} | dict.fromkeys(task.off_limits, "it is in `off_limits`")
+    withheld |= dict.fromkeys(task.link, "it is in `link`") | dict.fromkeys(task.hidden, "it is in `hidden`")
     files: dict[str, str] = {}
     for field in ("command", "checks", "worker"):
         files |= dict.fromkeys(_named_in(getattr(task, field)), f"it is named in `{field}`")

@@ -16,7 +16,8 @@ from server.vcs.git_environment import IDENTITY, translating_git_errors
 
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _MODE = b"100644 "
-_FOLDER, _PLAIN = "40000", ("100644", "100755")
+_FOLDER = "40000"
+_PLAIN = ("100644", "100755")
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
 
 

@@ -15,7 +15,8 @@ from server.source.editable import Editable, listed
 from server.vcs.git_environment import translating_git_errors
 
 PLAIN_MODES = ("100644", "100755")  # no link, no submodule
-_LINK, _SUBMODULE = "120000", "160000"
+_LINK = "120000"
+_SUBMODULE = "160000"
 _NO_NAMES = {"", ".", "..", ".git"}  # git makes no tree with these, somebody else might
 _REMEMBERED = 4  # commits whose lists are at hand: the branch's, the candidate's and what they were built on
 _CHUNK = 1 << 20

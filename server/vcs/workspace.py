@@ -20,9 +20,9 @@ from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
 from server.source.editable import Editable, listed
-from server.vcs import merging, repository_checks
-from server.vcs.candidate_files import CandidateFiles
+from server.vcs import repository_checks
 from server.vcs.commit_message import attempt_message
+from server.vcs.editing import CandidateFiles, merge
 from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
 from server.vcs.objects import Made, Objects, blob
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
@@ -273,7 +273,7 @@ class Workspace:
 
     def merge(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
-        return merging.merge(self._repo, self.state, (base, ours, theirs), name)
+        return merge(self._repo, self.state, (base, ours, theirs), name)
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""

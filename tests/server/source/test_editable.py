@@ -63,9 +63,9 @@ def test_a_file_that_program_md_names_is_editable_whatever_names_it_too() -> Non
     assert both.allows("sitecustomize.py") and not both.allows("a/sitecustomize.py")
 
 
-def test_program_md_and_the_servers_own_folder_are_never_editable() -> None:
+def test_program_md_and_gits_own_files_are_never_editable() -> None:
     everything = Editable(["**"], limits=OF_TASKS)
-    for path in ("program.md", "Program.md", ".gitignore", ".autoresearch/t1/ledger.sqlite3", "a/.gitmodules"):
+    for path in ("program.md", "Program.md", ".gitignore", "a/.gitmodules", "A/.Github/x.yml"):
         assert not everything.allows(path)
     assert everything.allows("docs/program.md")
 

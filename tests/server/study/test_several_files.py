@@ -91,7 +91,15 @@ def test_what_judges_is_never_editable(study: Study) -> None:
     everything = what_may_change(
         Task(worker="python judge/worker.py", judge="judge/judge.py", editable=["**"], hidden=["data/test/**"])
     )
-    for path in ("judge/judge.py", "judge/cases.py", "judge/worker.py", "data/test/x.txt", "program.md", "json.py"):
+    for path in (
+        "judge/judge.py",
+        "judge/cases.py",
+        "judge/worker.py",
+        "data/test/x.txt",
+        "program.md",
+        "json.py",
+        ".autoresearch/t1/x",
+    ):
         assert everything.why_not_add(path, []), path
     assert everything.allows("src/judge.py")
     module = what_may_change(Task(command="./run.sh; python -m tools.report", editable=["**"]))
