@@ -133,7 +133,8 @@ def merge(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candidat
         before, mine, yours = (side.get(path) for side in sides)
         if mine != before and yours not in (before, mine):  # changed on both sides
             text, told = _both(repo, scratch, (before, mine, yours), name)
-            conflicts += [told if text is not None else f"{path}: {told}"] if told else []
+            which = f"{path}: " if text is None else f"{path}:\n" * (len(sides[1]) > 1)
+            conflicts += [f"{which}{told}"] if told else []
         else:
             text = yours if mine == before else mine
         if text is not None:

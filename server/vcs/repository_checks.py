@@ -52,12 +52,13 @@ def check_repository(repo: Repo, path: Path, tag: str, editable: Editable) -> No
         raise WorkspaceUnusable(
             f"The checkout is on {branch}, which the night moves.", "Check out another branch: `git switch BRANCH`."
         )
-    start = _commit(repo, f"refs/heads/{branch}") or _commit(repo, "HEAD")  # a night's text is on its own branch
+    begun = _commit(repo, f"refs/heads/{branch}")  # a night's text is on its own branch
+    start = begun or _commit(repo, "HEAD")
     if start is None:
         if Home(root).study(tag).ledger.exists():
             return  # packed-refs is gone: the ledger knows where the branch was
         raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {editable} first.")
-    _check_editable(repo, start, editable)
+    _check_editable(repo, start, editable, begun is not None)
 
 
 def check_new_tag(repo: Repo, tag: str) -> None:
@@ -160,11 +161,11 @@ def _changed(repo: Repo) -> list[str]:
     return [name for name, value in zip(told[::3], told[2::3], strict=False) if value in ("unspecified", "unset")]
 
 
-def _check_editable(repo: Repo, commit: str, editable: Editable) -> None:
+def _check_editable(repo: Repo, commit: str, editable: Editable, begun: bool) -> None:
     for file in editable.plain:
         _check_file(repo, commit, file)
     if not editable.plain:
-        Trees(repo).require_usable(commit, editable)
+        Trees(repo).require_usable(commit, editable, begun)
 
 
 def _check_file(repo: Repo, commit: str, file: str) -> None:

@@ -68,12 +68,16 @@ class Trees:
                 read[name] = _exactly(stream, size)
         return read
 
-    def require_usable(self, commit: str, editable: Editable) -> None:
-        """Refuse a commit of which no candidate can be made by these globs. Raises WorkspaceUnusable."""
+    def require_usable(self, commit: str, editable: Editable, begun: bool = False) -> None:
+        """Refuse a commit of which no candidate can be made by these globs. Raises WorkspaceUnusable.
+
+        Args:
+            begun: it is a study's own: a folder that program.md names may have lost its last file to a candidate.
+        """
         entries = self.entries(commit)
         ours = {path: one for path, one in entries.items() if not one.submodule and editable.allows(path)}
         where = f"in the commit {commit[:12]}"
-        if gone := editable.unmatched(entries):
+        if not begun and (gone := editable.unmatched(entries)):
             raise WorkspaceUnusable(f"There is no {listed(gone)} {where}.", f"Commit {listed(gone)}.")
         if not ours:
             kept = [f"{path} ({why})" for path, why in editable.withheld(entries).items()]

@@ -189,10 +189,12 @@ class Worktree:
 
     def _place(self, name: str) -> Path:
         """Where a file is. Raises WorkspaceUnusable if a folder on the way leads elsewhere."""
-        path = self.path / name
-        if "/" in name and path.parent.resolve() != self.path.resolve() / Path(name).parent:
-            raise WorkspaceUnusable(f"{path.parent} is a link.", "Restore it with `git checkout` in the worktree.")
-        return path
+        folder = str(self.path)
+        for part in name.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise WorkspaceUnusable(f"{folder} is a link.", "Restore it with `git checkout` in the worktree.")
+        return self.path / name
 
     def _text(self, name: str) -> str:
         path = self._place(name)

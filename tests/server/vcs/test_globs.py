@@ -285,7 +285,7 @@ def test_a_merge_adds_and_deletes_files(workspace: Workspace) -> None:
     for mine, words in (
         (base.with_file("b", "changed\n"), r"b: that has deleted it, and the candidate has changed it"),
         (base.without("a"), r"a: the candidate has deleted it, and that has changed it"),
-        (base.with_file("d", "other\n"), r"(?s)conflicts.*other.*new"),
+        (base.with_file("d", "other\n"), r"(?s)conflicts.*\nd:\n.*other.*new"),
     ):
         with pytest.raises(PatchRefused, match=words):
             workspace.merge(base, mine, theirs, "that")

@@ -201,6 +201,16 @@ def test_what_is_no_text_can_be_named_off_limits_and_a_submodule_is_no_file(root
         assert dict(workspace.candidate()) == {"src/a.c": "1\n"}
 
 
+def test_a_folder_that_has_lost_its_last_file_to_a_candidate_is_no_obstacle(root: Path) -> None:
+    add(root, {"lib/a.c": b"1\n", "src/a.c": b"1\n"})
+    rules = Editable([*RULES, "lib"], limits=OF_TASKS)
+    with Workspace.open(root, "t1", rules) as workspace:
+        workspace.prepare()
+        commit = workspace.commit(workspace.candidate().without("lib/a.c"), workspace.tip(), "less\n", NOON)
+        workspace.advance(commit, workspace.tip())
+    Workspace.open(root, "t1", rules).close()
+
+
 def test_globs_that_match_only_what_judges_are_told_so(root: Path) -> None:
     add(root, {"judge/judge.py": b"x = 1\n", "bench.sh": b"true\n"})
     with pytest.raises(WorkspaceUnusable, match=r"withheld: judge/judge\.py \(it is the judge\)"):
