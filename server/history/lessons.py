@@ -5,7 +5,6 @@ The memory is for an agent that has just arrived, or has lost its own.
 
 import math
 from collections import defaultdict
-from contextlib import suppress
 from itertools import combinations
 
 from server.history import comparisons, segments
