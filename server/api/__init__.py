@@ -1,1 +1,1 @@
-"""What a client sees: the MCP tools, their arguments and their answers."""
+"""What a client sees: tools, arguments, answers."""

@@ -209,9 +209,9 @@ class Study:
         if plan.of is None:
             self._require_valid(plan.candidate, phase)
         audit_failures.require_sound(self.ledger, plan.candidate)
-        code = plan.candidate.fingerprint
+        code, dataset = plan.candidate.fingerprint, "" if task.sha256 else self.dataset.name
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_new(self.ledger, code, self.profile, self.dataset.name, budget)
+            comparisons.require_new(self.ledger, code, self.profile, dataset, budget, task.sha256)
         key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
         attempt = Attempt(
             number=self.next_number(),
@@ -226,7 +226,7 @@ class Study:
             fingerprint=code,
             compressed_bytes=plan.candidate.compressed_bytes,
             profile=self.profile,
-            dataset="" if task.sha256 else self.dataset.name,
+            dataset=dataset,
             seed=draw_seed(),
             task=task.sha256,
             referee=trainer_hash(),

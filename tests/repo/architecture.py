@@ -232,8 +232,9 @@ def _floor(modules: Modules, root: str, rank: int) -> list[str]:
             beside.append(f"{label}{arrow}")
         else:
             others.append(label)
-    lines += _wrapped(f"{rank} ", " · ".join(beside)) if beside else []
-    return [*lines, f"{rank} {', '.join(others)}"] if others else lines
+    if others:
+        beside.append(", ".join(others))
+    return [*lines, *(_wrapped(f"{rank} ", " · ".join(beside)) if beside else [])]
 
 
 def _contents(modules: Modules, package: str) -> str:

@@ -72,7 +72,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server.clients.driver",
         "server.runs.spawn",
         "trainer.commands.confined_process",
-        "trainer.evaluators.judge_process",
+        "trainer.commands.judge_process",
         "trainer.processes.fork_server",
         "trainer.run.child_launch",
         "trainer.run.compiler",

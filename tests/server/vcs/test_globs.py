@@ -279,9 +279,8 @@ def test_a_merge_adds_and_deletes_files(workspace: Workspace) -> None:
     base = Candidate({"a": "1\n2\n3\n", "b": "x\n", "c": "y\n"})
     theirs = Candidate({"a": "1\n2\nthree\n", "c": "y\n", "d": "new\n"})
     ours = base.with_file("a", "one\n2\n3\n").with_file("e", "mine\n")
-    assert dict(workspace.merge(base, ours, theirs, "that")) == {
-        "a": "one\n2\nthree\n", "c": "y\n", "d": "new\n", "e": "mine\n"
-    }  # fmt: skip
+    merged = {"a": "one\n2\nthree\n", "c": "y\n", "d": "new\n", "e": "mine\n"}
+    assert dict(workspace.merge(base, ours, theirs, "that")) == merged
     for mine, words in (
         (base.with_file("b", "changed\n"), r"b: that has deleted it, and the candidate has changed it"),
         (base.without("a"), r"a: the candidate has deleted it, and that has changed it"),

@@ -222,8 +222,8 @@ def test_globs_that_match_only_what_judges_are_told_so(root: Path) -> None:
 
 def test_what_a_run_lacks_or_withholds_is_told(root: Path) -> None:
     add(root, {"src/a.c": b"1\n", "data.bin": POINTER.encode(), "bench.sh": b"true\n"}, SUBMODULE)
-    rules = Editable(["**"], files={"bench.sh": "it is named in `command`", "data.bin": "it is in `off_limits`"},
-                     limits=OF_TASKS)  # fmt: skip
+    kept = {"bench.sh": "it is named in `command`", "data.bin": "it is in `off_limits`"}
+    rules = Editable(["**"], files=kept, limits=OF_TASKS)
     with open_repository(root) as repo:
         assert Trees(repo).doubts(git(root, "rev-parse", "HEAD")) == [
             "Submodules are left out of a run: third_party/dep.",
