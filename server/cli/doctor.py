@@ -239,7 +239,7 @@ def _state(workspace: Workspace, file: str) -> Check:
         detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
         return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
     if doubts := workspace.doubts():
-        remedy = "put what a run needs into the repository as plain files"
+        remedy = "put what a run needs into git as plain files, and name in `editable` what the agent may change"
         return Check(name="workspace", state="warning", detail=" ".join(doubts), remedy=remedy)
     if folders := submodules(workspace.root):
         detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"

@@ -122,6 +122,10 @@ class Editable:
         known = {name for path in paths for name in (path, *_folders(path))}
         return sorted(glob for glob in self._named if glob.rstrip("/") not in known)
 
+    def reserved(self, paths: Iterable[str]) -> dict[str, str]:
+        """Of the paths that a glob has, the files that are withheld one by one, each with the reason."""
+        return {path: why for path, why in self.withheld(paths).items() if self._files.get(path) == why}
+
     def withheld(self, paths: Iterable[str]) -> dict[str, str]:
         """The paths that a glob has and the candidate does not, each with the reason."""
         return {path: why for path in paths if self.matches(path) and (why := self.why_not(path))}

@@ -32,7 +32,7 @@ def what_may_change(task: Task) -> Editable:
     for field in ("command", "checks", "worker"):
         files |= dict.fromkeys(_named_in(getattr(task, field)), f"it is named in `{field}`")
     if task.judge:
-        files[task.judge.removeprefix("./")] = "it is the judge"
+        withheld[task.judge] = "it is the judge"
         folder = PurePosixPath(task.judge).parent.as_posix()
         withheld |= {} if folder == "." else {f"{folder}/": "it is in the judge's folder"}
     return Editable(task.editable, withheld, files, sys.stdlib_module_names, OF_TASKS)

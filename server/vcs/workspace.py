@@ -166,9 +166,10 @@ class Workspace:
         """What a run will not have, or a candidate not change, as the author of globs may think: a sentence each."""
         if self.editable.plain:
             return []
-        told, withheld = self.trees.doubts(self.base()), self.editable.withheld(self.trees.entries(self.base()))
-        named = [f"{path} ({why})" for path, why in withheld.items()]
-        return [*told, f"Editable by a glob, and withheld: {listed(named)}."] if named else told
+        told, reserved = self.trees.doubts(self.base()), self.editable.reserved(self.trees.entries(self.base()))
+        if named := [f"{path} ({why})" for path, why in reserved.items()]:
+            told.append(f"Not editable, though a glob has it, unless `editable` names it in full: {listed(named)}.")
+        return told
 
     def lay_out(self, commit: str, folder: Path) -> list[str]:
         """Write all files of `commit` into a new folder. Returns what is left out. Raises WorkspaceUnusable."""

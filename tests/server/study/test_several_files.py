@@ -81,6 +81,8 @@ def study(made: Path, tmp_path: Path):
 
 def test_what_judges_is_never_editable(study: Study) -> None:
     assert list(study.lane.candidate()) == EDITABLE and study.phase() is Phase.IDLE
+    (doubt,) = study.workspace.doubts()
+    assert "src/check.py (it is named in `checks`)" in doubt and "vendor" not in doubt
     rules = study.workspace.editable
     for path, words in (
         ("src/check.py", "named in `checks`"),

@@ -229,6 +229,7 @@ def test_what_a_run_lacks_or_withholds_is_told(root: Path) -> None:
             "Submodules are left out of a run: third_party/dep.",
             "A run has pointers of Git LFS in place of the files: data.bin.",
         ]
+    assert rules.reserved(["bench.sh", "src/a.c", "program.md"]) == {"bench.sh": "it is named in `command`"}
     withheld = rules.withheld(["bench.sh", "src/a.c", "program.md"])
     assert withheld == {"bench.sh": "it is named in `command`", "program.md": "program.md is the operator's"}
 
