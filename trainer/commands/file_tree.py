@@ -76,7 +76,7 @@ def make_runnable(tops: Iterable[Path], known: Iterable[str]) -> None:
         for name in _files(top):
             path = top / name
             with suppress(OSError):
-                if name not in left_alone and not path.is_symlink() and not os.access(path, os.X_OK):
+                if name not in left_alone and stat.S_ISREG(path.lstat().st_mode) and not os.access(path, os.X_OK):
                     with path.open("rb") as file:
                         if file.read(4).startswith(_MARKS):
                             path.chmod(path.stat().st_mode | 0o111)
@@ -84,7 +84,11 @@ def make_runnable(tops: Iterable[Path], known: Iterable[str]) -> None:
 
 def size(top: Path) -> int:
     """Bytes of all files below a folder."""
-    return sum((top / name).lstat().st_size for name in _files(top))
+    found = 0
+    for name in _files(top):
+        with suppress(OSError):  # a path that is too long
+            found += (top / name).lstat().st_size
+    return found
 
 
 def matcher(globs: Iterable[str]) -> Callable[[str], bool]:
@@ -127,6 +131,8 @@ def _state(top: Path, name: str, known: FileState | None) -> FileState:
         return FileState(f"link to {os.readlink(path)}", False, seen)
     if not stat.S_ISREG(told.st_mode) or _through_link(top, name):
         return FileState("not a file any more", False, seen)
+    if known is not None and known.seen and told.st_size != known.seen[2]:
+        return FileState("another size", False, seen)  # it may have holes, and take hours to read
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return FileState(content, bool(told.st_mode & 0o100), seen)
