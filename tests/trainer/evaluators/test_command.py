@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -122,6 +121,9 @@ def test_memory_is_the_referees(tmp_path: Path) -> None:
         ("echo METRIC ms=1; echo broken >&2; exit 3", {}, "crashed", "exit code 3. Its last line: broken"),
         ("echo METRIC ms=1; kill -SEGV $$", {}, "crashed", "was killed by signal 11"),
         ("echo METRIC ms=1; sleep 100", {"budget_seconds": 0.5}, "timeout", "0 of 1 runs"),
+        ("python3 -c 'raise MemoryError'", {}, "oom", "exit code 1. Its last line: MemoryError"),
+        ("sh -c 'kill -SEGV $$'; exit $?", {}, "crashed", "exit code 139, as of a program that signal 11 has killed"),
+        ("truncate -s 50G a.txt; echo METRIC ms=1", {}, "invalid", "a.txt has another content"),
         ("test -t 0 || { echo no terminal; exit 1; }", {}, "crashed", "no terminal"),
         ("read line || exit 9", {}, "crashed", "exit code 9. It printed nothing."),
         ("exec 3<>/dev/tty || exit 5", {}, "crashed", "exit code"),
@@ -205,10 +207,10 @@ def test_a_cancel_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     assert not _living(mark)
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    result = run_command(
-        tmp_path, {"a": ""}, command=f"mkdir -p d/e; chmod 0 d; touch $HOME/x; {PRINTS}", build="touch b"
-    )
+def test_nothing_is_left_behind_and_nothing_left_is_waited_for(tmp_path: Path) -> None:
+    """Folders that none may read, and pipes that nobody writes into."""
+    leaves = "mkfifo p {out}/p && mkdir -p d/e && chmod 0 d"
+    result = run_command(tmp_path, {"a": ""}, command=f"mkfifo q; {PRINTS}", build=leaves, repeats=2)
     assert result.outcome == "finished", result.reason
     folder = tmp_path / "workspace" / ".autoresearch" / "studies" / "night" / "runs" / "00001"
     assert not (folder / RunFile.PLACE).is_symlink()
@@ -232,9 +234,6 @@ def _living(mark: str) -> list[int]:
         except OSError:
             continue
     return found
-
-
-_ = signal
 
 
 @pytest.mark.parametrize("folder", ["$HOME", "$HOME/tmp", "$TREE", "$OUT"])
