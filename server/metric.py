@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Direction = Literal["lower", "higher"]
@@ -20,8 +20,11 @@ class Metric:
     direction: Direction
     unit: str = ""
     scale: Scale = "linear"
-    scatter: float = 0.001  # how much one run's score moves by itself, as a share, before anything was measured
-    places: int | None = 6  # decimals that are shown; None: scores may be of any size, and six digits are
+    # What is assumed and how it is shown is no part of what is measured. `scatter`: how much one run's score moves by
+    # itself, as a share, before anything was measured. `places`: decimals that are shown; None: scores may be of any
+    # size, and six digits are, with their unit.
+    scatter: float = field(default=0.001, compare=False)
+    places: int | None = field(default=6, compare=False)
 
     def gain(self, a: float, b: float) -> float:
         """How much better `a` is than `b`; positive is better.

@@ -1,6 +1,6 @@
 """The legal next calls, which come with every answer."""
 
-from server.history import audit_failures, comparisons, revocations
+from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
 from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
@@ -30,7 +30,9 @@ def next_calls(study: Study) -> list[NextAction]:
         return [*usual, *_afterwards(study)]
     if why := limits.why_study_over(study):
         return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
-    return _with_baseline(study, phase, usual)
+    task = study.program().task
+    told = segments.changed_task(study.ledger, task.sha256, task.paired)
+    return [*([_notice(told)] if told else []), *_with_baseline(study, phase, usual)]
 
 
 def sentences(actions: list[NextAction]) -> list[str]:
@@ -99,7 +101,7 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
         actions = {Phase.BASELINE_FAILED: [actions[0], doctor], Phase.FAILED: [*actions, doctor]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions
-    done, wanted = comparisons.incumbent_value(study.ledger, incumbent)[1], task.baseline_runs
+    done, wanted = comparisons.incumbent_value(study.ledger, incumbent, task)[1], task.baseline_runs
     if done >= wanted:
         return actions
     why = f"measures the baseline again ({done} of {wanted} runs: they tell the noise)"

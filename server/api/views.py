@@ -73,7 +73,7 @@ def status(study: Study) -> StatusReply:
         baseline=baseline.score.value if baseline and baseline.score else None,
         noise=_noise(study, incumbent, task.measure) if incumbent else None,
         running=_running(study, last) if last and last.running else None,
-        limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger), task.measure),
+        limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
         head_moved=study.head_moved,
         lost=lost(study.workspace.state),
@@ -201,19 +201,21 @@ def discard(study: Study, reason: str) -> DecisionReply:
 
 def _standing(study: Study) -> IncumbentSummary | None:
     incumbent = study.ledger.incumbent()
-    return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent)) if incumbent else None
+    if incumbent is None:
+        return None
+    return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent, study.program().task))
 
 
 def _noise(study: Study, incumbent: Experiment, metric: Metric) -> NoiseReply:
     found = comparisons.measured_noise(study.ledger, incumbent, metric)
-    runs = comparisons.incumbent_value(study.ledger, incumbent)[1]
+    runs = comparisons.incumbent_value(study.ledger, incumbent, study.program().task)[1]
     assumed = "assumed from published runs, not measured here" if not found.repeats else "measured"
-    error, after = (found.sigma / math.sqrt(max(count, 1)) for count in (runs, runs + 1))
+    now, after = (metric.shown_error(found.sigma / math.sqrt(max(count, 1))) for count in (runs, runs + 1))
     return NoiseReply(
         sigma=found.sigma,
         repeats=found.repeats,
         smallest_effect=_SEEN * found.sigma,
-        note=f"{assumed}; the incumbent is known to ±{error:.6f}, after one more run of it to ±{after:.6f}",
+        note=f"{assumed}; the incumbent is known to ±{now}, after one more run of it to ±{after}",
     )
 
 

@@ -220,7 +220,7 @@ class Task(KeepRule):
     def measure(self) -> Metric:
         """What is measured, and which scores are better."""
         if self.kind is Referee.SEALED:
-            return Metric(lm_names.NAME, "lower", lm_names.UNIT)
+            return Metric(lm_names.NAME, self.direction, lm_names.UNIT)
         scatter = usual_scatter(self.source, self.scale, self.metric.unit)
         return Metric(self.metric.name, self.direction, self.metric.unit, self.scale, scatter, places=None)
 
