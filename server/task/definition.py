@@ -370,4 +370,11 @@ class Task(KeepRule):
 
 
 _MODULE = re.compile(r"[^/*?\[\]]+\.py")
-_NO_MEASURE = ("figures", "least_effect", "build_seconds", "checks_seconds", "links", "editable")  # they change no score
+_NO_MEASURE = (
+    "figures",
+    "least_effect",
+    "build_seconds",
+    "checks_seconds",
+    "links",
+    "editable",
+)  # they change no score
