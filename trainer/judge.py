@@ -34,6 +34,9 @@ _LARGEST = int(sys.float_info.max)  # an integer beyond breaks the arithmetic of
 _DEEPEST = 200
 _REMEMBERED = 8  # cases whose truth is kept: workers practise on the same ones several times
 _MOST_FIGURES = 50
+# Names of figures that records keep as whole numbers, or as words.
+_TAKEN = frozenset("steps tokens parameters audits threads gpu_clock_mhz gpu_celsius".split())
+_TAKEN |= frozenset("device torch compiler data unkillable gpu_held driver".split())
 _LONGEST_NAME = 60
 
 
@@ -161,9 +164,12 @@ class Judge:
         if needed or score is not None:
             score = _number(score, f"{who} gives")
         others = {name: _number(value, f"{who} gives {name!r} =") for name, value in figures.items() if name != "score"}
-        if len(others) > _MOST_FIGURES or any(
-            not isinstance(name, str) or len(name) > _LONGEST_NAME for name in others
-        ):
+        if taken := _TAKEN.intersection(others):
+            raise Nonsense(
+                f"{who} gives a figure named {min(taken)!r}, which is a name of the referee's: choose another"
+            )
+        named = all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in others)
+        if not named or len(others) > _MOST_FIGURES:
             raise Nonsense(f"{who} gives figures that are too many ({_MOST_FIGURES} at most) or have no short names")
         return {"score": score, "figures": others}
 

@@ -46,6 +46,7 @@ def test_a_score_is_the_mean_of_the_judges_and_named_figures_are_told(tmp_path: 
     assert result["score"]["details"]["samples"] == 8
     assert result["score"]["details"]["spread"] == pytest.approx(0.866, abs=0.01)
     assert result["figures"]["large"] == 0.5 and result["figures"]["cases"] == 8
+    assert result["figures"]["peak_memory_mb"] > 1 and result["score"]["unit"] == "points"
     assert "total_seconds" in result["figures"] and result["figures"]["setup_cpu_seconds"] >= 0
 
 
@@ -140,7 +141,7 @@ def test_a_build_makes_what_the_worker_runs(tmp_path: Path) -> None:
     ("build", "outcome", "told"),
     [
         ("echo it does not compile >&2; exit 3", "refused", "it does not compile"),
-        pytest.param("sleep 60", "refused", "too long", marks=pytest.mark.thorough),
+        pytest.param("sleep 60", "refused", "build_seconds", marks=pytest.mark.thorough),
         pytest.param("echo '#' >> judge/worker.py", "invalid", "judge/worker.py", marks=pytest.mark.thorough),
     ],
 )

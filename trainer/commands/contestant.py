@@ -18,20 +18,23 @@ class Contestant:
         self._source, self._terms, self._setup_seconds = source, terms, setup_seconds
         self._worker: Worker | None = None
         self._fresh = True
+        self.peak_memory_mb = 0.0  # of all workers that have ended
         self.setup_cpu_seconds = 0.0  # of the last worker, its first answer included
         self.samples: list[float] = []  # a case or a pass each: seconds, scores or MiB, as the metric has it
         self.figures: dict[str, list[float]] = {}  # of the judge
 
     def meet(self, worker: Worker) -> None:
-        """Go on with a new worker, which knows no case."""
-        self.leave()
+        """Go on with a new worker, which knows no case, once the one before has ended."""
         self._worker, self._fresh = worker, True
 
-    def leave(self) -> None:
-        """End the worker."""
-        if self._worker:
-            self._worker.close()
+    def leave(self) -> bool:
+        """End the worker. Returns whether there was one."""
+        if self._worker is None:
+            return False
+        self.peak_memory_mb = max(self.peak_memory_mb, self._worker.memory_mb)
+        self._worker.close()
         self._worker = None
+        return True
 
     def ask(self, question: bytes) -> Reply:
         """The worker's answer; to its first question it answers when it is set up.

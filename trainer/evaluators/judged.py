@@ -79,11 +79,16 @@ class Judged:
         bench.require_unchanged(side)
         if ended.exit_code == 0:
             return
-        how = "took too long" if ended.timed_out else f"ended with exit code {ended.exit_code}"
+        how = (
+            "did not end within `build_seconds` of program.md"
+            if ended.timed_out
+            else f"ended with exit code {ended.exit_code}"
+        )
         lines = ended.tail.strip().splitlines()
         said = f": {lines[-1][:200]}" if lines else ""
-        if name == _INCUMBENT and self._task.build:
-            raise RunEnded("env_fail", f"The incumbent was built before, and now its build {how}{said}", cause="build")
+        if name == _INCUMBENT:
+            told = f"The incumbent was built before, and now its build {how}{said}"
+            raise RunEnded("env_fail", f"{told}. The operator looks at the machine.", ended.tail, "build")
         raise RunEnded("refused", f"The build {how}{said}", ended.tail, "build")
 
     def _measure(self, bench: Workbench, judge: JudgeProcess, sides: dict[str, Side]) -> Score:
@@ -92,9 +97,9 @@ class Judged:
         contest = Contest(self._spec, judge, terms, contestants, len(sides) < 2 or _alike(*sides.values()))
 
         def begin() -> None:
-            for contestant in contestants:
-                contestant.leave()
-            bench.end_all()
+            left = [contestant.leave() for contestant in contestants]
+            if any(left):
+                bench.end_all()  # what a worker has left behind works for no later one
             for contestant in contestants:
                 contestant.meet(bench.worker(sides[contestant.name], self._task.worker))
 
@@ -110,9 +115,9 @@ class Judged:
                 print(judge.printed)  # noqa: T201 - into supervisor.log, for the operator
             raise
         finally:
-            self._figures |= contest.figures()
             for contestant in contestants:
                 contestant.leave()
+            self._figures |= contest.figures() | {"peak_memory_mb": contestants[0].peak_memory_mb}
 
 
 def _alike(one: Side, other: Side) -> bool:

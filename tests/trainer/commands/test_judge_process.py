@@ -200,6 +200,7 @@ _BAD_SCORES = [
     ("{'points': 3}", "score() gives None"),
     ("{'score': 3, 'beside': 'x'}", "score() gives 'beside' = 'x'"),
     ("{'score': 3, **{str(n): n for n in range(99)}}", "too many"),
+    ("{'score': 3, 'steps': 2}", "'steps', which is a name of the referee's"),
     ("exit(1)", "score() raised SystemExit"),
     ("type('Bad', (), {'__repr__': lambda self: 1/0})()", "no finite number"),
 ]
