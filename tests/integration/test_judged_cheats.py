@@ -279,6 +279,25 @@ def _run(tmp_path: Path, work: str, **limits: Any) -> dict[str, Any]:
     return task.run(folder, work, SLOW)
 
 
+# A supervisor on a machine whose kernel shows no control groups: the referee looks at each process.
+_UNGROUPED = """
+from pathlib import Path
+from trainer import supervisor
+from trainer.processes import control_group
+control_group._MOUNTS = Path("/nonexistent")
+supervisor.main()
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [name for name in GAINLESS if "worker" not in name and "work" in name])
+def test_nothing_is_gained_where_no_control_group_counts_when(tmp_path: Path, name: str) -> None:
+    task = JudgedTask(settings={"repeats": 24}, program=("-c", _UNGROUPED))
+    result = task.run(tmp_path / "runs" / "1", HONEST + GAINLESS[name], SLOW)
+    assert result["outcome"] == "finished" and not _gained(result), result
+    assert result["guards"]["meter"] == "held", result["guards"]
+
+
 def _gained(result: dict[str, Any]) -> bool:
     return result["outcome"] == "finished" and result["score"]["details"]["log_ratio"] < _WORTH
 

@@ -49,6 +49,7 @@ class JudgedTask:
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     files: dict[str, str] = field(default_factory=dict[str, str])
     limits: dict[str, Any] = field(default_factory=dict[str, Any])
+    program: tuple[str, str] = ("-m", "trainer.supervisor")
 
     def run(self, folder: Path, work: str, incumbent: str | None = None) -> dict[str, Any]:
         """The result.json of one run; with an incumbent's text it is paired."""
@@ -58,7 +59,7 @@ class JudgedTask:
             self._write(folder / "incumbent", incumbent)
         (folder / "spec.json").write_text(self._spec(folder, incumbent is not None).to_json(), encoding="utf-8")
         (folder / "train.py").write_text("", encoding="utf-8")
-        subprocess.run([sys.executable, "-P", "-m", "trainer.supervisor", str(folder)], check=True, timeout=300)
+        subprocess.run([sys.executable, "-P", *self.program, str(folder)], check=True, timeout=300)
         return json.loads((folder / "result.json").read_bytes())
 
     def _write(self, tree: Path, work: str) -> None:
