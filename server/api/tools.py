@@ -126,10 +126,9 @@ class Tools:
             ),
         ] = 0,
     ) -> PatchReply:
-        """Change the candidate: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<< SEARCH,
-        =======, >>>>>>> REPLACE), a unified diff, or *** Begin Patch blocks. Only train.py, which must still parse and
-        stay within 630 lines and 64 KiB; or several editable files in one patch, each named in a header or in the line
-        above its block, also added and deleted. All or nothing: a refusal says why and quotes the nearest text.
+        """Change the candidate train.py: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<<
+        SEARCH, =======, >>>>>>> REPLACE), a unified diff, or *** Begin Patch blocks. Only train.py, which must still
+        parse and stay within 630 lines and 64 KiB. All or nothing: a refusal says why and quotes the nearest text.
         Returns the diff against the incumbent, and the nearest earlier attempts with what became of them. Next:
         run_experiment, or another apply_patch."""
         return await self.call(views.apply_patch, self._study, patch, base_sha256, experiment)

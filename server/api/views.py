@@ -107,9 +107,9 @@ def read_train(study: Study, start_line: int, end_line: int, path: str = "") -> 
     if not path and len(files) == 1:
         return _numbered(study, files.text, start_line, end_line, "read_train(")
     if not path:
-        reply = _numbered(study, _listing(files), start_line, end_line, "read_train(")
         first = f'read_train(path="{next(iter(files))}"): the lines of one file; any of these paths'
-        return reply.model_copy(update={"sha256": files.sha256, "next_actions": [first, *reply.next_actions]})
+        reply = _numbered(study, _listing(files), start_line, end_line, "read_train(", first)
+        return reply.model_copy(update={"sha256": files.sha256})
     name = path.removeprefix("./")
     if name not in files:
         step = f"Editable are {study.workspace.editable}; other files can be read in {study.workspace.worktree}."
@@ -223,8 +223,8 @@ def _count(diff: str, sign: str) -> int:
     return sum(line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines())
 
 
-def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str) -> TextReply:
-    """Lines with their numbers, as many as clients show whole; the first of the next calls reads on with `call`."""
+def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str, *first_calls: str) -> TextReply:
+    """Lines with their numbers, as many as clients show whole; then the next calls begin with the one that reads on."""
     lines = [line.text for line in split_lines(text)]
     first = min(max(start_line, 1), max(len(lines), 1))
     last = min(end_line or len(lines), len(lines))
@@ -234,7 +234,7 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str
     further = [f"{call}start_line={first + len(numbered)}): reads on"] if first + len(numbered) <= last else []
     last = min(last, first + len(numbered) - 1)
     return TextReply(
-        next_actions=[*further, *next_sentences(study)],
+        next_actions=[*first_calls, *further, *next_sentences(study)],
         text="\n".join(numbered),
         sha256=sha256(text),
         lines=len(lines),

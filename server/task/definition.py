@@ -328,7 +328,7 @@ class Task(KeepRule):
         if len(self.editable) != 1 or not _MODULE.fullmatch(self.editable[0]):
             raise FieldError("the referee `sealed` runs one Python file at the top of the repository", "editable")
         if self.stop.target is not None and self.stop.target <= 0:
-            raise FieldError(f"it is above 0, got {self.stop.target:g}", "stop", "target")
+            raise FieldError(f"a {lm_names.NAME} is above 0, got {self.stop.target:g}", "stop", "target")
         for name in _OF_TASKS:
             if self._wants(name):
                 instead = _INSTEAD.get(name, "it needs a `command`, or a `judge` and a `worker`")

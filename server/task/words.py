@@ -32,7 +32,8 @@ _OTHERWISE = {
     "The candidate train.py": "The candidate",
     "the candidate train.py": "the candidate",
     "Only train.py, which must still parse and stay within 630 lines and 64 KiB.": "Only files that program.md lets "
-    "you edit: status names them.",
+    "you edit (status names them): several in one patch, each named in a header or above its block, also added and "
+    "deleted.",
     "Commit the candidate and train it for the fixed budget.": "Commit the candidate and measure it: a run {run}.",
     "the unmodified train.py": "{original}",
     "runs with other seeds": "further runs",

@@ -121,7 +121,9 @@ def test_what_a_task_lacks_is_told_before_the_baseline_runs(sorting: Study) -> N
 
 
 def test_a_score_of_a_task_is_answered_as_value_with_its_unit_and_a_language_models_as_ever(sorting: Study) -> None:
-    enter(sorting.ledger, of_task(experiment(1, Verdict.BASELINE, 3.5, kept=True), "latency"))
+    row = of_task(experiment(1, Verdict.BASELINE, 3.5, kept=True), "latency")
+    task = sorting.program().task.sha256
+    enter(sorting.ledger, row.model_copy(update={"attempt": row.attempt.model_copy(update={"task": task})}))
     (row,) = history_views.list_experiments(sorting, 20, 0, "").model_dump(mode="json")["rows"]
     assert (row["val_bpb"], row["value"], row["trust"]) == (None, 3.5, "printed")
     assert history_views.list_experiments(sorting, 20, 0, "").model_dump()["unit"] == "ms"

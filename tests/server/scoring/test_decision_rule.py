@@ -126,7 +126,7 @@ def test_on_a_log_scale_the_words_are_in_per_cent() -> None:
     seconds = Metric("seconds", "lower", "s", "log", places=None)
     against = Reference(metric=seconds, experiment=3, scores=[0.002] * 3)
     assert decide(0.0018, [], against, NOISE).why == (
-        "Lower, once: seconds 0.0018 against 0.002 of experiment 3 (-10.00 %, 10.5σ of 1 %)."
+        "Lower, once: seconds 0.0018 s against 0.002 of experiment 3 (-10.00 %, 10.5σ of 1 %)."
     )
 
 

@@ -90,9 +90,8 @@ def test_what_judges_is_never_editable(study: Study) -> None:
         ("bench.sh", "not editable"),
     ):
         assert words in rules.why_not(path)
-    everything = what_may_change(
-        Task(worker="python judge/worker.py", judge="judge/judge.py", editable=["**"], hidden=["data/test/**"])
-    )
+    asked = {"worker": "python judge/worker.py", "judge": "judge/judge.py", "hidden": ["data/test/**"]}
+    everything = what_may_change(Task.model_validate({**asked, "editable": ["**"], "off_limits": ["judge/**", "*.md"]}))
     for path in (
         "judge/judge.py",
         "judge/cases.py",
@@ -104,7 +103,7 @@ def test_what_judges_is_never_editable(study: Study) -> None:
     ):
         assert everything.why_not_add(path, []), path
     assert everything.allows("src/judge.py")
-    module = what_may_change(Task(command="./run.sh; python -m tools.report", editable=["**"]))
+    module = what_may_change(Task(command="./run.sh; python -m tools.report", editable=["**"], off_limits=["*.md"]))
     assert not any(map(module.allows, ("run.sh", "tools/report.py", "tools/report/__main__.py")))
     assert what_may_change(Task(command="python train.py", editable=["train.py"])).allows("train.py")
     assert what_may_change(Task()).plain == ("train.py",)
