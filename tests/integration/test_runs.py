@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
 
-import psutil
 import pytest
 
 from server.records import Attempt, Outcome, Result, Score
@@ -16,7 +15,7 @@ from server.runs.executor import RunRequest
 from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
 from tests.support.builders import attempt
-from tests.support.polling import ended, processes_of, stretched, until
+from tests.support.polling import ended, is_gone, processes_of, stretched, until
 from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 from trainer import contract
@@ -115,7 +114,7 @@ def test_a_daemon_that_escaped_is_found(executor: LocalExecutor) -> None:
     result = ended(executor)
     assert result.outcome is Outcome.CRASHED
     daemon = int(executor.runs.of(1).log_tail(1000).split()[1])
-    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == psutil.STATUS_ZOMBIE
+    assert is_gone(daemon)
 
 
 def test_a_flood_costs_a_bounded_file(executor: LocalExecutor) -> None:

@@ -30,6 +30,14 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended. Nobody may wait for an orphan: this process adopts some, as the referee does."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def ended(executor: Executor, number: int = 1) -> Result:
     """The result of a run, once it is there."""
     deadline = time.monotonic() + PATIENCE

@@ -8,7 +8,6 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 from server.clients.driver import DriveLimits, Driver
@@ -16,7 +15,7 @@ from server.errors import Unavailable
 from server.history.ledger import Ledger
 from server.study.find_study import OperatorRequest, write_request
 from tests.support.builders import attempt
-from tests.support.polling import until
+from tests.support.polling import is_gone, until
 from tests.support.repositories import QUICK, STAND_INS, make_repository
 
 SHIFT = DriveLimits(experiments=2, pauses=(0.0,))
@@ -140,7 +139,7 @@ def test_a_client_that_hangs_is_ended_with_all_its_processes_and_started_again(
     study.run(DriveLimits(hours=60 / 3600, pauses=(0.0,), idle_seconds=0.3), tell)
     pids = [int(pid) for pid in study.log.read_text(encoding="utf-8").split()]
     assert len(pids) > 1 and "did nothing" in told[0]
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    until(lambda: all(map(is_gone, pids)))
 
 
 def test_a_word_said_before_the_first_run_is_heard(repository: Path, data: Path, path: Path) -> None:
@@ -161,7 +160,7 @@ def test_who_ends_drive_ends_its_client_too(repository: Path, path: Path) -> Non
         until((path / "pid").exists)
         process.terminate()
         assert "interrupted; a run under way goes on" in process.communicate()[1]
-    assert process.returncode == 0 and not psutil.pid_exists(int((path / "pid").read_text(encoding="utf-8")))
+    assert process.returncode == 0 and is_gone(int((path / "pid").read_text(encoding="utf-8")))
 
 
 ROW = """\

@@ -12,7 +12,7 @@ import pytest
 
 from server.runs import cleanup
 from tests.support.fakes import driver
-from tests.support.polling import until
+from tests.support.polling import is_gone, until
 
 _SLEEP = "import time; time.sleep(600)"
 _FIRST_THREAD_GONE = """
@@ -46,7 +46,7 @@ def test_a_process_lives_as_long_as_one_of_its_threads(tmp_path: Path) -> None:
     with process(_FIRST_THREAD_GONE, tmp_path, AUTORESEARCH_RUN=str(tmp_path)) as left:
         until(lambda: psutil.Process(left.pid).status() == psutil.STATUS_ZOMBIE)
         assert cleanup.end_run_processes(str(tmp_path), gpu=False).unkillable is None
-        assert not psutil.pid_exists(left.pid)
+        assert is_gone(left.pid)
 
 
 def test_another_environment_does_not_hide_a_process_in_its_scratch_folder(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_another_environment_does_not_hide_a_process_in_its_scratch_folder(tmp_p
         process(_SLEEP, tmp_path) as other,
     ):
         cleanup.end_run_processes(str(tmp_path), gpu=False)
-        assert not psutil.pid_exists(left.pid) and other.poll() is None
+        assert is_gone(left.pid) and other.poll() is None
 
 
 def test_a_clock_that_was_set_lets_go_of_nobody(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
 from tests.support.builders import attempt
 from tests.support.fakes import driver
-from tests.support.polling import ended, processes_of, until
+from tests.support.polling import ended, is_gone, processes_of, until
 from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 
@@ -73,7 +73,7 @@ def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(
     with subprocess.Popen(["sleep", "600"], env={"AUTORESEARCH_RUN": folder}, start_new_session=True) as process:
         until(lambda: psutil.Process(process.pid).environ())  # exec(2) is over
         local_executor(left, left, left, tmp_path).require_free("cpu", None)
-        assert not psutil.pid_exists(process.pid)
+        assert is_gone(process.pid)
 
 
 def test_one_gpu_has_one_run_whatever_the_repository(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from server.runs.hang_detector import HangDetector
 from server.runs.run_folder import RunFolder
 from server.runs.run_spec import RunLimits
 from tests.support.builders import attempt
-from tests.support.polling import ended, processes_of, until
+from tests.support.polling import ended, is_gone, processes_of, until
 from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 
@@ -65,5 +65,5 @@ def test_a_stopped_supervisor_is_ended_with_its_run(
     executor.handle(1).cancel("enough")
     result = ended(executor)
     assert result.outcome is Outcome.LOST and "did not answer a cancel" in result.reason
-    assert not psutil.pid_exists(pid) and not processes_of(executor)
+    assert is_gone(pid) and not processes_of(executor)
     executor.require_free("smoke", None)
