@@ -23,7 +23,6 @@ PACKAGES = Path(__file__).resolve().parents[2]
 _OURS = (PACKAGES / "trainer", PACKAGES / "server")
 # What `from trainer import Session` imports; all else of ours, with the corpus, is out of reach.
 SESSION = ("__init__.py", "session.py", "contract.py", "model_weights.py", "run/__init__.py", "run/protocol.py")
-_WORKER = ("judging.py",)  # what the worker of a judged task imports
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
 _GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
@@ -51,7 +50,7 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
         gpu: whether it may open one. A run whose budget is CPU seconds must not compute where none are counted.
     """
     code, listed = _code(gpu, tuple(hidden))
-    session = (PACKAGES / "trainer" / name for name in (*SESSION, *_WORKER))
+    session = (PACKAGES / "trainer" / name for name in SESSION)
     folders = list(_folders(imports))
     modules = islice((module for folder in folders for module in folder.glob("*.py")), _MAX_IMPORTS)
     listed = (*listed, *folders, PACKAGES, PACKAGES / "trainer", Path("/proc"))  # the last: what lists descriptors
@@ -124,7 +123,8 @@ def _outside(root: Path, hidden: set[Path], above: set[Path]) -> Iterator[Path]:
 def exposed(files: Iterable[Path]) -> Path | None:
     """The first of these files that train.py could read because of where it lies."""
     roots = [root.resolve() for root in (PACKAGES / "trainer", *_roots(gpu=True), *_named(()))]
-    return next((file for file in files if any(file.resolve().is_relative_to(root) for root in roots)), None)
+    resolved = ((file, file.resolve()) for file in files)
+    return next((file for file, real in resolved if any(map(real.is_relative_to, roots))), None)
 
 
 @cache  # a process that forks others asks once for all of them

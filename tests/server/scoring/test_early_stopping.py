@@ -37,7 +37,7 @@ def test_a_run_is_hopeless_when_it_stays_above_and_not_before_a_third_of_its_tim
 
 def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -> None:
     executor = local_executor(tmp_path / "a tag", data, tmp_path)
-    started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 2})
+    started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 4})
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
     start_run(executor, started, (STAND_INS / "honest.py").read_text(encoding="utf-8"), terms)
     result = ended(executor)
