@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.judged_runs import SLOW, JudgedTask
+from trainer.contract import MetricSource
 
 _WORTH = -0.2  # as a log-ratio: more is a gain beyond all noise; one that works would gain 1 and more
 
@@ -287,6 +288,66 @@ from trainer.processes import control_group
 control_group._MOUNTS = Path("/nonexistent")
 supervisor.main()
 """
+
+# Each takes work out of the tree below the worker's first process, in which it is counted.
+UNCOUNTED = {
+    "a sibling works": """
+import ctypes, json, os, platform
+clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+ask, questions = os.pipe(); answers, tell = os.pipe()
+made = ctypes.CDLL(None).syscall(clone, 0x8000 | 17, 0, 0, 0, 0)
+if made == 0:
+    with os.fdopen(ask) as lines, os.fdopen(tell, "w") as told:
+        for line in lines:
+            told.write(f"{slow(json.loads(line))}\\n"); told.flush()
+    os._exit(0)
+to, back = os.fdopen(questions, "w"), os.fdopen(answers)
+def work(numbers):
+    if made < 0:
+        return slow(numbers)
+    to.write(json.dumps(numbers) + "\\n"); to.flush()
+    return int(back.readline())
+""",
+    "a child works whose parent has ended": """
+import os
+if os.fork():
+    os._exit(0)
+def work(numbers):
+    return slow(numbers)
+""",
+}
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_no_work_is_uncounted_where_no_control_group_counts_when(tmp_path: Path, name: str) -> None:
+    settings = {"repeats": 24, "worker": "exec {python} judge/worker.py"}
+    task = JudgedTask(settings=settings, program=("-c", _UNGROUPED))
+    result = task.run(tmp_path / "runs" / "1", HONEST + UNCOUNTED[name], SLOW)
+    assert not _gained(result) and result["outcome"] in ("finished", "crashed"), result
+
+
+# A child that a timer of the kernel's continues whenever it is stopped.
+_RESTLESS = """
+import ctypes, os, struct
+libc = ctypes.CDLL(None)
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("_", ctypes.c_char * 48)]
+if os.fork() == 0:
+    timer = ctypes.c_void_p()
+    libc.timer_create(1, ctypes.byref(Event(None, 18, 0, b"")), ctypes.byref(timer))
+    libc.timer_settime(timer, 0, struct.pack("qqqq", 0, 10**6, 0, 10**6), None)
+    while True:
+        slow(list(range(1000)))
+work = slow
+"""
+
+
+@pytest.mark.thorough
+def test_work_in_the_turn_of_the_other_worker_counts_on_the_wall_as_well(tmp_path: Path) -> None:
+    """It takes time from the other one, or it prepares later answers."""
+    task = JudgedTask(source=MetricSource.WALL, settings={"repeats": 24})
+    result = task.run(tmp_path / "runs" / "1", HONEST + _RESTLESS, SLOW)
+    assert result["outcome"] == "finished" and result["score"]["details"]["log_ratio"] > 0.5, result
 
 
 @pytest.mark.thorough

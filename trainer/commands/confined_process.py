@@ -32,6 +32,7 @@ _START_SECONDS = 60.0  # for what is trusted to put the guards on: a tenth of on
 _ROUNDED = 0.02
 _LOOKS = (0.01, 0.25)  # seconds between two looks at the memory, at first and later
 _MOST_TOLD = 1 << 20
+_LEAVE_SECONDS = 0.5  # that a killed process may take to leave its control group
 
 Keep = Callable[[str, bytes], None]  # takes the stream's name, `stdout` or `stderr`, and what came
 
@@ -62,6 +63,8 @@ class ConfinedProcess:
     own_folder: Path | None = None  # that in which modes and times of files are set; None: nowhere
     talks: bool = False  # whether it has pipes to be asked on; else its standard output goes to `keep`
     guards: dict[str, str] = field(default_factory=dict[str, str])
+    _group: ControlGroup | None = field(default=None, init=False)
+    _begun_to_listen: bool = field(default=False, init=False)
 
     def start(self, watch: Callable[[], None]) -> None:
         """Start it, and return as the command begins.
@@ -180,13 +183,18 @@ class ConfinedProcess:
         used = _reaped() - self._reaped - self._seconds_before
         if self._group:
             used = max(used, self._group.seconds() - (self._seconds_before - self._ungrouped))
-            self._group.close()
         measure.cpu_seconds, measure.peak_memory_mb = max(0.0, used), self._peak
         self.close()
         return measure
 
     def close(self) -> None:
-        """Give back all descriptors."""
+        """Give back all descriptors, and the control group: whoever was in it is dead, or about to be."""
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        while self._group and not self._group.close() and time.monotonic() < deadline:
+            time.sleep(_LEAVE_SECONDS / 100)
+        self._group = None
+        if not self._begun_to_listen:
+            return
         self._selector.close()
         if self._modes:
             self._modes.close()
@@ -203,7 +211,7 @@ class ConfinedProcess:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None and self._process.stderr is not None
-        self._selector = selectors.DefaultSelector()
+        self._selector, self._begun_to_listen = selectors.DefaultSelector(), True
         self._modes: FileModes | None = None
         self._peak, self._begun, self._ended, self._code = 0.0, time.monotonic(), 0.0, None
         self._sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1

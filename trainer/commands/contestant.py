@@ -53,6 +53,8 @@ class Contestant:
                 told = f"The worker was not set up within {self._setup_seconds:g} s (`setup_seconds` in program.md)"
                 raise RunEnded("timeout", f"{told}, or did not answer its first question.", cause="setup") from ended
             raise
+        if self._source != MetricSource.SCORE or self._terms.case_cpu_seconds is not None:
+            self._worker.require_alive()
         self._worker.pause()
         if setting_up:
             self.setup_cpu_seconds = reply.cpu_seconds
@@ -62,8 +64,11 @@ class Contestant:
         return reply
 
     def seconds(self, reply: Reply) -> float:
-        """What one answer took, by the clock of the metric: CPU seconds, or those on the wall."""
-        taken = reply.cpu_seconds if self._source == MetricSource.CPU else reply.wall_seconds
+        """What one answer took, by the clock of the metric: CPU seconds, or those on the wall.
+
+        Work between two cases counts for the later one by either clock.
+        """
+        taken = reply.cpu_seconds if self._source == MetricSource.CPU else reply.wall_seconds + reply.between_seconds
         return max(taken, _LEAST_SECONDS)
 
     @property

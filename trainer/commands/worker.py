@@ -22,6 +22,7 @@ _BLOCK = 1 << 16
 _LOOK_SECONDS = 0.1
 _EXIT_SECONDS = 5.0
 _MEMORY_SECONDS = 0.25
+_STOP_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Reply:
     answer: bytes
     cpu_seconds: float  # of the worker and all it started, since the answer before
     wall_seconds: float  # from the question's first byte to the answer's last
+    between_seconds: float = 0.0  # those CPU seconds of it that were used before the question came
 
 
 class Worker:
@@ -56,7 +58,7 @@ class Worker:
         """
         if self._read():
             raise RunEnded("invalid", "The worker answered before it was asked: it must write one line a question.")
-        begun = time.monotonic()
+        before, begun = self._cpu_seconds(), time.monotonic()
         deadline = begun + seconds
         self._write(question + b"\n", deadline, seconds)
         answer = bytearray()
@@ -70,7 +72,7 @@ class Worker:
         line, _, rest = bytes(answer).partition(b"\n")
         if rest:
             raise RunEnded("invalid", "The worker answered with more than one line: it must write one line a question.")
-        reply = Reply(line, max(0.0, used - self._used), ended - begun)
+        reply = Reply(line, max(0.0, used - self._used), ended - begun, max(0.0, before - self._used))
         self._used = used
         return reply
 
@@ -80,9 +82,22 @@ class Worker:
         self._process.look_at_memory()
         return round(self._process.peak_memory_mb, 1)
 
+    def require_alive(self) -> None:
+        """Raises RunEnded: its first process has ended. What that has started is then below it no more, and uncounted."""
+        self._process.listen(0.0)
+        if self._process.exit_code is not None:
+            told = "The worker's first process has ended: it must live until there are no more questions."
+            raise RunEnded("crashed", told, cause="worker")
+
     def pause(self) -> None:
-        """Let it do nothing until `resume`: it must not take time from another one that is asked."""
+        """Let it do nothing until `resume`: it must not take time from another one that is asked.
+
+        Who starts others meanwhile, or has itself woken, is stopped again, for a while: what it uses is counted.
+        """
+        deadline = time.monotonic() + _STOP_SECONDS
         self._signal(signal.SIGSTOP)
+        while not subtree.stopped(subtree.below([self._process.pid])) and time.monotonic() < deadline:
+            self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
@@ -95,7 +110,9 @@ class Worker:
         self.alive = False
         for _ in range(3):  # what it started while it was ended
             self._signal(signal.SIGKILL)
-        self._process.listen(_EXIT_SECONDS)
+        deadline = time.monotonic() + _EXIT_SECONDS
+        while self._process.exit_code is None and time.monotonic() < deadline:
+            self._process.listen(_LOOK_SECONDS)
         self._process.close()
 
     def _write(self, question: bytes, deadline: float, seconds: float) -> None:

@@ -196,8 +196,11 @@ class Workbench:
         try:
             self._start(process)
             ended = process.wait(seconds, self.watch)
-        finally:
+        except BaseException:
             self.end_all()
+            process.close()
+            raise
+        self.end_all()
         measure = process.settle()
         self._log.add(b"")
         with suppress(OSError):

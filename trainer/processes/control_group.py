@@ -41,10 +41,11 @@ class ControlGroup:
         used = next((line for line in lines if line.startswith("usage_usec ")), "")
         return int(used.removeprefix("usage_usec ")) / 1e6
 
-    def close(self) -> None:
-        """Remove it; while processes are in it, it stays, and a later run removes it."""
+    def close(self) -> bool:
+        """Remove it; while processes are in it, it stays, and a later run removes it. Returns whether it is gone."""
         with suppress(OSError):
             self._folder.rmdir()
+        return not self._folder.exists()
 
 
 def _own() -> Path:

@@ -39,6 +39,11 @@ def reaped(pids: Iterable[int]) -> int:
     return sum(_fields(pid, _CHILDRENS_FAULTS) for pid in pids)
 
 
+def stopped(pids: Iterable[int]) -> bool:
+    """Whether none of these processes goes on (Linux; elsewhere they are taken at their word)."""
+    return sys.platform != "linux" or all(_state(pid) in "TtZX" for pid in pids)
+
+
 def memory_mb(pids: list[int]) -> float:
     """MiB that these processes hold together, or that one has held alone at its highest."""
     peaks = [_kilobytes(pid, "status", "VmHWM:") for pid in pids]
@@ -72,6 +77,13 @@ def _fields(pid: int, which: slice) -> int:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return sum(map(int, told[which]))
     return 0
+
+
+def _state(pid: int) -> str:
+    """One letter; X of a process that is gone."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    return "X"
 
 
 def _kilobytes(pid: int, file: str, name: str) -> float:

@@ -130,6 +130,7 @@ _AFFINITY = (203, 122)  # sched_setaffinity
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW* (linux/sched.h)
+_SIBLING = 0x8000  # CLONE_PARENT: the new process is no child of its maker, whose descendants are counted
 SECCOMP = (317, 277)
 _PRCTL = (157, 167)
 _SENDTO = (44, 206)
@@ -218,7 +219,7 @@ def program(column: int, architecture: int, another: int = 0, left_out: frozense
     code += [
         _instruction(_EQUAL, _CLONE[column], 0, 4),
         _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_ANY_OF, _NEW_NAMESPACES, 0, 1),
+        _instruction(_ANY_OF, _NEW_NAMESPACES | _SIBLING, 0, 1),
         _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_RETURN, _ALLOW),
     ]
