@@ -331,7 +331,7 @@ _RESTLESS = """
 import ctypes, os, struct
 libc = ctypes.CDLL(None)
 class Event(ctypes.Structure):
-    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("_", ctypes.c_char * 48)]
+    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("how", ctypes.c_int), ("_", ctypes.c_char * 48)]
 if os.fork() == 0:
     timer = ctypes.c_void_p()
     libc.timer_create(1, ctypes.byref(Event(None, 18, 0, b"")), ctypes.byref(timer))

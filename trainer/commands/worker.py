@@ -83,7 +83,7 @@ class Worker:
         return round(self._process.peak_memory_mb, 1)
 
     def require_alive(self) -> None:
-        """Raises RunEnded: its first process has ended. What that has started is then below it no more, and uncounted."""
+        """Raises RunEnded: its first process has ended, so that what that has started is below it no more."""
         self._process.listen(0.0)
         if self._process.exit_code is not None:
             told = "The worker's first process has ended: it must live until there are no more questions."
