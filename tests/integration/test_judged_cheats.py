@@ -5,6 +5,7 @@ Each candidate below does the incumbent's slow work, and tries to have less of i
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,20 @@ def test_no_work_is_uncounted_where_no_control_group_counts_when(tmp_path: Path,
     task = JudgedTask(settings=settings, program=("-c", _UNGROUPED))
     result = task.run(tmp_path / "runs" / "1", HONEST + UNCOUNTED[name], SLOW)
     assert not _gained(result) and result["outcome"] in ("finished", "crashed"), result
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+def test_no_library_of_the_candidate_is_loaded_before_the_guards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty word in LD_LIBRARY_PATH is the current folder: that of a command is the candidate's."""
+    mark, names = tmp_path / "loaded", "libffi.so.8 libffi.so.7 libz.so.1 libm.so.6 libutil.so.1"
+    text = f'#include <stdio.h>\n__attribute__((constructor)) void f(void) {{ fopen("{mark}", "w"); }}\n'
+    build = f"cc -shared -fPIC -o all.so src/f.c && for name in {names}; do cp all.so $name; done"
+    monkeypatch.setenv("LD_LIBRARY_PATH", ":/nonexistent")
+    task = JudgedTask(settings={"build": build, "repeats": 12}, files={"src/f.c": text})
+    task.run(tmp_path / "runs" / "1", SLOW)
+    assert not mark.exists()
 
 
 # A child that a timer of the kernel's continues whenever it is stopped.

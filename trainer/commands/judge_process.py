@@ -22,7 +22,7 @@ from typing import Any, cast
 from trainer.contract import COOKIE_VARIABLE, Entry, Spec
 from trainer.judging import WrongAnswer
 from trainer.run.clock import RunEnded
-from trainer.sandbox.environment import passed_on
+from trainer.sandbox.environment import passed_on, without_current_folder
 from trainer.text import plain
 
 CASES = "cases"
@@ -221,7 +221,7 @@ def _read(descriptor: int) -> bytes:
 
 def _environment(scratch: Path, cookie: str) -> dict[str, str]:
     """What the judge finds in its environment: as little as a worker, so that it works alike on every machine."""
-    return passed_on(os.environ) | {
+    return without_current_folder(passed_on(os.environ)) | {
         COOKIE_VARIABLE: cookie,
         "HOME": str(scratch),
         "TMPDIR": str(scratch),

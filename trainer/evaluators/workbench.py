@@ -35,7 +35,7 @@ from trainer.run.failure_cause import kernel_kills, of_error
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
 from trainer.sandbox.allowlist import command_allowlist
-from trainer.sandbox.environment import passed_on
+from trainer.sandbox.environment import passed_on, without_current_folder
 from trainer.sandbox.reach import CommandOrder
 from trainer.text import plain
 
@@ -267,7 +267,13 @@ class Workbench:
     def _start(self, process: ConfinedProcess) -> None:
         try:
             process.start(self.watch)
+        except RunEnded:
+            self.end_all()
+            process.close()
+            raise
         except StartFailed as failed:
+            self.end_all()
+            process.close()
             self.watch()
             told = f"No command could be started on this machine, and nothing was judged: {failed}."
             raise RunEnded(
@@ -316,7 +322,7 @@ class Workbench:
         return left_out
 
     def _outer(self) -> dict[str, str]:
-        return passed_on(os.environ) | {COOKIE_VARIABLE: self._cookie}
+        return without_current_folder(passed_on(os.environ)) | {COOKIE_VARIABLE: self._cookie}
 
     def _order(self, side: Side, command: str, own: Path, lives_on: bool) -> CommandOrder:
         home = str(Path.home()) if self.task.home else ""

@@ -31,6 +31,7 @@ _OTHERS = frozenset(
         *("ATEN_CPU_CAPABILITY", "MKL_THREADING_LAYER", "MKL_SERVICE_FORCE_INTEL", "KMP_DUPLICATE_LIB_OK"),
     )
 )
+_SEARCHED = ("PATH", "LD_LIBRARY_PATH", "NIX_LD_LIBRARY_PATH")
 _DRIVERS = "HSA_"  # ROCm's runtime, which has dozens, some with a device's number
 
 
@@ -41,6 +42,16 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _OTHERS or name in _PLACES or name.startswith(_DRIVERS)
     }
+
+
+def without_current_folder(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same without what means the current folder to whoever looks for programs and libraries: an empty word too.
+
+    For processes of the referee that start in a folder which a candidate has filled.
+    """
+    words = {name: environment.get(name, "").split(os.pathsep) for name in _SEARCHED}
+    kept = {name: os.pathsep.join(filter(os.path.isabs, told)) for name, told in words.items()}
+    return {name: kept.get(name, told) for name, told in environment.items() if kept.get(name, told)}
 
 
 def places() -> Iterator[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainer.sandbox.allowlist import build_allowlist
-from trainer.sandbox.environment import passed_on
+from trainer.sandbox.environment import passed_on, without_current_folder
 
 
 def test_what_drivers_and_compilers_need_is_passed_on_and_no_secret() -> None:
@@ -42,3 +42,13 @@ def test_what_a_variable_names_can_be_read_but_nothing_with_a_secret_in_it(
     reach = build_allowlist(tmp_path / "train.py", tmp_path / "scratch", tmp_path / "none", [workspace / "data"])
     found = {path for path in (*reach.readable, *reach.listed) if path.is_relative_to(tmp_path) or path == Path("/")}
     assert found == {tools / "include", tools / "ptxas", tmp_path / "train.py"}
+
+
+def test_nothing_in_the_current_folder_is_found_where_a_candidate_has_filled_it() -> None:
+    told = {
+        "LD_LIBRARY_PATH": ":/opt/cuda/lib64:",
+        "NIX_LD_LIBRARY_PATH": "lib",
+        "PATH": ".:/bin::/usr/bin",
+        "CC": "cc",
+    }
+    assert without_current_folder(told) == {"LD_LIBRARY_PATH": "/opt/cuda/lib64", "PATH": "/bin:/usr/bin", "CC": "cc"}
