@@ -211,6 +211,22 @@ def test_a_run_can_be_repeated_with_its_seed(tmp_path: Path) -> None:
     assert values[0] == values[1] != values[2]
 
 
+def test_a_worker_that_prints_much_waits_for_nobody(tmp_path: Path) -> None:
+    judge = "def cases(seed):\n    yield 0, 0\ndef score(answer, truth):\n    return answer\n"
+    work = "import sys\ndef work(place):\n    sys.stderr.write('x' * (16 << 20))\n    return 1\n"
+    task = JudgedTask(judge=judge, source=MetricSource.SCORE, limits={"setup_seconds": 1.0})
+    result = task.run(tmp_path / "run", work)
+    assert result["outcome"] == "finished", result
+
+
+@pytest.mark.parametrize("worker", ["{python} ./judge/worker.py", "{python} 'judge/the worker.py'"])
+def test_the_worker_is_found_however_its_path_is_written(tmp_path: Path, worker: str) -> None:
+    task = _score(worker=worker)
+    task.files = {"judge/the worker.py": task.worker}
+    result = task.run(tmp_path / "run", "def work(place):\n    return place\n")
+    assert result["outcome"] == "finished", result
+
+
 def test_nothing_is_left_of_a_run(tmp_path: Path) -> None:
     known = _groups()
     work = "import os\nos.fork()\ndef work(place):\n    return place\n"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from trainer.commands.file_modes import FileModes
 from trainer.contract import Entry
@@ -135,6 +135,10 @@ class ConfinedProcess:
                 self._read(key.fileobj, key.data)
         if self._sentinel < 0 and not self._dead:
             self._reap(os.WNOHANG)
+
+    def fileno(self) -> int:
+        """A descriptor that can be read from where there is something to `listen` to."""
+        return cast("int", self._selector.fileno())  # pyright: ignore[reportAttributeAccessIssue] - epoll's, kqueue's
 
     def wall_seconds(self) -> float:
         """Of the clock; it stands still once the command has ended."""

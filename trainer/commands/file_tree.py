@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import posixpath
 import re
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -89,6 +91,19 @@ def size(top: Path) -> int:
         with suppress(OSError):  # a path that is too long
             found += (top / name).lstat().st_size
     return found
+
+
+def named(command: str) -> set[str]:
+    """The words of a command, as paths: each of them may name a file.
+
+    >>> sorted(named("node './judge/my worker.js' -v"))
+    ['-v', 'judge/my worker.js', 'node']
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote that only the shell knows how to close
+        words = command.split()
+    return {posixpath.normpath(word) for word in words}
 
 
 def matcher(globs: Iterable[str]) -> Callable[[str], bool]:

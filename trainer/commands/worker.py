@@ -128,8 +128,9 @@ class Worker:
     def _wait(self, descriptor: int, event: int, deadline: float, seconds: float) -> bytes:
         """Wait until the descriptor is ready. Returns what can be read from it."""
         with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, event)
-            while not selector.select(min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
+            selector.register(descriptor, event, "pipe")
+            selector.register(self._process, selectors.EVENT_READ)  # who prints much must not wait for a look
+            while not self._ready(selector, min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
                 self._look()
                 if time.monotonic() >= deadline:
                     raise self._late(seconds)
@@ -138,6 +139,10 @@ class Worker:
         if not (block := self._read()):
             raise self._gone()
         return block
+
+    @staticmethod
+    def _ready(selector: selectors.BaseSelector, seconds: float) -> bool:
+        return any(key.data == "pipe" for key, _ in selector.select(seconds))
 
     def _read(self) -> bytes:
         try:

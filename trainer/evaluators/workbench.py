@@ -312,7 +312,7 @@ class Workbench:
         """What a command must not see of the commit's files: those that only the judge may read."""
         judges_own = file_tree.matcher(self.task.hidden)
         judges = Path(self.task.judge).parent.as_posix() if self.task.judge else "."
-        own = set(self.task.worker.split())
+        own = file_tree.named(self.task.worker)
 
         def left_out(name: str) -> bool:
             if name in own or any(word.startswith(f"{name}/") for word in own):
