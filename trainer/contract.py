@@ -1,6 +1,6 @@
 """What server and trainer agree on: the files of a run folder, the spec, the result, the names both use.
 
-Standard library only: it is the one module that both sides import.
+Standard library only: both sides import it, and of each other's modules `trainer.text` besides.
 """
 
 import hashlib

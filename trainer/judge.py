@@ -20,13 +20,13 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from trainer.contract import MetricSource
 from trainer.judging import WrongAnswer
+from trainer.text import glob_matches
 
 _CASE_SECONDS = 10.0
 _BUSY = 5.0  # seconds on the wall for a CPU second, on a machine with much else to do
@@ -141,7 +141,7 @@ class Judge:
             file = getattr(module, "__file__", None)
             if file and module is not self._module and Path(file).is_relative_to(top):
                 path = Path(file).relative_to(top).as_posix()
-                if any(fnmatchcase(path, glob) for glob in self._editable) and not path.startswith(self._folder(top)):
+                if glob_matches(self._editable, path) and not path.startswith(self._folder(top)):
                     told = "the candidate may change that file, and only the worker may run its code"
                     raise Nonsense(f"it imports {path}: {told}")
 

@@ -1,6 +1,8 @@
-"""Text from processes that are not trusted, made printable. Pure."""
+"""Text from processes that are not trusted, made printable; and which paths a glob of program.md has. Pure."""
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 
 _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, the cursor
@@ -30,3 +32,42 @@ def without_escapes(text: str) -> str:
 def plain(text: object) -> str:
     """What train.py's process says of itself, cleaned alike: it may hold half of a character, and escape sequences."""
     return clean(str(text).encode("utf-8", errors="backslashreplace")).removesuffix("\n")
+
+
+# Globs, in one reading for the server, which lets files be changed, and for the trainer, which withholds them.
+_STEP = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def glob_matches(globs: Iterable[str], path: str) -> bool:
+    """Whether one of the globs has this path.
+
+    `**` is any number of folders; `*`, `?` and a set as `[ab]` or `[!a-c]` stay within one part. A glob without these
+    is a file, or a folder with all that is in it. Each also has the very path that it is.
+
+    >>> glob_matches(["src/**"], "src/a/b.c"), glob_matches(["*.c"], "src/b.c"), glob_matches(["src"], "src/b.c")
+    (True, False, True)
+    """
+    return any(_glob_pattern(glob).fullmatch(path) for glob in globs)
+
+
+@lru_cache(maxsize=256)
+def _glob_pattern(glob: str) -> re.Pattern[str]:
+    glob = glob.removeprefix("./")
+    glob += "**" if glob.endswith("/") else ""
+    if not set("*?[") & set(glob):
+        return re.compile(re.escape(glob) + "(?:/.*)?", re.DOTALL)
+    steps = (_WILD.get(step) or _literal_or_set(step) for step in _STEP.findall(glob))
+    return re.compile(f"{re.escape(glob)}|{''.join(steps)}", re.DOTALL)
+
+
+def _literal_or_set(step: str) -> str:
+    if len(step) > 2 and step[0] == "[":
+        inner = step[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        inner = f"^{inner[1:]}" if inner.startswith("!") else f"\\{inner}" if inner.startswith("^") else inner
+        try:
+            re.compile(f"[{inner}]")
+        except re.error:
+            return re.escape(step)
+        return f"(?!/)[{inner}]"
+    return re.escape(step)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from trainer.text import glob_matches
+
 
 class Limits(NamedTuple):
     """How large the candidate may be."""
@@ -20,7 +22,6 @@ OF_TRAIN = Limits(lines=630, file_bytes=64 * 1024, all_bytes=4 << 20, modest=Tru
 OF_TASKS = Limits(lines=None, file_bytes=1 << 20, all_bytes=4 << 20, modest=False)
 
 _MAGIC = re.compile(r"[*?\[]")
-_PART = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LONGEST_PART = 255  # bytes, of nearly every file system
 _SHOWN = 12  # paths in a sentence
@@ -51,8 +52,7 @@ class Editable:
         self.globs, self.limits = tuple(globs), limits
         self.plain = self.globs if limits.modest else ()  # the paths, where nothing has to be matched
         self._named = {glob.removeprefix("./") for glob in self.globs if not _MAGIC.search(glob)}
-        self._matches = _any(self.globs)
-        self._withheld = [(_any([glob]), why) for glob, why in (withheld or {}).items()]
+        self._withheld = dict(withheld or {})
         self._files, self._modules = dict(files or {}), frozenset(modules)
 
     @classmethod
@@ -75,7 +75,7 @@ class Editable:
 
     def matches(self, path: str) -> bool:
         """Whether a glob has it, whatever is withheld."""
-        return self._matches.fullmatch(path) is not None
+        return glob_matches(self.globs, path)
 
     def why_not(self, path: str) -> str:
         """Why the candidate may not have a file of this name, as the end of a sentence; empty if it may."""
@@ -98,7 +98,7 @@ class Editable:
             return "Python or pytest runs a file of this name by itself"
         if path in self._files and path not in self._named:
             return self._files[path]
-        return next((why for glob, why in self._withheld if glob.fullmatch(path)), "")
+        return next((why for glob, why in self._withheld.items() if glob_matches([glob], path)), "")
 
     def why_not_add(self, path: str, tree: Collection[str]) -> str:
         """Why no file of this name may be added to a tree of these paths; empty if one may."""
@@ -200,32 +200,3 @@ def _root(glob: str) -> str:
     parts = glob.removeprefix("./").rstrip("/").split("/")
     first = next((at for at, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
     return "/".join(parts[:first])
-
-
-def _any(globs: Iterable[str]) -> re.Pattern[str]:
-    """One pattern for what any of the globs matches."""
-    return re.compile("|".join(f"(?:{_pattern(glob)})" for glob in globs) or "(?!)", re.DOTALL)
-
-
-def _pattern(glob: str) -> str:
-    glob = glob.removeprefix("./")
-    if glob.endswith("/"):
-        glob += "**"
-    elif not _MAGIC.search(glob):
-        return f"{re.escape(glob)}(?:/.*)?"
-    return "".join(_step(found[0]) for found in _PART.finditer(glob))
-
-
-def _step(token: str) -> str:
-    fixed = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    if token in fixed:
-        return fixed[token]
-    if len(token) > 2 and token[0] == "[":
-        inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        inner = f"^{inner[1:]}" if inner.startswith("!") else f"\\{inner}" if inner.startswith("^") else inner
-        try:
-            re.compile(f"[{inner}]")
-        except re.error:
-            return re.escape(token)
-        return f"(?!/)[{inner}]"
-    return re.escape(token)

@@ -14,6 +14,7 @@ from server.records import MEASURED, Figures, Value
 from server.task import globs
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
+from trainer.text import glob_matches
 
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Command = Annotated[str, Field(max_length=4000)]
@@ -310,12 +311,7 @@ class Task(KeepRule):
         else:
             self._require_task()
             self._require_out_of_reach()
-        self._require_target()
         return self
-
-    def _require_target(self) -> None:
-        if self.scale == "log" and self.stop.target is not None and self.stop.target <= 0:
-            raise FieldError("on a log scale, where scores are above 0, it has no place", "stop", "target")
 
     def _require_language_model(self) -> None:
         told = "give a `command`, or a `judge` and a `worker`, for another one"
@@ -328,7 +324,7 @@ class Task(KeepRule):
         if len(self.editable) != 1 or not _MODULE.fullmatch(self.editable[0]):
             raise FieldError("the referee `sealed` runs one Python file at the top of the repository", "editable")
         if self.stop.target is not None and self.stop.target <= 0:
-            raise FieldError(f"a {lm_names.NAME} is above 0, got {self.stop.target:g}", "stop", "target")
+            raise FieldError(f"it is above 0, got {self.stop.target:g}: no {lm_names.NAME} is less", "stop", "target")
         for name in _OF_TASKS:
             if self._wants(name):
                 instead = _INSTEAD.get(name, "it needs a `command`, or a `judge` and a `worker`")
@@ -356,7 +352,7 @@ class Task(KeepRule):
         beside = f"{self.judge.rpartition('/')[0]}/any.py" if "/" in self.judge else ""
         places = {"program.md": "program.md", self.judge: self.judge, beside: "the folder of the judge"}
         for path, what in places.items():
-            at = next((at for at, glob in enumerate(self.editable) if path and globs.matches([glob], path)), None)
+            at = next((at for at, glob in enumerate(self.editable) if path and glob_matches([glob], path)), None)
             if at is not None and self.may_edit(path):
                 told = f"{self.editable[at]!r} lets the agent change {what}, and with it what is measured"
                 raise FieldError(f"{told}: add it to off_limits", "editable", at)
@@ -367,7 +363,7 @@ class Task(KeepRule):
 
     def may_edit(self, path: str) -> bool:
         """Whether the agent may change, add or delete the file."""
-        return globs.matches(self.editable, path) and not globs.matches(self.off_limits, path)
+        return glob_matches(self.editable, path) and not glob_matches(self.off_limits, path)
 
 
 _MODULE = re.compile(r"[^/*?\[\]]+\.py")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from server import lm_names
 from server.records import Value
-from server.task import globs
 from server.task.definition import Task
 from server.task.task_words import run_in_words
 from trainer.contract import Referee
+from trainer.text import glob_matches
 
 _SHOWN = 5  # files that are named
 _MOST_BYTES = 1 << 20  # of a judge
@@ -69,7 +69,7 @@ def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[La
         if not (root / path).exists():
             yield Lack(problem=f"link: there is no {path} in {root}", remedy=f"make {path}, or take it out of `link`")
     for path in task.hidden:
-        if not any(globs.matches([path], file) for file in files):
+        if not any(glob_matches([path], file) for file in files):
             yield Lack(problem=f"hidden: {path} matches no file in git", remedy="correct `hidden`, or commit the files")
     for wanted, what in ((task.network, "the network"), (task.home, "the operator's home folder")):
         if wanted:
@@ -79,13 +79,13 @@ def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[La
 
 def _editable(task: Task, files: Collection[str]) -> Iterator[Lack]:
     for glob in task.editable:
-        if set("*?[") & set(glob) and not any(globs.matches([glob], file) for file in files):
+        if set("*?[") & set(glob) and not any(glob_matches([glob], file) for file in files):
             yield Lack(
                 problem=f"editable: {glob} matches no file in git",
                 remedy="correct `editable`, or commit the files: paths begin at the top of the repository",
                 fatal=not editable_files(task, files),
             )
-        elif glob not in files and not set("*?[") & set(glob):
+        elif not any(glob_matches([glob], file) for file in files):
             yield Lack(problem=f"editable: git has no {glob}", remedy=f"commit {glob}, or correct `editable`")
     if not editable_files(task, files):
         yield Lack(problem="there is no file that the agent may change", remedy="correct `editable` and `off_limits`")

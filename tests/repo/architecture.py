@@ -52,7 +52,7 @@ FLOORS = {
         ),
     ),
 }
-SHARED = "trainer.contract"  # the one module of the trainer that the server may import
+SHARED = ("trainer.contract", "trainer.text")  # the modules of the trainer that the server may import
 RANKS = {unit: rank for floors in FLOORS.values() for rank, floor in enumerate(floors, start=1) for unit in floor}
 
 # The table "a line that ... is in": the first rows are read from the imports, the others name one module each.

@@ -155,8 +155,8 @@ def misplaced(modules: Modules) -> Iterator[str]:
             if there is None or target not in modules:
                 yield f"{name} imports {target}, which does not exist."
             elif module.root != modules[target].root:
-                if target != SHARED:
-                    yield f"{name} imports {target}: server and trainer share {SHARED} alone."
+                if target not in SHARED:
+                    yield f"{name} imports {target}: server and trainer share {' and '.join(SHARED)} alone."
             elif there != here and RANKS[there] >= RANKS[here]:
                 yield f"{name} (floor {RANKS[here]}) imports {target} (floor {RANKS[there]}): imports go down only."
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import posixpath
-import re
 import shlex
 import shutil
 import stat
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from trainer.text import glob_matches
 
 _MARKS = (b"\x7fELF", b"#!", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # how a program begins
 
@@ -107,26 +108,19 @@ def named(command: str) -> set[str]:
 
 
 def matcher(globs: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a path matches one of these globs, or lies in a folder that does: `**` is any folders, `*` no slash.
+    """Whether one of these globs has a path, or a folder above it.
 
-    >>> matcher(["data/test/**", "*.csv"])("data/test/a/b.txt")
+    >>> matcher(["data/t*", "*.csv"])("data/test/a/b.txt")
     True
     """
-    patterns = [re.compile(_expression(glob) + r"(?:/.*)?", re.DOTALL) for glob in globs]
-    return lambda name: any(pattern.fullmatch(name) for pattern in patterns)
+    told = tuple(globs)
+    return lambda name: any(glob_matches(told, path) for path in _with_folders(name))
 
 
-def _expression(glob: str) -> str:
-    told = re.escape(glob.removeprefix("./").rstrip("/"))
-    for written, meant in (
-        (r"\*\*/", "(?:.*/)?"),
-        (r"/\*\*", "/.*"),
-        (r"\*\*", ".*"),
-        (r"\*", "[^/]*"),
-        (r"\?", "[^/]"),
-    ):
-        told = told.replace(written, meant)
-    return told
+def _with_folders(name: str) -> Iterator[str]:
+    yield name
+    while name := name.rpartition("/")[0]:
+        yield name
 
 
 def _files(top: Path) -> Iterator[str]:

@@ -49,7 +49,9 @@ def told(root: Path, fields: dict[str, Any], **more: Any) -> list[tuple[str, boo
         {**COMMAND, "command": "{out}/x < data/x.txt"},
         {**COMMAND, "command": "echo 'it''s"},
         {**COMMAND, "editable": ["src/a.py", "src/new/**"]},
+        {**COMMAND, "editable": ["src"]},
         {**JUDGED, "hidden": ["data/hidden/**"]},
+        {**JUDGED, "hidden": ["data/hidden"]},
         {"name": "a language model"},
     ],
 )
@@ -109,6 +111,8 @@ def test_what_is_doubtful_is_told_and_ends_nothing(root: Path) -> None:
 def test_the_agent_may_change_what_the_globs_match_and_off_limits_does_not() -> None:
     task = Task.model_validate({**COMMAND, "off_limits": ["src/b.py"]})
     assert editable_files(task, list(FILES)) == ["src/a.py"]
+    folder = Task.model_validate({**COMMAND, "editable": ["src", "data"], "off_limits": ["data"]})
+    assert editable_files(folder, list(FILES)) == [path for path in FILES if path.startswith("src/")]
 
 
 def test_a_workspace_of_another_tool_is_known(root: Path) -> None:

@@ -86,6 +86,8 @@ def test_a_copy_is_whole_and_its_own(tree: Path, tmp_path: Path) -> None:
         ("./data/*", "data/a", True),
         ("data/?.txt", "data/a.txt", True),
         ("a+b/[x]", "a+b/[x]", True),
+        ("data/test[0-9].csv", "data/test7.csv", True),
+        ("data/*", "data/deep/a", True),
     ],
 )
 def test_globs_mean_what_program_md_says(glob: str, path: str, matches: bool) -> None:

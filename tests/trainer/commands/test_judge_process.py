@@ -242,7 +242,7 @@ def test_a_judge_without_a_file_is_named(judge: Judge, tmp_path: Path) -> None:
 
 
 def test_a_judge_that_imports_what_the_candidate_may_change_is_refused(judge: Judge, tmp_path: Path) -> None:
-    one = judge("import sys\nsys.path.append('src')\nimport tokens\n" + _SUMS)
+    one = judge("import sys\nsys.path.append('src')\nimport tokens\n" + _SUMS, editable=("src",))
     (tmp_path / "tree" / "src").mkdir()
     (tmp_path / "tree" / "src" / "tokens.py").write_text("", encoding="utf-8")
     assert "imports src/tokens.py" in str(_ends(lambda: _begin(one)))
