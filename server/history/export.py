@@ -157,7 +157,9 @@ class ResultsFile:
         if (revoked := [row.number for row in ledger.revoked()]) != self._revoked:
             self._final, self._lines, self._revoked = 0, "", revoked
         rows = list(ledger.all(after=self._final))
-        metric = metric_of(rows) or self._metric
+        metric = metric_of(rows)
+        if metric in ("", _UNNAMED):  # the last rows tell none
+            metric = self._metric or metric
         if metric != self._metric and self._final:
             self._final, self._lines, rows = 0, "", list(ledger.all())
         self._metric = metric

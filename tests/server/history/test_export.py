@@ -70,7 +70,9 @@ def test_results_on_disk_get_the_columns_of_a_task_with_its_first_row(tmp_path: 
         for row in (
             new,
             of_task(experiment(3, Verdict.WORSE, 8.5, kept=False)),
-            of_task(experiment(4, Verdict.CRASHED)),
+            of_task(experiment(4, Verdict.CRASHED, kept=False)),
+            of_task(experiment(5, Verdict.CRASHED)),
+            of_task(experiment(6, Verdict.CRASHED)),
         ):
             enter(ledger, row)
             results.write(ledger)
