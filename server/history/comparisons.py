@@ -144,7 +144,8 @@ def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
     incumbent = ledger.incumbent()
     assert incumbent and incumbent.score and candidate.score
-    if rule.keep_rule == "any" and rule.kind is Referee.SEALED:
+    of_models = {rule.sha256, candidate.attempt.task, incumbent.attempt.task} == {None}
+    if rule.keep_rule == "any" and of_models:
         return decision_rule.any_better(rule.measure, candidate.score.value, incumbent.score.value, incumbent.number)
     every = _runs(ledger, candidate)
     judged = [run for run in every if run.score is not None and undisturbed(ledger, run)]
@@ -303,9 +304,10 @@ def require_new(ledger: Ledger, fingerprint: str, *asked: object) -> None:
     """
     same = ledger.same_code(fingerprint)
     if same and same.score and same.value is not None and segments.circumstances(same.attempt) == (*asked, None)[:4]:
+        shown = Metric(same.score.name, "lower", same.score.unit, places=6 if same.attempt.task is None else None)
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
-            f"{same.score.name} {same.value:.6f}.",
+            f"{shown.word(same.value)}.",
             "Change it further with apply_patch(patch), or call discard().",
         )
 

@@ -262,6 +262,18 @@ def test_any_better_score_is_kept_where_program_md_says_so_but_not_across_tasks(
         assert study.assess(study.run(1).number).next is Purpose.REFERENCE
 
 
+def test_any_better_score_of_a_language_model_is_not_one_of_a_task(ledger: Ledger) -> None:
+    study = Study(ledger, STEPS.model_copy(update={"keep_rule": "any"}))
+    study.run(1000)
+    before = study.run(0.5)
+    study.task = Task(keep_rule="any")
+    assert study.assess(before.number).next is Purpose.CONFIRM, "it was measured by the old task"
+    candidate = study.run(2.0)
+    assert study.assess(candidate.number).next is Purpose.REFERENCE
+    study.again(1, 2.5)
+    assert study.assess(candidate.number).verdict is Verdict.IMPROVED
+
+
 @pytest.mark.parametrize(
     ("trust", "guards", "words"),
     [
