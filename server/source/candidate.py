@@ -117,11 +117,11 @@ class Candidate(Mapping[str, str]):
     def changed_from(self, before: "Candidate") -> Change:
         """What was done to `before` to make this; a file that is missing on a side counts as empty there.
 
-        Raises PatchRefused: the one file cannot be read. One of several counts as plain text then.
+        A file that cannot be read in its language counts as plain text.
         """
         if len(self) == 1 and self.keys() == before.keys():
             ((path, text),) = self.items()
-            return language_of(path).change(before[path], text)
+            return _change(path, before[path], text)
         made = [
             (_change(path, before.get(path, ""), self.get(path, "")), path)
             for path in sorted({*self, *before})

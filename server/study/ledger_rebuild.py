@@ -3,7 +3,7 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from server.errors import ChainBroken, LedgerDamaged, LedgerUnavailable, PatchRefused, WorkspaceUnusable
+from server.errors import ChainBroken, LedgerDamaged, LedgerUnavailable, WorkspaceUnusable
 from server.files import set_aside
 from server.history.chain import Chain, Mark, Stored, differing, numbers_in_words
 from server.history.ledger import Ledger
@@ -178,9 +178,9 @@ def _enter(made: Ledger, workspace: Workspace, row: Experiment) -> None:
 
 
 def _change(workspace: Workspace, row: Experiment) -> Change | None:
-    """What a row changed; None if one of the texts is lost, or cannot be read: the row counts without it."""
+    """What a row changed; None if one of the texts is lost: the row counts without it."""
     try:
         before, after = map(workspace.files, (row.attempt.parent, row.commit))
         return after.changed_from(before)
-    except (WorkspaceUnusable, PatchRefused):
+    except WorkspaceUnusable:
         return None

@@ -236,6 +236,8 @@ def test_python_must_parse_where_it_did_before() -> None:
         check(old.with_file("more.py", "x = = 1\n"), OF_TASKS, old)
     assert old.fingerprint != old.with_file("old.py", "print 'three'\n").fingerprint
     assert old.with_file("old.py", "print 'three'\n").changed_from(old).category == "other"
+    alone = Candidate({"old.py": "print 'one'\n"})
+    assert alone.with_file("old.py", "print 'two'\n").changed_from(alone).category == "other"
 
 
 PATHS = st.sampled_from(["src/a.c", "src/b.c", "src/sub/c.c", "d.sql", "a/x.sql", "src/with space.c", "src/ü.c"])
