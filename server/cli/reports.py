@@ -154,8 +154,8 @@ def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> N
         with _out.status("") as status:
             before, after = rerun(study, rows, question, lambda line: status.update(Text(line)))
         metric = study.program().task.measure
-    what = "hidden text" if question.split == "holdout" else "validation text"
+    what = "" if rows[-1].attempt.task else " on hidden text" if question.split == "holdout" else " on validation text"
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(metric.number(score, 6) for score in answer.scores)
-        _out.print(f"experiment {row.number}: {listed} on {what}; at night {metric.number(row.value or 0.0, 6)}")
+        _out.print(f"experiment {row.number}: {listed}{what}; at night {metric.number(row.value or 0.0, 6)}")
     _out.print(gain_carries_over(before, after, metric))

@@ -185,13 +185,14 @@ def _written(path: Path) -> Attempt | None:
 def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -> str:
     """What two answers say about the gain from one to the other."""
     old, new = before.mean, after.mean
-    told = f"{old:.6f} → {new:.6f} ({new - old:+.6f}, {percent(old, new, 2)})"
+    change = metric.number(new - old, 6, "+")
+    told = f"{metric.number(old, 6)} → {metric.number(new, 6)} ({change}, {percent(old, new, 2)})"
     errors = before.error(metric), after.error(metric)
     if errors[0] is None or errors[1] is None:
         return f"{told}; one run each does not tell it from luck"
     error = math.hypot(errors[0], errors[1])
     sure = "the gain holds" if metric.gain(new, old) > _SURE * error else "the gain does not show"
-    return f"{told} ± {error:.6f}: {sure}"
+    return f"{told} ± {metric.shown_error(error)}: {sure}"
 
 
 def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:

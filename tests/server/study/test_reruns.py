@@ -133,6 +133,11 @@ def test_a_gain_holds_when_it_is_beyond_two_standard_errors() -> None:
     assert gain_carries_over(better, before, higher).endswith("(+0.050000, +2.56 %) ± 0.008165: the gain holds")
     assert "the gain holds" in gain_carries_over(before, better, log)
     assert "does not show" in gain_carries_over(better, before, log)
+    tiny = Metric("seconds", "lower", "s", "log", places=None)
+    slow = RerunResult(experiment=1, scores=[4e-5, 4.01e-5])
+    fast = RerunResult(experiment=5, scores=[2e-5, 2.005e-5])
+    told = gain_carries_over(slow, fast, tiny)
+    assert told == "4.005e-05 → 2.0025e-05 (-2.0025e-05, -50.00 %) ± 0.18 %: the gain holds"
 
 
 @pytest.mark.parametrize(("told", "seconds"), [("90", 90), ("30m", 1800), ("1.5h", 5400), ("2s", 2)])
