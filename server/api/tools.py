@@ -1,7 +1,6 @@
 """The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
@@ -27,8 +26,6 @@ from server.api.timeouts import call_timeout
 from server.errors import AutoresearchError, LedgerDamaged
 from server.study import limits
 from server.study.study import Study
-from server.task.task_words import words_of
-from server.task.words import in_words
 
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
 _MOST = 10**9  # of a number that counts something: SQLite's have 64 bits
@@ -74,17 +71,9 @@ class Tools:
             try:
                 return await anyio.to_thread.run_sync(move)
             except AutoresearchError as error:
-                raise ToolError(self._in_words(str(error))) from error
+                raise ToolError(str(error)) from error
             except OSError as error:
                 raise ToolError(f"The machine fails: {error}. {_FAILING}") from error
-
-    def _in_words(self, refusal: str) -> str:
-        """The refusal in the study's words: most are written about a language model's one file."""
-        with suppress(AutoresearchError):  # program.md cannot be read: the refusal says so
-            task = self._study.program().task
-            if not task.may_edit("train.py"):
-                return in_words(refusal, words_of(task))
-        return refusal
 
     async def status(self) -> StatusReply:
         """Where the night stands. Call it first, and whenever you have lost track. Returns task, budget, branch,

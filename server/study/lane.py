@@ -118,7 +118,7 @@ class Lane:
 def require_fresh(base: Candidate, base_sha256: str) -> None:
     """Refuse a change that was made for another candidate than `base`; "" is not compared. Raises StaleText."""
     if base_sha256 and base_sha256 != base.sha256:
-        what = "train.py" if len(base) == 1 else "The candidate"
+        what = next(iter(base)) if len(base) == 1 else "The candidate"
         raise StaleText(
             f"{what} has sha256 {base.sha256}, the patch was written against {base_sha256}.",
             "Call read_train() and write the patch against what it shows.",

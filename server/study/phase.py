@@ -66,7 +66,6 @@ SESSION_STEP = (
 )
 HISTORY = "history"  # the tool that helps when nothing has to be done
 _REPAIR = "ask the operator to repair and commit {repair} in the checkout, then to start the server with a new --tag"
-NEW_TRAIN = LANGUAGE_MODEL.fill(_REPAIR)
 _ASK_FOR_REPAIR = NextAction(tool="", why=_REPAIR)
 
 # In what follows {candidate} and its like stand for the study's own words (server.task.words).
@@ -164,6 +163,11 @@ _MEASURED: dict[str, Phase] = {
 def next_actions(phase: Phase, words: Words = LANGUAGE_MODEL) -> list[NextAction]:
     """The legal next calls, in the study's words."""
     return [action.model_copy(update={"why": words.fill(action.why)}) for action in _NEXT[phase]]
+
+
+def new_baseline(words: Words) -> str:
+    """What is done where the baseline cannot be measured."""
+    return words.fill(_REPAIR)
 
 
 def legal(phase: Phase, move: Move) -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, LedgerDamaged, PatchRefused, RunnerUnavailable, WorkspaceUnusable
+from server.errors import HeadMoved, LedgerDamaged, PatchRefused, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
 from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -33,12 +33,14 @@ from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.lane import Lane, require_fresh, what_may_change
-from server.study.phase import NEW_TRAIN, Move, Phase, require
+from server.study.phase import Move, Phase, new_baseline, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task import program
 from server.task.dataset import find
 from server.task.program import Program
+from server.task.task_words import words_of
+from server.task.words import LANGUAGE_MODEL, Words
 from trainer.contract import CPU_PROFILES, RunFile, public_half, utc_now
 
 _CURVE_POINTS = 300
@@ -139,6 +141,13 @@ class Study:
         """program.md as it is now, or as it was first read in this call. Raises ProgramInvalid."""
         return self._load()
 
+    @property
+    def words(self) -> Words:
+        """What refusals call things; a language model's while program.md cannot be read."""
+        with suppress(ProgramInvalid):
+            return words_of(self.program().task)
+        return LANGUAGE_MODEL
+
     def budget_seconds(self) -> float:
         """Seconds of training a run. Raises ProgramInvalid."""
         return self.choices.budget_seconds or self.program().task.budget_seconds
@@ -186,7 +195,7 @@ class Study:
 
         Raises Refusal; then nothing was changed.
         """
-        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact())
+        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact(), self.words)
         self.verdicts.require_branch()
         base, incumbent = self.lane.candidate(), self.incumbent()
         after = self._reapplied(base, number, base_sha256) if number else self.lane.patched(base, text, base_sha256)
@@ -200,7 +209,7 @@ class Study:
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
-        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact())
+        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words)
         self.verdicts.require_branch()
         self.lane.require_unspoiled()
         self.executor.require_free(self.profile, self.ledger.last())
@@ -268,13 +277,13 @@ class Study:
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
-        require(self.phase(), Move.CANCEL_EXPERIMENT)
+        require(self.phase(), Move.CANCEL_EXPERIMENT, words=self.words)
         if run := self.lane.run():
             self.executor.handle(run.number).cancel(reason)
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
-        require(self.phase(), Move.KEEP, self.verdicts.fact())
+        require(self.phase(), Move.KEEP, self.verdicts.fact(), self.words)
         self.verdicts.require_branch()
         root = self.lane.measured()
         assert root is not None
@@ -285,7 +294,7 @@ class Study:
 
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
-        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact())
+        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact(), self.words)
         given_up = self.verdicts.given_up(phase)
         with self._whole():
             if given_up is not None:
@@ -318,7 +327,8 @@ class Study:
         except PatchRefused as error:
             if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
                 raise
-            raise PatchRefused(error.problem, f"This is the baseline, not a patch: {NEW_TRAIN}.") from None
+            step = f"This is the baseline, not a patch: {new_baseline(self.words)}."
+            raise PatchRefused(error.problem, step) from None
 
     def next_number(self) -> int:
         """The number of the next run."""

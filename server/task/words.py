@@ -29,6 +29,7 @@ LANGUAGE_MODEL = Words(
 
 # What texts of tools, resources and refusals say of a language model, and what they say of another task.
 _OTHERWISE = {
+    "The candidate: train.py, or the files": "The candidate: the files",
     "The candidate train.py": "The candidate",
     "the candidate train.py": "the candidate",
     "Only train.py, which must still parse and stay within 630 lines and 64 KiB.": "Only files that program.md lets "
@@ -40,7 +41,6 @@ _OTHERWISE = {
     "train.py is the incumbent's again": "its files are the incumbent's again",
     "diff, loss curve, timings": "diff, timings",
     "constants at train.py's top level": "constants of {candidate} by name",
-    "sha256 of the train.py the patch": "sha256 of the candidate the patch",
     "What train.py printed": "What the run printed",
     "in the five columns of karpathy/autoresearch": "as a table: commit, score, memory, status, description, trust",
     "train.py": "{candidate}",

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from server.api import history_views, views
 from server.api.app import INSTRUCTIONS, create, instructions, start
 from server.api.schemas import RunReply
+from server.api.tools import Tools
 from server.records import Experiment, Score, Trust, Verdict
 from server.reporting.summary import TableRow, table_row
 from server.serve_options import ServeOptions
@@ -165,3 +166,16 @@ async def test_a_refusal_speaks_of_the_studys_files(sorting: Study, tool: str, a
         answered = await client.call_tool(tool, arguments)
     (text,) = (getattr(block, "text", "") for block in answered.content)
     assert answered.is_error and "the first run is the unmodified sort.py" in text and "train.py" not in text
+
+
+async def test_a_refusal_keeps_the_name_of_a_file_that_is_called_train_py(sorting: Study) -> None:
+    async with Client(create(sorting)) as client:
+        answered = await client.call_tool("read_train", {"path": "train.py"})
+    (text,) = (getattr(block, "text", "") for block in answered.content)
+    assert answered.is_error and "There is no train.py in the candidate." in text
+
+
+def test_the_tools_of_several_files_name_none_of_them() -> None:
+    words = words_of(Task.model_validate({"command": "make bench", "editable": ["src/**"]}))
+    told = in_words(Tools.read_train.__doc__ or "", words)
+    assert told.startswith("The candidate: the files that program.md calls editable.")
