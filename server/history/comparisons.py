@@ -16,7 +16,7 @@ from server.scoring.decision_rule import Assessment, Reference
 from server.scoring.noise import Noise, all_alike, estimate_noise, since_drift
 from server.scoring.trust import trust_told
 from server.task.definition import Task
-from trainer.contract import Referee
+from trainer.contract import MetricSource, Referee
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
@@ -122,7 +122,8 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
     if rule.kind is not Referee.SEALED:
         told.append(segments.begun(ledger, candidate, rule.paired))
     if rule.kind is not Referee.SEALED and found.verdict in _MAY_BE_KEPT:
-        told.append(trust_told(run.result for run in _runs(ledger, candidate) if run.result and run.score))
+        results = (run.result for run in _runs(ledger, candidate) if run.result and run.score)
+        told.append(trust_told(results, read=rule.source is not MetricSource.PRINTED))
     more = " ".join(filter(None, told))
     return found.model_copy(update={"why": f"{found.why} {more}"}) if more else found
 

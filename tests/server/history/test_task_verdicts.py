@@ -296,6 +296,17 @@ def test_a_keep_on_a_score_that_could_be_made_up_says_so(
     assert study.assess(candidate.number).why.endswith(f"so any gain counts.{words}")
 
 
+def test_a_keep_on_a_time_that_the_referee_reads_of_a_command_does_not_say_that_it_was_printed(ledger: Ledger) -> None:
+    study = Study(ledger, PAIRED)
+    study.trust = Trust.PRINTED
+    study.pair(0.0)
+    candidate = study.pair(-0.3)
+    study.pair(-0.3, candidate.number)
+    found = study.assess(candidate.number)
+    assert found.verdict is Verdict.IMPROVED and "the referee has read the number" in found.why
+    assert "is printed by" not in found.why
+
+
 def test_a_wrong_answer_ends_the_experiment_and_nothing_else(ledger: Ledger) -> None:
     study = Study(ledger, STEPS)
     baseline = study.run(1000)
