@@ -3,9 +3,11 @@
 from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
+from server.study.lane import differs_in_files
 from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
 from server.study.study import Study
 from server.task import requirements
+from server.task.definition import Task
 from server.task.task_words import words_of
 from server.vcs.git_environment import tracked
 from trainer.contract import Referee
@@ -31,8 +33,18 @@ def next_calls(study: Study) -> list[NextAction]:
     if why := limits.why_study_over(study):
         return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
     task = study.program().task
-    told = segments.changed_task(study.ledger, task.sha256, task.paired)
-    return [*([_notice(told)] if told else []), *_with_baseline(study, phase, usual)]
+    told = (segments.changed_task(study.ledger, task.sha256, task.paired), _other_files(study, task))
+    return [*(_notice(why) for why in told if why), *_with_baseline(study, phase, usual)]
+
+
+def _other_files(study: Study, task: Task) -> str:
+    """That program.md names other files than those this server was started with; empty if it does not."""
+    if not differs_in_files(task, study.opened_with):
+        return ""
+    return (
+        "program.md was changed in which files may be edited, and that counts once the operator starts the server "
+        f"anew: until then it is {study.workspace.editable}"
+    )
 
 
 def sentences(actions: list[NextAction]) -> list[str]:

@@ -26,6 +26,7 @@ from server.reporting.chart import draw
 from server.reporting.summary import IncumbentSummary
 from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
+from server.study.lane import what_may_change
 from server.task.program import load
 from server.task.task_words import metric_in_words, run_in_words, words_of
 from server.vcs.git_environment import clone_repository
@@ -162,7 +163,7 @@ class Demo:
 
     def _report(self) -> None:
         task = load(self._workspace / "program.md").task
-        with Workspace.open(self._workspace, "demo", tuple(task.editable)) as workspace:
+        with Workspace.open(self._workspace, "demo", what_may_change(task)) as workspace:
             log = workspace.log(20)
             ledger = Ledger(workspace.paths.ledger, read_only=True)
             experiments = list(ledger.all())

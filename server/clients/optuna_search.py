@@ -82,7 +82,8 @@ class OptunaSearch:
         """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
         confirms = status["phase"] == Phase.PROMISING
         first = status["phase"] in (Phase.NEW, Phase.BASELINE_FAILED)
-        if not confirms and not first and status["next_tools"][0] != Move.RUN_EXPERIMENT:
+        call = next(filter(None, status["next_tools"]), "")  # behind what is only told
+        if not confirms and not first and call != Move.RUN_EXPERIMENT:
             return False
         told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
         answer = await _call(client, "run_experiment", told)

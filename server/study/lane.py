@@ -19,6 +19,7 @@ from server.vcs.workspace import Workspace
 from trainer.contract import Referee
 
 MAIN = "main"
+_FILES = ("editable", "off_limits", "hidden", "link", "judge", "kind")
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
 
@@ -36,6 +37,11 @@ def what_may_change(task: Task) -> Editable:
         folder = PurePosixPath(task.judge).parent.as_posix()
         withheld |= {} if folder == "." else {f"{folder}/": "it is in the judge's folder"}
     return Editable(task.editable, withheld, files, sys.stdlib_module_names, OF_TASKS)
+
+
+def differs_in_files(one: Task, other: Task) -> bool:
+    """Whether two definitions differ in which files the agent may change, or in what is withheld from it."""
+    return any(getattr(one, field) != getattr(other, field) for field in _FILES)
 
 
 def _named_in(command: str) -> list[str]:

@@ -66,8 +66,8 @@ class Study:
         self.hardware: Hardware = as_torch_sees_it(probe())
         if self.choices.require_sealed:
             require_guards((self.choices.profile or default_profile(self.hardware, "", "")) in CPU_PROFILES)
-        task = self.program().task
-        self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(task))
+        self.opened_with = self.program().task
+        self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(self.opened_with))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)

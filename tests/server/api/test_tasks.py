@@ -168,6 +168,14 @@ async def test_a_refusal_speaks_of_the_studys_files(sorting: Study, tool: str, a
     assert answered.is_error and "the first run is the unmodified sort.py" in text and "train.py" not in text
 
 
+def test_other_editable_files_in_mid_study_are_told_to_wait_for_a_new_server(sorting: Study) -> None:
+    for text, told in ((PROGRAM, 0), (PROGRAM.replace("sort.py", "'*.py'"), 1), (PROGRAM + "Faster.\n", 0)):
+        sorting.workspace.program.write_text(text, encoding="utf-8")
+        calls = views.status(sorting).next_actions
+        assert sum("starts the server anew: until then it is sort.py" in call for call in calls) == told
+        assert calls[-1].startswith("run_experiment(description)")
+
+
 async def test_a_refusal_keeps_the_name_of_a_file_that_is_called_train_py(sorting: Study) -> None:
     async with Client(create(sorting)) as client:
         answered = await client.call_tool("read_train", {"path": "train.py"})
