@@ -82,7 +82,7 @@ class OptunaSearch:
         """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
         confirms = status["phase"] == Phase.PROMISING
         first = status["phase"] in (Phase.NEW, Phase.BASELINE_FAILED)
-        call = next(filter(None, status["next_tools"]), "")  # behind what is only told
+        call = next((tool for tool in status["next_tools"] if tool), "")  # behind what is only told
         if not confirms and not first and call != Move.RUN_EXPERIMENT:
             return False
         told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}
