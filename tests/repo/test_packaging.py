@@ -199,6 +199,7 @@ def _server(installed: Installed, folder: Path, words: Sequence[str], **environm
 
 
 @pytest.mark.timeout(1800)  # two minutes on two quiet cores
+@pytest.mark.thorough  # .ci/run runs it as well
 async def test_the_installed_wheel_does_all_that_a_user_does_first(
     installed: Installed, tmp_path: Path, data: Path
 ) -> None:
