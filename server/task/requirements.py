@@ -69,7 +69,8 @@ def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[La
         if not (root / path).exists():
             yield Lack(problem=f"link: there is no {path} in {root}", remedy=f"make {path}, or take it out of `link`")
     for path in task.hidden:
-        if not any(glob_matches([path], file) for file in files):
+        linked = any(path == link or path.startswith(f"{link}/") for link in task.link)
+        if not linked and not any(glob_matches([path], file) for file in files):
             yield Lack(problem=f"hidden: {path} matches no file in git", remedy="correct `hidden`, or commit the files")
     for wanted, what in ((task.network, "the network"), (task.home, "the operator's home folder")):
         if wanted:

@@ -227,6 +227,27 @@ def test_the_worker_is_found_however_its_path_is_written(tmp_path: Path, worker:
     assert result["outcome"] == "finished", result
 
 
+def test_the_judge_alone_reads_what_is_hidden_of_a_link(tmp_path: Path) -> None:
+    data = tmp_path / "elsewhere"
+    for name in ("test/truth.txt", "train/seen.txt"):
+        (data / name).parent.mkdir(parents=True)
+        (data / name).write_text("7", encoding="utf-8")
+    judge = "def cases(seed):\n    yield 0, open('data/test/truth.txt').read()\n"
+    judge += "def score(answer, truth):\n    return answer + int(truth)\n"
+    work = """
+def work(place):
+    try:
+        return 1000 + len(open("data/test/truth.txt").read())
+    except OSError:
+        return len(open("data/train/seen.txt").read())
+"""
+    settings = {"links": (("data", str(data)),)}
+    task = JudgedTask(judge=judge, source=MetricSource.SCORE, settings=settings, hidden=("data/test/**",))
+    result = task.run(tmp_path / "runs" / "1", work)
+    assert result["outcome"] == "finished", result
+    assert result["guards"]["files"] != "held" or result["score"]["value"] == 8.0
+
+
 def test_nothing_is_left_of_a_run(tmp_path: Path) -> None:
     known = _groups()
     work = "import os\nos.fork()\ndef work(place):\n    return place\n"

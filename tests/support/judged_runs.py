@@ -49,6 +49,7 @@ class JudgedTask:
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     files: dict[str, str] = field(default_factory=dict[str, str])
     limits: dict[str, Any] = field(default_factory=dict[str, Any])
+    hidden: tuple[str, ...] = ("data/hidden/**",)
     program: tuple[str, str] = ("-m", "trainer.supervisor")
 
     def run(self, folder: Path, work: str, incumbent: str | None = None) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class JudgedTask:
             worker=self.settings.get("worker", "{python} judge/worker.py"),
             judge="judge/judge.py",
             editable=("src/**",),
-            hidden=("data/hidden/**",),
+            hidden=self.hidden,
             paired=paired,
             **{name: value for name, value in self.settings.items() if name not in ("worker", "scale")},
         )

@@ -43,14 +43,20 @@ def copy(source: Path, target: Path, leave_out: Callable[[str], bool] = lambda n
     shutil.copytree(source, target, symlinks=True, ignore=ignored)
 
 
+def link(top: Path, links: Iterable[tuple[str, str]]) -> None:
+    """Lay links to what lies elsewhere: path below `top`, and where it leads. Raises OSError."""
+    for inner, target in links:
+        (top / inner).parent.mkdir(parents=True, exist_ok=True)
+        (top / inner).symlink_to(target)
+
+
 def states(top: Path, known: Mapping[str, FileState] | None = None) -> dict[str, FileState]:
     """Of every file below a folder, by path from the top; where `known` is given, of its files alone, as far as there.
 
     A file that shows no sign of having been touched since is taken for what it was. Raises OSError.
     """
-    names = _files(top) if known is None else iter(known)
     found: dict[str, FileState] = {}
-    for name in names:
+    for name in names(top) if known is None else known:
         with suppress(FileNotFoundError, NotADirectoryError):
             found[name] = _state(top, name, (known or {}).get(name))
     return found
@@ -76,7 +82,7 @@ def make_runnable(tops: Iterable[Path], known: Iterable[str]) -> None:
     """Set the bit that a compiler could not set: of new files that begin as programs do."""
     left_alone = set(known)
     for top in tops:
-        for name in _files(top):
+        for name in names(top):
             path = top / name
             with suppress(OSError):
                 if name not in left_alone and stat.S_ISREG(path.lstat().st_mode) and not os.access(path, os.X_OK):
@@ -88,7 +94,7 @@ def make_runnable(tops: Iterable[Path], known: Iterable[str]) -> None:
 def size(top: Path) -> int:
     """Bytes of all files below a folder."""
     found = 0
-    for name in _files(top):
+    for name in names(top):
         with suppress(OSError):  # a path that is too long
             found += (top / name).lstat().st_size
     return found
@@ -123,11 +129,12 @@ def _with_folders(name: str) -> Iterator[str]:
         yield name
 
 
-def _files(top: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(top):
+def names(top: Path) -> Iterator[str]:
+    """Every file below a folder, and every link, by path from the top."""
+    for folder, folders, files in os.walk(top):
         inner = Path(folder).relative_to(top)
         links = [name for name in folders if Path(folder, name).is_symlink()]
-        yield from ((inner / name).as_posix() for name in (*names, *links))
+        yield from ((inner / name).as_posix() for name in (*files, *links))
 
 
 def _state(top: Path, name: str, known: FileState | None) -> FileState:

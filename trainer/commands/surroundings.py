@@ -5,8 +5,10 @@ import shutil
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+from trainer.commands import file_tree
 from trainer.contract import PLACE_PREFIX, RunFile, Spec, TaskSpec
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.allowlist import SHIMS
@@ -76,7 +78,17 @@ def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     states = [parent for parent in folder.parents if (parent / ".git").exists()]
     states += [other for workspace in states if (other := _repository(workspace))]
     homes = [] if spec.task and spec.task.home else [Path.home()]
-    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes]
+    withheld = _withheld(spec.task.links, spec.task.hidden) if spec.task and spec.task.hidden else ()
+    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes, *withheld]
+
+
+@cache  # a run asks for each command and each worker
+def _withheld(links: tuple[tuple[str, str], ...], globs: tuple[str, ...]) -> tuple[Path, ...]:
+    """What only the judge may read of that which links lead to."""
+    is_hidden = file_tree.matcher(globs)
+    whole = tuple(Path(target) for inner, target in links if is_hidden(inner))
+    inside = ((target, name, f"{inner}/{name}") for inner, target in links for name in file_tree.names(Path(target)))
+    return (*whole, *(Path(target, name) for target, name, path in inside if is_hidden(path)))
 
 
 def _repository(workspace: Path) -> Path | None:

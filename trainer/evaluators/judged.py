@@ -12,6 +12,7 @@ counts for the later one. A wrong answer ends the run: there is no score for the
 import time
 from contextlib import closing, suppress
 
+from trainer.commands import file_tree
 from trainer.commands.contestant import Contestant
 from trainer.commands.judge_process import JudgeProcess
 from trainer.contract import RunFile, RunResult, Score, ScratchRole, Spec
@@ -59,6 +60,7 @@ class Judged:
             self._build(bench, name, side)
         own = scratch.make(self._run_folder.folder, ScratchRole.JUDGE)
         tree = self._run_folder.folder / RunFile.TREE
+        file_tree.link(tree, self._task.links)  # what git does not have is for the judge as well
         try:
             with closing(JudgeProcess(tree, own, self._spec, bench.watch)) as judge:
                 bench.spared.add(judge.pid)

@@ -141,10 +141,7 @@ class Workbench:
             file_tree.copy(self._run_folder.folder / name, side.tree, self._left_out())
             side.out.mkdir()
             side.files = file_tree.states(side.tree)
-            for inner, target in self.task.links:
-                place = side.tree / inner
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(target)
+            file_tree.link(side.tree, self.task.links)
         except OSError as error:
             told = f"The files of the run cannot be laid out for its commands: {error}."
             raise RunEnded("env_fail", f"{told} The operator frees space, or looks at `link` in program.md.") from error
