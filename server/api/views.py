@@ -22,8 +22,8 @@ from server.errors import PatchRefused
 from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
+from server.history.segments import latest
 from server.history.similar_attempts import nearest
-from server.metric import Metric
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
 from server.runs.boundary import boundary
@@ -37,6 +37,7 @@ from server.study.ledger_rebuild import edited
 from server.study.phase import Move, Phase, require
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
+from server.task.definition import Task
 from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
@@ -48,7 +49,8 @@ _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothin
 def status(study: Study) -> StatusReply:
     """The snapshot."""
     last, incumbent = study.settle(), study.ledger.incumbent()
-    task, counts, baseline = study.program().task, study.ledger.counts(), study.ledger.baseline()
+    task, counts, first = study.program().task, study.ledger.counts(), study.ledger.baseline()
+    baseline = first if first and first.attempt.task == task.sha256 else None  # another task's score is another number
     calls = next_calls(study)
     reply = StatusReply(
         next_actions=sentences(calls),
@@ -71,7 +73,7 @@ def status(study: Study) -> StatusReply:
         incumbent=_standing(study),
         baseline_bits=bits(baseline, baseline.score.value) if baseline and baseline.score else None,
         baseline=baseline.score.value if baseline and baseline.score else None,
-        noise=_noise(study, incumbent, task.measure) if incumbent else None,
+        noise=_noise(study, incumbent, task) if incumbent else None,
         running=_running(study, last) if last and last.running else None,
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
@@ -206,10 +208,15 @@ def _standing(study: Study) -> IncumbentSummary | None:
     return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent, study.program().task))
 
 
-def _noise(study: Study, incumbent: Experiment, metric: Metric) -> NoiseReply:
-    found = comparisons.measured_noise(study.ledger, incumbent, metric)
-    runs = comparisons.incumbent_value(study.ledger, incumbent, study.program().task)[1]
-    assumed = "assumed from published runs, not measured here" if not found.repeats else "measured"
+def _noise(study: Study, incumbent: Experiment, task: Task) -> NoiseReply | None:
+    """None where the incumbent was not measured by this task yet."""
+    metric, like = task.measure, latest(study.ledger, incumbent, task.sha256)
+    if like is None:
+        return None
+    found = comparisons.measured_noise(study.ledger, like, metric)
+    runs = comparisons.incumbent_value(study.ledger, incumbent, task)[1]
+    source = "" if task.sha256 else " from published runs"
+    assumed = "measured" if found.repeats else f"assumed{source}, not measured here"
     now, after = (metric.shown_error(found.sigma / math.sqrt(max(count, 1))) for count in (runs, runs + 1))
     return NoiseReply(
         sigma=found.sigma,

@@ -287,8 +287,8 @@ def incumbent_value(ledger: Ledger, incumbent: Experiment, rule: Task | None = N
     Args:
         rule: program.md's; without it the task is that of the last run.
     """
-    metric, again = rule.measure if rule else _ANY, ledger.repeats(incumbent.number, Purpose.REFERENCE)
-    like = segments.latest(ledger, incumbent, again, rule.sha256 if rule else segments.current_task(ledger))
+    metric = rule.measure if rule else _ANY
+    like = segments.latest(ledger, incumbent, rule.sha256 if rule else segments.current_task(ledger))
     if like is None or like.score is None:
         return None, 0
     if "pairs" in like.score.details:

@@ -94,9 +94,12 @@ def near_misses(ledger: Ledger, metric: Metric, last: int = 200) -> list[NearMis
     incumbent = ledger.incumbent()
     if incumbent is None:
         return []
-    sigma = comparisons.measured_noise(ledger, incumbent, metric).sigma
-    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
     task = segments.current_task(ledger)  # gains of another one are of another kind
+    like = segments.latest(ledger, incumbent, task)
+    if like is None:
+        return []
+    sigma = comparisons.measured_noise(ledger, like, metric).sigma
+    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
     told = [(_gain(row, metric), row) for row in rows if not row.kept and row.attempt.task == task]
     close = sorted((-gain, row.number, row) for gain, row in told if gain is not None and gain > -sigma / 2)
     return [

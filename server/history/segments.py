@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from server.history.ledger import Ledger
 from server.metric import Metric
-from server.records import Attempt, Experiment
+from server.records import Attempt, Experiment, Purpose
 
 _HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
 
@@ -57,11 +57,12 @@ def current_task(ledger: Ledger) -> str | None:
     return last.attempt.task if last else None
 
 
-def latest(ledger: Ledger, incumbent: Experiment, runs: Sequence[Experiment], task: str | None) -> Experiment | None:
+def latest(ledger: Ledger, incumbent: Experiment, task: str | None) -> Experiment | None:
     """The incumbent, or the last of its further runs that measured this task; None if none did."""
     if incumbent.attempt.task == task:
         return incumbent
-    return next((run for run in reversed(runs) if run.attempt.task == task and run.score), None)
+    again = ledger.repeats(incumbent.number, Purpose.REFERENCE)
+    return next((run for run in reversed(again) if run.attempt.task == task and run.score), None)
 
 
 def changed_task(ledger: Ledger, task: str | None, paired: bool = False) -> str:

@@ -12,7 +12,7 @@ from server.api import history_views, views
 from server.api.app import INSTRUCTIONS, create, instructions, start
 from server.api.schemas import RunReply
 from server.api.tools import Tools
-from server.records import Experiment, Score, Trust, Verdict
+from server.records import Experiment, Purpose, Score, Trust, Verdict
 from server.reporting.summary import TableRow, table_row
 from server.serve_options import ServeOptions
 from server.study.study import Study
@@ -174,6 +174,20 @@ def test_other_editable_files_in_mid_study_are_told_to_wait_for_a_new_server(sor
         calls = views.status(sorting).next_actions
         assert sum("starts the server anew: until then it is sort.py" in call for call in calls) == told
         assert calls[-1].startswith("run_experiment(description)")
+
+
+def test_the_status_has_no_number_of_another_task(sorting: Study) -> None:
+    row = of_task(experiment(1, Verdict.BASELINE, 3.5, kept=True), "another")
+    enter(sorting.ledger, row)
+    told = views.status(sorting)
+    assert (told.baseline, told.noise, told.incumbent) == (None, None, None)
+    task = sorting.program().task.sha256
+    again = of_task(experiment(2, Verdict.REFERENCE, 80.0), "latency")
+    about = {"task": task, "of": 1, "purpose": Purpose.REFERENCE}
+    enter(sorting.ledger, again.model_copy(update={"attempt": again.attempt.model_copy(update=about)}))
+    told = views.status(sorting)
+    assert told.baseline is None and told.incumbent and told.incumbent.value == 80
+    assert told.noise and told.noise.sigma == pytest.approx(0.05 * 80) and told.noise.note.startswith("assumed, not")
 
 
 async def test_a_refusal_keeps_the_name_of_a_file_that_is_called_train_py(sorting: Study) -> None:

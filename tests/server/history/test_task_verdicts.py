@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.history import audit_failures, comparisons, segments
+from server.history import audit_failures, comparisons, lessons, segments
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Outcome, Purpose, Result, Score, Trust, Verdict
 from server.scoring.decision_rule import Assessment
@@ -249,6 +249,19 @@ def test_a_paired_run_of_a_new_task_is_compared_at_once_and_its_value_with_none_
     study.pair(-0.3, candidate.number, host=90.0)
     found = study.assess(candidate.number)
     assert found.verdict is Verdict.IMPROVED and found.value == pytest.approx(8000 * 0.740818, rel=1e-4)
+
+
+def test_what_nearly_won_is_told_by_the_noise_of_its_own_task(ledger: Ledger) -> None:
+    study = Study(ledger, STEPS)
+    for score in (1000, 1300, 1000, 1300):
+        study.again(1, score) if study.number else study.run(score)
+    study.task = RATE
+    for score in (5.0, 5.0):
+        study.again(1, score)
+    row = study.run(4.9)
+    assert row.result
+    ledger.finish(row.number, row.result, judged(row.number, Verdict.WITHIN_NOISE, -0.1))
+    assert lessons.near_misses(ledger, RATE.measure) == [], "repeated runs of this task are exactly alike"
 
 
 @pytest.mark.parametrize("task", [STEPS, PAIRED])
