@@ -20,7 +20,7 @@ _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Command = Annotated[str, Field(max_length=4000)]
 _Path = Annotated[str, Field(max_length=500)]
 _SOURCES = {Referee.COMMAND: ("printed", "cpu", "wall", "memory"), Referee.JUDGED: ("score", "cpu", "wall", "memory")}
-_USUAL_PAIRS = {Referee.JUDGED: 240, Referee.COMMAND: 20}  # at the most, of a paired task that says nothing else
+_USUAL_PAIRS = 20  # runs of a paired command that says nothing else; of a judge the evaluator knows better
 _PRINTED = "metric"  # what a command's number is called, as others have it
 _METRIC = re.compile(r"[\w.\-µ]{1,60}")
 _NO_NAME = "is no name: take letters, digits and _ . - µ, 60 at most"
@@ -261,7 +261,7 @@ class Task(KeepRule):
             hidden=tuple(self.hidden),
             links=links,
             paired=self.paired,
-            repeats=_USUAL_PAIRS[self.kind] if self.paired and self.repeats == 1 else self.repeats,
+            repeats=_USUAL_PAIRS if self.paired and self.command and self.repeats == 1 else self.repeats,
             least_effect=self.least_effect,
             figures=tuple(self.metrics),
             network=self.network,
