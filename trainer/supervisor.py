@@ -34,7 +34,10 @@ def main() -> None:
     if why := run_folder.changed(spec):
         told = f"Somebody changed train.py in the run folder: {why}. No line of it has run."
         return run_folder.end(RunResult("env_fail", told, cause="run_folder_changed"))
-    run_folder.end(evaluate(run_folder, spec))
+    result = evaluate(run_folder, spec)
+    if spec.task:
+        run_folder.keep_candidate(spec.task.editable)
+    run_folder.end(result)
 
 
 if __name__ == "__main__":

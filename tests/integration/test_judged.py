@@ -50,6 +50,15 @@ def test_a_score_is_the_mean_of_the_judges_and_named_figures_are_told(tmp_path: 
     assert "total_seconds" in result["figures"] and result["figures"]["setup_cpu_seconds"] >= 0
 
 
+@pytest.mark.parametrize("hidden", [("data/hidden/**",), ()])
+def test_the_log_tells_no_case_of_a_task_that_hides_some(tmp_path: Path, hidden: tuple[str, ...]) -> None:
+    work = "print('begun', flush=True)\ndef work(place):\n    print('case', place, flush=True)\n    return place\n"
+    task = JudgedTask(judge=_POINTS, source=MetricSource.SCORE, unit="points", hidden=hidden)
+    assert task.run(tmp_path / "run", work)["outcome"] == "finished"
+    log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
+    assert "begun" in log and ("case 3" in log) == (not hidden), log
+
+
 @pytest.mark.thorough
 def test_scores_of_pairs_are_compared_case_by_case(tmp_path: Path) -> None:
     work, incumbent = "def work(place):\n    return place + 2\n", "def work(place):\n    return place\n"

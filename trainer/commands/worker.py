@@ -49,6 +49,7 @@ class Worker:
         self._looked = 0.0
         self.pid = process.pid
         self.alive = True
+        self.asked = False  # whether it knows a question
 
     def ask(self, question: bytes, *, seconds: float) -> Reply:
         """Send a question, which has no line's end in it, and wait for the answer.
@@ -56,6 +57,7 @@ class Worker:
         Raises:
             RunEnded: the worker has ended, is too slow, or answers more than one line; somebody cancelled the run.
         """
+        self.asked = True
         if self._read():
             raise RunEnded("invalid", "The worker answered before it was asked: it must write one line a question.")
         before, begun = self._cpu_seconds(), time.monotonic()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from trainer.commands import file_tree
 from trainer.commands.confined_process import ConfinedProcess, Measure, StartFailed
@@ -223,8 +224,12 @@ class Workbench:
         order = self._order(side, command, own, lives_on=True)
         order.environment["PYTHONPATH"] = str(own / "lib")
 
+        worker: Worker | None = None
+
         def keep(_name: str, block: bytes) -> None:
-            self._log.add(block)
+            # The agent reads the log: it must not learn hidden cases from what a worker prints of its questions.
+            if not (self.task.hidden and worker and worker.asked):
+                self._log.add(block)
 
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, talks=True)
         self._start(process)
@@ -323,7 +328,7 @@ class Workbench:
 
     def _order(self, side: Side, command: str, own: Path, lives_on: bool) -> CommandOrder:
         home = str(Path.home()) if self.task.home else ""
-        told = command.replace("{out}", str(side.out)).replace("{python}", sys.executable)
+        told = command.replace("{out}", quote(str(side.out))).replace("{python}", quote(sys.executable))
         readable = [
             *([side.tree, side.out] if lives_on else []),
             *([home] if home else []),
@@ -332,7 +337,8 @@ class Workbench:
         ]
         writable = own if lives_on else side.folder
         out_of_reach = hidden(self._run_folder, self._spec)
-        allowed = command_allowlist(map(Path, readable), writable, out_of_reach, processes=not lives_on)
+        counted = self.task.source == MetricSource.CPU  # then nothing may compute where no CPU second is counted
+        allowed = command_allowlist(map(Path, readable), writable, out_of_reach, not lives_on, gpu=not counted)
         return CommandOrder(
             command=told,
             environment=self._environment(own, home),

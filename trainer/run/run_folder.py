@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from trainer.contract import Order, RunFile, RunResult, Spec, sign
 from trainer.run.failure_cause import FULL
 from trainer.run.profiles import PROFILES
 from trainer.sandbox.allowlist import Allowlist, build_allowlist
+from trainer.text import glob_matches
 
 _PLACES = "places"  # beside the run folders
 # seconds that a score waits for space on the disk, and between two looks
@@ -91,6 +93,19 @@ class RunFolder:
             moved = replace(moved, imports=str(place / RunFile.MODULES))
         self.place = RunFolder(place)
         return moved
+
+    def keep_candidate(self, editable: Sequence[str]) -> None:
+        """Remove the trees of a task's run but for the candidate's own files: a lost commit is made anew from those."""
+        shutil.rmtree(self.folder / RunFile.INCUMBENT, ignore_errors=True)
+        tree = self.folder / RunFile.TREE
+        for top, folders, files in os.walk(tree, topdown=False):
+            for name in (*files, *(folder for folder in folders if os.path.islink(os.path.join(top, folder)))):
+                path = Path(top, name)
+                if path.is_symlink() or not glob_matches(editable, path.relative_to(tree).as_posix()):
+                    with suppress(OSError):  # it costs space, and no run
+                        path.unlink()
+            with suppress(OSError):  # what is left is in it
+                os.rmdir(top)
 
     def reach(self, spec: Spec, scratch: Path) -> Allowlist:
         """What the run's processes may reach; `scratch` is the folder of the one in question."""

@@ -60,7 +60,7 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
 
 
 def command_allowlist(
-    readable: Iterable[Path], writable: Path, hidden: Iterable[Path], processes: bool = True
+    readable: Iterable[Path], writable: Path, hidden: Iterable[Path], processes: bool = True, gpu: bool = True
 ) -> Allowlist:
     """The reach of a command of program.md: what is installed on the machine, and what it is given.
 
@@ -68,13 +68,14 @@ def command_allowlist(
         readable: what it is given beside, files or folders. writable: its own folder.
         hidden: folders that stay out of reach where they lie in one that is in it; what is given in them is not hidden.
         processes: whether it may read what the kernel tells of all processes: many programs look at their own.
+        gpu: whether it may open one.
     """
     out_of_reach = tuple(path.resolve() for path in (*_OURS, *map(Path, _SECRETS), *hidden))
     above = {folder for path in out_of_reach for folder in path.parents}
     given = [part for path in readable for part in _outside(path.resolve(), set(out_of_reach), above)]
     installed, listed = _installed(out_of_reach, os.environ.get("PATH", ""))
-    facts = [*system_files.facts(gpu=True), *([Path("/proc")] if processes else [])]
-    devices = [path for pattern in _DEVICES + _GPUS for path in Path("/dev").glob(pattern)]
+    facts = [*system_files.facts(gpu), *([Path("/proc")] if processes else [])]
+    devices = [path for pattern in _DEVICES + _GPUS * gpu for path in Path("/dev").glob(pattern)]
     return Allowlist([*installed, *given, *facts], [*listed, Path("/proc")], devices, writable)
 
 
