@@ -52,7 +52,7 @@ def test_a_score_is_the_mean_of_the_judges_and_named_figures_are_told(tmp_path: 
 
 @pytest.mark.parametrize("hidden", [("data/hidden/**",), ()])
 def test_the_log_tells_no_case_of_a_task_that_hides_some(tmp_path: Path, hidden: tuple[str, ...]) -> None:
-    work = "print('begun', flush=True)\ndef work(place):\n    print('case', place, flush=True)\n    return place\n"
+    work = "import sys\nprint('begun', file=sys.stderr, flush=True)\ndef work(place):\n    print('case', place, flush=True)\n    return place\n"
     task = JudgedTask(judge=_POINTS, source=MetricSource.SCORE, unit="points", hidden=hidden)
     assert task.run(tmp_path / "run", work)["outcome"] == "finished"
     log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
