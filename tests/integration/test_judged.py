@@ -52,11 +52,14 @@ def test_a_score_is_the_mean_of_the_judges_and_named_figures_are_told(tmp_path: 
 
 @pytest.mark.parametrize("hidden", [("data/hidden/**",), ()])
 def test_the_log_tells_no_case_of_a_task_that_hides_some(tmp_path: Path, hidden: tuple[str, ...]) -> None:
-    work = "import sys\nprint('begun', file=sys.stderr, flush=True)\ndef work(place):\n    print('case', place, flush=True)\n    return place\n"
+    work = "def work(place):\n    print('case', place, flush=True)\n    return place\n"
     task = JudgedTask(judge=_POINTS, source=MetricSource.SCORE, unit="points", hidden=hidden)
     assert task.run(tmp_path / "run", work)["outcome"] == "finished"
     log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
-    assert "begun" in log and ("case 3" in log) == (not hidden), log
+    assert ("case 3" in log) == (not hidden), log
+    failing = "import sys\nprint('imports', file=sys.stderr, flush=True)\nimport no_such_module\n"
+    assert task.run(tmp_path / "failing", failing)["outcome"] == "crashed"
+    assert "no_such_module" in (tmp_path / "failing" / "run.log").read_text(encoding="utf-8"), "what fails is told"
 
 
 @pytest.mark.thorough

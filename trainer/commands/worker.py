@@ -49,7 +49,7 @@ class Worker:
         self._looked = 0.0
         self.pid = process.pid
         self.alive = True
-        self.asked = False  # whether it knows a question
+        self.answered = False  # whether it has come to an answer
 
     def ask(self, question: bytes, *, seconds: float) -> Reply:
         """Send a question, which has no line's end in it, and wait for the answer.
@@ -57,7 +57,6 @@ class Worker:
         Raises:
             RunEnded: the worker has ended, is too slow, or answers more than one line; somebody cancelled the run.
         """
-        self.asked = True
         if self._read():
             raise RunEnded("invalid", "The worker answered before it was asked: it must write one line a question.")
         before, begun = self._cpu_seconds(), time.monotonic()
@@ -74,6 +73,7 @@ class Worker:
         line, _, rest = bytes(answer).partition(b"\n")
         if rest:
             raise RunEnded("invalid", "The worker answered with more than one line: it must write one line a question.")
+        self.answered = True
         reply = Reply(line, max(0.0, used - self._used), ended - begun, max(0.0, before - self._used))
         self._used = used
         return reply

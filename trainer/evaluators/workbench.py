@@ -224,11 +224,9 @@ class Workbench:
         order = self._order(side, command, own, lives_on=True)
         order.environment["PYTHONPATH"] = str(own / "lib")
 
-        worker: Worker | None = None
-
         def keep(_name: str, block: bytes) -> None:
-            # The agent reads the log: it must not learn hidden cases from what a worker prints of its questions.
-            if not (self.task.hidden and worker and worker.asked):
+            # The agent reads the log: it must not learn hidden cases from what workers print of their questions.
+            if not (self.task.hidden and any(worker.answered for worker in self._workers)):
                 self._log.add(block)
 
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, talks=True)
