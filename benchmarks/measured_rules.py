@@ -6,9 +6,10 @@ The functions of server/scoring/paired_rule.py judge every run, with the spread 
 incumbent against itself three times, and from whatever is confirmed. A null changes nothing; its keep is a false one.
 Real changes make the candidate 2, 5 or 20 % faster, or 5 % slower.
 
-The noise is what A/A runs of a JSON tokenizer in Python had on a shared machine with two cores, 70 pairs of 20 ms CPU
+The noise is chosen after A/A runs of a JSON tokenizer in Python on a shared machine with two cores, pairs of 3 ms CPU
 time, each run with two new processes: quiet, and beside two further processes that never rest. A run's own standard
-error explains a part of how much it moves; one run in twenty is an outlier.
+error explains a part of how much it moves; one run in twenty is an outlier. What real runs do:
+benchmarks/measured_night.py.
 """
 
 import argparse
