@@ -108,7 +108,7 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
     if phase is Phase.IDLE and (untried := revocations.untried(study.ledger)):
         actions = [*actions, _once_more(untried)]
     last = study.lane.run()
-    if last and last.result and last.result.outcome is Outcome.ENV_FAIL:
+    if last and last.result and last.result.outcome is Outcome.ENV_FAIL and last.result.cause != "judge":
         doctor = _doctor(study)
         actions = {Phase.BASELINE_FAILED: [actions[0], doctor], Phase.FAILED: [*actions, doctor]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":

@@ -67,7 +67,10 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[Lack]:
 def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[Lack]:
     for path in task.link:
         if not (root / path).exists():
-            yield Lack(problem=f"link: there is no {path} in {root}", remedy=f"make {path}, or take it out of `link`")
+            yield Lack(
+                problem=f"link: there is no {path} in {root.absolute()}",
+                remedy=f"make {path}, or take it out of `link`",
+            )
     for path in task.hidden:
         linked = any(path == link or path.startswith(f"{link}/") for link in task.link)
         if not linked and not any(glob_matches([path], file) for file in files):

@@ -54,7 +54,7 @@ def run_in_words(task: Task) -> str:
     """What a run does to the candidate."""
     steps = [f"builds it with `{_short(task.build)}`"] if task.build else []
     if task.kind is Referee.COMMAND:
-        steps += [f"holds it against `{_short(task.checks)}`, before and after"] if task.checks else []
+        steps += [f"holds it against `{_short(task.checks)}` before and after"] if task.checks else []
         often = f" {task.repeats} times" if task.repeats > 1 else ""
         steps.append(f"runs `{_short(task.command)}`{often}")
     else:

@@ -27,6 +27,7 @@ from trainer.text import plain
 
 CASES = "cases"
 PRACTICE = "practice"  # cases that do not count
+JUDGE_STEP = "The operator mends {judge}, commits it and starts the server with a new --tag."
 _PACKAGES = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.1
 _BLOCK = 1 << 16
@@ -207,7 +208,7 @@ class JudgeProcess:
 
     def _failed(self, what: str, line: int = 0, traceback: str = "") -> RunEnded:
         where = f"{self._task.judge}, line {line}" if line else self._task.judge
-        told = f"The judge failed: {where}: {what}. The operator mends {self._task.judge} and commits it."
+        told = f"The judge failed: {where}: {what}. {JUDGE_STEP.format(judge=self._task.judge)}"
         return RunEnded("env_fail", told, traceback, cause="judge")
 
 

@@ -174,9 +174,9 @@ class CommandEvaluator:
             told = "The kernel ended the command, or a process of its, for lack of memory."
             return RunEnded("oom", f"{told}{_last(ended)}", ended.tail, "kernel_oom")
         if ended.exit_code == _NOT_FOUND and _MISSING.search(ended.stderr):
-            told = f"The command names a program that is not there, so nothing was judged.{_last(ended)}"
+            told = "The command names a program that is not there, so nothing was judged."
             advice = "Install it, add its folder to PATH or to `link`, or correct `command` in program.md."
-            return RunEnded("env_fail", f"{told} {advice}", ended.tail, "no_command")
+            return RunEnded("env_fail", f"{told}{_last(ended).removesuffix('.')}. {advice}", ended.tail, "no_command")
         outcome, cause = ("oom", "oom") if _starved(ended) else ("crashed", "exit_code")
         hint = "" if self._task.network else next((hint for words, hint in _HINTS if words.search(ended.tail)), "")
         return RunEnded(outcome, f"The command {_how(ended)}.{_last(ended)}{hint}", ended.tail, cause)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from statistics import fmean
 
 from trainer.commands.contestant import Contestant
-from trainer.commands.judge_process import PRACTICE, JudgeProcess, JudgeTerms
+from trainer.commands.judge_process import JUDGE_STEP, PRACTICE, JudgeProcess, JudgeTerms
 from trainer.contract import MetricSource, Score, Spec
 from trainer.evaluators.pairs import BLOCK, MOST_PAIRS, Pairs, candidate_first, is_flat, jackknife, mean_of, middle
 from trainer.judging import WrongAnswer
@@ -332,7 +332,7 @@ class Contest:
 
     def _judges(self, what: str) -> RunEnded:
         told = f"The judge failed: {self._task.judge}: {what}."
-        return RunEnded("env_fail", f"{told} The operator mends {self._task.judge} and commits it.", cause="judge")
+        return RunEnded("env_fail", f"{told} {JUDGE_STEP.format(judge=self._task.judge)}", cause="judge")
 
 
 def _seed(secret: int, use: str) -> int:

@@ -22,9 +22,11 @@ from trainer.processes import scratch
 from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
+from trainer.text import plain
 
 _CANDIDATE = "candidate"
 _INCUMBENT = "incumbent"
+_LAST_WORDS = 2000  # bytes
 
 
 class Judged:
@@ -44,7 +46,8 @@ class Judged:
                 score = self._run(bench)
             ending = RunResult("finished", str(score), score)
         except RunEnded as ended:
-            ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
+            said = ended.traceback or (self._last_words() if ended.outcome == "crashed" else "")
+            ending = RunResult(ended.outcome, ended.reason, traceback=said, cause=ended.cause)
         except Exception as error:  # ours, or the machine's: no candidate has failed
             told = f"The run could not be carried out: {type(error).__name__}: {error}"
             ending = RunResult("env_fail", told, cause=of_error(error))
@@ -52,6 +55,12 @@ class Judged:
         ending.figures.update(self._figures)
         ending.guards.update(guards)
         return ending
+
+    def _last_words(self) -> str:
+        """The end of the run's log: what a worker that crashed has printed, and nearly always why."""
+        with suppress(OSError):
+            return plain(self._run_folder.log.read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace"))
+        return ""
 
     def _run(self, bench: Workbench) -> Score:
         names = {_CANDIDATE: RunFile.TREE} | ({_INCUMBENT: RunFile.INCUMBENT} if self._task.paired else {})

@@ -75,6 +75,13 @@ def test_doctor_says_what_a_task_lacks(tmp_path: Path) -> None:
     )
 
 
+def test_doctor_asks_for_no_train_py_where_program_md_cannot_be_read(tmp_path: Path) -> None:
+    committed(tmp_path, program__md="---\ncommand: bash bench.sh\neditible: code.py\n---\n", code__py="x = 1\n")
+    found = {check.name: check for check in examine(tmp_path)}
+    assert found["program.md"].state == "fix" and "did you mean editable" in found["program.md"].detail
+    assert found["workspace"].remedy == "as for program.md, below" and "train.py" not in found["workspace"].detail
+
+
 def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
     prepare = "def evaluate_bpb(model): ...\n"
     files = {"program__md": "# autoresearch\n", "prepare__py": prepare, "train__py": "import prepare\n"}

@@ -129,7 +129,7 @@ def test_a_workspace_of_another_tool_is_known(root: Path) -> None:
         (COMMAND, "runs `bash bench.sh`", "metric, which the command prints; lower is better"),
         (
             {**COMMAND, "build": "make", "checks": "make test", "repeats": 5, "direction": "higher"},
-            "builds it with `make`, holds it against `make test`, before and after and runs `bash bench.sh` 5 times",
+            "builds it with `make`, holds it against `make test` before and after and runs `bash bench.sh` 5 times",
             "metric, which the command prints; higher is better",
         ),
         (

@@ -113,7 +113,7 @@ def test_memory_is_the_referees(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "told", "outcome", "words"),
     [
-        ("no-such-program --fast", {}, "env_fail", "names a program that is not there"),
+        ("no-such-program --fast", {}, "env_fail", "not found. Install it, add its folder to PATH"),
         ("true", {}, "invalid", "The command printed no number named ms: a line `METRIC ms=12.5` is due"),
         ("echo METRIC ms=nan", {}, "invalid", "not finite"),
         ("echo METRIC a=1; echo METRIC b=2", {}, "invalid", "but a, b"),
