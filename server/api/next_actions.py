@@ -113,6 +113,8 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
         actions = {Phase.BASELINE_FAILED: [actions[0], doctor], Phase.FAILED: [*actions, doctor]}.get(phase, actions)
     if phase is not Phase.IDLE or incumbent is None or not incumbent.attempt.baseline or task.keep_rule == "any":
         return actions
+    if task.paired:  # each run measures the incumbent as well, and tells its own error
+        return actions
     done, wanted = comparisons.incumbent_value(study.ledger, incumbent, task)[1], task.baseline_runs
     if done >= wanted:
         return actions

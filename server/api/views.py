@@ -82,7 +82,7 @@ def status(study: Study) -> StatusReply:
         edited=edited(study.ledger),
         boundary=boundary(study.workspace.root).word,
         profile=study.profile,
-        dataset=str(study.dataset),
+        dataset="" if task.sha256 else str(study.dataset),
         guards=last.result.guards if last and last.result else {},
         compiler=(last.result.figures.compiler if last and last.result else None) or "",
         device=why_no_gpu(study.hardware),

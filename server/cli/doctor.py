@@ -203,11 +203,9 @@ def _task(path: Path) -> Task | None:
 
 
 def _workspace(path: Path) -> Check:
-    task = _task(path)
-    found = _night(path, what_may_change(task) if task else Editable(("train.py",)), task)
+    found = _night(path, what_may_change(task) if (task := _task(path)) else Editable(("train.py",)), task)
     if task is None and found.state == "fix" and (path / "program.md").is_file() and not (path / "train.py").exists():
-        detail = f"{path.absolute()}: which files the agent may change is not known"
-        return Check(name="workspace", state="warning", detail=detail, remedy="as for program.md, below")
+        return Check(name="workspace", state="warning", detail="not known", remedy="as for program.md, below")
     return found
 
 

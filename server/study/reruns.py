@@ -106,7 +106,7 @@ def _require_possible(study: Study, question: RerunRequest) -> None:
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     if study.program().task.sha256 and (question.knobs or question.split != "val"):
-        raise Unavailable("This task has neither knobs nor a hidden split.", "Run it again as it is.")
+        raise Unavailable("This task has neither knobs nor a hidden split.", "Leave out --hidden, or --depth.")
 
 
 def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:
