@@ -17,6 +17,7 @@ from server.source.patch_formats import (
     readings,
     with_line_feeds,
 )
+from server.source.patch_refusals import Undecided
 from server.source.patch_round import Round
 from server.source.python_source import BOM, line_count
 from server.text import clip
@@ -52,6 +53,8 @@ def apply(text: str, patch: str, file: str = "train.py", *, exact: bool = False)
     patch = with_line_feeds(patch.lstrip(_UNSEEN), text)
     try:
         return _as_written(text, patch, file, exact)
+    except Undecided:
+        raise
     except PatchRefused as refusal:
         return _as_meant(text, patch, file, refusal)
 

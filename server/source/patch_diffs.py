@@ -75,6 +75,7 @@ class _Body:
         self.edits: list[Edit] = []
         self.header, self.anchors, self.at_end = header, anchors, False
         self._old = self._new = 0
+        self._empty = 0  # lines at its end without even a mark
 
     @property
     def full(self) -> bool:
@@ -95,16 +96,17 @@ class _Body:
         if mark not in (KEPT, GONE, COMES):
             mark, text = (UNMARKED, line) if line.strip() else (KEPT, "")
         self.edits.append(Edit(mark, text, end))
+        self._empty = 0 if line else self._empty + 1
         self._old += mark != COMES
         self._new += mark != GONE
 
     def hunk(self, ends: bool) -> Hunk:
-        """Without the blank lines at its end, which separate hunks more often than they belong to them."""
+        """Without the empty lines at its end, which separate hunks more often than they belong to them."""
         blanks = next((n for n, edit in enumerate(reversed(self.edits)) if edit[:2] != (KEPT, "")), len(self.edits))
-        extra = blanks
+        extra = self._empty
         if self.header:
             beyond = {self._old - self.header.old_count, self._new - self.header.new_count}
-            extra = beyond.pop() if len(beyond) == 1 and 0 <= max(beyond) <= blanks else blanks
+            extra = beyond.pop() if len(beyond) == 1 and 0 <= max(beyond) <= blanks else self._empty
         edits = self.edits[: len(self.edits) - extra]
         return Hunk(edits, header=self.header, anchors=self.anchors, at_end=self.at_end, prose=_prose(edits), ends=ends)
 

@@ -35,6 +35,7 @@ class Fit(NamedTuple):
     at: int  # index of the first line
     edits: list[Edit]  # as they are applied here
     whole: bool = True  # whether nothing of the hunk was left away above
+    less: bool = False  # whether a blank line was left away at either end
     shifted: bool = False  # whether it is indented otherwise than in the patch
 
 
@@ -61,10 +62,10 @@ class Finder:
 
     def fits(self, hunk: Hunk) -> list[Fit]:
         """The places where the hunk fits, in the strictest form in which it fits at all."""
-        for variant, cut in self._variants(hunk):
+        for variant, cut, less in self._variants(hunk):
             found = self._alike(variant) or self._shifted(variant)
             if found:
-                return [fit._replace(whole=not cut) for fit in found]
+                return [fit._replace(whole=not cut, less=less) for fit in found]
         return []
 
     def below(self, anchors: list[str]) -> tuple[list[range], list[range]] | None:
@@ -84,14 +85,14 @@ class Finder:
         same = sum(len(line) * min(count, here[line]) for line, count in wanted.items())
         return same / max(sum(len(line) * count for line, count in wanted.items()), 1)
 
-    def _variants(self, hunk: Hunk) -> Iterator[tuple[Hunk, int]]:
-        """The hunk, then without what may not belong to it, and how many lines that are above its place."""
+    def _variants(self, hunk: Hunk) -> Iterator[tuple[Hunk, int, bool]]:
+        """The hunk, then without what may not belong to it, how many lines that are above its place, and whether any."""
         for known in self._without_prose(hunk):
-            yield known, 0
+            yield known, 0, False
             start, stop = _without_blanks(known)
             edits = known.edits[start:stop]
             if len(edits) < len(known.edits) and any(edit.old for edit in edits):
-                yield replace(known, edits=edits), start
+                yield replace(known, edits=edits), start, True
 
     def _without_prose(self, hunk: Hunk) -> list[Hunk]:
         """The hunk, and without what may be prose below it. Raises PatchRefused: nobody can tell."""

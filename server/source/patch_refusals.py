@@ -18,6 +18,10 @@ _ADD_LINES = "Add lines above or below, so that it matches only one of them."
 _COPY = "Copy the lines to replace exactly as read_train() shows them, without the line numbers."
 
 
+class Undecided(PatchRefused):
+    """Every hunk fits as it is written, but not at one place alone, so that no other reading is looked for."""
+
+
 def refusal(problem: str, next_step: str) -> PatchRefused:
     """A refusal of at most 600 characters."""
     return PatchRefused(clip(problem, _MOST - 1 - len(next_step)), next_step)
@@ -65,8 +69,18 @@ def elsewhere(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
     """It fits where its header does not say, and no line of it tells that this is the place."""
     return refusal(
         f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, and its "
-        "lines stand elsewhere, too, or are indented otherwise: it may be meant for lines that have changed since.",
+        "lines stand elsewhere, too, or are indented otherwise, or the other hunks have moved by less: "
+        "it may be meant for lines that have changed since.",
         "Call read_train(), and write '@@' without numbers or more lines around the change.",
+    )
+
+
+def without_blanks(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
+    """It fits without a blank line at its start or end alone, and no line of it tells that this is the place."""
+    return refusal(
+        f"{hunk.name} matches {file} at line {fit.at + 1} only without the blank line at its start or end, and its "
+        "lines stand elsewhere, too: it may be meant for lines that have changed since.",
+        "Call read_train(), and write the lines as they are now, or more of them around the change.",
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections import Counter, defaultdict
 
+from server.errors import PatchRefused
 from server.source import patch_refusals
 from server.source.hunks import COMES, GONE, Edit, Hunk, Line
 from server.source.patch_places import Finder, Fit
 
 _AROUND = 15  # lines from where a header says within which a changed copy is looked for
 _ALIKE = 0.5  # of it, from which on it is a copy
+_KNOWN = 4  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
 
 
 class Round:
@@ -22,8 +24,12 @@ class Round:
         told = [(hunk.start, fit.at) for hunk, fit in unique if hunk.start is not None and fit.whole]
         self._numbers_hold = all(start == at for start, at in told)
         self._shifted = any(fit.shifted for fits in self._fits for fit in fits)
-        self._offsets = Counter(at - start for start, at in told)
-        self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
+        self._moved = {start: at - start for start, at in told}
+        self._offsets = Counter(self._moved.values())
+        try:
+            self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
+        except PatchRefused as refusal:
+            raise patch_refusals.Undecided(refusal.problem, refusal.next_step) if all(self._fits) else refusal
 
     def result(self) -> list[Line]:
         """The lines after the round. Raises PatchRefused: two hunks change the same place."""
@@ -76,7 +82,10 @@ class Round:
         if len(fits) > 1:
             raise patch_refusals.ambiguous(hunk, fits, self._file)
         self._refuse_repeated(hunk, fits[0])
-        self._refuse_copy(hunk, fits[0])
+        alone = sum(map(self._finder.is_unique, hunk.before))
+        if fits[0].less and not alone:
+            raise patch_refusals.without_blanks(hunk, fits[0], self._file)
+        self._refuse_copy(hunk, fits[0], alone)
         return fits[0]
 
     def _below(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
@@ -122,18 +131,30 @@ class Round:
         if stands and any(text.strip() for text in new) and not (self._exact and hunk.counted):
             raise patch_refusals.repeated(hunk, at + 1, self._file)
 
-    def _refuse_copy(self, hunk: Hunk, fit: Fit) -> None:
-        """Where the header names a place that is nearly the same, that one was meant, and somebody has changed it."""
+    def _refuse_copy(self, hunk: Hunk, fit: Fit, alone: int) -> None:
+        """Where the header names a place that is nearly the same, that one was meant, and somebody has changed it.
+
+        Then lines that were there twice stand once. `alone`: how many lines of the hunk stand once in the file.
+        """
         if hunk.start is None or hunk.block or self._offsets[fit.at - hunk.start] > 1:
             return
         size, wanted = len(hunk.before), hunk.start
         around = min(_AROUND, abs(fit.at - wanted) - 1)  # nearer than the place where it fits
         near = (at for at in range(wanted - around, wanted + around + 1) if abs(at - fit.at) >= size)
-        other = next((at for at in near if self._finder.likeness(hunk.before, at) >= _ALIKE), None)
+        least = _ALIKE if alone >= _KNOWN else _ALIKE / 2
+        other = next((at for at in near if self._finder.likeness(hunk.before, at) >= least), None)
         if other is not None:
             raise patch_refusals.copied(hunk, fit, other, self._file)
-        if fit.at != wanted and (fit.shifted or not any(map(self._finder.is_unique, hunk.before))):
+        known = alone >= _KNOWN or (alone and self._is_in_line(wanted, fit.at - wanted))
+        if fit.at != wanted and (fit.shifted or not known):
             raise patch_refusals.elsewhere(hunk, fit, self._file)
+
+    def _is_in_line(self, start: int, offset: int) -> bool:
+        """Whether a hunk has moved as far as the hunks above and below it, or by something in between."""
+        above = max((at for at in self._moved if at < start), default=None)
+        below = min((at for at in self._moved if at > start), default=None)
+        bounds = 0 if above is None else self._moved[above], offset if below is None else self._moved[below]
+        return min(bounds) <= offset <= max(bounds)
 
     def _insertion(self, hunk: Hunk) -> Fit:
         """The place of a hunk without a line to be found by: only a number tells it. Raises PatchRefused.
