@@ -102,11 +102,11 @@ def _stand_once(texts: list[str], hunks: list[Hunk]) -> bool:
 def stale(seed: int, count: int) -> Tally:
     """Apply so many diffs to files that somebody else has edited, and judge them by `git merge-file`."""
     rng, tally = random.Random(seed), Tally()
-    texts = bases(rng)
+    texts = bases(rng) + odd_bases(rng)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             if number % 50 == 49:
-                texts = bases(rng)
+                texts = bases(rng) + odd_bases(rng)
             base = rng.choice(texts)
             # Whoever moves a line away, and not the lines around it, moves what is known by that line alone.
             ours, theirs = (random_edits(rng, base, rng.randint(1, 3), copies) for copies in (True, False))

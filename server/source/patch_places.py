@@ -86,7 +86,7 @@ class Finder:
         return same / max(sum(len(line) * count for line, count in wanted.items()), 1)
 
     def _variants(self, hunk: Hunk) -> Iterator[tuple[Hunk, int, bool]]:
-        """The hunk, then without what may not belong to it, how many lines that are above its place, and whether any."""
+        """The hunk, then without what may not belong to it, how many lines above its place, and if any at all."""
         for known in self._without_prose(hunk):
             yield known, 0, False
             start, stop = _without_blanks(known)

@@ -9,7 +9,8 @@ from server.source.patch_places import Finder, Fit
 
 _AROUND = 15  # lines from where a header says within which a changed copy is looked for
 _ALIKE = 0.5  # of it, from which on it is a copy
-_KNOWN = 4  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
+_MISCOUNTED = 6  # lines by which a number may be wrong though nobody has changed the file
+_KNOWN = 3  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
 
 
 class Round:
@@ -29,7 +30,9 @@ class Round:
         try:
             self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
         except PatchRefused as refusal:
-            raise patch_refusals.Undecided(refusal.problem, refusal.next_step) if all(self._fits) else refusal
+            if not all(self._fits):
+                raise
+            raise patch_refusals.Undecided(refusal.problem, refusal.next_step) from None
 
     def result(self) -> list[Line]:
         """The lines after the round. Raises PatchRefused: two hunks change the same place."""
@@ -154,7 +157,7 @@ class Round:
         above = max((at for at in self._moved if at < start), default=None)
         below = min((at for at in self._moved if at > start), default=None)
         bounds = 0 if above is None else self._moved[above], offset if below is None else self._moved[below]
-        return min(bounds) <= offset <= max(bounds)
+        return min(bounds) - _MISCOUNTED <= offset <= max(bounds) + _MISCOUNTED
 
     def _insertion(self, hunk: Hunk) -> Fit:
         """The place of a hunk without a line to be found by: only a number tells it. Raises PatchRefused.

@@ -88,6 +88,11 @@ APPLIED = {
         [("it's\"  # - x", "it's ok\"")],
     ),
     "bom in the patch": (LETTERS, "\ufeff@@\n-b\n+B\n", [("b", "B")]),
+    "blank context with its mark": (
+        "x\n```\n\n## B\n\ny\n```\n\n## B\n\n\n",
+        begin("@@", " ```", "-", "+n", " ## B", " ", " "),
+        [("y\n```\n\n## B", "y\n```\nn\n## B")],
+    ),
     # The end of the file.
     "end of file": ("pink\nblue\n", begin("@@", "+pink", "*** End of File"), [("blue\n", "blue\npink\n")]),
     "the last of two": ("a\nb\na\n", begin("@@", "-a", "+A", "*** End of File"), [("b\na", "b\nA")]),
@@ -145,6 +150,22 @@ REFUSED = {
     "more than the page": (LETTERS, block("x" * 200_000 + "\n", "y\n"), "does not match"),
     "blanks for marks": ("a\n\nb\n", "@@\n \n+ x = 1\n", "only blank lines"),
     "half of it behind a fence": ("x\n```\ny\n", "@@\n-x\n+z\n```\n+\n", "outside any hunk"),
+    # A copy stands alone once somebody has changed the lines that were meant.
+    "a copy alone, moved against the hunk above": (
+        "".join(f"{row}\n" for row in [*ROWS[:8], "", "twin", *ROWS[8:27]]),
+        "@@ -2 +2 @@\n-r2\n+R2\n@@ -25,2 +25,3 @@\n \n+n\n twin\n@@ -28 +29 @@\n-r26\n+R26\n",
+        "the other hunks have moved by less",
+    ),
+    "a copy where a blank line is left away": (
+        "left;\n}\n\nx\nleft;\n}\nn\n\n\n",
+        block("left;\n}\n\n\n", "left;\nm\n\n"),
+        "only without the blank line",
+    ),
+    "another reading of a hunk that fits twice": (
+        "\na &lt; b\nx\n\na &lt; b\nz\na < b\n",
+        "@@\n \n+n\n a &lt; b\n",
+        "2 places",
+    ),
     "no mark": (LETTERS, "@@\n-b\n+B\nand that is it\n", "no mark and is not in train.py: and that is it"),
 }
 
