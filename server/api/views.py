@@ -175,7 +175,7 @@ def start_sweep(study: Study, description: str, changes: list[dict[str, str]]) -
 def show_run(study: Study, number: int = 0) -> RunReply:
     """A run, under way or over; 0 is the last one. Raises WrongPhase when there was none."""
     last = study.settle()
-    require(study.phase(), Move.WAIT_EXPERIMENT, words=study.words)
+    require(study.phase(), Move.WAIT_EXPERIMENT, words=study.words())
     assert last is not None
     return _run(study, (study.ledger.get(number) if number else None) or last)
 

@@ -141,7 +141,6 @@ class Study:
         """program.md as it is now, or as it was first read in this call. Raises ProgramInvalid."""
         return self._load()
 
-    @property
     def words(self) -> Words:
         """What refusals call things; a language model's while program.md cannot be read."""
         with suppress(ProgramInvalid):
@@ -195,7 +194,7 @@ class Study:
 
         Raises Refusal; then nothing was changed.
         """
-        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact(), self.words)
+        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
         base, incumbent = self.lane.candidate(), self.incumbent()
         after = self._reapplied(base, number, base_sha256) if number else self.lane.patched(base, text, base_sha256)
@@ -209,7 +208,7 @@ class Study:
 
     def run(self, description: str, hypothesis: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
-        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words)
+        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
         self.lane.require_unspoiled()
         self.executor.require_free(self.profile, self.ledger.last())
@@ -277,13 +276,13 @@ class Study:
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
-        require(self.phase(), Move.CANCEL_EXPERIMENT, words=self.words)
+        require(self.phase(), Move.CANCEL_EXPERIMENT, words=self.words())
         if run := self.lane.run():
             self.executor.handle(run.number).cancel(reason)
 
     def keep(self, reason: str) -> Experiment:
         """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
-        require(self.phase(), Move.KEEP, self.verdicts.fact(), self.words)
+        require(self.phase(), Move.KEEP, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
         root = self.lane.measured()
         assert root is not None
@@ -294,7 +293,7 @@ class Study:
 
     def discard(self, reason: str) -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
-        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact(), self.words)
+        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact(), self.words())
         given_up = self.verdicts.given_up(phase)
         with self._whole():
             if given_up is not None:
@@ -327,7 +326,7 @@ class Study:
         except PatchRefused as error:
             if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
                 raise
-            step = f"This is the baseline, not a patch: {new_baseline(self.words)}."
+            step = f"This is the baseline, not a patch: {new_baseline(self.words())}."
             raise PatchRefused(error.problem, step) from None
 
     def next_number(self) -> int:

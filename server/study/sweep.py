@@ -29,7 +29,7 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
     if phase is not Phase.IDLE:
         raise WrongPhase(
             f"A sweep starts from the incumbent, and the phase is {phase}.",
-            next_actions(phase, study.words)[0].sentence(),
+            next_actions(phase, study.words())[0].sentence(),
         )
     for change in changes:
         study.incumbent().with_constants(change)
