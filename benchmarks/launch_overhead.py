@@ -17,7 +17,8 @@ from pathlib import Path
 
 from trainer.contract import ScratchRole, Spec
 from trainer.processes import scratch
-from trainer.processes.process_tree import become_subreaper, kill_descendants
+from trainer.processes.parentage import become_subreaper
+from trainer.processes.process_tree import kill_descendants
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import StageClock

@@ -23,7 +23,7 @@ from typing import Any
 
 from trainer.contract import Spec
 from trainer.processes.fork_server import offered, serve, shares_nothing
-from trainer.processes.process_tree import die_with_parent, forget_no_child
+from trainer.processes.parentage import die_with_parent, forget_no_child
 from trainer.run.failure_cause import lineage
 from trainer.run.profiles import PROFILES, Profile
 from trainer.run.protocol import ChannelClosed, inherited

@@ -14,7 +14,7 @@ from types import FrameType
 
 from trainer.contract import ORDER_VARIABLE, Order, RunResult
 from trainer.evaluators.registry import evaluate
-from trainer.processes.process_tree import become_subreaper
+from trainer.processes.parentage import become_subreaper
 from trainer.run.run_folder import RunFolder
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainer.contract import RunFile, RunResult, Spec, TaskSpec
 from trainer.evaluators import registry
-from trainer.processes.process_tree import become_subreaper
+from trainer.processes.parentage import become_subreaper
 from trainer.run.run_folder import RunFolder
 
 Files = Mapping[str, str | bytes]

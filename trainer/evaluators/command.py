@@ -15,12 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
 
+from trainer.commands.units import per_unit
 from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec, TaskSpec
 from trainer.evaluators.metric_lines import MetricProblem, Printed
 from trainer.evaluators.pairs import Pairs, candidate_first, middle
 from trainer.evaluators.workbench import Ended, Side, Workbench
-from trainer.run.clock import RunEnded
-from trainer.run.failure_cause import of_error
+from trainer.run.clock import RunEnded, ending_of
 from trainer.run.run_folder import RunFolder
 
 # Exit codes of a shell: of a program that is not there, and before the number of the signal that has killed one.
@@ -39,8 +39,6 @@ _HINTS = (  # what a program says where a guard stops it, and what helps
     ),
 )
 _LEAST_LEFT = 0.05  # seconds: with less of the budget left no run is begun
-_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "μs": 1e6, "ns": 1e9}
-_MEGABYTES = {"": 1.0, "mb": 1.0, "mib": 1.0, "kb": 1024.0, "kib": 1024.0, "gb": 1 / 1024, "gib": 1 / 1024}
 _WHOLE = {"steps", "tokens", "parameters", "audits", "threads"}  # figures that records keep as whole numbers
 _WORDS = {"device", "torch", "compiler", "data", "unkillable", "gpu_held"}  # and as words
 
@@ -62,27 +60,24 @@ class CommandEvaluator:
     def __init__(self, run_folder: RunFolder, spec: Spec) -> None:
         self._run_folder, self._spec, self._task = run_folder, spec, spec.task or TaskSpec("")
         self._figures: dict[str, float | int | str | None] = {}
+        self._guards: dict[str, str] = {}
         self._runs = {RunFile.TREE: _Runs(), RunFile.INCUMBENT: _Runs()}
 
     def run(self) -> RunResult:
         """The whole experiment. Raises nothing: every end is an outcome."""
         if self._spec.task is None:
             return RunResult("env_fail", "The run's spec says nothing of a task: was it written by another version?")
-        started, guards = time.monotonic(), dict[str, str]()
-        try:
-            with closing(Workbench(self._run_folder, self._spec)) as self._bench:
-                guards = self._bench.guards
-                score = self._score()
-            ending = RunResult("finished", str(score), score)
-        except RunEnded as ended:
-            ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
-        except Exception as error:  # ours, not the command's: no experiment has failed, the machinery has
-            told = f"The run could not be carried out: {type(error).__name__}: {error}"
-            ending = RunResult("env_fail", told, cause=of_error(error))
+        started = time.monotonic()
+        ending = ending_of(self._carried_out)
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
-        ending.guards.update(guards)
+        ending.guards.update(self._guards)
         return ending
+
+    def _carried_out(self) -> Score:
+        with closing(Workbench(self._run_folder, self._spec)) as self._bench:
+            self._guards = self._bench.guards
+            return self._score()
 
     def _score(self) -> Score:
         self._sides = [self._built(RunFile.TREE)]
@@ -185,11 +180,11 @@ class CommandEvaluator:
         task = self._task
         match task.source:
             case MetricSource.CPU:
-                return [ended.cpu_seconds * _SECONDS.get(task.unit.lower(), 1.0)]
+                return [ended.cpu_seconds * per_unit(task.source, task.unit)]
             case MetricSource.WALL:
-                return [ended.wall_seconds * _SECONDS.get(task.unit.lower(), 1.0)]
+                return [ended.wall_seconds * per_unit(task.source, task.unit)]
             case MetricSource.MEMORY:
-                return [ended.peak_memory_mb * _MEGABYTES.get(task.unit.lower(), 1.0)]
+                return [ended.peak_memory_mb * per_unit(task.source, task.unit)]
         try:
             return printed.samples(task.metric, task.unit)
         except MetricProblem as problem:

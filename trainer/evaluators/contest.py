@@ -14,6 +14,7 @@ from statistics import fmean
 
 from trainer.commands.contestant import Contestant
 from trainer.commands.judge_process import JUDGE_STEP, PRACTICE, JudgeProcess, JudgeTerms
+from trainer.commands.units import per_unit
 from trainer.contract import MetricSource, Score, Spec
 from trainer.evaluators.pairs import BLOCK, MOST_PAIRS, Pairs, candidate_first, is_flat, jackknife, mean_of, middle
 from trainer.judging import WrongAnswer
@@ -30,7 +31,6 @@ _MOST_SCORED = 10_000
 _FEWEST = 4  # pairs or times with which a measurement may end that is out of time
 _MEMORY_PASSES = 3
 _GROUPS = 20  # that a total is taken without, one after the other
-_UNITS = {"ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
 
 
 class Contest:
@@ -43,7 +43,7 @@ class Contest:
         self._sides, self._candidate, self._alike = sides, sides[0], alike
         self._paired, self._timed = len(sides) > 1, spec.task.source in _TIMED
         self._pairs = Pairs(self._timed, 1 if spec.task.direction == "higher" else -1)
-        self._factor = _UNITS.get(spec.task.unit, 1.0) if self._timed else 1.0
+        self._factor = per_unit(spec.task.source, spec.task.unit)
         self._started, self._judging = time.monotonic(), 0.0
         self._asked: set[bytes] = set()
         self._right: set[bytes] = set()
@@ -215,7 +215,8 @@ class Contest:
     def _take_memory(self) -> None:
         """Of a pass, where memory counts."""
         if self._task.source == MetricSource.MEMORY:
-            self._take({side.name: side.memory_mb for side in self._sides}, candidate_first(len(self._pairs)))
+            held = {side.name: side.memory_mb * self._factor for side in self._sides}
+            self._take(held, candidate_first(len(self._pairs)))
 
     def _answer(self, side: Contestant, question: bytes) -> tuple[bytes, float]:
         """A side's answer, and its seconds by the clock of the metric."""

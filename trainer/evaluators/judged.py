@@ -11,6 +11,7 @@ counts for the later one. A wrong answer ends the run: there is no score for the
 
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 
 from trainer.commands import file_tree
 from trainer.commands.contestant import Contestant
@@ -19,8 +20,7 @@ from trainer.contract import RunFile, RunResult, Score, ScratchRole, Spec
 from trainer.evaluators.contest import Contest
 from trainer.evaluators.workbench import Side, Workbench
 from trainer.processes import scratch
-from trainer.run.clock import RunEnded
-from trainer.run.failure_cause import of_error
+from trainer.run.clock import RunEnded, ending_of
 from trainer.run.run_folder import RunFolder
 from trainer.text import plain
 
@@ -36,25 +36,23 @@ class Judged:
         assert spec.task is not None
         self._run_folder, self._spec, self._task = run_folder, spec, spec.task
         self._figures: dict[str, float | int | str | None] = {}
+        self._guards: dict[str, str] = {}
 
     def run(self) -> RunResult:
         """The whole run. Raises nothing: every end is an outcome."""
-        started, guards = time.monotonic(), dict[str, str]()
-        try:
-            with closing(Workbench(self._run_folder, self._spec)) as bench:
-                guards = bench.guards
-                score = self._run(bench)
-            ending = RunResult("finished", str(score), score)
-        except RunEnded as ended:
-            said = ended.traceback or (self._last_words() if ended.outcome == "crashed" else "")
-            ending = RunResult(ended.outcome, ended.reason, traceback=said, cause=ended.cause)
-        except Exception as error:  # ours, or the machine's: no candidate has failed
-            told = f"The run could not be carried out: {type(error).__name__}: {error}"
-            ending = RunResult("env_fail", told, cause=of_error(error))
+        started = time.monotonic()
+        ending = ending_of(self._carried_out)
+        if ending.outcome == "crashed" and not ending.traceback:
+            ending = replace(ending, traceback=self._last_words())
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
-        ending.guards.update(guards)
+        ending.guards.update(self._guards)
         return ending
+
+    def _carried_out(self) -> Score:
+        with closing(Workbench(self._run_folder, self._spec)) as bench:
+            self._guards = bench.guards
+            return self._run(bench)
 
     def _last_words(self) -> str:
         """The end of the run's log: what a worker that crashed has printed, and nearly always why."""

@@ -26,8 +26,7 @@ from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants
 from trainer.run import compiler
 from trainer.run.child_launch import Launcher
-from trainer.run.clock import RunEnded
-from trainer.run.failure_cause import of_error
+from trainer.run.clock import RunEnded, ending_of
 from trainer.run.profiles import PROFILES
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
@@ -51,17 +50,7 @@ class SealedLM:
     def run(self) -> RunResult:
         """The whole experiment. Raises nothing: every end is an outcome."""
         started = time.monotonic()
-        try:
-            with closing(self._begin()) as self._launcher:
-                score = self._run()
-            ending = RunResult("finished", str(score), score)
-        except RunEnded as ended:
-            ending = RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
-        except DataUnavailable as error:
-            ending = RunResult("env_fail", str(error), cause="data")
-        except Exception as error:  # ours, not train.py's: no experiment has failed, the machinery has
-            told = f"The run could not be carried out: {type(error).__name__}: {error}"
-            ending = RunResult("env_fail", told, cause=of_error(error))
+        ending = ending_of(self._carried_out)
         if (why := self._run_folder.standing.get("compiler")) and b"compile" in self._run_folder.text:
             ending = replace(ending, reason=f"{ending.reason} (compiler: {why})")
         self._figures |= self._run_folder.standing
@@ -69,6 +58,13 @@ class SealedLM:
         ending.figures.update(self._figures)
         ending.guards.update(self._guards)
         return ending
+
+    def _carried_out(self) -> Score:
+        try:
+            with closing(self._begin()) as self._launcher:
+                return self._run()
+        except DataUnavailable as error:
+            raise RunEnded("env_fail", str(error), cause="data") from error
 
     def _begin(self) -> Launcher:
         """What starts train.py's processes: its imports pass while the data is loaded."""

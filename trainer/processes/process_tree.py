@@ -15,10 +15,6 @@ from pathlib import Path
 import psutil
 
 from trainer.contract import COOKIE_VARIABLE
-from trainer.processes.parentage import adopts_orphans as adopts_orphans
-from trainer.processes.parentage import become_subreaper as become_subreaper
-from trainer.processes.parentage import die_with_parent as die_with_parent
-from trainer.processes.parentage import forget_no_child as forget_no_child
 
 KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
 _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower look at the whole tree

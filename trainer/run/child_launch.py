@@ -15,7 +15,7 @@ import psutil
 
 from trainer.contract import CHANNEL_VARIABLE, COOKIE_VARIABLE, Entry, ScratchRole
 from trainer.processes.fork_server import SOCKET, ForkFailed, ForkServer, offered
-from trainer.processes.process_tree import adopts_orphans
+from trainer.processes.parentage import adopts_orphans
 from trainer.processes.scratch import make, remove
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.environment import passed_on

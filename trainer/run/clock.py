@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from trainer.contract import RunResult, Score
+from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 
 _REPORT_SECONDS = 0.5
@@ -25,6 +27,18 @@ class RunEnded(Exception):
     def __init__(self, outcome: str, reason: str, traceback: str = "", cause: str = "") -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.traceback, self.cause = outcome, reason, traceback, cause
+
+
+def ending_of(work: Callable[[], Score]) -> RunResult:
+    """How a run ended whose score is what `work` returns. Raises nothing: every end is an outcome."""
+    try:
+        score = work()
+    except RunEnded as ended:
+        return RunResult(ended.outcome, ended.reason, traceback=ended.traceback, cause=ended.cause)
+    except Exception as error:  # ours, not the candidate's: no experiment has failed, the machinery has
+        told = f"The run could not be carried out: {type(error).__name__}: {error}"
+        return RunResult("env_fail", told, cause=of_error(error))
+    return RunResult("finished", str(score), score)
 
 
 class StageClock:

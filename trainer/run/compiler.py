@@ -22,7 +22,7 @@ from pathlib import Path
 
 from trainer.contract import COOKIE_VARIABLE, ScratchRole, Spec
 from trainer.processes import scratch
-from trainer.processes.process_tree import die_with_parent
+from trainer.processes.parentage import die_with_parent
 from trainer.run.child_launch import ask
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.profiles import PROFILES

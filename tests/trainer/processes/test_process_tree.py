@@ -13,8 +13,8 @@ import pytest
 
 _SUPERVISOR = """
 import os, signal, subprocess, sys, time
-from trainer.processes import process_tree
-process_tree.become_subreaper()
+from trainer.processes import parentage, process_tree
+parentage.become_subreaper()
 reading, writing = os.pipe()
 run = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=writing, start_new_session=True)
 os.close(writing)

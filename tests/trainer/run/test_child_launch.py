@@ -16,7 +16,8 @@ import json, os, sys
 from pathlib import Path
 from trainer.contract import ScratchRole
 from trainer.processes.fork_server import ForkFailed
-from trainer.processes.process_tree import become_subreaper, kill_descendants
+from trainer.processes.parentage import become_subreaper
+from trainer.processes.process_tree import kill_descendants
 from trainer.processes.scratch import make
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
