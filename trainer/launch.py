@@ -29,7 +29,8 @@ from trainer.run.profiles import PROFILES, Profile
 from trainer.run.protocol import ChannelClosed, inherited
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.allowlist import SESSION
-from trainer.sandbox.guards import GUARDS, confine
+from trainer.sandbox.guards import confine
+from trainer.sandbox.privileges import GUARDS
 
 # characters: a frame's header holds them all, however escaped
 _MAX_FRAMES = 3000

@@ -16,7 +16,8 @@ from typing import Any
 from trainer.contract import Order, RunFile, RunResult, Spec, sign
 from trainer.run.failure_cause import FULL
 from trainer.run.profiles import PROFILES
-from trainer.sandbox.allowlist import Allowlist, build_allowlist
+from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.reach import Allowlist
 from trainer.text import glob_matches
 
 _PLACES = "places"  # beside the run folders

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trainer.sandbox import system_files
 from trainer.sandbox.environment import places
-from trainer.sandbox.reach import Allowlist as Allowlist
+from trainer.sandbox.reach import Allowlist
 
 PACKAGES = Path(__file__).resolve().parents[2]
 _OURS = (PACKAGES / "trainer", PACKAGES / "server")

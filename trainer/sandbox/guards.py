@@ -16,9 +16,7 @@ import sys
 from contextlib import suppress
 
 from trainer.sandbox import landlock, lookups, seatbelt, seccomp
-from trainer.sandbox.privileges import GUARDS as GUARDS
-from trainer.sandbox.privileges import HELD as HELD
-from trainer.sandbox.privileges import drop_capabilities, limit, tried
+from trainer.sandbox.privileges import GUARDS, HELD, drop_capabilities, limit, tried
 from trainer.sandbox.reach import Allowlist
 
 

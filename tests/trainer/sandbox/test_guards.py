@@ -19,8 +19,9 @@ from tests.support.polling import ended
 from tests.support.runs import local_executor, start_run
 from trainer.processes.usage import METER
 from trainer.sandbox import allowlist, landlock, seatbelt, seccomp
-from trainer.sandbox.allowlist import PACKAGES, Allowlist
-from trainer.sandbox.guards import GUARDS, HELD
+from trainer.sandbox.allowlist import PACKAGES
+from trainer.sandbox.privileges import GUARDS, HELD
+from trainer.sandbox.reach import Allowlist
 
 NOBODY = 65534
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
