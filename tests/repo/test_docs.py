@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import anyio
@@ -17,12 +18,30 @@ from tests.support.repositories import QUICK, git, make_quick
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHEATS = ROOT / "tests" / "fixtures" / "stand_ins" / "cheats.toml"
 
 
 def test_links_between_the_docs_resolve() -> None:
-    for page in ROOT.glob("*.md"):
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert link.startswith("https://") or (ROOT / link).exists(), f"{page.name}: {link}"
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 130
+
+
+def test_what_is_said_of_trust_is_shown_by_tests_that_exist() -> None:
+    table = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8").partition("| shown by |")[2].partition("\n\n")[0]
+    cheats = {one["name"] for one in tomllib.loads(CHEATS.read_text(encoding="utf-8"))["cheat"]}
+    for row in table.splitlines()[2:]:
+        shown = row.split(" | ")[1]
+        named, tests = re.findall(r'"(.+?)"', shown), re.findall(r"`(tests/[^`]+)`", shown)
+        assert named or tests, row
+        assert cheats.issuperset(named), set(named) - cheats
+        for test in tests:
+            path, _, name = test.partition("::")
+            assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8"), test
 
 
 async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> None:
@@ -32,8 +51,9 @@ async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> N
         assert named == {tool.name for tool in (await client.list_tools()).tools}
 
 
-async def test_the_readmes_script_drives_the_loop(tmp_path: Path, data: Path) -> None:
-    script = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+async def test_the_script_of_the_docs_drives_the_loop(tmp_path: Path, data: Path) -> None:
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    script = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert script and len(script[1].splitlines()) <= 40
     patch = re.search(r"<<<<<<< SEARCH\n(.*?)\n=======.*?>>>>>>> REPLACE", script[1], re.DOTALL)
     assert patch
@@ -68,5 +88,10 @@ def test_every_command_of_the_readme_exists() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "server.cli", "--help"], capture_output=True, encoding="utf-8", check=True
     )
-    for command in set(re.findall(r"autoresearch (init|prepare|doctor|connect|history|export|demo|serve)\b", README)):
+    for command in set(
+        re.findall(
+            r"autoresearch (init|prepare|doctor|connect|drive|health|history|report|transfer|export|demo|serve|call)\b",
+            README,
+        )
+    ):
         assert command in known.stdout
