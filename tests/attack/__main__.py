@@ -1,6 +1,6 @@
 """Every cheat and every unusual honest model through a real supervisor, and a table of how each one ended.
 
-    python -m tests.attack [--honest N] [--user NAME] [--only WORDS]
+    python -m tests.attack [--honest N] [--user NAME] [--profile NAME] [--only WORDS]
 
 Honest runs come first: a cheat that ends with a score must not be better than they are by more than two standard
 deviations. A score beyond is measured again, because one in forty honest ones is. The default tests run a few of each
@@ -70,12 +70,16 @@ class Attack:
 def main(
     honest: Annotated[int, typer.Option(help="Runs of honest models.")] = 50,
     user: Annotated[str, typer.Option(help="Run all as this user; only root can.")] = "",
+    profile: Annotated[str, typer.Option(help="The profile of every run; without it that of each case.")] = "",
     only: Annotated[str, typer.Option(help="Cases whose names have these words in them.")] = "",
 ) -> None:
     """Print a line a run, and exit with 1 if one did not end as it must."""
     if user:
         _become(user)
-    unusual, cheats = ([one for one in cases(name) if only in one.name] for name in ("unusual", "cheats"))
+    chosen = {"profile": profile} if profile else {}
+    unusual, cheats = (
+        [one.model_copy(update=chosen) for one in cases(name) if only in one.name] for name in ("unusual", "cheats")
+    )
     with tempfile.TemporaryDirectory() as name:
         attack = Attack(Path(name))
         attack.run(islice(cycle(unusual), honest if unusual else 0), preflight=True)
