@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from trainer.contract import Spec
@@ -30,9 +31,14 @@ class FileTraces:
         """
         if not self._spec.confine:
             return {}
-        readable = self._place.reach(self._spec, self._place.folder).readable
-        why = Traces(readable, self._place.folder, Path(self._spec.data)).erase(watch)
+        why = self._traces.erase(watch)
         return {"files": why} if why else {}
+
+    @cached_property
+    def _traces(self) -> Traces:
+        """Listed once for the whole trial: tens of thousands of files."""
+        readable = self._place.reach(self._spec, self._place.folder).readable
+        return Traces(readable, self._place.folder, Path(self._spec.data))
 
     def remember(self, child: ChildProcess) -> None:
         """Note what the process is, before it runs a line of train.py."""

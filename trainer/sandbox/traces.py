@@ -9,6 +9,7 @@ A read renews a file's time of access once a day at most (relatime): all are ren
 import ctypes
 import hashlib
 import json
+import math
 import mmap
 import os
 import struct
@@ -18,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any
+from typing import Any, NamedTuple
 
 _MEMORY = "traces.json"  # in the folder of data, out of train.py's reach
+_REMEMBERED = 8  # sets of files: another profile, or other variables of the operator's, make another one
 _CACHESTAT = 451  # Linux 6.5, the same number on every architecture
 _POPULATE_READ = 22  # madvise(2), Linux 5.14
 _CHUNK = 1 << 20
@@ -28,9 +30,20 @@ _OF_THE_KERNEL = ("/proc", "/sys", "/dev")
 # seconds: a read renews a time of access after 24 hours
 _STALE = 20 * 3600
 _RENEWED_EVERY = 2 * 3600
+_LOOK_SECONDS = 0.1
 _MEMORY_SHARE = 0.8  # of the memory that is free or could be, which all the files may take
 _COUNTED = ("pgpgin", "pgsteal_", "drop_pagecache", "oom_kill")  # how lines of /proc/vmstat begin
 _UNCOUNTED = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "ceph", "lustre", "afs")  # files of another machine's
+
+
+class _Listed(NamedTuple):
+    """A file or a folder that may be read."""
+
+    path: str
+    is_folder: bool
+    size: int  # bytes
+    read: float  # when it was read last, seconds since the epoch
+    shows: bool  # it was changed since: the next read renews that time
 
 
 class Traces:
@@ -42,17 +55,14 @@ class Traces:
         self._own = [str(path) for path in told if path.is_relative_to(run)]
         self._readable = [str(path) for path in told if not path.is_relative_to(run)]
         self._note = data / _MEMORY
-        self._known: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            self._known = dict(json.loads(self._note.read_bytes()))
-        self._found: tuple[list[str], dict[tuple[int, int], tuple[str, int]]] | None = None
+        self._found: list[_Listed] | None = None
 
     def erase(self, watch: Callable[[], None] = lambda: None) -> str:
         """Make times and memory the same whatever was read; at once, where nothing was.
 
         Args:
-            watch: called before each file that is brought into memory, which takes a minute where a disk is slow; what
-                it raises ends the work.
+            watch: called about every 0.1 s while files are brought into memory, which takes a minute where a disk is
+                slow; what it raises ends the work.
 
         Returns:
             Why that cannot be; empty if it is done.
@@ -61,82 +71,117 @@ class Traces:
             return ""
         places = sorted((path, _changed(path)) for path in self._readable)
         key = hashlib.sha256(json.dumps(places).encode()).hexdigest()
-        if self._known.get("key") != key:
-            self._known = {"key": key}
-        if not 0 <= time.time() - self._known.get("renewed", 0.0) < _RENEWED_EVERY:
+        known = self._remembered(key)
+        if not 0 <= time.time() - known.get("renewed", 0.0) < _RENEWED_EVERY:
             self._renew_times()
-            self._known["renewed"] = time.time()
+            known["renewed"] = time.time()
         for path in self._own:
             with suppress(OSError):
                 _read_anew(path, is_folder=False)
-        if (counters := _counters()) is None or counters != self._known.get("counters"):
+        if (counters := _counters()) is None or counters != known.get("counters"):
             if why := self._bring_in(watch):
                 return why
-            self._known["counters"] = _counters()
-        self._remember()
+            known["counters"] = _counters()
+        self._remember(key, known)
         return ""
 
-    def _remember(self) -> None:
+    def _noted(self) -> dict[str, Any]:
+        """What is known of each set of files, the latest last."""
+        with suppress(OSError, ValueError, AttributeError):
+            told = json.loads(self._note.read_bytes()).items()
+            return {key: known for key, known in told if isinstance(known, dict)}
+        return {}
+
+    def _remembered(self, key: str) -> dict[str, Any]:
+        return self._noted().get(key, {})
+
+    def _remember(self, key: str, known: dict[str, Any]) -> None:
+        noted = self._noted()
+        if noted.pop(key, None) == known:
+            return
+        others = list(noted.items())[1 - _REMEMBERED :]
         with suppress(OSError):
             temporary = self._note.with_name(f".{_MEMORY}.{os.getpid()}")
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.write_text(json.dumps({**dict(others), key: known}), encoding="utf-8")
             temporary.replace(self._note)
 
-    def _listed(self) -> tuple[list[str], dict[tuple[int, int], tuple[str, int]]]:
-        """Folders, and files with their sizes. What cannot be looked at cannot be read by train.py either."""
+    def _listed(self) -> list[_Listed]:
+        """Each once, whatever its names are. What cannot be looked at cannot be read by train.py either."""
         if self._found is None:
-            folders, files = list[str](), dict[tuple[int, int], tuple[str, int]]()
-            for path, found in _below(self._readable):
-                if S_ISDIR(found.st_mode):
-                    folders.append(path)
-                else:
-                    files[found.st_dev, found.st_ino] = path, found.st_size
-            self._found = folders, files
+            found: dict[tuple[int, int], _Listed] = {}
+            for path, told in _below(self._readable):
+                folder = S_ISDIR(told.st_mode)
+                if folder or S_ISREG(told.st_mode):
+                    shows = told.st_atime_ns <= max(told.st_mtime_ns, told.st_ctime_ns)
+                    found[told.st_dev, told.st_ino] = _Listed(path, folder, told.st_size, told.st_atime, shows)
+            self._found = list(found.values())
         return self._found
 
     def _renew_times(self) -> None:
         """Let no time of access be so old that another read would change it."""
-        folders, files = self._listed()
-        for path in (*folders, *(path for path, _ in files.values())):
-            with suppress(OSError):
-                found = os.stat(path)
-                changed = max(found.st_mtime_ns, found.st_ctime_ns)
-                if time.time() - found.st_atime > _STALE or found.st_atime_ns <= changed:
-                    _read_anew(path, S_ISDIR(found.st_mode))
-                    if time.time() - os.stat(path).st_atime > _STALE:  # too young to be renewed so, or never renewed
-                        os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+        for one in self._listed():
+            if one.shows or time.time() - one.read > _STALE:
+                with suppress(OSError):
+                    _read_anew(one.path, one.is_folder)
+                    found = os.stat(one.path)
+                    if time.time() - found.st_atime > _STALE:  # too young to be renewed so, or never renewed
+                        os.utime(one.path, ns=(time.time_ns(), found.st_mtime_ns))
 
     def _bring_in(self, watch: Callable[[], None]) -> str:
         """Bring all of every file into memory. Returns why that cannot be."""
-        files = self._listed()[1].values()
-        if (size := sum(size for _, size in files)) > _MEMORY_SHARE * _memory():
+        files = [one for one in self._listed() if one.size and not one.is_folder]
+        if (size := sum(one.size for one in files)) > _MEMORY_SHARE * _memory():
             return f"too little memory to keep the {size >> 20} MB in it that train.py may read: what was read shows"
-        libc, told = ctypes.CDLL(None), ctypes.create_string_buffer(40)  # struct cachestat
-        for path, size in files:
-            watch()
+        looked, missing = -math.inf, _missing()
+        for one in files:
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                watch()
+                looked = time.monotonic()
             with suppress(OSError):  # gone, or not ours to read
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    refused = libc.syscall(_CACHESTAT, descriptor, bytes(16), told, 0)
-                    # How many of its pages are in memory, if the kernel tells; through an overlay it tells of none.
-                    if size and (refused or struct.unpack_from("Q", told)[0] < -(-size // mmap.PAGESIZE)):
-                        _read(descriptor, size)
+                    if missing(descriptor, one.size):
+                        _read(descriptor, one.size)
                 finally:
                     os.close(descriptor)
         return ""
 
 
+def _missing() -> Callable[[int, int], bool]:
+    """Whether an open file of so many bytes may have a page that is not in memory; made once for many of them."""
+    call, whole, told = ctypes.CDLL(None).syscall, bytes(16), ctypes.create_string_buffer(40)  # struct cachestat
+
+    def missing(descriptor: int, size: int) -> bool:
+        refused = call(_CACHESTAT, descriptor, whole, told, 0)
+        # How many of its pages are in memory, if the kernel tells; through an overlay it tells of none.
+        return bool(refused) or struct.unpack_from("Q", told)[0] < -(-size // mmap.PAGESIZE)
+
+    return missing
+
+
 def _below(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    waiting = list(paths)
-    while waiting:
+    """These files and folders, and what is below them; links below them are left out."""
+    waiting: list[str] = []
+    for path in paths:
         with suppress(OSError):
-            path = waiting.pop()
             found = os.stat(path)
-            if S_ISREG(found.st_mode):
-                yield path, found
-            elif S_ISDIR(found.st_mode):
-                yield path, found
-                waiting += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
+            yield path, found
+            waiting += [path] if S_ISDIR(found.st_mode) else []
+    while waiting:
+        for path, found in _inside(waiting.pop()):
+            yield path, found
+            if S_ISDIR(found.st_mode):
+                waiting.append(path)
+
+
+def _inside(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if not entry.is_symlink():
+                    yield entry.path, entry.stat(follow_symlinks=False)
+            except OSError:
+                continue  # gone meanwhile
 
 
 def _changed(path: str) -> int:

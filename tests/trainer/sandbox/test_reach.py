@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.sandbox import landlock, lookups, seccomp, system_files
+from tests.support.polling import until
+from trainer.sandbox import landlock, lookups, seccomp, system_files, traces
 from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist
 from trainer.sandbox.traces import Traces
 
@@ -139,6 +140,34 @@ def test_a_page_that_was_read_looks_like_one_that_was_not(tmp_path: Path) -> Non
     assert 0 < resident(file) < 64
     assert Traces([code], run, data).erase() == ""
     assert resident(file) == 64
+
+
+@linux
+def test_sets_of_files_that_take_turns_are_brought_in_once_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    if traces._counters() is None:  # pyright: ignore[reportPrivateUsage]
+        pytest.skip("here are files without a disk: they are brought in each time")
+    data, run, sets = tmp_path / "data", tmp_path / "run", (tmp_path / "one", tmp_path / "other")
+    for folder in (data, run, *sets):
+        folder.mkdir()
+    for folder in sets:
+        (folder / "module.py").write_text("x = 1\n", encoding="utf-8")
+    (data / "traces.json").write_text(json.dumps({"key": "of an earlier version", "counters": []}), encoding="utf-8")
+
+    def looks() -> int:
+        found: list[Path] = []
+        for folder in sets:
+            assert Traces([folder], run, data).erase(lambda: found.append(data)) == ""
+        return len(found)
+
+    assert looks() == 2
+    until(lambda: looks() == 0)  # unless something else on the machine was read from a disk meanwhile
+
+    def cancelled() -> None:
+        raise KeyboardInterrupt
+
+    (data / "traces.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        Traces([sets[0]], run, data).erase(cancelled)
 
 
 @linux
