@@ -12,7 +12,9 @@ older ABIs only, and would be one more thing that runs before the untrusted code
 
 import ctypes
 import os
+import stat
 import sys
+from functools import cache
 from pathlib import Path
 
 from trainer.sandbox.reach import Allowlist
@@ -94,13 +96,15 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     except OSError:
         return  # it is not there, or not ours to see: nothing to allow
     try:
-        rule = _PathBeneath(rights if path.is_dir() else rights & _ON_FILES, descriptor)
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        rule = _PathBeneath(rights if folder else rights & _ON_FILES, descriptor)
         if rule.allowed:
             _checked(_libc().syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0))
     finally:
         os.close(descriptor)
 
 
+@cache  # a thousand calls of it
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
