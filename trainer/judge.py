@@ -20,8 +20,17 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from trainer.contract import MetricSource
@@ -62,6 +71,7 @@ class Judge:
         self._path, self._editable = Path(judge), editable
         self._module.__file__ = judge
         sys.modules[self._path.stem] = sys.modules["judge"] = self._module
+        _import_from_text(Path.cwd(), self._path.parent)
         # At the end: no file beside the judge, and none of the candidate's, takes the place of a standard module.
         sys.path.append(str(self._path.parent))
         exec(compile(self._path.read_bytes(), judge, "exec"), vars(self._module))
@@ -172,6 +182,30 @@ class Judge:
         if not named or len(others) > _MOST_FIGURES:
             raise Nonsense(f"{who} gives figures that are too many ({_MOST_FIGURES} at most) or have no short names")
         return {"score": score, "figures": others}
+
+
+class _FromText(SourceFileLoader):
+    """Compiles a module anew: a compiled one that lies beside it may be of another text."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _import_from_text(*folders: Path) -> None:
+    """Have Python's modules in and below these folders compiled from their text, and no others."""
+    tops = {os.path.realpath(folder) for folder in folders}
+    loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromText, SOURCE_SUFFIXES)
+    found = FileFinder.path_hook(*loaders, (SourcelessFileLoader, BYTECODE_SUFFIXES))
+
+    def finder(path: str) -> Any:
+        real = os.path.realpath(path)
+        if not any(f"{real}/".startswith(f"{top}/") for top in tops):
+            raise ImportError("the usual finder sees to it", path=path)
+        return found(path)
+
+    sys.path_hooks.insert(0, finder)
+    sys.path_importer_cache.clear()
 
 
 def parse(answer: bytes) -> Any:

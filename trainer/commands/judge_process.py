@@ -73,7 +73,7 @@ class JudgeProcess:
             raise RunEnded("env_fail", f"{told} in program.md.", cause="judge")
         self._read, self._printed, self._doing = bytearray(), bytearray(), "starting"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-X", f"pycache_prefix={scratch}", "-m", Entry.JUDGE],
+            [sys.executable, "-P", "-B", "-m", Entry.JUDGE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

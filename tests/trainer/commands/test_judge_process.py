@@ -1,6 +1,7 @@
 """A real judge in a process of its own: what it gives, and every way in which it fails."""
 
 import json
+import py_compile
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -255,6 +256,15 @@ def test_a_judge_imports_what_lies_beside_it_and_no_file_takes_a_standard_module
     for name in ("judge/random.py", "random.py", "judge/statistics.py", "sitecustomize.py", "judge/usercustomize.py"):
         (tmp_path / "tree" / name).write_text("raise RuntimeError('a false one')", encoding="utf-8")
     (tmp_path / "tree" / "judge" / "beside.py").write_text("", encoding="utf-8")
+    _begin(one)
+
+
+def test_a_judge_never_runs_what_is_left_of_another_text(judge: Judge, tmp_path: Path) -> None:
+    """A compiled module in the commit may say that its text need not be looked at."""
+    one, place = judge("import beside\n" + _SUMS), tmp_path / "tree" / "judge" / "beside.py"
+    place.write_text("raise RuntimeError('an older text')", encoding="utf-8")
+    py_compile.compile(str(place), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    place.write_text("", encoding="utf-8")
     _begin(one)
 
 
