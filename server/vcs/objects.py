@@ -95,8 +95,11 @@ def files_of(read: Read, tree: str) -> dict[str, TreeEntry]:
     return found
 
 
-def with_files(read: Read, tree: str, blobs: Mapping[str, str | None]) -> list[Made]:
+def with_files(read: Read, tree: str, blobs: Mapping[str, str | None], keep_modes: bool = True) -> list[Made]:
     """A tree with files changed, added and, where the blob is None, removed. A file keeps its mode; a new one is plain.
+
+    Args:
+        keep_modes: False: every file that is written is a plain one, whatever it was.
 
     Returns:
         The trees that are new, that of the top last; empty where nothing is left.
@@ -115,10 +118,11 @@ def with_files(read: Read, tree: str, blobs: Mapping[str, str | None]) -> list[M
                 del entries[name]
         else:
             before = entries.get(name)
-            entries[name] = TreeEntry(before.mode if before and before.mode in _PLAIN else _PLAIN[0], blob)
+            kept = keep_modes and before is not None and before.plain
+            entries[name] = TreeEntry(before.mode if before and kept else _PLAIN[0], blob)
     for name, inner in below.items():
         before = entries.pop(name, None)
-        if trees := with_files(read, before.name if before and before.mode == _FOLDER else "", inner):
+        if trees := with_files(read, before.name if before and before.mode == _FOLDER else "", inner, keep_modes):
             made += trees
             entries[name] = TreeEntry(_FOLDER, trees[-1].name)
         elif before and before.mode != _FOLDER:  # what was to be removed below a file was not there
@@ -192,10 +196,18 @@ class Objects:
                 stream = store.stream(bytes.fromhex(name))
                 return Made(stream.type.decode(), stream.read())
         except WorkspaceUnusable:
+            self._repo.git.clear_cache()  # the process that has met a damaged object may have died of it
             return None
 
+    def write(self, objects: list[Made]) -> None:
+        """Write objects, a file each; those that are there already do no harm. Raises WorkspaceUnusable."""
+        with translating_git_errors("Writing objects"), TemporaryFile() as packed:
+            packed.write(pack(list({one.name: one for one in objects}.values())))
+            packed.seek(0)
+            self._repo.git.unpack_objects("-q", istream=packed)
+
     def add(self, objects: list[Made]) -> None:
-        """Take objects in, all at once; those that are there already do no harm. Raises WorkspaceUnusable."""
+        """Take objects in as one pack, all at once; else as `write`. Raises WorkspaceUnusable."""
         if not objects:
             return
         with translating_git_errors("Writing objects"), TemporaryFile() as packed:

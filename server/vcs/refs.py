@@ -42,13 +42,19 @@ class Refs:
         self._watched = [self._folder / prefix for prefix in watched]
         self._seen: object = None
         self._whole = False
+        self._packed: tuple[object, dict[str, str] | None] = None, None  # packed-refs: its state, and what it says
         self.mended: Path | None = None  # packed-refs as it was, if it was damaged
 
     def resolve(self, ref: str) -> str | None:
         """What a ref names; None if there is none. Raises WorkspaceUnusable."""
-        with suppress(OSError, UnicodeDecodeError):  # almost always a file of its own: no need to ask a process
+        try:  # almost always a file of its own, or not there: no need to ask a process
             if _COMMIT.fullmatch(told := (self._folder / ref).read_text(encoding="ascii").strip()):
                 return told
+        except FileNotFoundError:
+            if (packed := self._read_packed()) is not None:
+                return packed.get(ref)
+        except (OSError, UnicodeDecodeError):
+            pass
         with translating_git_errors(f"Reading {ref}"):
             try:
                 return str(self._repo.git.rev_parse("--verify", "--quiet", ref))
@@ -56,6 +62,18 @@ class Refs:
                 if error.status == 1:  # there is none
                     return None
                 raise
+
+    def _read_packed(self) -> dict[str, str] | None:
+        """What packed-refs says, read anew when it has changed; None where git must be asked what it can read of it."""
+        path = self._folder / "packed-refs"
+        if (stamp := _stamp(path)) is None or stamp != self._packed[0]:
+            try:
+                self._packed = stamp, _parsed(path.read_bytes())
+            except FileNotFoundError:
+                self._packed = None, {}
+            except OSError:
+                self._packed = None, None
+        return self._packed[1]
 
     def has(self, ref: str) -> bool:
         """Whether a ref has a file that says something, or a line in packed-refs; no process is asked."""
@@ -198,6 +216,16 @@ def _readable(lines: list[bytes]) -> list[bytes]:
             good.append(line)
         follows = ref and not line.startswith(b"^")
     return good
+
+
+def _parsed(packed: bytes) -> dict[str, str] | None:
+    """What each ref of a packed-refs names; None if there is anything in it that cannot be read."""
+    *lines, end = packed.split(b"\n")
+    good = _readable(lines)
+    if end or len(good) != sum(not line.startswith(b"#") for line in lines):
+        return None
+    named = (line.decode("utf-8", "surrogateescape").partition(" ") for line in good if not line.startswith(b"^"))
+    return {ref: name for name, _, ref in named}
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -7,7 +7,6 @@ to "never written": `/.autoresearch/` is added once to the repository's info/exc
 import re
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from git import Repo
 from git.exc import GitCommandError
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.files import replace_text, scratch, write_all, write_whole
+from server.files import replace_text
 from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
@@ -23,8 +22,8 @@ from server.source.editable import Editable, listed
 from server.vcs import repository_checks
 from server.vcs.commit_message import attempt_message
 from server.vcs.editing import CandidateFiles, merge
-from server.vcs.git_environment import IDENTITY, content, open_repository, translating_git_errors
-from server.vcs.objects import Made, Objects, blob
+from server.vcs.git_environment import content, open_repository, translating_git_errors
+from server.vcs.objects import Made, Objects, blob, commit, with_files
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
 from server.vcs.trees import PLAIN_MODES, Entry, Trees
 from server.vcs.worktree import Worktree
@@ -33,7 +32,6 @@ _NUMBER = re.compile(r"[1-9][0-9]*")
 _IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
 _MAX_MODULES = 5000  # a workspace with more has something else in mind
 _MAX_MODULE = 1 << 20  # bytes
-_ARGUMENTS = 200  # files in one command line
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
 
@@ -221,28 +219,25 @@ class Workspace:
 
         By globs a file keeps the mode that it has in `parent`, and what the candidate lacks is removed.
         """
-        told, index = self.state / ".message", self.state / ".index"
         modes, gone = self._against(candidate, parent)
-        blobs = {path: self.state / f".{number}.blob" for number, path in enumerate(modes)}
-        git = self._repo.git
-        identity = {
-            f"GIT_{who}_{what}": value
-            for who in ("AUTHOR", "COMMITTER")
-            for what, value in zip(("NAME", "EMAIL", "DATE"), (*IDENTITY, date), strict=True)
-        }
-        temporary = scratch(told, *blobs.values(), index, index.with_name(".index.lock"))
-        with translating_git_errors("Making a commit"), temporary, TemporaryFile() as asked:
-            write_all({blobs[path]: candidate[path] for path in modes} | {told: message})
-            removed = [f"0 {NOTHING}\t{path}\0" for path in gone]  # first: a folder may come where a file was
-            hashed = zip(modes.items(), self._hashed(list(blobs.values())), strict=True)
-            lines = [*removed, *(f"{mode} {name}\t{path}\0" for (path, mode), name in hashed)]
-            asked.write("".join(lines).encode())
-            asked.seek(0)
-            with git.custom_environment(GIT_INDEX_FILE=str(index), **identity):
-                git.read_tree(parent)
-                git.update_index("-z", "--index-info", istream=asked)
-                tree = git.write_tree()
-                return str(git.commit_tree(tree, "-p", parent, "-F", str(told)))
+        with translating_git_errors("Making a commit"):
+            if "\0" in message:
+                raise ValueError("a NUL in the message of a commit")
+            blobs = {path: blob(candidate[path]) for path in modes}
+            names = {path: one.name for path, one in blobs.items()}
+            top = self._read_object(self._read_object(parent, "commit").content[5:45].decode(), "tree")
+            changes = {**dict.fromkeys(gone), **names}
+            trees = with_files(self.objects.read, top.name, changes, keep_modes=not self.editable.plain)
+            made = commit((trees or [Made("tree", b"")])[-1].name, parent, message, date)
+            self.objects.write([*blobs.values(), *trees, made])
+            return made.name
+
+    def _read_object(self, name: str, kind: str) -> Made:
+        """Raises ValueError: git has lost it."""
+        found = self.objects.read(name)
+        if found is None or found.kind != kind:
+            raise ValueError(f"object file {name} is missing")  # as git says it
+        return found
 
     def _against(self, candidate: Candidate, parent: str) -> tuple[dict[str, str], list[str]]:
         """What a commit on `parent` changes: the mode of each file that it writes, and the paths that it removes."""
@@ -254,14 +249,6 @@ class Workspace:
         return {path: mode for path, mode in modes.items() if path not in same}, sorted(
             before.keys() - candidate.keys()
         )
-
-    def _hashed(self, files: list[Path]) -> list[str]:
-        """Files as blobs of git's: their names."""
-        names: list[str] = []
-        for at in range(0, len(files), _ARGUMENTS):
-            some = map(str, files[at : at + _ARGUMENTS])
-            names += str(self._repo.git.hash_object("-w", "--no-filters", *some)).split()
-        return names
 
     def commit_attempt(
         self, attempt: Attempt, candidate: Candidate, result: Result | None = None, verdict: Verdict | None = None
@@ -286,14 +273,12 @@ class Workspace:
 
     def archive(self, number: int, document: str) -> None:
         """Keep an experiment's row in git as well: a blob of its own, at a ref of its own."""
-        file, ref = self.state / ".row", f"{self.rows}/{number}"
+        row, ref = blob(document), f"{self.rows}/{number}"
         found = self.refs.resolve(ref)
-        if found == Made("blob", document.encode()).name:  # a move that is finished writes its last row once more
+        if found == row.name:  # a move that is finished writes its last row once more
             return
-        with translating_git_errors("Copying a row of the ledger"):
-            write_whole(file, document)
-            blob = str(self._repo.git.hash_object("-w", "--no-filters", str(file)))
-        self.refs.swap(ref, blob, found)
+        self.objects.write([row])
+        self.refs.swap(ref, row.name, found)
 
     def archived(self) -> list[int]:
         """The numbers whose rows are in git, in order."""

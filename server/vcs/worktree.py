@@ -43,7 +43,9 @@ class Worktree:
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
             self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
             with Repository(self.path) as linked:
-                harden(linked)  # before a file is written: the user's filters may depend on where this is
+                harden(
+                    linked, self._repo.git.version_info
+                )  # before a file is written: the user's filters may depend on where this is
                 linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
         return True
 
@@ -214,7 +216,7 @@ class Worktree:
     def align(self, commit: str) -> None:
         """Bring the folder's own index in line with `commit`, so that `git status` there shows the candidate alone."""
         with translating_git_errors("Bringing the worktree's index in line"), Repository(self.path) as linked:
-            harden(linked)
+            harden(linked, self._repo.git.version_info)
             fresh = Path(str(linked.git_dir)) / "index.autoresearch"
             with scratch(fresh, fresh.with_name(f"{fresh.name}.lock")):
                 with linked.git.custom_environment(GIT_INDEX_FILE=str(fresh)):

@@ -164,11 +164,14 @@ def test_an_object_that_is_lost_under_a_server_is_told_alike(study: Study, damag
     kept_baseline(study)
     tree = git(study.workspace.root, "rev-parse", f"{study.workspace.tip()}^{{tree}}")
     file = study.workspace.root / ".git" / "objects" / tree[:2] / tree[2:]
+    held, idea = file.read_bytes(), (only("x = 1\n"), study.workspace.tip(), "an idea", "2026-01-01T12:00:00+00:00")
     file.chmod(0o644)
     damage(file)
-    with pytest.raises(WorkspaceUnusable) as refused:  # by git itself, where the door asks GitPython
-        study.workspace.commit(only("x = 1\n"), study.workspace.tip(), "an idea", "2026-01-01T12:00:00+00:00")
+    with pytest.raises(WorkspaceUnusable) as refused:
+        study.workspace.commit(*idea)
     assert "git fsck" in refused.value.next_step
+    file.write_bytes(held)
+    assert git(study.workspace.root, "log", "-1", "--format=%s", study.workspace.commit(*idea)) == "an idea"
 
 
 def test_no_filter_runs_that_the_user_has_for_worktrees_alone(repository: Path, tmp_path: Path) -> None:

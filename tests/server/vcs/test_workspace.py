@@ -175,8 +175,48 @@ def test_the_users_lock_neither_hinders_us_nor_is_removed(workspace: Workspace) 
     assert lock.exists()
 
 
+def test_what_packed_refs_say_is_what_git_says_however_they_change(workspace: Workspace) -> None:
+    """Most refs are files of their own, or not there: then no process is asked."""
+    root, packed, ref = workspace.root, workspace.root / ".git" / "packed-refs", "refs/autoresearch/t1/1"
+    first, second = (workspace.commit(only(f"x = {n}\n"), workspace.tip(), "one\n", NOON) for n in (1, 2))
+    assert workspace.refs.resolve(ref) is None
+    for commit in (first, second):
+        git(root, "update-ref", ref, commit)
+        git(root, "pack-refs", "--all")
+        assert not (root / ".git" / ref).exists() and workspace.refs.resolve(ref) == commit
+        assert workspace.refs.resolve("refs/autoresearch/t1/2") is None
+    git(root, "update-ref", "-d", ref)
+    assert workspace.refs.resolve(ref) is None
+    packed.write_bytes(packed.read_bytes() + b"no ref\n")
+    with pytest.raises(WorkspaceUnusable, match="packed-refs"):
+        workspace.refs.resolve(ref)
+
+
+def test_a_commit_is_the_one_that_git_makes_and_its_train_py_is_a_plain_file(repository: Path) -> None:
+    (repository / "train.py").chmod(0o755)
+    (repository / "parts").mkdir()
+    (repository / "parts" / "model.py").write_text("y = 1\n", encoding="utf-8")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "parts")
+    with Workspace.open(repository, "t1") as workspace:
+        workspace.prepare()
+        made = workspace.commit(only("x = 'é'\n"), workspace.tip(), "one\n\ntwo", NOON)
+        changed = git(repository, "diff-tree", "-r", "--name-status", workspace.tip(), made)
+        assert changed.split() == ["M", "train.py"]
+        assert git(repository, "fsck", "--strict", "--no-dangling") == ""
+        assert git(repository, "ls-tree", made, "train.py").startswith("100644 blob ")
+        raw = git(repository, "cat-file", "commit", made).splitlines()
+        assert raw[2] == "author autoresearch <autoresearch@localhost> 1767268800 +0000" and raw[4:] == [
+            "",
+            "one",
+            "",
+            "two",
+        ]
+        with pytest.raises(WorkspaceUnusable, match="NUL"):
+            workspace.commit(only("x = 1\n"), workspace.tip(), "o\0ne", NOON)
+
+
 def test_locks_that_a_killed_git_left_at_our_refs_and_indexes_are_removed(workspace: Workspace) -> None:
-    (workspace.state / ".index.lock").touch()
     (workspace.root / ".git" / "worktrees" / "worktree" / "index.autoresearch.lock").touch()
     commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
     lock = workspace.root / ".git" / "refs" / "heads" / f"{workspace.branch}.lock"
