@@ -40,7 +40,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),
-    "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.run.compiler"),
+    "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.judge", "trainer.run.compiler"),
     "matplotlib": ("server.reporting.chart",),
     "mcp": (
         "server.api",
