@@ -102,12 +102,19 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if folder is not None:
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if any(word.startswith(str(folder)) for word in process.cmdline()):
-                    process.kill()
+        for pid in psutil.pids():
+            with suppress(psutil.Error, OSError):
+                if any(word.startswith(str(folder)) for word in command_line(pid)):
+                    psutil.Process(pid).kill()
         for run in [run for run in spawn._CHILDREN if run.is_relative_to(folder)]:  # pyright: ignore[reportPrivateUsage]
             spawn.reap_supervisor(run)
+
+
+def command_line(pid: int) -> list[str]:
+    """What a process was started with; on Linux read at once: this is asked of every process after every test."""
+    if sys.platform == "linux":
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="surrogateescape").split("\0")
+    return psutil.Process(pid).cmdline()
 
 
 @pytest.fixture

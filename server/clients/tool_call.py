@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -125,6 +126,7 @@ def _next(place: Place) -> str:
     return "Start it with `autoresearch serve --http`, or correct --url."
 
 
+@cache
 def schemas() -> dict[str, tuple[str, dict[str, Any]]]:
     """Of each tool its description and the JSON schema of its arguments."""
     tools = register_tools(Tools(cast("Any", None)))  # nothing is called

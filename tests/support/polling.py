@@ -43,7 +43,7 @@ def ended(executor: Executor, number: int = 1) -> Result:
     deadline = time.monotonic() + PATIENCE
     while (result := executor.handle(number).result()) is None:
         assert time.monotonic() < deadline, executor.handle(number).progress()
-        time.sleep(0.02)
+        time.sleep(0.05)
     return result
 
 
