@@ -80,7 +80,12 @@ class Ended(Value):
 def cases(name: str) -> list[Case]:
     """The cases of fixtures/stand_ins/`name`.toml."""
     tables: dict[str, Any] = tomllib.loads((STAND_INS / f"{name}.toml").read_text(encoding="utf-8"))
-    return [Case(**entry) for entries in tables.values() for entry in entries]
+    return [Case(**entry | _base(entry)) for entries in tables.values() for entry in entries]
+
+
+def _base(entry: dict[str, Any]) -> dict[str, str]:
+    """The text of the stand-in that a case names."""
+    return {"base": (STAND_INS / f"{entry['base']}.py").read_text(encoding="utf-8")} if "base" in entry else {}
 
 
 def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -> Iterable[Ended]:

@@ -17,6 +17,7 @@ import pytest
 
 from server.api import views
 from server.api.next_actions import next_calls
+from server.cli.doctor import _compiler as doctor  # pyright: ignore[reportPrivateUsage]
 from server.history.comparisons import segment
 from server.records import Outcome, Result
 from server.runs.run_spec import RunLimits
@@ -199,11 +200,9 @@ def test_an_import_that_is_train_pys_own_mistake_stays_its_own(tmp_path: Path, d
 
 
 def test_doctor_warns_of_a_missing_compiler(bare: Path, tmp_path: Path) -> None:
-    assert "g++ is not on the PATH" in tried("smoke", tmp_path) and "gcc is not on the PATH" in tried("gpu", tmp_path)
-    command = [sys.executable, "-m", "server.cli", "doctor", "--workspace", str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout
-    (line,) = (line for line in told.splitlines() if "compiler:" in line)
-    assert line.startswith("warning") and "compiler (g" in line
+    for profile, name in (("smoke", "g++"), ("gpu", "gcc")):
+        told = doctor(profile, tmp_path)
+        assert told.state == "warning" and f"{name} is not on the PATH" in told.detail and "install gcc" in told.remedy
 
 
 def test_an_eager_run_is_told_and_is_compared_with_none_that_was_compiled(study: Study) -> None:

@@ -1,6 +1,7 @@
 """What `doctor` makes of a machine in trouble: a line, whatever fails."""
 
 import resource
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_doctor_says_what_a_task_lacks(tmp_path: Path) -> None:
 
 def test_doctor_asks_for_no_train_py_where_program_md_cannot_be_read(tmp_path: Path) -> None:
     committed(tmp_path, program__md="---\ncommand: bash bench.sh\neditible: code.py\n---\n", code__py="x = 1\n")
-    found = {check.name: check for check in examine(tmp_path)}
+    found = {check.name: check for check in islice(examine(tmp_path), 4)}  # those of torch take seconds
     assert found["program.md"].state == "fix" and "did you mean editable" in found["program.md"].detail
     assert found["workspace"].remedy == "as for program.md, below" and "train.py" not in found["workspace"].detail
 

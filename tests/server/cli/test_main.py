@@ -65,6 +65,10 @@ def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp
 
 
 def test_doctor_says_what_to_fix(tmp_path: Path) -> None:
+    # Of a task: to look at torch and a compiler takes seconds, and init's test does.
+    (tmp_path / "program.md").write_text(
+        "---\ncommand: sh bench.sh\nmetric: ms\neditable: a.c\n---\n", encoding="utf-8"
+    )
     examined = run("doctor", "--workspace", tmp_path)
     assert examined.returncode == 1
     assert "not in a git repository" in " ".join(examined.stdout.split())

@@ -9,7 +9,6 @@ from server.runs.run_spec import RunLimits
 from server.scoring.early_stopping import loss_ceiling
 from tests.support.builders import attempt
 from tests.support.polling import ended
-from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 from trainer.run.early_stop import EarlyStop
 
@@ -35,11 +34,28 @@ def test_a_run_is_hopeless_when_it_stays_above_and_not_before_a_third_of_its_tim
     assert not any(EarlyStop([], 100).hopeless(second, 99.0) for second in range(100))
 
 
+# Frames by hand: importing torch takes longer than all the rest of such a run.
+HOPELESS = """
+import time
+from trainer.run.protocol import inherited
+channel = inherited()
+channel.send("hello")
+channel.receive("config")
+channel.send("start")
+channel.receive("tokens")
+while True:
+    channel.send("step", steps=1, loss=5.0)
+    until = time.process_time() + 0.02
+    while time.process_time() < until:
+        pass
+"""
+
+
 def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -> None:
     executor = local_executor(tmp_path / "a tag", data, tmp_path)
-    started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 4})
+    started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 1})
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
-    start_run(executor, started, (STAND_INS / "honest.py").read_text(encoding="utf-8"), terms)
+    start_run(executor, started, HOPELESS, terms)
     result = ended(executor)
     assert result.outcome is Outcome.STOPPED_EARLY and "above that of every good run" in result.reason
     assert result.score is None
