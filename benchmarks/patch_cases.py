@@ -46,6 +46,7 @@ class Written(NamedTuple):
     patch: str
     text: str
     expected: str | None
+    base: str = ""  # the text that the patch was made from, where it is another one
 
 
 def edited(base: list[str], edits: list[Edit]) -> list[str]:

@@ -1,22 +1,29 @@
 """Diffs of train.py and of generated C, CSS and Markdown, written the ways that models and tools write them, applied.
 
     python benchmarks/patch_fuzz.py [--count 100000] [--stale 5000] [--seed 0]
+    python benchmarks/patch_fuzz.py --seed 0 --case stale:17 [--dump FOLDER]
 
 Each diff is made from edits that are known, so that the right result is known without reading a diff: "right" is that
 text, "wrong" any other, "refused" none. A kind of change to a diff either leaves its place determined, so that a
 refusal is a loss, or takes something away, so that a refusal is right. A stale diff meets a file that somebody else
 has edited, too; the right result is `git merge-file`'s, and where it finds a conflict in the same lines, a refusal.
+Seed and number make a case, whatever the cases before it: the second command makes one again, and `--dump` writes
+text, patch, result and expected text of each wrong one into a folder.
 """
 
 import argparse
 import difflib
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -39,38 +46,52 @@ from benchmarks.patch_changes import KINDS, odd_bases
 from server.errors import PatchRefused
 from server.source.patch import apply
 
+_SHARED = 50  # cases that are made of the same texts
+_HUNK = re.compile(r"^(?:Hunk|SEARCH block) [0-9]+(?: of [0-9]+)?")
+
+
+class Tried(NamedTuple):
+    """A case and what became of it."""
+
+    name: str  # its part and number, as `--case` takes it
+    kind: str
+    written: Written
+    end: str  # "right", "wrong" or "refused"
+    told: str  # the result, or the refusal
+
 
 class Tally:
     """What became of each kind."""
 
     def __init__(self) -> None:
         self.ends: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.determined, self.lost = 0, 0
-        self.wrong: list[tuple[str, Written, str]] = []
+        self.determined = 0
+        self.lost: list[Tried] = []
+        self.wrong: list[Tried] = []
+        self.tried: list[Tried] = []  # the last ones
 
-    def add(self, kind: str, written: Written, determined: bool) -> None:
+    def add(self, name: str, kind: str, written: Written, determined: bool) -> None:
         """Apply the patch and note what became of it."""
         try:
-            result = apply(written.text, written.patch)
+            told = apply(written.text, written.patch)
         except PatchRefused as refusal:
-            assert len(str(refusal)) <= 600, f"a refusal of {len(str(refusal))} characters"
+            told = str(refusal)
+            assert len(told) <= 600, f"a refusal of {len(told)} characters"
             end = "refused"
         else:
-            end = "right" if result == written.expected else "wrong"
-            if end == "wrong":
-                self.wrong.append((kind, written, result))
+            end = "right" if told == written.expected else "wrong"
+        tried = Tried(name, kind, written, end, told)
+        self.tried = [*self.tried[-3:], tried]
         self.ends[kind][end] += 1
         self.determined += determined
-        self.lost += determined and end == "refused"
+        self.wrong += [tried] if end == "wrong" else []
+        self.lost += [tried] if determined and end == "refused" else []
 
 
-def fuzz(seed: int, count: int) -> Tally:
+def fuzz(seed: int, count: int, first: int = 0) -> Tally:
     """Apply so many diffs, of each kind in turn."""
-    rng, tally, kinds = random.Random(seed), Tally(), list(KINDS)
-    texts = bases(rng) + odd_bases(rng)
-    for number in range(count):
-        if number % 50 == 49:
-            texts = bases(rng) + odd_bases(rng)
+    tally, kinds = Tally(), list(KINDS)
+    for number, rng, texts in _drawn(seed, "fuzz", count, first):
         base = rng.choice(texts)
         edits = random_edits(rng, base, rng.randint(1, 4))
         context = rng.choice((0, 1, 3, 3, 3))
@@ -79,8 +100,21 @@ def fuzz(seed: int, count: int) -> Tally:
             context = 3
         case = Case(base, edited(base, edits), hunks_of(base, edits, context), context)
         written = KINDS[kind](case, rng)
-        tally.add(f"{kind}, {context} lines" if context < 3 else kind, written, _is_determined(kind, case))
+        named = f"{kind}, {context} lines" if context < 3 else kind
+        tally.add(f"fuzz:{number}", named, written, _is_determined(kind, case))
     return tally
+
+
+def _drawn(seed: int, part: str, count: int, first: int) -> Iterator[tuple[int, random.Random, list[list[str]]]]:
+    """The numbers of the cases, each with its own draws and the texts to choose from."""
+    for number in range(first, first + count):
+        yield number, random.Random(f"{seed} {part} {number}"), _texts(seed, part, number // _SHARED)
+
+
+@lru_cache(maxsize=1)
+def _texts(seed: int, part: str, group: int) -> list[list[str]]:
+    rng = random.Random(f"{seed} texts of {part} {group}")
+    return bases(rng) + odd_bases(rng)
 
 
 def _is_determined(kind: str, case: Case) -> bool:
@@ -99,14 +133,11 @@ def _stand_once(texts: list[str], hunks: list[Hunk]) -> bool:
     return True
 
 
-def stale(seed: int, count: int) -> Tally:
+def stale(seed: int, count: int, first: int = 0) -> Tally:
     """Apply so many diffs to files that somebody else has edited, and judge them by `git merge-file`."""
-    rng, tally = random.Random(seed), Tally()
-    texts = bases(rng) + odd_bases(rng)
+    tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(count):
-            if number % 50 == 49:
-                texts = bases(rng) + odd_bases(rng)
+        for number, rng, texts in _drawn(seed, "stale", count, first):
             base = rng.choice(texts)
             # Whoever moves a line away, and not the lines around it, moves what is known by that line alone.
             ours, theirs = (random_edits(rng, base, rng.randint(1, 3), copies) for copies in (True, False))
@@ -120,7 +151,8 @@ def stale(seed: int, count: int) -> Tally:
             if once and not any(hunk.body[0] == "-" for hunk in hunks):  # a blank line that comes first may be spurious
                 written |= {"stale blocks": blocks(hunks), "stale Begin Patch": begin(hunks)}
             for kind, patch in written.items():
-                tally.add(f"{kind}, {context} lines", Written(patch, text_of(edited(base, theirs)), expected), False)
+                case = Written(patch, text_of(edited(base, theirs)), expected, text_of(base))
+                tally.add(f"stale:{number}", f"{kind}, {context} lines", case, False)
     return tally
 
 
@@ -143,22 +175,69 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--stale", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=0, help="wrong results to print")
+    parser.add_argument("--case", help="one case to make again and show, for example stale:17")
+    parser.add_argument("--dump", type=Path, help="a folder that each wrong result, or the one case, is written to")
     options = parser.parse_args()
+    if options.case:
+        part, _, number = options.case.partition(":")
+        shown = {"fuzz": fuzz, "stale": stale}[part](options.seed, 1, int(number)).tried
+    else:
+        shown = _run(options.seed, options.count, options.stale)
+    for tried in shown:
+        _show(tried, options.seed)
+        if options.dump:
+            _dump(tried, options.dump)
+    raise SystemExit(any(tried.end == "wrong" for tried in shown))
+
+
+def _run(seed: int, count: int, stale_count: int) -> list[Tried]:
+    """Print what became of each kind; return the wrong ones."""
     began = time.monotonic()
-    tallies = fuzz(options.seed, options.count), stale(options.seed, options.stale)
+    tallies = fuzz(seed, count), stale(seed, stale_count)
     print(f"{'kind':40}{'right':>8}{'refused':>9}{'wrong':>7}")
     for tally in tallies:
         for kind, ends in sorted(tally.ends.items()):
             print(f"{kind:40}{ends['right']:>8}{ends['refused']:>9}{ends['wrong']:>7}")
     lost, determined = tallies[0].lost, tallies[0].determined
-    wrong = [case for tally in tallies for case in tally.wrong]
-    print(f"refused though the text says where: {lost} of {determined} ({100 * lost / max(determined, 1):.2f} %)")
-    print(f"wrong: {len(wrong)}; {time.monotonic() - began:.0f} s, seed {options.seed}")
-    for kind, written, result in wrong[: options.show]:
-        got, right = (_changes(written.text, text or "") for text in (result, written.expected))
-        print(f"--- {kind}\n{written.patch}\n--- result\n{got}\n--- expected\n{right}")
-    raise SystemExit(bool(wrong))
+    wrong = [tried for tally in tallies for tried in tally.wrong]
+    print(f"refused though the text says where: {len(lost)} of {determined} ({_percent(len(lost), determined)} %)")
+    for cause, cases in _by_cause(lost):
+        print(f"  {_percent(len(cases), determined)} %  {cause}, for example {', '.join(cases[:3])}")
+    print(f"wrong: {len(wrong)}; {time.monotonic() - began:.0f} s, seed {seed}")
+    return wrong
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.2f}"
+
+
+def _by_cause(lost: list[Tried]) -> list[tuple[str, list[str]]]:
+    """The names of the refused cases by the words of their refusal without what it quotes, the most frequent first."""
+    causes: defaultdict[str, list[str]] = defaultdict(list)
+    for tried in lost:
+        words = re.sub(
+            r"[0-9]+(?:, [0-9]+)*", "N", re.sub(r"^(?:Hunk|SEARCH block) [0-9]+(?: of [0-9]+)?", "", tried.told)
+        )
+        causes[re.split(r"[.:;]\s", words)[0].strip()[:80]].append(tried.name)
+    return sorted(causes.items(), key=lambda cause: -len(cause[1]))
+
+
+def _show(tried: Tried, seed: int) -> None:
+    written, told = tried.written, tried.told
+    got = told if tried.end == "refused" else _changes(written.text, told)
+    right = "a refusal" if written.expected is None else _changes(written.text, written.expected)
+    print(f"--- {tried.end}: --seed {seed} --case {tried.name} ({tried.kind})")
+    print(f"{written.patch}\n--- result\n{got}\n--- expected\n{right}")
+
+
+def _dump(tried: Tried, folder: Path) -> None:
+    """Write what the case is made of, and what came out, as files."""
+    here = folder / f"{tried.name}-{tried.kind}".replace(":", "-").replace(" ", "_").replace(",", "")
+    here.mkdir(parents=True, exist_ok=True)
+    came = {"refusal" if tried.end == "refused" else "result": tried.told}
+    for name, text in {**tried.written._asdict(), **came}.items():
+        if text:
+            (here / name).write_text(text, encoding="utf-8", newline="")
 
 
 def _changes(before: str, after: str) -> str:
