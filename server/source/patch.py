@@ -17,7 +17,8 @@ from server.source.patch_formats import (
     readings,
     with_line_feeds,
 )
-from server.source.patch_refusals import Undecided
+from server.source.patch_places import Finder
+from server.source.patch_refusals import Undecided, refusal
 from server.source.patch_round import Round
 from server.source.python_source import BOM, line_count
 from server.text import clip
@@ -55,11 +56,11 @@ def apply(text: str, patch: str, file: str = "train.py", *, exact: bool = False)
         return _as_written(text, patch, file, exact)
     except Undecided:
         raise
-    except PatchRefused as refusal:
-        return _as_meant(text, patch, file, refusal)
+    except PatchRefused as error:
+        return _as_meant(text, patch, file, error)
 
 
-def _as_meant(text: str, patch: str, file: str, refusal: PatchRefused) -> str:
+def _as_meant(text: str, patch: str, file: str, first: PatchRefused) -> str:
     """The text after the one other reading of the patch that fits. Raises PatchRefused: there is none, or two."""
     found: set[str] = set()
     other: PatchRefused | None = None
@@ -75,7 +76,7 @@ def _as_meant(text: str, patch: str, file: str, refusal: PatchRefused) -> str:
         )
     if found:
         return found.pop()
-    raise refusal if other is None or is_in_a_format(patch) else other
+    raise first if other is None or is_in_a_format(patch) else other
 
 
 def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
@@ -145,7 +146,7 @@ class _Files:
         if not change.old:
             change = change._replace(old=self._only(), new=self._only())
         if change.adds or (change.old not in self._texts and _only_adds(change.hunks)):
-            self._add(change.new, _new_text(change))
+            self._add(change.new, _new_text(change, any("\r\n" in text for text in self._base.values())))
             return
         if change.old not in self._texts:
             raise self._unknown(change.old)
@@ -188,12 +189,29 @@ class _Files:
         self._met.add(path)
         if change.deletes and not change.hunks:
             return ""
-        if not text.startswith(BOM):
-            return _applied(text, [change.hunks], path, exact) if change.hunks else text
+        mark = BOM if text.startswith(BOM) else ""
         hunks = [
             replace(one, edits=[e._replace(text=e.text.replace(BOM, "")) for e in one.edits]) for one in change.hunks
         ]
-        return BOM + _applied(text.removeprefix(BOM), [hunks] if hunks else [], path, exact)
+        rounds = [hunks if mark else change.hunks] if hunks else []
+        try:
+            return mark + _applied(text.removeprefix(mark), rounds, path, exact)
+        except Undecided:
+            raise
+        except PatchRefused as error:
+            raise self._in_another(change) or error from None
+
+    def _in_another(self, change: FileHunks) -> PatchRefused | None:
+        """That what the patch looks for is in another file than it says; None if it is not in one alone."""
+        texts = [(path, text) for path, text in self._texts.items() if path != change.old]
+        found = [(path, at) for path, text in texts if (at := _first_fit(text, change.hunks)) is not None]
+        if len(found) != 1:
+            return None
+        path, at = found[0]
+        return refusal(
+            f"The lines that the patch looks for in {change.old} are in {path}, from line {at + 1} on.",
+            f"Name {path} above them, if it is what you mean.",
+        )
 
     def _add(self, path: str, text: str) -> None:
         if path in self._texts:
@@ -224,19 +242,34 @@ class _Files:
         return PatchRefused(f"{path} cannot be {what}: {why}.", f"Editable are {self._editable}; there are {files}.")
 
 
+def _first_fit(text: str, hunks: list[Hunk]) -> int | None:
+    """Where the first of the hunks fits a text that all of them fit; None if one does not."""
+    finder = Finder([line.text for line in split_lines(text)])
+    try:
+        fits = finder.fits(hunks[0])
+        return fits[0].at if fits and all(map(finder.fits, hunks[1:])) else None
+    except PatchRefused:
+        return None
+
+
 def _only_adds(hunks: list[Hunk]) -> bool:
     """Whether these are blocks that can make a file: there is no line that must be there already."""
     return bool(hunks) and all(hunk.block and not hunk.before for hunk in hunks)
 
 
-def _new_text(change: FileHunks) -> str:
-    """The text of a new file. Raises PatchRefused: a line is not marked as new."""
+def _new_text(change: FileHunks, returns: bool) -> str:
+    """The text of a new file. Raises PatchRefused: a line is not marked as new.
+
+    Args:
+        returns: whether a line of the other files ends with "\\r\\n": else it is the way that the patch came.
+    """
     edits = [edit for hunk in change.hunks for edit in hunk.edits]
     if bad := next((edit for edit in edits if edit.mark != COMES and edit.text), None):
         raise PatchRefused(
             f"A line of the new file {change.new} is not marked: {clip(bad.text)}", "Start each of its lines with '+'."
         )
-    return "".join(edit.text + edit.end for edit in edits)
+    meant = returns or any(hunk.ends for hunk in change.hunks)
+    return "".join(edit.text + (edit.end if meant or not edit.end else "\n") for edit in edits)
 
 
 def check(candidate: Candidate, limits: Limits = OF_TRAIN, before: Candidate | None = None) -> None:

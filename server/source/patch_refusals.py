@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from server.errors import PatchRefused
-from server.source.hunks import COMES, UNMARKED, Hunk
+from server.source.hunks import COMES, GONE, UNMARKED, Hunk
 from server.source.patch_places import Finder, Fit, bare, plain
 from server.text import clip
 
@@ -113,7 +113,7 @@ def nowhere(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     """It fits nowhere."""
     if applied := _applied(hunk, finder):
         step = "Call read_train() to see the file as it is, and go on from there."
-        return refusal(f"{hunk.name} is already applied: its new lines stand at line {applied} of {file}.", step)
+        return refusal(f"{hunk.name} is already applied: {applied} of {file}.", step)
     if places := finder.find(hunk.before, bare) if any(map(bare, hunk.before)) else []:
         return _misindented(hunk, finder, places, file)
     stray = [edit.text for edit in hunk.edits if edit.mark == UNMARKED and bare(edit.text) not in finder.bare]
@@ -128,9 +128,16 @@ def nowhere(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     shown = [f"{n:>4}  {clip(text, _WIDTH)}" for n, text in enumerate(finder.texts[above : above + _QUOTED], above + 1)]
     return refusal(
         f"{hunk.name} does not match {file}; nothing was changed. The first line that differs: "
-        f"{clip(hunk.before[first])!r}. The nearest lines of {file} are:\n" + "\n".join(shown),
+        f"{clip(hunk.before[first])!r}{_standing(hunk.before[first], finder)}. "
+        f"The nearest lines of {file} are:\n" + "\n".join(shown),
         "\n" + _COPY,
     )
+
+
+def _standing(line: str, finder: Finder) -> str:
+    """Where a line stands that is not where the lines around it are; "" if it is nowhere, or blank."""
+    places = finder.find([line], bare) if bare(line) else []
+    return f", which stands at {_numbers(places[:3])}{', ...' if len(places) > 3 else ''}" if places else ""
 
 
 def _differing(finder: Finder, at: int, sought: list[str]) -> int:
@@ -139,12 +146,18 @@ def _differing(finder: Finder, at: int, sought: list[str]) -> int:
     return next((n for n, line in enumerate(sought) if here[n] != plain(line)), 0)
 
 
-def _applied(hunk: Hunk, finder: Finder) -> int:
-    """The line where its result stands already; 0 if it does not."""
-    if not any(edit.mark == COMES and _LETTER.search(edit.text) for edit in hunk.edits):
-        return 0
-    places = finder.find(hunk.after, plain)
-    return places[0] + 1 if places else 0
+def _applied(hunk: Hunk, finder: Finder) -> str:
+    """What shows that its result stands already, and where; "" if nothing does."""
+    gone = [edit.text for edit in hunk.edits if edit.mark == GONE]
+    new = [edit.text for edit in hunk.edits if edit.mark == COMES]
+    if any(map(_LETTER.search, new)):
+        places = finder.find(hunk.after, plain)
+        return f"its new lines stand at line {places[0] + 1}" if places else ""
+    sides = [hunk.edits[0], hunk.edits[-1]]
+    if new or any(bare(text) in finder.bare for text in gone) or any(edit.mark == GONE for edit in sides):
+        return ""
+    places = finder.find(hunk.after, plain) if all(_LETTER.search(edit.text) for edit in sides) else []
+    return f"what is around the lines that it removes stands together at line {places[0] + 1}" if places else ""
 
 
 def _misindented(hunk: Hunk, finder: Finder, places: list[int], file: str) -> PatchRefused:
@@ -182,5 +195,8 @@ def _shared(a: set[str], b: set[str], one: str, other: str) -> float:
 
 
 def _lines(fits: Sequence[Fit]) -> str:
-    numbers = [str(fit.at + 1) for fit in fits]
-    return f"line{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+    return _numbers([fit.at for fit in fits])
+
+
+def _numbers(places: Sequence[int]) -> str:
+    return f"line{'s' if len(places) > 1 else ''} {', '.join(str(at + 1) for at in places)}"

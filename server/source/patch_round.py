@@ -139,7 +139,7 @@ class Round:
 
         Then lines that were there twice stand once. `alone`: how many lines of the hunk stand once in the file.
         """
-        if hunk.start is None or hunk.block or self._offsets[fit.at - hunk.start] > 1:
+        if self._exact or hunk.start is None or hunk.block or self._offsets[fit.at - hunk.start] > 1:
             return
         size, wanted = len(hunk.before), hunk.start
         around = min(_AROUND, abs(fit.at - wanted) - 1)  # nearer than the place where it fits

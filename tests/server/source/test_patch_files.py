@@ -89,6 +89,13 @@ def test_files_are_added_and_deleted(patch: str) -> None:
     assert applied(patch) == after
 
 
+def test_a_new_file_has_the_line_ends_of_the_others_where_the_patch_has_one_kind_alone() -> None:
+    patch = begin("*** Add File: src/n.c\n+x\n+y\n").replace("\n", "\r\n")
+    assert applied(patch)["src/n.c"] == "x\ny\n"
+    assert applied(patch, Candidate({"src/a.c": "int a;\r\n"}))["src/n.c"] == "x\r\ny\r\n"
+    assert applied(patch.replace("y\r", "y"))["src/n.c"] == "x\r\ny\n"
+
+
 def test_a_block_that_searches_for_nothing_makes_a_file() -> None:
     assert applied("src/n.c\n```\n" + block("", "fresh\n") + "```\n") == {**BASE, "src/n.c": "fresh\n"}
     with pytest.raises(PatchRefused, match="only adds lines"):
@@ -149,6 +156,8 @@ def test_a_rename_is_a_file_less_and_one_more(patch: str, text: str) -> None:
         ("GIT binary patch\nliteral 3\n", "binary"),
         (diff_of("src/a.c", "int a;", "int a;"), "nothing"),
         (TWO.replace("select 1;", "nowhere"), "does not match rules.sql"),
+        (diff_of("src/a.c", "two", "x"), r"looks for in src/a\.c are in src/b\.c, from line 2"),
+        (f"src/a.c\n{BLOCKS[0]}{BLOCKS[1]}", r"are in rules\.sql, from line 1"),
         (begin("*** Delete File: src/a.c\n*** Update File: src/a.c\n@@\n-int a;\n+x\n"), "deleted src/a.c before"),
         ("please", "none of the formats"),
     ],

@@ -140,6 +140,9 @@ REFUSED = {
     "two hunks, one line": (LETTERS, "@@\n-b\n+B\n@@\n-b\n+C\n", "changes train.py at line 2, where Hunk 1"),
     "applied": (LETTERS, "@@\n a\n-x\n+b\n c\n", "already applied: its new lines stand at line 1"),
     "added": (LETTERS, block("b\n", "b\nc\n"), "already: the lines that it adds stand at line 3"),
+    "removed": (LETTERS, "@@ -1,4 +1,3 @@\n a\n-x\n b\n c\n", "already applied: what is around.* at line 1 "),
+    "removed in part": (LETTERS, "@@ -1,4 +1,2 @@\n a\n-b\n-x\n c\n", "does not match.*differs: 'x'"),
+    "a line below its place": (CLASSES, block("class A:\nclass B:\n", "x\n"), "'class B:', which stands at line 10"),
     "indentation": (
         NEST,
         block("b = 1\n    c = 2\n", "d\n"),
@@ -182,6 +185,8 @@ def test_a_base_that_was_named_lets_a_number_count() -> None:
     assert apply(LETTERS, "@@ -2,0 +3 @@\n+n\n", exact=True) == "a\nb\nn\nc\nd\ne\nf\n"
     with pytest.raises(PatchRefused):
         apply(LETTERS, "@@ -2,3 +2,4 @@\n+n\n", exact=True)
+    text, patch, _ = REFUSED["a copy alone, moved against the hunk above"]
+    assert "\nn\ntwin\n" in apply(text, patch, exact=True)
 
 
 @pytest.mark.parametrize(
