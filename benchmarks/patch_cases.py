@@ -320,6 +320,9 @@ def _shifted(case: Case, rng: random.Random) -> Written:
     """Blocks with less indentation than the file, by as much in every line."""
     whole = [line[1:] for hunk in case.hunks for line in hunk.body if line[1:].strip()]
     less = next((blank for blank in ("    ", "  ", "\t") if all(line.startswith(blank) for line in whole)), "")
+    left = [[line[1:].removeprefix(less) for line in hunk.body if line[0] != "+"] for hunk in case.hunks]
+    if all(any(case.base[at : at + len(old)] == old for at in range(len(case.base))) for old in left):
+        less = ""  # nothing in the patch tells that it is another place than the one where it stands as written
     return written(case, blocks(case.hunks, less))
 
 

@@ -80,7 +80,10 @@ def _as_meant(text: str, patch: str, file: str, first: PatchRefused) -> str:
 
 
 def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
-    after = _applied(text, parse_patch(patch, file), file, exact)
+    rounds = parse_patch(patch, file)
+    after, form = _applied(text, rounds, file, exact)
+    if form:
+        after, _ = _applied(text, rounds, file, exact, form)
     if after == text:
         raise PatchRefused(
             "The patch changes nothing: old and new are equal.", f"Call read_train() to see {file} as it is."
@@ -88,11 +91,17 @@ def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
     return after
 
 
-def _applied(text: str, rounds: Iterable[list[Hunk]], file: str, exact: bool) -> str:
-    lines = split_lines(text)
+def _applied(text: str, rounds: Iterable[list[Hunk]], file: str, exact: bool, form: int = 0) -> tuple[str, int]:
+    """The text after the rounds, and the loosest form that a hunk needs.
+
+    What one hunk of a patch has lost on its way, all have: all are placed once more, where places count that fit in
+    the `form` that one needs. A place of another hunk that fits as written may then be one of two.
+    """
+    lines, needed = split_lines(text), form
     for at, hunks in enumerate(rounds):
-        lines = Round(lines, hunks, file, exact and at == 0).result()
-    return "".join(line.text + line.end for line in lines)
+        this = Round(lines, hunks, file, exact and at == 0, form)
+        lines, needed = this.result(), max(needed, this.form)
+    return "".join(line.text + line.end for line in lines), needed
 
 
 def patched(base: Candidate, patch: str, file: str, *, exact: bool = False) -> Candidate:
@@ -118,8 +127,10 @@ def patched_files(
     if base_sha256:
         _refuse_stale(base, changes, base_sha256)
     made = _Files(base, editable, tree, bool(base_sha256))
-    for change in changes:
-        made.take(change)
+    made.take_all(changes)
+    if made.form:
+        made = _Files(base, editable, tree, bool(base_sha256), made.form)
+        made.take_all(changes)
     return made.result()
 
 
@@ -137,9 +148,15 @@ def _refuse_stale(base: Candidate, changes: list[FileHunks], base_sha256: str) -
 class _Files:
     """The files of a candidate while a patch is applied."""
 
-    def __init__(self, base: Candidate, editable: Editable, tree: Collection[str], exact: bool) -> None:
+    def __init__(self, base: Candidate, editable: Editable, tree: Collection[str], exact: bool, form: int = 0) -> None:
         self._base, self._texts, self._editable, self._exact = base, dict(base), editable, exact
         self._tree, self._met = {*tree} | base.keys(), set[str]()
+        self._form, self.form = form, form  # that counts, see `_applied`, and the loosest that was needed
+
+    def take_all(self, changes: list[FileHunks]) -> None:
+        """Apply what the patch does to each file. Raises PatchRefused."""
+        for change in changes:
+            self.take(change)
 
     def take(self, change: FileHunks) -> None:
         """Apply what the patch does to one file. Raises PatchRefused."""
@@ -195,11 +212,13 @@ class _Files:
         ]
         rounds = [hunks if mark else change.hunks] if hunks else []
         try:
-            return mark + _applied(text.removeprefix(mark), rounds, path, exact)
+            after, form = _applied(text.removeprefix(mark), rounds, path, exact, self._form)
         except Undecided:
             raise
         except PatchRefused as error:
             raise self._in_another(change) or error from None
+        self.form = max(self.form, form)
+        return mark + after
 
     def _in_another(self, change: FileHunks) -> PatchRefused | None:
         """That what the patch looks for is in another file than it says; None if it is not in one alone."""

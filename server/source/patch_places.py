@@ -37,6 +37,7 @@ class Fit(NamedTuple):
     whole: bool = True  # whether nothing of the hunk was left away above
     less: bool = False  # whether a blank line was left away at either end
     shifted: bool = False  # whether it is indented otherwise than in the patch
+    form: int = 0  # how loosely it was compared, see Finder.fits
 
 
 class Finder:
@@ -60,12 +61,21 @@ class Finder:
             last, at = at, body.find(needle, at + 1)
         return found
 
-    def fits(self, hunk: Hunk) -> list[Fit]:
-        """The places where the hunk fits, in the strictest form in which it fits at all."""
+    def fits(self, hunk: Hunk, form: int = 0) -> list[Fit]:
+        """The places where the hunk fits, in the strictest form in which it fits at all.
+
+        Args:
+            form: places count that fit in this form, too: 0 as written, 1 but for blanks at line ends, 2 but for the
+                quotes and dashes of a word processor, 3 but for the blank before context, 4 but for indentation.
+        """
+        forms = (self._exact, self._trimmed, self._typed, self._unmarked, self._shifted)
         for variant, cut, less in self._variants(hunk):
-            found = self._alike(variant) or self._shifted(variant)
+            found: dict[int, Fit] = {}
+            for number, places in enumerate(forms if variant.before else ()):
+                if not found or number <= form:
+                    found = {fit.at: fit._replace(form=number) for fit in places(variant)} | found
             if found:
-                return [fit._replace(whole=not cut, less=less) for fit in found]
+                return [found[at]._replace(whole=not cut, less=less) for at in sorted(found)]
         return []
 
     def below(self, anchors: list[str]) -> tuple[list[range], list[range]] | None:
@@ -124,29 +134,33 @@ class Finder:
         """The lines without the blanks around them."""
         return frozenset(map(bare, self.texts))
 
-    def _alike(self, hunk: Hunk) -> list[Fit]:
-        if not hunk.before:
-            return []
-        for form in (str, str.rstrip):
-            if places := self.find(hunk.before, form):
-                return [Fit(at, hunk.edits) for at in places]
+    def _exact(self, hunk: Hunk) -> list[Fit]:
+        return [Fit(at, hunk.edits) for at in self.find(hunk.before)]
+
+    def _trimmed(self, hunk: Hunk) -> list[Fit]:
+        return [Fit(at, hunk.edits) for at in self.find(hunk.before, str.rstrip)]
+
+    def _typed(self, hunk: Hunk) -> list[Fit]:
         places = self.find(hunk.before, plain)
         return [Fit(at, _typed(hunk, self.texts[at : at + len(hunk.before)])) for at in places]
 
+    def _unmarked(self, hunk: Hunk) -> list[Fit]:
+        """Where context has lost the blank before it."""
+        if hunk.block:
+            return []
+        return [Fit(at, hunk.edits) for at, here in self._bare_places(hunk) if all(map(_is_context, _olds(hunk), here))]
+
     def _shifted(self, hunk: Hunk) -> list[Fit]:
-        """Where context has lost the blank before it, else where all lines are indented by as much more or less."""
+        """Where all lines are indented by as much more or less."""
+        places = ((at, _reindented(hunk, here)) for at, here in self._bare_places(hunk))
+        return [Fit(at, edits, shifted=True) for at, edits in places if edits]
+
+    def _bare_places(self, hunk: Hunk) -> list[tuple[int, list[str]]]:
+        """Where the lines stand, whatever their indentation, and what stands there."""
         if not any(map(bare, hunk.before)):
             return []
-        olds = [edit for edit in hunk.edits if edit.old]
-        context: list[Fit] = []
-        shifted: list[Fit] = []
-        for at in self.find(hunk.before, bare):
-            here = [plain(text) for text in self.texts[at : at + len(olds)]]
-            if not hunk.block and all(_is_context(edit, text) for edit, text in zip(olds, here, strict=True)):
-                context.append(Fit(at, hunk.edits))
-            elif edits := _reindented(hunk, here):
-                shifted.append(Fit(at, edits, shifted=True))
-        return context or shifted
+        size = len(hunk.before)
+        return [(at, [*map(plain, self.texts[at : at + size])]) for at in self.find(hunk.before, bare)]
 
     def _inside(self, scopes: list[range], anchor: str, *, block: bool) -> list[range]:
         sought = bare(anchor)
@@ -179,6 +193,10 @@ def _without_blanks(hunk: Hunk) -> tuple[int, int]:
     start = 0 if len(edits) > start and edits[start].blank else start
     stop = len(edits) - int(edits[-1].blank and edits[-1].mark == KEPT)
     return start, len(edits) if stop and edits[stop - 1].blank else stop
+
+
+def _olds(hunk: Hunk) -> list[Edit]:
+    return [edit for edit in hunk.edits if edit.old]
 
 
 def _is_context(edit: Edit, text: str) -> bool:

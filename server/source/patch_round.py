@@ -16,11 +16,17 @@ _KNOWN = 3  # lines that stand once in the file, from which on a hunk is known b
 class Round:
     """One round. A hunk is placed in the whole text, whatever the order, before anything is changed."""
 
-    def __init__(self, lines: list[Line], hunks: list[Hunk], file: str, exact: bool) -> None:
-        """`exact`: the hunks were written against these lines. Raises PatchRefused: a hunk has no one place."""
+    def __init__(self, lines: list[Line], hunks: list[Hunk], file: str, exact: bool, form: int = 0) -> None:
+        """
+        Args:
+            exact: the hunks were written against these lines. form: in which places count, see Finder.fits.
+
+        Raises:
+            PatchRefused: a hunk has no one place.
+        """
         self._lines, self._hunks, self._file, self._exact = lines, hunks, file, exact
         self._finder = Finder([line.text for line in lines])
-        self._fits = [self._finder.fits(hunk) for hunk in hunks]
+        self._fits = [self._finder.fits(hunk, form) for hunk in hunks]
         unique = [(hunk, fits[0]) for hunk, fits in zip(hunks, self._fits, strict=True) if len(fits) == 1]
         told = [(hunk.start, fit.at) for hunk, fit in unique if hunk.start is not None and fit.whole]
         self._numbers_hold = all(start == at for start, at in told)
@@ -33,6 +39,11 @@ class Round:
             if not all(self._fits):
                 raise
             raise patch_refusals.Undecided(refusal.problem, refusal.next_step) from None
+
+    @property
+    def form(self) -> int:
+        """The loosest form that a hunk of it needs."""
+        return max((fit.form for fit in self._placed), default=0)
 
     def result(self) -> list[Line]:
         """The lines after the round. Raises PatchRefused: two hunks change the same place."""

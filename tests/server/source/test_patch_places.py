@@ -169,6 +169,22 @@ REFUSED = {
         "@@\n \n+n\n a &lt; b\n",
         "2 places",
     ),
+    # A patch is read in one form: what one hunk has lost on its way, the others may have lost, too.
+    "as written, beside a block less indented": (
+        "if a:\n    b = 1\n    c\nif d:\n        e\n        c\n",
+        block("    e\n", "    f\n") + block("    c\n", "    g\n"),
+        "SEARCH block 2 matches train.py at 2 places: lines 3, 6",
+    ),
+    "as written, before a hunk less indented": (
+        "if a:\n    b = 1\n    c\nif d:\n        e\n        c\n",
+        begin("@@", "-    c", "+    g", "*** Update File: train.py", "@@", "-    e", "+    f"),
+        "2 places: lines 3, 6",
+    ),
+    "as written, beside other dashes": (
+        "a - b\nc \u2013 d\nc - d\n",
+        "@@\n-a \u2013 b\n+x\n@@\n-c \u2013 d\n+y\n",
+        "Hunk 2 of 2 matches train.py at 2 places: lines 2, 3",
+    ),
     "no mark": (LETTERS, "@@\n-b\n+B\nand that is it\n", "no mark and is not in train.py: and that is it"),
 }
 
