@@ -10,6 +10,7 @@ from server.source.patch_places import Finder, Fit
 _AROUND = 15  # lines from where a header says within which a changed copy is looked for
 _ALIKE = 0.5  # of it, from which on it is a copy
 _MISCOUNTED = 6  # lines by which a number may be wrong though nobody has changed the file
+_MOVED = 9  # lines by which a few edits move what no hunk above or below tells to have moved
 _KNOWN = 3  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
 
 
@@ -164,11 +165,12 @@ class Round:
             raise patch_refusals.elsewhere(hunk, fit, self._file)
 
     def _is_in_line(self, start: int, offset: int) -> bool:
-        """Whether a hunk has moved as far as the hunks above and below it, or by something in between."""
+        """Whether a hunk has moved about as far as the hunks above and below it, or by something in between."""
         above = max((at for at in self._moved if at < start), default=None)
         below = min((at for at in self._moved if at > start), default=None)
-        bounds = 0 if above is None else self._moved[above], offset if below is None else self._moved[below]
-        return min(bounds) - _MISCOUNTED <= offset <= max(bounds) + _MISCOUNTED
+        upper = 0 if above is None else self._moved[above]
+        lower, slack = (upper, _MOVED) if below is None else (self._moved[below], _MISCOUNTED)
+        return min(upper, lower) - slack <= offset <= max(upper, lower) + slack
 
     def _insertion(self, hunk: Hunk) -> Fit:
         """The place of a hunk without a line to be found by: only a number tells it. Raises PatchRefused.

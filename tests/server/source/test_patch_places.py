@@ -159,6 +159,16 @@ REFUSED = {
         "@@ -2 +2 @@\n-r2\n+R2\n@@ -25,2 +25,3 @@\n \n+n\n twin\n@@ -28 +29 @@\n-r26\n+R26\n",
         "the other hunks have moved by less",
     ),
+    "a copy alone, moved far below the last hunk": (
+        "".join(f"{row}\n" for row in [*ROWS[:9], "rate = 3", "A rate.", *ROWS[9:]]),
+        "@@ -2 +2 @@\n-r2\n+R2\n@@ -24,2 +24,3 @@\n rate = 3\n+n\n A rate.\n",
+        "matches train.py at line 10, but its header says line 24",
+    ),
+    "a copy alone, far from its number": (
+        "".join(f"{row}\n" for row in [*ROWS[:24], "A rate.", *ROWS[24:]]),
+        "@@ -9 +9,2 @@\n A rate.\n+n\n",
+        "matches train.py at line 25, but its header says line 9",
+    ),
     "a copy where a blank line is left away": (
         "left;\n}\n\nx\nleft;\n}\nn\n\n\n",
         block("left;\n}\n\n\n", "left;\nm\n\n"),
