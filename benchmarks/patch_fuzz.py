@@ -45,6 +45,7 @@ from benchmarks.patch_cases import (
 from benchmarks.patch_changes import KINDS, odd_bases
 from server.errors import PatchRefused
 from server.source.patch import apply
+from server.source.patch_blocks import is_marker
 
 _SHARED = 50  # cases that are made of the same texts
 _HUNK = re.compile(r"^(?:Hunk|SEARCH block) [0-9]+(?: of [0-9]+)?")
@@ -119,9 +120,21 @@ def _texts(seed: int, part: str, group: int) -> list[list[str]]:
 
 def _is_determined(kind: str, case: Case) -> bool:
     """Whether the text alone says where each hunk goes: its lines stand there once, in any layout."""
-    if kind in NONE or kind == "a hunk twice":
+    if kind in NONE or kind == "a hunk twice" or _reads_otherwise(kind, case):
         return False
     return _stand_once(case.base, case.hunks)
+
+
+def _reads_otherwise(kind: str, case: Case) -> bool:
+    """Whether a line of the file says something else in such a patch: a list item without its blank is one that goes.
+
+    So is a file's own marker of a block among markers that are not the usual ones.
+    """
+    kept = [line[1:] for hunk in case.hunks for line in hunk.body if line[0] == " "]
+    lines = [line[1:] for hunk in case.hunks for line in hunk.body]
+    return (kind == "no blank before context" and any(line[:1] in ("-", "+") for line in kept)) or (
+        kind == "other markers" and any(is_marker(line) or line.strip() == "=" * 7 for line in lines)
+    )
 
 
 def _stand_once(texts: list[str], hunks: list[Hunk]) -> bool:

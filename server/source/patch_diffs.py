@@ -138,6 +138,7 @@ class DiffReader:
         self.sections = [Section()]  # one for each of these
         self._body: _Body | None = None
         self._git = False  # between "diff --git" and its first hunk
+        self._fenced = False  # whether a fence around the patch is open
         self.paths: list[str] = []
         self._marked = [0, *accumulate(line[:1] in ("+", "-") for line in lines)]  # how many marked lines are above
         self._last = {line: at for at, line in enumerate(lines) if line.startswith("*** End ")}
@@ -181,7 +182,7 @@ class DiffReader:
         if line[:1] == "+" or (line[:1] == " " and "***" not in line):
             return False
         if line.startswith(("diff --git ", "*** ", "```")) or self._is_padded_end(at):
-            return True
+            return not self._is_fence_in(body, at)
         if body.short and not line.startswith("--- "):
             return False
         if self._signs(at):
@@ -190,6 +191,15 @@ class DiffReader:
             return self._is_header(at) and (not body.short or self._ours(line[4:]))
         is_prose = line[:1] not in ("+", "-", " ", "\\")
         return body.full and is_prose and self._marked[self._segment_end[at]] == self._marked[at]
+
+    def _is_fence_in(self, body: _Body, at: int) -> bool:
+        """Whether this is a fence of the file, without a blank before it: none is open, and lines are still to come."""
+        return (
+            self._lines[at].startswith("```")
+            and body.short
+            and not self._fenced
+            and self._marked[-1] > self._marked[at]
+        )
 
     def _signs(self, at: int) -> bool:
         """Whether this is the "-- " above git's version."""
@@ -219,6 +229,7 @@ class DiffReader:
         if line.startswith("*** End of File") and self._body is not None:
             self._body.at_end = True
         self._body = None
+        self._fenced ^= line.lstrip().startswith("```")
         self._git = self._git or line.startswith("diff --git ")
         following = self._lines[at + 1] if at + 1 < len(self._lines) else ""
         _refuse_forbidden(f"{line}\n{following}", self._git, self._several)

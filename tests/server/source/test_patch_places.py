@@ -88,6 +88,13 @@ APPLIED = {
         [("it's\"  # - x", "it's ok\"")],
     ),
     "bom in the patch": (LETTERS, "\ufeff@@\n-b\n+B\n", [("b", "B")]),
+    "a fence of the file without its blank": (
+        "a\n```\nb\n```\nc\nd\n",
+        "@@ -2,4 +2,5 @@\n```\nb\n```\n+n\n c\n@@ -6 +7 @@\n-d\n+D\n",
+        [("c\nd", "n\nc\nD")],
+    ),
+    "a fence that closes below a wrong count": (LETTERS, "@@ -2,4 +2,4 @@\n-b\n+B\n```\n", [("b", "B")]),
+    "a fence around a wrong count": (LETTERS, "```diff\n@@ -2,4 +2,4 @@\n-b\n+B\n```\n- b is better\n", [("b", "B")]),
     "blank context with its mark": (
         "x\n```\n\n## B\n\ny\n```\n\n## B\n\n\n",
         begin("@@", " ```", "-", "+n", " ## B", " ", " "),
