@@ -101,6 +101,11 @@ GPU_PROFILES = frozenset(name for name in ProfileName if name.startswith("gpu"))
 
 PLACE_PREFIX = "autoresearch-"  # how the names of folders begin in which commands work, where others have some too
 
+# In place of names in a task's `figures`: every number that the command prints, each as a figure whose name is PRINTED,
+# how it is printed (METRIC, json or line), its name, and its unit where one stands behind it, with blanks between.
+ALL_FIGURES = "*"
+PRINTED = "printed"
+
 # In the environment of a run's processes.
 CHANNEL_VARIABLE = "AUTORESEARCH_CHANNEL"  # the descriptor's number
 COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from server import __version__
 from server.api.json_rpc import refuse_all
-from server.cli import call, control, reports, serve, setup
+from server.cli import adopt, call, control, reports, serve, setup
 from server.cli.terminal import console, spell_out
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
@@ -47,6 +47,7 @@ for command in (
     serve.demo,
     serve.drive,
     setup.init,
+    adopt.adopt,
     setup.prepare,
     setup.doctor,
     setup.connect,

@@ -61,6 +61,9 @@ _STEPS = {
         "clone, or begins a new night with --tag NAME."
     ),
 }
+_NO_REPOSITORY = (
+    "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py."
+)
 _LOOK = "The operator looks into the repository with `autoresearch doctor`."
 _MISREAD = (
     "bad config",
@@ -149,8 +152,11 @@ def require_git() -> tuple[int, ...]:
     return found
 
 
-def open_repository(path: Path) -> Repo:
+def open_repository(path: Path, step: str = _NO_REPOSITORY) -> Repo:
     """The repository that `path` is in, hardened: no hooks, filters, signing, prompts or daemons.
+
+    Args:
+        step: what the operator does where there is none.
 
     Raises:
         WorkspaceUnusable: there is none, or git is missing or too old, or its configuration cannot be read.
@@ -159,10 +165,7 @@ def open_repository(path: Path) -> Repo:
     try:
         repo = Repository(path, above=True)
     except (InvalidGitRepositoryError, NoSuchPathError):
-        raise WorkspaceUnusable(
-            f"{path.resolve()} is not in a git repository.",
-            "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py.",
-        ) from None
+        raise WorkspaceUnusable(f"{path.resolve()} is not in a git repository.", step) from None
     with translating_git_errors("Reading git's configuration"):
         harden(repo, version)
     return repo
@@ -252,11 +255,18 @@ def init_repository(folder: Path, message: str) -> str:
         _Git(folder).init(initial_branch="main", **formats)
         with Repository(folder) as repo:
             harden(repo)
-            known = len(configured(repo, r"^user\.(name|email)$")) == 2
-            with repo.git.custom_environment(**({} if known else _ours())):
+            with author(repo):
                 repo.git.add("--all")
                 repo.git.commit("--quiet", "--no-verify", "-m", message)
             return str(repo.head.commit.hexsha)
+
+
+@contextmanager
+def author(repo: Repo) -> Generator[None]:
+    """While a commit is made that is the user's: their name, or ours where git knows none."""
+    known = len(configured(repo, r"^user\.(name|email)$")) == 2
+    with repo.git.custom_environment(**({} if known else _ours())):
+        yield
 
 
 def _ours() -> dict[str, str]:

@@ -87,6 +87,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 # Modules that import inside a function or for the type checker, each with its reason.
 LATE_IMPORTS = {
     "server.cli": "`from server.cli import main` loads the commands when main is called",
+    "server.cli.adopt": "a command loads what it needs when it runs",
     "server.cli.call": "a command loads what it needs when it runs",
     "server.cli.control": "a command loads what it needs when it runs",
     "server.cli.reports": "only a chart pays for matplotlib",

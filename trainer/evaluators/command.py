@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from trainer.commands.units import per_unit
-from trainer.contract import MetricSource, RunFile, RunResult, Score, Spec, TaskSpec
+from trainer.contract import ALL_FIGURES, PRINTED, MetricSource, RunFile, RunResult, Score, Spec, TaskSpec
 from trainer.evaluators.metric_lines import MetricProblem, Printed
 from trainer.evaluators.pairs import Pairs, candidate_first, middle
 from trainer.evaluators.workbench import Ended, Side, Workbench
@@ -160,9 +160,15 @@ class CommandEvaluator:
         runs.samples += samples
         runs.cpu.append(ended.cpu_seconds)
         runs.wall.append(ended.wall_seconds)
-        for name in self._task.figures:
-            if (value := printed.figure(name)) is not None:
-                runs.figures.setdefault(name, []).append(value)
+        for name, value in self._wanted(printed).items():
+            runs.figures.setdefault(name, []).append(value)
+
+    def _wanted(self, printed: Printed) -> dict[str, float]:
+        """The further numbers that the task wants, as far as they are there."""
+        if self._task.figures == (ALL_FIGURES,):
+            return {" ".join((PRINTED, *words)).rstrip(): value for words, value in printed.told().items()}
+        told = {name: printed.figure(name) for name in self._task.figures}
+        return {name: value for name, value in told.items() if value is not None}
 
     def _failed(self, ended: Ended) -> RunEnded:
         if ended.out_of_memory:

@@ -22,10 +22,14 @@ from trainer.text import without_escapes
 _METRIC = re.compile(r"METRIC\s+([\w.\-µ]+)=(.*)")
 _LINE = re.compile(r"([\w.\-µ]+)\s*[:=]\s*(.*)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WITH_UNIT = re.compile(rf"({_NUMBER.pattern})\s*([A-Za-zµ%][A-Za-z0-9µ%/]{{0,19}})?")
 _ENDS = re.compile(r"[\r\n]+")
 _REFUSED = {"__proto__", "constructor", "prototype"}  # of the names that others read into objects
 _SHOWN = 60  # characters of what is no number
 _MOST_NAMED = 8
+_NAME = re.compile(r"[\w.\-µ]{1,60}")  # what program.md can name
+_MOST_TOLD = 50
+_DEPTH = 3  # of objects in a JSON object
 
 
 class MetricProblem(ValueError):
@@ -50,6 +54,24 @@ class Printed:
     def named(self) -> list[str]:
         """The names of all METRIC lines, and of the numbers in a JSON object."""
         return [*self._marked, *(name for name, value in self._object.items() if _is_number(value))]
+
+    def told(self) -> dict[tuple[str, str, str], float]:
+        """Every number with a name, in the order in which the forms count.
+
+        Returns:
+            Numbers by form (METRIC, json, line), name and unit, which is empty where none stands behind the number.
+        """
+        found = dict[tuple[str, str, str], float]()
+        for name, value in _flat(self._object, _DEPTH):
+            if math.isfinite(number := _float(value)):
+                found["json", name, ""] = number
+        for form, lines in (("METRIC", self._marked), ("line", self._plain)):
+            for name, texts in lines.items():
+                if (read := _WITH_UNIT.fullmatch(texts[-1])) and math.isfinite(number := float(read[1])):
+                    found[form, name, read[2] or ""] = number
+        order = ("METRIC", "json", "line")
+        named = [one for one in found.items() if _NAME.fullmatch(one[0][1])]
+        return dict(sorted(named, key=lambda one: order.index(one[0][0]))[:_MOST_TOLD])
 
     def samples(self, name: str, unit: str = "") -> list[float]:
         """All numbers of this name, the one that counts last.
@@ -151,6 +173,23 @@ def _json_object(stdout: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return {_normal(name): value for name, value in told.items() if name not in _REFUSED}
+
+
+def _flat(told: dict[str, Any], depth: int) -> Iterator[tuple[str, int | float]]:
+    """The numbers in an object and in those within it, by their names with points between."""
+    for name, value in told.items():
+        if _is_number(value):
+            yield name, value
+        elif isinstance(value, dict) and depth > 1:
+            inner: dict[str, Any] = {str(key): one for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            yield from ((f"{name}.{below}", one) for below, one in _flat(inner, depth - 1))
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _is_number(value: Any) -> bool:

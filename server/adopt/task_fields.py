@@ -1,0 +1,68 @@
+"""Answers as a task of program.md, and what of it is not possible in a repository."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.adopt import interview
+from server.adopt.interview import Given
+from server.adopt.project import Project
+from server.errors import WorkspaceUnusable
+from server.source.editable import OF_TASKS, Editable
+from server.task import requirements
+from server.task.definition import FieldError, Task
+from server.vcs.checkout import Checkout
+
+_NO_COMMAND = (
+    "Write a script that prints `METRIC ms=12.3`, commit it, and name it with --command 'bash bench.sh': "
+    "docs/own-goal.md shows one."
+)
+_NO_FILES = "Name them with --editable, as in --editable 'src/**'."
+
+
+def as_task(answers: Mapping[str, str], given: Given) -> Task:
+    """The task of some answers, which its command prints a number for.
+
+    Raises:
+        WorkspaceUnusable: a question has no answer, or one that program.md cannot have.
+    """
+    if not answers.get("command"):
+        raise WorkspaceUnusable("No command was named that measures something, and none was found here.", _NO_COMMAND)
+    if not interview.parts(answers.get("editable", "")):
+        raise WorkspaceUnusable("No file was named that the agent may change, and none was found here.", _NO_FILES)
+    texts = {name: answers[name] for name in ("name", "command", "build", "checks") if answers.get(name)}
+    lists = {name: list(interview.parts(answers.get(name, ""))) for name in interview.LISTS}
+    allowed = {name: True for name in ("network", "home") if getattr(given, name)}
+    fields: dict[str, Any] = {**texts, **lists, **allowed}
+    return changed(None, **fields, budget_seconds=given.limit_seconds, stop={"hours": given.hours})
+
+
+def changed(task: Task | None, **fields: Any) -> Task:
+    """A task with other fields, without those that are None. Raises WorkspaceUnusable: program.md cannot have it so."""
+    before = task.model_dump(exclude_unset=True) if task else {}
+    try:
+        return Task.model_validate({name: value for name, value in {**before, **fields}.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        path = cause.path if isinstance(cause, FieldError) else first["loc"]
+        name = str(path[0]) if path else "program.md"
+        told = str(cause) if isinstance(cause, FieldError) else first["msg"]
+        step = f"Correct {interview.option(name)}." if name in Given.model_fields else "Correct the answer."
+        raise WorkspaceUnusable(f"{name}: {told}.", step) from None
+
+
+def require_possible(task: Task, checkout: Checkout, project: Project) -> None:
+    """Refuse a task that this commit lacks something for. Raises WorkspaceUnusable."""
+    files = checkout.files
+    named = f"{task.command} {task.checks} {task.build}"
+    if new := [path for path in project.paths if project.is_new(path) and path in named.replace("./", "")]:
+        raise WorkspaceUnusable(
+            f"git does not have {', '.join(new)}, and a run sees what git has.",
+            f"Commit it: `git add {' '.join(new)} && git commit -m 'Add what measures'`; then call again.",
+        )
+    for lack in requirements.lacking(task, checkout.root, files):
+        if lack.fatal:
+            raise WorkspaceUnusable(f"{lack.problem}.", f"{lack.remedy[0].upper()}{lack.remedy[1:]}.")
+    checkout.require_usable(Editable(task.editable, dict.fromkeys(task.off_limits, "off limits"), limits=OF_TASKS))

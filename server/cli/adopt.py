@@ -1,0 +1,129 @@
+"""`autoresearch adopt`: a program.md for a repository that has none, by questions or by options."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from server.adopt.interview import Given, Question, parts
+from server.cli.terminal import console
+
+_List = list[str] | None
+_Text = str | None
+_NONE = "-"  # what says "none" where a default is proposed
+
+
+def adopt(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The top of a git repository.")] = Path(),
+    goal: Annotated[_Text, typer.Option(help="What should become better, for the agent.")] = None,
+    command: Annotated[_Text, typer.Option(help="The command that is measured.")] = None,
+    build: Annotated[_Text, typer.Option(help="What builds the code beforehand.")] = None,
+    checks: Annotated[_Text, typer.Option(help="The command that says whether the code still works.")] = None,
+    metric: Annotated[_Text, typer.Option(help="A number that it prints, by name; or cpu, wall, memory.")] = None,
+    unit: Annotated[_Text, typer.Option(help="The unit of the number.")] = None,
+    direction: Annotated[_Text, typer.Option(help="lower or higher: which numbers are better.")] = None,
+    editable: Annotated[_List, typer.Option(help="What the agent may change: globs.")] = None,
+    off_limits: Annotated[_List, typer.Option(help="Exceptions from it: globs.")] = None,
+    link: Annotated[_List, typer.Option(help="Folders that git does not have, shown for reading.")] = None,
+    format: Annotated[_Text, typer.Option(help="Of other tools' workspaces here, the one to take values from.")] = None,
+    network: Annotated[bool, typer.Option("--network", help="Let the commands use the network.")] = False,
+    home: Annotated[bool, typer.Option("--home", help="Let the commands read your home folder.")] = False,
+    limit: Annotated[float, typer.Option(min=1, max=86400, help="Seconds that the command may take.")] = 300,
+    noise: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds that measuring the noise may take; 0: do not.")
+    ] = 60,
+    hours: Annotated[float, typer.Option(min=0.1, max=1000, help="Hours of a night.")] = 8,
+    yes: Annotated[bool, typer.Option("--yes", help="Take every default, and have the command run.")] = False,
+    commit: Annotated[bool | None, typer.Option("--commit/--no-commit", help="Commit program.md.")] = None,
+    show: Annotated[bool, typer.Option("--print", help="Print program.md, and write nothing.")] = False,
+) -> None:
+    """Write a program.md for your own goal: what is measured, how, on which files, and how much the number moves."""
+    given = Given(
+        goal=goal,
+        command=command,
+        build=build,
+        checks=checks,
+        metric=metric,
+        unit=unit,
+        direction=direction,
+        editable=_listed(editable),
+        off_limits=_listed(off_limits),
+        link=_listed(link),
+        format=format,
+        network=network,
+        home=home,
+        limit_seconds=limit,
+        noise_seconds=noise,
+        hours=hours,
+    )
+    _adopt(folder, given, Terminal(yes, console(stderr=show)), commit=commit, show=show)
+
+
+def _listed(told: list[str] | None) -> tuple[str, ...] | None:
+    return None if told is None else tuple(part for one in told for part in parts(one))
+
+
+def _adopt(folder: Path, given: Given, dialogue: "Terminal", commit: bool | None, show: bool) -> None:
+    from server.adopt.adoption import Adoption, require_no_program, write_program
+    from server.vcs.checkout import Checkout
+
+    with Checkout.open(folder) as checkout:
+        if not show:
+            require_no_program(checkout.root)
+        if not (text := Adoption(checkout, given, dialogue, str(folder)).text()):
+            raise SystemExit(1)
+        if show:
+            sys.stdout.write(text)
+            return
+        write_program(checkout.root, text)
+        dialogue.say(f"\nwrote {checkout.root / 'program.md'}")
+        if commit or (commit is None and dialogue.asks and dialogue.agree("Commit program.md?", False)):
+            made = checkout.add("program.md", "Add program.md for autonomous research")
+            dialogue.say(f"committed as {made[:7]}")
+        _tell_what_comes_next(checkout.root, dialogue)
+
+
+class Terminal:
+    """Somebody at a terminal, or with `--yes` nobody: then every default is taken."""
+
+    def __init__(self, yes: bool, out: Console) -> None:
+        self._yes, self._out = yes, out
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is asked."""
+        return not self._yes and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def answers(self) -> bool:
+        return self._yes or self.asks
+
+    def ask(self, question: Question) -> str:
+        if self._yes:
+            return question.default
+        if question.about:
+            self.say(f"  ({question.about})")
+        told = typer.prompt(question.text, default=question.default, show_default=bool(question.default), err=True)
+        return "" if told.strip() == _NONE else str(told)
+
+    def agree(self, text: str, default: bool = True) -> bool:
+        return self._yes or typer.confirm(text, default=default, err=True)
+
+    def say(self, line: str) -> None:
+        self._out.print(line)
+
+
+def _tell_what_comes_next(root: Path, dialogue: Terminal) -> None:
+    """What doctor finds missing for a run, and the two commands that follow."""
+    from server.cli.doctor import examine
+
+    for check in examine(root):
+        if check.state != "ok" and check.name not in ("client", "account", "port"):
+            remedy = f" → {check.remedy}" if check.remedy else ""
+            dialogue.say(f"doctor: {check.name}: {check.detail}{remedy}")
+    dialogue.say(
+        "next: autoresearch doctor\n"
+        "      autoresearch connect claude-code --write   (or codex, cursor, vscode, gemini; then start it there)"
+    )
