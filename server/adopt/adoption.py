@@ -17,6 +17,7 @@ from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.files import write_whole
 from server.task import program
 from server.task.definition import Task
+from server.text import printable
 from server.vcs.checkout import Checkout
 
 PROGRAM = "program.md"
@@ -85,7 +86,7 @@ class Adoption:
     def _draft(self) -> Task:
         """The task so far, which the referee times by itself."""
         link = self._proposals.link
-        fields = {**self._answers, "name": self._checkout.root.resolve().name[:100] or "task", "link": ", ".join(link)}
+        fields = {**self._answers, "name": printable(self._checkout.root.resolve().name)[:100] or "task", "link": ", ".join(link)}
         return as_task(fields, self._given)
 
     def _measured(self, draft: Task) -> Measured:
@@ -101,6 +102,14 @@ class Adoption:
                 answers = {name: told for name, told in self._answers.items() if told}
                 call = interview.command_line(self._named, self._given.words(answers))
                 raise WorkspaceUnusable(error.problem, f"{error.next_step} Your answers so far: {call}") from None
+
+
+def questions(root: Path) -> list[Question]:
+    """What would be asked of the repository at `root`, with what is proposed. Raises Unavailable."""
+    with Checkout.open(root) as checkout:
+        proposals = Proposals(checkout, Given())
+        asked = {name: proposals.question(name, {}) for name in _FIRST}
+    return [asked.get(name) or interview.question(name) for name in interview.TEXTS]
 
 
 def _goal(task: Task) -> str:

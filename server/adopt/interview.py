@@ -74,6 +74,11 @@ def question(name: str, default: str = "", about: str = "") -> Question:
     return Question(name=name, text=TEXTS[name], option=option(name), default=default, about=about)
 
 
+def plain_questions() -> list[Question]:
+    """All of them, without a default."""
+    return [question(name) for name in TEXTS]
+
+
 def parts(told: str) -> tuple[str, ...]:
     """The globs or paths of an answer; a comma within brackets parts nothing."""
     inner = re.fullmatch(r"\[([^\[\]]*)\]", told.strip())  # as YAML has a list

@@ -1,4 +1,4 @@
-"""The MCP server: tools, resources, one prompt, the stdio loop, and the chart that some clients show.
+"""The MCP server: tools, resources, two prompts, the stdio loop, and the chart that some clients show.
 
 The chart is an MCP App (SEP-1865): a page that draws what history() answers, in the client's own window. The tools are
 registered with hints for the client, and refuse arguments that they do not know.
@@ -26,6 +26,7 @@ from server import __version__, lm_names
 from server.api import history_views, views
 from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
+from server.api.prompts.setup import setup_prompt
 from server.api.stdio import StdioServer
 from server.api.tools import WAITING, Tools, running
 from server.errors import UnknownExperiment
@@ -112,6 +113,7 @@ def create(study: Study) -> MCPServer[None]:
         told = in_words(function.__doc__ or "", words)
         server.resource(f"autoresearch://{uri}", title=title, description=told, mime_type=kind)(function)
     server.prompt("start", title="Start a night of experiments")(prompt(words))
+    server.prompt("setup", title="Set up a study for your own goal")(setup_prompt(study.workspace.root))
     return server
 
 

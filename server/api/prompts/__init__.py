@@ -1,0 +1,1 @@
+"""Prompts: what a client offers its human to begin with."""
