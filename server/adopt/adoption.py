@@ -86,7 +86,8 @@ class Adoption:
     def _draft(self) -> Task:
         """The task so far, which the referee times by itself."""
         link = self._proposals.link
-        fields = {**self._answers, "name": printable(self._checkout.root.resolve().name)[:100] or "task", "link": ", ".join(link)}
+        name = printable(self._checkout.root.resolve().name)[:100] or "task"
+        fields = {**self._answers, "name": name, "link": ", ".join(link)}
         return as_task(fields, self._given)
 
     def _measured(self, draft: Task) -> Measured:

@@ -24,14 +24,14 @@ _INTERPRETERS = {
     "r": "Rscript",
     "jl": "julia",
 }
-_BENCH = r"bench(mark)?s?|perf"
+_BENCH = r"bench(?:mark)?s?|perf"
 _SCRIPT = re.compile(rf"(?:.*/)?(?:[\w-]*[_-])?({_BENCH})(?:[_-][\w-]*)?\.(\w+)", re.IGNORECASE)
 _BENCH_NAME = re.compile(rf"({_BENCH})([:_-].*)?|.*[:_-]({_BENCH})", re.IGNORECASE)
 _TEST_NAMES = ("test", "tests", "check")
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _JUSTFILES = ("justfile", "Justfile", ".justfile")
-_TARGET = re.compile(r"^([A-Za-z0-9][\w.:/-]*)\s*(?:[^:=\n]*?)::?(?!=)", re.MULTILINE)
-_RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:\s+[^:=\n]+)?\s*:(?!=)", re.MULTILINE)
+_TARGETS = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)", re.MULTILINE)
+_RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+[^:\n]+)?:(?!=)", re.MULTILINE)
 _COMPILED = (".c", ".cc", ".cpp", ".cxx", ".h", ".hpp")
 _TEST_FILE = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py")
 _BENCH_OF_GO = re.compile(r"^func Benchmark\w*\(", re.MULTILINE)
@@ -111,7 +111,8 @@ def _build(project: Project) -> str:
 def _make(project: Project) -> Iterator[tuple[bool, Candidate]]:
     makefile = next((name for name in _MAKEFILES if project.has(name)), "")
     build = "make -s" if any(path.endswith(_COMPILED) for path in project.own) else ""
-    for target in dict.fromkeys(_TARGET.findall(project.text(makefile)) if makefile else ()):
+    targets = " ".join(_TARGETS.findall(project.text(makefile)) if makefile else ())
+    for target in dict.fromkeys(targets.split()):
         if target in _TEST_NAMES or _BENCH_NAME.fullmatch(target):
             candidate = Candidate(
                 command=f"make -s {target}", why=f"{makefile} has the target {target}", build=build, files=(makefile,)

@@ -24,6 +24,7 @@ _GOOD = {
 _BAD = {
     *"loss error errors err size bytes kb mb misses cost memory rss perplexity mse rmse mae wer failures bpb".split()
 }
+_OF_ANYTHING = {"total", "mean", "median", "avg", "average"}  # words of results that say nothing of their direction
 _UNIT_OF = {"milliseconds": "ms", "seconds": "s", "secs": "s", "sec": "s", "microseconds": "µs"}
 _WORDS = re.compile(r"[A-Za-zµμ]+[0-9]*|[0-9]+")
 
@@ -61,13 +62,14 @@ def printed_numbers(figures: Figures) -> list[Number]:
 def choose(numbers: Sequence[Number]) -> Number | None:
     """The one that is most likely meant; None: none of the lines says that it is a result.
 
-    What stands in a METRIC line or in a JSON object is; of other lines one with a usual name or unit, or the only one.
+    That is the first METRIC line; else in a JSON object the first usual name, or the first name; else of other lines
+    the first with a usual name or unit, or the only one.
     """
-    known = [one for one in numbers if one.form != "line" and _is_usual(one)]
-    told = known or [one for one in numbers if one.form != "line"] or [one for one in numbers if _is_usual(one)]
-    if told:
-        return told[0]
-    return numbers[0] if len(numbers) == 1 else None
+    marked = [one for one in numbers if one.form == "METRIC"]
+    usual = [one for one in numbers if _is_usual(one)]
+    told = [*marked, *(one for one in usual if one.form == "json"), *(one for one in numbers if one.form == "json")]
+    found = [*told, *usual]
+    return found[0] if found else numbers[0] if len(numbers) == 1 else None
 
 
 def of_number(number: Number) -> Guess:
@@ -77,17 +79,18 @@ def of_number(number: Number) -> Guess:
 
 def guess(name: str, unit: str = "", above_zero: bool = True) -> Guess:
     """What name and unit of a printed metric say of it."""
-    words, unit = _words(name), unit or _unit_in(name)
-    higher, lower = bool(_RATES & {*words, unit.lower()}) or unit.endswith("/s"), False
-    time = not higher and (unit in _TIMES or bool({*_TIMES} & {*words}) or words[-1:] == ["time"])
-    lower = time or bool(_BAD & {*words}) or bool(_TIME_WORDS & {*words} - {"total", "mean", "median", "avg"})
-    higher = higher or (not lower and bool(_GOOD & {*words}))
+    words = _words(name)
+    rate = _is_rate(words, unit)
+    unit = unit or ("" if rate else _unit_in(words))
+    time = not rate and (unit in _TIMES or bool({*_TIMES} & {*words}) or words[-1:] == ["time"])
+    lower = not rate and (time or bool((_BAD | _TIME_WORDS) & {*words} - _OF_ANYTHING))
+    higher = rate or (not lower and bool(_GOOD & {*words}))
     return Guess(
         name=name,
         unit=unit,
         source="printed",
         direction="higher" if higher else "lower",
-        scale="log" if above_zero and (time or bool(_RATES & {*words, unit.lower()})) else "linear",
+        scale="log" if above_zero and (time or rate) else "linear",
         sure=higher or lower,
     )
 
@@ -105,6 +108,12 @@ def read_by_referee(source: Source, unit: str = "") -> Guess:
     return Guess(name=name, unit=unit, source=source, direction="lower", scale="log", sure=True)
 
 
+def _is_rate(words: list[str], unit: str) -> bool:
+    """Whether it counts something in a stretch of time."""
+    per_time = words[-2:-1] == ["per"] and words[-1] in _TIMES
+    return per_time or unit.endswith("/s") or bool(_RATES & {*words, unit.lower()})
+
+
 def _is_usual(number: Number) -> bool:
     words = {*_words(number.name), number.unit.lower()} - {""}
     return bool(words & (_TIME_WORDS | _RATES | _GOOD | _BAD)) or number.unit in _TIMES
@@ -115,8 +124,7 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))]
 
 
-def _unit_in(name: str) -> str:
-    """A unit of time that is the name, or its last word."""
-    last = _words(name)[-1:] or [""]
-    found = _UNIT_OF.get(last[0], last[0])
-    return found if found in ("ms", "s", "us", "µs", "ns") else ""
+def _unit_in(words: Sequence[str]) -> str:
+    """The last unit of time among the words of a name."""
+    units = [_UNIT_OF.get(word, word) for word in words]
+    return next((unit for unit in reversed(units) if unit in ("ms", "s", "us", "µs", "ns")), "")

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from server.paths import Home
@@ -60,13 +61,17 @@ class TrialRuns:
             budget_seconds=task.budget_seconds,
             started_at=utc_now(),
         )
-        names = (RunFile.TREE, RunFile.INCUMBENT) if terms.paired else (RunFile.TREE,)
+
+        def lay_out(folder: Path) -> None:
+            for name in (RunFile.TREE, RunFile.INCUMBENT) if terms.paired else (RunFile.TREE,):
+                self._checkout.lay_out(folder / name)
+
         request = RunRequest(
             attempt=attempt,
             limits=RunLimits.of(task, ServeOptions(), rehearse=False),
             referee=task.kind,
             task=terms,
-            trees=lambda folder: [self._checkout.lay_out(folder / name) for name in names] and None,
+            trees=lay_out,
             key=key,
         )
         self._executor.require_free(attempt.profile, None)

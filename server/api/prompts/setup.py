@@ -116,9 +116,9 @@ def _answered(place: _Place, content: Mapping[str, Any]) -> str:
 def _instructions(place: _Place) -> str:
     """What an agent does where the client shows no form."""
     lines = [
-        f"Help the human to set up a study for a goal of their own in {place.name}. Ask these questions in one message, with "
-        "what is proposed. The proposals were found in the repository's files; nothing of it was run. An empty answer "
-        "leaves the option out.",
+        f"Help the human to set up a study for a goal of their own in {place.name}. Ask these questions in one "
+        "message, with what is proposed. The proposals were found in the repository's files; nothing of it was run. "
+        "An empty answer leaves the option out.",
         "",
     ]
     for one in place.asked:

@@ -15,7 +15,7 @@ def number(told: str, value: float = 1.0) -> Number:
     ("told", "chosen"),
     [
         (["METRIC ms", "METRIC size", "line total"], "ms"),
-        (["METRIC size_of_it", "METRIC ms"], "ms"),
+        (["METRIC size_of_it", "METRIC ms"], "size_of_it"),
         (["METRIC a", "METRIC b"], "a"),
         (["json seed", "json results.mean"], "results.mean"),
         (["line port", "line elapsed ms", "line seed"], "elapsed"),
@@ -37,7 +37,8 @@ def test_the_number_that_says_it_is_a_result_is_taken(told: list[str], chosen: s
         ("total_ms", "", ("ms", "lower", "log", True)),
         ("parseTime", "s", ("s", "lower", "log", True)),
         ("throughput", "MB/s", ("MB/s", "higher", "log", True)),
-        ("ops_per_s", "", ("s", "higher", "log", True)),
+        ("ops_per_s", "", ("", "higher", "log", True)),
+        ("ms_per_op", "", ("ms", "lower", "log", True)),
         ("accuracy", "", ("", "higher", "linear", True)),
         ("val_loss", "", ("", "lower", "linear", True)),
         ("size", "bytes", ("bytes", "lower", "linear", True)),
