@@ -68,7 +68,7 @@ class Adoption:
         for name in _FIRST:
             self._answer(name)
         draft = self._draft()
-        require_possible(draft, self._checkout, self._proposals.project)
+        require_possible(draft, self._checkout, self._proposals.made_of(self._answers))
         measured = self._measured(draft)
         goal = self._answers["goal"] or _goal(measured.task)
         return program_text(measured.task, goal, measured.remark)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from server.adopt import interview, numbers
 from server.adopt.interview import Given, Question
@@ -33,7 +34,7 @@ _STEPS = {  # by the cause of a failure, what the operator does
     "metric": "Name another number with --metric, or its unit with --unit.",
 }
 _STEP = "Try the command in a fresh clone of the repository, and name it with all that it needs: --command."
-_SPEAKS_OF_HOME = ("HOME", "No such file or directory: '/root", "Permission denied")
+_HOME = "HOME"  # in what a command prints that looks for it
 
 
 class Measured(Value):
@@ -124,7 +125,7 @@ class Measuring:
         for line in [line for line in result.traceback.splitlines() if line.strip()][-_SHOWN:]:
             self._say(f"  | {line}")
         step = _STEPS.get(result.cause, _STEP)
-        if not self._given.home and any(word in result.traceback for word in _SPEAKS_OF_HOME):
+        if not self._given.home and any(word in result.traceback for word in (_HOME, str(Path.home()))):
             step += " A run does not see your home folder: --home shows it, --link one folder of the repository."
         if "network" in result.reason and not self._given.network:
             step += " --network allows it the network."
@@ -179,8 +180,10 @@ class Measuring:
         pairs = effects.pairs_to_try(scatter, plan, seconds, self._given.hours)
         if pairs and 2 * pairs * seconds * _SELVES <= left:
             plan = effects.in_turns(self._selves(pairs), plan, metric, seconds, self._given.hours)
-        scattered = effects.effect_in_words(scatter.sigma, metric, scatter.level)
-        self._say(f"{len(scores)} runs of the same commit: one moves by {scattered} by itself.")
+        moved = "they are exactly alike"
+        if not scatter.exact:
+            moved = f"one moves by {effects.effect_in_words(scatter.sigma, metric, scatter.level)} by itself"
+        self._say(f"{len(scores)} runs of the same commit: {moved}.")
         how = f"pairs of runs in turns with the incumbent: {plan.repeats}" if plan.paired else f"runs: {plan.repeats}"
         self._say(f"Proposed for one score: {how}, {plan.seconds:.3g} s.")
         return plan

@@ -1,5 +1,6 @@
 """What is proposed for each question: from another tool's workspace if there is one, else from what is there."""
 
+import re
 from collections.abc import Mapping
 
 from server.adopt import interview
@@ -13,6 +14,7 @@ from server.vcs.checkout import Checkout
 from trainer.text import glob_matches
 
 _SHOWN = 5
+_WORD = re.compile(r"[\w@%+./-]+")
 _ENVIRONMENTS = (".venv", "venv")
 
 
@@ -108,17 +110,18 @@ class Proposals:
         known = self._chosen.task.off_limits if self._chosen else []
         found = list(dict.fromkeys([*known, *self._folders.off_limits]))
         editable = interview.parts(answers.get("editable", ""))
-        told = f"{answers.get('command', '')} {answers.get('checks', '')}"
-        for path in self.project.paths:
-            named = path in told or path in self._made_of(answers)
-            if named and glob_matches(editable, path) and not glob_matches(found, path):
+        for path in self.made_of(answers):
+            if glob_matches(editable, path) and not glob_matches(found, path):
                 found.append(path)
         return ", ".join(found), ""
 
-    def _made_of(self, answers: Mapping[str, str]) -> set[str]:
-        commands = (answers.get("command"), answers.get("checks"))
-        known = [*self._measures, *self._checks]
-        return {file for one in known if one.command in commands for file in one.files}
+    def made_of(self, answers: Mapping[str, str]) -> list[str]:
+        """The files that the commands of some answers name, or are known to read."""
+        commands = [answers.get(name, "") for name in ("command", "checks", "build")]
+        named = {word.removeprefix("./") for told in commands for word in _WORD.findall(told)}
+        known = [one for one in (*self._measures, *self._checks) if one.command in commands]
+        named |= {file for one in known for file in one.files}
+        return [path for path in self.project.paths if path in named]
 
 
 def _first(found: list[Candidate]) -> tuple[str, str]:

@@ -1,13 +1,13 @@
 """Answers as a task of program.md, and what of it is not possible in a repository."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from pydantic import ValidationError
 
 from server.adopt import interview
 from server.adopt.interview import Given
-from server.adopt.project import Project
 from server.errors import WorkspaceUnusable
 from server.source.editable import OF_TASKS, Editable
 from server.task import requirements
@@ -53,14 +53,17 @@ def changed(task: Task | None, **fields: Any) -> Task:
         raise WorkspaceUnusable(f"{name}: {told}.", step) from None
 
 
-def require_possible(task: Task, checkout: Checkout, project: Project) -> None:
-    """Refuse a task that this commit lacks something for. Raises WorkspaceUnusable."""
+def require_possible(task: Task, checkout: Checkout, made_of: Sequence[str]) -> None:
+    """Refuse a task that this commit lacks something for. Raises WorkspaceUnusable.
+
+    Args:
+        made_of: files that its commands need.
+    """
     files = checkout.files
-    named = f"{task.command} {task.checks} {task.build}"
-    if new := [path for path in project.paths if project.is_new(path) and path in named.replace("./", "")]:
+    if new := [path for path in made_of if path not in files]:
         raise WorkspaceUnusable(
             f"git does not have {', '.join(new)}, and a run sees what git has.",
-            f"Commit it: `git add {' '.join(new)} && git commit -m 'Add what measures'`; then call again.",
+            f"Commit it: `git add {' '.join(map(quote, new))} && git commit -m 'Add what measures'`; then call again.",
         )
     for lack in requirements.lacking(task, checkout.root, files):
         if lack.fatal:

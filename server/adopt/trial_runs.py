@@ -13,6 +13,7 @@ from types import TracebackType
 
 from server.paths import Home
 from server.records import Attempt, Progress, Result
+from server.runs.device_lock import LEASE
 from server.runs.executor import RunRequest, RunSite, ending, new_key
 from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits, draw_seed
@@ -101,8 +102,13 @@ class TrialRuns:
             self._ended(attempt, watch)
 
     def close(self) -> None:
-        """Remove what was made for the runs."""
-        shutil.rmtree(self._paths.state if self._had_home else self._home.folder, ignore_errors=True)
+        """Remove what was made for the runs; what somebody else has made meanwhile stays."""
+        shutil.rmtree(self._paths.state, ignore_errors=True)
+        lease = self._home.folder / LEASE
+        with suppress(OSError):
+            if not self._had_home and list(self._home.folder.iterdir()) == [lease]:
+                lease.unlink()
+                self._home.folder.rmdir()
 
     def __enter__(self) -> "TrialRuns":
         return self

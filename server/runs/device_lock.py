@@ -17,6 +17,7 @@ from server.runs.cleanup import supervisors
 from server.runs.hardware import gpu_name
 from trainer.contract import GPU_PROFILES, RunFile
 
+LEASE = "device.lease"  # of all runs of a repository
 _EXIT_SECONDS = 5.0  # a supervisor that has written its result is about to exit
 _GLANCE_SECONDS = 0.3  # somebody may be looking at the lease just now
 _LOOK_SECONDS = 0.05
@@ -75,7 +76,7 @@ def device_leases(home: Path, profile: str) -> Generator[Sequence[Lease]]:
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         leases: list[Lease] = []
-        for path in (home / "device.lease", *(_of_gpu() if profile in GPU_PROFILES else ())):
+        for path in (home / LEASE, *(_of_gpu() if profile in GPU_PROFILES else ())):
             leases.append(Lease(path))
             stack.callback(leases[-1].close)
         yield leases
