@@ -37,7 +37,7 @@ _TEST_FILE = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py")
 _BENCH_OF_GO = re.compile(r"^func Benchmark\w*\(", re.MULTILINE)
 _PROGRAM_OF_CMAKE = re.compile(rf"add_executable\s*\(\s*([\w.-]*(?:{_BENCH})[\w.-]*)", re.IGNORECASE)
 _MOST_READ = 200  # files of Go
-_PREPARES_NPM = "npm_config_update_notifier=false npm run --silent"
+_NPM = "npm run --silent"
 
 
 class Candidate(Value):
@@ -104,7 +104,7 @@ def _build(project: Project) -> str:
     if project.has("Cargo.toml"):
         return "cargo build --release --offline --target-dir {out}"
     if "build" in inner(project.json("package.json"), "scripts"):
-        return f"{_PREPARES_NPM} build"
+        return f"{_NPM} build"
     return ""
 
 
@@ -130,14 +130,14 @@ def _just(project: Project) -> Iterator[tuple[bool, Candidate]]:
 
 def _npm(project: Project) -> Iterator[tuple[bool, Candidate]]:
     scripts = inner(project.json("package.json"), "scripts")
-    build = f"{_PREPARES_NPM} build" if "build" in scripts else ""
+    build = f"{_NPM} build" if "build" in scripts else ""
     for name, told in scripts.items():
         nothing = not isinstance(told, str) or "no test specified" in told
         if nothing or not re.fullmatch(r"[\w:.-]+", name):
             continue
         if name in _TEST_NAMES or _BENCH_NAME.fullmatch(name):
             why = f"package.json has the script {name}"
-            candidate = Candidate(command=f"{_PREPARES_NPM} {name}", why=why, build=build, files=("package.json",))
+            candidate = Candidate(command=f"{_NPM} {name}", why=why, build=build, files=("package.json",))
             yield name in _TEST_NAMES, candidate
 
 
@@ -180,7 +180,7 @@ def _go(project: Project) -> Iterator[tuple[bool, Candidate]]:
     if not project.has("go.mod"):
         return
     tests = [path for path in project.own if path.endswith("_test.go")]
-    cache = "GOFLAGS=-mod=readonly GOCACHE={out}/cache"
+    cache = "GOCACHE={out}/cache"
     if any(_BENCH_OF_GO.search(project.text(path)) for path in tests[:_MOST_READ]):
         yield (
             False,

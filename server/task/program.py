@@ -91,8 +91,8 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         raise ProgramInvalid(
             f"There is no {path.name} in {path.parent.resolve()}.",
-            "Name the workspace with --workspace, or make one with `autoresearch init DIR`; `autoresearch adopt` writes "
-            "one for a repository of your own.",
+            "Name the workspace with --workspace, or make one with `autoresearch init DIR`; `autoresearch adopt` "
+            "writes one for a repository of your own.",
         ) from None
     except OSError as error:
         raise _invalid(path, f"cannot be read: {error.strerror}") from None

@@ -41,8 +41,8 @@ GO = 'package a\nimport "testing"\nfunc BenchmarkA(b *testing.B) {}\n'
         ({"justfile": "set shell := ['sh']\n\nbench n='3':\n  echo {{n}}\n"}, "just bench", ""),
         (
             {"package.json": '{"scripts": {"build": "tsc", "bench:json": "node b.js"}}'},
-            "npm_config_update_notifier=false npm run --silent bench:json",
-            "npm_config_update_notifier=false npm run --silent build",
+            "npm run --silent bench:json",
+            "npm run --silent build",
         ),
         ({"pyproject.toml": "[tool.poe.tasks]\nbench = 'python -m b'\n"}, "python -m b", ""),
         (
@@ -57,8 +57,8 @@ GO = 'package a\nimport "testing"\nfunc BenchmarkA(b *testing.B) {}\n'
         ),
         (
             {"go.mod": "module a\n", "a_test.go": GO},
-            "GOFLAGS=-mod=readonly GOCACHE={out}/cache go test -run '^$' -bench . ./...",
-            "GOFLAGS=-mod=readonly GOCACHE={out}/cache go test -run '^$' ./...",
+            "GOCACHE={out}/cache go test -run '^$' -bench . ./...",
+            "GOCACHE={out}/cache go test -run '^$' ./...",
         ),
         (
             {"CMakeLists.txt": "add_executable( json_bench a.c )\n", "a.c": ""},
@@ -80,7 +80,7 @@ def test_a_benchmark_is_found_with_what_builds_it(
         ({"Makefile": "test:\n\techo\n"}, "make -s test"),
         (
             {"package.json": '{"scripts": {"test": "node --test"}}'},
-            "npm_config_update_notifier=false npm run --silent test",
+            "npm run --silent test",
         ),
         ({"tests/test_a.py": "def test_a():\n    pass\n"}, "python3 -m pytest -q"),
         ({"Cargo.toml": ""}, "cargo test -q --offline"),
