@@ -82,7 +82,7 @@ class Clock:
 def adopted(clock: Clock) -> Plan:
     """What adopt proposes after its runs."""
     scatter = effects.scatter_of([clock.alone(0.0, 1) for _ in range(LOOKS)], METRIC)
-    plan = effects.alone(scatter, SECONDS, HOURS)
+    plan = effects.alone(scatter, METRIC, SECONDS, HOURS)
     if pairs := effects.pairs_to_try(scatter, plan, SECONDS, HOURS):
         selves = [clock.in_turns(0.0, pairs) for _ in range(3)]
         plan = effects.in_turns(selves, plan, METRIC, SECONDS, HOURS)

@@ -175,7 +175,7 @@ class Measuring:
             return effects.Plan(seconds=seconds)
         metric = self._task.measure
         scatter = effects.scatter_of(scores, metric)
-        plan = effects.alone(scatter, seconds, self._given.hours)
+        plan = effects.alone(scatter, metric, seconds, self._given.hours)
         left = self._given.noise_seconds - (time.monotonic() - began)
         pairs = effects.pairs_to_try(scatter, plan, seconds, self._given.hours)
         if pairs and 2 * pairs * seconds * _SELVES <= left:

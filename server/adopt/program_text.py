@@ -70,4 +70,9 @@ def scalar(text: str, listed: bool = False) -> str:
     plain = (_PLAIN_IN_LIST if listed else _PLAIN).fullmatch(text) is not None
     if plain and text not in _NO_STRINGS and text == text.strip():
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return "".join(one if one.isprintable() else _escaped(one) for one in json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(letter: str) -> str:
+    """As YAML has it: JSON would write two halves of what lies beyond \\uffff."""
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"

@@ -2,7 +2,7 @@
 
 From the scores y of n runs of the same commit, one after the other, on the metric's scale:
 
-    σ   the scatter of one run: the pooled estimate of server.scoring.noise, as a study makes it
+    σ   the scatter of one run: the pooled estimate of server.scoring.noise, without a prior
     s   its part from one run to the next: s² = mean((y[i+1] - y[i])²) / 2  (von Neumann 1941), at most σ
     d   what is left, which moves slowly: d² = σ² - s²
 
@@ -10,6 +10,9 @@ A run that repeats the command r times gives their median, whose error is √(d�
 variance of a median against that of a mean, 1 of one value and π/2 of many. Where runs measure candidate and incumbent
 in turns, d is gone, and what is left between runs is measured by such runs of the commit against itself: an error e of
 p pairs becomes √(τ² + e² p / q) with q pairs, τ as server.scoring.paired_rule learns it.
+
+A study does not know these errors. It learns them, from a prior that takes BEGINNING degrees of freedom to outweigh; so
+early in a night its verdicts go by a larger error than that of quiet runs.
 
 A change is seen if it is kept with a probability of 0.8 when it is tried once. By the rules for keeping that takes
 SEEN_ALONE or SEEN_PAIRED errors: benchmarks/seen_effects.py simulates the whole way, from these runs to a night.
@@ -21,19 +24,20 @@ from itertools import pairwise
 
 from server.metric import Metric
 from server.records import Value
-from server.scoring.noise import all_alike, clipped, estimate_noise
+from server.scoring.noise import PRIOR_WEIGHT, all_alike, clipped, estimate_noise
 from server.scoring.paired_rule import PRIOR_SHARE, Pairs, between_runs
 
 SEEN_ALONE = 2.6
 SEEN_PAIRED = 2.6
 RUNS_AN_IDEA = 1.6  # runs that a change takes on the average, with what confirms it
 THINKING_SECONDS = 60.0  # of an agent, for each change
+BEGINNING = 2.0  # degrees of freedom: of the three runs of a baseline
 IDEAS = 60  # that a night should have room for, before it is measured more often
 _LADDER = (1, 2, 3, 5, 8, 12, 20)  # times that a command is run
 _PAIRS = (4, 8, 12, 20)
 _MOST_SECONDS = 120.0  # of one measurement
 _ENOUGH = 1.15  # times the least error: more repeats hardly help
-_BETTER = 0.8  # of the error alone, before a run is made to take twice as long
+_DRIFTS = 0.5  # times the step: with less drift no runs in turns are tried
 
 
 class Scatter(Value):
@@ -74,7 +78,7 @@ def scatter_of(scores: Sequence[float], metric: Metric) -> Scatter:
     level = metric.level(scores[0])
     if all_alike([scores]):
         return Scatter(sigma=0.0, step=0.0, runs=len(scores), level=level, exact=True)
-    sigma = estimate_noise([places], level, metric.scatter).sigma
+    sigma = estimate_noise([places], level, 0.0).sigma
     steps = clipped([abs(after - before) / math.sqrt(2) for before, after in pairwise(places)])
     step = math.sqrt(math.fsum(one**2 for one in steps) / len(steps))
     return Scatter(sigma=sigma, step=min(step, sigma), runs=len(scores), level=level, exact=False)
@@ -93,16 +97,24 @@ def error_paired(selves: Sequence[Pairs], pairs: int, metric: Metric) -> float:
     return math.sqrt(between**2 + within / pairs)
 
 
-def alone(scatter: Scatter, seconds: float, hours: float) -> Plan:
+def judged_error(error: float, level: float, metric: Metric) -> float:
+    """The error by which a study's first verdicts go, where runs measure alone: its prior counts as well."""
+    prior = PRIOR_WEIGHT * (metric.scatter * level) ** 2
+    return math.sqrt((prior + BEGINNING * error**2) / (PRIOR_WEIGHT + BEGINNING))
+
+
+def alone(scatter: Scatter, metric: Metric, seconds: float, hours: float) -> Plan:
     """How often the command should be repeated, if a run takes candidates alone.
 
     Args:
         seconds: of one run of the command. hours: of the night.
     """
     possible = [count for count in _LADDER if count == 1 or count * seconds <= room(hours)]
-    best = error_alone(scatter, possible[-1])
-    repeats = 1 if scatter.exact else next(n for n in possible if error_alone(scatter, n) <= _ENOUGH * best)
-    error = error_alone(scatter, repeats)
+    if scatter.exact:
+        return Plan(error=0.0, seconds=seconds, level=scatter.level)
+    errors = {n: judged_error(error_alone(scatter, n), scatter.level, metric) for n in possible}
+    repeats = next(n for n in possible if errors[n] <= _ENOUGH * errors[possible[-1]])
+    error = errors[repeats]
     return Plan(repeats=repeats, error=error, seconds=repeats * seconds, level=scatter.level)
 
 
@@ -111,16 +123,18 @@ def pairs_to_try(scatter: Scatter, plan: Plan, seconds: float, hours: float) -> 
     possible = [count for count in _PAIRS if 2 * count * seconds <= room(hours)]
     if plan.error is None or scatter.exact or not possible:
         return 0
-    hoped = math.sqrt(2 / possible[-1]) * scatter.step
-    return possible[-1] if hoped < _BETTER * plan.error and scatter.drift > scatter.step / 2 else 0
+    return possible[-1] if scatter.drift > _DRIFTS * scatter.step else 0
 
 
 def in_turns(selves: Sequence[Pairs], other: Plan, metric: Metric, seconds: float, hours: float) -> Plan:
-    """The plan in pairs, if that is clearly better than `other`, which is returned else."""
+    """The plan in pairs, if that is better than `other`, which is returned else.
+
+    Some runs in a minute show a part of what drifts in a night: so no more is asked of the pairs.
+    """
     possible = [count for count in _PAIRS if 2 * count * seconds <= room(hours)]
     errors = {count: error_paired(selves, count, metric) for count in possible}
     count = next(n for n in possible if errors[n] <= _ENOUGH * errors[possible[-1]])
-    if other.error is None or errors[count] >= _BETTER * other.error:
+    if other.error is None or errors[count] >= other.error:
         return other
     return Plan(repeats=count, paired=True, error=errors[count], seconds=2 * count * seconds, level=other.level)
 

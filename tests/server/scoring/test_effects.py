@@ -43,14 +43,14 @@ def test_a_slow_walk_is_told_from_steps() -> None:
 
 
 def test_what_is_exact_is_run_once_and_any_effect_is_seen() -> None:
-    plan = effects.alone(effects.scatter_of([5.0] * 4, METRIC), 1.0, HOURS)
+    plan = effects.alone(effects.scatter_of([5.0] * 4, METRIC), METRIC, 1.0, HOURS)
     assert (plan.repeats, plan.error, effects.night(plan, HOURS).effect) == (1, 0.0, 0.0)
     assert not effects.pairs_to_try(effects.scatter_of([5.0] * 4, METRIC), plan, 1.0, HOURS)
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 20), (2.0, 20), (40.0, 3), (200.0, 1)])
 def test_a_measurement_leaves_the_night_room_for_ideas(seconds: float, most: int) -> None:
-    plan = effects.alone(Scatter(sigma=0.1, step=0.1, runs=9, level=1.0, exact=False), seconds, HOURS)
+    plan = effects.alone(Scatter(sigma=0.1, step=0.1, runs=9, level=1.0, exact=False), METRIC, seconds, HOURS)
     assert plan.repeats <= most
     assert effects.night(plan, HOURS).ideas >= (effects.IDEAS if seconds < 100 else 40)
 
