@@ -11,11 +11,12 @@ variance of a median against that of a mean, 1 of one value and π/2 of many. Wh
 in turns, d is gone, and what is left between runs is measured by such runs of the commit against itself: an error e of
 p pairs becomes √(τ² + e² p / q) with q pairs, τ as server.scoring.paired_rule learns it.
 
-A study does not know these errors. It learns them, from a prior that takes BEGINNING degrees of freedom to outweigh; so
-early in a night its verdicts go by a larger error than that of quiet runs.
+A study does not know these errors. It learns them, from a prior that takes BEGINNING degrees of freedom to outweigh: so
+early in a night its verdicts go by another error E than the e by which its scores move.
 
-A change is seen if it is kept with a probability of 0.8 when it is tried once. By the rules for keeping that takes
-SEEN_ALONE or SEEN_PAIRED errors: benchmarks/seen_effects.py simulates the whole way, from these runs to a night.
+A change is seen if it is kept with a probability of 0.8 when it is tried once: if it is better than BAR E, which the
+rules for keeping ask for, by LUCK e. Both constants are from a simulation: benchmarks/seen_effects.py goes the whole
+way, from these runs to a night.
 """
 
 import math
@@ -27,8 +28,8 @@ from server.records import Value
 from server.scoring.noise import PRIOR_WEIGHT, all_alike, clipped, estimate_noise
 from server.scoring.paired_rule import PRIOR_SHARE, Pairs, between_runs
 
-SEEN_ALONE = 2.6
-SEEN_PAIRED = 2.6
+BAR = 1.0
+LUCK = 1.2
 RUNS_AN_IDEA = 1.6  # runs that a change takes on the average, with what confirms it
 THINKING_SECONDS = 60.0  # of an agent, for each change
 BEGINNING = 2.0  # degrees of freedom: of the three runs of a baseline
@@ -59,7 +60,8 @@ class Plan(Value):
 
     repeats: int = 1
     paired: bool = False
-    error: float | None = None  # of one run's score or gain, on the scale; None: not measured
+    error: float | None = None  # that a study goes by early in a night, on the scale; None: not measured
+    moves: float = 0.0  # what one run's score or gain moves by
     seconds: float = 0.0  # of one measurement
     level: float = 1.0
 
@@ -90,11 +92,16 @@ def error_alone(scatter: Scatter, repeats: int) -> float:
     return math.sqrt(scatter.drift**2 + factor * scatter.step**2 / repeats)
 
 
-def error_paired(selves: Sequence[Pairs], pairs: int, metric: Metric) -> float:
-    """The error of a gain from so many pairs, on the scale, by runs of the commit against itself."""
-    within = math.fsum(run.error**2 * run.pairs for run in selves) / len(selves)
-    between = between_runs(selves, [], metric.scatter * PRIOR_SHARE).sigma
-    return math.sqrt(between**2 + within / pairs)
+def error_paired(selves: Sequence[Pairs], pairs: int, metric: Metric) -> tuple[float, float]:
+    """The error of a gain from so many pairs, on the scale, by runs of the commit against itself.
+
+    Returns:
+        What a study goes by, and what such gains move by.
+    """
+    within = math.fsum(run.error**2 * run.pairs for run in selves) / len(selves) / pairs
+    learned = between_runs(selves, [], metric.scatter * PRIOR_SHARE).sigma
+    beyond = math.fsum(run.gain**2 - run.error**2 for run in selves) / len(selves)
+    return math.sqrt(learned**2 + within), math.sqrt(max(beyond, 0.0) + within)
 
 
 def judged_error(error: float, level: float, metric: Metric) -> float:
@@ -112,10 +119,13 @@ def alone(scatter: Scatter, metric: Metric, seconds: float, hours: float) -> Pla
     possible = [count for count in _LADDER if count == 1 or count * seconds <= room(hours)]
     if scatter.exact:
         return Plan(error=0.0, seconds=seconds, level=scatter.level)
-    errors = {n: judged_error(error_alone(scatter, n), scatter.level, metric) for n in possible}
-    repeats = next(n for n in possible if errors[n] <= _ENOUGH * errors[possible[-1]])
-    error = errors[repeats]
-    return Plan(repeats=repeats, error=error, seconds=repeats * seconds, level=scatter.level)
+    moves = {n: error_alone(scatter, n) for n in possible}
+    errors = {n: judged_error(moves[n], scatter.level, metric) for n in possible}
+    seen = {n: _seen(errors[n], moves[n]) for n in possible}
+    repeats = next(n for n in possible if seen[n] <= _ENOUGH * seen[possible[-1]])
+    return Plan(
+        repeats=repeats, error=errors[repeats], moves=moves[repeats], seconds=repeats * seconds, level=scatter.level
+    )
 
 
 def pairs_to_try(scatter: Scatter, plan: Plan, seconds: float, hours: float) -> int:
@@ -133,10 +143,11 @@ def in_turns(selves: Sequence[Pairs], other: Plan, metric: Metric, seconds: floa
     """
     possible = [count for count in _PAIRS if 2 * count * seconds <= room(hours)]
     errors = {count: error_paired(selves, count, metric) for count in possible}
-    count = next(n for n in possible if errors[n] <= _ENOUGH * errors[possible[-1]])
-    if other.error is None or errors[count] >= other.error:
+    count = next(n for n in possible if _seen(*errors[n]) <= _ENOUGH * _seen(*errors[possible[-1]]))
+    error, moves = errors[count]
+    if other.error is None or _seen(error, moves) >= _seen(other.error, other.moves):
         return other
-    return Plan(repeats=count, paired=True, error=errors[count], seconds=2 * count * seconds, level=other.level)
+    return Plan(repeats=count, paired=True, error=error, moves=moves, seconds=2 * count * seconds, level=other.level)
 
 
 def room(hours: float) -> float:
@@ -147,8 +158,13 @@ def room(hours: float) -> float:
 def night(plan: Plan, hours: float, other_seconds: float = 0.0) -> Night:
     """What a night can do with this plan. `other_seconds`: of build and checks, in each run."""
     each = RUNS_AN_IDEA * (plan.seconds + other_seconds) + THINKING_SECONDS
-    effect = None if plan.error is None else (SEEN_PAIRED if plan.paired else SEEN_ALONE) * plan.error
+    effect = None if plan.error is None else _seen(plan.error, plan.moves)
     return Night(hours=hours, ideas=int(hours * 3600 / each), effect=effect)
+
+
+def _seen(error: float, moves: float) -> float:
+    """The smallest change that is seen."""
+    return BAR * error + LUCK * moves
 
 
 def effect_in_words(effect: float, metric: Metric, level: float) -> str:

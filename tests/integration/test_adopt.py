@@ -107,7 +107,7 @@ def test_a_command_that_does_not_work_is_told_with_the_next_step(
     ("script", "options", "metric"),
     [
         ("print('done')\n", (), ("wall_time", "wall")),
-        ("x = sum(range(3_000_000))\n", (), ("cpu_time", "cpu")),
+        ("x = sum(range(9_000_000))\n", (), ("cpu_time", "cpu")),
         ("print('METRIC kb=3')\nprint('METRIC hits=4')\n", (), ("kb", "printed")),
         ("print('METRIC kb=3')\nprint('METRIC hits=4')\n", ("--metric", "hits"), ("hits", "printed")),
         ('print(\'{"took": {"mean": 1.5}}\')\n', (), ("took.mean", "printed")),

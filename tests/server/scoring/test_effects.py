@@ -5,21 +5,21 @@ import random
 
 import pytest
 
-from benchmarks.seen_effects import HOURS, MACHINES, METRIC, kept
+from benchmarks.seen_effects import HOURS, MACHINES, METRIC, Machine, kept
 from server.metric import Metric
 from server.scoring import effects
 from server.scoring.effects import Plan, Scatter
 from server.scoring.paired_rule import Pairs
 
-NIGHTS = 150
+NIGHTS = 40
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
-def test_a_change_of_the_size_that_is_named_is_kept_four_times_in_five(machine: object) -> None:
-    """By 150 nights: the share is known to some 0.03, and runs of adopt tell a machine's scatter to some tenths."""
-    assert 0.6 < kept(machine, 1.0, NIGHTS)[0] < 0.97  # pyright: ignore[reportArgumentType]
-    assert kept(machine, 1 / 3, NIGHTS)[0] < 0.5  # pyright: ignore[reportArgumentType]
-    assert kept(machine, 2.0, NIGHTS)[0] > 0.9  # pyright: ignore[reportArgumentType]
+def test_a_change_of_the_size_that_is_named_is_kept_four_times_in_five(machine: Machine) -> None:
+    """Forty nights with fixed seeds; the benchmark's two thousand keep 66 to 92 of 100, by the machine."""
+    assert 0.55 < kept(machine, 1.0, NIGHTS)[0] < 0.98
+    assert kept(machine, 1 / 3, NIGHTS)[0] < 0.35
+    assert kept(machine, 2.0, NIGHTS)[0] > 0.75
 
 
 def test_the_error_named_is_that_of_repeated_runs() -> None:
@@ -58,7 +58,7 @@ def test_a_measurement_leaves_the_night_room_for_ideas(seconds: float, most: int
 def test_runs_in_turns_are_proposed_only_where_they_are_clearly_better() -> None:
     quiet = [Pairs(gain=0.0, error=0.002, pairs=8) for _ in range(3)]
     metric = Metric("ms", "lower", "ms", "log", 0.01)
-    loud, plan = Plan(error=0.05), Plan(error=0.006)
+    loud, plan = Plan(error=0.05, moves=0.05), Plan(error=0.003, moves=0.003)
     assert effects.in_turns(quiet, loud, metric, 1.0, HOURS).paired
     assert effects.in_turns(quiet, plan, metric, 1.0, HOURS) is plan
 

@@ -88,8 +88,8 @@ def test_a_commit_has_the_named_file_and_nothing_else_that_is_staged(tmp_path: P
     folder = made(tmp_path / "work")
     write_tree(folder, {"program.md": "Go.\n", "other": ""})
     shutil.copy(shutil.which("false") or "/bin/false", folder / ".git" / "hooks" / "pre-commit")
-    git(folder, "add", "other")
     with Checkout.open(folder) as checkout:
+        git(folder, "add", "other")
         commit = checkout.add("program.md", "Add it")
     assert git(folder, "rev-parse", "HEAD") == commit
     assert git(folder, "show", "--format=", "--name-only", "HEAD") == "program.md"
