@@ -7,7 +7,7 @@ from pathlib import Path
 
 from server.adopt import interview, numbers
 from server.adopt.interview import Given, Question
-from server.adopt.numbers import Guess, Number
+from server.adopt.numbers import Guess, Number, Source
 from server.adopt.task_fields import changed
 from server.adopt.trial_runs import TrialRuns
 from server.errors import WorkspaceUnusable
@@ -22,7 +22,7 @@ _LEAST_RUNS = 3
 _SELVES = 3  # runs in turns of the commit against itself
 _LIMITS = (30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _SLACK = 3.0  # times as slow as now a candidate may be
-_READ = {"cpu", "wall", "memory"}
+_READ: dict[str, Source] = {"cpu": "cpu", "wall": "wall", "memory": "memory"}
 _SHOWN = 8
 _STEPS = {  # by the cause of a failure, what the operator does
     "no_command": "Install it, or link its folder with --link.",
@@ -62,7 +62,7 @@ class Measuring:
         """The task by answers alone. Raises WorkspaceUnusable: they do not make one."""
         self._say("Nothing was run, so neither the number nor its noise is known: doctor and the baseline will tell.")
         name = self._given.metric or self._ask(interview.question("metric", "metric", "what the command prints"))
-        guess = numbers.read_by_referee(name, self._given.unit or "") if name in _READ else numbers.guess(name)
+        guess = numbers.read_by_referee(_READ[name], self._given.unit or "") if name in _READ else numbers.guess(name)
         return Measured(task=self._with_metric(guess))
 
     def measured(self, replaceable: bool) -> Measured:
@@ -146,7 +146,7 @@ class Measuring:
             name = self._ask(interview.question("metric", default, _why(chosen, printed))) or default
         if name in _READ and not any(one.name == name for one in printed):
             unit = self._given.unit or (read.unit if name != "memory" else "")
-            return numbers.read_by_referee(name, unit)
+            return numbers.read_by_referee(_READ[name], unit)
         found = next((one for one in printed if one.name == name), None)
         if found is None:
             known = f"It printed {told}" if told else "It printed no number with a name"

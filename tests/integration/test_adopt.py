@@ -15,8 +15,14 @@ from tests.support.commands import write_tree
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[2]
-BENCH = "import time\nfrom src.work import work\nbegan = time.process_time()\nwork()\nprint('METRIC ms=%.3f' % "
-BENCH += "(1000 * (time.process_time() - began)))\nprint('size: 3 kB')\n"
+BENCH = """\
+import time
+from src.work import work
+began = time.process_time()
+work()
+print(f"METRIC ms={1000 * (time.process_time() - began):.3f}")
+print("size: 3 kB")
+"""
 FILES = {
     "bench.py": BENCH,
     "src/work.py": "def work():\n    return sum(range(200_000))\n",

@@ -44,5 +44,7 @@ def test_the_page_leads_to_a_kept_change(tmp_path: Path) -> None:
         said += done.stdout
     assert "A night of 8 hours sees effects of about" in said
     (branch,) = git(folder, "for-each-ref", "--format=%(refname:short)", "refs/heads/autoresearch/").splitlines()
-    assert git(folder, "log", "-1", "--format=%s", branch) == "odd divisors alone"
-    assert git(folder, "status", "--short").splitlines() == ["?? .mcp.json", "?? change.patch", "?? program.md"]
+    assert git(folder, "log", "-1", "--format=%s", branch) == "a sieve"
+    assert git(folder, "status", "--short").splitlines() == [
+        f"?? {name}" for name in (".mcp.json", "applied.json", "change.patch", "kept.json", "program.md")
+    ]

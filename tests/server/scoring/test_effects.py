@@ -58,7 +58,7 @@ def test_a_measurement_leaves_the_night_room_for_ideas(seconds: float, most: int
 def test_runs_in_turns_are_proposed_only_where_they_are_clearly_better() -> None:
     quiet = [Pairs(gain=0.0, error=0.002, pairs=8) for _ in range(3)]
     metric = Metric("ms", "lower", "ms", "log", 0.01)
-    loud, plan = Plan(error=0.05, moves=0.05), Plan(error=0.003, moves=0.003)
+    loud, plan = Plan(error=0.05, moves=0.05), Plan(error=0.002, moves=0.001)
     assert effects.in_turns(quiet, loud, metric, 1.0, HOURS).paired
     assert effects.in_turns(quiet, plan, metric, 1.0, HOURS) is plan
 

@@ -25,6 +25,10 @@ def nothing(folder: Path) -> Path:
     return folder
 
 
+def missing(folder: Path) -> Path:
+    return folder
+
+
 def empty(folder: Path) -> Path:
     git(nothing(folder), "init", "--quiet")
     return folder
@@ -58,7 +62,7 @@ def detached(folder: Path) -> Path:
         (below, "paths in program.md begin at its top", "autoresearch adopt"),
         (dirty, "uncommitted changes: a.py", "Commit or stash"),
         (detached, "HEAD is detached", "git switch"),
-        (lambda folder: folder, "is not a directory", "Name the folder"),
+        (missing, "is not a directory", "Name the folder"),
     ],
 )
 def test_what_no_study_can_begin_from_is_said(
