@@ -26,7 +26,8 @@ from server.scoring.noise import estimate_noise
 from server.scoring.paired_rule import PRIOR_SHARE, Beside, Pairs, between_runs, decide_pairs
 
 METRIC = Metric("ms", "lower", "ms", "log", 0.05, places=None)
-HOURS, SECONDS = 8.0, 1.0  # of the night, and of one run of the command
+HOURS = 8.0  # of the night
+SECONDS = 1.0  # of one run of the command
 LOOKS = 20  # runs of the same commit that adopt makes
 BASELINE_RUNS = 3
 

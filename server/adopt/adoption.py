@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from server.adopt import interview
-from server.adopt.interview import Given, Question
+from server.adopt.interview import Given, Place, Question
 from server.adopt.measuring import Measured, Measuring
 from server.adopt.program_text import program_text
 from server.adopt.proposals import Proposals
@@ -105,12 +105,21 @@ class Adoption:
                 raise WorkspaceUnusable(error.problem, f"{error.next_step} Your answers so far: {call}") from None
 
 
-def questions(root: Path) -> list[Question]:
-    """What would be asked of the repository at `root`, with what is proposed. Raises Unavailable."""
+def look(root: Path, folder: str = "") -> Place:
+    """What would be asked, with what is proposed. Raises Unavailable.
+
+    Args:
+        root: of the repository that a server works in. folder: another one; empty: that one. Nothing is told of another
+            one: who asks a server may have no other way to look into it.
+    """
+    if folder and Path(folder).absolute() != root.absolute():
+        return Place(name=folder, asked=tuple(map(interview.question, interview.TEXTS)))
     with Checkout.open(root) as checkout:
         proposals = Proposals(checkout, Given())
         asked = {name: proposals.question(name, {}) for name in _FIRST}
-    return [asked.get(name) or interview.question(name) for name in interview.TEXTS]
+    questions = tuple(asked.get(name) or interview.question(name) for name in interview.TEXTS)
+    options = ("--print",) if (root / PROGRAM).exists() else ()  # it is never overwritten
+    return Place(name=str(root.resolve()), asked=questions, options=options)
 
 
 def _goal(task: Task) -> str:

@@ -1,12 +1,20 @@
-"""What is asked before a program.md can be written: the questions, and answers by options. Pure."""
+"""What is asked before a program.md can be written: the questions, and answers by options."""
 
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from server.records import Value
+from server.text import printable
 
 COMMAND = "autoresearch adopt"
+_MOST = 4000  # characters of an answer
+_RUNS = (
+    "It runs the command some times within about a minute, confined, finds the metric and its noise, and writes "
+    "program.md. Show the human what it says. Where it fails, it says what to change: change that option and run it "
+    "again. Commit only if the human agrees (--commit). Then run `autoresearch doctor` in that folder."
+)
 
 
 class Question(Value):
@@ -74,11 +82,6 @@ def question(name: str, default: str = "", about: str = "") -> Question:
     return Question(name=name, text=TEXTS[name], option=option(name), default=default, about=about)
 
 
-def plain_questions() -> list[Question]:
-    """All of them, without a default."""
-    return [question(name) for name in TEXTS]
-
-
 def parts(told: str) -> tuple[str, ...]:
     """The globs or paths of an answer; a comma within brackets parts nothing."""
     inner = re.fullmatch(r"\[([^\[\]]*)\]", told.strip())  # as YAML has a list
@@ -99,3 +102,46 @@ def without_answers(folder: str, questions: Sequence[Question], given: Given) ->
         lines += [f"  {one.text}", f"      {one.option} {shlex.quote(one.default)}{about}"]
     call = command_line(folder, [*given.words({}), "--yes"])
     return [*lines, f"To take what is proposed, and to have it run: {call}", "An option in front of --yes changes it."]
+
+
+class Place(Value):
+    """Where a study is to be set up by an agent, and what would be asked."""
+
+    name: str  # of the folder
+    asked: tuple[Question, ...]
+    options: tuple[str, ...] = ()  # of the call, beside the answers
+
+    def form(self) -> dict[str, Any]:
+        """The questions as a JSON schema of flat strings, which is all that a form of a client may be."""
+        fields: dict[str, Any] = {}
+        for one in self.asked:
+            fields[one.name] = {"type": "string", "title": one.text, "maxLength": _MOST}
+            fields[one.name] |= {"description": printable(one.about)} if one.about else {}
+            fields[one.name] |= {"default": one.default} if one.default else {}
+        return {"type": "object", "properties": fields, "required": ["goal", "command"]}
+
+    def answered(self, content: Mapping[str, Any]) -> str:
+        """What an agent does once the form was filled in."""
+        told = {one.name: content.get(one.name) for one in self.asked}
+        answers = {  # an answer that was emptied says none of what was proposed
+            one.name: str(told[one.name])[:_MOST]
+            for one in self.asked
+            if told[one.name] or (told[one.name] is not None and one.default)
+        }
+        call = command_line(self.name, [*Given().words(answers), *self.options, "--yes"])
+        return f"The human has answered. Run this in a shell, or have the human run it:\n\n    {call}\n\n{_RUNS}"
+
+    def instructions(self) -> str:
+        """What an agent does where the client shows no form."""
+        lines = [
+            f"Help the human to set up a study for a goal of their own in {self.name}. Ask these questions in one "
+            "message, with what is proposed. The proposals were found in the repository's files; nothing of it was "
+            "run. An empty answer leaves the option out.",
+            "",
+        ]
+        for one in self.asked:
+            proposed = f" Proposed: {shlex.quote(printable(one.default))}." if one.default else ""
+            about = f" ({printable(one.about)})" if one.about else ""
+            lines.append(f"- {one.text}{proposed}{about} Answer: {option(one.name)}")
+        call = " ".join([command_line(self.name, self.options), "--goal '...' --command '...'", "--yes"])
+        return "\n".join([*lines, "", f"Then run, with the answers: {call}", _RUNS])

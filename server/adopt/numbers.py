@@ -1,4 +1,4 @@
-"""Which of the numbers that a command printed is the metric, and what its name says of it: proposals. Pure."""
+"""Which of the numbers that a command printed is the metric, and what its name says of it: proposals."""
 
 import re
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def choose(numbers: Sequence[Number]) -> Number | None:
     """The one that is most likely meant; None: none of the lines says that it is a result.
 
     That is the first METRIC line; else in a JSON object the first usual name, or the first name; else of other lines
-    the first with a usual name or unit, or the only one.
+    the first with a usual name or unit, or one that stands alone.
     """
     marked = [one for one in numbers if one.form == "METRIC"]
     usual = [one for one in numbers if _is_usual(one)]

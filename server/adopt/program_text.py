@@ -1,4 +1,4 @@
-"""program.md as text: a front matter with a comment above each field, and the goal below it. Pure."""
+"""program.md as text: a front matter with a comment above each field, and the goal below it."""
 
 import json
 import re

@@ -7,29 +7,32 @@ registered with hints for the client, and refuse arguments that they do not know
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from html import escape
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
 import anyio
-from anyio import CancelScope
+from anyio import CancelScope, to_thread
 from mcp.server import MCPServer
 from mcp.server.apps import Apps, ResourceCsp
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp_types import ToolAnnotations
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult, ToolAnnotations
+from mcp_types.version import is_version_at_least
 
 from server import __version__, lm_names
+from server.adopt.adoption import look
 from server.api import history_views, views
 from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
-from server.api.prompts.setup import setup_prompt
 from server.api.stdio import StdioServer
 from server.api.tools import WAITING, Tools, running
-from server.errors import UnknownExperiment
+from server.errors import Unavailable, UnknownExperiment
 from server.history.export import tsv
 from server.metric import Metric
 from server.study.background import Background
@@ -41,6 +44,10 @@ from server.text import ANSWER, fence_output
 from trainer.contract import MetricSource, Referee
 
 _EXIT_SECONDS = 1.0
+_SETUP = "setup"
+_ROUNDS = "2026-07-28"  # the first version of the protocol in which a prompt asks by its answer
+_CLOSED = "The human has closed the form: ask whether they want to set up a study, and what should become better."
+Setup = Callable[[Context[None, Any], str], Awaitable[str | InputRequiredResult]]
 _DIGITS = 10  # fewer than SQLite's numbers have
 _LOOP = """\
 Start with status(), then read_program() and read_train(). The first run_experiment() measures the baseline. Then, over
@@ -173,6 +180,41 @@ def start(tag: str = "", words: Words = LANGUAGE_MODEL) -> str:
         f"when it is over. When you run out of ideas, read history() and {words.candidate} again, combine near misses, "
         "and try something more radical."
     )
+
+
+def setup_prompt(root: Path) -> Setup:
+    """The prompt that holds the interview of `autoresearch adopt`, in a server whose workspace is at `root`.
+
+    Where the client can show a form, its human answers there. Else the agent gets the questions, and asks. Either way
+    it ends with a command line: this server starts nothing for a repository that it does not serve.
+    """
+
+    async def setup(ctx: Context[None, Any], folder: str = "") -> str | InputRequiredResult:
+        """Set up a study for a goal of your own in a folder: what is measured, how, and on which files."""
+        try:
+            place = await to_thread.run_sync(partial(look, root, folder))
+        except Unavailable as error:
+            return f"No study can be set up in {root} yet. {error}"
+        rounds = ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _ROUNDS)
+        if not _has_forms(ctx) or not (rounds or ctx.session.can_send_request):
+            return place.instructions()
+        asked = ElicitRequestFormParams(message=f"A study of your own in {place.name}", requested_schema=place.form())
+        if rounds:
+            answer = (ctx.input_responses or {}).get(_SETUP)
+        else:
+            answer = await ctx.session.elicit_form(asked.message, asked.requested_schema, ctx.request_id)
+        if not isinstance(answer, ElicitResult):
+            return InputRequiredResult(input_requests={_SETUP: ElicitRequest(params=asked)})
+        return place.answered(answer.content or {}) if answer.action == "accept" else _CLOSED
+
+    return setup
+
+
+def _has_forms(ctx: Context[None, Any]) -> bool:
+    """Whether the client shows forms; one that says no more than `elicitation` does."""
+    told = ctx.client_capabilities
+    forms = told.elicitation if told else None
+    return forms is not None and (forms.form is not None or forms.url is None)
 
 
 async def serve(server: MCPServer[None]) -> None:

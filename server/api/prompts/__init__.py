@@ -1,1 +1,0 @@
-"""Prompts: what a client offers its human to begin with."""
