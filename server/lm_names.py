@@ -68,7 +68,7 @@ def stored_score(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 _VALUES = {NAME: "value", "baseline_val_bpb": "baseline"}  # the fields of answers, and the names that all tasks have
-_OF_TASKS = (*_VALUES.values(), "unit", "each_run")  # which answers for a language model do not have
+_OF_TASKS = (*_VALUES.values(), "unit", "each_run", "reported")  # which answers for a language model do not have
 
 
 def with_values(data: Any) -> Any:

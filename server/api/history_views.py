@@ -6,6 +6,8 @@ from typing import TypeVar
 from server.api.next_actions import next_sentences
 from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
 from server.errors import UnknownExperiment, UnknownVerdict
+from server.foreign.load import reported
+from server.foreign.reported import TRUST, best_first
 from server.history.lessons import lessons
 from server.records import Value, Verdict, decision_name
 from server.reporting.summary import table_row
@@ -16,13 +18,16 @@ from server.text import ANSWER, clip, fence_output, first_lines
 _DECISIONS = ("kept", "discarded", "revoked")
 _KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
 _LOG_BYTES = 4096
+_BEST_REPORTED, _LAST_REPORTED = 5, 10  # rows of another tool's log among the lessons
 _CURVE_POINTS = 60
 _Row = TypeVar("_Row", bound=Value)
 
 
 def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> HistoryReply:
-    """The compact table; `verdict` may also be a decision. Raises UnknownVerdict."""
+    """The compact table; `verdict` may also be a decision, or `reported`. Raises UnknownVerdict."""
     last = study.settle()
+    if (verdict == TRUST or not (last or verdict)) and (listed := _list_reported(study, limit, offset)):
+        return listed
     if verdict and verdict not in _KNOWN:
         raise UnknownVerdict(f"There is no verdict {verdict!r}.", f"Known are {', '.join(_KNOWN)}.")
     if verdict in _DECISIONS:
@@ -35,6 +40,19 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
     return HistoryReply(next_actions=next_sentences(study), unit=unit_of(study), total=total, rows=rows)
 
 
+def _list_reported(study: Study, limit: int, offset: int) -> HistoryReply | None:
+    """What another tool's log reports, newest first: attempts that nothing here has measured or counts.
+
+    None where there is no log.
+    """
+    log = reported(study.workspace.root, study.program().task)
+    if not log.file:
+        return None
+    rows = _fitting(log.rows[::-1][offset : offset + limit])
+    told = [*next_sentences(study), *filter(None, [log.unread])]
+    return HistoryReply(next_actions=told, unit=unit_of(study), total=len(log.rows), rows=[], reported=rows)
+
+
 def unit_of(study: Study) -> str:
     """The unit that answers name; empty for a language model, whose metric says it all."""
     metric = study.program().task.measure
@@ -44,8 +62,14 @@ def unit_of(study: Study) -> str:
 def lessons_reply(study: Study) -> HistoryReply:
     """What the history can teach."""
     study.settle()
-    found = lessons(study.ledger, study.program().task.measure)
-    return HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
+    task = study.program().task
+    found, log = lessons(study.ledger, task.measure), reported(study.workspace.root, task)
+    reply = HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
+    if not log.rows:
+        return reply
+    best = best_first(log.rows, lambda value: -task.measure.sign * value)[:_BEST_REPORTED]
+    recent = [row for row in log.rows[: -_LAST_REPORTED - 1 : -1] if row not in best]
+    return reply.model_copy(update={"reported": _fitting([*best, *recent])})
 
 
 def write_note(study: Study, text: str, idea: bool, closes: int) -> NoteReply:

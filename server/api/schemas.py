@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from server import lm_names
+from server.foreign.reported import Reported
 from server.history.comparisons import FigureComparison
 from server.history.lessons import Lessons, Memory
 from server.history.notes import Note
@@ -177,3 +178,4 @@ class HistoryReply(Reply, Scored):
     detail: Detail | None = None
     lessons: Lessons | None = None
     notes: list[Note] | None = None  # newest first
+    reported: list[Reported] | None = None  # of another tool's log: nothing here has measured them

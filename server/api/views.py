@@ -19,6 +19,8 @@ from server.api.schemas import (
     TextReply,
 )
 from server.errors import PatchRefused
+from server.foreign.load import reported
+from server.foreign.reported import row_told, tried_before
 from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
@@ -139,7 +141,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
     before, after, diff, _ = study.apply_patch(text, base_sha256, number)
-    told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent."
+    told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent." + _tried_elsewhere(study, diff)
     note = (
         told + audit_failures.known(study.ledger, after)
         if diff
@@ -153,6 +155,15 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         note=note,
         similar=nearest(study.ledger, after.changed_from(before)) if diff else [],
     )
+
+
+def _tried_elsewhere(study: Study, diff: str) -> str:
+    """What another tool's log reports in words like those that are changed: a sentence, with a blank before it."""
+    task = study.program().task
+    log = reported(study.workspace.root, task)
+    changed = "\n".join(line[1:] for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+    found = [row_told(row, task.metric.unit) for row in tried_before(log, changed)]
+    return f" Perhaps tried before, as {log.file} reports: {'; '.join(found)}." if found else ""
 
 
 def _told(candidate: Candidate) -> str:

@@ -97,11 +97,11 @@ def _hangs(workspace: Path, state: Path) -> str:
 
 def _over(workspace: Path, paths: StudyPaths, idle: float) -> str:
     """Why the study does not go on; empty if it does."""
+    from server.foreign.load import load
     from server.history.ledger import Ledger
     from server.runs.cleanup import gpu_holders
     from server.runs.run_folder import RunFolders
     from server.study import limits
-    from server.task.program import load
 
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
@@ -123,9 +123,9 @@ def _latest_end(last: "Experiment | None", path: Path) -> float:
 
 def _limit(workspace: Path, paths: StudyPaths) -> str:
     """Why the study starts no run, whatever the operator says; empty if it does."""
+    from server.foreign.load import load
     from server.history.ledger import Ledger
     from server.study import limits
-    from server.task.program import load
 
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         return limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger)

@@ -19,6 +19,7 @@ from rich.text import Text
 from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
 from server.cli.scaffold import create, example
 from server.clients.client_config import serving
+from server.foreign.load import load
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Experiment, Purpose, Value, Verdict
@@ -27,7 +28,6 @@ from server.reporting.summary import IncumbentSummary
 from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
 from server.study.lane import what_may_change
-from server.task.program import load
 from server.task.task_words import metric_in_words, run_in_words, words_of
 from server.vcs.git_environment import clone_repository
 from server.vcs.workspace import Workspace

@@ -16,6 +16,7 @@ from pydantic import field_validator
 
 from server.clients import client_config
 from server.errors import PatchRefused, Unavailable, WorkspaceUnusable
+from server.foreign.load import is_defined, load, load_valid
 from server.history.chain import Mark, numbers_in_words
 from server.history.ledger import Ledger
 from server.locks import lock_holder
@@ -37,7 +38,6 @@ from server.study.phase import NO_SESSION, SESSION_STEP
 from server.task import requirements
 from server.task.dataset import EMBEDDED, find, prepared
 from server.task.definition import Task
-from server.task.program import load
 from server.task.task_words import metric_told, words_of
 from server.text import printable
 from server.vcs.git_environment import submodules, tracked
@@ -196,15 +196,13 @@ def _compiler(profile: str, workspace: Path) -> Check:
 
 
 def _task(path: Path) -> Task | None:
-    """What program.md defines; None where it cannot be read: its own check says why."""
-    with suppress(Unavailable, ValueError):
-        return load(path / "program.md").task
-    return None
+    """What defines the task; None where it cannot be read: its own check says why."""
+    return found.task if (found := load_valid(path)) else None
 
 
 def _workspace(path: Path) -> Check:
     found = _night(path, what_may_change(task) if (task := _task(path)) else Editable(("train.py",)), task)
-    if task is None and found.state == "fix" and (path / "program.md").is_file() and not (path / "train.py").exists():
+    if task is None and found.state == "fix" and is_defined(path) and not (path / "train.py").exists():
         return Check(name="workspace", state="warning", detail="not known", remedy="as for program.md, below")
     return found
 
@@ -256,15 +254,16 @@ def _program(path: Path) -> Check:
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
     told = "; no front matter, so all of this is defaults" if program.bare else ""
+    told = f"; as {program.format} has it" if program.format else told
     detail = f"{printable(program.task.name)}; {program.task.budget_seconds:g} s a run{told}"
     return Check(name="program.md", state="ok", detail=detail)
 
 
 def _referee(path: Path) -> Check:
     """Which referee was found and why, what it will run, and what of that is missing."""
-    task = _task(path)
-    if task is None:
+    if (program := load_valid(path)) is None:
         return Check(name="referee", state="warning", detail="not known", remedy="as for program.md, above")
+    task = program.task
     found = f"{task.kind}, because {task.kind_reason}"
     if task.kind is Referee.SEALED:
         return Check(name="referee", state="ok", detail=f"{found}: {metric_told(task)}")
@@ -275,7 +274,7 @@ def _referee(path: Path) -> Check:
     may = requirements.editable_files(task, files)
     told = f"a run {requirements.run_told(task)}; it measures {metric_told(task)}"
     detail = f"{found}; {told}; editable: {requirements.named(may) or 'nothing'}"
-    lacks = sorted(requirements.lacking(task, path, files), key=lambda lack: not lack.fatal)
+    lacks = sorted([*requirements.lacking(task, path, files), *program.remarks], key=lambda lack: not lack.fatal)
     if not lacks:
         tried = requirements.to_try(task)
         remedy = f"to see that the baseline passes: {tried}" if tried else ""

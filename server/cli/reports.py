@@ -44,14 +44,16 @@ def _seconds(told: str | float) -> float:
 
 def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show what was tried, newest first."""
+    from server.foreign.load import metric_of, reported_summary
     from server.history import audit_failures, revocations
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
     from server.study.ledger_rebuild import edited, edited_now
-    from server.task.program import metric_of
 
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")), soft_wrap=False)
+    if summary := reported_summary(workspace):
+        _out.print(summary, markup=False)
     by_others = edited(ledger), edited_now(ledger)
     for told in filter(None, (audit_failures.told(ledger), *revocations.told(ledger).values(), *by_others)):
         _out.print(told)
@@ -77,8 +79,8 @@ def export(
     experiments = list(ledger.all())
     ledger.close()
     if format is Format.PNG:
+        from server.foreign.load import metric_of
         from server.reporting.chart import draw
-        from server.task.program import metric_of
 
         target = output or Path("progress.png")
         draw(experiments, target, metric_of(workspace / "program.md"))
@@ -100,12 +102,12 @@ def report(
     seeds: _Seeds = 1,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
+    from server.foreign.load import metric_of
     from server.history import audit_failures, revocations
     from server.history.ledger import Ledger
     from server.history.lessons import lessons
     from server.reporting.table import history_table
     from server.study.reruns import RerunRequest
-    from server.task.program import metric_of
 
     paths, metric = latest_study(workspace, tag), metric_of(workspace / "program.md")
     ledger = Ledger(paths.ledger, read_only=True)

@@ -114,7 +114,7 @@ def drive(
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
     from server.errors import ProgramInvalid
-    from server.task.program import load
+    from server.foreign.load import load
     from server.task.task_words import words_of
     from server.task.words import LANGUAGE_MODEL
 
@@ -143,7 +143,7 @@ def _search(workspace: Path, serving: list[str], hours: float, experiments: int)
     import anyio
 
     from server.errors import Unavailable
-    from server.task.program import load
+    from server.foreign.load import load
 
     try:
         from server.clients.optuna_search import OptunaSearch

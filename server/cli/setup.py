@@ -49,8 +49,8 @@ def prepare(
     retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
 ) -> None:
     """Download text, or read a folder of .txt and .parquet, and make of it what `serve --data` trains on."""
+    from server.foreign.load import load
     from server.runs.hardware import probe
-    from server.task.program import load
 
     load(workspace / "program.md")  # a data set belongs to a workspace: its server keeps it from train.py
     few = _LAPTOP_SHARDS if probe().gpu is None else _GPU_SHARDS
@@ -121,9 +121,9 @@ def install_service(
 ) -> None:
     """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
     from server.cli.service import Service, require_systemd
+    from server.foreign.load import load
     from server.study.find_study import tag_to_serve
     from server.study.lane import what_may_change
-    from server.task.program import load
     from server.vcs.workspace import Workspace
 
     require_systemd(write)

@@ -15,13 +15,13 @@ from server.clients.client_config import ServerEntry, serving
 from server.clients.launchers import launch
 from server.errors import Unavailable
 from server.files import rotate
+from server.foreign.load import load
 from server.history.ledger import Ledger
 from server.paths import Home
 from server.records import Experiment, Value
 from server.runs.run_folder import RunFolders
 from server.study import limits
 from server.study.find_study import OperatorRequest, read_request, tag_to_serve
-from server.task.program import load
 
 _FRUITLESS = 5  # starts in a row, the first of all, that began no run: then it is not the idea that fails
 _LOOK_SECONDS = 0.5

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from server.errors import HeadMoved, LedgerDamaged, PatchRefused, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
+from server.foreign.load import load
+from server.foreign.surroundings import bring
 from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -36,9 +38,8 @@ from server.study.lane import Lane, require_fresh, what_may_change
 from server.study.phase import Move, Phase, new_baseline, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
-from server.task import program
 from server.task.dataset import find
-from server.task.program import Program
+from server.task.program import Program, remember
 from server.task.task_words import words_of
 from server.task.words import LANGUAGE_MODEL, Words
 from trainer.contract import CPU_PROFILES, RunFile, public_half, utc_now
@@ -271,6 +272,7 @@ class Study:
         def lay_out(folder: Path) -> None:
             for name, commit in trees.items():
                 self.workspace.lay_out(commit, folder / name)
+                bring(root, task.brought, folder / name)
 
         return RunRequest(attempt=attempt, limits=limits, key=key, referee=task.kind, task=terms, trees=lay_out)
 
@@ -359,9 +361,8 @@ class Study:
             raise
 
     def _load_program(self) -> Program:
-        found = program.load(self._program_path, self._state)
-        if not found.bare:
-            program.remember(self._state)
+        found = load(self._program_path, self._state)
+        remember(self._state, found)
         return found
 
     def _settle(self) -> Experiment | None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, cast
 
@@ -231,6 +232,11 @@ class Task(KeepRule):
         if self.kind is Referee.SEALED:
             return super().complaint(candidate, incumbent)
         return figures_complaint(self.metrics, candidate, incumbent, printed=self.kind is Referee.COMMAND)
+
+    @property
+    def brought(self) -> Mapping[str, str]:
+        """Files that git does not have and a run is given, and the sha256 of each."""
+        return {}
 
     @property
     def source(self) -> MetricSource:

@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from server.errors import ProgramInvalid
-from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import Value
 from server.task.definition import FieldError, MetricField, Range, Task, WatchedFigure
 from server.task.front_matter import FrontMatter, split
 from server.task.policy import Guardrail, StopLimits
+from server.task.requirements import Lack
 
 MAX_BYTES = 256 * 1024
 
@@ -30,6 +30,8 @@ class Program(Value):
     body: str  # without the front matter
     bare: bool  # it has none: all of the task is defaults
     sha256: str
+    format: str = ""  # of another tool, whose files define the task; empty: program.md does
+    remarks: tuple[Lack, ...] = ()  # what such files cannot be promised, and what was guessed
 
     @property
     def gist(self) -> str:
@@ -47,28 +49,53 @@ def load(path: Path, state: Path | None = None) -> Program:
         ProgramInvalid: names the file, and where it can, line and field.
     """
     found = _parse(_read(path), path)
-    if found.bare and state is not None and StudyPaths(state).front_matter.exists():
-        raise ProgramInvalid(
-            f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
-            "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
-        )
+    if found.bare and state is not None and remembered(state) is not None:
+        raise front_matter_gone(path)
     return found
 
 
-def remember(state: Path) -> None:
+def front_matter_gone(path: Path) -> ProgramInvalid:
+    """The refusal of a program.md that has lost its front matter in mid-study."""
+    return ProgramInvalid(
+        f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
+        "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
+    )
+
+
+def front_matter(path: Path) -> dict[str, Any] | None:
+    """The fields of program.md as they are written; None where it has no front matter or is not there.
+
+    Raises:
+        ProgramInvalid: it cannot be read.
+    """
+    return _split(_read(path), path).fields if path.is_file() else None
+
+
+def explained(path: Path, error: ValidationError) -> ProgramInvalid:
+    """The refusal for fields of program.md that are wrong, with the line of each."""
+    found = _split(_read(path), path)
+    return _invalid(path, "; ".join(_explain(found, dict(one)) for one in error.errors()))
+
+
+def remembered(state: Path) -> str | None:
+    """Whose front matter the study in this folder has had: "" ours, or the format of another tool; None: none."""
+    with suppress(OSError, ValueError):
+        return StudyPaths(state).front_matter.read_text(encoding="utf-8").strip()
+    return "" if StudyPaths(state).front_matter.exists() else None
+
+
+def remember(state: Path, found: Program) -> None:
     """Note in the folder of a study that it has had a front matter: if that is gone later, `load` refuses."""
-    paths = StudyPaths(state)
-    if not paths.front_matter.exists() and paths.ledger.exists():
+    paths, whose = StudyPaths(state), found.format if found.bare else ""
+    known = remembered(state)
+    if paths.ledger.exists() and (known is None or (known and not whose)) and (whose or not found.bare):
         with suppress(OSError):  # a full disk: the next call tries again
-            paths.front_matter.touch()
+            paths.front_matter.write_text(whose, encoding="utf-8")
 
 
 @lru_cache(maxsize=1)  # what a call reads is nearly always what the last one has read, and YAML is slow
 def _parse(text: str, path: Path) -> Program:
-    try:
-        found = split(text, Task.model_fields)
-    except ValueError as error:
-        raise _invalid(path, str(error)) from None
+    found = _split(text, path)
     try:
         task = Task.model_validate(found.fields or {})
     except ValidationError as error:
@@ -77,12 +104,12 @@ def _parse(text: str, path: Path) -> Program:
     return Program(task=task, text=text, body=found.body, bare=found.fields is None, sha256=sha256)
 
 
-def metric_of(path: Path) -> Metric:
-    """The metric of a study that is only looked at; the default one where its program.md cannot be read."""
+@lru_cache(maxsize=1)
+def _split(text: str, path: Path) -> FrontMatter:
     try:
-        return load(path).task.measure
-    except ProgramInvalid:
-        return Task().measure
+        return split(text, Task.model_fields)
+    except ValueError as error:
+        raise _invalid(path, str(error)) from None
 
 
 def _read(path: Path) -> str:

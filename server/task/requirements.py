@@ -55,6 +55,7 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[Lack]:
     """
     if task.kind is Referee.SEALED:
         return
+    files = {*files, *task.brought}
     yield from _editable(task, files)
     if task.judge:
         yield from _judge(task.judge, root, files)

@@ -40,6 +40,7 @@ _OTHERWISE = {
     "runs with other seeds": "further runs",
     "train.py is the incumbent's again": "its files are the incumbent's again",
     "diff, loss curve, timings": "diff, timings",
+    "or kept, discarded or revoked": "or kept, discarded, revoked, or reported (what another tool's log has)",
     "constants at train.py's top level": "constants of {candidate} by name",
     "What train.py printed": "What the run printed",
     "in the five columns of karpathy/autoresearch": "as a table: commit, score, memory, status, description, trust",

@@ -27,6 +27,7 @@ FLOORS = {
         ("server.records",),
         ("server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),
+        ("server.foreign",),
         ("server.adopt", "server.reporting", "server.study"),
         ("server.api",),
         ("server.clients",),

@@ -1,0 +1,1 @@
+"""Workspaces that other tools have made: read as they are, and never written to."""

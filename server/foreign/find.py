@@ -1,0 +1,134 @@
+"""Which formats of other tools are in a folder, in the order in which they are preferred."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from server.errors import ProgramInvalid, WorkspaceUnusable
+from server.foreign import others, pi
+from server.foreign.workspace import Draft, ForeignWorkspace
+from server.paths import HOME
+from server.vcs.git_environment import tracked
+
+_READERS: tuple[Callable[[Path, frozenset[str]], list[Draft]], ...] = (pi.drafts, others.autoauto, others.piloop)
+_SIGNS = (".auto", ".autoauto/programs", "piloop.toml", "autoresearch.ps1")
+_TABLES = (
+    "results.tsv",
+    "autoresearch-results.tsv",
+    "research-results.tsv",
+    "autoresearch-results/results.tsv",
+)  # of codex-autoresearch's namesake and others
+_MOST_FILES = 50_000
+_SKIPPED = {".git", HOME, "node_modules", ".venv", "venv", "target", "__pycache__"}
+
+
+def find_workspaces(root: Path) -> list[ForeignWorkspace]:
+    """The workspaces of other tools in `root`, the preferred one first; several programs of autoauto are one each.
+
+    Raises:
+        ProgramInvalid: a file of theirs is broken, or does not say what a task needs; with file, field and next step.
+    """
+    return [draft.workspace() for draft in find_drafts(root)]
+
+
+def find_drafts(root: Path) -> list[Draft]:
+    """What was read of each. Raises ProgramInvalid: a file of theirs is broken."""
+    if not is_likely(root):
+        return []
+    files = repository_files(root)
+    found = [draft for read in _READERS for draft in read(root, files)]
+    for draft in found:
+        _remark_choice(draft, [other for other in found if other is not draft])
+        if draft.log is None:
+            draft.log = table(root)
+    return found
+
+
+def _remark_choice(draft: Draft, rest: list[Draft]) -> None:
+    if rest:
+        named = ", ".join(f"{other.where} ({other.format})" for other in rest)
+        told = f"{draft.where} ({draft.format}) is taken, and {named} is there as well"
+        draft.remark(told, f"`format: {rest[0].format}` in program.md takes that one", "format")
+
+
+def is_likely(root: Path) -> bool:
+    """Whether there may be one, by names alone."""
+    return any((root / name).exists() for name in _SIGNS) or any(root.glob("autoresearch.*"))
+
+
+def table(root: Path) -> Path | None:
+    """A results.tsv of earlier attempts that no server of ours has written."""
+    return next((root / name for name in _TABLES if (root / name).is_file()), None)
+
+
+def choose(root: Path, name: str = "") -> Draft | None:
+    """The workspace that a study is about; None where there is none, and none was asked for.
+
+    Args:
+        name: of a format, or of a program: `autoauto/PROGRAM`; empty: the preferred one.
+
+    Raises:
+        ProgramInvalid: there is none of this name, or there are several programs and none is named.
+    """
+    found = find_drafts(root)
+    if not name:
+        fitting = [draft for draft in found if draft.format == found[0].format]
+        if found and "/" in found[0].format:
+            fitting = [draft for draft in found if draft.format.startswith(f"{others.AUTOAUTO}/")]
+    else:
+        fitting = [draft for draft in found if name in (draft.format, draft.format.partition("/")[0], _full(draft))]
+    if len(fitting) > 1:
+        raise _several(fitting)
+    if name and not fitting:
+        known = ", ".join(draft.format for draft in found) or "none of a format that is known"
+        raise ProgramInvalid(
+            f"program.md, format: there is no workspace of {name!r} in {root.resolve()}; there is {known}.",
+            "Correct the field, or leave it out.",
+        )
+    return fitting[0] if fitting else None
+
+
+def _full(draft: Draft) -> str:
+    """An only program of autoauto may be called by its name as well."""
+    return f"{draft.format}/{Path(draft.where).name}"
+
+
+def _several(drafts: Collection[Draft]) -> ProgramInvalid:
+    names = ", ".join(draft.format.partition("/")[2] for draft in drafts)
+    first = next(iter(drafts)).format
+    return ProgramInvalid(
+        f"There are several programs of {others.AUTOAUTO} here: {names}.",
+        f"Choose one: write a program.md of three lines, `---`, `format: {first}`, `---`.",
+    )
+
+
+def repository_files(root: Path) -> frozenset[str]:
+    """The files that git tracks; where there is no repository, those that are there."""
+    with suppress(WorkspaceUnusable):
+        return frozenset(_tracked(root, _seen(root)))
+    return frozenset(islice(_walk(root), _MOST_FILES))
+
+
+@lru_cache(maxsize=2)  # each answer asks, and to ask git takes longer than all else
+def _tracked(root: Path, _seen: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(tracked(root, "."))
+
+
+def _seen(root: Path) -> tuple[int, ...]:
+    """What changes with the list of tracked files; of a linked worktree nothing is known, and it is asked anew."""
+    try:
+        found = (root / ".git" / "index").stat()
+    except OSError:
+        _tracked.cache_clear()
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED]
+        inner = Path(folder).relative_to(root)
+        yield from ((inner / name).as_posix() for name in names)

@@ -1,0 +1,125 @@
+"""The program of a workspace: program.md of ours, or what another tool's files say, or both together.
+
+Ours wins where it has a front matter. With `format: NAME` in it, it adds to the other tool's files, field by field.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.errors import ProgramInvalid
+from server.foreign.find import choose, is_likely, table
+from server.foreign.reported import ReportedLog, read_log
+from server.foreign.workspace import ForeignTask, ForeignWorkspace
+from server.metric import Metric
+from server.task import program
+from server.task.definition import Task
+from server.task.program import Program
+from trainer.contract import Referee
+
+_SESSION = re.compile(rb"^\s*(?:import|from)\s+trainer\b", re.MULTILINE)
+_ALLOWED = ("network", "home")  # fields that settle a remark where they are true
+_NOT_GIVEN = ("format", "found", "pinned")  # that program.md does not set in a task
+_PREFACE = (
+    "[{what}, as it was written for {tool}. Here run_experiment() measures and keep() commits: do not run its scripts, "
+    "log files or commits yourself. What is written below about that does not hold; the goal and the limits do.]"
+)
+_MOST_BYTES = 1 << 20
+
+
+def load(path: Path, state: Path | None = None) -> Program:
+    """Read program.md, or the files of another tool beside it.
+
+    Args:
+        path: of program.md, which need not be there. state: as in `server.task.program.load`.
+
+    Raises:
+        ProgramInvalid: names the file, and where it can, line and field.
+    """
+    own = program.front_matter(path)
+    name = _named(own, path)
+    if (own is not None and not name) or (own is None and _calls_session(path.parent)):
+        return program.load(path, state)
+    draft = choose(path.parent, name) if name or is_likely(path.parent) else None
+    if draft is None:
+        return program.load(path, state)
+    if own is None and state is not None and program.remembered(state) == "":
+        raise program.front_matter_gone(path)
+    fields = {field: value for field, value in (own or {}).items() if field not in _NOT_GIVEN}
+    try:
+        found = draft.workspace(fields)
+    except ValidationError as error:
+        raise program.explained(path, error) from None
+    return _program(found, fields, draft.goal_file, draft.reported())
+
+
+def load_valid(root: Path) -> Program | None:
+    """As `load`, for whoever only looks; None where it cannot be read."""
+    with suppress(ProgramInvalid):
+        return load(root / "program.md")
+    return None
+
+
+def is_defined(root: Path) -> bool:
+    """Whether something in the folder may define a task, if perhaps wrongly."""
+    return (root / "program.md").is_file() or is_likely(root)
+
+
+def metric_of(path: Path) -> Metric:
+    """The metric of a study that is only looked at; the default one where its program cannot be read."""
+    found = load_valid(path.parent)
+    return (found.task if found else Task()).measure
+
+
+def reported(root: Path, task: Task) -> ReportedLog:
+    """The earlier attempts that another tool's log in the workspace reports; none for a language model of ours."""
+    with suppress(ProgramInvalid):
+        if isinstance(task, ForeignTask) and (draft := choose(root, task.format)):
+            return draft.reported()
+    if task.kind is not Referee.SEALED and (found := table(root)):
+        return read_log(found, found.relative_to(root).as_posix())
+    return ReportedLog(file="")
+
+
+def reported_summary(root: Path) -> str:
+    """What such a log has, in a sentence; empty where there is none."""
+    found = load_valid(root)
+    log = reported(root, found.task) if found else ReportedLog(file="")
+    return log.summary if log.rows or log.skipped else ""
+
+
+def _named(own: Mapping[str, Any] | None, path: Path) -> str:
+    """The format that program.md names; empty if it names none. Raises ProgramInvalid: it is no name."""
+    told = (own or {}).get("format", "")
+    if not isinstance(told, str) or ("format" in (own or {}) and not told):
+        raise ProgramInvalid(f"{path.name}, format: {told!r} is no name.", "Name a format, such as pi-autoresearch.")
+    return told
+
+
+def _calls_session(root: Path) -> bool:
+    """Whether train.py is one of ours: then program.md, without a front matter, is a language model's."""
+    with suppress(OSError), (root / "train.py").open("rb") as file:
+        return bool(_SESSION.search(file.read(_MOST_BYTES)))
+    return False
+
+
+def _program(found: ForeignWorkspace, own: Mapping[str, Any], goal_file: str, log: ReportedLog) -> Program:
+    allowed = [name for name in _ALLOWED if own.get(name)]
+    lines = [_PREFACE.format(what=goal_file or found.format, tool=found.format)]
+    if log.rows:
+        lines.append(f'{log.summary} history(verdict="reported") lists them.')
+    text = "\n".join([*lines, "", found.goal])
+    return Program(
+        task=found.task,
+        text=text,
+        body=found.goal,
+        bare=not own,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        format=found.format,
+        remarks=tuple(lack for lack in found.remarks if not any(f"`{name}: true`" in lack.remedy for name in allowed)),
+    )
