@@ -1,11 +1,11 @@
 """Which formats of other tools are in a folder, in the order in which they are preferred."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.foreign import others, pi
@@ -21,6 +21,8 @@ _TABLES = (
     "research-results.tsv",
     "autoresearch-results/results.tsv",
 )  # of codex-autoresearch's namesake and others
+_LOOKED_AT = ("", ".auto", ".auto/hooks", ".autoauto/programs", ".git/index", *_TABLES)
+_MOST_KNOWN = 4
 _MOST_FILES = 50_000
 _SKIPPED = {".git", HOME, "node_modules", ".venv", "venv", "target", "__pycache__"}
 
@@ -38,13 +40,44 @@ def find_drafts(root: Path) -> list[Draft]:
     """What was read of each. Raises ProgramInvalid: a file of theirs is broken."""
     if not is_likely(root):
         return []
+    place = root.resolve()
+    if (known := _known.get(place)) and _stamps(root, known.paths) == known.stamps:
+        return known.drafts
     files = repository_files(root)
     found = [draft for read in _READERS for draft in read(root, files)]
     for draft in found:
         _remark_choice(draft, [other for other in found if other is not draft])
         if draft.log is None:
             draft.log = table(root)
+    paths = tuple(dict.fromkeys([*_LOOKED_AT, *(path for draft in found for path in draft.looked_at())]))
+    if len(_known) >= _MOST_KNOWN:
+        _known.pop(next(iter(_known)), None)
+    _known[place] = _Known(paths, _stamps(root, paths), found)
     return found
+
+
+class _Known(NamedTuple):
+    """What was read of a folder, and by what a change of it shows."""
+
+    paths: tuple[str, ...]
+    stamps: tuple[tuple[int, ...], ...]
+    drafts: list[Draft]
+
+
+_known: dict[Path, _Known] = {}  # each answer asks, and a large repository takes a tenth of a second
+
+
+def _stamps(root: Path, paths: Iterable[str]) -> tuple[tuple[int, ...], ...]:
+    return tuple(_stamp(root / path) for path in paths)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes with a file, or with the list of names in a folder."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _remark_choice(draft: Draft, rest: list[Draft]) -> None:
@@ -108,23 +141,8 @@ def _several(drafts: Collection[Draft]) -> ProgramInvalid:
 def repository_files(root: Path) -> frozenset[str]:
     """The files that git tracks; where there is no repository, those that are there."""
     with suppress(WorkspaceUnusable):
-        return frozenset(_tracked(root, _seen(root)))
+        return frozenset(tracked(root, "."))
     return frozenset(islice(_walk(root), _MOST_FILES))
-
-
-@lru_cache(maxsize=2)  # each answer asks, and to ask git takes longer than all else
-def _tracked(root: Path, _seen: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(tracked(root, "."))
-
-
-def _seen(root: Path) -> tuple[int, ...]:
-    """What changes with the list of tracked files; of a linked worktree nothing is known, and it is asked anew."""
-    try:
-        found = (root / ".git" / "index").stat()
-    except OSError:
-        _tracked.cache_clear()
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -162,7 +162,8 @@ def fill_surroundings(draft: Draft) -> str:
         draft.give("link", linked, draft.where)
         told = f"git does not have {_named(linked)}: linked into each run, where they can only be read"
         draft.remark(told, "`link: [...]` says otherwise", "link")
-    draft.pinned = surroundings.brought(draft.root, files, draft.texts, linked)
+    draft.wanted = surroundings.wanted(draft.texts)
+    draft.pinned = surroundings.brought(draft.root, files, draft.wanted, linked)
     if draft.pinned:
         told = (
             f"git does not have {_named(list(draft.pinned))}: each run gets a copy, and a change begins a new segment"

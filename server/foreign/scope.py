@@ -24,6 +24,7 @@ _FILES = re.compile(r"files?|paths?|in[ -]scope|editable(?: files?)?|may (?:edit
 _AFTER = re.compile(r"\s+(?:\u2014|\u2013|--?|->|→|=>)\s+|:\s+|\s+\(")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_BOLD = re.compile(r"(\*{1,3}|_{2})([^*]+)\1")
 _WORD = re.compile(r"[^\s,;]+")
 _WILD = set("*?[")
 _MOST = 200  # paths of one section
@@ -82,8 +83,10 @@ def _everywhere(item: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    named = quoted(text)
-    return [word for part in (named or [text]) for word in _spread(part)]
+    """What is quoted, and beside it what looks like a path; without any quotes, every word."""
+    named = {word for part in quoted(text) for word in _spread(part)}
+    words = _spread(text.replace("`", " "))
+    return [word for word in words if word in named or _is_like_a_path(word)] if named else words
 
 
 def _spread(text: str) -> list[str]:
@@ -95,9 +98,10 @@ def _spread(text: str) -> list[str]:
 
 
 def _bare(word: str) -> str:
-    """A path without the marks around it; stars are part of a glob, and a point may begin a name."""
+    """A path without the marks around it; a star may be of a glob, and a point may begin a name."""
     word = word.lstrip("\"'(").rstrip("\"'.,:;)")
-    return word if "*" in word.strip("*") or "/" in word else word.strip("*_")
+    bold = _BOLD.fullmatch(word)
+    return bold[2] if bold else word
 
 
 def _is_like_a_path(word: str) -> bool:

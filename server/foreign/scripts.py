@@ -154,7 +154,7 @@ def named(text: str) -> list[str]:
         for found in _PATH.finditer(line):
             path = found[1].removeprefix("./")
             (written.add if _WRITTEN.search(line[: found.start()]) else read_.setdefault)(path)
-    return [path for path in read_ if path not in written and ("." in path or "/" in path)]
+    return [path for path in read_ if path not in written and re.search(r"\w[./]|[./]\w", path)]
 
 
 def barred(name: str, text: str, root: Path) -> Iterator[tuple[str, Lack]]:

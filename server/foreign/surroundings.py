@@ -98,19 +98,24 @@ def _installed_from(root: Path, venv: str) -> Iterator[str]:
                 yield inner if path.suffix == ".pth" else inner.rpartition("/")[0]
 
 
-def brought(root: Path, files: Collection[str], texts: Mapping[str, str], linked: Collection[str]) -> dict[str, str]:
-    """Files that git does not have and a run needs, each with its sha256: scripts, and what these read.
-
-    Args:
-        texts: of the scripts, by path. linked: folders that a run sees as they are.
-    """
-    wanted = dict.fromkeys(texts)
+def wanted(texts: Mapping[str, str]) -> list[str]:
+    """The scripts and the files that these may read, by path, whether they are there or not."""
+    found = dict.fromkeys(texts)
     for script, text in texts.items():
         folder = os.path.dirname(script)
         for path in scripts.named(text):
-            wanted |= dict.fromkeys([path, f"{folder}/{path}" if folder else path])
+            found |= dict.fromkeys([path, f"{folder}/{path}" if folder else path])
+    return list(found)
+
+
+def brought(root: Path, files: Collection[str], paths: Iterable[str], linked: Collection[str]) -> dict[str, str]:
+    """Those of the paths that git does not have and a run needs, each with its sha256.
+
+    Args:
+        linked: folders that a run sees as they are.
+    """
     found: dict[str, str] = {}
-    for path in wanted:
+    for path in paths:
         if path in files or len(found) >= _MOST_BROUGHT or any(path.startswith(f"{name}/") for name in linked):
             continue
         if sha256 := _sha256(root, path):

@@ -1,5 +1,6 @@
 """A workspace in another tool's format: what its files say, and the task that comes of it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ class Draft:
     remarks: list[tuple[str, Lack]] = field(default_factory=list[tuple[str, Lack]])  # the field that settles it, or ""
     texts: dict[str, str] = field(default_factory=dict[str, str])  # of its scripts
     pinned: dict[str, str] = field(default_factory=dict[str, str])
+    wanted: list[str] = field(default_factory=list[str])  # what the scripts name, there or not
     log: Path | None = None
 
     def give(self, name: str, value: Any, place: str) -> None:
@@ -94,6 +96,12 @@ class Draft:
             return ReportedLog(file="")
         return read_log(self.log, self.log.relative_to(self.root).as_posix())
 
+    def looked_at(self) -> list[str]:
+        """The files and folders that it was made from, by path: where one changes, it has to be made anew."""
+        log = [self.log.relative_to(self.root).as_posix()] if self.log else []
+        files = [*self.files, *self.texts, *self.pinned, *self.wanted, *log, *self.fields.get("link", [])]
+        return [*files, *(os.path.dirname(name) for name in files), self.below, self.path(".auto")]
+
     def workspace(self, own: Mapping[str, Any] | None = None) -> ForeignWorkspace:
         """What comes of it, with the fields that a program.md of ours gives.
 
@@ -104,6 +112,9 @@ class Draft:
         own = own or {}
         if lost := {name: told for name, told in self.missing.items() if name not in own}:
             raise ProgramInvalid(" ".join(dict.fromkeys(lost.values())), self.step(*lost))
+        if isinstance(metric := own.get("metric"), str):  # what was read as a further figure may be the metric itself
+            theirs = {name: told for name, told in self.fields.get("metrics", {}).items() if name != metric}
+            own = {"metrics": theirs, **own}
         found = f"the workspace has {self.where} of {self.format}"
         fields = {"name": self.format, **self.fields, **own, "format": self.format, "found": found}
         try:

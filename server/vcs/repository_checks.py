@@ -16,6 +16,10 @@ from server.vcs.git_environment import content
 from server.vcs.trees import Trees
 
 _TAG = re.compile(r"(?!.*(?:\.\.|\.lock$|\.$))[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+# What other tools write down while they work, and no run is made of.
+_OF_OTHERS = re.compile(
+    r"(?:.*/)?(?:\.auto/(?:log\.jsonl|(?:ideas|prompt)\.md)|autoresearch\.(?:jsonl|md|ideas\.md))", re.ASCII
+)
 _OPERATIONS = {
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase",
@@ -75,6 +79,7 @@ def check_new_tag(repo: Repo, tag: str) -> None:
         )
     # A human edits program.md while the server runs; our own state, if somebody committed it, changes with each run.
     dirty = [name for name in _changed(repo) if name != "program.md" and not name.startswith(f"{HOME}/")]
+    dirty = [name for name in dirty if not _OF_OTHERS.fullmatch(name)]
     if dirty:
         shown = ", ".join(dirty[:3]) + (", ..." if len(dirty) > 3 else "")
         raise WorkspaceUnusable(
