@@ -142,7 +142,6 @@ class TaskSpec:
     editable: tuple[str, ...] = ()  # globs: what the candidate may have changed
     hidden: tuple[str, ...] = ()  # globs: what only the judge may read
     links: tuple[tuple[str, str], ...] = ()  # a path in the tree, and the file or folder that it shows, for reading
-    brought: tuple[tuple[str, str], ...] = ()  # files of the tree that git does not have, and the sha256 of each
     paired: bool = False  # candidate and incumbent take turns on the same cases
     repeats: int = 1  # of the command, or passes over the judge's cases; where paired, pairs at the most
     least_effect: float = 0.0  # a share: differences below are no gain

@@ -1,1 +1,1 @@
-"""What a client sees: tools, arguments, answers."""
+"""What a client sees: tools and answers."""

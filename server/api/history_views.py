@@ -18,7 +18,8 @@ from server.text import ANSWER, clip, fence_output, first_lines
 _DECISIONS = ("kept", "discarded", "revoked")
 _KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
 _LOG_BYTES = 4096
-_BEST_REPORTED, _LAST_REPORTED = 5, 10  # rows of another tool's log among the lessons
+_BEST_REPORTED = 5  # rows of another tool's log among the lessons
+_LAST_REPORTED = 10
 _CURVE_POINTS = 60
 _Row = TypeVar("_Row", bound=Value)
 

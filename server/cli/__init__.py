@@ -1,4 +1,4 @@
-"""The `autoresearch` command."""
+"""The command."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Clients of the server: how they are configured and started."""
+"""Clients: how they are configured and started."""

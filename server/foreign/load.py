@@ -43,9 +43,8 @@ def load(path: Path, state: Path | None = None) -> Program:
     """
     own = program.front_matter(path)
     name = _named(own, path)
-    if (own is not None and not name) or (own is None and _calls_session(path.parent)):
-        return program.load(path, state)
-    draft = choose(path.parent, name) if name or is_likely(path.parent) else None
+    ours = own is not None or not is_likely(path.parent) or _calls_session(path.parent)
+    draft = choose(path.parent, name) if name or not ours else None
     if draft is None:
         return program.load(path, state)
     if own is None and state is not None and program.remembered(state) == "":
@@ -60,7 +59,7 @@ def load(path: Path, state: Path | None = None) -> Program:
 
 def load_valid(root: Path) -> Program | None:
     """As `load`, for whoever only looks; None where it cannot be read."""
-    with suppress(ProgramInvalid):
+    with suppress(ProgramInvalid, ValueError):  # a path that no file can have
         return load(root / "program.md")
     return None
 

@@ -12,12 +12,14 @@ from server.foreign import reading, scripts
 from server.foreign.prose import title
 from server.foreign.workspace import Draft
 
-AUTOAUTO, PILOOP = "autoauto", "piloop"
+AUTOAUTO = "autoauto"
+PILOOP = "piloop"
 _PROGRAMS = ".autoauto/programs"
 _CAMPAIGN = "piloop.toml"
 _WAYS = ("lower", "higher")
 _MS = 1000
-_MEASURE_MS, _BUILD_MS = 60_000, 600_000  # autoauto's own limits
+_MEASURE_MS = 60_000  # autoauto's own limits
+_BUILD_MS = 600_000
 _EVALUATE_SECONDS = 600  # piloop's
 _NO_LIMITS = ("max_tokens", "max_spend")
 

@@ -33,7 +33,8 @@ _OLD = {
 }
 _DEFINING = ("prompt", "measure", "log", "config")  # of the older layout: one of these alone is a workspace
 _OF_CODEX = ("autonomyMode", "checksPolicy", "keepPolicy", "commitPaths")
-PI, CODEX = "pi-autoresearch", "codex-autoresearch"
+PI = "pi-autoresearch"
+CODEX = "codex-autoresearch"
 _SECONDS = {"budget_seconds": 600, "checks_seconds": 300}  # its own limits
 
 

@@ -102,7 +102,7 @@ def _printed_name(draft: Draft, name: str) -> str:
 
 
 def _alike(name: str, printed: list[str]) -> str:
-    """The printed name that is meant: the same, one that differs in signs alone, or the only one where none is told."""
+    """The printed name that is meant: the same, one that differs in signs alone, or the first of one where none is told."""
     if name in printed:
         return name
     found = [one for one in printed if _folded(one) == _folded(name)]

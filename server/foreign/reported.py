@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from pydantic import Field
 
+from server import lm_names
 from server.metric import Direction
 from server.records import Value
 from server.text import clip
@@ -32,7 +33,7 @@ _SHOWN = 3  # rows that could not be read, by line
 _COLUMNS = {
     "run": ("iteration", "experiment#", "experiment", "run", "iter", "#"),
     "commit": ("commit", "commit_hash", "sha"),
-    "value": ("metric", "metric_value", "value", "score", "val_bpb"),
+    "value": ("metric", "metric_value", "value", "score", lm_names.NAME),
     "status": ("status", "decision", "verdict"),
     "description": ("description", "desc", "idea", "notes", "change"),
 }

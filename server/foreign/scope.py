@@ -1,4 +1,4 @@
-"""Which files of a repository another tool's prose means: those that may be changed, and those that may not. Pure."""
+"""Which files of a repository another tool's prose means: those that may be changed, and those that may not."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator

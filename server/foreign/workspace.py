@@ -1,8 +1,9 @@
 """A workspace in another tool's format: what its files say, and the task that comes of it."""
 
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from server.foreign.reported import ReportedLog, read_log
 from server.records import Value
 from server.task.definition import FieldError, Task
 from server.task.requirements import Lack
-from trainer.contract import TaskSpec
 
 MOST_BYTES = 1 << 20  # of a file that is read as a whole
 _EXAMPLES = {"direction": "higher", "editable": "[src/**]", "command": "bash bench.sh", "metric": "ms"}
@@ -34,9 +34,12 @@ class ForeignTask(Task):
     def brought(self) -> Mapping[str, str]:
         return self.pinned
 
-    def terms(self, links: tuple[tuple[str, str], ...] = ()) -> TaskSpec | None:
-        made = super().terms(links)
-        return replace(made, brought=tuple(sorted(self.pinned.items()))) if made else None
+    @property
+    def sha256(self) -> str | None:
+        made = super().sha256
+        if not self.pinned:
+            return made
+        return hashlib.sha256(f"{made} {sorted(self.pinned.items())}".encode()).hexdigest()[:16]
 
 
 class ForeignWorkspace(Value):

@@ -1,1 +1,1 @@
-"""A study: everything that happens under one tag, move by move."""
+"""A study: what happens under one tag, move by move."""
