@@ -41,19 +41,20 @@ def load(path: Path, state: Path | None = None) -> Program:
     Raises:
         ProgramInvalid: names the file, and where it can, line and field.
     """
-    own = program.front_matter(path)
+    text = program.read(path) if path.exists() else None  # once: a human may edit it meanwhile
+    own = None if text is None else program.front_matter(path, text)
     name = _named(own, path)
     ours = own is not None or not is_likely(path.parent) or _calls_session(path.parent)
     draft = choose(path.parent, name) if name or not ours else None
     if draft is None:
-        return program.load(path, state)
+        return program.load(path, state) if text is None else program.parsed(path, text, state)
     if own is None and state is not None and program.remembered(state) == "":
         raise program.front_matter_gone(path)
     fields = {field: value for field, value in (own or {}).items() if field not in _NOT_GIVEN}
     try:
         found = draft.workspace(fields)
     except ValidationError as error:
-        raise program.explained(path, error) from None
+        raise program.explained(path, text or "", error) from None
     return _program(found, fields, draft.goal_file, draft.reported())
 
 

@@ -74,7 +74,7 @@ class _Fields:
 
     def table(self, name: str) -> dict[str, Any]:
         """A table; empty where there is none. Raises ProgramInvalid: it is none."""
-        value = self.told.get(name) or {}
+        value: Any = self.told.get(name) or {}
         if not isinstance(value, dict):
             raise ProgramInvalid(f"{self.place}, {name}: is no table.", "Correct the file.")
         return cast("dict[str, Any]", value)
@@ -170,11 +170,8 @@ def _piloop_command(draft: Draft, config: _Fields) -> None:
 
 
 def _piloop_metrics(draft: Draft, told: Any) -> None:
-    metrics = [
-        cast("dict[str, Any]", one)
-        for one in _listed(told)
-        if isinstance(one, dict) and isinstance(one.get("name"), str)
-    ]  # pyright: ignore[reportUnknownMemberType]
+    tables = [cast("dict[str, Any]", one) for one in _listed(told) if isinstance(one, dict)]
+    metrics = [one for one in tables if isinstance(one.get("name"), str)]
     primaries = [one for one in metrics if one.get("role") == "primary"]
     name = primaries[0]["name"] if len(primaries) == 1 else ""
     if name:

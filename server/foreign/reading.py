@@ -56,7 +56,7 @@ def _is_text(path: Path) -> bool:
     try:
         if path.is_symlink() or path.stat().st_size > MOST_BYTES:
             return False
-        return b"\0" not in path.read_bytes() and path.read_bytes().decode("utf-8") is not None
+        return "\0" not in path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         return False
     except OSError:
@@ -102,7 +102,7 @@ def _printed_name(draft: Draft, name: str) -> str:
 
 
 def _alike(name: str, printed: list[str]) -> str:
-    """The printed name that is meant: the same, one that differs in signs alone, or the first of one where none is told."""
+    """The printed name that is meant: the same, one that differs in signs alone, or, where none is told, a lone one."""
     if name in printed:
         return name
     found = [one for one in printed if _folded(one) == _folded(name)]

@@ -48,7 +48,12 @@ def load(path: Path, state: Path | None = None) -> Program:
     Raises:
         ProgramInvalid: names the file, and where it can, line and field.
     """
-    found = _parse(_read(path), path)
+    return parsed(path, read(path), state)
+
+
+def parsed(path: Path, text: str, state: Path | None = None) -> Program:
+    """As `load`, of a program.md whose text was read."""
+    found = _parse(text, path)
     if found.bare and state is not None and remembered(state) is not None:
         raise front_matter_gone(path)
     return found
@@ -62,18 +67,14 @@ def front_matter_gone(path: Path) -> ProgramInvalid:
     )
 
 
-def front_matter(path: Path) -> dict[str, Any] | None:
-    """The fields of program.md as they are written; None where it has no front matter or is not there.
-
-    Raises:
-        ProgramInvalid: it cannot be read.
-    """
-    return _split(_read(path), path).fields if path.is_file() else None
+def front_matter(path: Path, text: str) -> dict[str, Any] | None:
+    """The fields of a program.md's text as written; None where it has no front matter. Raises ProgramInvalid."""
+    return _split(text, path).fields
 
 
-def explained(path: Path, error: ValidationError) -> ProgramInvalid:
+def explained(path: Path, text: str, error: ValidationError) -> ProgramInvalid:
     """The refusal for fields of program.md that are wrong, with the line of each."""
-    found = _split(_read(path), path)
+    found = _split(text, path)
     return _invalid(path, "; ".join(_explain(found, dict(one)) for one in error.errors()))
 
 
@@ -112,7 +113,8 @@ def _split(text: str, path: Path) -> FrontMatter:
         raise _invalid(path, str(error)) from None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of program.md. Raises ProgramInvalid: there is none, or it cannot be read as text."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -47,8 +47,7 @@ async def _arrives(client: Client) -> None:
 
 async def _tries(client: Client) -> None:
     """A baseline, a change that is kept, and one that is not."""
-    for _ in range(3):
-        baseline = await call(client, "run_experiment", description="baseline", wait_seconds=300)
+    baseline, *_ = [await call(client, "run_experiment", description="baseline", wait_seconds=300) for _ in range(3)]
     assert (baseline["status"], baseline["value"], baseline["trust"]) == ("finished", 40, "printed"), baseline
     assert baseline["figures"]["words"] == 3
     await call(client, "apply_patch", patch=PATCH.format(40, 30))
