@@ -258,9 +258,9 @@ class Ledger:
         query = "SELECT feature, value FROM changes WHERE number = ? AND feature != ?"
         return dict(self._rows(query, number, _CATEGORY))
 
-    def categories(self) -> dict[str, int]:
-        """How often each kind of idea was tried."""
-        return dict(self._rows("SELECT value, count(*) FROM changes WHERE feature = ? GROUP BY value", _CATEGORY))
+    def category_of(self) -> dict[int, str]:
+        """The kind of idea of each experiment that has one, by number."""
+        return dict(self._rows("SELECT number, value FROM changes WHERE feature = ?", _CATEGORY))
 
     def gains(self, task: str | None = None) -> list[tuple[str, float]]:
         """(kind of idea, delta) of each that was kept by this task and has both, oldest first."""

@@ -4,7 +4,7 @@ The memory is for an agent that has just arrived, or has lost its own.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations
 
 from server.history import comparisons, segments
@@ -74,7 +74,7 @@ _VALUES = 60
 def lessons(ledger: Ledger, metric: Metric) -> Lessons:
     """The night so far, by what it can be used for."""
     counts, last, incumbent = ledger.counts(), ledger.last(), ledger.incumbent()
-    tried = ledger.categories()
+    tried = Counter(sorted(ledger.category_of().values()))
     attempts = sum(tried.values())
     misses = near_misses(ledger, metric)
     return Lessons(

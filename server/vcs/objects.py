@@ -18,7 +18,7 @@ _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _MODE = b"100644 "
 _FOLDER = "40000"
 _PLAIN = ("100644", "100755")
-_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
+NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
 
 
 class Made(NamedTuple):
@@ -184,7 +184,7 @@ class Objects:
         with translating_git_errors("Looking for objects"), TemporaryFile() as asked:
             asked.write(lines.encode())
             asked.seek(0)
-            with self._repo.git.custom_environment(**_NO_FETCH):  # a new process: an old one still sees what is deleted
+            with self._repo.git.custom_environment(**NO_FETCH):  # a new process: an old one still sees what is deleted
                 told = str(self._repo.git.cat_file("--batch-check=%(objectname)", "--buffer", istream=asked))
         return {line.removesuffix(" missing") for line in told.splitlines() if line.endswith(" missing")}
 

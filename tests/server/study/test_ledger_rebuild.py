@@ -59,7 +59,7 @@ def test_a_damaged_ledger_is_rebuilt_row_for_row(
     after = Study(repository, "t1", ServeOptions(profile="smoke"))
     assert list(after.ledger.all()) == told and after.phase() is Phase.IDLE
     assert git(repository, "for-each-ref") == tips
-    assert after.ledger.categories() and after.ledger.incumbent() == told[1]
+    assert after.ledger.category_of() and after.ledger.incumbent() == told[1]
     (note,) = views.status(after).memory.notes
     assert "ledger" in note and "rebuilt from git: 4 experiments" in after.notebook.notes[0].text
     assert damage is gone or list(state.glob("ledger.sqlite3.*.damaged"))

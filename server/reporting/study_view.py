@@ -1,0 +1,338 @@
+"""A study as it lies on disk, for whoever only looks: beside a server that works, after it, or without one.
+
+It takes no lock and changes nothing. Rows that cannot change any more are read once.
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from server.errors import ProgramInvalid, WorkspaceUnusable
+from server.history import audit_failures, revocations
+from server.history.chain import Mark
+from server.history.ledger import Ledger
+from server.history.notes import Note
+from server.locks import lock_holder, lock_path
+from server.metric import Metric
+from server.paths import StudyPaths
+from server.records import Experiment
+from server.reporting.view_detail import LOG_BYTES, Detail, Evidence, detail
+from server.reporting.view_model import (
+    Bill,
+    Health,
+    Hidden,
+    Limit,
+    MetricView,
+    NoteView,
+    Now,
+    StudyHead,
+    StudyState,
+    Summary,
+)
+from server.reporting.view_rows import fold, seconds_between
+from server.reporting.view_summary import Surroundings, empty_summary, now_view, scale_of, summarize
+from server.runs.run_folder import RunFolders
+from server.study import limits
+from server.study.background import STALE_SECONDS, seconds_since_heartbeat
+from server.study.find_study import OperatorRequest, read_request
+from server.study.git_repair import lost
+from server.study.ledger_rebuild import edited
+from server.task.definition import Task
+from server.task.policy import StudyFacts
+from server.task.program import load
+from server.vcs.commit_diff import commit_diff
+
+_CURVE = 300  # points that are read
+_NOTES = TypeAdapter(list[Note])
+_PAST = 40  # runs that tell how long one takes
+_DIRECTIONS = ("lower", "higher")
+_SCALES = ("linear", "log")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What others know of a study, whom a reader of its files cannot ask."""
+
+    hidden: Hidden | None = None
+    agent: str = ""
+    bill: Bill | None = None
+
+
+class StudyView:
+    """A reader of one study. One thread at a time."""
+
+    def __init__(self, paths: StudyPaths) -> None:
+        """Look at a study whose folder may not be there yet."""
+        self.paths, self.root = paths, paths.home.root
+        self.runs = RunFolders(paths.runs)
+        self._ledger: Ledger | None = None
+        self._rows: dict[int, Experiment] = {}
+        self._restored: list[int] = []
+        self._final = 0  # rows before this number are final, but for revocations
+
+    def close(self) -> None:
+        """Let go of the ledger's file."""
+        if self._ledger:
+            self._ledger.close()
+        self._ledger = None
+
+    def changed(self) -> bool:
+        """Whether rows were written since the last summary, or the ledger is another file. Raises LedgerUnavailable."""
+        if self._ledger is None:
+            return self.paths.ledger.exists()
+        return self._ledger.gone or self._ledger.foreign
+
+    def summary(self, told: Told | None = None) -> Summary:
+        """The study as it is now. Raises LedgerUnavailable: its ledger cannot be read at this moment."""
+        told, ledger = told or Told(), self._open()
+        if ledger is None:
+            return self._nothing(told)
+        with ledger.one_call():
+            rows, task = self._read(ledger), self._task()
+            metric = self._metric(task, rows)
+            around = Surroundings(
+                head=self._head(ledger, rows, task, metric),
+                health=self._health(ledger, rows),
+                now=self.now(),
+                notes=self._notes(),
+                limits=self._limits(ledger, task, metric),
+                hidden=told.hidden,
+                agent=told.agent,
+                bill=told.bill,
+            )
+            return summarize(ledger, rows, metric, around)
+
+    def pulse(self) -> tuple[StudyHead, Now | None] | None:
+        """What changes while a run goes on, without a look at rows; None before the first summary."""
+        if (ledger := self._ledger) is None:
+            return None
+        rows, task = list(self._rows.values()), self._task()
+        with ledger.one_call():
+            return self._head(ledger, rows, task, self._metric(task, rows)), self.now()
+
+    def now(self) -> Now | None:
+        """The run under way; None while there is none."""
+        last = next(reversed(self._rows.values()), None)
+        if last is None or not last.running or (folder := self.runs.of(last.number)).over():
+            return None
+        past = list(self._rows.values())[-_PAST:]
+        incumbent = next((row for row in reversed(self._rows.values()) if row.kept), None)
+        other = self.runs.of(incumbent.number).curve(_CURVE) if incumbent else []
+        return now_view(last, folder.progress(), past, (folder.curve(_CURVE), other))
+
+    def detail(self, number: int) -> Detail | None:
+        """An experiment in depth, a repeated run as the experiment that it repeats; None: there is none.
+
+        Raises:
+            LedgerUnavailable.
+        """
+        if (ledger := self._open()) is None:
+            return None
+        rows = self._read(ledger)
+        row = self._rows.get(number)
+        if row is not None and row.attempt.of is not None:
+            row = self._rows.get(row.attempt.of)
+        if row is None:
+            return None
+        with ledger.one_call():
+            against = row.judgement.incumbent if row.judgement else None
+            incumbent = ledger.incumbent()
+            other = against or (incumbent.number if incumbent and incumbent.number != row.number else None)
+            evidence = Evidence(
+                diff=self._diff(row),
+                log=self.runs.of(row.number).log_tail(LOG_BYTES),
+                curve=self.runs.of(row.number).curve(_CURVE),
+                against_curve=self.runs.of(other).curve(_CURVE) if other else [],
+                features=ledger.features(row.number),
+                category=ledger.category_of().get(row.number, ""),
+            )
+            return detail(fold(rows), row, scale_of(ledger, self._metric(self._task(), rows)), evidence)
+
+    def _open(self) -> Ledger | None:
+        """The ledger as it is now; None before there is one. Raises LedgerUnavailable."""
+        if self._ledger is not None and not self._ledger.gone and not self._ledger.foreign:
+            return self._ledger
+        if not self.paths.ledger.exists():
+            self.close()
+            self._rows, self._final = {}, 0
+            return None
+        fresh = Ledger(self.paths.ledger, read_only=True)
+        another = self._ledger is None or self._ledger.gone
+        self.close()
+        self._ledger = fresh
+        if another:
+            self._rows, self._final = {}, 0
+        return fresh
+
+    def _read(self, ledger: Ledger) -> list[Experiment]:
+        """Every row, the oldest first. Read again is what may have changed: rows from the last new code on, which are
+        decided after their repeats, and what was revoked or put back since.
+        """
+        restored, revoked = ledger.marked(Mark.RESTORED), {row.number: row for row in ledger.revoked()}
+        if restored != self._restored:
+            self._final, self._restored = 0, restored
+        rows = {number: revoked.get(number, row) for number, row in self._rows.items() if number < self._final}
+        rows |= {row.number: row for row in ledger.all(after=max(rows, default=0))}
+        measured = ledger.measured()
+        self._rows, self._final = rows, measured.number if measured else 0
+        return list(rows.values())
+
+    def _nothing(self, told: Told) -> Summary:
+        """The summary of a study in which nothing was measured yet."""
+        task = self._task()
+        server, pulse = self._server()
+        asked = read_request(self.paths.state)
+        head = StudyHead(
+            tag=self.paths.tag,
+            task=task.name if task else "",
+            metric=MetricView.of((task or Task()).measure),
+            branch=f"autoresearch/{self.paths.tag}",
+            profile="",
+            dataset="",
+            budget=task.budget_seconds if task else None,
+            started="",
+            elapsed=0.0,
+            state=StudyState.EMPTY if server != "off" else StudyState.OFF,
+            asked=asked.value if asked else "",
+        )
+        health = Health(server=server, pulse=pulse, disk_gb=_free_gb(self.root))
+        return empty_summary(Surroundings(head=head, health=health, notes=self._notes(), agent=told.agent))
+
+    def _task(self) -> Task | None:
+        """program.md's definition; None where it cannot be read."""
+        with suppress(ProgramInvalid):
+            return load(self.root / "program.md", self.paths.state).task
+        return None
+
+    def _metric(self, task: Task | None, rows: Sequence[Experiment]) -> Metric:
+        """What the last run measured: program.md's metric if that is its definition still, else what the run tells."""
+        last = rows[-1] if rows else None
+        if last is None or (task is not None and task.sha256 == last.attempt.task):
+            return (task or Task()).measure
+        if last.attempt.task is None:
+            return Task().measure
+        scored = next(
+            (row.score for row in reversed(rows) if row.score and row.attempt.task == last.attempt.task), None
+        )
+        spec = self.runs.of(last.number).spec().get("task")
+        told = spec if isinstance(spec, dict) else {}
+        name = str(told.get("metric") or (scored.name if scored else "score"))
+        unit = str(told.get("unit") or (scored.unit if scored else ""))
+        direction = _DIRECTIONS[told.get("direction", "lower") == "higher"]
+        return Metric(name, direction, unit, _SCALES[told.get("scale") == "log"], places=None)
+
+    def _head(self, ledger: Ledger, rows: Sequence[Experiment], task: Task | None, metric: Metric) -> StudyHead:
+        first, last = (rows[0].attempt, rows[-1]) if rows else (None, None)
+        state, why = self._state(ledger, last, task)
+        end = (last.result.finished_at if last.result else last.attempt.started_at) if last else ""
+        asked = read_request(self.paths.state)
+        return StudyHead(
+            tag=self.paths.tag,
+            task=task.name if task else "",
+            metric=MetricView.of(metric),
+            branch=f"autoresearch/{self.paths.tag}",
+            profile=last.attempt.profile if last else "",
+            dataset=last.attempt.dataset if last else "",
+            budget=last.attempt.budget_seconds if last else None,
+            started=first.started_at if first else "",
+            elapsed=seconds_between(first.started_at, end) if first else 0.0,
+            state=state,
+            asked=asked.value if asked else "",
+            why=why,
+        )
+
+    def _state(self, ledger: Ledger, last: Experiment | None, task: Task | None) -> tuple[StudyState, str]:
+        if last and last.running and not self.runs.of(last.number).over():
+            return StudyState.RUNNING, ""
+        if (asked := read_request(self.paths.state)) is not None:
+            paused = asked is OperatorRequest.PAUSE
+            return StudyState.PAUSED if paused else StudyState.STOPPED, limits.REQUEST_REASONS[asked]
+        if task and last and (why := limits.why_over(self.paths.state, task, ledger)):
+            return StudyState.OVER, why
+        server, pulse = self._server()
+        if server == "hangs":
+            return StudyState.HANGS, f"its server has shown no sign of life for {(pulse or 0) / 60:.0f} minutes"
+        if server == "off":
+            return StudyState.OFF, "no server works here; the next one takes a run under way up"
+        return (StudyState.IDLE, "") if last else (StudyState.EMPTY, "")
+
+    def _server(self) -> tuple[str, float | None]:
+        """Whether this study's server works, and the seconds since its last sign of life."""
+        try:
+            served, lock = lock_holder(self.root), lock_path(self.root)
+        except OSError:
+            return "off", None
+        if served is None or served.tag != self.paths.tag:
+            return "off", None
+        quiet = seconds_since_heartbeat(self.paths.state, lock)
+        return "hangs" if quiet > STALE_SECONDS else "on", round(max(quiet, 0.0), 1)
+
+    def _health(self, ledger: Ledger, rows: Sequence[Experiment]) -> Health:
+        server, pulse = self._server()
+        ended = [row for row in rows if row.result]
+        last = next((row for row in reversed(ended) if row.result and row.result.guards), None)
+        scored = next((row for row in reversed(ended) if row.score), None)
+        figures = scored.result.figures if scored and scored.result else None
+        heat = f", {figures.gpu_celsius} °C" if figures and figures.gpu_celsius else ""
+        problems = [audit_failures.told(ledger), *revocations.told(ledger).values(), edited(ledger)]
+        return Health(
+            server=server,
+            pulse=pulse,
+            guards=last.result.guards if last and last.result else {},
+            trust=scored.trust if scored else "",
+            device=f"{figures.device}{heat}" if figures and figures.device else "",
+            disk_gb=_free_gb(self.paths.state),
+            disturbed=sum(bool(row.disturbance) for row in ended),
+            problems=[told for told in (*problems, lost(self.paths.state)) if told],
+        )
+
+    def _notes(self) -> list[NoteView]:
+        """What the agent wrote down; nothing where the file is damaged: a server sets it aside, a reader does not."""
+        try:
+            notes = _NOTES.validate_json(self.paths.notes.read_bytes())
+        except (OSError, ValueError):
+            return []
+        return [
+            NoteView(number=n.number, after=n.after, idea=n.idea, open=n.open, text=n.text, outcome=n.outcome)
+            for n in notes
+        ]
+
+    def _limits(self, ledger: Ledger, task: Task | None, metric: Metric) -> list[Limit]:
+        if task is None:
+            return []
+        with suppress(OSError):
+            return _limits_of(task, limits.study_facts(self.paths.state, ledger, task), metric)
+        return []
+
+    def _diff(self, row: Experiment) -> str:
+        if row.attempt.baseline:
+            return ""
+        try:
+            return commit_diff(self.root, row.attempt.parent, row.commit)
+        except WorkspaceUnusable as error:
+            return f"{error.problem}\n"
+
+
+def _limits_of(task: Task, facts: StudyFacts, metric: Metric) -> list[Limit]:
+    stop, found = task.stop, list[Limit]()
+    ways = (("hours", facts.hours, stop.hours), ("experiments", facts.experiments, stop.experiments))
+    for name, used, of in (*ways, ("experiments without a keep", facts.since_keep, stop.plateau)):
+        if of is not None:
+            told = f"{used:.1f} of {of:g}" if isinstance(used, float) else f"{used} of {of}"
+            found.append(Limit(name=name, used=used, of=of, share=min(used / of, 1.0), told=told))
+    if stop.target is not None:
+        value = "nothing" if facts.value is None else metric.number(facts.value, 4)
+        told = f"{value} on the way to {stop.target:g}"
+        found.append(Limit(name=f"target {metric.name}", used=facts.value, of=stop.target, share=None, told=told))
+    return found
+
+
+def _free_gb(folder: Path) -> float | None:
+    try:
+        return round(shutil.disk_usage(folder).free / 1e9, 1)
+    except OSError:
+        return None
