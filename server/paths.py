@@ -10,6 +10,7 @@ from pathlib import Path
 HOME = ".autoresearch"
 LOCK = "autoresearch.lock"
 TOKEN = "token"
+_PAGE_TOKEN = "page-token"
 _ADDRESS = "http.json"
 _LEDGER = "ledger.sqlite3"
 
@@ -33,6 +34,11 @@ class Home:
     def token(self) -> Path:
         """The bearer token over HTTP."""
         return self.folder / TOKEN
+
+    @property
+    def page_token(self) -> Path:
+        """The secret that the link to the live page is made of."""
+        return self.folder / _PAGE_TOKEN
 
     @property
     def address(self) -> Path:

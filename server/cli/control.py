@@ -1,9 +1,11 @@
 """The operator's commands for a night that runs in another process. A command imports what it needs when it runs."""
 
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from datetime import datetime
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +14,11 @@ import typer
 from server.cli.terminal import console
 from server.errors import LedgerUnavailable
 from server.paths import StudyPaths
-from server.study.find_study import OperatorRequest, latest_study, write_request
+from server.study.find_study import OperatorRequest, latest_study
 
 if TYPE_CHECKING:
     from server.records import Experiment
+    from server.reporting.study_view import StudyView
 
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
@@ -36,24 +39,72 @@ def stop(
     now: Annotated[bool, typer.Option("--now/--after-run", help="End the run under way, too.")] = False,
 ) -> None:
     """End the night: no run is started any more. `autoresearch resume` takes it back."""
+    from server.watch import controls
+
     paths = latest_study(workspace, tag)
-    write_request(paths.state, OperatorRequest.STOP)
-    _out.print("stopped; the run under way is ended" if now and _end_run(paths) else "stopped; no run is started now")
+    _out.print(controls.stop_now(paths) if now else controls.ask(paths, OperatorRequest.STOP))
 
 
 def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Start no run until `autoresearch resume`; a run under way goes on."""
-    write_request(latest_study(workspace, tag).state, OperatorRequest.PAUSE)
-    _out.print("paused; `autoresearch resume` goes on")
+    from server.watch import controls
+
+    _out.print(controls.ask(latest_study(workspace, tag), OperatorRequest.PAUSE))
 
 
 def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Take back `stop` or `pause`."""
-    paths = latest_study(workspace, tag)
-    write_request(paths.state, None)
-    paths.ledger.touch()  # whoever resumes a night means it tonight
-    why = _limit(workspace, paths)
-    _out.print(f"taken back, but no run is started: {why}" if why else "the night goes on with the next run_experiment")
+    from server.watch import controls
+
+    _out.print(controls.ask(latest_study(workspace, tag), None))
+
+
+def watch(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen, on this machine alone; 0: any.")] = 0,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    terminal: Annotated[bool, typer.Option("--terminal/--page", help="Show it in this terminal.")] = False,
+) -> None:
+    """Show a study live, on a page or in the terminal: a study of any server, one that is over, one that comes.
+
+    It looks at files and takes no lock. The page can pause, resume and stop the study, as the commands do.
+    """
+    from server.study.find_study import study_to_watch
+    from server.watch.terminal import follow
+
+    find = partial(study_to_watch, workspace, tag)
+    with suppress(KeyboardInterrupt):
+        if terminal:
+            follow(find, _out)
+        else:
+            _watch(workspace, find, port, open_page)
+
+
+def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page: bool) -> None:
+    import anyio
+
+    from server.api.http.server import listen_for_page
+    from server.paths import Home
+    from server.watch.beside import HOST, bind, show
+    from server.watch.changes import Changes
+    from server.watch.door import Door
+    from server.watch.routes import Page
+
+    home = Home(workspace)
+    page = Page(Door.of(home), Changes(find), {"chart.png": _chart})
+    with bind(port, workspace) as listening:
+        link = page.door.link(f"http://{HOST}:{listening.getsockname()[1]}")
+        _out.print(f"watching {find().tag}; the page is\n{link}")
+        if open_page:
+            show(link, home.folder)
+        anyio.run(listen_for_page, page, listening)
+
+
+def _chart(view: "StudyView") -> tuple[str, bytes]:
+    from server.reporting.chart import png
+
+    return "image/png", png(*view.material())
 
 
 def health(
@@ -119,27 +170,3 @@ def _latest_end(last: "Experiment | None", path: Path) -> float:
     """When something ended: the last run, or, where no result was written down yet, what else is in the ledger."""
     ended = last.result.finished_at if last and last.result else ""
     return datetime.fromisoformat(ended).timestamp() if ended else path.stat().st_mtime
-
-
-def _limit(workspace: Path, paths: StudyPaths) -> str:
-    """Why the study starts no run, whatever the operator says; empty if it does."""
-    from server.foreign.load import load
-    from server.history.ledger import Ledger
-    from server.study import limits
-
-    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
-        return limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger)
-
-
-def _end_run(paths: StudyPaths) -> bool:
-    """End the run under way. Returns whether there was one."""
-    from server.history.ledger import Ledger
-    from server.runs.executor import request_cancel
-    from server.runs.run_folder import RunFolders
-
-    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
-        last = ledger.last()
-    if last is None or not last.running or not (run := RunFolders(paths.runs).of(last.number)).alive():
-        return False
-    request_cancel(run, "the operator stopped the night")
-    return True

@@ -61,6 +61,7 @@ for command in (
     control.pause,
     control.resume,
     control.health,
+    control.watch,
     version,
 ):
     app.command()(command)

@@ -160,11 +160,15 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     import anyio
 
     from server.api.app import create
+    from server.api.http.address import called
     from server.api.http.auth import BearerToken
-    from server.api.http.server import PATH, Address, bind_socket, listen
+    from server.api.http.server import PATH, Address, Beside, bind_socket, listen
     from server.files import write_whole
     from server.locks import lock_path
     from server.study.background import seconds_since_heartbeat
+    from server.watch.changes import Changes
+    from server.watch.door import Door
+    from server.watch.routes import Page
 
     address = Address(told)
     bearer = BearerToken(study.workspace.paths.home.token) if ask else None
@@ -176,7 +180,11 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
         said = study.workspace.paths.home.address
         write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
-        anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, quiet)
+        paths = study.workspace.paths
+        page = Page(Door.of(paths.home), Changes(lambda: paths))
+        here = f"http://{called(address.host)}:{port}{page.prefix}/"
+        console(stderr=True).print(f"the page is at {here}; its token is in {paths.home.page_token}")
+        anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, Beside(quiet, page))
 
 
 def demo(

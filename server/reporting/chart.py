@@ -4,6 +4,7 @@
 # (matplotlib types its methods in part)
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -31,11 +32,18 @@ def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
         OSError: the file cannot be written; what was there is still there.
     """
     temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(png(experiments, metric))
+    temporary.replace(path)
+
+
+def png(experiments: Sequence[Experiment], metric: Metric) -> bytes:
+    """The picture as a PNG."""
+    made = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's: with LaTeX, a description would be LaTeX
         matplotlib.rcParams["text.parse_math"] = False  # a dollar in a description is a dollar
-        FigureCanvasAgg(picture(experiments, metric)).print_png(str(temporary))
-    temporary.replace(path)
+        FigureCanvasAgg(picture(experiments, metric)).print_png(made)
+    return made.getvalue()
 
 
 def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:

@@ -43,8 +43,9 @@ from server.study.git_repair import lost
 from server.study.ledger_rebuild import edited
 from server.task.definition import Task
 from server.task.policy import StudyFacts
-from server.task.program import load
+from server.foreign.load import load
 from server.vcs.commit_diff import commit_diff
+from trainer.contract import utc_now
 
 _CURVE = 300  # points that are read
 _NOTES = TypeAdapter(list[Note])
@@ -104,7 +105,18 @@ class StudyView:
                 agent=told.agent,
                 bill=told.bill,
             )
-            return summarize(ledger, rows, metric, around)
+            return summarize(ledger, rows, metric, around).model_copy(update={"quiet": self.quiet()})
+
+    def quiet(self) -> float:
+        """Seconds since the last run that was read ended, or began; 0 where there is none, or a clock was set back."""
+        last = next(reversed(self._rows.values()), None)
+        return seconds_between(_end(last), utc_now()) if last else 0.0
+
+    def material(self) -> tuple[list[Experiment], Metric]:
+        """Every row, and what the last one measured. Raises LedgerUnavailable."""
+        ledger = self._open()
+        rows = self._read(ledger) if ledger else []
+        return rows, self._metric(self._task(), rows)
 
     def pulse(self) -> tuple[StudyHead, Now | None] | None:
         """What changes while a run goes on, without a look at rows; None before the first summary."""
@@ -228,7 +240,6 @@ class StudyView:
     def _head(self, ledger: Ledger, rows: Sequence[Experiment], task: Task | None, metric: Metric) -> StudyHead:
         first, last = (rows[0].attempt, rows[-1]) if rows else (None, None)
         state, why = self._state(ledger, last, task)
-        end = (last.result.finished_at if last.result else last.attempt.started_at) if last else ""
         asked = read_request(self.paths.state)
         return StudyHead(
             tag=self.paths.tag,
@@ -239,7 +250,7 @@ class StudyView:
             dataset=last.attempt.dataset if last else "",
             budget=last.attempt.budget_seconds if last else None,
             started=first.started_at if first else "",
-            elapsed=seconds_between(first.started_at, end) if first else 0.0,
+            elapsed=seconds_between(first.started_at, _end(last)) if first and last else 0.0,
             state=state,
             asked=asked.value if asked else "",
             why=why,
@@ -315,6 +326,11 @@ class StudyView:
             return commit_diff(self.root, row.attempt.parent, row.commit)
         except WorkspaceUnusable as error:
             return f"{error.problem}\n"
+
+
+def _end(row: Experiment) -> str:
+    """When a run ended, or, if it has not, when it began."""
+    return row.result.finished_at if row.result else row.attempt.started_at
 
 
 def _limits_of(task: Task, facts: StudyFacts, metric: Metric) -> list[Limit]:

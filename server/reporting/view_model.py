@@ -317,6 +317,7 @@ class Summary(Value):
 
     v: int = VERSION
     cursor: str = ""  # of the page's stream: boot.sequence
+    quiet: float = 0.0  # seconds since the last run ended, or began
     study: StudyHead
     headline: Headline | None = None
     noise: NoiseView | None = None

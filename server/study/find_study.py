@@ -47,6 +47,14 @@ def latest_study(workspace: Path, tag: str) -> StudyPaths:
     return found[-1]
 
 
+def study_to_watch(workspace: Path, tag: str) -> StudyPaths:
+    """The study `tag`, or the latest; before there is any, the one that a server would begin."""
+    try:
+        return latest_study(workspace, tag)
+    except LedgerUnavailable:
+        return Home(workspace).study(tag or tag_to_serve(workspace))
+
+
 def _last_changed(study: StudyPaths) -> float:
     """When a night last had a row or a word, in seconds since the epoch: to open a ledger writes nothing."""
     return max(entry.stat().st_mtime for entry in (study.ledger, study.request) if entry.exists())

@@ -1,6 +1,7 @@
 """A host of MCP Apps in a real browser: tests/fixtures/app_host.html shows the app and posts what it saw."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Generator
@@ -12,9 +13,14 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs
 
+import pytest
+
 _PATIENCE = 90.0  # seconds; a browser answers within one when the machine is free
 _OPTIONS = ["--headless", "--disable-gpu", "--no-sandbox", "--no-first-run"]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), "")
+
+# Where tests are the check of a change a browser that is missing is a failure, not an excuse.
+needs_browser = pytest.mark.skipif(not BROWSER and not os.environ.get("CI"), reason="no Chromium is installed")
 
 
 def shown(folder: Path, data: dict[str, Any]) -> dict[str, Any]:

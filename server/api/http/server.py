@@ -7,8 +7,9 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Timer
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import uvicorn
@@ -16,7 +17,7 @@ from anyio.abc import TaskStatus
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.lifespan.on import LifespanOn
@@ -85,28 +86,73 @@ def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[st
         )
 
 
+class SitePage(Protocol):
+    """A page for people below a path of its own. It lets browsers in by itself: they know no bearer token."""
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def app(self) -> ASGIApp: ...
+
+    def knows(self, scope: Scope) -> bool:
+        """Whether the request is of a browser that was let in."""
+        ...
+
+    async def run(self) -> None:
+        """What goes on beside the requests, until it is cancelled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a server has beside MCP."""
+
+    quiet: Callable[[], float] = lambda: 0.0  # seconds since the server last showed life
+    page: SitePage | None = None
+
+
 async def listen(
     server: MCPServer[None],
     listening: socket.socket,
     hosts: Sequence[str],
     bearer: BearerToken | None,
-    quiet: Callable[[], float] = lambda: 0.0,
+    beside: Beside | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT comes. Runs under way go on. `quiet`: seconds since the server last showed life.
+    """Serve until SIGTERM or SIGINT comes. Runs under way go on.
 
     Raises:
         Unavailable: the MCP server behind the web server has ended by itself.
     """
+    beside = beside or Beside()
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=MAX_BODY,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's
     )
-    app.router.routes.append(Route("/health", _health(quiet)))
+    app.router.routes.append(Route("/health", _health(beside.quiet)))
     app.router.redirect_slashes = False  # by an absolute address, which a proxy's https would become http in
     limiter = ConnectionLimiter(_room(), BODY_SECONDS)
-    config = uvicorn.Config(
-        AuthMiddleware(_slashless(app), bearer, hosts, limiter.authenticate),
+    whole: ASGIApp = AuthMiddleware(_slashless(app), bearer, hosts, limiter.authenticate)
+    if beside.page:
+        whole = _with_page(whole, beside.page, hosts, limiter)
+    web = _Web(_config(whole, limiter))
+    await _serve(web, listening, limiter, beside.page)
+    if web.hollow:
+        raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
+
+
+async def listen_for_page(page: SitePage, listening: socket.socket) -> None:
+    """Serve a page alone, on this machine, until SIGTERM or SIGINT comes."""
+    limiter = ConnectionLimiter(_room(), BODY_SECONDS)
+    config = _config(_with_page(_nothing, page, (), limiter), limiter)
+    config.lifespan = "off"
+    await _serve(_Web(config), listening, limiter, page)
+
+
+def _config(app: ASGIApp, limiter: ConnectionLimiter) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         http=_counted(limiter),
         ws="none",
         log_level="error",  # unauthenticated nonsense is worth no line
@@ -115,14 +161,36 @@ async def listen(
         timeout_graceful_shutdown=1,
         server_header=False,
     )
-    web = _Web(config)
+
+
+async def _serve(web: "_Web", listening: socket.socket, limiter: ConnectionLimiter, page: SitePage | None) -> None:
     async with anyio.create_task_group() as group:
         await group.start(_end_on_signal, web, limiter)
         group.start_soon(_close_expired, limiter)
+        if page:
+            group.start_soon(page.run)
         await web.serve(sockets=[listening])
         group.cancel_scope.cancel()
-    if web.hollow:
-        raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
+
+
+def _with_page(app: ASGIApp, page: SitePage, hosts: Sequence[str], limiter: ConnectionLimiter) -> ASGIApp:
+    """The app, and the page below its prefix: by the same names of this machine, with the page's own token."""
+    inside = AuthMiddleware(page.app, None, hosts, lambda _: None)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{page.prefix}/"):
+            await app(scope, receive, send)
+            return
+        if page.knows(scope):
+            limiter.authenticate(scope["client"])
+        await inside(scope, receive, send)
+
+    return answer
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await Response(status_code=404)(scope, receive, send)
 
 
 def _slashless(app: ASGIApp) -> ASGIApp:

@@ -21,7 +21,7 @@ from tests.support.builders import experiment
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parents[2] / "server" / "templates" / "progress.html").read_text(encoding="utf-8")
 HOSTILE = "</script><script>parent.hacked = 1</script><img src=x onerror='parent.hacked = 1'> & \u202egnp.exe"
-browser = pytest.mark.skipif(not app_host.BROWSER, reason="no Chromium is installed")
+browser = app_host.needs_browser
 
 
 async def test_status_and_history_and_no_other_tool_show_the_page(study: Study) -> None:

@@ -1,0 +1,52 @@
+"""What a page of its own needs of this machine: a port that stays the same, and a browser that is shown the link."""
+
+import os
+import socket
+import sys
+import webbrowser
+import zlib
+from html import escape
+from pathlib import Path
+
+from server.errors import Unavailable
+
+_PORTS = range(49152, 65536)  # which nobody has registered
+_BACKLOG = 64
+HOST = "127.0.0.1"
+
+
+def bind(port: int, workspace: Path) -> socket.socket:
+    """Listen on this machine alone: on `port`, or for 0 on the workspace's usual one, else on any.
+
+    The usual one lets a tab find the page again after a restart.
+
+    Raises:
+        Unavailable: somebody else listens on the port that was named.
+    """
+    usual = _PORTS[zlib.crc32(str(workspace.resolve()).encode(errors="surrogateescape")) % len(_PORTS)]
+    for wanted in [port] if port else [usual, 0]:
+        try:
+            return socket.create_server((HOST, wanted), backlog=_BACKLOG)
+        except OSError as error:
+            why = error.strerror
+    raise Unavailable(f"{HOST}:{port} cannot be listened on: {why}.", "Name another --port, or none.")
+
+
+def show(link: str, folder: Path) -> bool:
+    """Open the link in a browser with windows, if there is one here. Returns whether one was asked.
+
+    Everybody on a machine can read the arguments of a program: the browser is handed a file that leads to the link.
+    """
+    if os.environ.get("SSH_CONNECTION") or not sys.stdout.isatty():
+        return False
+    if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    path = folder / "page-link.html"
+    told = f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(link)}"><title>autoresearch</title>'
+    try:
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(told)
+        return webbrowser.open(path.resolve().as_uri())
+    except (OSError, webbrowser.Error):
+        return False

@@ -1,0 +1,230 @@
+"""What changes in a study, told to everybody who watches: found without reading rows, sent once, replayed if missed.
+
+Twice a second it asks SQLite for a number that grows with each write of another process, and looks at the times of a
+few files. Only what has changed is read, and only that is sent.
+"""
+
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager, suppress
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from server.errors import AutoresearchError
+from server.paths import StudyPaths
+from server.reporting.study_view import StudyView, Told
+from server.reporting.view_model import Summary
+from trainer.contract import RunFile
+
+LOOK_SECONDS = 0.5
+TICK_SECONDS = 10.0
+_RING = 256  # events that can be replayed
+_QUEUE = 256  # events that a slow reader may be behind
+_SEARCH_SECONDS = 2.0
+_log = logging.getLogger(__name__)
+
+
+class Event(NamedTuple):
+    """Something that has changed. `number` 0: it is not counted, and never replayed."""
+
+    number: int
+    name: str  # update, now, reset, trouble, tick
+    data: str
+
+    def told(self, boot: str) -> str:
+        """As the stream has it."""
+        counted = f"id: {boot}.{self.number}\n" if self.number else ""
+        return f"{counted}event: {self.name}\ndata: {self.data}\n\n"
+
+
+class Changes:
+    """The changes of one study, and those who listen."""
+
+    def __init__(self, find: Callable[[], StudyPaths], told: Callable[[], Told] = Told) -> None:
+        """Watch a study.
+
+        Args:
+            find: which study, asked again until it has a ledger. told: what others know of it.
+        """
+        self._find, self._told = find, told
+        self.view = StudyView(find())
+        self.lock = anyio.Lock()  # the view is asked by one thread at a time
+        self.boot, self._sequence = token_hex(4), 0
+        self._ring: deque[Event] = deque(maxlen=_RING)
+        self._listeners: set[MemoryObjectSendStream[Event]] = set()
+        self._summary: Summary | None = None
+        self._rows: dict[int, tuple[object, ...]] = {}
+        self._files: tuple[object, ...] = ()
+        self._head, self._trouble = "", ""
+        self._searched = self._ticked = 0.0
+
+    @property
+    def cursor(self) -> str:
+        """Where the stream is."""
+        return f"{self.boot}.{self._sequence}"
+
+    async def run(self) -> None:
+        """Look until it is cancelled. Nothing that fails ends it."""
+        try:
+            while True:
+                await self.look()
+                await anyio.sleep(LOOK_SECONDS)
+        finally:
+            for listener in list(self._listeners):
+                listener.close()
+            self.view.close()
+
+    async def look(self) -> None:
+        """Look once, and tell what has changed."""
+        try:
+            async with self.lock:
+                events = await anyio.to_thread.run_sync(self._look)
+            trouble = ""
+        except (
+            AutoresearchError,
+            OSError,
+        ) as error:  # a ledger that is being rebuilt, a full disk: what is shown stays
+            events, trouble = [], str(error)
+        except Exception:
+            _log.exception("The study could not be looked at; it is tried again.")
+            events, trouble = [], "The study could not be looked at; the log of `autoresearch watch` says why."
+        if trouble != self._trouble:
+            self._trouble = trouble
+            events = [*events, ("trouble", {"text": trouble})]
+        for name, data in events:
+            self._push(name, data)
+        if time.monotonic() - self._ticked > TICK_SECONDS:
+            self._ticked = time.monotonic()
+            self._send(Event(0, "tick", "{}"))
+
+    async def summary(self) -> str:
+        """The study as it was last told, as JSON, with the cursor that its changes follow."""
+        if self._summary is None:
+            await self.look()
+        known = self._summary
+        if known is None:
+            return json.dumps({"trouble": self._trouble, "cursor": self.cursor})
+        return known.model_copy(update={"cursor": self.cursor, "quiet": self.view.quiet()}).model_dump_json()
+
+    async def detail(self, number: int) -> str | None:
+        """An experiment in depth, as JSON; None: there is none. Raises LedgerUnavailable, OSError."""
+        async with self.lock:
+            found = await anyio.to_thread.run_sync(self.view.detail, number)
+        return found.model_dump_json() if found else None
+
+    async def events(self, after: str) -> AsyncIterator[str]:
+        """The stream: what was missed since the cursor `after`, or `reset` if that is not known, then what comes."""
+        boot, _, number = after.partition(".")
+        seen = int(number) if number.isascii() and number.isdecimal() else -1
+        with self._listening() as incoming:
+            yield "retry: 2000\n\n"
+            oldest = self._ring[0].number if self._ring else self._sequence + 1
+            if boot != self.boot or not oldest - 1 <= seen <= self._sequence:
+                yield Event(self._sequence, "reset", "{}").told(self.boot)
+            else:
+                for event in [event for event in self._ring if event.number > seen]:
+                    yield event.told(self.boot)
+            async for event in incoming:
+                yield event.told(self.boot)
+
+    @contextmanager
+    def _listening(self) -> Generator[MemoryObjectReceiveStream[Event]]:
+        sender, receiver = anyio.create_memory_object_stream[Event](_QUEUE)
+        self._listeners.add(sender)
+        try:
+            with receiver:
+                yield receiver
+        finally:
+            self._listeners.discard(sender)
+            sender.close()
+
+    def _push(self, name: str, data: dict[str, Any]) -> None:
+        self._sequence += 1
+        event = Event(self._sequence, name, json.dumps(data, separators=(",", ":")))
+        self._ring.append(event)
+        self._send(event)
+
+    def _send(self, event: Event) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener.send_nowait(event)
+            except anyio.WouldBlock:  # it reads too slowly: it comes back with its cursor
+                self._listeners.discard(listener)
+                listener.close()
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._listeners.discard(listener)
+
+    def _look(self) -> list[tuple[str, dict[str, Any]]]:
+        """What has changed since the last look. Raises AutoresearchError, OSError."""
+        self._search()
+        files, before = self._stats(), self._files
+        if self._summary is None or self.view.changed() or files[0] != before[0]:
+            events = self._read()
+            self._files = self._stats()
+            return events
+        self._files = files
+        due = time.monotonic() - self._ticked > TICK_SECONDS  # whether the server lives is told by no file's change
+        return self._pulse() if due or files[1] != before[1] else []
+
+    def _search(self) -> None:
+        """While there is no ledger: which study is meant may be known by now."""
+        if self.view.paths.ledger.exists() or time.monotonic() - self._searched < _SEARCH_SECONDS:
+            return
+        self._searched = time.monotonic()
+        with suppress(AutoresearchError, OSError):
+            found = self._find()
+            if found != self.view.paths:
+                self.view.close()
+                self.view, self._summary = StudyView(found), None
+
+    def _stats(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """The files whose change is a new summary, and those whose change concerns the run under way alone."""
+        paths = self.view.paths
+        slow = (paths.notes, paths.lost, self.view.root / "program.md")
+        last = self._summary.rows.number[-1] if self._summary and self._summary.rows.number else 0
+        now = self._summary.now.number if self._summary and self._summary.now else last
+        run = self.view.runs.path(now)
+        fast = (paths.request, run / RunFile.PROGRESS, run / RunFile.RESULT)
+        return tuple(map(_stat, slow)), tuple(map(_stat, fast))
+
+    def _read(self) -> list[tuple[str, dict[str, Any]]]:
+        """Read the study, and tell the rows that differ with everything beside the rows."""
+        before, known = self._summary, self._rows
+        self._summary = summary = self.view.summary(self._told())
+        columns = summary.rows.model_dump()
+        self._rows = dict(zip(summary.rows.number, zip(*columns.values(), strict=True), strict=True))
+        rest = summary.model_dump(mode="json", exclude={"rows", "cursor"})
+        self._head = json.dumps([rest["study"], rest["now"]])
+        if before is None or set(known) - set(self._rows) or before.study.tag != summary.study.tag:
+            return [("reset", {})]
+        places = [at for at, (number, row) in enumerate(self._rows.items()) if known.get(number) != row]
+        changed = {name: [column[at] for at in places] for name, column in columns.items()}
+        return [("update", {"rows": changed, "rest": rest})]
+
+    def _pulse(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the run under way and the server do."""
+        if (found := self.view.pulse()) is None:
+            return self._read() if self._summary and self._summary.rows.number else []
+        head, now = found
+        told = {"study": head.model_dump(mode="json"), "now": now.model_dump(mode="json") if now else None}
+        if (text := json.dumps([*told.values()])) == self._head:
+            return []
+        self._head = text
+        if self._summary:
+            self._summary = self._summary.model_copy(update={"study": head, "now": now})
+        return [("now", told)]
+
+
+def _stat(path: os.PathLike[str]) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

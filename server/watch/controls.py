@@ -1,0 +1,52 @@
+"""The operator's requests to a study, as commands and the page make them. They are files: no server need run."""
+
+from contextlib import closing
+
+from server.errors import LedgerUnavailable
+from server.history.ledger import Ledger
+from server.paths import StudyPaths
+from server.runs.executor import request_cancel
+from server.runs.run_folder import RunFolders
+from server.study import limits
+from server.study.find_study import OperatorRequest, write_request
+from server.foreign.load import load
+
+
+def ask(paths: StudyPaths, word: OperatorRequest | None) -> str:
+    """Ask a study to pause or stop, or take that back. Returns what follows, in a sentence.
+
+    Raises:
+        LedgerUnavailable: there is no such study. ProgramInvalid, OSError.
+    """
+    _require(paths)
+    write_request(paths.state, word)
+    if word is OperatorRequest.PAUSE:
+        return "paused; `autoresearch resume` goes on"
+    if word is OperatorRequest.STOP:
+        return "stopped; no run is started now"
+    paths.ledger.touch()  # whoever resumes a night means it tonight
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
+        why = limits.why_over(paths.state, load(paths.home.root / "program.md", paths.state).task, ledger)
+    return f"taken back, but no run is started: {why}" if why else "the night goes on with the next run_experiment"
+
+
+def stop_now(paths: StudyPaths) -> str:
+    """Ask a study to stop, and end the run under way. Returns what follows. Raises LedgerUnavailable, OSError."""
+    _require(paths)
+    write_request(paths.state, OperatorRequest.STOP)
+    return "stopped; the run under way is ended" if _end_run(paths) else "stopped; no run is started now"
+
+
+def _require(paths: StudyPaths) -> None:
+    if not paths.ledger.exists():
+        raise LedgerUnavailable("There is no study yet.", "Start one with `autoresearch serve`.")
+
+
+def _end_run(paths: StudyPaths) -> bool:
+    """End the run under way. Returns whether there was one."""
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
+        last = ledger.last()
+    if last is None or not last.running or not (run := RunFolders(paths.runs).of(last.number)).alive():
+        return False
+    request_cancel(run, "the operator stopped the night")
+    return True

@@ -1,0 +1,112 @@
+// One experiment in depth.
+const routed = () => { const n = Number(/^#\/(\d+)$/.exec(location.hash)?.[1] ?? NaN); return byNumber.has(n) ? n : null; };
+
+async function choose(number, open = true) {
+  if (number == null) return;
+  view.number = number;
+  const row = byNumber.get(number);
+  if (row) {
+    for (const [key, value] of Object.entries({ valuemin: rows[0].number, valuemax: rows.at(-1).number, valuenow: number, valuetext: `${number}, ${name(row)}, ${row.value == null ? "no score" : num(row.value)}, ${clean(row.description, 120)}` })) stage.setAttribute(`aria-${key}`, value);
+  }
+  hint();
+  repaint();
+  if (open) {
+    if (location.hash !== `#/${number}`) history.pushState(null, "", `#/${number}`);
+    shut(false);
+  }
+  draw(row, details.get(number), true);
+  const found = await live.detail(number);
+  if (found && view.number === number) draw(byNumber.get(number), found);
+}
+function shut(yes) { // the detail covers a small screen
+  const box = $("detail"), small = innerWidth <= 1100;
+  if (!yes && small && !box.classList.contains("open")) box.focus({ preventScroll: true });
+  box.classList.toggle("open", !yes);
+  if (yes && small) stage.focus({ preventScroll: true });
+}
+function back() {
+  history.replaceState(null, "", location.pathname);
+  shut(true);
+}
+addEventListener("popstate", () => { const n = routed(); if (n) choose(n, false).then(() => shut(false)); else shut(true); });
+addEventListener("keydown", event => {
+  if (event.key === "Escape" && $("detail").classList.contains("open")) back();
+  if (event.key === "/" && !/INPUT|SELECT|TEXTAREA/.test(document.activeElement.tagName)) {
+    event.preventDefault();
+    document.querySelector("#panel input[type=search]")?.focus();
+  }
+});
+
+async function copy(text) {
+  try { await navigator.clipboard.writeText(text); toast("Copied."); } catch { toast(text); }
+}
+function draw(row, found, fresh = false) {
+  const box = $("detail");
+  if (!row) return put(box, h("p", { class: "soft" }, rows.length ? "Choose an experiment." : "Experiments appear here as they are measured."));
+  const at = rows.indexOf(row), top = box.scrollTop, step = (to, label, sign) => h("button", { class: "btn", "aria-label": label, disabled: !rows[to], onclick: () => choose(rows[to].number) }, sign);
+  const sigma = D.noise?.sigma || Math.abs(row.change ?? 0), wide = Math.max(5 * sigma, Math.min(1.3 * Math.abs(row.change ?? 0), 40 * sigma));
+  const error = row.error == null ? "" : ` ± ${size(row.error)}`;
+  put(box, h("header", {}, h("h2", { class: "text" }, h("span", { class: "soft" }, `#${row.number} `), clean(row.description, 400)), step(at - 1, "Earlier", "‹"), step(at + 1, "Later", "›"), h("button", { class: "btn", id: "close", "aria-label": "Close", onclick: back }, "✕")),
+    h("div", { class: `verdict v-${look(row)}` }, h("b", {}, found ? found.title : capital(name(row))), h("span", { class: "text" }, found ? clean(found.text, 800) : row.change != null ? `${change(row.change)}${error}` : ""), row.change != null && row.comparable && forest(row, 260, wide)),
+    found ? parts(row, found) : h("p", { class: "soft" }, live.quiet() ? "Not loaded: there is no connection." : "Loading…"));
+  box.scrollTop = fresh ? 0 : top;
+}
+function parts(row, found) {
+  const against = found.against ?? D.headline?.best.number, block = (title, ...kids) => h("section", {}, h("h3", {}, title), kids);
+  const values = [found.first, ...found.repeats.map(run => run.value)], told = found.repeats.length > 0 && [`Runs: ${num(found.first, 1)}`, found.repeats.map(run => `, ${run.value == null ? said(run.outcome) : num(run.value, 1)} (${run.purpose === "confirm" ? "again" : "beside a candidate"})`)];
+  return [found.disturbance && h("p", { class: "amber text" }, clean(found.disturbance, 300)),
+    found.hypothesis && block("Hypothesis", h("p", { class: "text" }, clean(found.hypothesis, 3000))),
+    found.diff.length > 0 && block(row.change == null || found.against == null ? "Change" : ["Change against ", go(found.against)], diff(found)),
+    found.traceback && block("Traceback", h("pre", { class: "log", tabindex: 0, "aria-label": "Traceback" }, clean(found.traceback, 6000))),
+    found.curve.length > 2 && block("Loss", curves(found.curve, found.against_curve, found.gap, { budget: 0 })),
+    found.figures.length > 0 && block(["Figures", found.against ? [", and the change to ", go(against)] : ""], figures(found)),
+    found.repeats.length > 0 && h("p", { class: "soft small" }, told),
+    found.warnings.map(text => h("p", { class: "amber small text" }, clean(text, 300))),
+    found.why && h("p", { class: "soft small text" }, "As judged then: ", clean(found.why, 1200)),
+    found.reason && h("p", { class: "soft small text" }, `${row.kind === "kept" ? "Kept" : "Decided"}: `, clean(found.reason, 600)),
+    found.trust && h("p", { class: "soft small" }, `Trust: ${found.trust}. Seed ${found.seed}.`),
+    h("div", { class: "row" }, h("button", { class: "btn", onclick: () => copy(found.commit), title: found.commit }, `Copy commit ${found.commit.slice(0, 7)}`), row.kind !== "kept" && found.diff.length > 0 && h("button", { class: "btn", onclick: () => copy(`apply_patch(experiment=${row.number})`) }, "Copy apply_patch")),
+    found.log && h("details", {}, h("summary", {}, "The end of its log"), h("pre", { class: "log", tabindex: 0, "aria-label": "Log" }, clean(found.log, 8000)))];
+}
+
+const FIRST = ["tokens_per_second", "steps", "mfu", "parameters", "peak_memory_mb", "loss", "training_seconds", "evaluation_seconds", "total_seconds"];
+const amount = v => Number.isInteger(v) ? v.toLocaleString("en") : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(4)));
+function figures(found) {
+  const line = one => [h("dt", { class: "text" }, clean(said(one.name), 60)), h("dd", {}, minus(amount(one.value))), h("dd", { class: "soft" }, minus(one.change))];
+  const first = FIRST.map(id => found.figures.find(one => one.name === id)).filter(Boolean), rest = found.figures.filter(one => !FIRST.includes(one.name));
+  const shown0 = first.length ? first : rest.slice(0, 8), hidden = first.length ? rest : rest.slice(8);
+  return [h("dl", { class: "figs" }, found.value != null && [h("dt", {}, metric().name), h("dd", {}, num(found.value, 1)), h("dd", { class: "soft" }, found.change == null ? "" : change(found.change, 1))], shown0.map(line)),
+    hidden.length > 0 && h("details", { style: { "margin-top": "6px" } }, h("summary", {}, plural(hidden.length, "more figure")), h("dl", { class: "figs" }, hidden.map(line)))];
+}
+
+// Colours for what looks like code; a very long line is left plain.
+const TOKEN = /((?:#|\/\/).*$)|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\b(and|as|assert|async|await|break|case|class|const|continue|def|del|do|elif|else|except|False|final|finally|for|from|function|if|import|in|int|is|lambda|let|None|not|or|pass|raise|return|self|static|struct|switch|True|try|void|while|with|yield)\b|\b(\d[\d_.]*(?:e[+-]?\d+)?)\b/g;
+function code(text) {
+  if (text.length > 400) return [text];
+  const out = [];
+  let at = 0;
+  for (const m of text.matchAll(TOKEN)) {
+    if (m.index > at) out.push(text.slice(at, m.index));
+    out.push(h("span", { class: m[1] ? "t-c" : m[2] ? "t-s" : m[3] ? "t-k" : "t-n" }, m[0]));
+    at = m.index + m[0].length;
+  }
+  out.push(text.slice(at));
+  return out;
+}
+const LINES = { "+": "add", "-": "del", "@": "at", file: "file", " ": "" };
+function diff(found) {
+  const files = found.diff.filter(one => one.kind === "file").length;
+  const lines = found.diff.filter(one => files > 1 || one.kind !== "file").map(({ kind, text, marks }) => {
+    const sign = kind === "@" || kind === "file" ? "" : kind;
+    if (!marks.length) return h("div", { class: LINES[kind] }, sign, kind === "@" || kind === "file" ? text : code(text));
+    const out = [];
+    let at = 0;
+    for (const [from, to] of marks) {
+      if (from > at) out.push(code(text.slice(at, from)));
+      out.push(h("mark", {}, text.slice(from, to)));
+      at = to;
+    }
+    return h("div", { class: LINES[kind] }, sign, out, code(text.slice(at)));
+  });
+  return [h("pre", { class: "diff", tabindex: 0, "aria-label": "Diff" }, lines), found.diff_cut > 0 && h("p", { class: "soft small" }, `${found.diff_cut.toLocaleString("en")} more lines: git show ${found.commit.slice(0, 12)}`)];
+}

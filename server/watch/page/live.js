@@ -1,0 +1,189 @@
+// The connection: the session, the stream of changes, the operator's requests.
+const STALE = 25000; // ms without a word of the server, which speaks every ten seconds
+const live = {
+  csrf: "", source: null, heard: 0, broken: false, wait: 1000, timer: 0,
+
+  // Whether what is shown may be old.
+  quiet() { return this.broken || performance.now() - this.heard > STALE; },
+
+  async begin() {
+    const token = /^#t=(.+)/.exec(location.hash)?.[1];
+    if (token) {
+      history.replaceState(null, "", location.pathname); // before anything else can read it
+      if (!await this.enter(token)) return gate("This link is not valid: take the one that is printed.");
+    } else {
+      const answer = await fetch("api/session").catch(() => null);
+      if (answer?.status === 401) return gate("");
+      if (answer?.ok) this.csrf = (await answer.json()).csrf;
+    }
+    await this.again().catch(() => { this.broken = true; });
+    this.stream();
+  },
+  async enter(token) {
+    const answer = await fetch("api/session", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) }).catch(() => null);
+    if (!answer?.ok) return false;
+    this.csrf = (await answer.json()).csrf;
+    return true;
+  },
+
+  // Fetch everything. Raises when the server is away: what is shown stays.
+  async again() {
+    const answer = await fetch("api/summary");
+    if (answer.status === 401) { this.close(); gate(""); throw new Error("no session"); }
+    if (!answer.ok) throw new Error(answer.statusText);
+    const told = await answer.json();
+    this.heard = performance.now();
+    this.broken = false;
+    trouble(told.trouble ?? "");
+    if (told.study) take(told);
+    else if (!D) this.after = told.cursor;
+  },
+  stream() {
+    this.close();
+    const source = this.source = new EventSource(`api/events?after=${encodeURIComponent(D?.cursor ?? this.after ?? "")}`);
+    const on = (event, act) => source.addEventListener(event, message => {
+      if (source !== this.source) return;
+      this.heard = performance.now();
+      if (message.lastEventId && D) D.cursor = message.lastEventId;
+      act(JSON.parse(message.data || "{}"));
+    });
+    source.addEventListener("open", () => { this.wait = 1000; this.heard = performance.now(); this.broken = false; if (D) beat(); });
+    on("update", update);
+    on("now", told => { if (!D) return; D.study = told.study; D.now = told.now; nowAt = performance.now(); beat(true); });
+    on("reset", () => this.again().catch(() => {}));
+    on("trouble", told => trouble(told.text));
+    on("tick", () => D && beat());
+    source.addEventListener("error", () => {
+      if (source !== this.source) return;
+      this.broken = true;
+      if (D) beat();
+      if (source.readyState === EventSource.CLOSED) this.later();
+    });
+  },
+  close() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  },
+  later() { // a server that is started again has the same link, and this tab its cookie
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.renew(), this.wait);
+    this.wait = Math.min(this.wait * 2, 10000);
+  },
+  renew() {
+    this.close();
+    this.again().then(() => this.stream(), () => { this.broken = true; if (D) beat(); if ($("gate").hidden) this.later(); });
+  },
+
+  async detail(number) {
+    if (details.has(number)) return details.get(number);
+    const answer = await fetch(`api/experiments/${number}`).catch(() => null);
+    if (!answer?.ok) return null;
+    const found = await answer.json();
+    if (details.size > 60) details.delete(details.keys().next().value);
+    details.set(number, found);
+    return found;
+  },
+  async ask(word) {
+    const headers = { "content-type": "application/json", "x-csrf": this.csrf };
+    const answer = await fetch("api/request", { method: "POST", headers, body: JSON.stringify({ word }) }).catch(() => null);
+    const told = await answer?.json().catch(() => null);
+    toast(answer?.ok ? capital(told.told) + "." : `Not done: ${told?.error ?? "there is no connection."}`);
+  },
+};
+
+// A whole summary, or what has changed of it.
+function take(summary) {
+  D = summary;
+  D.nearly = new Set(D.lessons.near.map(miss => miss.number));
+  toldAt = nowAt = performance.now();
+  const C = D.rows;
+  rows = C.number.map((number, at) => {
+    const row = { number, kind: D.kinds[C.kind[at]], standing: D.standings[C.standing[at]], verdict: D.verdicts[C.verdict[at]], category: D.categories[C.category[at]], comparable: C.comparable[at] === 1 };
+    for (const key of ["value", "first", "change", "error", "value_error", "runs", "confirmations", "against", "started", "seconds", "description", "again"]) row[key] = C[key][at];
+    row.search = `#${number} ${row.description} ${row.verdict} ${row.kind} ${row.category}`.toLowerCase();
+    return row;
+  });
+  byNumber = new Map(rows.map(row => [row.number, row]));
+  $("main").hidden = false;
+  $("gate").hidden = true;
+  beat(true);
+  headline();
+  plot();
+  refresh();
+  if (view.number == null || !byNumber.has(view.number)) {
+    const wanted = routed();
+    if (wanted) choose(wanted);
+    else choose(D.headline?.best.number ?? rows.at(-1)?.number, false);
+    if (!rows.length) { view.number = null; draw(null); }
+  } else live.detail(view.number).then(found => { if (found && view.number === found.number) draw(byNumber.get(found.number), found); });
+}
+function update({ rows: part, rest }) {
+  if (!D) return;
+  const columns = D.rows, places = new Map(columns.number.map((number, at) => [number, at]));
+  part.number.forEach((number, i) => {
+    const at = places.get(number) ?? columns.number.length;
+    for (const key in columns) columns[key][at] = part[key][i];
+    details.delete(number);
+  });
+  take({ ...rest, rows: columns, cursor: D.cursor });
+}
+function refresh() { // the panel, without taking away what somebody types or where they have scrolled
+  const box = $("scroll"), top = box?.scrollTop ?? 0, input = document.activeElement?.type === "search" ? [document.activeElement.selectionStart, document.activeElement.selectionEnd] : null;
+  panel();
+  if ($("scroll") && top) { $("scroll").scrollTop = top; repaint(); }
+  if (input) { const field = document.querySelector("#panel input[type=search]"); field?.focus({ preventScroll: true }); field?.setSelectionRange(...input); }
+}
+function beat(all = false) {
+  head();
+  controls();
+  if (all || D.now && !document.hidden) running();
+}
+function trouble(text) {
+  put("banner", clean(text, 400));
+  $("banner").hidden = !text;
+}
+function gate(text) {
+  live.close();
+  $("main").hidden = true;
+  $("gate").hidden = false;
+  put("denied", text);
+  $("token").focus();
+}
+async function open() {
+  const typed = $("token").value.trim(), token = /#t=([\w-]+)/.exec(typed)?.[1] ?? typed;
+  $("token").value = "";
+  if (!await live.enter(token)) return put("denied", "This is not the token.");
+  put("denied", "");
+  live.renew();
+}
+$("enter").addEventListener("click", open);
+$("token").addEventListener("keydown", event => { if (event.key === "Enter") open(); });
+
+// A tab in the background holds no connection. A machine that slept asks anew.
+document.addEventListener("visibilitychange", () => {
+  if (!$("gate").hidden) return;
+  if (document.hidden) live.close(); else live.renew();
+});
+let lastBeat = performance.now(), lastClock = Date.now();
+setInterval(() => {
+  const gap = Math.max(performance.now() - lastBeat, Date.now() - lastClock);
+  lastBeat = performance.now();
+  lastClock = Date.now();
+  if (!D || document.hidden || !$("gate").hidden) return;
+  if (gap > 15000) live.renew();
+  beat();
+}, 1000);
+addEventListener("online", () => { if (D && !document.hidden) live.renew(); });
+
+// Light and dark: as the system, or as it was chosen.
+const THEMES = ["", "light", "dark"], SIGNS = { "": "◐", light: "☀", dark: "☾" };
+function theme(to) {
+  document.documentElement.dataset.theme = to;
+  put("theme", SIGNS[to]);
+  $("theme").setAttribute("aria-label", `Theme: ${to || "as the system"}`);
+  remember("theme", to);
+}
+$("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
+theme(THEMES.includes(remembered("theme")) ? remembered("theme") : "");
+live.begin();
