@@ -20,6 +20,7 @@ from server.locks import lock_holder, lock_path
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import Experiment
+from server.reporting.hidden_split import hidden_of
 from server.reporting.view_detail import LOG_BYTES, Detail, Evidence, detail
 from server.reporting.view_model import (
     Bill,
@@ -101,7 +102,7 @@ class StudyView:
                 now=self.now(),
                 notes=self._notes(),
                 limits=self._limits(ledger, task, metric),
-                hidden=told.hidden,
+                hidden=told.hidden or hidden_of(self.paths, rows, scale_of(ledger, metric)),
                 agent=told.agent,
                 bill=told.bill,
             )

@@ -37,9 +37,9 @@ function ticks(low, high, count) {
   return Array.from({ length: many }, (_, at) => ((first + at) * step).toFixed(Math.min(places, 20)));
 }
 
-// The change, its error, and the noise: a line of a forest plot. Better is to the left.
+// The change, its error, and the noise: a line of a forest plot.
 function forest(row, width = 110, far = 5 * (D.noise?.sigma || Math.abs(row.change) || 1)) {
-  const way = -metric().sign, x = v => width / 2 + Math.max(-1, Math.min(1, way * v / far)) * (width / 2 - 5);
+  const x = v => width / 2 + Math.max(-1, Math.min(1, v / far)) * (width / 2 - 5);
   const sigma = D.noise?.sigma ?? 0, error = row.error ?? 0, value = row.change, out = Math.abs(value) > far;
   const color = row.kind === "kept" ? "var(--green)" : row.verdict === "worse" ? "var(--red)" : "var(--grey)";
   const [a, b] = [x(-sigma), x(sigma)].sort((p, q) => p - q), [c, d] = [x(value - error), x(value + error)].sort((p, q) => p - q);

@@ -1,0 +1,37 @@
+"""The summary in a terminal."""
+
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from server.records import Experiment
+from server.watch.terminal import follow
+from tests.server.reporting.test_view_summary import NIGHT
+from tests.support.made_studies import made, running, study_paths, write
+
+
+def told(root: Path, width: int = 100) -> str:
+    text = StringIO()
+    out = Console(file=text, width=width, force_terminal=False, markup=False, emoji=False, highlight=False)
+    follow(lambda: study_paths(root), out, once=True)
+    return text.getvalue()
+
+
+def test_it_shows_what_the_page_shows(tmp_path: Path) -> None:
+    (tmp_path / "program.md").write_text("---\nstop: {experiments: 20}\n---\nGo.\n", encoding="utf-8")
+    evil = made(9, "it \x1b[31m runs [bold]now[/bold]")
+    write(study_paths(tmp_path), [*NIGHT, Experiment(attempt=evil)])
+    with running(study_paths(tmp_path), 9):
+        text = told(tmp_path)
+    assert "1.0000 → 0.9700" in text and "measured again by 2 runs" in text and "0.9680" in text
+    assert "1 kept (1 sure, 0 within the noise, 0 provisional)" in text and "experiments: 4 of 20" in text
+    assert "running" in text and "training; verdict in about" in text
+    assert "\x1b" not in text and "[bold]now[/bold]" in text
+
+
+def test_it_waits_for_a_study_that_is_not_there_yet_and_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    assert "No baseline yet." in told(tmp_path)
+    write(study_paths(tmp_path), NIGHT)
+    text = told(tmp_path, width=60)
+    assert "0.9700" in text and max(map(len, text.splitlines())) <= 60
