@@ -17,8 +17,9 @@ from server.reporting.view_words import verdict_words
 LOG_BYTES = 4096
 _DIFF_LINES = 1200
 _LINE = 1000  # characters
-_TOKENS = re.compile(r"\w+|\s+|[^\w\s]")
+_TOKENS = re.compile(r"\d[\w.]*(?:(?<=[eE])[+-]\d+)?|\w+|\s+|[^\w\s]")  # a number is one, with its point
 _ALIKE = 0.4  # a line that has less in common with the one that it replaces is another line
+_SILENT = ("diff --git ", "index ", "old mode ", "new mode ", "new file mode ", "deleted file mode ")
 _TEXT = 6000  # characters of a traceback
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 _TIMES = ("setup_seconds", "training_seconds", "evaluation_seconds", "total_seconds")
@@ -177,22 +178,35 @@ def diff_lines(text: str) -> tuple[list[DiffLine], int]:
     """A unified diff as lines with their changed tokens, and how many lines of it were left out."""
     every = text.split("\n")
     every = every[:-1] if every and not every[-1] else every
-    told = [found for line in every[:_DIFF_LINES] if (found := _line(line)) is not None]
+    told, before, inside = list[DiffLine](), "", False
+    for line in every[:_DIFF_LINES]:
+        inside = not line.startswith("diff --git ") and (inside or line.startswith("@@ "))
+        if not inside and line.startswith("--- "):  # in a hunk it is a line that was removed
+            before = line
+        elif (found := _hunk_line(line) if inside else _header_line(line, before)) is not None:
+            told.append(found)
     return _marked(told), max(len(every) - _DIFF_LINES, 0)
 
 
-def _line(line: str) -> DiffLine | None:
-    """One line of a diff; None for one that says nothing to a reader."""
-    if line.startswith("+++ "):
-        name = line[4:].removeprefix("b/")
-        return DiffLine(kind="file", text="" if name == "/dev/null" else name[:_LINE])
-    if line.startswith(("--- ", "diff --git ", "index ", "\\ ", "old mode ", "new mode ")):
-        return None
+def _hunk_line(line: str) -> DiffLine | None:
     if hunk := _HUNK.match(line):
         return DiffLine(kind="@", text=f"line {hunk[1]}{f': {hunk[2]}' if hunk[2] else ''}"[:_LINE])
     if line[:1] in ("+", "-", " "):
         return DiffLine(kind=line[0], text=line[1 : _LINE + 1] + (" …" if len(line) > _LINE + 1 else ""))
-    return DiffLine(kind="file", text=line[:_LINE]) if line else None
+    return None
+
+
+def _header_line(line: str, before: str) -> DiffLine | None:
+    """A line between hunks; None for one that says nothing to a reader. `before`: the one that names the old file."""
+    if line.startswith("+++ "):
+        return DiffLine(kind="file", text=_name(line) or f"{_name(before)} (deleted)")
+    return DiffLine(kind="file", text=line[:_LINE]) if line and not line.startswith(_SILENT) else None
+
+
+def _name(line: str) -> str:
+    """The file that a header names; git ends one that has a blank in it with a tab. Empty where there is none."""
+    name = line[4:].removesuffix("\t")
+    return "" if name == "/dev/null" else name[2:_LINE]
 
 
 def _marked(told: list[DiffLine]) -> list[DiffLine]:

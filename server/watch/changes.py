@@ -27,6 +27,7 @@ LOOK_SECONDS = 0.5
 TICK_SECONDS = 10.0
 _RING = 256  # events that can be replayed
 _QUEUE = 256  # events that a slow reader may be behind
+_MOST_ROWS = 400  # in one event: the ring keeps events
 _SEARCH_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
@@ -124,13 +125,12 @@ class Changes:
         boot, _, number = after.partition(".")
         seen = int(number) if number.isascii() and number.isdecimal() else -1
         with self._listening() as incoming:
-            yield "retry: 2000\n\n"
             oldest = self._ring[0].number if self._ring else self._sequence + 1
-            if boot != self.boot or not oldest - 1 <= seen <= self._sequence:
-                yield Event(self._sequence, "reset", "{}").told(self.boot)
-            else:
-                for event in [event for event in self._ring if event.number > seen]:
-                    yield event.told(self.boot)
+            known = boot == self.boot and oldest - 1 <= seen <= self._sequence
+            missed = [event for event in self._ring if event.number > seen]
+            yield "retry: 2000\n\n"
+            for event in missed if known else [Event(self._sequence, "reset", "{}")]:
+                yield event.told(self.boot)
             async for event in incoming:
                 yield event.told(self.boot)
 
@@ -205,6 +205,8 @@ class Changes:
         if before is None or set(known) - set(self._rows) or before.study.tag != summary.study.tag:
             return [("reset", {})]
         places = [at for at, (number, row) in enumerate(self._rows.items()) if known.get(number) != row]
+        if len(places) > _MOST_ROWS:  # another sigma, and with it every error: whoever wants it all asks for it
+            return [("reset", {})]
         changed = {name: [column[at] for at in places] for name, column in columns.items()}
         return [("update", {"rows": changed, "rest": rest})]
 

@@ -89,7 +89,7 @@ def _now(now: Now) -> RenderableType:
 def _table(summary: Summary) -> Table:
     """The last experiments, newest first."""
     rows, metric = summary.rows, _metric(summary.study.metric)
-    table = Table("#", "outcome", Text(printable(metric.name)), "Δ", "description", box=None, pad_edge=False)
+    table = Table("#", "outcome", printable(metric.name), "Δ", "description", box=None, pad_edge=False)
     for at in reversed(range(max(len(rows.number) - _ROWS, 0), len(rows.number))):
         kind, standing = summary.kinds[rows.kind[at]], summary.standings[rows.standing[at]]
         name = _STANDINGS.get(standing) or summary.verdicts[rows.verdict[at]].replace("_", " ")

@@ -143,7 +143,8 @@ class Tab:
     def until(self, expression: str) -> Any:
         """The value of an expression once it is true; its own errors count as not yet."""
         deadline = time.monotonic() + _PATIENCE
-        guarded = f"(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()"
+        told = f"const found = {expression}; return found instanceof Node || found;"
+        guarded = f"(() => {{ try {{ {told} }} catch {{ return false; }} }})()"
         while not (found := self._now(guarded)):
             assert time.monotonic() < deadline, (expression, self.text()[:2000], self.errors())
             time.sleep(0.02)

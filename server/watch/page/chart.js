@@ -14,6 +14,7 @@ function frame(seen, kept, from, to) { // what the value axis must show: the bes
 }
 
 function plot() {
+  if (stage.clientWidth < 120) return; // it is not shown
   const width = stage.clientWidth, phone = width < 560, height = phone ? 270 : Math.round(Math.min(440, Math.max(320, innerHeight * .44)));
   const L = 58, R = phone ? 12 : 22, T = 26, B = 26;
   const list = rows.filter(row => row.kind !== "refused" && row.comparable), first = list[0]?.number ?? 1, end = Math.max(list.at(-1)?.number ?? 1, first + 5);
@@ -87,9 +88,9 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
     const gain = change(row.change), text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number);
     const box = { x: px + 9, y: y(shown(row)) - 19, w: (text.length + gain.length + 1) * wide, h: 17 };
-    box.x = Math.min(box.x, G.width - box.w);
+    if (box.x + box.w > G.width) { box.x = G.width - box.w; box.y += 25; } // below the line, where it goes on
     if (box.y < 12) box.y += 26;
-    if (box.x < px - 90 || boxes.some(o => o.x < box.x + box.w && box.x < o.x + o.w && o.y < box.y + box.h && box.y < o.y + o.h)) continue;
+    if (box.x < px - 160 || boxes.some(o => o.x < box.x + box.w && box.x < o.x + o.w && o.y < box.y + box.h && box.y < o.y + o.h)) continue;
     boxes.push(box);
     at.append(s("text", { class: "name", x: box.x, y: box.y + 12 }, text + " ", s("tspan", {}, gain)));
   }

@@ -58,7 +58,7 @@ function parts(row, found) {
     found.hypothesis && block("Hypothesis", h("p", { class: "text" }, clean(found.hypothesis, 3000))),
     found.diff.length > 0 && block(row.change == null || found.against == null ? "Change" : ["Change against ", go(found.against)], diff(found)),
     found.traceback && block("Traceback", h("pre", { class: "log", tabindex: 0, "aria-label": "Traceback" }, clean(found.traceback, 6000))),
-    found.curve.length > 2 && block("Loss", curves(found.curve, found.against_curve, found.gap, { budget: 0 })),
+    found.curve.length > 2 && block("Loss", curves(found.curve, found.against_curve, found.gap, { width: Math.max(280, $("detail").clientWidth - 38) })),
     found.figures.length > 0 && block(["Figures", found.against ? [", and the change to ", go(against)] : ""], figures(found)),
     found.repeats.length > 0 && h("p", { class: "soft small" }, told),
     found.warnings.map(text => h("p", { class: "amber small text" }, clean(text, 300))),
@@ -70,9 +70,10 @@ function parts(row, found) {
 }
 
 const FIRST = ["tokens_per_second", "steps", "mfu", "parameters", "peak_memory_mb", "loss", "training_seconds", "evaluation_seconds", "total_seconds"];
+const LABELS = { tokens_per_second: "tokens/s", mfu: "MFU", peak_memory_mb: "peak memory, MB", training_seconds: "training, s", evaluation_seconds: "evaluation, s", total_seconds: "in all, s", ms_per_step: "ms a step", weights_mb: "weights, MB" };
 const amount = v => Number.isInteger(v) ? v.toLocaleString("en") : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(4)));
 function figures(found) {
-  const line = one => [h("dt", { class: "text" }, clean(said(one.name), 60)), h("dd", {}, minus(amount(one.value))), h("dd", { class: "soft" }, minus(one.change))];
+  const line = one => [h("dt", { class: "text" }, clean(LABELS[one.name] ?? said(one.name), 60)), h("dd", {}, minus(amount(one.value))), h("dd", { class: "soft" }, minus(one.change))];
   const first = FIRST.map(id => found.figures.find(one => one.name === id)).filter(Boolean), rest = found.figures.filter(one => !FIRST.includes(one.name));
   const shown0 = first.length ? first : rest.slice(0, 8), hidden = first.length ? rest : rest.slice(8);
   return [h("dl", { class: "figs" }, found.value != null && [h("dt", {}, metric().name), h("dd", {}, num(found.value, 1)), h("dd", { class: "soft" }, found.change == null ? "" : change(found.change, 1))], shown0.map(line)),

@@ -41,6 +41,7 @@ function headline() {
         : `${best}, measured again by ${plural(H.best.runs, "run")}; the best single score was ${num(H.single.value)}.`);
   }
   latest();
+  put("limits", D.limits.map(limit => h("div", {}, h("span", {}, limit.name), h("span", {}, limit.told), limit.share != null && h("div", { class: "meter quiet", role: "img", "aria-label": `${limit.name}: ${limit.told}` }, h("i", { style: { width: `${100 * limit.share}%` } })))));
   const fact = (label, value, more) => h("div", {}, h("dt", {}, label), h("dd", {}, value, more && h("small", {}, ` ${more}`)));
   const parts = [C.sure && `${C.sure} sure`, C.noise && `${C.noise} in the noise`, C.provisional && `${C.provisional} provisional`].filter(Boolean).join(", ");
   const bill = D.bill?.cost_usd != null ? `agent $${D.bill.cost_usd.toFixed(2)}` : "";
@@ -57,10 +58,9 @@ function latest() {
 
 function running() {
   const N = D.now, S = D.study;
-  const bars = D.limits.length > 0 && h("div", { class: "limits soft" }, D.limits.map(limit => h("div", {}, h("span", {}, limit.name), h("span", {}, limit.told), limit.share != null && h("div", { class: "meter quiet", role: "img", "aria-label": `${limit.name}: ${limit.told}` }, h("i", { style: { width: `${100 * limit.share}%` } })))));
   if (!N) {
     const why = S.why ? capital(S.why) + "." : S.state === "idle" ? "The agent has not started the next run." : S.state === "empty" ? "The first run is the baseline." : "";
-    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)), bars);
+    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)));
   }
   const t = passed(nowAt), training = N.stage === "training";
   const share = N.share == null ? null : Math.min(1, N.share + (training && N.share < 1 ? t / N.budget : 0)), left = N.eta == null ? null : Math.max(0, N.eta - t);
@@ -70,7 +70,7 @@ function running() {
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
     N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${N.steps.toLocaleString("en")}`),
-    N.curve.length > 2 && curves(N.curve, N.against, [], { height: 84, budget: training ? N.budget : 0 })), bars);
+    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })));
 }
 
 const TABS = { experiments: "Experiments", lessons: "Lessons", notes: "Notes and ideas", trust: "Trust and health" };
@@ -150,7 +150,7 @@ function lessons() {
   if (!T.gains.length && !T.knobs.length) return put("panel", h("p", { class: "soft" }, "There is nothing to learn from yet: it takes a few experiments."));
   const kinds = h("div", { class: "kinds" }, T.gains.map(gain => [h("span", { class: "text" }, clean(gain.category, 30)), h("i", { style: { width: `${Math.max(0, 100 * Math.abs(gain.change) / most)}%` } }), h("b", { class: better(gain.change) ? "green" : "soft" }, gain.kept ? change(gain.change) : "–"), h("span", { class: "soft" }, `${gain.kept} of ${gain.tried} kept`)]));
   const near = h("ul", { class: "list" }, T.near.slice(0, 6).map(miss => h("li", {}, go(miss.number, `#${miss.number} ${clean(miss.description, 110)}`), " ", h("span", { class: "soft" }, change(miss.change, 1), miss.sigmas != null && `, ${miss.sigmas.toFixed(1)} σ`))),
-    T.pairs.map(pair => h("li", { class: "text small" }, h("b", {}, "Never tried together: "), clean(pair, 240))), !T.near.length && h("li", { class: "soft" }, "Nothing was close."));
+    T.pairs.map(pair => h("li", { class: "text small" }, h("b", {}, "Never tried together: "), clean(pair, 240).replace(/-(?=\d)/g, MINUS))), !T.near.length && h("li", { class: "soft" }, "Nothing was close."));
   put("panel", h("div", { class: "stack", style: { gap: "26px" } }, h("div", { class: "cols" }, h("div", {}, h("h3", {}, "What each kind of idea has brought"), kinds), h("div", {}, h("h3", {}, "What nearly worked"), near)),
     T.knobs.length > 0 && h("div", {}, h("h3", {}, `What each knob was set to, and the change to the incumbent of its day (${metric().direction} is better)`), h("div", { class: "knobs" }, T.knobs.slice(0, 24).map(knob)))));
 }

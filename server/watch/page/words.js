@@ -44,7 +44,7 @@ function forest(row, width = 110, far = 5 * (D.noise?.sigma || Math.abs(row.chan
   const color = row.kind === "kept" ? "var(--green)" : row.verdict === "worse" ? "var(--red)" : "var(--grey)";
   const [a, b] = [x(-sigma), x(sigma)].sort((p, q) => p - q), [c, d] = [x(value - error), x(value + error)].sort((p, q) => p - q);
   return s("svg", { class: "forest", width, height: 14, viewBox: `0 0 ${width} 14`, "aria-hidden": "true" },
-    s("rect", { x: a, width: b - a, height: 14, fill: "var(--sunk)" }), s("path", { class: "grid", d: `M${width / 2},0V14` }),
+    s("rect", { x: a, width: b - a, height: 14, class: "noise" }), s("path", { class: "grid", d: `M${width / 2},0V14` }),
     out ? s("path", { d: x(value) > width / 2 ? `M${width - 7},3l6,4l-6,4z` : "M7,3l-6,4l6,4z", fill: color })
       : [s("path", { d: `M${c},7H${d}`, stroke: color, "stroke-width": 1.5 }), s("circle", { cx: x(value), cy: 7, r: 3.5, fill: color })]);
 }

@@ -216,12 +216,20 @@ def test_a_diff_marks_the_tokens_that_differ_and_no_line_that_is_another() -> No
         ("@", "line 10:"),
         (" ", "x = 1"),
     ]
-    removed, added = lines[3], lines[4]
     assert cut == 0 and [line.kind for line in lines[3:]] == ["-", "+", "-", "+"]
-    paired, _ = diff_lines("@@ -1 +1 @@\n-LR = 0.04  # rate\n+LR = 0.03  # rate\n")
-    assert [paired[1].text[slice(*mark)] for mark in paired[1].marks] == ["04"]
-    assert [paired[2].text[slice(*mark)] for mark in paired[2].marks] == ["03"]
-    assert removed.marks == added.marks == []  # one removed and one added line in turns are no pairs of a block
+    told = [[line.text[slice(*mark)] for mark in line.marks] for line in lines[3:]]
+    assert told == [["0.04"], ["0.03"], [], []]  # the last two lines have nothing in common
+
+
+def test_a_line_that_looks_like_a_header_of_a_diff_is_a_line() -> None:
+    text = "diff --git a/q.sql b/q.sql\n--- a/q.sql\n+++ /dev/null\n@@ -1,2 +0,0 @@\n--- a comment\n-++ b\n"
+    lines, _ = diff_lines(text)
+    assert [(line.kind, line.text) for line in lines] == [
+        ("file", "q.sql (deleted)"),
+        ("@", "line 0"),
+        ("-", "-- a comment"),
+        ("-", "++ b"),
+    ]
 
 
 @pytest.mark.parametrize("hostile", ["+" + "A" * 1_000_000, "@@ x @@\n" + "+ a\n" * 100_000, "\x00\x1b[31m\u202e"])

@@ -57,7 +57,11 @@ async def test_a_row_that_was_written_is_told_alone_with_what_follows_from_it(tm
         write(study_paths(tmp_path), NIGHT[4:])
         await changes.look()
         (event,) = await hear(stream)
-    assert event.name == "update" and event.data["rows"]["number"] == [4, 6]  # 4 was confirmed, 6 is new
+    assert event.name == "update" and event.data["rows"]["number"] == [
+        1,
+        4,
+        6,
+    ]  # 6 is new, the others have another error
     assert "rows" not in event.data["rest"] and event.data["rest"]["counts"]["experiments"] == 3
     after = json.loads(await changes.summary())
     assert before["rows"]["number"] == [1, 4]
