@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
+from server.foreign.load import load
 from server.history import audit_failures, revocations
 from server.history.chain import Mark
 from server.history.ledger import Ledger
@@ -44,7 +45,6 @@ from server.study.git_repair import lost
 from server.study.ledger_rebuild import edited
 from server.task.definition import Task
 from server.task.policy import StudyFacts
-from server.foreign.load import load
 from server.vcs.commit_diff import commit_diff
 from trainer.contract import utc_now
 

@@ -1,4 +1,4 @@
-"""One experiment in depth, and a diff whose changed tokens are marked. Pure."""
+"""One experiment in depth, and a diff whose changed tokens are marked."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,8 @@ from server.reporting.view_model import CategoryGain, Kind, Rows, Standing
 SURE = 2.0  # errors of a gain that other runs than the one that selected it have found
 SURE_ONCE = 4.0  # of one that the selecting run alone has found: luck, which it was selected for, makes two or three
 _DESCRIPTION = 160  # characters in the table
-_KINDS, _STANDINGS = list(Kind), list(Standing)
+_KINDS = list(Kind)
+_STANDINGS = list(Standing)
 
 
 @dataclass(frozen=True)

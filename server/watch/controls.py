@@ -3,13 +3,13 @@
 from contextlib import closing
 
 from server.errors import LedgerUnavailable
+from server.foreign.load import load
 from server.history.ledger import Ledger
 from server.paths import StudyPaths
 from server.runs.executor import request_cancel
 from server.runs.run_folder import RunFolders
 from server.study import limits
 from server.study.find_study import OperatorRequest, write_request
-from server.foreign.load import load
 
 
 def ask(paths: StudyPaths, word: OperatorRequest | None) -> str:

@@ -46,12 +46,12 @@ from tests.repo.import_rules import (
     without_door,
 )
 
-MOST_FLOORS = 10
+MOST_FLOORS = 11
 MOST_MODULES = 12  # in a folder, beside __init__ and __main__
 MOST_LINES = 400
 MOST_LINES_OF_TRAIN = 630
 MOST_LINES_OF_A_FUNCTION = 50  # without its docstring
-MOST_LINES_OF_THE_PAGE = 120
+MOST_LINES_OF_THE_PAGE = 150  # some 90 of them are drawn from the code
 NO_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 TEST_FOLDERS = {
     "attack",
@@ -93,7 +93,7 @@ def test_the_code_keeps_the_rules_for_imports(rule: Rule) -> None:
     assert_none(rule(SOURCE))
 
 
-def test_there_are_at_most_nine_floors() -> None:
+def test_there_are_few_floors() -> None:
     assert all(len(floors) <= MOST_FLOORS for floors in FLOORS.values())
     graph = package_graph(SOURCE)
     depth: dict[str, int] = {}

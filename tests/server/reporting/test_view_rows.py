@@ -11,7 +11,8 @@ from server.reporting.view_rows import Scale, category_gains, columns, fold, lin
 from tests.support.builders import experiment
 from tests.support.made_studies import decided, made, measured, repeated
 
-LOWER, HIGHER = Metric("val_bpb", "lower"), Metric("accuracy", "higher", "%", places=None)
+LOWER = Metric("val_bpb", "lower")
+HIGHER = Metric("accuracy", "higher", "%", places=None)
 RATIO = Metric("latency", "lower", "ms", "log", places=None)
 SIGMA = 0.001
 
