@@ -72,7 +72,7 @@ class ChildProcess:
         try:
             self._channel.send(kind, payload, descriptor, **fields)
         except ChannelClosed:
-            raise self._gone() from None
+            raise self._hung_up() from None
         except ProtocolViolation as error:
             raise self._unlawful(error) from None
 
@@ -110,6 +110,14 @@ class ChildProcess:
         where = " in the evaluation" if self._redacting else ""
         quoted = not self._redacting or isinstance(error, DescriptorSent)  # a frame's name is its own word
         return RunEnded("invalid", f"train.py's process broke the protocol{where}{f': {plain(error)[:300]}' * quoted}.")
+
+    def _hung_up(self) -> RunEnded:
+        """Why it takes no frame: what it said before that was not read yet, and may be an exception."""
+        try:
+            self.expect("crash")
+        except RunEnded as ended:
+            return ended
+        return self._gone()
 
     def _gone(self) -> RunEnded:
         code = self._child.exit_code(_EXIT_SECONDS)
