@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +23,7 @@ def gone(tmp_path: Path) -> Iterator[Callable[..., ChildProcess]]:
     """Makes a process that said hello, and perhaps which exception it met, and hung up."""
     with ExitStack() as stack:
 
-        def one(**crash: str) -> ChildProcess:
+        def one(**crash: Any) -> ChildProcess:
             ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
             channel = Channel(theirs)
             channel.send("hello")
