@@ -174,13 +174,13 @@ def readings(patch: str, file: str) -> Iterator[str]:
     """
     if len(patch) > _MOST_READ:
         return
-    texts, seen = [patch], [_sought(patch, file)]
+    texts, seen = [patch], [sought(patch, file)]
     for step in (_without_entities, _without_entities, _without_quotes, as_usual):
         texts += [other for text in texts if (other := step(text)) not in texts]
     for text in texts[1:]:
-        sought = _sought(text, file)
-        if sought is None or sought not in seen:
-            seen.append(sought)
+        looked_for = sought(text, file)
+        if looked_for is None or looked_for not in seen:
+            seen.append(looked_for)
             yield text
 
 
@@ -189,7 +189,8 @@ def is_in_a_format(patch: str) -> bool:
     return bool(OPEN.search(patch) or _DIFF.search(patch))
 
 
-def _sought(patch: str, file: str) -> list[list[str]] | None:
+def sought(patch: str, file: str) -> list[list[str]] | None:
+    """The lines that each hunk looks for; None if the patch cannot be read."""
     try:
         return [hunk.before for hunks in parse_patch(patch, file) for hunk in hunks]
     except PatchRefused:

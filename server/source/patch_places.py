@@ -187,12 +187,18 @@ def _depth(text: str) -> int:
 
 
 def _without_blanks(hunk: Hunk) -> tuple[int, int]:
-    """Which edits are left without a blank line at either end that stands there alone."""
-    edits = hunk.edits
+    """Which edits are left without a blank line at either end that stands there alone, before the patch and after it.
+
+    Beside another one that goes or comes, nobody can tell which of the two the file has.
+    """
+    edits, sides = hunk.edits, (hunk.before, hunk.after)
     start = int(edits[0].blank and (edits[0].mark == KEPT or (hunk.block and edits[0].mark == GONE)))
+    beside = [side[1] for side in sides if edits[0].mark == KEPT and len(side) > 1]
+    start = start if all(line.strip() for line in beside) else 0
     start = 0 if len(edits) > start and edits[start].blank else start
     stop = len(edits) - int(edits[-1].blank and edits[-1].mark == KEPT)
-    return start, len(edits) if stop and edits[stop - 1].blank else stop
+    alone = all(side[-2:-1] and side[-2].strip() for side in sides)
+    return start, stop if alone else len(edits)
 
 
 def _olds(hunk: Hunk) -> list[Edit]:

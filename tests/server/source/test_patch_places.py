@@ -177,9 +177,19 @@ REFUSED = {
         "matches train.py at line 25, but its header says line 9",
     ),
     "a copy where a blank line is left away": (
-        "left;\n}\n\nx\nleft;\n}\nn\n\n\n",
-        block("left;\n}\n\n\n", "left;\nm\n\n"),
+        "left;\n}\nx\nleft;\nn\n}\n",
+        block("left;\n}\n\n", "left;\nm\n\n"),
         "only without the blank line",
+    ),
+    "a blank line at the end beside one that goes": (
+        "a\n}\n\n",
+        block("\na\n}\n\n\n", "\nn\n}\n\n"),
+        "does not match",
+    ),
+    "another reading of a hunk beside one that fits as written": (
+        "a &lt; b\nx\na < b\ny\nc < d\n",
+        "@@\n-a &lt; b\n+n\n@@\n-c &lt; d\n+m\n",
+        "Hunk 2 of 2 does not match",
     ),
     "another reading of a hunk that fits twice": (
         "\na &lt; b\nx\n\na &lt; b\nz\na < b\n",
