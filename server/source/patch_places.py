@@ -21,7 +21,7 @@ _PLAIN = str.maketrans(_TYPED)
 
 def plain(line: str) -> str:
     """The line with the quotes, dashes and blanks of a keyboard, without blanks at its end."""
-    return line.translate(_PLAIN).rstrip()
+    return (line if line.isascii() else line.translate(_PLAIN)).rstrip()
 
 
 def bare(line: str) -> str:
