@@ -65,8 +65,9 @@ def _as_meant(text: str, patch: str, file: str, first: PatchRefused) -> str:
     """The text after the one other reading of the patch that fits. Raises PatchRefused: there is none, or two."""
     found: set[str] = set()
     other: PatchRefused | None = None
-    standing = _standing(text, patch, file)
-    for reading in readings(patch, file):
+    others = [*readings(patch, file)]
+    standing = _standing(text, patch, file) if others else []
+    for reading in others:
         if standing and any(lines not in (sought(reading, file) or standing) for lines in standing):
             continue  # a hunk of it fits as written, so that the patch was not changed
         try:
