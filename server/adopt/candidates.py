@@ -30,7 +30,8 @@ _BENCH_NAME = re.compile(rf"({_BENCH})([:_-].*)?|.*[:_-]({_BENCH})", re.IGNORECA
 _TEST_NAMES = ("test", "tests", "check")
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _JUSTFILES = ("justfile", "Justfile", ".justfile")
-_TARGETS = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)", re.MULTILINE)
+_RULE = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)([^;#\n]*)", re.MULTILINE)
+_FILE_NAME = re.compile(r"[\w./-]+")
 _RECIPE = re.compile(r"^@?([A-Za-z_][\w-]*)(?:[ \t]+[^:\n]+)?:(?!=)", re.MULTILINE)
 _COMPILED = (".c", ".cc", ".cpp", ".cxx", ".h", ".hpp")
 _TEST_FILE = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py")
@@ -110,14 +111,20 @@ def _build(project: Project) -> str:
 
 def _make(project: Project) -> Iterator[tuple[bool, Candidate]]:
     makefile = next((name for name in _MAKEFILES if project.has(name)), "")
-    build = "make -s" if any(path.endswith(_COMPILED) for path in project.own) else ""
-    targets = " ".join(_TARGETS.findall(project.text(makefile)) if makefile else ())
-    for target in dict.fromkeys(targets.split()):
-        if target in _TEST_NAMES or _BENCH_NAME.fullmatch(target):
-            candidate = Candidate(
-                command=f"make -s {target}", why=f"{makefile} has the target {target}", build=build, files=(makefile,)
-            )
-            yield target in _TEST_NAMES, candidate
+    compiles = any(path.endswith(_COMPILED) for path in project.own)
+    needs: dict[str, list[str]] = {}
+    for targets, told in _RULE.findall(project.text(makefile)) if makefile else ():
+        for target in targets.split():
+            needs.setdefault(target, []).extend(told.split())
+    for target, words in needs.items():
+        if target not in _TEST_NAMES and not _BENCH_NAME.fullmatch(target):
+            continue
+        # What the target needs is made before it is timed. A name with a variable is known to make alone.
+        named = words if words and all(map(_FILE_NAME.fullmatch, words)) else []
+        build = " ".join(["make -s", *named]) if named or compiles else ""
+        why = f"{makefile} has the target {target}"
+        candidate = Candidate(command=f"make -s {target}", why=why, build=build, files=(makefile,))
+        yield target in _TEST_NAMES, candidate
 
 
 def _just(project: Project) -> Iterator[tuple[bool, Candidate]]:

@@ -182,7 +182,7 @@ class Measuring:
             plan = effects.in_turns(self._selves(pairs), plan, metric, seconds, self._given.hours)
         moved = "they are exactly alike"
         if not scatter.exact:
-            moved = f"one moves by {effects.effect_in_words(scatter.sigma, metric, scatter.level)} by itself"
+            moved = f"a score moves by about {effects.effect_in_words(scatter.sigma, metric, scatter.level)} by itself"
         self._say(f"{len(scores)} runs of the same commit: {moved}.")
         how = f"pairs of runs in turns with the incumbent: {plan.repeats}" if plan.paired else f"runs: {plan.repeats}"
         self._say(f"Proposed for one score: {how}, {plan.seconds:.3g} s.")

@@ -40,8 +40,7 @@ def program_text(task: Task, goal: str, remark: str = "") -> str:
     lines = ["---", _HEAD]
     for name, value in _fields(task).items():
         comment = _OF_PAIRS if name == "repeats" and task.paired else _COMMENTS[name]
-        note = f" {remark}" if name == "repeats" and remark else ""
-        lines += [f"# {comment}{note}", f"{name}: {value}"]
+        lines += [f"# {comment}", *([f"# {remark}"] if name == "repeats" and remark else []), f"{name}: {value}"]
     return "\n".join([*lines, "---", "", f"# {task.name}", "", goal.strip(), ""])
 
 

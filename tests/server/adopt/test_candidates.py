@@ -36,7 +36,8 @@ GO = 'package a\nimport "testing"\nfunc BenchmarkA(b *testing.B) {}\n'
         ({"benchmarks/run-bench.mjs": ""}, "node benchmarks/run-bench.mjs", ""),
         ({"tools/perf.rb": ""}, "ruby tools/perf.rb", ""),
         ({"bench.sh": "#!/usr/bin/env zsh\n"}, "zsh bench.sh", ""),
-        ({"Makefile": "all: a\n\nbench: all\n\t./a\n", **C}, "make -s bench", "make -s"),
+        ({"Makefile": "all: a\n\nbench: all d.txt # x\n\t./a\n", **C}, "make -s bench", "make -s all d.txt"),
+        ({"Makefile": "all: a\nbench: $(BIN)\n\t./a\n", **C}, "make -s bench", "make -s"),
         ({"Makefile": "bench:\n\techo 1\nX := bench\n"}, "make -s bench", ""),
         ({"justfile": "set shell := ['sh']\n\nbench n='3':\n  echo {{n}}\n"}, "just bench", ""),
         (

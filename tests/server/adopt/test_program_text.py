@@ -39,8 +39,9 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, more: dict[str, object]
 
 def test_every_field_has_its_comment_above_it() -> None:
     task = changed(None, **FIELDS, paired=True, repeats=4)
-    lines = program_text(task, "Go.", "A night sees 2 %.").splitlines()
+    lines = program_text(task, "Go.").splitlines()
     fields = lines[2 : lines.index("---", 1)]
     assert all(line.startswith("# ") for line in fields[::2])
     assert [line.partition(":")[0] for line in fields[1::2]][:3] == ["name", "command", "metric"]
-    assert "# How many pairs of runs make one score. A night sees 2 %." in lines
+    told = program_text(task, "Go.", "A night sees 2 %.")
+    assert "\n# How many pairs of runs make one score.\n# A night sees 2 %.\nrepeats: 4\n" in told
