@@ -78,7 +78,8 @@ class Adoption:
         told = getattr(self._given, name)
         if isinstance(told, tuple):
             told = ", ".join(str(one) for one in told)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        self._answers[name] = told if told is not None else self._ask(self._proposals.question(name, self._answers))
+        told = told if told is not None else self._ask(self._proposals.question(name, self._answers))
+        self._answers[name] = "" if told.strip() == interview.NONE else told
 
     def _ask(self, question: Question) -> str:
         return self._dialogue.ask(question).strip()

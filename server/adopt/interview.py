@@ -9,6 +9,7 @@ from server.records import Value
 from server.text import printable
 
 COMMAND = "autoresearch adopt"
+NONE = "-"  # an answer that wants none of what is proposed
 _MOST = 4000  # characters of an answer
 _RUNS = (
     "It runs the command some times within about a minute, confined, finds the metric and its noise, and writes "
@@ -63,10 +64,10 @@ LISTS = ("editable", "off_limits", "link")
 TEXTS = {
     "goal": "What should become better? A sentence or two for the agent.",
     "command": "Which command measures it? It runs at the top of the repository.",
-    "build": "What must be built before it can run? Empty: nothing.",
-    "checks": "Which command says that the code still works? Empty: none.",
+    "build": "What must be built before it can run? A dash for nothing.",
+    "checks": "Which command says that the code still works? A dash for none.",
     "editable": "Which files may the agent change? Globs with commas between.",
-    "off_limits": "Which of them may it not change? Globs with commas between; empty: none.",
+    "off_limits": "Which of them may it not change? Globs with commas between; a dash for none.",
     "metric": "Which number is the metric? The name of a printed one; or cpu, wall or memory, which the referee reads.",
     "direction": "Which numbers are better, lower or higher?",
 }

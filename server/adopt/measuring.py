@@ -15,6 +15,7 @@ from server.records import Outcome, Progress, Result, Trust, Value
 from server.scoring import effects
 from server.scoring.paired_rule import Pairs, pairs_of
 from server.task.definition import Task
+from server.text import clip, printable
 from trainer.contract import ALL_FIGURES, MetricSource, TaskSpec
 
 _MOST_RUNS = 20
@@ -139,7 +140,7 @@ class Measuring:
         chosen = numbers.choose(printed)
         read = numbers.of_referee(cpu, wall)
         told = ", ".join(f"{one.name} {one.value:g}{one.unit and ' ' + one.unit}" for one in printed[:_SHOWN])
-        self._say(f"It took {wall:.3g} s, and {cpu:.3g} s of CPU time. It printed {told or 'no number with a name'}.")
+        self._say(f"It took {wall:.3g} s, and {cpu:.3g} s of CPU time. It printed {told or self._nothing()}.")
         default = chosen.name if chosen else read.source
         name = self._given.metric
         if name is None:
@@ -153,6 +154,13 @@ class Measuring:
             step = f"{known}: --metric takes one of these, or cpu or wall, which the referee reads."
             raise WorkspaceUnusable(f"The command printed no number named {name}.", step)
         return numbers.of_number(found)
+
+    def _nothing(self) -> str:
+        """What was printed where no number with a name was."""
+        last = clip(printable(self._runs.last_line()))
+        return (
+            f"no number with a name, as METRIC ms=12.3 is one; {f'its last line: {last}' if last else 'nothing at all'}"
+        )
 
     def _with_metric(self, guess: Guess) -> Task:
         """The draft with this metric and its direction, which an option says, or who is asked."""
@@ -223,7 +231,7 @@ class Measuring:
 def _why(chosen: Number | None, printed: list[Number]) -> str:
     if chosen is None:
         none = "none of the printed ones says that it is a result" if printed else "it prints none"
-        return f"{none}, so the referee would measure the time"
+        return f"{none}, so the referee would read the time, with that of the start"
     others = [one.name for one in printed if one is not chosen]
     return f"it also printed {', '.join(others[:_SHOWN])}" if others else ""
 

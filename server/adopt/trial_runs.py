@@ -23,6 +23,7 @@ from server.vcs.checkout import Checkout
 from trainer.contract import ProfileName, RunFile, TaskSpec, public_half, utc_now
 
 _STATE = ".adopt"  # no tag of a study begins with a dot
+_TAIL = 4000  # bytes of a log
 _LOOK_SECONDS = 0.05
 _END_SECONDS = 30.0  # in which a cancelled run ends
 
@@ -82,6 +83,12 @@ class TrialRuns:
         except BaseException:
             self._cancel(attempt)
             raise
+
+    def last_line(self) -> str:
+        """The last line that the command of the last run printed; empty if there is none."""
+        told = self._executor.runs.of(self._made).log_tail(_TAIL).rpartition("--- run ")[2]
+        lines = [line.strip() for line in told.partition("\n--- ")[0].splitlines()[1:]]  # less the referee's own
+        return next((line for line in reversed(lines) if line), "")
 
     def _ended(self, attempt: Attempt, watch: Callable[[Progress], None]) -> Result:
         folder, handle = self._executor.runs.of(attempt.number), self._executor.handle(attempt.number)

@@ -12,7 +12,6 @@ from server.cli.terminal import console
 
 _List = list[str] | None
 _Text = str | None
-_NONE = "-"  # what says "none" where a default is proposed
 
 
 def adopt(
@@ -105,11 +104,13 @@ class Terminal:
             return question.default
         if question.about:
             self.say(f"  ({question.about})")
-        told = typer.prompt(question.text, default=question.default, show_default=bool(question.default), err=True)
-        return "" if told.strip() == _NONE else str(told)
+        shown = bool(question.default)
+        return str(
+            typer.prompt(question.text, default=question.default, show_default=shown, prompt_suffix=" ", err=True)
+        )
 
     def agree(self, text: str, default: bool = True) -> bool:
-        return self._yes or typer.confirm(text, default=default, err=True)
+        return self._yes or typer.confirm(text, default=default, prompt_suffix=" ", err=True)
 
     def say(self, line: str) -> None:
         self._out.print(line)
