@@ -173,6 +173,7 @@ def fill_surroundings(draft: Draft) -> str:
     _remark_own_measure(draft)
     for name, text in draft.texts.items():
         draft.remarks += scripts.barred(name, text, draft.root)
+        draft.remarks += [("", lack) for lack in surroundings.without_programs(name, text)]
     return surroundings.variables(draft.root, linked, texts)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -17,6 +18,11 @@ _INPUTS = (".venv", "venv", "env", "node_modules", "vendor", "data", "datasets",
 _NESTED = ("*/node_modules", "*/*/node_modules")
 _MOST_NESTED = 40
 _BUILDS = re.compile(r"(?<![\w./-])(?:cargo\s+(?:\+\S+\s+)?(?:b|bench|build|c|check|r|run|t|test)\b|mvn\s)")
+_TOOLS = re.compile(
+    r"(?:^|[;&|(`]|\b(?:if|then|do|else|exec|time|env|!)\s)\s*(?:\w+=\S*\s+)*"
+    r"(uv|poetry|node|npm|npx|pnpm|yarn|bun|deno|cargo|rustc|go|ruby|bundle|julia|php|java|mvn|gradle|dotnet|swift|zig|"
+    r"cmake|make|ninja|gcc|g\+\+|clang|hyperfine|jq|rg|shellcheck|R|Rscript|lua|nix-shell|nix|pwsh|xcodebuild)\s"
+)
 _NODE = re.compile(r"(?<![\w./-])(?:npm|npx|pnpm|yarn|node|bun)\s")
 _UV = re.compile(r"(?<![\w./-])uv\s+run\b")
 _MOST_BYTES = 4 << 20  # of a file that is brought along
@@ -58,6 +64,14 @@ def missing(root: Path, texts: Iterable[str], below: str = "") -> Iterator[Lack]
             named = json.loads((top / "package.json").read_bytes())
             if named.get("dependencies") or named.get("devDependencies"):
                 yield _missing("node_modules", "install the packages: npm ci")
+
+
+def without_programs(name: str, text: str) -> Iterator[Lack]:
+    """The tools that a script begins a command with and PATH does not have; what is linked may bring them along."""
+    words = dict.fromkeys(found for _, line in scripts.code(text) for found in _TOOLS.findall(line))
+    if gone := [word for word in words if shutil.which(word) is None and f"command -v {word}" not in text]:
+        told = f"{name} runs {', '.join(gone)}, and there is no such program on PATH"
+        yield Lack(problem=told, remedy="install it for the server's account", fatal=False)
 
 
 def _missing(name: str, how: str) -> Lack:

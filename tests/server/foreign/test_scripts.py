@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.foreign.scripts import barred, metrics, named, needs_argument, plain_names, read
+from server.foreign.scripts import barred, interpreter, metrics, named, needs_argument, plain_names, read
+from server.foreign.surroundings import without_programs
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,26 @@ def test_scripts_that_a_script_names_are_read_as_well(tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text("bash b.sh\nbash a.sh\n", encoding="utf-8")
     (tmp_path / "b.sh").write_text("echo METRIC x=1\n", encoding="utf-8")
     assert list(read(tmp_path, ["a.sh", "gone.sh"])) == ["a.sh", "b.sh"]
+
+
+def test_tools_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "set -e\nif uv run x; then\n  CI=1 cargo bench | jq .\nfi\ncommand -v rg && rg x\necho go away\n./make x\n"
+    monkeypatch.setenv("PATH", "/nowhere")
+    (lack,) = without_programs("m.sh", text)
+    assert lack.problem == "m.sh runs uv, cargo, jq, and there is no such program on PATH" and not lack.fatal
+
+
+@pytest.mark.parametrize(
+    ("first", "program"),
+    [
+        ("#!/bin/bash", "bash"),
+        ("#!/usr/bin/env bash", "bash"),
+        ("#!/bin/sh", "bash"),
+        ("#!/usr/bin/env python3", "python3"),
+        ("#!/usr/bin/env -S node", "node"),
+        ("echo METRIC x=1", "bash"),
+    ],
+)
+def test_a_script_is_run_by_what_its_first_line_names(tmp_path: Path, first: str, program: str) -> None:
+    (tmp_path / "m.sh").write_text(f"{first}\ntrue\n", encoding="utf-8")
+    assert interpreter(tmp_path / "m.sh") == program
