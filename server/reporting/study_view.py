@@ -74,6 +74,7 @@ class StudyView:
         self._ledger: Ledger | None = None
         self._rows: dict[int, Experiment] = {}
         self._restored: list[int] = []
+        self._fresh = False  # the ledger was opened anew since the last summary
         self._final = 0  # rows before this number are final, but for revocations
 
     def close(self) -> None:
@@ -86,7 +87,7 @@ class StudyView:
         """Whether rows were written since the last summary, or the ledger is another file. Raises LedgerUnavailable."""
         if self._ledger is None:
             return self.paths.ledger.exists()
-        return self._ledger.gone or self._ledger.foreign
+        return self._fresh or self._ledger.gone or self._ledger.foreign
 
     def summary(self, told: Told | None = None) -> Summary:
         """The study as it is now. Raises LedgerUnavailable: its ledger cannot be read at this moment."""
@@ -106,7 +107,9 @@ class StudyView:
                 agent=told.agent,
                 bill=told.bill,
             )
-            return summarize(ledger, rows, metric, around).model_copy(update={"quiet": self.quiet()})
+            found = summarize(ledger, rows, metric, around).model_copy(update={"quiet": self.quiet()})
+        self._fresh = False
+        return found
 
     def quiet(self) -> float:
         """Seconds since the last run that was read ended, or began; 0 where there is none, or a clock was set back."""
@@ -176,7 +179,7 @@ class StudyView:
         fresh = Ledger(self.paths.ledger, read_only=True)
         another = self._ledger is None or self._ledger.gone
         self.close()
-        self._ledger = fresh
+        self._ledger, self._fresh = fresh, True
         if another:
             self._rows, self._final = {}, 0
         return fresh

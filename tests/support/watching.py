@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.polling import PATIENCE, stretched
+from tests.support.polling import stretched
 
 _LINK = re.compile(r"(http://127\.0\.0\.1:(\d+)(/[\w-]+)/)#t=([\w-]+)")
 
@@ -42,7 +42,7 @@ class Watch:
 
         A header that is told empty is left away.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=stretched(15))
         told = {"Host": f"127.0.0.1:{self.port}", "Cookie": self.cookie, "X-Csrf": self.csrf}
         told |= {"Content-Type": "application/json"} if body is not None else {}
         told |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -51,7 +51,7 @@ class Watch:
         sent = {name: value for name, value in told.items() if value}
         connection.request(method or ("GET" if body is None else "POST"), target, data, sent)
         answer = connection.getresponse()
-        text = answer.read().decode()
+        text = answer.read().decode(errors="replace")
         connection.close()
         return answer.status, text, {name.lower(): value for name, value in answer.getheaders()}
 

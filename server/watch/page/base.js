@@ -15,7 +15,7 @@ function fill(made, props, kids) {
     if (value == null || value === false) continue;
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (key === "style") for (const name in value) made.style.setProperty(name, value[name]);
-    else made.setAttribute(key, value === true ? "" : clean(value));
+    else made.setAttribute(key, value === true ? "" : key === "d" ? value : clean(value)); // d: a path of ten thousand dots
   }
   made.append(...kids.flat(9).filter(kid => kid != null && kid !== false).map(kid => kid instanceof Node ? kid : clean(kid)));
   return made;

@@ -1,7 +1,7 @@
 // The connection: the session, the stream of changes, the operator's requests.
 const STALE = 25000; // ms without a word of the server, which speaks every ten seconds
 const live = {
-  csrf: "", source: null, heard: 0, broken: false, wait: 1000, timer: 0,
+  csrf: "", cursor: "", source: null, heard: 0, broken: false, wait: 1000, timer: 0,
 
   // Whether what is shown may be old.
   quiet() { return this.broken || performance.now() - this.heard > STALE; },
@@ -27,7 +27,7 @@ const live = {
   },
 
   // Fetch everything. Raises when the server is away: what is shown stays.
-  async again() {
+  async again(tries = 5) {
     const answer = await fetch("api/summary");
     if (answer.status === 401) { this.close(); gate(""); throw new Error("no session"); }
     if (!answer.ok) throw new Error(answer.statusText);
@@ -35,6 +35,9 @@ const live = {
     this.heard = performance.now();
     this.broken = false;
     trouble(told.trouble ?? "");
+    // What was told meanwhile is newer than an answer that was on its way: ask once more.
+    const [boot, number] = told.cursor.split("."), [heardBoot, heardNumber] = this.cursor.split(".");
+    if (boot === heardBoot && +number < +heardNumber && tries > 0) return this.again(tries - 1);
     if (told.study) take(told);
     else if (!D) this.after = told.cursor;
   },
@@ -44,7 +47,8 @@ const live = {
     const on = (event, act) => source.addEventListener(event, message => {
       if (source !== this.source) return;
       this.heard = performance.now();
-      if (message.lastEventId && D) D.cursor = message.lastEventId;
+      if (message.lastEventId) this.cursor = message.lastEventId;
+      if (D) D.cursor = this.cursor || D.cursor;
       act(JSON.parse(message.data || "{}"));
     });
     source.addEventListener("open", () => { this.wait = 1000; this.heard = performance.now(); this.broken = false; if (D) beat(); });

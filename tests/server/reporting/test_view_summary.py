@@ -123,6 +123,14 @@ def test_only_what_has_changed_is_read_again_and_the_summary_is_that_of_a_new_re
         fresh.close()
 
 
+def test_a_look_at_one_experiment_hides_no_change_from_the_next_summary(tmp_path: Path) -> None:
+    view = view_of(tmp_path, NIGHT[:3])
+    view.summary()
+    write(view.paths, NIGHT[3:])
+    assert view.detail(4) and view.changed()
+    assert view.summary().rows.number == [1, 4, 6] and not view.changed()
+
+
 def test_a_ledger_that_was_put_in_anothers_place_is_read_from_the_start(tmp_path: Path) -> None:
     view = view_of(tmp_path, NIGHT)
     assert len(view.summary().rows.number) == 3
