@@ -1,50 +1,43 @@
 """Workspaces of other tools, as proposals: the one place where `adopt` meets what reads their files."""
 
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from server.records import Value
+from pydantic import ValidationError
+
+from server.errors import ProgramInvalid
+from server.foreign.find import find_drafts
+from server.foreign.workspace import Draft
 from server.task.definition import Task
 from server.task.requirements import Lack
 
 
-class Known(Value):
+@dataclass(frozen=True)
+class Known:
     """A workspace in another tool's format, whose files are read and never written."""
 
     format: str
     files: tuple[str, ...]
     goal: str
-    task: Task
+    task: Task  # what its files say; what they do not say is asked for, and is not among its fields that are set
     remarks: tuple[str, ...] = ()
 
 
-class _Workspace(Protocol):
-    """What is needed of a workspace that was read."""
-
-    @property
-    def format(self) -> str: ...
-    @property
-    def files(self) -> Iterable[str | Path]: ...
-    @property
-    def goal(self) -> str: ...
-    @property
-    def task(self) -> Task: ...
-    @property
-    def remarks(self) -> Iterable[Lack]: ...
-
-
 def known_workspaces(root: Path) -> list[Known]:
-    """Those in the repository at `root`, the most certain first."""
-    return [_known(one) for one in _find_workspaces(root)]
+    """Those in the repository at `root`, the most certain first. Raises ProgramInvalid: a file of theirs is broken."""
+    return [_known(draft) for draft in find_drafts(root)]
 
 
-def _find_workspaces(_root: Path) -> Sequence[_Workspace]:
-    """None: this version reads no other tool's format."""
-    return ()
+def _known(draft: Draft) -> Known:
+    try:
+        found = draft.workspace()
+    except (ProgramInvalid, ValidationError):  # something is missing, which the interview asks for
+        task, lacks = Task.model_construct(**draft.fields), [lack for _, lack in draft.remarks]
+        remarks = (*dict.fromkeys(draft.missing.values()), *map(_told, lacks))
+    else:
+        task, remarks = found.task, tuple(map(_told, found.remarks))
+    return Known(format=draft.format, files=tuple(draft.files), goal=draft.goal, task=task, remarks=remarks)
 
 
-def _known(found: _Workspace) -> Known:
-    remarks = tuple(f"{lack.problem}: {lack.remedy}" for lack in found.remarks)
-    files = tuple(map(str, found.files))
-    return Known(format=str(found.format), files=files, goal=found.goal, task=found.task, remarks=remarks)
+def _told(lack: Lack) -> str:
+    return f"{lack.problem}: {lack.remedy}"
