@@ -115,6 +115,7 @@ ORDER_VARIABLE = "AUTORESEARCH_ORDER"  # the number of the descriptor that its o
 
 
 AUDIT_FAILED = "audit"  # the cause of an `invalid` run whose claims the audit has found false
+UNSCORED = "unscored"  # that of one whose answers the judge cannot score, while it scores those of others
 
 
 def utc_now() -> str:
@@ -140,6 +141,7 @@ class TaskSpec:
     worker: str = ""
     judge: str = ""  # a Python file
     editable: tuple[str, ...] = ()  # globs: what the candidate may have changed
+    off_limits: tuple[str, ...] = ()  # globs: exceptions from it
     hidden: tuple[str, ...] = ()  # globs: what only the judge may read
     links: tuple[tuple[str, str], ...] = ()  # a path in the tree, and the file or folder that it shows, for reading
     paired: bool = False  # candidate and incumbent take turns on the same cases
@@ -188,6 +190,7 @@ class Spec:
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)
     train_sha256: str = ""  # of train.py's text, checked before anything runs; empty: not checked
     task: TaskSpec | None = None  # None: of a language model
+    proven: bool = False  # whether the judge has scored what was kept: what it then cannot is the candidate's doing
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":

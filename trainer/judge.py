@@ -4,15 +4,20 @@ A request is one line of JSON on standard input, its reply one on standard outpu
 standard error. Answers come as the bytes that a worker wrote: they are parsed here, as strictly as JSON allows, and
 what cannot be parsed is a wrong answer.
 
-    load    {"judge": path, "editable": [glob], "source": str}   case_seconds, case_cpu_seconds, total
+    load    {"judge": path, "editable": [glob],                  case_seconds, case_cpu_seconds, total, converses
+             "off_limits": [glob], "source": str}
     begin   {"seed": int, "stream": str}                         nothing: a stream of cases begins, or begins anew
-    case    {"stream": str}                                      question, or null after the last
+    case    {"stream": str, "side": str}                         question, or null after the last; fresh
     score   {"answer": str, "side": str, "counts": bool, "back": n}   score, figures; of the case n before the last
     total   {"side": str, "without": k, "of": n}                 score, figures
+
+A judge whose cases() reads the answers converses: each side has a stream of its own, which is told that side's answer
+when its next case is asked for. Else all sides share one.
 
 Every reply may instead be {"wrong": why} or {"failed": what, "line": int, "traceback": str}.
 """
 
+import ast
 import json
 import math
 import os
@@ -20,6 +25,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -31,10 +37,10 @@ from importlib.machinery import (
 )
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from trainer.contract import MetricSource
-from trainer.judging import WrongAnswer
+from trainer.judging import NEW_WORKER, WrongAnswer
 from trainer.text import glob_matches
 
 _CASE_SECONDS = 10.0
@@ -47,6 +53,7 @@ _MOST_FIGURES = 50
 _TAKEN = frozenset("steps tokens parameters audits threads gpu_clock_mhz gpu_celsius".split())
 _TAKEN |= frozenset("device torch compiler data unkillable gpu_held driver".split())
 _LONGEST_NAME = 60
+_NO_ANSWER = object()
 
 
 class Nonsense(Exception):
@@ -60,15 +67,22 @@ class Judge:
         self._module = ModuleType("judge")
         self._path = Path()
         self._editable: list[str] = []
+        self._off_limits: list[str] = []
+        self._places: dict[str, str] = {}
         self._needs_score = True
-        self._streams: dict[str, Iterator[Any]] = {}
-        self._truths: deque[Any] = deque(maxlen=_REMEMBERED)
+        self._converses = False
+        self._stream = ""  # that the last case was of
+        self._seeds: dict[str, int] = {}
+        # By stream and side; where all sides share a stream, the side is "".
+        self._streams: dict[tuple[str, str], Iterator[Any]] = {}
+        self._answers: dict[tuple[str, str], Any] = {}  # that the stream was not told yet
+        self._truths: dict[str, deque[Any]] = {}  # by side
         self._scores: dict[str, list[Any]] = {}
         self._forms: set[str] = set()  # of the answers that were scored
 
-    def load(self, judge: str, editable: list[str], source: str) -> dict[str, Any]:
+    def load(self, judge: str, editable: list[str], off_limits: list[str], source: str) -> dict[str, Any]:
         """Run the text of judge.py."""
-        self._path, self._editable = Path(judge), editable
+        self._path, self._editable, self._off_limits = Path(judge), editable, off_limits
         self._module.__file__ = judge
         sys.modules[self._path.stem] = sys.modules["judge"] = self._module
         _import_from_text(Path.cwd(), self._path.parent)
@@ -78,40 +92,53 @@ class Judge:
         self._require_functions()
         self._require_own_code()
         self._needs_score = source == MetricSource.SCORE
+        self._converses = any(map(_reads_answers, [self._path, *map(Path, self._own_files())]))
         cpu_seconds = self._seconds("CASE_CPU_SECONDS", None)
         return {
             "case_seconds": self._seconds("CASE_SECONDS", _CASE_SECONDS + _BUSY * (cpu_seconds or 0.0)),
             "case_cpu_seconds": cpu_seconds,
             "total": self._total is not None,
+            "converses": self._converses,
         }
 
     def begin(self, seed: int, stream: str) -> dict[str, Any]:
         """Begin a stream of new cases; what was scored is kept."""
-        self._streams[stream] = iter(self._module.cases(seed))
+        for known in (self._streams, self._answers):
+            for key in [key for key in known if key[0] == stream]:
+                del known[key]
+        self._seeds[stream] = seed
+        if not self._converses:
+            self._streams[stream, ""] = iter(self._module.cases(seed))
         self._require_own_code()
         return {}
 
-    def case(self, stream: str) -> dict[str, Any]:
-        """Draw the next case of a stream."""
+    def case(self, stream: str, side: str) -> dict[str, Any]:
+        """Draw the next case of a stream, or of a side's own one."""
+        self._stream, whose = stream, self._whose(side)
+        if (stream, whose) not in self._streams:
+            self._streams[stream, whose] = iter(self._module.cases(self._seeds[stream]))
         try:
-            drawn = next(self._streams[stream])
+            drawn = _resumed(self._streams[stream, whose], self._answers.pop((stream, whose), _NO_ANSWER))
         except StopIteration:
             return {"question": None}
-        if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+        fresh = isinstance(drawn, tuple | list) and len(drawn) == 3 and drawn[2] == NEW_WORKER
+        if not isinstance(drawn, tuple | list) or len(drawn) - fresh != 2:
             raise Nonsense(f"cases() yields {_shown(drawn)}: a case is a pair (question, truth)")
-        question, truth = drawn
-        self._truths.append(truth)
+        if fresh and not self._converses:
+            raise Nonsense("cases() asks for a NEW_WORKER, and reads no answer: `answer = yield question, truth`")
+        question, truth = drawn[:2]
+        self._truths.setdefault(whose, deque(maxlen=_REMEMBERED)).append(truth)
         try:
-            return {"question": json.dumps(question, allow_nan=False)}
+            return {"question": json.dumps(question, allow_nan=False), "fresh": fresh}
         except (TypeError, ValueError, RecursionError) as error:
             raise Nonsense(f"cases() yields a question that is no JSON value: {error}") from error
 
     def score(self, answer: str, side: str, counts: bool, back: int) -> dict[str, Any]:
         """Score one answer to the case that was drawn last, or so many before it."""
-        parsed = parse(answer.encode("latin-1"))
+        parsed, whose = parse(answer.encode("latin-1")), self._whose(side)
         form = _form(parsed)
         try:
-            given = self._module.score(parsed, self._truths[-1 - back])
+            given = self._module.score(parsed, self._truths[whose][-1 - back])
         except WrongAnswer:
             raise
         except Exception as error:
@@ -121,6 +148,8 @@ class Judge:
             raise
         self._require_own_code()
         self._forms.add(form)
+        if self._converses:
+            self._answers[self._stream, whose] = parsed
         if counts:
             self._scores.setdefault(side, []).append(given)
         if self._total is not None and self._needs_score:  # what `total` reads is its own affair
@@ -144,20 +173,35 @@ class Judge:
             if not callable(getattr(self._module, name, None)):
                 raise Nonsense(f"it defines no function {name}({arguments})")
 
+    def _whose(self, side: str) -> str:
+        return side if self._converses else ""
+
     def _require_own_code(self) -> None:
         """A judge that imports what the candidate may change is judged by the candidate."""
-        top = Path.cwd()
+        folder = self._folder(Path.cwd())
+        for path in self._own_files().values():
+            editable = glob_matches(self._editable, path) and not glob_matches(self._off_limits, path)
+            if editable and not path.startswith(folder):
+                told = "the candidate may change that file, and only the worker may run its code"
+                raise Nonsense(f"it imports {path}: {told}")
+
+    def _own_files(self) -> dict[str, str]:
+        """The files of the tree that were imported, each with its path from the top."""
+        top, found = Path.cwd(), dict[str, str]()
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
-            if file and module is not self._module and Path(file).is_relative_to(top):
-                path = Path(file).relative_to(top).as_posix()
-                if glob_matches(self._editable, path) and not path.startswith(self._folder(top)):
-                    told = "the candidate may change that file, and only the worker may run its code"
-                    raise Nonsense(f"it imports {path}: {told}")
+            if not file or module is self._module:
+                continue
+            if file not in self._places:
+                place = Path(file).resolve()
+                self._places[file] = place.relative_to(top).as_posix() if place.is_relative_to(top) else ""
+            if path := self._places[file]:
+                found[file] = path
+        return found
 
     def _folder(self, top: Path) -> str:
         """The judge's folder below the top, as paths in it begin; of a judge at the top a name that no path has."""
-        folder = self._path.parent
+        folder = self._path.parent.resolve()
         return f"{folder.relative_to(top).as_posix()}/" if folder != top and folder.is_relative_to(top) else "//"
 
     def _seconds(self, name: str, usual: float | None) -> float | None:
@@ -206,6 +250,24 @@ def _import_from_text(*folders: Path) -> None:
 
     sys.path_hooks.insert(0, finder)
     sys.path_importer_cache.clear()
+
+
+def _reads_answers(path: Path) -> bool:
+    """Whether some generator in this file does something with what a `yield` gives back."""
+    with suppress(OSError, SyntaxError, ValueError, RecursionError):
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+        ignored = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        return any(isinstance(node, ast.Yield) and id(node) not in ignored for node in nodes)
+    return False
+
+
+def _resumed(stream: Iterator[Any], answer: Any) -> Any:
+    """The next case of a stream that is told the last answer, if it listens. Raises StopIteration."""
+    inner: Any = stream
+    while (deeper := getattr(inner, "gi_yieldfrom", None)) is not None:
+        inner = deeper
+    listens = answer is not _NO_ANSWER and hasattr(inner, "send")
+    return cast("Any", stream).send(answer) if listens else next(stream)
 
 
 def parse(answer: bytes) -> Any:

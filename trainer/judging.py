@@ -3,7 +3,9 @@
 judge.py defines two functions, and may define the rest:
 
     cases(seed)            yields pairs (question, truth), the same for the same seed. A question is a JSON value, the
-                           truth anything: it stays in the judge.
+                           truth anything: it stays in the judge. `answer = yield question, truth` is given what was
+                           answered, once `score` has taken it; in a paired task each side has cases of its own then.
+                           `yield question, truth, NEW_WORKER` asks a process that knows nothing of what was before.
     score(answer, truth)   the score of one answer, or None where the referee measures time or memory. Raises
                            WrongAnswer where the answer is wrong. May return {"score": x, "other_figure": y}.
     total(scores)          one number, or such a dictionary, from all that `score` returned; without it the mean.
@@ -24,6 +26,8 @@ import json
 import os
 from collections.abc import Callable
 from typing import Any
+
+NEW_WORKER = "new worker"  # the third part of a case whose question is for a new process of the worker
 
 
 class WrongAnswer(Exception):

@@ -10,8 +10,9 @@ from server.task import requirements
 from server.task.definition import Task
 from server.task.task_words import words_of
 from server.vcs.git_environment import tracked
-from trainer.contract import Referee
+from trainer.contract import UNSCORED, Referee
 
+_MANY = 3  # runs in a row
 _STARTING_NOTHING = {Move.WAIT_EXPERIMENT, Move.CANCEL_EXPERIMENT, Move.DISCARD, HISTORY}
 
 
@@ -33,7 +34,7 @@ def next_calls(study: Study) -> list[NextAction]:
     if why := limits.why_study_over(study):
         return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
     task = study.program().task
-    told = (segments.changed_task(study.ledger, task.sha256, task.paired), _other_files(study, task))
+    told = (segments.changed_task(study.ledger, task.sha256, task.paired), _other_files(study, task), _unscored(study))
     return [*(_notice(why) for why in told if why), *_with_baseline(study, phase, usual)]
 
 
@@ -44,6 +45,17 @@ def _other_files(study: Study, task: Task) -> str:
     return (
         "program.md was changed in which files may be edited, and that counts once the operator starts the server "
         f"anew: until then it is {study.workspace.editable}"
+    )
+
+
+def _unscored(study: Study) -> str:
+    """That the judge could score none of the last runs, which ends nothing; empty if it could."""
+    rows = study.ledger.page(_MANY, 0)
+    if len(rows) < _MANY or not all(row.result and row.result.cause == UNSCORED for row in rows):
+        return ""
+    return (
+        f"the judge could score none of the last {_MANY} runs, and it can score the incumbent: change what the "
+        "candidate answers, or ask the operator whether the judge should take such answers"
     )
 
 

@@ -29,6 +29,7 @@ class RunLimits(Value):
     audit_factor: int = Field(default=1, ge=1)  # times the profile's audited positions
     setup_allowed: float | None = None  # that set-up may take before it counts on the clock; None: all of it is free
     split: str = "val"  # which text the score is measured on
+    proven: bool = False  # whether the task's judge has scored what was kept: what it cannot is the candidate's doing
     ceiling: list[tuple[float, float]] = Field(
         default_factory=list[tuple[float, float]]
     )  # (seconds, loss) above which the run is hopeless; none: it never is

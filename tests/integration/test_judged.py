@@ -283,3 +283,87 @@ def _cookie(process: psutil.Process) -> str | None:
         return process.environ().get(COOKIE_VARIABLE)
     except psutil.Error:
         return None
+
+
+_ODD = """
+import os, time
+from trainer.judging import WrongAnswer
+
+def cases(seed):
+    yield from [(place, {"hidden": place}) for place in range(6)]
+
+def score(answer, truth):
+    if answer == "hang":
+        time.sleep(60)
+    if answer == "exit":
+        os._exit(3)
+    assert answer != "assert", f"the truth is {truth}"
+    return {"right": 1.0, "zero": 0, "nan": float("nan")}[answer]
+"""
+_RIGHT = "def work(place):\n    return 'right'\n"
+
+
+def _odd(proven: bool = False, **settings: Any) -> JudgedTask:
+    limits = {"proven": proven}
+    return JudgedTask(judge=_ODD, source=MetricSource.SCORE, settings=settings, limits=limits, hidden=())
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("other", "judge/judge.py, line 14: score() raised KeyError: 'other'"),
+        ("nan", "no finite number"),
+        ("assert", "AssertionError: the truth is"),
+        pytest.param("hang", "gave nothing within 2 s", marks=pytest.mark.thorough),
+        pytest.param("exit", "its process ended with exit code 3", marks=pytest.mark.thorough),
+        pytest.param("zero", "a score of 0 and the incumbent one of 1", marks=pytest.mark.thorough),
+    ],
+)
+def test_what_the_judge_cannot_score_is_the_candidates_doing(tmp_path: Path, answer: str, told: str) -> None:
+    """Also of the form that others have, and of all answers: a judge that copes elsewhere is not at fault."""
+    work = f"def work(place):\n    return {answer!r}\n"
+    for name, task, incumbent in (
+        ("paired", _odd(scale="log"), _RIGHT),
+        ("alone", _odd(proven=True), None),
+    ):
+        if answer == "zero" and incumbent is None:
+            continue  # the verdict says it
+        if answer == "hang":
+            task.limits["evaluation_seconds"] = 2.0
+        result = task.run(tmp_path / name, work, incumbent)
+        assert (result["outcome"], result["cause"], result["score"]) == ("invalid", "unscored", None), result
+        assert told in result["reason"], result
+
+
+def test_the_reason_tells_nothing_that_is_hidden(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    task = _odd(proven=True)
+    task.hidden = ("data/hidden/**",)
+    result = task.run(tmp_path / "run", "def work(place):\n    return 'assert'\n")
+    assert "score() raised AssertionError. It can score the baseline's answers." in result["reason"], result
+    assert "the truth is" not in json.dumps(result)
+    assert "the truth is" in capfd.readouterr().out, "the operator reads it in supervisor.log"
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_what_the_judge_cannot_score_of_the_baseline_is_the_operators(tmp_path: Path, paired: bool) -> None:
+    work = "def work(place):\n    return 'other'\n"
+    result = _odd().run(tmp_path / "run", work, work if paired else None)
+    assert (result["outcome"], result["cause"]) == ("env_fail", "judge") and "operator" in result["reason"], result
+
+
+@pytest.mark.thorough
+def test_a_total_that_fails_for_the_candidate_alone_is_its_doing(tmp_path: Path) -> None:
+    judge = _F1.replace("max(1, sum(f + t for f, t in scores))", "sum(f for f, _ in scores)")
+    task = JudgedTask(judge=judge, source=MetricSource.SCORE, settings={"scale": "linear"})
+    none, every = "def work(place):\n    return False\n", "def work(place):\n    return True\n"
+    result = task.run(tmp_path / "run", none, every)
+    assert (result["outcome"], result["cause"]) == ("invalid", "unscored"), result
+    assert "total() raised ZeroDivisionError" in result["reason"]
+
+
+@pytest.mark.thorough
+def test_totals_are_compared_by_their_ratio_where_the_scale_says_so(tmp_path: Path) -> None:
+    task = JudgedTask(judge=_F1, source=MetricSource.SCORE, settings={"scale": "log", "direction": "higher"})
+    work, incumbent = "def work(place):\n    return place % 3 == 0\n", "def work(place):\n    return True\n"
+    result = task.run(tmp_path / "run", work, incumbent)
+    assert result["outcome"] == "finished" and result["score"]["details"]["log_ratio"] > 0.5, result

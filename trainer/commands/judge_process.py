@@ -27,7 +27,9 @@ from trainer.text import plain
 
 CASES = "cases"
 PRACTICE = "practice"  # cases that do not count
-JUDGE_STEP = "The operator mends {judge}, commits it and starts the server with a new --tag."
+JUDGE_STEP = (
+    "The operator mends {judge} and commits it: the next run has it while nothing was scored, later a new --tag has it."
+)
 _PACKAGES = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.1
 _BLOCK = 1 << 16
@@ -42,6 +44,24 @@ class JudgeTerms:
     case_seconds: float
     case_cpu_seconds: float | None  # None: no limit
     has_total: bool
+    converses: bool  # whether cases() reads the answers, so that a later question may depend on them
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A question from the judge, a line without its end."""
+
+    question: bytes
+    fresh: bool  # whether it is for a worker that was asked nothing yet
+
+
+class JudgeFailed(RunEnded):
+    """The judge did `what` no judge may do, `where` in its text."""
+
+    def __init__(self, judge: str, what: str, line: int = 0, traceback: str = "") -> None:
+        self.what, self.where = what, f"{judge}, line {line}" if line else judge
+        told = f"The judge failed: {self.where}: {what}. {JUDGE_STEP.format(judge=judge)}"
+        super().__init__("env_fail", told, traceback, cause="judge")
 
 
 @dataclass(frozen=True)
@@ -97,8 +117,10 @@ class JudgeProcess:
 
     def load(self) -> JudgeTerms:
         """Have judge.py loaded. Raises RunEnded: `env_fail`."""
-        told = self._ask("load", judge=str(self._file), editable=list(self._task.editable), source=self._task.source)
-        return JudgeTerms(told["case_seconds"], told["case_cpu_seconds"], told["total"])
+        task = self._task
+        kept = [*task.off_limits, *task.hidden, *(path for path, _ in task.links)]  # the candidate cannot change them
+        told = self._ask("load", judge=str(self._file), editable=task.editable, off_limits=kept, source=task.source)
+        return JudgeTerms(told["case_seconds"], told["case_cpu_seconds"], told["total"], told["converses"])
 
     def begin(self, seed: int, stream: str = CASES) -> None:
         """Begin a stream of new cases, CASES or PRACTICE; the other one goes on. Raises RunEnded: `env_fail`."""
@@ -106,8 +128,17 @@ class JudgeProcess:
 
     def case(self, stream: str = CASES) -> bytes | None:
         """The next question, a line without its end; None after the last. Raises RunEnded: `env_fail`."""
-        question = self._ask("case", stream=stream)["question"]
-        return None if question is None else question.encode("ascii")
+        drawn = self.draw(stream)
+        return drawn.question if drawn else None
+
+    def draw(self, stream: str = CASES, side: str = "") -> Drawn | None:
+        """The next question, of the conversation with this side where the judge has one with each; None after the last.
+
+        Raises:
+            WrongAnswer: an answer in it is found wrong. RunEnded: `env_fail`.
+        """
+        told = self._ask("case", stream=stream, side=side)
+        return None if told["question"] is None else Drawn(told["question"].encode("ascii"), told["fresh"])
 
     def score(self, answer: bytes, side: str, counts: bool = True, back: int = 0) -> Verdict:
         """The score of an answer to the last question, or to one that was drawn `back` before it, at most 7.
@@ -143,6 +174,8 @@ class JudgeProcess:
         self._doing = do
         reply = self._exchange(json.dumps({"do": do, **what}).encode() + b"\n")
         if "wrong" in reply:
+            if not what.get("side"):  # there was no answer yet
+                raise self._failed(f"{self._who()} raised WrongAnswer: {plain(reply['wrong'])[:400]}")
             raise WrongAnswer(plain(reply["wrong"])[:400])
         if "failed" in reply:
             raise self._failed(plain(reply["failed"])[:400], reply["line"], plain(reply["traceback"]))
@@ -206,10 +239,8 @@ class JudgeProcess:
     def _who(self) -> str:
         return {"load": "its text", "begin": "cases()", "case": "cases()"}.get(self._doing, f"{self._doing}()")
 
-    def _failed(self, what: str, line: int = 0, traceback: str = "") -> RunEnded:
-        where = f"{self._task.judge}, line {line}" if line else self._task.judge
-        told = f"The judge failed: {where}: {what}. {JUDGE_STEP.format(judge=self._task.judge)}"
-        return RunEnded("env_fail", told, traceback, cause="judge")
+    def _failed(self, what: str, line: int = 0, traceback: str = "") -> JudgeFailed:
+        return JudgeFailed(self._task.judge, what, line, traceback)
 
 
 def _read(descriptor: int) -> bytes:

@@ -10,13 +10,15 @@ counts for the later one. A wrong answer ends the run: there is no score for the
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 
 from trainer.commands import file_tree
 from trainer.commands.contestant import Contestant
-from trainer.commands.judge_process import JudgeProcess
-from trainer.contract import RunFile, RunResult, Score, ScratchRole, Spec
+from trainer.commands.examiner import Examiner
+from trainer.commands.judge_process import JudgeFailed, JudgeProcess
+from trainer.contract import UNSCORED, RunFile, RunResult, Score, ScratchRole, Spec
 from trainer.evaluators.contest import Contest
 from trainer.evaluators.workbench import Side, Workbench
 from trainer.processes import scratch
@@ -103,13 +105,14 @@ class Judged:
     def _measure(self, bench: Workbench, judge: JudgeProcess, sides: dict[str, Side]) -> Score:
         terms = judge.load()
         contestants = [Contestant(name, self._task.source, terms, self._spec.setup_seconds) for name in sides]
-        contest = Contest(self._spec, judge, terms, contestants, len(sides) < 2 or _alike(*sides.values()))
+        alike = len(sides) < 2 or _alike(*sides.values())
+        contest = Contest(self._spec, Examiner(self._spec, judge, contestants, alike), terms, contestants)
 
-        def begin() -> None:
-            left = [contestant.leave() for contestant in contestants]
+        def begin(beginning: Sequence[Contestant]) -> None:
+            left = [contestant.leave() for contestant in beginning]
             if any(left):
                 bench.end_all()  # what a worker has left behind works for no later one
-            for contestant in contestants:
+            for contestant in beginning:
                 contestant.meet(bench.worker(sides[contestant.name], self._task.worker))
 
         def step(cases: int) -> None:
@@ -120,13 +123,20 @@ class Judged:
         try:
             return contest.run(begin, step)
         except RunEnded as ended:
-            if ended.cause == "judge" and judge.printed.strip():
-                print(judge.printed)  # noqa: T201 - into supervisor.log, for the operator
+            _tell_operator(ended, judge)
             raise
         finally:
             for contestant in contestants:
                 contestant.leave()
             self._figures |= contest.figures() | {"peak_memory_mb": contestants[0].peak_memory_mb}
+
+
+def _tell_operator(ended: RunEnded, judge: JudgeProcess) -> None:
+    """Print, into supervisor.log, why the judge has failed: of a candidate's run the agent is told less."""
+    if isinstance(ended.__cause__, JudgeFailed):
+        print(f"{ended.__cause__}\n{ended.__cause__.traceback}")  # noqa: T201
+    if ended.cause in ("judge", UNSCORED) and judge.printed.strip():
+        print(judge.printed)  # noqa: T201
 
 
 def _alike(one: Side, other: Side) -> bool:

@@ -5,6 +5,7 @@ import py_compile
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,12 +40,18 @@ Judge = Callable[..., JudgeProcess]
 def judge(tmp_path: Path) -> Iterator[Judge]:
     made: list[JudgeProcess] = []
 
-    def start(text: str = _SUMS, editable: tuple[str, ...] = ("src/**",), seconds: float = 20.0) -> JudgeProcess:
+    def start(
+        text: str = _SUMS,
+        editable: tuple[str, ...] = ("src/**",),
+        seconds: float = 20.0,
+        off_limits: tuple[str, ...] = (),
+    ) -> JudgeProcess:
         tree, scratch = tmp_path / "tree", tmp_path / "scratch"
         (tree / "judge").mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
         (tree / "judge" / "judge.py").write_text(text, encoding="utf-8")
         task = TaskSpec("points", source="score", worker="x", judge="judge/judge.py", editable=editable)
+        task = replace(task, off_limits=off_limits)
         spec = Spec(1, "smoke", 42, 60.0, 1.0, 60.0, seconds, "", "", str(tmp_path), task=task, referee="judged")
         made.append(JudgeProcess(tree, scratch, spec, lambda: None))
         return made[-1]
@@ -247,6 +254,14 @@ def test_a_judge_that_imports_what_the_candidate_may_change_is_refused(judge: Ju
     (tmp_path / "tree" / "src").mkdir()
     (tmp_path / "tree" / "src" / "tokens.py").write_text("", encoding="utf-8")
     assert "imports src/tokens.py" in str(_ends(lambda: _begin(one)))
+
+
+def test_a_judge_may_import_what_is_off_limits_in_an_editable_folder(judge: Judge, tmp_path: Path) -> None:
+    one = judge("import sys\nsys.path.append('src')\nimport fixed\n" + _SUMS, off_limits=("src/fixed.py",))
+    (tmp_path / "tree" / "src").mkdir()
+    (tmp_path / "tree" / "src" / "fixed.py").write_text("", encoding="utf-8")
+    _begin(one)
+    assert one.case()
 
 
 def test_a_judge_imports_what_lies_beside_it_and_no_file_takes_a_standard_modules_place(
