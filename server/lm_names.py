@@ -85,4 +85,13 @@ def without_values(told: dict[str, Any]) -> dict[str, Any]:
     if again:  # a language model's
         again |= {"unit", "each_run"}
     silent = {name for name in _OF_TASKS if told.get(name) in (None, "")}
-    return {name: value for name, value in told.items() if name not in again | silent}
+    answer = {name: value for name, value in told.items() if name not in again | silent}
+    of_task = not again and told.get("value") is not None
+    if of_task and isinstance(told.get("figures"), dict):
+        answer["figures"] = known_figures(told["figures"])
+    return answer
+
+
+def known_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """Those that a run has: of a task, what only a language model's run can have is left out of answers."""
+    return {name: value for name, value in figures.items() if value is not None}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME = ".autoresearch"
+CHART = "progress.png"  # written where `export png` is called
 LOCK = "autoresearch.lock"
 TOKEN = "token"
 _PAGE_TOKEN = "page-token"

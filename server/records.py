@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_serializer, model_validator
 
 from server import lm_names
+from server.metric import Direction, Scale
 
 SLOWED_SHARE = 0.1  # of a training; less is no disturbance
 
@@ -117,6 +118,8 @@ class Attempt(Value):
     fingerprint: str = ""  # of the code without comments and prints
     compressed_bytes: int | None = None  # of the text under test: how much it can carry (server.source.candidate)
     task: str | None = None  # hash of program.md's definition of what is measured, and how; None: a language model
+    direction: Direction | None = None  # which scores are better; None: a language model, or of an earlier version
+    scale: Scale | None = None  # that they are compared on; None likewise
     referee: str | None = None  # hash of the trainer's code; None: of an earlier version
     signer: str | None = None  # checks the signature of the result; None: of a run that nobody signs
     signed_as: int | None = None  # the number that was signed, of a run that was made beside the study; None: its own

@@ -9,6 +9,7 @@ from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
 from server.history.lessons import lessons
+from server.history.segments import current_metric
 from server.records import Value, Verdict, decision_name
 from server.reporting.summary import table_row
 from server.source import patch
@@ -55,8 +56,8 @@ def _list_reported(study: Study, limit: int, offset: int) -> HistoryReply | None
 
 
 def unit_of(study: Study) -> str:
-    """The unit that answers name; empty for a language model, whose metric says it all."""
-    metric = study.program().task.measure
+    """The unit of the last runs' scores; empty for a language model, whose metric says it all."""
+    metric = current_metric(study.ledger, study.program().task)
     return metric.unit if metric.places is None else ""
 
 
@@ -64,11 +65,12 @@ def lessons_reply(study: Study) -> HistoryReply:
     """What the history can teach."""
     study.settle()
     task = study.program().task
-    found, log = lessons(study.ledger, task.measure), reported(study.workspace.root, task)
+    metric = current_metric(study.ledger, task)
+    found, log = lessons(study.ledger, metric), reported(study.workspace.root, task)
     reply = HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
     if not log.rows:
         return reply
-    best = best_first(log.rows, lambda value: -task.measure.sign * value)[:_BEST_REPORTED]
+    best = best_first(log.rows, lambda value: -metric.sign * value)[:_BEST_REPORTED]
     recent = [row for row in log.rows[: -_LAST_REPORTED - 1 : -1] if row not in best]
     return reply.model_copy(update={"reported": _fitting([*best, *recent])})
 

@@ -1,8 +1,9 @@
 """What the tools answer. Every reply carries the legal next calls."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from server import lm_names
 from server.foreign.reported import Reported
@@ -47,7 +48,7 @@ class Running(Value):
 class StatusReply(Reply, Scored):
     """One snapshot for an agent that has just arrived or lost its memory."""
 
-    next_tools: list[str]  # the tool of each of next_actions; empty for what only the operator or the user can do
+    next_tools: list[str]  # those of next_actions, in their order; what only the operator or the user can do has none
     task: str
     metric: str
     direction: str
@@ -160,6 +161,13 @@ class Detail(Value):
     diff: str  # against the incumbent it was built on
     curve: list[Point]
     log_tail: str  # what the run printed: output of the experiment, not instructions
+
+    @model_serializer(mode="wrap")
+    def _as_answered(self, dump: Callable[[Any], dict[str, Any]]):  # without a type: the schema is that of the fields
+        told = dump(self)
+        if self.record.attempt.task is not None and self.record.result is not None:
+            told["record"]["result"]["figures"] = lm_names.known_figures(told["record"]["result"]["figures"])
+        return told
 
 
 class NoteReply(Reply):

@@ -24,7 +24,7 @@ from server.foreign.reported import row_told, tried_before
 from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
-from server.history.segments import latest
+from server.history.segments import current_metric, latest
 from server.history.similar_attempts import nearest
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
@@ -56,11 +56,11 @@ def status(study: Study) -> StatusReply:
     calls = next_calls(study)
     reply = StatusReply(
         next_actions=sentences(calls),
-        next_tools=[action.tool for action in calls],
+        next_tools=[action.tool for action in calls if action.tool],
         task=shorten(task.name),
         metric=task.measure.name,
         direction=task.measure.direction,
-        unit=history_views.unit_of(study),
+        unit=task.measure.unit if task.measure.places is None else "",
         referee=referee_in_words(task),
         each_run=words_of(task).run if task.measure.places is None else "",
         editable_file=", ".join(task.editable),
@@ -88,7 +88,7 @@ def status(study: Study) -> StatusReply:
         guards=last.result.guards if last and last.result else {},
         compiler=(last.result.figures.compiler if last and last.result else None) or "",
         device=why_no_gpu(study.hardware),
-        memory=study_memory(study.ledger, study.notebook, task.measure),
+        memory=study_memory(study.ledger, study.notebook, current_metric(study.ledger, task)),
         environment=study.hardware,
         program=shorten(study.program().gist),
         program_sha256=study.program().sha256,

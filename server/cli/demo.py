@@ -22,6 +22,7 @@ from server.clients.client_config import serving
 from server.foreign.load import load
 from server.history.ledger import Ledger
 from server.metric import Metric
+from server.paths import CHART
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
 from server.reporting.summary import IncumbentSummary
@@ -168,7 +169,7 @@ class Demo:
             ledger = Ledger(workspace.paths.ledger, read_only=True)
             experiments = list(ledger.all())
             ledger.close()
-        chart = self._folder / "progress.png"
+        chart = self._folder / CHART
         metric = task.measure
         draw(experiments, chart, metric)
         self._out.rule(Text("the night", "bold"))

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +11,8 @@ import typer
 from rich.text import Text
 
 from server.cli.terminal import console
-from server.errors import LedgerUnavailable
-from server.paths import StudyPaths
+from server.errors import LedgerUnavailable, Unavailable
+from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
 
 if TYPE_CHECKING:
@@ -44,14 +44,16 @@ def _seconds(told: str | float) -> float:
 
 def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show what was tried, newest first."""
-    from server.foreign.load import metric_of, reported_summary
-    from server.history import audit_failures, revocations
+    from server.foreign.load import reported_summary, task_of
+    from server.history import audit_failures, revocations, segments
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
     from server.study.ledger_rebuild import edited, edited_now
 
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
-    _out.print(history_table(ledger.page(limit, 0), metric_of(workspace / "program.md")), soft_wrap=False)
+    page = ledger.page(limit, 0)
+    metric = segments.metric_shown(page[::-1], task_of(workspace / "program.md"))
+    _out.print(history_table(page, metric), soft_wrap=False)
     if summary := reported_summary(workspace):
         _out.print(summary, markup=False)
     by_others = edited(ledger), edited_now(ledger)
@@ -79,11 +81,16 @@ def export(
     experiments = list(ledger.all())
     ledger.close()
     if format is Format.PNG:
-        from server.foreign.load import metric_of
+        from server.foreign.load import task_of
+        from server.history.segments import metric_shown
         from server.reporting.chart import draw
+        from server.vcs.git_environment import exclude_at
 
-        target = output or Path("progress.png")
-        draw(experiments, target, metric_of(workspace / "program.md"))
+        target = output or Path(CHART)
+        draw(experiments, target, metric_shown(experiments, task_of(workspace / "program.md")))
+        if target.resolve() == workspace.resolve() / CHART:
+            with suppress(Unavailable):  # then git shows it, which harms nothing
+                exclude_at(workspace.resolve(), f"/{CHART}")
         _err.print(f"wrote {target}")
         return
     text = {Format.TSV: tsv, Format.JSONL: jsonl, Format.CSV: csv}[format](experiments)
@@ -97,24 +104,26 @@ def report(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     hidden: Annotated[
-        bool, typer.Option("--hidden", help="Train baseline and best again, score them on new text.")
+        bool, typer.Option("--hidden", help="Run baseline and best again, on what scored nothing at night.")
     ] = False,
     seeds: _Seeds = 1,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
-    from server.foreign.load import metric_of
-    from server.history import audit_failures, revocations
+    from server.foreign.load import task_of
+    from server.history import audit_failures, revocations, segments
     from server.history.ledger import Ledger
     from server.history.lessons import lessons
     from server.reporting.table import history_table
     from server.study.reruns import RerunRequest
 
-    paths, metric = latest_study(workspace, tag), metric_of(workspace / "program.md")
+    paths = latest_study(workspace, tag)
     ledger = Ledger(paths.ledger, read_only=True)
+    task = task_of(workspace / "program.md")
+    metric = segments.current_metric(ledger, task)
     kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
     taken_back = revocations.told(ledger).values()
     ledger.close()
-    _out.print(history_table(kept, metric), soft_wrap=False)
+    _out.print(history_table(kept, segments.metric_shown(kept, task)), soft_wrap=False)
     for gain in told.gains:
         line = (
             f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {metric.number(gain.gain, 6, '+')}"
@@ -140,23 +149,26 @@ def transfer(
     from server.study.reruns import RerunRequest
 
     question = RerunRequest(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})
-    _again(latest_study(workspace, tag), [1, experiment], question)
+    _again(latest_study(workspace, tag), [0, experiment], question)
 
 
 def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
-    """Ask the two experiments, and print what they say."""
+    """Ask the two experiments, of which 0 is the baseline, and print what they say."""
     from server.serve_options import ServeOptions
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
 
     with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study:
-        rows = [row for number in numbers if (row := study.ledger.get(number))]
+        asked = (study.ledger.get(number) if number else study.ledger.baseline() for number in numbers)
+        rows = [row for row in asked if row]
         if len({row.number for row in rows}) < 2:
             raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")
         with _out.status("") as status:
             before, after = rerun(study, rows, question, lambda line: status.update(Text(line)))
         metric = study.program().task.measure
-    what = "" if rows[-1].attempt.task else " on hidden text" if question.split == "holdout" else " on validation text"
+    hidden, of_task = question.split == "holdout", rows[-1].attempt.task is not None
+    what = (" by hidden_final" if of_task else " on hidden text") if hidden else " on validation text"
+    what = "" if of_task and not hidden else what
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(metric.number(score, 6) for score in answer.scores)
         _out.print(f"experiment {row.number}: {listed}{what}; at night {metric.number(row.value or 0.0, 6)}")

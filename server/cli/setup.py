@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from server.cli.terminal import console
+from server.cli.terminal import console, folded
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry
 
 _out = console()
 _err = console(stderr=True)
+_COLUMNS = 80
 _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
@@ -76,7 +77,10 @@ def doctor(
     for check in examine(workspace, data):
         broken |= check.state == "fix"
         mark = (f"{check.state:<13} ", _COLOURS[check.state])
-        _out.print(Text.assemble(mark, (check.name, "bold"), f": {check.detail}"))
+        head, *rest = folded(f"{check.name}: {check.detail}", _COLUMNS - len(mark[0]))
+        _out.print(Text.assemble(mark, (check.name, "bold"), head.removeprefix(check.name)))
+        for line in rest:
+            _out.print(f"{'':<{len(mark[0])}}{line}")
         if check.remedy:
             _out.print(f"{'':<8} → {check.remedy}")
     if broken:

@@ -24,6 +24,17 @@ def _forget_narrow() -> None:
         del os.environ["COLUMNS"]
 
 
+def folded(told: str, columns: int = 80) -> list[str]:
+    """A text in lines that are shorter than so many columns, where it has "; " to be parted at."""
+    lines: list[str] = []
+    for part in told.split("; "):
+        if lines and len(lines[-1]) + len(part) + 3 <= columns:
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return [f"{line};" for line in lines[:-1]] + lines[-1:]
+
+
 def spell_out() -> None:
     """Print what the terminal's encoding lacks in other words, and never fail for it."""
     _forget_narrow()

@@ -67,7 +67,7 @@ class OptunaSearch:
 
     async def _decide(self, client: Client, status: dict[str, Any]) -> bool:
         """End what a pause, or an earlier search, has left between two proposals. Returns whether it did."""
-        waits = status["next_tools"][0] == Move.WAIT_EXPERIMENT
+        waits = status["next_tools"][:1] == [Move.WAIT_EXPERIMENT]
         if move := "wait_experiment" if waits else _MOVES.get(status["phase"]):
             await _call(client, move, {"wait_seconds": _WAIT_SECONDS} if waits else {"reason": "TPE"})
         return bool(move)
@@ -82,7 +82,7 @@ class OptunaSearch:
         """Run the baseline, if program.md asks for it once more, or a confirmation. Returns whether it did."""
         confirms = status["phase"] == Phase.PROMISING
         first = status["phase"] in (Phase.NEW, Phase.BASELINE_FAILED)
-        call = next((tool for tool in status["next_tools"] if tool), "")  # behind what is only told
+        call = next(iter(status["next_tools"]), "")
         if not confirms and not first and call != Move.RUN_EXPERIMENT:
             return False
         told = {"description": "confirmation" if confirms else "baseline", "wait_seconds": _WAIT_SECONDS}

@@ -16,7 +16,6 @@ from server.errors import ProgramInvalid
 from server.foreign.find import choose, is_likely, table
 from server.foreign.reported import ReportedLog, read_log
 from server.foreign.workspace import ForeignTask, ForeignWorkspace
-from server.metric import Metric
 from server.task import program
 from server.task.definition import Task
 from server.task.program import Program
@@ -70,10 +69,10 @@ def is_defined(root: Path) -> bool:
     return (root / "program.md").is_file() or is_likely(root)
 
 
-def metric_of(path: Path) -> Metric:
-    """The metric of a study that is only looked at; the default one where its program cannot be read."""
+def task_of(path: Path) -> Task:
+    """The task of a study that is only looked at; the default one where its program cannot be read."""
     found = load_valid(path.parent)
-    return (found.task if found else Task()).measure
+    return found.task if found else Task()
 
 
 def reported(root: Path, task: Task) -> ReportedLog:

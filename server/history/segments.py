@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Attempt, Experiment, Purpose
+from server.task.definition import Task
 
+_LOOK_BACK = 200  # runs among which a score is looked for
 _HABIT = 2  # disturbed runs in a row; the next one shows the machine as it is
 
 
@@ -57,6 +59,31 @@ def current_task(ledger: Ledger) -> str | None:
     return last.attempt.task if last else None
 
 
+def metric_shown(rows: Sequence[Experiment], rule: Task) -> Metric:
+    """The metric that these rows, oldest first, are shown by: that of the last one.
+
+    Args:
+        rule: program.md's, which may define another one that nothing was measured by yet.
+    """
+    last = rows[-1].attempt if rows else None
+    if last is None or last.task == rule.sha256:
+        return rule.measure
+    if last.task is None:
+        return Task().measure
+    known = next((row.score for row in reversed(rows) if row.attempt.task == last.task and row.score), None)
+    if known is None:
+        return rule.measure
+    direction, scale = last.direction or rule.direction, last.scale or "linear"
+    return Metric(known.name, direction, known.unit, scale, rule.measure.scatter, places=None)
+
+
+def current_metric(ledger: Ledger, rule: Task) -> Metric:
+    """The metric that the last run was measured by."""
+    if current_task(ledger) == rule.sha256:  # nearly always
+        return rule.measure
+    return metric_shown(ledger.page(_LOOK_BACK, 0)[::-1], rule)
+
+
 def latest(ledger: Ledger, incumbent: Experiment, task: str | None) -> Experiment | None:
     """The incumbent, or the last of its further runs that measured this task; None if none did."""
     if incumbent.attempt.task == task:
@@ -74,7 +101,12 @@ def changed_task(ledger: Ledger, task: str | None, paired: bool = False) -> str:
         task: the hash of program.md's. paired: whether its runs measure the incumbent beside the candidate.
     """
     last = ledger.last()
-    return _told(last, paired) if last and last.attempt.task != task else ""
+    if last is None or last.attempt.task == task:
+        return ""
+    if ledger.baseline() is None:
+        other = f"program.md defines another measurement than that of experiment {last.number}"
+        return f"{other}, and nothing was scored by that: the next run measures the baseline anew."
+    return _told(last, paired)
 
 
 def begun(ledger: Ledger, candidate: Experiment, paired: bool) -> str:

@@ -14,6 +14,7 @@ from git import Git, Repo
 from git.exc import GitCommandError, GitCommandNotFound, GitError, InvalidGitRepositoryError, NoSuchPathError
 
 from server.errors import WorkspaceUnusable
+from server.files import replace_text
 from server.paths import HOME
 
 MIN_VERSION = (2, 31)  # the first with configuration from the environment
@@ -243,6 +244,21 @@ def _next_step(said: str) -> str:
     elif "dubious ownership" in said:  # git's last line is the command that makes an exception
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     return step
+
+
+def exclude(repo: Repo, line: str) -> None:
+    """Add a line once to the repository's info/exclude. Raises OSError."""
+    path = Path(str(repo.common_dir)) / "info" / "exclude"
+    text = path.read_bytes().decode() if path.exists() else ""
+    if line not in text.splitlines():
+        path.parent.mkdir(exist_ok=True)
+        replace_text(path, text + ("\n" if text and not text.endswith("\n") else "") + f"{line}\n")
+
+
+def exclude_at(root: Path, line: str) -> None:
+    """The same for the repository whose top is the folder. Raises WorkspaceUnusable."""
+    with open_repository(root) as repo, translating_git_errors(f"Excluding {line}"):
+        exclude(repo, line)
 
 
 def init_repository(folder: Path, message: str) -> str:

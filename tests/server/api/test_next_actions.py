@@ -53,7 +53,9 @@ def test_what_only_the_operator_can_do_has_no_tool(study: Study) -> None:
     baseline = kept_baseline(study)
     study.workspace.refs.swap(f"refs/heads/{study.workspace.branch}", baseline.attempt.parent, baseline.commit)
     status = views.status(study)
-    assert status.head_moved and status.next_tools[0] == "" and status.next_actions[0].endswith(status.head_moved)
+    assert status.head_moved and status.next_actions[0].endswith(status.head_moved)
+    calls = next_calls(study)
+    assert not calls[0].tool and status.next_tools == [action.tool for action in calls[1:]] and all(status.next_tools)
 
 
 def test_no_code_reads_the_sentences() -> None:

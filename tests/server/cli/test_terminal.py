@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from server.cli.terminal import console
+from server.cli.terminal import console, folded
 from server.metric import Metric
 from server.records import Verdict
 from server.reporting.table import history_table
@@ -57,3 +57,10 @@ def test_a_terminal_of_no_width_is_printed_to(monkeypatch: pytest.MonkeyPatch, c
 def test_python_that_drops_docstrings_is_started_anew_with_them() -> None:
     told = run("--help", python=("-O",), PYTHONOPTIMIZE="2")
     assert "Make a workspace from nothing" in told and "Usage: autoresearch" in told
+
+
+def test_a_long_line_is_parted_where_it_has_parts() -> None:
+    told = f"referee: judged; a run {'x' * 60}; it measures ms; lower is better; editable: {'y' * 90}"
+    lines = folded(told)
+    assert " ".join(lines) == told and all(len(line) <= 80 or "; " not in line for line in lines)
+    assert len(lines) == 4 and folded("short; and whole") == ["short; and whole"]
