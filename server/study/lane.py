@@ -19,7 +19,7 @@ from server.vcs.workspace import Workspace
 from trainer.contract import Referee
 
 MAIN = "main"
-_FILES = ("editable", "off_limits", "hidden", "link", "judge", "kind")
+_FILES = ("editable", "off_limits", "hidden", "link", "judge", "hidden_final", "kind")
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
 
@@ -32,6 +32,7 @@ def what_may_change(task: Task) -> Editable:
     files: dict[str, str] = {}
     for field in ("command", "checks", "worker"):
         files |= dict.fromkeys(_named_in(getattr(task, field)), f"it is named in `{field}`")
+    withheld |= {task.hidden_final: "it is the judge after the night"} if task.hidden_final else {}
     if task.judge:
         withheld[task.judge] = "it is the judge"
         folder = PurePosixPath(task.judge).parent.as_posix()

@@ -87,8 +87,10 @@ def rerun(
                 }
             )
             request = study.request(attempt, candidates[row.number], key)
-            asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": []}
+            asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": [], "proven": False}
             request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
+            if request.task and question.split != "val":
+                request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})
             executor.require_free(attempt.profile, study.ledger.last())
             with startable():
                 runs.folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +107,12 @@ def rerun(
 def _require_possible(study: Study, question: RerunRequest) -> None:
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
-    if study.program().task.sha256 and (question.knobs or question.split != "val"):
-        raise Unavailable("This task has neither knobs nor a hidden split.", "Leave out --hidden, or --depth.")
+    task = study.program().task
+    if task.sha256 and question.knobs:
+        raise Unavailable("This task has no such constants.", "Leave out --depth.")
+    if task.sha256 and question.split != "val" and not task.hidden_final:
+        step = "Give program.md a `hidden_final`, a judge for after the night, or leave out --hidden."
+        raise Unavailable("This task has no judge that scores nothing at night.", step)
 
 
 def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:

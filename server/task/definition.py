@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -31,7 +31,7 @@ _LATER = {"karpathy": "it comes later: until then `referee: command` measures wh
 _OWN = {
     Referee.SEALED: ("preflight", "early_stop", "guardrails", "setup_seconds", "evaluation_seconds"),
     Referee.COMMAND: ("command", "checks", "checks_seconds"),
-    Referee.JUDGED: ("worker", "judge", "hidden"),
+    Referee.JUDGED: ("worker", "judge", "hidden", "hidden_final"),
 }
 _OF_TASKS = (
     *("build", "build_seconds", "off_limits", "link", "scale", "paired", "repeats", "least_effect"),
@@ -128,6 +128,7 @@ class Task(KeepRule):
     checks: _Command = ""
     worker: _Command = ""
     judge: _Path = ""
+    hidden_final: _Path = ""  # the judge of baseline and best after the night
     paired: bool = False
     repeats: int = Field(default=1, ge=1, le=1000)
     least_effect: float = Field(default=0.0, ge=0, lt=1)
@@ -177,12 +178,13 @@ class Task(KeepRule):
                 raise FieldError(f"{path!r} is given twice", field, at)
         return told
 
-    @field_validator("judge")
+    @field_validator("judge", "hidden_final")
     @classmethod
-    def _is_file(cls, told: str) -> str:
+    def _is_file(cls, told: str, info: ValidationInfo) -> str:
         why = globs.problem(told, wild=False) or ("" if told.endswith(".py") else "is no Python file")
         if why:
-            raise FieldError(f"{told!r} {why}; a judge is a file of the repository, such as judge/judge.py", "judge")
+            problem = f"{told!r} {why}; a judge is a file of the repository, such as judge/judge.py"
+            raise FieldError(problem, str(info.field_name))
         return told
 
     @field_validator("build", "command", "checks", "worker")
@@ -244,6 +246,10 @@ class Task(KeepRule):
         usual = MetricSource.SCORE if self.kind is Referee.JUDGED else MetricSource.PRINTED
         return self.metric.source or usual
 
+    def final_terms(self, terms: TaskSpec) -> TaskSpec:
+        """The same for a run after the night: by the other judge, once through its cases, beside nobody."""
+        return replace(terms, judge=self.hidden_final, paired=False, repeats=1)
+
     def terms(self, links: tuple[tuple[str, str], ...] = ()) -> TaskSpec | None:
         """What a run is told of the task; None: it is a language model's.
 
@@ -264,7 +270,8 @@ class Task(KeepRule):
             worker=self.worker,
             judge=self.judge,
             editable=tuple(self.editable),
-            hidden=tuple(self.hidden),
+            off_limits=tuple(self.off_limits),
+            hidden=(*self.hidden, *filter(None, [self.hidden_final])),
             links=links,
             paired=self.paired,
             repeats=_USUAL_PAIRS if self.paired and self.command and self.repeats == 1 else self.repeats,
@@ -285,6 +292,7 @@ class Task(KeepRule):
         if (terms := self.terms()) is None:
             return None
         # Without what is a default: a later version's new terms must not part a study that does not use them.
+        terms = replace(terms, hidden=tuple(self.hidden))  # what comes after the night changes no score of it
         usual = {field.name: field.default for field in fields(terms)}
         told = {name: str(value) for name, value in vars(terms).items() if value != usual[name]}
         told = {name: value for name, value in told.items() if name not in _NO_MEASURE}
@@ -352,11 +360,14 @@ class Task(KeepRule):
             raise FieldError("it is missing: name the files that the agent may change, such as [src/**]", "editable")
         if self.scale == "log" and self.stop.target is not None and self.stop.target <= 0:
             raise FieldError("on a log scale it is above 0", "stop", "target")
+        if self.hidden_final and self.hidden_final == self.judge:
+            raise FieldError("this is the judge of the night: name another one, with other cases", "hidden_final")
 
     def _require_out_of_reach(self) -> None:
         """What says how good a candidate is must not be part of it."""
         beside = f"{self.judge.rpartition('/')[0]}/any.py" if "/" in self.judge else ""
         places = {"program.md": "program.md", self.judge: self.judge, beside: "the folder of the judge"}
+        places[self.hidden_final] = self.hidden_final
         for path, what in places.items():
             at = next((at for at, glob in enumerate(self.editable) if path and glob_matches([glob], path)), None)
             if at is not None and self.may_edit(path):
@@ -380,4 +391,5 @@ _NO_MEASURE = (
     "checks_seconds",
     "links",
     "editable",
+    "off_limits",
 )  # they change no score

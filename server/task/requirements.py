@@ -57,8 +57,9 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[Lack]:
         return
     files = {*files, *task.brought}
     yield from _editable(task, files)
-    if task.judge:
-        yield from _judge(task.judge, root, files)
+    for field in ("judge", "hidden_final"):
+        if judge := str(getattr(task, field)):
+            yield from _judge(field, judge, root, files)
     for field in ("build", "checks", "command", "worker"):
         yield from _command(field, str(getattr(task, field)), root, files)
     yield from _own_measure(task, files)
@@ -96,20 +97,20 @@ def _editable(task: Task, files: Collection[str]) -> Iterator[Lack]:
         yield Lack(problem="there is no file that the agent may change", remedy="correct `editable` and `off_limits`")
 
 
-def _judge(judge: str, root: Path, files: Collection[str]) -> Iterator[Lack]:
+def _judge(field: str, judge: str, root: Path, files: Collection[str]) -> Iterator[Lack]:
     if judge not in files:
-        yield Lack(problem=f"judge: git has no {judge}", remedy=f"commit {judge}, or correct `judge`")
+        yield Lack(problem=f"{field}: git has no {judge}", remedy=f"commit {judge}, or correct `{field}`")
         return
     try:
         text = (root / judge).read_bytes()[:_MOST_BYTES]
         known = {name for node in ast.parse(text).body for name in _names(node)}
     except (OSError, SyntaxError, ValueError, RecursionError) as error:
-        yield Lack(problem=f"judge: {judge} cannot be read: {error}", remedy=f"correct {judge} and commit it")
+        yield Lack(problem=f"{field}: {judge} cannot be read: {error}", remedy=f"correct {judge} and commit it")
         return
     if "*" not in known and (gone := [name for name in _FUNCTIONS if name not in known]):
         told = " and ".join(f"`{name}`" for name in gone)
         remedy = "a judge has the functions cases(seed) and score(answer, truth): see docs/tasks.md"
-        yield Lack(problem=f"judge: {judge} has no {told}", remedy=remedy)
+        yield Lack(problem=f"{field}: {judge} has no {told}", remedy=remedy)
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
@@ -174,8 +175,14 @@ def _own_measure(task: Task, files: Collection[str]) -> Iterator[Lack]:
 
 def to_try(task: Task) -> str:
     """The shell words with which an operator sees whether the baseline builds and passes its checks."""
-    steps = [step for step in (task.build, task.checks, task.command) if step and "{" not in step]
-    return " && ".join(["git clone --quiet . /tmp/try", "cd /tmp/try", *steps]) if steps else ""
+    steps = [step for step in (task.build, task.checks, task.command) if step]
+    if not steps:
+        return ""
+    begin = ["git clone --quiet . /tmp/try", "cd /tmp/try"]
+    if any("{out}" in step for step in steps):
+        begin.append("mkdir /tmp/try.out")
+    filled = [step.replace("{out}", "/tmp/try.out").replace("{python}", "python3") for step in steps]
+    return " && ".join([*begin, *filled])
 
 
 def other_workspaces(root: Path, files: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.foreign.load import load, metric_of, reported_summary
+from server.foreign.load import load, reported_summary, task_of
 from server.foreign.surroundings import bring
 from server.paths import StudyPaths
 from server.task.program import remember
@@ -31,7 +31,7 @@ def test_the_files_of_another_tool_define_the_task_and_are_what_read_program_ret
     )
     assert "written for pi-autoresearch" in found.text and "## What's Been Tried" in found.text
     assert 'history(verdict="reported")' in found.text and found.gist == "Autoresearch: count words faster"
-    assert metric_of(tmp_path / "program.md").name == "steps_made"
+    assert task_of(tmp_path / "program.md").measure.name == "steps_made"
     assert ".auto/log.jsonl reports 5 earlier attempts (3 kept, 2 without a number, 2 segments)" in reported_summary(
         tmp_path
     )

@@ -282,7 +282,7 @@ def test_a_run_is_told_every_term_of_its_task(tmp_path: Path) -> None:
     assert (terms.metric, terms.unit, terms.source, terms.figures) == ("ms", "ms", "wall", ("rss",))
     assert (terms.build, terms.checks, terms.links) == ("make", "make test", ((".venv", "/somewhere"),))
     usual = {field.name for field in fields(TaskSpec) if getattr(terms, field.name) == field.default}
-    assert usual == {"worker", "judge", "hidden"}  # what a command has none of
+    assert usual == {"worker", "judge", "hidden", "off_limits"}  # what a command has none of, and what was not told
 
 
 def test_the_hash_of_a_task_follows_what_changes_its_scores_and_nothing_else(tmp_path: Path) -> None:

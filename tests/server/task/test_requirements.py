@@ -159,3 +159,8 @@ def test_the_operator_is_told_how_to_try() -> None:
         "/tmp/try && make test && bash bench.sh"
     )
     assert to_try(Task.model_validate(JUDGED)) == ""
+    built = {**COMMAND, "build": "cc -o {out}/x src/x.c", "command": "{out}/x && {python} report.py"}
+    assert to_try(Task.model_validate(built)) == (
+        "git clone --quiet . /tmp/try && cd /tmp/try && mkdir /tmp/try.out && cc -o /tmp/try.out/x src/x.c && "
+        "/tmp/try.out/x && python3 report.py"
+    )
