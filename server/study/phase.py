@@ -65,7 +65,7 @@ SESSION_STEP = (
     "a command prints, and the score's trust is then `printed`"
 )
 HISTORY = "history"  # the tool that helps when nothing has to be done
-_REPAIR = "ask the operator to repair and commit {repair} in the checkout, then to start the server with a new --tag"
+_REPAIR = "ask the operator to repair and commit {repair} in the checkout, {repaired}"
 _ASK_FOR_REPAIR = NextAction(tool="", why=_REPAIR)
 
 # In what follows {candidate} and its like stand for the study's own words (server.task.words).
@@ -210,7 +210,9 @@ def derive(
     if last.running:
         return Phase.RUNNING
     if incumbent is None:
-        return Phase.BASELINE_INVALID if ended or measured.verdict == Verdict.INVALID else Phase.BASELINE_FAILED
+        # Of a task no audit ends a code: what was wrong with the baseline may be mended, also outside of git.
+        invalid = measured.verdict == Verdict.INVALID and measured.attempt.task is None
+        return Phase.BASELINE_INVALID if ended or invalid else Phase.BASELINE_FAILED
     if measured.decision is None and (found := _undecided(measured, candidate_sha256, ended)):
         return found
     if candidate_sha256 == incumbent.attempt.train_sha256:

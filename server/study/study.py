@@ -13,12 +13,12 @@ from pathlib import Path
 from server.errors import HeadMoved, LedgerDamaged, PatchRefused, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
 from server.foreign.load import load
 from server.foreign.surroundings import bring
-from server.history import audit_failures, comparisons, revocations
+from server.history import audit_failures, comparisons, revocations, segments
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
-from server.records import Attempt, Experiment, Outcome, Result
+from server.records import Attempt, Experiment, Outcome, Purpose, Result
 from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
@@ -188,7 +188,10 @@ class Study:
                 self.verdicts.restore_branch()
         if self._behind:
             self._behind = not self.verdicts.advance()
-        return self._settle()
+        last = self._settle()
+        if told := self.verdicts.restart():
+            self.notebook.add(told, idea=False, after=last.number if last else 0)
+        return last
 
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> AppliedPatch:
         """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
@@ -238,6 +241,8 @@ class Study:
             dataset=dataset,
             seed=draw_seed(),
             task=task.sha256,
+            direction=task.direction if task.sha256 else None,
+            scale=task.scale if task.sha256 else None,
             referee=trainer_hash(),
             signer=public_half(key) if key else None,
             budget_seconds=budget,
@@ -265,6 +270,9 @@ class Study:
         if terms is None:
             modules = self.workspace.modules(attempt.commit)
             return RunRequest(attempt=attempt, text=candidate.text, limits=limits, key=key, modules=modules)
+        known = self.ledger.incumbent()
+        if attempt.purpose is not Purpose.REFERENCE and known and segments.latest(self.ledger, known, task.sha256):
+            limits = limits.model_copy(update={"proven": True})
         trees = {RunFile.TREE: attempt.commit}
         if terms.paired:
             trees[RunFile.INCUMBENT] = attempt.commit if attempt.baseline else self.verdicts.base() or attempt.commit

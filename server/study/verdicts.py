@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from server.errors import HeadMoved, WorkspaceUnusable
+from server.errors import HeadMoved, PatchRefused, Unavailable, WorkspaceUnusable
 from server.history import audit_failures, comparisons, revocations
 from server.history.ledger import Ledger
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Score, Verdict
@@ -159,8 +159,36 @@ class Verdicts:
 
     def base(self) -> str | None:
         """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
-        incumbent, first = self._ledger.incumbent(), self._ledger.get(1)
-        return incumbent.commit if incumbent else first.attempt.parent if first else None
+        if incumbent := self._ledger.incumbent():
+            return incumbent.commit
+        if self._may_restart() and self._workspace.has_branch():
+            return self._workspace.tip()
+        first, last = self._ledger.get(1), self._ledger.measured()
+        began = last if last and last.attempt.baseline else first
+        return began.attempt.parent if began else None
+
+    def restart(self) -> str:
+        """While a task has no score yet, go on from where the checkout is: the operator may have repaired something.
+
+        Returns what has changed for those who know of earlier runs, as a sentence; empty if nothing has.
+        """
+        last = self._ledger.last()
+        if (last and last.running) or not self._may_restart() or not self._workspace.has_branch():
+            return ""
+        with suppress(Unavailable, PatchRefused):  # what is wrong with the checkout is told before the next run
+            if (moved := self._workspace.restart()) and last:
+                return (
+                    f"Nothing is scored yet, so the baseline is that of commit {moved[1][:12]} now, where the checkout "
+                    f"is. Experiment {last.number} was of {moved[0][:12]}."
+                )
+        return ""
+
+    def _may_restart(self) -> bool:
+        """Whether the study is a task's, and nothing is scored that a later baseline would be compared with."""
+        if self._workspace.editable.plain or self._ledger.incumbent() or self._ledger.revoked():
+            return False
+        measured = self._ledger.measured()
+        return measured is None or measured.verdict != Verdict.BASELINE  # else its keep was broken off
 
     def require_sound(self, candidate: Candidate) -> None:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""
@@ -236,6 +264,19 @@ class Verdicts:
         lost = revocations.base_lost(self._ledger, experiment.attempt)
         return _rootless(experiment.number, lost) if lost else ""
 
+    def _begun_anew(self, attempt: Attempt) -> str:
+        """That a baseline is of another commit or task than the one before, which has no score; empty if it is not."""
+        before = self._ledger.get(attempt.number - 1)
+        if not attempt.baseline or attempt.task is None or before is None:
+            return ""
+        told = ""
+        if before.attempt.parent != attempt.parent:
+            old, new = before.attempt.parent[:12], attempt.parent[:12]
+            told = f" It is of commit {new} of the checkout, and experiment {before.number} was of {old}."
+        if before.attempt.task != attempt.task:
+            told += f" program.md defines another measurement than for experiment {before.number}."
+        return told
+
     def _judgement(self, experiment: Experiment, rule: Task) -> Judgement:
         attempt, result = experiment.attempt, experiment.result
         assert result is not None
@@ -261,6 +302,7 @@ class Verdicts:
             if complaint := self._complaint(result, incumbent, rule):
                 verdict, why = Verdict.GUARDRAIL, f"{complaint}. {why}"
             facts = {"delta": found.delta, "value": found.value, "incumbent": incumbent.number}
+        why += self._begun_anew(attempt)
         files = self._workspace.files(experiment.commit)
         commit = self._workspace.commit_attempt(attempt, files, result, verdict)
         return Judgement(verdict=verdict, why=why, commit=commit, **facts)

@@ -28,6 +28,7 @@ def words_of(task: Task) -> Words:
         repair=f"{one or 'the editable files'}, or what measures them",
         invalid="was found invalid",
         run=run_in_words(task),
+        repaired="or program.md: while nothing is scored, the next run measures what is committed then",
     )
 
 

@@ -13,6 +13,7 @@ class Words:
     repair: str  # what the operator repairs where the baseline has no score
     invalid: str  # what a run that is invalid has done
     run: str  # what a run does to the candidate
+    repaired: str = "then to start the server with a new --tag"  # how a study goes on once the operator has repaired it
 
     def fill(self, text: str) -> str:
         """The text with these parts for {candidate}, {original} and the others; {Original} begins a sentence."""

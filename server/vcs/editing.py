@@ -42,6 +42,26 @@ class CandidateFiles:
             )
         return Candidate(found)
 
+    def carry_over(
+        self,
+        commit: str,
+        texts: tuple[dict[str, str], dict[str, str]],
+        names: tuple[dict[str, Entry], dict[str, Entry]],
+    ) -> None:
+        """Make the worktree that of `commit`; an editable file that was changed by hand stays as it is.
+
+        Args:
+            texts: of the editable files, at the commit that the worktree is of and at the new one. names: all files.
+        """
+        (before, after), now = texts, texts[0]
+        with suppress(WorkspaceUnusable):  # what is no text is not taken along
+            now = dict(self.read(names[0]))
+        changed = {path: text for path, text in now.items() if before.get(path) != text}
+        deleted = before.keys() - now.keys()
+        self._worktree.lay(commit)
+        merged = {path: text for path, text in {**after, **changed}.items() if path not in deleted}
+        self.write(Candidate(merged or after), names[1])
+
     def write(self, candidate: Candidate, names: dict[str, Entry]) -> None:
         """Replace the files, all or none; what the candidate lacks is removed.
 

@@ -62,15 +62,25 @@ def check_repository(repo: Repo, path: Path, tag: str, editable: Editable) -> No
         if Home(root).study(tag).ledger.exists():
             return  # packed-refs is gone: the ledger knows where the branch was
         raise WorkspaceUnusable(f"{root} has no commit yet.", f"Commit program.md and {editable} first.")
-    _check_editable(repo, start, editable, begun is not None)
+    _check_start(repo, tag, editable, start, begun is not None)
+
+
+def _check_start(repo: Repo, tag: str, editable: Editable, start: str, begun: bool) -> None:
+    try:
+        _check_editable(repo, start, editable, begun)
+    except WorkspaceUnusable:
+        # While nothing is kept a task's study goes on from the checkout: that may have what is missing.
+        checkout = next_start(repo)
+        if editable.plain or checkout is None or checkout == start or _is_attempt(repo, tag, start):
+            raise
+        _check_editable(repo, checkout, editable, begun=False)
 
 
 def check_new_tag(repo: Repo, tag: str) -> None:
     """What must hold besides when a tag is new: the night starts from HEAD. Raises WorkspaceUnusable."""
     _check_name(repo, f"autoresearch/{tag}")
-    for name, what in _OPERATIONS.items():
-        if (Path(str(repo.git_dir)) / name).exists():
-            raise WorkspaceUnusable(f"The checkout is in the middle of {what}.", "Finish or abort it first.")
+    if what := _operation(repo):
+        raise WorkspaceUnusable(f"The checkout is in the middle of {what}.", "Finish or abort it first.")
     if repo.head.is_detached:
         raise WorkspaceUnusable("The checkout's HEAD is detached.", "Check out a branch first: `git switch BRANCH`.")
     if not (Path(str(repo.git_dir)) / "index").exists() and repo.git.ls_tree("--name-only", "HEAD"):
@@ -86,6 +96,22 @@ def check_new_tag(repo: Repo, tag: str) -> None:
             f"The checkout has uncommitted changes: {shown}.",
             "Commit or stash them: a night starts from a commit.",
         )
+
+
+def next_start(repo: Repo) -> str | None:
+    """The commit of the checkout that a study may begin at; None while it is in the middle of something."""
+    return None if repo.head.is_detached or _operation(repo) else _commit(repo, "HEAD")
+
+
+def _operation(repo: Repo) -> str:
+    """What the checkout is in the middle of; empty if nothing."""
+    folder = Path(str(repo.git_dir))
+    return next((what for name, what in _OPERATIONS.items() if (folder / name).exists()), "")
+
+
+def _is_attempt(repo: Repo, tag: str, commit: str) -> bool:
+    """Whether the commit is an experiment's of this tag."""
+    return bool(repo.git.for_each_ref(f"--points-at={commit}", "--count=1", f"refs/autoresearch/{tag}/"))
 
 
 def _check_formats(repo: Repo, root: Path, common: Path) -> None:

@@ -18,6 +18,7 @@ PLAIN_MODES = ("100644", "100755")  # no link, no submodule
 _LINK = "120000"
 _SUBMODULE = "160000"
 _NO_NAMES = {"", ".", "..", ".git"}  # git makes no tree with these, somebody else might
+_MAX_MODULE = 1 << 20  # bytes
 _REMEMBERED = 4  # commits whose lists are at hand: the branch's, the candidate's and what they were built on
 _CHUNK = 1 << 20
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
@@ -208,6 +209,16 @@ def is_text(content: bytes) -> bool:
         return "\0" not in content.decode("utf-8")
     except UnicodeDecodeError:
         return False
+
+
+def module(entry: str) -> tuple[str, str] | None:
+    """Path and object of a line of `git ls-tree -l`, if it is a plain Python file in folders that can be packages."""
+    about, _, path = entry.partition("\t")
+    *folders, file = path.split("/")
+    if not file.endswith(".py") or not all(map(str.isidentifier, folders)):
+        return None
+    mode, _, name, size = about.split()
+    return (path, name) if mode in PLAIN_MODES and int(size) <= _MAX_MODULE else None
 
 
 def _entry(told: str) -> tuple[str, Entry]:

@@ -14,7 +14,6 @@ from git import Repo
 from git.exc import GitCommandError
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.files import replace_text
 from server.paths import HOME, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
@@ -22,16 +21,17 @@ from server.source.editable import Editable, listed
 from server.vcs import repository_checks
 from server.vcs.commit_message import attempt_message
 from server.vcs.editing import CandidateFiles, merge
-from server.vcs.git_environment import content, open_repository, translating_git_errors
+from server.vcs.git_environment import content, exclude, open_repository, translating_git_errors
 from server.vcs.objects import Made, Objects, blob, commit, with_files
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
-from server.vcs.trees import PLAIN_MODES, Entry, Trees
+from server.vcs.trees import PLAIN_MODES, Entry, Trees, module
 from server.vcs.worktree import Worktree
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
 _MAX_MODULES = 5000  # a workspace with more has something else in mind
 _MAX_MODULE = 1 << 20  # bytes
+_ARGUMENTS = 200  # files in one command line
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
 
@@ -92,11 +92,7 @@ class Workspace:
         """
         with translating_git_errors("Preparing the workspace"):
             self.state.mkdir(parents=True, exist_ok=True)  # first: what is begun is finished by the next server
-            exclude = Path(str(self._repo.common_dir)) / "info" / "exclude"
-            text = exclude.read_bytes().decode() if exclude.exists() else ""
-            if f"/{HOME}/" not in text.splitlines():
-                exclude.parent.mkdir(exist_ok=True)
-                replace_text(exclude, text + ("\n" if text and not text.endswith("\n") else "") + f"/{HOME}/\n")
+            exclude(self._repo, f"/{HOME}/")
             if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):
@@ -129,6 +125,24 @@ class Workspace:
         """Make a deleted branch again, at `commit`. Raises WorkspaceUnusable."""
         if self.refs.resolve(self._head) is None:
             self.refs.swap(self._head, commit, None)
+
+    def restart(self) -> tuple[str, str] | None:
+        """Move the branch, on which nothing is kept, to where the checkout is. What is changed by hand stays so.
+
+        Returns the old commit and the new one; None: it is there, or the checkout is in no state to begin from. Raises
+        WorkspaceUnusable: no candidate can be made of what the checkout has; then nothing is changed.
+        """
+        with translating_git_errors("Looking at the checkout"):
+            tip, commit = self.tip(), repository_checks.next_start(self._repo)
+            if commit is None or commit == tip:
+                return None
+            self.trees.require_usable(commit, self.editable)
+            if not self._repo.is_ancestor(*map(self._repo.commit, (tip, commit))):  # nobody's commits are lost
+                self.refs.swap(f"{self.found}/branch-{tip[:12]}", tip, None)
+        texts, names = (self._texts(tip), self._texts(commit)), (self.trees.entries(tip), self.trees.entries(commit))
+        self._files.carry_over(commit, texts, names)
+        self.refs.swap(self._head, commit, tip)
+        return tip, commit
 
     def files(self, commit: str) -> Candidate:
         """The editable files at `commit`, its full name. Raises WorkspaceUnusable."""
@@ -177,7 +191,7 @@ class Workspace:
         """The other Python files at `commit` that train.py can import, by path. Raises WorkspaceUnusable."""
         with translating_git_errors(f"Listing the modules at {commit[:12]}"):
             listed = str(self._repo.git.ls_tree("-r", "-l", "-z", "--full-tree", commit)).split("\0")
-        names = dict(filter(None, map(_module, listed)))
+        names = dict(filter(None, map(module, listed)))
         names.pop(self.file, None)
         chosen = sorted(names, key=lambda path: (path.count("/"), path))[:_MAX_MODULES]
         before, self._modules = self._modules, {}
@@ -358,13 +372,3 @@ def mended(path: Path) -> Path | None:
     """Mend what keeps git from reading the refs of the repository at `path`. Returns where the old file is kept."""
     with open_repository(path) as repo:
         return mend_packed(Path(str(repo.common_dir)))
-
-
-def _module(entry: str) -> tuple[str, str] | None:
-    """Path and object of a line of `git ls-tree -l`, if it is a plain Python file in folders that can be packages."""
-    about, _, path = entry.partition("\t")
-    *folders, file = path.split("/")
-    if not file.endswith(".py") or not all(map(str.isidentifier, folders)):
-        return None
-    mode, _, name, size = about.split()
-    return (path, name) if mode in PLAIN_MODES and int(size) <= _MAX_MODULE else None

@@ -213,6 +213,12 @@ class Worktree:
         except UnicodeDecodeError as error:
             raise WorkspaceUnusable(f"{path} is not UTF-8 (byte {error.start}).", step) from error
 
+    def lay(self, commit: str) -> None:
+        """Make the folder that of `commit`, whatever was changed in it; what git does not know stays."""
+        with translating_git_errors("Bringing the worktree to the checkout's commit"), Repository(self.path) as linked:
+            harden(linked)
+            linked.git.read_tree("--reset", "-u", "--no-recurse-submodules", commit)
+
     def align(self, commit: str) -> None:
         """Bring the folder's own index in line with `commit`, so that `git status` there shows the candidate alone."""
         with translating_git_errors("Bringing the worktree's index in line"), Repository(self.path) as linked:

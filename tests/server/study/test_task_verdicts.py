@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from server.api import history_views, views
+from server.api.next_actions import next_calls
 from server.records import Experiment, Figures, Outcome, Result, Score, Verdict
 from server.serve_options import ServeOptions
 from server.study import limits
@@ -13,7 +15,7 @@ from server.study.study import Study
 from tests.support.builders import NOON
 from tests.support.lifecycle import ran
 from tests.support.repositories import STAND_INS, make_repository
-from trainer.contract import AUDIT_FAILED
+from trainer.contract import AUDIT_FAILED, UNSCORED
 
 LINE = "model = Bigram().to(session.device)"
 TASK = """---
@@ -176,3 +178,39 @@ def test_a_wrong_answer_in_a_confirmation_ends_the_candidate(study: Study) -> No
     study.discard("wrong")
     patch(study)
     assert ran(study, result(40)).verdict == Verdict.PROMISING, "the same code may be tried again"
+
+
+def test_what_the_judge_can_score_is_known_of_the_incumbent_alone(study: Study) -> None:
+    def proven() -> bool:
+        plan, row = study.verdicts.plan(study.phase(), study.program().task), study.ledger.last()
+        assert row
+        told = row.attempt.model_copy(update={"baseline": False, "purpose": plan.purpose, "of": plan.of})
+        return study.request(told, plan.candidate, "").limits.proven
+
+    ran(study, Result(outcome=Outcome.ENV_FAIL, reason="The judge failed.", cause="judge", finished_at=NOON))
+    assert not proven(), "nothing is scored"
+    exact_baseline(study)
+    assert not proven(), "it is the incumbent that is run again"
+    patch(study)
+    assert proven()
+    ran(study, result(40))
+    assert proven() and study.phase() is Phase.PROMISING
+
+
+def test_runs_that_the_judge_cannot_score_are_told_after_some_and_end_nothing(study: Study) -> None:
+    exact_baseline(study)
+    odd = Result(outcome=Outcome.INVALID, reason="The judge cannot score it.", cause=UNSCORED, finished_at=NOON)
+    for number in range(3):
+        assert "the last 3 runs" not in next_calls(study)[0].why
+        patch(study, f"model = Bigram() if {number} else Bigram()")
+        assert ran(study, odd).verdict == Verdict.INVALID
+        study.discard("odd")
+    notice, *calls = next_calls(study)
+    assert "could score none of the last 3 runs" in notice.why and not notice.tool and calls[0].tool
+
+
+def test_an_answer_about_a_task_has_no_figures_of_a_language_model(study: Study) -> None:
+    ran(study, result(50))
+    detail = history_views.show_experiment(study, 1).model_dump(mode="json")["detail"]
+    assert detail["record"]["result"]["figures"] == {"rss_mb": 100.0}
+    assert views.show_run(study).model_dump(mode="json")["figures"] == {"rss_mb": 100.0}

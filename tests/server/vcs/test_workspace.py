@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.vcs.git_environment import init_repository
+from server.vcs.git_environment import exclude_at, init_repository
 from server.vcs.workspace import Workspace
 from tests.support.builders import only
 from tests.support.repositories import git, make_repository
@@ -318,3 +318,11 @@ def test_modules_are_those_of_the_commit_whatever_lies_in_the_worktree(workspace
     due = {"knobs.py": b"A = 1\n", "parts/__init__.py": b"", "parts/block.py": b"B = 2\n"}
     assert workspace.modules(commit) == due
     assert workspace.modules(commit) == due  # from memory
+
+
+def test_a_line_is_excluded_once(repository: Path) -> None:
+    for _ in range(2):
+        exclude_at(repository, "/progress.png")
+    assert (repository / ".git" / "info" / "exclude").read_text(encoding="utf-8").count("/progress.png\n") == 1
+    (repository / "progress.png").write_bytes(b"")
+    assert git(repository, "status", "--porcelain") == ""
