@@ -30,8 +30,6 @@ from server.vcs.worktree import Worktree
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _IMPORT = r"""(import|from)[[:space:]](.*[^[:alnum:]_])?trainer([^[:alnum:]_]|$)|["']trainer"""  # as git greps
 _MAX_MODULES = 5000  # a workspace with more has something else in mind
-_MAX_MODULE = 1 << 20  # bytes
-_ARGUMENTS = 200  # files in one command line
 _REMEMBERED = 8  # commits whose files are at hand: the incumbent, the candidate and what they were built on
 
 
