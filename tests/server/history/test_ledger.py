@@ -58,7 +58,7 @@ def test_the_incumbent_is_the_last_kept_and_counts_add_up(ledger: Ledger) -> Non
 def answers(ledger: Ledger) -> tuple[object, ...]:
     """All that is asked of a ledger again and again in one call."""
     questions = (ledger.last, ledger.measured, ledger.incumbent, ledger.baseline, ledger.counts, ledger.kept)
-    more = (ledger.recent_repeats, ledger.failed, ledger.categories, ledger.gains)
+    more = (ledger.recent_repeats, ledger.failed, ledger.category_of, ledger.gains)
     return (*(ask() for ask in (*questions, *more)), ledger.page(5, 0), ledger.values(5), list(ledger.all()))
 
 
