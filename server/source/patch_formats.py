@@ -209,6 +209,8 @@ def _without_quotes(text: str) -> str:
     """Without what stands before each line of the patch."""
     found = [marker[1] for marker in _BEHIND.finditer(text)]
     before = found[0] if found and all(other.startswith(found[0]) for other in found) else ""
+    if not before:
+        return text
     lines, only = text.split("\n"), before.rstrip()
     marked = [at for at, line in enumerate(lines) if is_marker(line)]
     inside = lines[marked[0] : marked[-1]] if marked and not only else []

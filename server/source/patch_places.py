@@ -10,6 +10,7 @@ from server.errors import PatchRefused
 from server.source.hunks import COMES, GONE, KEPT, UNMARKED, Edit, Hunk
 
 _MOST = 1000  # places that are looked at
+_REPEATED = 0.2  # of the lines of a file that stand more than once: code has half of it, style sheets twice
 _TYPED = {  # what an editor or a model makes of what is on the keyboard
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
     **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
@@ -124,6 +125,12 @@ class Finder:
     def is_unique(self, line: str) -> bool:
         """Whether the file has this line once, in any layout."""
         return self._counts[bare(line)] == 1 and bool(bare(line))
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether many lines stand more than once, so that a line that stands once may be the copy of one that went."""
+        counts = [count for line, count in self._counts.items() if line]
+        return sum(count for count in counts if count > 1) > _REPEATED * sum(counts)
 
     @cached_property
     def _counts(self) -> Counter[str]:

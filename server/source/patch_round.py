@@ -11,6 +11,7 @@ _AROUND = 15  # lines from where a header says within which a changed copy is lo
 _ALIKE = 0.5  # of it, from which on it is a copy
 _MISCOUNTED = 6  # lines by which a number may be wrong though nobody has changed the file
 _MOVED = 9  # lines by which a few edits move what no hunk above or below tells to have moved
+_SHORT = 3  # lines of a hunk that one edit may take away, so that nothing is left of the place that was meant
 _KNOWN = 3  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
 
 
@@ -160,16 +161,21 @@ class Round:
         other = next((at for at in near if self._finder.likeness(hunk.before, at) >= least), None)
         if other is not None:
             raise patch_refusals.copied(hunk, fit, other, self._file)
-        known = alone >= _KNOWN or (alone and self._is_in_line(wanted, fit.at - wanted))
+        doubtful = size <= _SHORT and self._finder.repeats
+        known = alone >= _KNOWN or (alone and self._is_in_line(wanted, fit.at - wanted, doubtful))
         if fit.at != wanted and (fit.shifted or not known):
             raise patch_refusals.elsewhere(hunk, fit, self._file)
 
-    def _is_in_line(self, start: int, offset: int) -> bool:
-        """Whether a hunk has moved about as far as the hunks above and below it, or by something in between."""
+    def _is_in_line(self, start: int, offset: int, doubtful: bool) -> bool:
+        """Whether a hunk has moved as far as the hunks above and below it, or by something in between.
+
+        About as far is enough, but for one that is `doubtful`.
+        """
         above = max((at for at in self._moved if at < start), default=None)
         below = min((at for at in self._moved if at > start), default=None)
         upper = 0 if above is None else self._moved[above]
         lower, slack = (upper, _MOVED) if below is None else (self._moved[below], _MISCOUNTED)
+        slack = 0 if doubtful else slack
         return min(upper, lower) - slack <= offset <= max(upper, lower) + slack
 
     def _insertion(self, hunk: Hunk) -> Fit:

@@ -176,6 +176,16 @@ REFUSED = {
         "@@ -9 +9,2 @@\n A rate.\n+n\n",
         "matches train.py at line 25, but its header says line 9",
     ),
+    "a copy alone, in a file full of copies": (
+        "a\n}\n}\nb\n}\n}\n\n.v {\nc\n",
+        "@@ -3,3 +3,2 @@\n }\n-\n .v {\n",
+        "matches train.py at line 6, but its header says line 3",
+    ),
+    "a blank line that goes, read as one without a mark": (
+        "a\nb\n```\n\nc\n",
+        begin("@@", " ```", "-", "+n", " ", "@@", "-b", "+B"),
+        "Hunk 1 of 2 does not match",
+    ),
     "a copy where a blank line is left away": (
         "left;\n}\nx\nleft;\nn\n}\n",
         block("left;\n}\n\n", "left;\nm\n\n"),
