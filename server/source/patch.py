@@ -15,7 +15,6 @@ from server.source.patch_formats import (
     parse_files,
     parse_patch,
     readings,
-    sought,
     with_line_feeds,
 )
 from server.source.patch_places import Finder
@@ -65,11 +64,7 @@ def _as_meant(text: str, patch: str, file: str, first: PatchRefused) -> str:
     """The text after the one other reading of the patch that fits. Raises PatchRefused: there is none, or two."""
     found: set[str] = set()
     other: PatchRefused | None = None
-    others = [*readings(patch, file)]
-    standing = _standing(text, patch, file) if others else []
-    for reading in others:
-        if standing and any(lines not in (sought(reading, file) or standing) for lines in standing):
-            continue  # a hunk of it fits as written, so that the patch was not changed
+    for reading in readings(patch, file, text):
         try:
             found.add(_as_written(text, reading, file, exact=False))
         except PatchRefused as error:
@@ -82,12 +77,6 @@ def _as_meant(text: str, patch: str, file: str, first: PatchRefused) -> str:
     if found:
         return found.pop()
     raise first if other is None or is_in_a_format(patch) else other
-
-
-def _standing(text: str, patch: str, file: str) -> list[list[str]]:
-    """The lines of each hunk that fits as it is written."""
-    finder = Finder([line.text for line in split_lines(text)])
-    return [lines for lines in sought(patch, file) or () if any(map(str.strip, lines)) and finder.find(lines)]
 
 
 def _as_written(text: str, patch: str, file: str, exact: bool) -> str:

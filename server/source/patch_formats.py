@@ -21,6 +21,9 @@ _FEW_LINES = 3  # no patch has fewer
 _MOST_READ = 64 * 1024  # characters of a patch that is read in other ways; the file itself has no more
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "#39": "'", "#x27": "'", "#34": '"', "amp": "&"}
 _ENTITY = re.compile(rf"&({'|'.join(_ENTITIES)});", re.IGNORECASE)
+_ESCAPED_ESCAPE = re.compile(
+    rf"&amp;(?:{'|'.join(_ENTITIES)});|^[ \t]*(?:&lt;){{3,}} ?SEARCH", re.IGNORECASE | re.MULTILINE
+)
 _BEHIND = re.compile(  # what stands before a patch that is quoted, or that is indented as a whole
     r"^([ \t>]{0,32})(?=@@(?:[ \n]|\Z)|diff --git |--- \S|\*\*\* (?:Begin|Update)|<{3,} ?SEARCH)",
     re.MULTILINE | re.IGNORECASE,
@@ -166,22 +169,25 @@ def with_line_feeds(patch: str, text: str) -> str:
     return patch
 
 
-def readings(patch: str, file: str) -> Iterator[str]:
+def readings(patch: str, file: str, text: str) -> Iterator[str]:
     """What else a patch may mean that fits nowhere as it is written: the ways in which it may have been changed since.
 
     Escaped for HTML, quoted with ">", indented as a whole, or with markers that are indented or of another width. Only
-    readings that look for other lines of the file are worth a try.
+    readings that look for other lines of the file are worth a try. Escapes are those of the `text` if it has some,
+    unless they are escaped once more.
     """
     if len(patch) > _MOST_READ:
         return
-    texts, seen = [patch], [sought(patch, file)]
-    for step in (_without_entities, _without_entities, _without_quotes, as_usual):
-        texts += [other for text in texts if (other := step(text)) not in texts]
-    for text in texts[1:]:
-        looked_for = sought(text, file)
+    texts, seen = [patch], [_sought(patch, file)]
+    escaped = not _ENTITY.search(text) or bool(_ESCAPED_ESCAPE.search(patch))
+    unescape = (_without_entities, _without_entities) if escaped else ()
+    for step in (*unescape, _without_quotes, as_usual):
+        texts += [other for known in texts if (other := step(known)) not in texts]
+    for other in texts[1:]:
+        looked_for = _sought(other, file)
         if looked_for is None or looked_for not in seen:
             seen.append(looked_for)
-            yield text
+            yield other
 
 
 def is_in_a_format(patch: str) -> bool:
@@ -189,7 +195,7 @@ def is_in_a_format(patch: str) -> bool:
     return bool(OPEN.search(patch) or _DIFF.search(patch))
 
 
-def sought(patch: str, file: str) -> list[list[str]] | None:
+def _sought(patch: str, file: str) -> list[list[str]] | None:
     """The lines that each hunk looks for; None if the patch cannot be read."""
     try:
         return [hunk.before for hunks in parse_patch(patch, file) for hunk in hunks]

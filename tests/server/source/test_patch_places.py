@@ -201,6 +201,11 @@ REFUSED = {
         "@@\n-a &lt; b\n+n\n@@\n-c &lt; d\n+m\n",
         "Hunk 2 of 2 does not match",
     ),
+    "another reading of a file's own escapes": (
+        "x\n&lt;p&gt;\ny\nc < d\n",
+        "@@\n-c &lt; d\n+m\n",
+        "does not match",
+    ),
     "another reading of a hunk that fits twice": (
         "\na &lt; b\nx\n\na &lt; b\nz\na < b\n",
         "@@\n \n+n\n a &lt; b\n",

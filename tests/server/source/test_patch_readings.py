@@ -114,6 +114,7 @@ def test_what_the_file_has_as_it_is_written_is_not_read_otherwise() -> None:
     text = "a &lt; b\na < b\n"
     assert apply(text, "@@\n-a &lt; b\n+a &lt; c\n") == "a &lt; c\na < b\n"
     assert apply("> x\nx\n", "@@\n-> x\n+> y\n") == "> y\nx\n"
+    assert apply(text, "@@\n a &amp;lt; b\n-a &lt; b\n+a &lt; c\n") == "a &lt; b\na < c\n"
     with pytest.raises(PatchRefused, match="does not match"):  # a "<" that is not escaped: the rest is as it is meant
         apply("a < b\nc\n", "@@\n-a &lt; b\n-c\n+a <= c\n")
 
