@@ -2,16 +2,27 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
+from server.adopt import known_formats
+from server.adopt.adoption import Adoption, write_program
+from server.adopt.interview import Given, Question
 from server.cli import main
+from server.errors import WorkspaceUnusable
+from server.task.definition import Task
 from server.task.program import load
+from server.task.requirements import Lack
+from server.vcs.checkout import Checkout
 from tests.support.commands import write_tree
+from tests.support.polling import until
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[2]
@@ -182,3 +193,82 @@ def test_somebody_at_a_terminal_is_asked_and_may_decline(tmp_path: Path) -> None
     assert (task.checks, task.metric.name, task.metric.unit, task.direction) == ("", "size", "kB", "higher"), said
     assert "also printed size" in said
     assert git(folder, "status", "--short") == "?? program.md"
+
+
+@pytest.mark.thorough
+def test_an_interrupt_ends_the_run_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "a", {**FILES, "bench.py": HANGS})
+    words = ["adopt", str(folder), "--yes", "--checks", ""]
+    # As from a terminal: a shell that starts tests in the background has interrupts ignored.
+    code = f"import signal; signal.signal(2, signal.default_int_handler); from server.cli import main; main({words})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
+    log = folder / ".autoresearch" / ".adopt" / "runs" / "00001" / "run.log"
+    until(lambda: log.exists() and "begun" in log.read_text(encoding="utf-8"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    assert git(folder, "status", "--short") == "" and not (folder / ".autoresearch").exists()
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])]
+
+
+class Declines:
+    """Somebody who takes every default and lets nothing run."""
+
+    answers = True
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def ask(self, question: Question) -> str:
+        return question.default
+
+    def agree(self, text: str) -> bool:
+        return False
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_who_declines_gets_a_program_md_and_nothing_is_run(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "a", {**FILES, "bench.py": f"open('{tmp_path}/ran', 'w')\n"})
+    dialogue = Declines()
+    with Checkout.open(folder) as checkout:
+        text = Adoption(checkout, Given(metric="ms", checks="-"), dialogue).text()
+    task = write_program(folder, text)
+    assert (task.metric.name, task.scale, task.repeats, task.budget_seconds) == ("ms", "log", 1, 300)
+    assert not (tmp_path / "ran").exists() and "Nothing was run" in dialogue.said[0]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A workspace of another tool, as its reader returns it."""
+
+    format: str
+    task: Task
+    files: tuple[str, ...] = (".auto/measure.sh",)
+    goal: str = "Their goal."
+    remarks: tuple[Lack, ...] = (Lack(problem="it pushes", remedy="leave that out"),)
+    log: tuple[str, ...] = ()
+
+
+def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for what reads the formats."""
+    folder = repository(tmp_path / "a", {**FILES, ".auto/measure.sh": "python3 bench.py\n"})
+    theirs = Task.model_validate({"command": "bash .auto/measure.sh", "editable": ["src/work.py"], "checks": "true"})
+    others = Task.model_validate({"command": "python3 bench.py", "editable": ["src/**"]})
+    found = [Foreign("one", theirs), Foreign("two", others)]
+
+    def find(_root: Path) -> list[Foreign]:
+        return found
+
+    monkeypatch.setattr(known_formats, "_find_workspaces", find)
+    dialogue = Declines()
+    with Checkout.open(folder) as checkout:
+        text = Adoption(checkout, Given(), dialogue).text()
+        with pytest.raises(WorkspaceUnusable, match="no workspace of three"):
+            Adoption(checkout, Given(format="three"), dialogue)
+    assert "Their goal." in text and "command: bash .auto/measure.sh" in text and "editable: [src/work.py]" in text
+    assert dialogue.said[:3] == [
+        "This is a workspace of one (.auto/measure.sh).",
+        "it pushes: leave that out",
+        "There is another one, of two: --format two proposes its values.",
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import log, run_command
-from trainer.contract import RunFile
+from trainer.contract import ALL_FIGURES, PRINTED, RunFile
 
 PRINTS = "echo METRIC ms=12.5"
 
@@ -260,3 +260,12 @@ def test_a_folder_that_a_command_replaces_by_a_link_costs_nobody_a_file(tmp_path
     assert (precious.stat().st_mode & 0o777) == 0o755
     expected = "finished" if "HOME" in folder else "invalid"
     assert result.outcome == expected, result.reason
+
+
+def test_a_run_that_wants_all_numbers_has_them_among_its_figures(tmp_path: Path) -> None:
+    printed = "echo METRIC ms=3; echo 'cpu_seconds: 7 s'"
+    ended = run_command(tmp_path, {"a": ""}, command=printed, source="wall", unit="s", figures=(ALL_FIGURES,))
+    assert ended.outcome == "finished", ended.reason
+    told = {name: value for name, value in ended.figures.items() if name.startswith(PRINTED)}
+    assert told == {"printed METRIC ms": 3.0, "printed line cpu_seconds s": 7.0}
+    assert ended.figures["cpu_seconds"] != 7.0

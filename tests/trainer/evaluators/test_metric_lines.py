@@ -108,3 +108,17 @@ def test_a_figure_that_is_not_there_is_none() -> None:
 
 def test_bytes_that_are_no_text_hide_no_number() -> None:
     assert Printed(b"\xff\xfe\x00garbage=\xff\nMETRIC ms=3\n\x00", b"").samples("ms") == [3.0]
+
+
+def test_all_numbers_with_names_are_told_by_form_and_unit() -> None:
+    stdout = b"port: 80\nMETRIC ms=1\nMETRIC ms=2.5 ms\nops/sec: 3\nwhen: 12:30\nelapsed: 1.5 s\nMETRIC x=nan\n"
+    assert Printed(stdout, b"size=3\n").told() == {
+        ("METRIC", "ms", "ms"): 2.5,
+        ("line", "port", ""): 80.0,
+        ("line", "elapsed", "s"): 1.5,
+        ("line", "size", ""): 3.0,
+    }
+    told = Printed(
+        b'{"a": {"b": {"c": 1, "d": {"e": 2}}, "two words": 3}, "ok": true, "n": 1e999, "x": [4]}', b""
+    ).told()
+    assert told == {("json", "a.b.c", ""): 1.0}
