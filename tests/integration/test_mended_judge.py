@@ -1,0 +1,48 @@
+"""A judge that fails on the baseline, mended by the operator: the agent goes on under the same tag, through the server."""
+
+import sys
+from pathlib import Path
+
+from mcp import Client, StdioServerParameters
+
+from tests.integration.test_hidden_final import JUDGE
+from tests.integration.test_loop import call
+from tests.support.judged_runs import WORKER
+from tests.support.repositories import git, make_repository
+
+PROGRAM = """---
+judge: judge/judge.py
+worker: "{python} judge/worker.py"
+metric: points
+direction: higher
+editable: [src/**]
+---
+"""
+
+
+async def test_a_mended_judge_is_measured_by_under_the_same_tag(tmp_path: Path) -> None:
+    root = make_repository(tmp_path / "work", "x = 1\n")
+    judge = JUDGE.format([1, 2, 3])
+    files = {
+        "program.md": PROGRAM,
+        "judge/judge.py": judge.replace("truth * truth", "truth * turth"),
+        "judge/worker.py": WORKER,
+        "src/work.py": "def work(n):\n    return n\n",
+    }
+    for path, text in files.items():
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "squares")
+    arguments = ["-m", "server", "--workspace", str(root), "--tag", "t1"]
+    async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
+        failed = await call(client, "run_experiment", description="baseline", wait_seconds=300)
+        assert failed["status"] == "env_fail" and "line 6: score() raised NameError" in failed["why"], failed
+        assert "the next run has it while nothing was scored" in failed["why"]
+        (root / "judge" / "judge.py").write_text(judge, encoding="utf-8")
+        git(root, "commit", "--quiet", "--all", "-m", "spell it right")
+        scored = await call(client, "run_experiment", description="baseline", wait_seconds=300)
+        assert (scored["verdict"], scored["value"]) == ("baseline", 1 / 3), scored
+        told = await call(client, "status")
+        assert told["phase"] == "idle" and told["tag"] == "t1" and not told["head_moved"]
+        assert any("the baseline is that of commit" in note for note in told["memory"]["notes"])
