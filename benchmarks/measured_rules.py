@@ -1,6 +1,6 @@
 """What the rule for paired runs costs and finds: simulated nights of forty null changes, and of real ones.
 
-    python benchmarks/measured_rules.py [--nights 500]
+    python -m benchmarks.measured_rules [--nights 500] [--blocks]
 
 The functions of server/scoring/paired_rule.py judge every run, with the spread learned as a study learns it: from the
 incumbent against itself three times, and from whatever is confirmed. A null changes nothing; its keep is a false one.
@@ -9,7 +9,8 @@ Real changes make the candidate 2, 5 or 20 % faster, or 5 % slower.
 The noise is chosen after A/A runs of a JSON tokenizer in Python on a shared machine with two cores, pairs of 3 ms CPU
 time, each run with two new processes: quiet, and beside two further processes that never rest. A run's own standard
 error explains a part of how much it moves; one run in twenty is an outlier. What real runs do:
-benchmarks/measured_night.py.
+benchmarks/measured_night.py. With --blocks a run's pairs are simulated as well, beside two processes that never rest,
+as benchmarks/paired_stop.py has them: in blocks of new processes, until the result is clear or there are so many.
 """
 
 import argparse
@@ -18,12 +19,14 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from benchmarks import paired_stop
 from server.metric import Metric
 from server.records import Verdict
 from server.scoring.decision_rule import Assessment
 from server.scoring.paired_rule import PRIOR_SHARE, Beside, Pairs, between_runs, decide_pairs
 from server.task.policy import usual_scatter
 from trainer.contract import MetricSource
+from trainer.evaluators.pairs import MOST_PAIRS
 
 NULLS = 40
 BASELINE_RUNS = 3
@@ -47,6 +50,21 @@ class Machine:
         return Pairs(gain=faster + moved, error=error, pairs=70)
 
 
+@dataclass(frozen=True)
+class InBlocks(Machine):
+    """Runs made of simulated pairs; `error` and `between` say what a run moves by beyond what its pairs show."""
+
+    most: int = MOST_PAIRS
+    least: float = 0.0  # program.md's least_effect
+
+    def run(self, generator: random.Random, faster: float) -> Pairs:
+        size = 4.0 if generator.random() < self.outliers else 1.0
+        moved = size * self.between * generator.gauss(0, 1)
+        mean, error, pairs = paired_stop.study(generator, moved - faster, self.least, self.most)
+        return Pairs(gain=-mean, error=error, pairs=pairs)
+
+
+BLOCKED = tuple(InBlocks(f"busy, {most} pairs at the most", 0.0, 0.004, most=most, least=0.01) for most in (120, 240))
 MACHINES = (Machine("quiet", 0.002, 0.007), Machine("busy", 0.006, 0.010))
 EFFECTS = (("2 % faster", 0.02), ("5 % faster", 0.05), ("20 % faster", 0.20), ("5 % slower", -0.05))
 
@@ -110,9 +128,11 @@ def found(machine: Machine, faster: float, nights: int, least: float = 0.0) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nights", type=int, default=500)
-    nights, begun = parser.parse_args().nights, time.monotonic()
-    for machine in MACHINES:
-        for least in (0.0, 0.01):
+    parser.add_argument("--blocks", action="store_true", help="simulate every pair of a run: minutes for 50 nights")
+    options, begun = parser.parse_args(), time.monotonic()
+    nights = options.nights
+    for machine in BLOCKED if options.blocks else MACHINES:
+        for least in (machine.least,) if isinstance(machine, InBlocks) else (0.0, 0.01):
             error = f"own error {100 * machine.error:.1f} %, {100 * machine.between:.1f} % between runs"
             print(f"{machine.name}: {error}, least_effect {100 * least:g} %, {nights} nights")
             counts, runs = false_keeps(machine, nights, least)

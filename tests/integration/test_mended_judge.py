@@ -1,4 +1,4 @@
-"""A judge that fails on the baseline, mended by the operator: the agent goes on under the same tag, through the server."""
+"""A judge that fails on the baseline and is mended: the agent goes on under the same tag, through the real server."""
 
 import sys
 from pathlib import Path
