@@ -142,6 +142,7 @@ def test_an_odd_answer_is_the_candidates_own_end(tmp_path: Path, more: str, work
     assert (result["outcome"], result["score"]) == ("invalid", None) and reason in result["reason"], result
 
 
+@pytest.mark.thorough
 def test_megabytes_go_there_and_back(tmp_path: Path) -> None:
     judge = "def cases(seed):\n    answer = yield 'make', None\n    yield answer, len(answer)\n"
     judge += "def score(answer, truth):\n    return 1.0 if truth is None else float(answer == truth)\n"

@@ -312,8 +312,8 @@ def _odd(proven: bool = False, **settings: Any) -> JudgedTask:
     ("answer", "told"),
     [
         ("other", "judge/judge.py, line 14: score() raised KeyError: 'other'"),
-        ("nan", "no finite number"),
-        ("assert", "AssertionError: the truth is"),
+        pytest.param("nan", "no finite number", marks=pytest.mark.thorough),
+        pytest.param("assert", "AssertionError: the truth is", marks=pytest.mark.thorough),
         pytest.param("hang", "gave nothing within 2 s", marks=pytest.mark.thorough),
         pytest.param("exit", "its process ended with exit code 3", marks=pytest.mark.thorough),
         pytest.param("zero", "a score of 0 and the incumbent one of 1", marks=pytest.mark.thorough),
@@ -344,7 +344,7 @@ def test_the_reason_tells_nothing_that_is_hidden(tmp_path: Path, capfd: pytest.C
     assert "the truth is" in capfd.readouterr().out, "the operator reads it in supervisor.log"
 
 
-@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("paired", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_what_the_judge_cannot_score_of_the_baseline_is_the_operators(tmp_path: Path, paired: bool) -> None:
     work = "def work(place):\n    return 'other'\n"
     result = _odd().run(tmp_path / "run", work, work if paired else None)

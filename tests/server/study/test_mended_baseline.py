@@ -13,7 +13,7 @@ from server.study.phase import Phase
 from server.study.study import Study
 from tests.server.study.test_task_verdicts import result
 from tests.support.builders import NOON
-from tests.support.lifecycle import PATCH, ran
+from tests.support.lifecycle import PATCH, begin, leave_result, ran
 from tests.support.repositories import HARDLY_LEARNS, git, make_repository
 from trainer.contract import RunFile
 
@@ -110,8 +110,6 @@ def test_once_there_is_a_score_the_checkout_counts_no_more(root: Path, opened: O
 
 
 def test_a_run_under_way_is_not_disturbed(root: Path, opened: Opened) -> None:
-    from tests.support.lifecycle import begin, leave_result
-
     study = opened()
     attempt = begin(study, 1)
     commit(root, bench__sh=BENCH)
