@@ -85,6 +85,8 @@ def _remark_choice(draft: Draft, rest: list[Draft]) -> None:
         named = ", ".join(f"{other.where} ({other.format})" for other in rest)
         told = f"{draft.where} ({draft.format}) is taken, and {named} is there as well"
         draft.remark(told, f"`format: {rest[0].format}` in program.md takes that one", "format")
+        names = " and ".join(other.format for other in rest)
+        draft.rest = f"; {names} {'are' if len(rest) > 1 else 'is'} there as well, and `format` in program.md chooses"
 
 
 def is_likely(root: Path) -> bool:

@@ -170,21 +170,28 @@ def fill_surroundings(draft: Draft) -> str:
         )
         draft.remark(told, "commit them, and the study's history has them as well")
     draft.remarks += [("", lack) for lack in surroundings.missing(draft.root, texts, draft.below)]
-    _remark_own_measure(draft)
+    _remark_files(draft)
     for name, text in draft.texts.items():
         draft.remarks += scripts.barred(name, text, draft.root)
         draft.remarks += [("", lack) for lack in surroundings.without_programs(name, text)]
     return surroundings.variables(draft.root, linked, texts)
 
 
-def _remark_own_measure(draft: Draft) -> None:
-    """Files that the scripts name and the agent may change: a benchmark may be among them."""
+def _remark_files(draft: Draft) -> None:
+    """Files that the scripts name and that may be in the way: candidates, outputs, the workspace itself."""
     editable, withheld = draft.fields.get("editable", []), draft.fields.get("off_limits", [])
     for script, text in draft.texts.items():
         named = [path for path in scripts.named(text) if path in draft.tracked]
         own = [path for path in scope.matching(editable, named) if not scope.matching(withheld, [path])]
         if own:
             told = f"{script} names {_named(own)}, which the agent may change"
-            draft.remark(
-                told, f"`off_limits: [{own[0]}]`, if it measures and is no part of the candidate", "off_limits"
+            remedy = f"`off_limits: [{own[0]}]`, if it measures and is no part of the candidate"
+            draft.remark(told, remedy, "off_limits")
+        if outputs := [path for path in scripts.written(text) if path in draft.tracked]:
+            told = (
+                f"{script} writes {_named(outputs)}, which git has: a run that changes a file of the commit is invalid"
             )
+            draft.remark(told, f"git rm --cached {outputs[0]}, and name it in .gitignore")
+        if re.search(rf"(?<![\w/]){re.escape(str(draft.root.resolve()))}(?![\w-])", text):
+            told = f"{script} names the workspace by its absolute path, and a run is in a copy elsewhere"
+            draft.remark(told, 'have it begin with `cd "$(dirname "$0")"`')

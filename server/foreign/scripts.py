@@ -149,12 +149,24 @@ def plain_names(text: str) -> list[str]:
 
 def named(text: str) -> list[str]:
     """The paths that it names and does not write, from the folder that it runs in."""
-    read_, written = dict[str, None](), set[str]()
+    written_too = set(written(text))
+    return [path for path, written_here in _paths(text) if not written_here and path not in written_too]
+
+
+def written(text: str) -> list[str]:
+    """The paths that it writes, as far as one word before them tells."""
+    return [path for path, written_here in _paths(text) if written_here]
+
+
+def _paths(text: str) -> list[tuple[str, bool]]:
+    """What looks like a path, and whether it is written there, once each."""
+    found: dict[tuple[str, bool], None] = {}
     for _, line in code(text):
-        for found in _PATH.finditer(line):
-            path = found[1].removeprefix("./")
-            (written.add if _WRITTEN.search(line[: found.start()]) else read_.setdefault)(path)
-    return [path for path in read_ if path not in written and re.search(r"\w[./]|[./]\w", path)]
+        for one in _PATH.finditer(line):
+            path = one[1].removeprefix("./")
+            if re.search(r"\w[./]|[./]\w", path):
+                found[path, bool(_WRITTEN.search(line[: one.start()]))] = None
+    return list(found)
 
 
 def barred(name: str, text: str, root: Path) -> Iterator[tuple[str, Lack]]:

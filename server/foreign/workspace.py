@@ -73,6 +73,7 @@ class Draft:
     pinned: dict[str, str] = field(default_factory=dict[str, str])
     wanted: list[str] = field(default_factory=list[str])  # what the scripts name, there or not
     log: Path | None = None
+    rest: str = ""  # what else is there and how it is taken, to be added to a sentence
 
     def give(self, name: str, value: Any, place: str) -> None:
         """Note a field, and where it comes from."""
@@ -118,7 +119,7 @@ class Draft:
         if isinstance(metric := own.get("metric"), str):  # what was read as a further figure may be the metric itself
             theirs = {name: told for name, told in self.fields.get("metrics", {}).items() if name != metric}
             own = {"metrics": theirs, **own}
-        found = f"the workspace has {self.where} of {self.format}"
+        found = f"the workspace has {self.where} of {self.format}{self.rest}"
         fields = {"name": self.format, **self.fields, **own, "format": self.format, "found": found}
         try:
             task = ForeignTask.model_validate({**fields, "pinned": self.pinned})

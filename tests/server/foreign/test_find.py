@@ -204,6 +204,16 @@ def test_scripts_that_git_does_not_have_are_pinned_and_inputs_are_linked(tmp_pat
     assert find_workspaces(tmp_path)[0].task.sha256 != before
 
 
+def test_what_a_run_cannot_do_with_files_of_git_is_said_before(tmp_path: Path) -> None:
+    lay_out("auto", tmp_path)
+    text = f"cd {tmp_path.resolve()}\nbash src/count.sh | tee src/fixed.sh\necho METRIC steps_made=1\n"
+    (tmp_path / ".auto/measure.sh").write_text(text, encoding="utf-8")
+    told = said(find_workspaces(tmp_path)[0])
+    assert ".auto/measure.sh names src/count.sh, which the agent may change (`off_limits: [src/count.sh]`" in told
+    assert ".auto/measure.sh writes src/fixed.sh, which git has" in told
+    assert ".auto/measure.sh names the workspace by its absolute path" in told
+
+
 def test_a_build_that_writes_target_gets_none_linked(tmp_path: Path) -> None:
     repository("untracked", tmp_path)
     (tmp_path / ".auto/measure.sh").write_text("cargo bench\necho METRIC n=1\n", encoding="utf-8")
@@ -216,6 +226,10 @@ def test_the_preferred_format_is_said_and_how_to_take_another(tmp_path: Path) ->
     assert [found.format for found in find_workspaces(tmp_path)] == ["pi-autoresearch", "autoauto", "piloop"]
     told = said(find_workspaces(tmp_path)[0])
     assert "piloop.toml (piloop) is there as well (`format: autoauto` in program.md takes that one)" in told
+    reason = find_workspaces(tmp_path)[0].task.kind_reason
+    assert reason.endswith(
+        "of pi-autoresearch; autoauto and piloop are there as well, and `format` in program.md chooses"
+    )
     chosen = choose(tmp_path, "piloop")
     assert chosen and chosen.format == "piloop"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.foreign.scripts import barred, interpreter, metrics, named, needs_argument, plain_names, read
+from server.foreign.scripts import barred, interpreter, metrics, named, needs_argument, plain_names, read, written
 from server.foreign.surroundings import without_programs
 
 
@@ -32,6 +32,7 @@ def test_paths_that_are_read_and_not_written() -> None:
         "python3 ./bench/run.py --out=x.json > out/log.txt\ncat data/in.csv | tee -a out.csv\n. lib.sh\nrm -f old.txt\n"
     )
     assert named(text) == ["bench/run.py", "data/in.csv", "lib.sh"]
+    assert written(text) == ["x.json", "out/log.txt", "out.csv", "old.txt"]
 
 
 @pytest.mark.parametrize(
