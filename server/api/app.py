@@ -25,7 +25,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult, ToolAnnotations
 from mcp_types.version import is_version_at_least
 
-from server import __version__, lm_names
+from server import __version__
 from server.adopt.adoption import look
 from server.api import history_views, views
 from server.api.arguments import strict
@@ -35,6 +35,7 @@ from server.api.tools import WAITING, Tools, running
 from server.errors import Unavailable, UnknownExperiment
 from server.history.export import tsv
 from server.metric import Metric
+from server.records import lm_names
 from server.study.background import Background
 from server.study.study import Study
 from server.task.definition import Task

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_serializer
 
-from server import lm_names
 from server.foreign.reported import Reported
 from server.history.comparisons import FigureComparison
 from server.history.lessons import Lessons, Memory
 from server.history.notes import Note
 from server.history.similar_attempts import Similar
-from server.records import Experiment, Figures, Point, Value
+from server.records import Experiment, Figures, Point, Value, lm_names
 from server.reporting.summary import IncumbentSummary, Scored, TableRow
 from server.runs.hardware import Hardware
 

@@ -15,9 +15,8 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from server import lm_names
 from server.metric import Direction
-from server.records import Value
+from server.records import Value, lm_names
 from server.text import clip
 
 TRUST = "reported"

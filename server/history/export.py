@@ -10,10 +10,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from server import lm_names
 from server.files import write_whole
 from server.history.ledger import Ledger
-from server.records import Experiment, Figures, Verdict, decision_name
+from server.records import Experiment, Figures, Verdict, decision_name, lm_names
 
 _COLUMNS = ("commit", lm_names.COLUMN, "memory_gb", "status", "description")
 _UNNAMED = "score"  # the column of a task that has none yet

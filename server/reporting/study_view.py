@@ -45,7 +45,7 @@ from server.study.git_repair import lost
 from server.study.ledger_rebuild import edited
 from server.task.definition import Task
 from server.task.policy import StudyFacts
-from server.vcs.commit_diff import commit_diff
+from server.vcs.objects import commit_diff
 from trainer.contract import utc_now
 
 _CURVE = 300  # points that are read

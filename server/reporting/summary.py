@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import model_serializer, model_validator
 
-from server import lm_names
-from server.records import Experiment, Figures, Value, decision_name
+from server.records import Experiment, Figures, Value, decision_name, lm_names
 from server.text import shorten
 
 

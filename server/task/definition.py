@@ -9,9 +9,8 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from server import lm_names
 from server.metric import Direction, Metric, Scale
-from server.records import MEASURED, Figures, Value
+from server.records import MEASURED, Figures, Value, lm_names
 from server.task import globs
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec

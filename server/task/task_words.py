@@ -1,7 +1,7 @@
 """A task in words: what is changed, what a run does and what is measured, as agents and operators read it."""
 
-from server import lm_names
 from server.metric import Metric
+from server.records import lm_names
 from server.task.definition import Task
 from server.task.words import LANGUAGE_MODEL, Words
 from server.text import shorten

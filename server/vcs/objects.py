@@ -6,19 +6,21 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from git import Repo
 
 from server.errors import WorkspaceUnusable
-from server.vcs.git_environment import IDENTITY, translating_git_errors
+from server.vcs.git_environment import IDENTITY, open_repository, translating_git_errors
 
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _MODE = b"100644 "
 _FOLDER = "40000"
 _PLAIN = ("100644", "100755")
-NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
+_MOST_OF_A_DIFF = 1 << 20  # characters
+_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
 
 
 class Made(NamedTuple):
@@ -184,7 +186,7 @@ class Objects:
         with translating_git_errors("Looking for objects"), TemporaryFile() as asked:
             asked.write(lines.encode())
             asked.seek(0)
-            with self._repo.git.custom_environment(**NO_FETCH):  # a new process: an old one still sees what is deleted
+            with self._repo.git.custom_environment(**_NO_FETCH):  # a new process: an old one still sees what is deleted
                 told = str(self._repo.git.cat_file("--batch-check=%(objectname)", "--buffer", istream=asked))
         return {line.removesuffix(" missing") for line in told.splitlines() if line.endswith(" missing")}
 
@@ -214,3 +216,19 @@ class Objects:
             packed.write(pack(objects))
             packed.seek(0)
             self._repo.git.index_pack("--stdin", istream=packed)
+
+
+def commit_diff(root: Path, before: str, after: str) -> str:
+    """The unified diff between two commits, its first million characters; empty if they have the same files.
+
+    Raises:
+        WorkspaceUnusable: git has lost one of them.
+    """
+    with open_repository(root) as repo, translating_git_errors("Comparing two commits"):
+        with repo.git.custom_environment(**_NO_FETCH):
+            told = repo.git(c="core.quotePath=false").diff_tree(
+                *("-p", "-r", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color"),
+                *("--end-of-options", before, after),
+                strip_newline_in_stdout=False,
+            )
+    return str(told)[:_MOST_OF_A_DIFF].encode("utf-8", "replace").decode()  # of bytes that are no text

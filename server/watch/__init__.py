@@ -1,1 +1,1 @@
-"""The live page of a study: its routes, its stream of changes, and who may see it."""
+"""The live page of a study: routes, changes, who may see it."""

@@ -23,8 +23,7 @@ EXAMPLES = ROOT / "server" / "templates" / "tasks"  # workspaces that `init --ta
 # package, never from a neighbour on its own floor.
 FLOORS = {
     "server": (
-        ("server", "server.errors", "server.files", "server.lm_names", "server.metric", "server.paths", "server.text"),
-        ("server.records",),
+        ("server", "server.errors", "server.files", "server.metric", "server.paths", "server.records", "server.text"),
         ("server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),
         ("server.foreign",),
@@ -252,8 +251,9 @@ def _package_rows(start: str, what: str, contents: str) -> list[str]:
 
 
 def _arrow(modules: Modules, root: str, targets: set[str]) -> str:
-    """The packages among `targets`. Modules beside the packages are left out, as the one that both roots share."""
-    drawn = (name for name in targets - set(ROOTS) if name in modules and modules[name].is_package)
+    """The packages among `targets` above the lowest floor. Modules beside packages are left out, as what both share."""
+    above = (name for name in targets - set(ROOTS) if RANKS.get(unit(name) or "", 0) > 1)
+    drawn = (name for name in above if name in modules and modules[name].is_package)
     names = sorted(name.removeprefix(root + ".").replace(".", "/") for name in drawn)
     return f" → {', '.join(names)}" if names else ""
 

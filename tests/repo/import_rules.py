@@ -105,7 +105,6 @@ LATE_IMPORTS = {
 PURE = (
     "server.api.timeouts",
     "server.errors",
-    "server.lm_names",
     "server.metric",
     "server.records",
     "server.scoring",

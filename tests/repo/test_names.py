@@ -10,7 +10,7 @@ import pytest
 from tests.repo.architecture import ROOT, Module, read, source_files
 
 LM_NAMES = re.compile(r"val[_-](?:bpb|tokens|bytes)", re.IGNORECASE)
-MAY_KNOW = ("server/lm_names.py", "server/templates/", "trainer/evaluators/")
+MAY_KNOW = ("server/records/lm_names.py", "server/templates/", "trainer/evaluators/")
 SOURCE = read()
 NAMES = {
     "server.paths": (
@@ -63,4 +63,4 @@ def test_the_score_of_language_models_is_named_by_their_evaluator_and_one_module
     texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in source_files("server", "trainer")}
     knowing = {path for path, text in texts.items() if LM_NAMES.search(text)}
     assert not [path for path in knowing if not path.startswith(MAY_KNOW)]
-    assert {"server/lm_names.py", "trainer/evaluators/sealed.py"} <= knowing
+    assert {"server/records/lm_names.py", "trainer/evaluators/sealed.py"} <= knowing

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from server import lm_names
 from server.errors import ProgramInvalid
-from server.records import Figures
+from server.records import Figures, lm_names
 from server.task.definition import Task
 from server.task.program import load
 from trainer.contract import MetricSource, Referee, TaskSpec

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_serializer, model_validator
 
-from server import lm_names
 from server.metric import Direction, Scale
+from server.records import lm_names
 
 SLOWED_SHARE = 0.1  # of a training; less is no disturbance
 
