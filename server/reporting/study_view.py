@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 from pydantic import TypeAdapter
 
@@ -51,8 +52,6 @@ from trainer.contract import utc_now
 _CURVE = 300  # points that are read
 _NOTES = TypeAdapter(list[Note])
 _PAST = 40  # runs that tell how long one takes
-_DIRECTIONS = ("lower", "higher")
-_SCALES = ("linear", "log")
 
 
 @dataclass(frozen=True)
@@ -234,12 +233,12 @@ class StudyView:
         scored = next(
             (row.score for row in reversed(rows) if row.score and row.attempt.task == last.attempt.task), None
         )
-        spec = self.runs.of(last.number).spec().get("task")
-        told = spec if isinstance(spec, dict) else {}
+        found = self.runs.of(last.number).spec().get("task")
+        told = cast("dict[str, object]", found) if isinstance(found, dict) else {}
         name = str(told.get("metric") or (scored.name if scored else "score"))
         unit = str(told.get("unit") or (scored.unit if scored else ""))
-        direction = _DIRECTIONS[told.get("direction", "lower") == "higher"]
-        return Metric(name, direction, unit, _SCALES[told.get("scale") == "log"], places=None)
+        direction: Literal["lower", "higher"] = "higher" if told.get("direction") == "higher" else "lower"
+        return Metric(name, direction, unit, "log" if told.get("scale") == "log" else "linear", places=None)
 
     def _head(self, ledger: Ledger, rows: Sequence[Experiment], task: Task | None, metric: Metric) -> StudyHead:
         first, last = (rows[0].attempt, rows[-1]) if rows else (None, None)

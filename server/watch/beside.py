@@ -5,6 +5,7 @@ import socket
 import sys
 import webbrowser
 import zlib
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -24,12 +25,14 @@ def bind(port: int, workspace: Path) -> socket.socket:
         Unavailable: somebody else listens on the port that was named.
     """
     usual = _PORTS[zlib.crc32(str(workspace.resolve()).encode(errors="surrogateescape")) % len(_PORTS)]
-    for wanted in [port] if port else [usual, 0]:
-        try:
-            return socket.create_server((HOST, wanted), backlog=_BACKLOG)
-        except OSError as error:
-            why = error.strerror
-    raise Unavailable(f"{HOST}:{port} cannot be listened on: {why}.", "Name another --port, or none.")
+    if not port:
+        with suppress(OSError):
+            return socket.create_server((HOST, usual), backlog=_BACKLOG)
+    try:
+        return socket.create_server((HOST, port), backlog=_BACKLOG)
+    except OSError as error:
+        told = f"{HOST}:{port} cannot be listened on: {error.strerror}."
+        raise Unavailable(told, "Name another --port, or none.") from error
 
 
 def show(link: str, folder: Path) -> bool:

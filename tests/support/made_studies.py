@@ -40,8 +40,10 @@ def result(of: Attempt, value: float | None, outcome: Outcome = Outcome.CRASHED,
 
 def measured(of: Attempt, value: float, verdict: Verdict, against: tuple[int, float] | None = None) -> Experiment:
     """A scored experiment without a decision. `against`: the incumbent's number and value."""
-    told = {"delta": value - against[1], "incumbent": against[0], "value": value} if against else {}
-    judged = Judgement(verdict=verdict, why="as the rule says", commit=of.commit, **told)
+    judged = Judgement(verdict=verdict, why="as the rule says", commit=of.commit)
+    if against:
+        compared = {"delta": value - against[1], "incumbent": against[0], "value": value}
+        judged = judged.model_copy(update=compared)
     return Experiment(attempt=of, result=result(of, value), judgement=judged)
 
 

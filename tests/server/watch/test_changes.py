@@ -26,6 +26,10 @@ class Heard(NamedTuple):
     data: dict[str, Any]
 
 
+def _read_again(_: object) -> None:
+    pytest.fail("it was read again")
+
+
 def watched(folder: Path, rows: Sequence[Experiment] = NIGHT) -> Changes:
     (folder / "program.md").write_text("---\nname: a study\n---\nDo research.\n", encoding="utf-8")
     paths = study_paths(folder)
@@ -72,7 +76,7 @@ async def test_where_nothing_changes_nothing_is_read_or_told(tmp_path: Path, mon
     changes = watched(tmp_path)
     await changes.look()
     cursor = changes.cursor
-    monkeypatch.setattr(changes.view, "summary", lambda _: pytest.fail("it was read again"))
+    monkeypatch.setattr(changes.view, "summary", _read_again)
     for _ in range(20):
         await changes.look()
     assert changes.cursor == cursor
@@ -84,7 +88,7 @@ async def test_the_progress_of_a_run_is_told_without_reading_rows(
     changes = watched(tmp_path, [*NIGHT, Experiment(attempt=made(9, "it runs"))])
     with running(study_paths(tmp_path), 9, elapsed=10.0) as folder:
         await changes.look()
-        monkeypatch.setattr(changes.view, "summary", lambda _: pytest.fail("it was read again"))
+        monkeypatch.setattr(changes.view, "summary", _read_again)
         async with stream_of(changes, changes.cursor) as stream:
             await anext(stream)
             report(folder, 40.0, loss=2.5)

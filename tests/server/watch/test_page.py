@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from tests.support.watching import Watch
 pytestmark = needs_browser
 PROGRAM = "---\nname: a study\n---\nDo research.\n"
 BAD = '<img src=x onerror="hacked=1"><script>hacked=1</script>"\'`${1}</script><!--\u202eevil\u202c\u0000\x1b[31m'
-Open = Callable[..., Tab]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @contextmanager
-def shown(browser: Browser, watch: Watch, **size: int) -> Iterator[Tab]:
+def shown(browser: Browser, watch: Watch, **size: int) -> Generator[Tab]:
     """A tab with the page, once it shows a study. Nothing may be refused or thrown by then."""
     tab = browser.page(watch.link, **size)
     try:
