@@ -37,6 +37,7 @@ class Referee(StrEnum):
     SEALED = "sealed"  # a language model, by its score on hidden text
     JUDGED = "judged"  # a worker that answers cases, by a judge it never meets
     COMMAND = "command"  # a command that prints its own number
+    KARPATHY = "karpathy"  # the repository karpathy/autoresearch as it is: train.py beside its prepare.py
 
 
 class MetricSource(StrEnum):
@@ -144,6 +145,9 @@ class TaskSpec:
     off_limits: tuple[str, ...] = ()  # globs: exceptions from it
     hidden: tuple[str, ...] = ()  # globs: what only the judge may read
     links: tuple[tuple[str, str], ...] = ()  # a path in the tree, and the file or folder that it shows, for reading
+    home_links: tuple[tuple[str, str], ...] = ()  # a path in a command's HOME, and what it shows, for reading
+    python: str = ""  # what runs train.py where that has no Session: in the tree, or absolute
+    audit: str = ""  # of such a train.py: try, or else take its own word; must, and refuse that; empty: its own word
     paired: bool = False  # candidate and incumbent take turns on the same cases
     repeats: int = 1  # of the command, or passes over the judge's cases; where paired, pairs at the most
     least_effect: float = 0.0  # a share: differences below are no gain

@@ -12,10 +12,19 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from trainer.contract import ORDER_VARIABLE, Order, RunResult
-from trainer.evaluators.registry import evaluate
+from trainer.contract import ORDER_VARIABLE, Order, Referee, RunResult, Spec
+from trainer.evaluators.registry import Evaluator, evaluate, register
 from trainer.processes.parentage import become_subreaper
 from trainer.run.run_folder import RunFolder
+
+
+def _upstream(run_folder: RunFolder, spec: Spec) -> Evaluator:
+    from trainer.upstream.own_word import OwnWord
+
+    return OwnWord(run_folder, spec)
+
+
+register(Referee.KARPATHY, _upstream)
 
 
 def main() -> None:

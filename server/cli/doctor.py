@@ -253,7 +253,7 @@ def _program(path: Path) -> Check:
         program = load(path / "program.md", Home(path).study(tag_to_serve(path)).state)
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
-    told = "; no front matter, so all of this is defaults" if program.bare else ""
+    told = "; no front matter, so all of this is defaults" if program.bare and not program.task.referee else ""
     told = f"; as {program.format} has it" if program.format else told
     detail = f"{printable(program.task.name)}; {program.task.budget_seconds:g} s a run{told}"
     return Check(name="program.md", state="ok", detail=detail)

@@ -43,8 +43,8 @@ class Outcome(StrEnum):
 class Trust(StrEnum):
     """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
 
-    Of the evaluators `sealed` gives SEALED, `judged` gives JUDGED, `command` gives PRINTED at most. Where every guard
-    held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
+    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` and `command` PRINTED at most. Where every
+    guard held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
     """
 
     SEALED = "sealed"  # a language model's score, audited, and every guard held
@@ -62,6 +62,7 @@ def trust_mark(best: Trust, guards: Mapping[str, str]) -> Trust:
     |---|---|---|---|
     | `sealed` | sealed | audited | unconfined |
     | `judged` | judged | audited | unconfined |
+    | `karpathy` | printed | printed | unconfined |
     | `command` | printed | printed | unconfined |
 
     Args:

@@ -41,8 +41,9 @@ from server.study.verdicts import Verdicts
 from server.task.dataset import find
 from server.task.program import Program, remember
 from server.task.task_words import words_of
+from server.task.upstream import PREPARE, reach, require_pinned
 from server.task.words import LANGUAGE_MODEL, Words
-from trainer.contract import CPU_PROFILES, RunFile, public_half, utc_now
+from trainer.contract import CPU_PROFILES, Referee, RunFile, public_half, utc_now
 
 _CURVE_POINTS = 300
 
@@ -150,7 +151,9 @@ class Study:
 
     def budget_seconds(self) -> float:
         """Seconds of training a run. Raises ProgramInvalid."""
-        return self.choices.budget_seconds or self.program().task.budget_seconds
+        task = self.program().task
+        fixed = task.kind is Referee.KARPATHY  # by its prepare.py
+        return task.budget_seconds if fixed else self.choices.budget_seconds or task.budget_seconds
 
     def incumbent(self) -> Candidate:
         """The candidate that was kept last; before there is one, what the study begins with."""
@@ -266,7 +269,9 @@ class Study:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
             limits = limits.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
         root = self.workspace.root
-        terms = task.terms(tuple((path, str(root / path)) for path in task.link if (root / path).exists()))
+        if task.kind is Referee.KARPATHY:
+            require_pinned(root, self.workspace.modules(attempt.commit).get(PREPARE))
+        terms = task.terms(*reach(task, root))
         if terms is None:
             modules = self.workspace.modules(attempt.commit)
             return RunRequest(attempt=attempt, text=candidate.text, limits=limits, key=key, modules=modules)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, cast
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from server.metric import Direction, Metric, Scale
 from server.records import MEASURED, Figures, Value, lm_names
-from server.task import globs
+from server.task import fixed, globs
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
 from trainer.text import glob_matches
@@ -19,19 +19,21 @@ from trainer.text import glob_matches
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Command = Annotated[str, Field(max_length=4000)]
 _Path = Annotated[str, Field(max_length=500)]
+Links = tuple[tuple[str, str], ...]  # paths, and where they lead
 _SOURCES = {Referee.COMMAND: ("printed", "cpu", "wall", "memory"), Referee.JUDGED: ("score", "cpu", "wall", "memory")}
 _USUAL_PAIRS = 20  # runs of a paired command that says nothing else; of a judge the evaluator knows better
 _PRINTED = "metric"  # what a command's number is called, as others have it
 _METRIC = re.compile(r"[\w.\-µ]{1,60}")
 _NO_NAME = "is no name: take letters, digits and _ . - µ, 60 at most"
 _NO_NAMES = ("__proto__", "constructor", "prototype")  # others who read such lines refuse them as well
-_LATER = {"karpathy": "it comes later: until then `referee: command` measures what upstream's train.py prints"}
 # By the referee, the fields that only it reads.
 _OWN = {
     Referee.SEALED: ("preflight", "early_stop", "guardrails", "setup_seconds", "evaluation_seconds"),
     Referee.COMMAND: ("command", "checks", "checks_seconds"),
     Referee.JUDGED: ("worker", "judge", "hidden", "hidden_final"),
+    Referee.KARPATHY: ("python",),
 }
+_ALSO = {Referee.KARPATHY: ("setup_seconds", "evaluation_seconds")}  # what another one reads of those
 _OF_TASKS = (
     *("build", "build_seconds", "off_limits", "link", "scale", "paired", "repeats", "least_effect"),
     *("metrics", "network", "home"),
@@ -128,6 +130,7 @@ class Task(KeepRule):
     worker: _Command = ""
     judge: _Path = ""
     hidden_final: _Path = ""  # the judge of baseline and best after the night
+    python: _Path = ""
     paired: bool = False
     repeats: int = Field(default=1, ge=1, le=1000)
     least_effect: float = Field(default=0.0, ge=0, lt=1)
@@ -143,13 +146,13 @@ class Task(KeepRule):
     baseline_runs: int = Field(default=3, ge=1, le=10)
     stop: StopLimits = StopLimits()
     knobs: dict[str, Range] = Field(default_factory=dict[str, Range])  # for `autoresearch drive sweep`
+    _looked: str = PrivateAttr("")  # why it is this referee, where the files of the repository have said so
 
     @field_validator("referee", mode="before")
     @classmethod
     def _is_known(cls, told: Any) -> Any:
         if told is not None and told not in tuple(Referee):
-            why = _LATER.get(str(told), f"there is no such referee; there are {', '.join(Referee)}")
-            raise FieldError(f"{told}: {why}", "referee")
+            raise FieldError(f"{told}: there is no such referee; there are {', '.join(Referee)}", "referee")
         return told
 
     @field_validator("metric", mode="before")
@@ -211,7 +214,13 @@ class Task(KeepRule):
     @property
     def kind_reason(self) -> str:
         """Why it is this one."""
-        return "program.md names it" if self.referee else self._found()[1]
+        return self._looked or ("program.md names it" if self.referee else self._found()[1])
+
+    def as_found(self, why: str, **read: Any) -> "Task":
+        """The same with what was read in the files of the repository; `why` it has this referee, empty: it says so."""
+        made = self.model_copy(update=read)
+        made._looked = why
+        return made
 
     def _found(self) -> tuple[Referee, str]:
         if self.judge or self.worker:
@@ -223,7 +232,7 @@ class Task(KeepRule):
     @property
     def measure(self) -> Metric:
         """What is measured, and which scores are better."""
-        if self.kind is Referee.SEALED:
+        if self.kind in (Referee.SEALED, Referee.KARPATHY):
             return Metric(lm_names.NAME, self.direction, lm_names.UNIT)
         scatter = usual_scatter(self.source, self.scale, self.metric.unit)
         return Metric(self.metric.name, self.direction, self.metric.unit, self.scale, scatter, places=None)
@@ -232,7 +241,7 @@ class Task(KeepRule):
         """The first bound of a figure that the candidate breaks; empty if it keeps to all."""
         if self.kind is Referee.SEALED:
             return super().complaint(candidate, incumbent)
-        return figures_complaint(self.metrics, candidate, incumbent, printed=self.kind is Referee.COMMAND)
+        return figures_complaint(self.metrics, candidate, incumbent, printed=self.kind is not Referee.JUDGED)
 
     @property
     def brought(self) -> Mapping[str, str]:
@@ -249,17 +258,18 @@ class Task(KeepRule):
         """The same for a run after the night: by the other judge, once through its cases, beside nobody."""
         return replace(terms, judge=self.hidden_final, paired=False, repeats=1)
 
-    def terms(self, links: tuple[tuple[str, str], ...] = ()) -> TaskSpec | None:
+    def terms(self, links: Links = (), home_links: Links = (), python: str = "") -> TaskSpec | None:
         """What a run is told of the task; None: it is a language model's.
 
         Args:
-            links: of each path in `link` that is there, where it leads.
+            links: of each path in `link` that is there, where it leads. home_links: of paths below its home.
+            python: what runs train.py, where that has no Session.
         """
         if self.kind is Referee.SEALED:
             return None
         return TaskSpec(
-            metric=self.metric.name,
-            unit=self.metric.unit,
+            metric=self.measure.name,
+            unit=self.measure.unit,
             direction=self.direction,
             scale=self.scale,
             source=self.source,
@@ -272,6 +282,8 @@ class Task(KeepRule):
             off_limits=tuple(self.off_limits),
             hidden=(*self.hidden, *filter(None, [self.hidden_final])),
             links=links,
+            home_links=home_links,
+            python=python or self.python,
             paired=self.paired,
             repeats=_USUAL_PAIRS if self.paired and self.command and self.repeats == 1 else self.repeats,
             least_effect=self.least_effect,
@@ -315,12 +327,14 @@ class Task(KeepRule):
     def _agrees(self) -> "Task":
         for referee, names in _OWN.items():
             for name in names:
-                if referee is not self.kind and self._wants(name):
+                if referee is not self.kind and self._wants(name) and name not in _ALSO.get(self.kind, ()):
                     instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
                     problem = f"it is read by the referee `{referee}` alone, and this task has `{self.kind}`"
                     raise FieldError(f"{problem} ({self.kind_reason}){instead}", name)
         if self.kind is Referee.SEALED:
             self._require_language_model()
+        elif self.kind is Referee.KARPATHY:
+            self._require_upstream()
         else:
             self._require_task()
             self._require_out_of_reach()
@@ -342,6 +356,11 @@ class Task(KeepRule):
             if self._wants(name):
                 instead = _INSTEAD.get(name, "it needs a `command`, or a `judge` and a `worker`")
                 raise FieldError(f"the referee `sealed` does not read it; {instead}", name)
+
+    def _require_upstream(self) -> None:
+        given = {name: told for name, told in self.model_dump(exclude_unset=True).items() if self._wants(name)}
+        if name := fixed.contradicted(given):
+            raise FieldError(fixed.WHY, name)
 
     def _require_task(self) -> None:
         wanted = {Referee.COMMAND: ("command",), Referee.JUDGED: ("worker", "judge")}[self.kind]
@@ -389,6 +408,7 @@ _NO_MEASURE = (
     "build_seconds",
     "checks_seconds",
     "links",
+    "home_links",
     "editable",
     "off_limits",
 )  # they change no score

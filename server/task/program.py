@@ -18,6 +18,7 @@ from server.task.definition import FieldError, MetricField, Range, Task, Watched
 from server.task.front_matter import FrontMatter, split
 from server.task.policy import Guardrail, StopLimits
 from server.task.requirements import Lack
+from server.task.upstream import completed
 
 MAX_BYTES = 256 * 1024
 
@@ -56,7 +57,8 @@ def parsed(path: Path, text: str, state: Path | None = None) -> Program:
     found = _parse(text, path)
     if found.bare and state is not None and remembered(state) is not None:
         raise front_matter_gone(path)
-    return found
+    task = completed(found.task, found.bare, path.parent)
+    return found if task is found.task else found.model_copy(update={"task": task})
 
 
 def front_matter_gone(path: Path) -> ProgramInvalid:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from server.records import Value, lm_names
+from server.task import upstream
 from server.task.definition import Task
 from server.task.task_words import run_in_words
 from trainer.contract import Referee
@@ -53,6 +54,10 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[Lack]:
         root: folder of the repository. files: those that git has, by path.
     """
     if task.kind is Referee.SEALED:
+        return
+    if task.kind is Referee.KARPATHY:
+        for problem, remedy, fatal in upstream.lacking(task, root, files):
+            yield Lack(problem=problem, remedy=remedy, fatal=fatal)
         return
     files = {*files, *task.brought}
     yield from _editable(task, files)
@@ -186,22 +191,14 @@ def to_try(task: Task) -> str:
 
 def other_workspaces(root: Path, files: Collection[str]) -> str:
     """What a workspace without a Session is, where that can be told, and how it can be measured here."""
-    if "prepare.py" in files and "evaluate_bpb" in _text(root / "prepare.py"):
+    if upstream.upstream_shape(root):
         return (
-            "this is karpathy/autoresearch's own repository, or made after it: prepare.py evaluates, and train.py "
-            f"prints {lm_names.NAME}. That is not refereed yet, and `serve` trains on its own data, not on "
-            "what prepare.py has made: train.py has to call a Session, or program.md to name a `command` that runs it, "
-            "whose number is then believed as `printed`"
+            "this is karpathy/autoresearch's own repository, or made after it, and program.md's front matter makes it "
+            "a language model of ours: without a front matter, or with `referee: karpathy` in it, it is taken as it is"
         )
     for script in (".auto/measure.sh", "autoresearch.sh"):
         if script in files:
             return f"{script} prints what others measure: `command: bash {script}` in program.md measures it here"
-    return ""
-
-
-def _text(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_bytes()[:_MOST_BYTES].decode("utf-8", "replace")
     return ""
 
 

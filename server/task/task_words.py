@@ -2,6 +2,7 @@
 
 from server.metric import Metric
 from server.records import lm_names
+from server.task import upstream
 from server.task.definition import Task
 from server.task.words import LANGUAGE_MODEL, Words
 from server.text import shorten
@@ -53,6 +54,8 @@ def editable_in_words(task: Task) -> str:
 
 def run_in_words(task: Task) -> str:
     """What a run does to the candidate."""
+    if task.kind is Referee.KARPATHY:
+        return upstream.run_in_words(task)
     steps = [f"builds it with `{_short(task.build)}`"] if task.build else []
     if task.kind is Referee.COMMAND:
         steps += [f"holds it against `{_short(task.checks)}` before and after"] if task.checks else []
@@ -66,6 +69,8 @@ def run_in_words(task: Task) -> str:
 
 def metric_in_words(task: Task) -> str:
     """What is measured, where the number comes from, and which one is better."""
+    if task.kind is Referee.KARPATHY:
+        return upstream.metric_in_words()
     return f"{_SOURCES[task.source].format(name=with_unit(task.measure))}; {task.direction} is better"
 
 

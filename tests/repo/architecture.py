@@ -42,6 +42,7 @@ FLOORS = {
         ("trainer.run",),
         ("trainer.commands", "trainer.model_weights"),
         ("trainer.evaluators", "trainer.session"),
+        ("trainer.upstream",),
         (
             "trainer",
             "trainer.confined",

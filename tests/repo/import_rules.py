@@ -99,6 +99,7 @@ LATE_IMPORTS = {
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",
     "trainer.launch": "torch is loaded where train.py needs it, once for all processes that are forked",
+    "trainer.supervisor": "a run pays for the evaluator that it asks for, and for no other",
 }
 
 # What is pure whatever its docstring says. Beside these, every module whose docstring says so.

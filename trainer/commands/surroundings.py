@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -62,7 +63,7 @@ def toolchains() -> dict[str, str]:
 
 def linked(task: TaskSpec) -> list[str]:
     """What links lead to; for an environment of Python also the interpreter that it was made from."""
-    found = list[str]()
+    found = [target for _, target in task.home_links]
     for _, target in task.links:
         found.append(target)
         with suppress(OSError):
@@ -80,6 +81,13 @@ def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     homes = [] if spec.task and spec.task.home else [Path.home()]
     withheld = _withheld(spec.task.links, spec.task.hidden) if spec.task and spec.task.hidden else ()
     return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes, *withheld]
+
+
+def listed_around(withheld: Iterable[Path], readable: Iterable[Path]) -> set[Path]:
+    """The folders around what is withheld that lie in what is readable: their names may be seen."""
+    given = [path.resolve() for path in readable]
+    folders = {folder for path in withheld for folder in path.resolve().parents}
+    return {folder for folder in folders if any(folder.is_relative_to(path) for path in given)}
 
 
 @cache  # a run asks for each command and each worker

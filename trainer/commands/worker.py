@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainer.commands.confined_process import ConfinedProcess
 from trainer.processes import subtree
@@ -38,9 +39,12 @@ class Reply:
 class Worker:
     """One live worker. Raises RunEnded for its failures: `crashed`, `oom`, `timeout`, `invalid`."""
 
-    def __init__(self, process: ConfinedProcess, watch: Callable[[], None]) -> None:
-        """`watch` is called again and again while it is waited for; what it raises ends the wait."""
-        self._process, self._watch = process, watch
+    def __init__(self, process: ConfinedProcess, watch: Callable[[], None], folder: Path = Path(os.devnull)) -> None:
+        """`watch` is called again and again while it is waited for; what it raises ends the wait.
+
+        `folder` is its own: it alone writes there.
+        """
+        self._process, self._watch, self.folder = process, watch, folder
         self._output = process.stdout
         os.set_blocking(process.stdin, False)
         os.set_blocking(self._output, False)

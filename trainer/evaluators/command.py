@@ -15,11 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
 
+from trainer.commands.output import Ended
 from trainer.commands.units import per_unit
 from trainer.contract import ALL_FIGURES, PRINTED, MetricSource, RunFile, RunResult, Score, Spec, TaskSpec
 from trainer.evaluators.metric_lines import MetricProblem, Printed
 from trainer.evaluators.pairs import Pairs, candidate_first, middle
-from trainer.evaluators.workbench import Ended, Side, Workbench
+from trainer.evaluators.workbench import Side, Workbench
 from trainer.run.clock import RunEnded, ending_of
 from trainer.run.run_folder import RunFolder
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from shlex import quote
 
 from trainer.commands import file_tree
-from trainer.commands.confined_process import ConfinedProcess, Measure, StartFailed
+from trainer.commands.confined_process import ConfinedProcess, StartFailed
 from trainer.commands.file_tree import FileState
-from trainer.commands.output import Output
-from trainer.commands.surroundings import hidden, linked, make_place, search_path, toolchains
+from trainer.commands.output import Ended, Output, ended_as
+from trainer.commands.surroundings import hidden, linked, listed_around, make_place, search_path, toolchains
 from trainer.commands.worker import Worker
 from trainer.contract import (
     COOKIE_VARIABLE,
@@ -38,36 +38,16 @@ from trainer.run.run_log import RunLog
 from trainer.sandbox.allowlist import command_allowlist
 from trainer.sandbox.environment import passed_on, without_current_folder
 from trainer.sandbox.reach import CommandOrder
-from trainer.text import plain
 
 METER = "meter"
+Watch = Callable[[], None]
 LARGEST_COPY = 512 << 20  # bytes of a built side: one that is larger is not made anew for each repeat
 LOG_SECONDS = 2.0
 LEAST_FREE = 128 << 20  # bytes of the disk that commands may not take
 _MUCH = 1 << 30  # bytes: whoever has written them has filled the disk
 _REPORT_SECONDS = 0.5
 _MARK = b"METRIC"
-_TAIL_BYTES = 4000
 _LIBRARY = Path(__file__).resolve().parents[1] / "judging.py"  # what a worker imports of ours
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it has used."""
-
-    exit_code: int | None  # negative: the signal; None: its time was over
-    timed_out: bool
-    stdout: bytes  # the beginning, the end, and all lines with METRIC, where it is too long to be kept
-    stderr: bytes
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory_mb: float
-    out_of_memory: bool = False  # the kernel ended one of its processes
-
-    @property
-    def tail(self) -> str:
-        """The end of what it printed."""
-        return plain((self.stdout[-_TAIL_BYTES:] + self.stderr[-_TAIL_BYTES:]).decode("utf-8", "replace"))
 
 
 @dataclass
@@ -101,6 +81,8 @@ class Workbench:
         self._log = RunLog(run_folder.log)
         self._workers: list[Worker] = []
         self.guards: dict[str, str] = {}
+        self.shown: list[Path] = []  # what commands may read beside their files
+        self.withheld: list[Path] = []  # and what not, wherever it lies
         self._hash_seed = str(secrets.randbelow(1 << 32))  # not the run's: the judge draws its cases from that one
         self.spared: set[int] = set()  # children of this process that outlive commands, beside the workers
         self.left = ""  # pids of processes that could not be ended
@@ -170,11 +152,22 @@ class Workbench:
             side.files = file_tree.looked_at(side.files, side.tree)
         side.used = False
 
-    def run(self, side: Side, command: str, *, seconds: float, log: bool) -> Ended:
+    def shelf(self) -> Path:
+        """A new folder of the referee's that commands may read."""
+        self.shown.append(scratch.make(self._place, ScratchRole.SIDE))
+        return self.shown[-1]
+
+    def remove(self, side: Side) -> None:
+        """Remove all of a side, once nothing of it runs. Raises RunEnded: it cannot be."""
+        with _laying_out():
+            scratch.remove(side.folder)
+
+    def run(self, side: Side, command: str, *, seconds: float, log: bool, watch: Watch | None = None) -> Ended:
         """Run a command in a side to its end, or for so many seconds; then end all that is left of it.
 
         Args:
             log: whether the run's log shows what it prints.
+            watch: called in place of `self.watch` while it runs; what it raises ends it.
 
         Raises:
             RunEnded: somebody cancelled the run, or no command can be started.
@@ -193,7 +186,7 @@ class Workbench:
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, self._beside(), side.folder)
         try:
             self._start(process)
-            ended = process.wait(seconds, self.watch)
+            ended = process.wait(seconds, watch or self.watch)
         except BaseException:
             self.end_all()
             process.close()
@@ -207,7 +200,7 @@ class Workbench:
         file_tree.make_runnable((side.tree, side.out), side.files)
         self.peak_memory_mb = max(self.peak_memory_mb, measure.peak_memory_mb)
         killed = measure.exit_code != 0 and (kernel_kills() or 0) > kills
-        return replace(_ended(measure, ended, streams), out_of_memory=killed)
+        return replace(ended_as(measure, ended, streams), out_of_memory=killed)
 
     def worker(self, side: Side, command: str) -> Worker:
         """Start a process that lives on, to be asked. Its files are read-only, its scratch folder is new.
@@ -231,7 +224,7 @@ class Workbench:
 
         process = ConfinedProcess(order.to_json().encode(), side.tree, self._outer(), keep, talks=True)
         self._start(process)
-        worker = Worker(process, self.watch)
+        worker = Worker(process, self.watch, own)
         self._workers.append(worker)
         return worker
 
@@ -331,12 +324,14 @@ class Workbench:
             *([side.tree, side.out] if lives_on else []),
             *([home] if home else []),
             *linked(self.task),
+            *self.shown,
             *toolchains().values(),
         ]
         writable = own if lives_on else side.folder
-        out_of_reach = hidden(self._run_folder, self._spec)
+        out_of_reach = [*hidden(self._run_folder, self._spec), *self.withheld]
         counted = self.task.source == MetricSource.CPU  # then nothing may compute where no CPU second is counted
         allowed = command_allowlist(map(Path, readable), writable, out_of_reach, not lives_on, gpu=not counted)
+        allowed.listed.extend(listed_around(self.withheld, map(Path, readable)))
         return CommandOrder(
             command=told,
             environment=self._environment(own, home),
@@ -350,6 +345,8 @@ class Workbench:
 
     def _environment(self, own: Path, home: str) -> dict[str, str]:
         (own / "tmp").mkdir()
+        if not home:
+            file_tree.link(own, self.task.home_links)
         return (
             passed_on(os.environ)
             | toolchains()
@@ -363,18 +360,6 @@ class Workbench:
                 COOKIE_VARIABLE: self._cookie,
             }
         )
-
-
-def _ended(measure: Measure, ended: bool, streams: dict[str, Output]) -> Ended:
-    return Ended(
-        exit_code=measure.exit_code if ended else None,
-        timed_out=not ended,
-        stdout=streams["stdout"].text(),
-        stderr=streams["stderr"].text(),
-        cpu_seconds=measure.cpu_seconds,
-        wall_seconds=measure.wall_seconds,
-        peak_memory_mb=measure.peak_memory_mb,
-    )
 
 
 def _require_folders(side: Side) -> None:

@@ -85,7 +85,11 @@ REFUSED = [
     (with_line(PLAIN, "referee: judged"), "worker: the referee `judged` needs it"),
     (with_line(PLAIN, "worker: w"), "judge: the referee `judged` needs it, and it is missing .*names a worker"),
     (with_line(PLAIN, "judge: j.py"), "worker: the referee `judged` needs it"),
-    (with_line(PLAIN, "referee: karpathy"), "line 3, referee: karpathy: it comes later.*`referee: command` measures"),
+    (
+        with_line(PLAIN, "referee: karpathy"),
+        "there is no prepare.py with TIME_BUDGET, make_dataloader and evaluate_bpb",
+    ),
+    (with_line(PLAIN, "python: a"), "line 3, python: it is read by the referee `karpathy` alone"),
     (with_line(PLAIN, "referee: kaggle"), "line 3, referee: kaggle: there is no such referee; there are sealed, jud"),
     (with_line(PLAIN, "referee: 3"), "line 3, referee: 3: there is no such referee"),
     (with_line(PLAIN, "referee: [command]"), "line 3, referee: .*there is no such referee"),
@@ -281,7 +285,8 @@ def test_a_run_is_told_every_term_of_its_task(tmp_path: Path) -> None:
     assert (terms.metric, terms.unit, terms.source, terms.figures) == ("ms", "ms", "wall", ("rss",))
     assert (terms.build, terms.checks, terms.links) == ("make", "make test", ((".venv", "/somewhere"),))
     usual = {field.name for field in fields(TaskSpec) if getattr(terms, field.name) == field.default}
-    assert usual == {"worker", "judge", "hidden", "off_limits"}  # what a command has none of, and what was not told
+    # What a command has none of, and what was not told.
+    assert usual == {"worker", "judge", "hidden", "off_limits", "home_links", "python", "audit"}
 
 
 def test_the_hash_of_a_task_follows_what_changes_its_scores_and_nothing_else(tmp_path: Path) -> None:

@@ -119,8 +119,6 @@ def test_a_workspace_of_another_tool_is_known(root: Path) -> None:
     assert other_workspaces(root, list(FILES)) == ""
     assert "`command: bash autoresearch.sh`" in other_workspaces(root, ["autoresearch.sh", "program.md"])
     assert "`command: bash .auto/measure.sh`" in other_workspaces(root, [".auto/measure.sh", "autoresearch.sh"])
-    (root / "prepare.py").write_text("def evaluate_bpb(model): ...\n", encoding="utf-8")
-    assert "karpathy/autoresearch's own repository" in other_workspaces(root, ["prepare.py", "train.py"])
 
 
 @pytest.mark.parametrize(

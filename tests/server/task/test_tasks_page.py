@@ -1,6 +1,7 @@
 """docs/tasks.md says what is so: every field with an example that is read, and front matters that are."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from server.records import Outcome, Result, Score, Trust
 from server.task.definition import Task
 from server.task.program import load
+from tests.support.repositories import STAND_INS
 from trainer.contract import Referee
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -21,6 +23,8 @@ ROWS = [
 
 
 def read(folder: Path, text: str) -> Task:
+    """The task of a program.md, in a folder that has upstream's two files as well."""
+    shutil.copytree(STAND_INS / "upstream", folder, dirs_exist_ok=True)
     (folder / "program.md").write_text(text, encoding="utf-8")
     return load(folder / "program.md").task
 
@@ -42,9 +46,12 @@ def test_the_example_of_every_field_is_read(tmp_path: Path) -> None:
     for row in ROWS:
         example = re.findall(r"`([^`]*)`", row[1])[0]
         example = f"metric: {{{example}}}" if row[0].startswith("| `metric.") else example
-        judged = re.match("judge|worker|hidden|referee", example)
-        kind = ["judge: j.py", "worker: w"] if judged else ["command: c"]
-        fields = {line.partition(":")[0]: line for line in [*kind, "editable: a.c", example]}
+        kind = ["command: c", "editable: a.c"]
+        if re.match("judge|worker|hidden|referee", example):
+            kind = ["judge: j.py", "worker: w", "editable: a.c"]
+        elif re.match("python|audit", example):
+            kind = ["referee: karpathy"]
+        fields = {line.partition(":")[0]: line for line in [*kind, example]}
         read(tmp_path, "\n".join(["---", *fields.values(), "---", "Go.\n"]))
 
 
@@ -52,9 +59,11 @@ def test_the_example_of_every_field_is_read(tmp_path: Path) -> None:
 def test_the_table_of_trust_is_the_codes(page: str) -> None:
     """Of evaluator and guards: every guard held, some did not, none did."""
     table = re.findall(
-        r"^\| `(sealed|judged|command)` \| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", (DOCS / page).read_text("utf-8"), re.M
+        r"^\| `(sealed|judged|command|karpathy)` \| `(\w+)` \| `(\w+)` \| `(\w+)` \|$",
+        (DOCS / page).read_text("utf-8"),
+        re.M,
     )
-    gives = {"sealed": Trust.SEALED, "judged": Trust.JUDGED, "command": Trust.PRINTED}
+    gives = {"sealed": Trust.SEALED, "judged": Trust.JUDGED, "command": Trust.PRINTED, "karpathy": Trust.PRINTED}
     assert [row[0] for row in table] == list(gives)
     for evaluator, *marks in table:
         score = Score(name="ms", value=1.0, unit="ms", trust=gives[evaluator])

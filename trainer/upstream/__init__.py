@@ -1,0 +1,1 @@
+"""karpathy/autoresearch as it is."""
