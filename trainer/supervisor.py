@@ -19,9 +19,10 @@ from trainer.run.run_folder import RunFolder
 
 
 def _upstream(run_folder: RunFolder, spec: Spec) -> Evaluator:
+    from trainer.upstream.audited import Audited
     from trainer.upstream.own_word import OwnWord
 
-    return OwnWord(run_folder, spec)
+    return Audited(run_folder, spec) if spec.task and spec.task.audit else OwnWord(run_folder, spec)
 
 
 register(Referee.KARPATHY, _upstream)

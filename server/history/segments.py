@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from server.history.ledger import Ledger
 from server.metric import Metric
-from server.records import Attempt, Experiment, Purpose
+from server.records import Attempt, Experiment, Purpose, Trust
 from server.task.definition import Task
 
 _LOOK_BACK = 200  # runs among which a score is looked for
@@ -90,6 +90,13 @@ def latest(ledger: Ledger, incumbent: Experiment, task: str | None) -> Experimen
         return incumbent
     again = ledger.repeats(incumbent.number, Purpose.REFERENCE)
     return next((run for run in reversed(again) if run.attempt.task == task and run.score), None)
+
+
+def trust_so_far(ledger: Ledger, task: str | None) -> Trust | None:
+    """What the evaluator of this task could give for the incumbent's score; None while it has given none."""
+    incumbent = ledger.incumbent()
+    found = latest(ledger, incumbent, task) if incumbent else None
+    return found.score.trust if found and found.score else None
 
 
 def changed_task(ledger: Ledger, task: str | None, paired: bool = False) -> str:

@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 class Trust(StrEnum):
     """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
 
-    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` and `command` PRINTED at most. Where every
+    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` AUDITED, `command` PRINTED at most. Where every
     guard held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
     """
 
@@ -62,7 +62,7 @@ def trust_mark(best: Trust, guards: Mapping[str, str]) -> Trust:
     |---|---|---|---|
     | `sealed` | sealed | audited | unconfined |
     | `judged` | judged | audited | unconfined |
-    | `karpathy` | printed | printed | unconfined |
+    | `karpathy` | audited | audited | unconfined |
     | `command` | printed | printed | unconfined |
 
     Args:

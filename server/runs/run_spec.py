@@ -14,6 +14,10 @@ _SETUP_SHARE = 2.0  # of the baseline's: a candidate may compile more
 # And at least: seconds, and a share of the budget. A GPU's kernels take a minute to compile; on a CPU set-up could as
 # well be training, on text that lies about.
 _LEAST_SETUP = {"cpu": (5.0, 0.1), "wall": (60.0, 0.1)}
+# Of upstream's train.py: times what the baseline took beside its budget, and on top seconds, or a share of the budget.
+_OVERHEAD_SHARE = 1.5
+_LEAST_SLACK = 5.0
+_SLACK_SHARE = 0.05
 _GRACE_SECONDS = 5.0  # that the transfer of the weights may take, at most, on top of the budget
 
 
@@ -57,6 +61,19 @@ class RunLimits(Value):
         least, share = _LEAST_SETUP[clock]
         allowed = max(_SETUP_SHARE * usual, least + share * attempt.budget_seconds)
         return self.model_copy(update={"setup_allowed": allowed})
+
+    def beside_upstream(self, baseline: Experiment | None, attempt: Attempt) -> "RunLimits":
+        """The same for upstream's train.py, whose seconds of training the referee reads on its own clock.
+
+        What compiling and warming up took the baseline, between its first batch and its last, any run may take.
+        """
+        figures = baseline.result.figures if baseline and baseline.result else Figures()
+        setup, training = figures.setup_seconds, figures.training_wall_seconds
+        if baseline is None or setup is None or training is None or baseline.attempt.profile != attempt.profile:
+            return self.model_copy(update={"setup_allowed": None, "grace_seconds": self.setup_seconds})
+        slack = max(_LEAST_SLACK, _SLACK_SHARE * attempt.budget_seconds)
+        grace = _OVERHEAD_SHARE * max(0.0, training - attempt.budget_seconds) + slack
+        return self.model_copy(update={"setup_allowed": _OVERHEAD_SHARE * setup + slack, "grace_seconds": grace})
 
 
 def draw_seed() -> int:

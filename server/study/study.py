@@ -41,7 +41,7 @@ from server.study.verdicts import Verdicts
 from server.task.dataset import find
 from server.task.program import Program, remember
 from server.task.task_words import words_of
-from server.task.upstream import PREPARE, reach, require_pinned
+from server.task.upstream import PREPARE, audit_asked, reach, require_pinned
 from server.task.words import LANGUAGE_MODEL, Words
 from trainer.contract import CPU_PROFILES, Referee, RunFile, public_half, utc_now
 
@@ -271,7 +271,8 @@ class Study:
         root = self.workspace.root
         if task.kind is Referee.KARPATHY:
             require_pinned(root, self.workspace.modules(attempt.commit).get(PREPARE))
-        terms = task.terms(*reach(task, root))
+            limits = limits.beside_upstream(self.ledger.baseline(), attempt)
+        terms = task.terms(*reach(task, root), audit_asked(segments.trust_so_far(self.ledger, task.sha256)))
         if terms is None:
             modules = self.workspace.modules(attempt.commit)
             return RunRequest(attempt=attempt, text=candidate.text, limits=limits, key=key, modules=modules)

@@ -31,7 +31,7 @@ _OWN = {
     Referee.SEALED: ("preflight", "early_stop", "guardrails", "setup_seconds", "evaluation_seconds"),
     Referee.COMMAND: ("command", "checks", "checks_seconds"),
     Referee.JUDGED: ("worker", "judge", "hidden", "hidden_final"),
-    Referee.KARPATHY: ("python",),
+    Referee.KARPATHY: ("python", "audit"),
 }
 _ALSO = {Referee.KARPATHY: ("setup_seconds", "evaluation_seconds")}  # what another one reads of those
 _OF_TASKS = (
@@ -131,6 +131,7 @@ class Task(KeepRule):
     judge: _Path = ""
     hidden_final: _Path = ""  # the judge of baseline and best after the night
     python: _Path = ""
+    audit: bool = True
     paired: bool = False
     repeats: int = Field(default=1, ge=1, le=1000)
     least_effect: float = Field(default=0.0, ge=0, lt=1)
@@ -251,19 +252,20 @@ class Task(KeepRule):
     @property
     def source(self) -> MetricSource:
         """Where the number comes from."""
-        usual = MetricSource.SCORE if self.kind is Referee.JUDGED else MetricSource.PRINTED
+        measured = self.kind is Referee.JUDGED or (self.kind is Referee.KARPATHY and self.audit)
+        usual = MetricSource.SCORE if measured else MetricSource.PRINTED
         return self.metric.source or usual
 
     def final_terms(self, terms: TaskSpec) -> TaskSpec:
         """The same for a run after the night: by the other judge, once through its cases, beside nobody."""
         return replace(terms, judge=self.hidden_final, paired=False, repeats=1)
 
-    def terms(self, links: Links = (), home_links: Links = (), python: str = "") -> TaskSpec | None:
+    def terms(self, links: Links = (), home_links: Links = (), python: str = "", audit: str = "try") -> TaskSpec | None:
         """What a run is told of the task; None: it is a language model's.
 
         Args:
             links: of each path in `link` that is there, where it leads. home_links: of paths below its home.
-            python: what runs train.py, where that has no Session.
+            python: what runs train.py, where that has no Session. audit: how far it is, where program.md wants it.
         """
         if self.kind is Referee.SEALED:
             return None
@@ -284,6 +286,7 @@ class Task(KeepRule):
             links=links,
             home_links=home_links,
             python=python or self.python,
+            audit=audit if self.kind is Referee.KARPATHY and self.audit else "",
             paired=self.paired,
             repeats=_USUAL_PAIRS if self.paired and self.command and self.repeats == 1 else self.repeats,
             least_effect=self.least_effect,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server import lm_names
+from server.records import lm_names
 
 WHY = (
     "the referee `karpathy` takes the repository as it is, and this is fixed there: leave it out, or measure with a "

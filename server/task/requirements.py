@@ -204,4 +204,5 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
 
 def run_told(task: Task) -> str:
     """What a run will do, for the operator."""
-    return f"{run_in_words(task)}; {task.budget_seconds:g} s at the most"
+    told = run_in_words(task)
+    return told if task.kind is Referee.KARPATHY else f"{told}; {task.budget_seconds:g} s at the most"

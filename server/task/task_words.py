@@ -70,7 +70,7 @@ def run_in_words(task: Task) -> str:
 def metric_in_words(task: Task) -> str:
     """What is measured, where the number comes from, and which one is better."""
     if task.kind is Referee.KARPATHY:
-        return upstream.metric_in_words()
+        return upstream.metric_in_words(task)
     return f"{_SOURCES[task.source].format(name=with_unit(task.measure))}; {task.direction} is better"
 
 

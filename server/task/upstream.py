@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.records import Value, lm_names
+from server.records import Trust, Value, lm_names
 from server.task.definition import Task
 from trainer.contract import Referee
 
@@ -39,10 +39,16 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 }
 _WHY = f"{PREPARE} has {' and '.join(_FUNCTIONS)}, as karpathy/autoresearch's, and program.md has no front matter"
 _NO_PACKAGES = {"trainer", "server", "prepare", "train"}
-_PROMISES = (
+_SEED = "its seed stands in it, so runs of one text differ less than chance would have it"
+_PRINTED = (
     "train.py itself sums up its seconds of training, so only the kill is certain",
-    "its seed stands in it, so runs of one text differ less than chance would have it",
+    _SEED,
     "it could read the validation shard, because it is evaluated in its own process",
+)
+_AUDITED = (
+    "its set-up and the compiling in it may take somewhat longer than the baseline's, and could be training",
+    _SEED,
+    "text of the validation shard could stand in train.py, for who writes it may know it",
 )
 
 
@@ -142,6 +148,15 @@ def reach(task: Task, root: Path) -> Reach:
     return Reach(links, tuple((path, str(home / path)) for path in wanted if (home / path).is_dir()), shown)
 
 
+def audit_asked(trust: Trust | None) -> str:
+    """How far the next run is audited: as the incumbent's was.
+
+    Args:
+        trust: the mark of the incumbent's score by this task; None: it has none, so this run shows what can be had.
+    """
+    return "try" if trust is None else "must" if trust is Trust.AUDITED else ""
+
+
 def _python(task: Task, root: Path) -> Path:
     """The interpreter that runs train.py, whether it is there or not; links are not followed: one leads out of it."""
     told = Path(task.python).expanduser() if task.python else Path(_VENV, "bin", "python")
@@ -223,13 +238,21 @@ def _imported(text: str) -> Iterator[str]:
 def run_in_words(task: Task) -> str:
     """What a run does to train.py, and which promises nobody can enforce."""
     limit = task.budget_seconds + task.setup_seconds + task.evaluation_seconds
-    told = f"runs {TRAIN} as it is, beside the commit's {PREPARE}, and ends it after {limit:g} s"
-    return f"{told}; only bounded: {'; '.join(_PROMISES)}"
+    if not task.audit:
+        told = f"runs {TRAIN} as it is, beside the commit's {PREPARE}, and ends it after {limit:g} s"
+        return f"{told}; only bounded: {'; '.join(_PRINTED)}"
+    told = (
+        f"runs {TRAIN} as it is, beside the commit's {PREPARE}, from its first training batch to its call of "
+        "evaluate_bpb on the referee's clock, and asks a replica of its model for logits; where the baseline's calls "
+        "have another order, it takes what train.py prints, in all runs, and says so"
+    )
+    return f"{told}; only bounded: {'; '.join(_AUDITED)}"
 
 
-def metric_in_words() -> str:
+def metric_in_words(task: Task) -> str:
     """What is measured, and by whom."""
-    return f"{lm_names.NAME}, {lm_names.WORDS}, which {TRAIN} prints; lower is better"
+    by = f"by the logits of {TRAIN}'s model" if task.audit else f"which {TRAIN} prints"
+    return f"{lm_names.NAME}, {lm_names.WORDS}, {by}; lower is better"
 
 
 def require_pinned(root: Path, pinned: bytes | None) -> None:

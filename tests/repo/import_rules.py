@@ -33,7 +33,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "httpx2": ("server.clients.tool_call",),
     "concurrent": ("trainer.datasets.encoding",),
-    "ctypes": ("server.cli.serve", "trainer.processes.parentage", "trainer.sandbox", "trainer.session"),
+    "ctypes": (
+        "server.cli.serve",
+        "trainer.processes.parentage",
+        "trainer.sandbox",
+        "trainer.session",
+        "trainer.upstream.hooks",
+    ),
     "fcntl": (
         "server.locks",
         "server.runs.device_lock",
@@ -42,7 +48,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "git": ("server.vcs",),
     "http": ("trainer.datasets.download",),
-    "importlib": ("server.cli.doctor", "server.runs.hardware", "trainer.judge", "trainer.run.compiler"),
+    "importlib": (
+        "server.cli.doctor",
+        "server.runs.hardware",
+        "trainer.judge",
+        "trainer.run.compiler",
+        "trainer.upstream.hooks",
+    ),
     "matplotlib": ("server.reporting.chart",),
     "mcp": (
         "server.api",
@@ -52,7 +64,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "mcp_types": ("server.api", "server.clients.tool_call"),
     "multiprocessing": ("trainer.datasets.encoding",),
-    "numpy": ("trainer.datasets", "trainer.evaluators", "trainer.run.child"),
+    "numpy": ("trainer.datasets", "trainer.evaluators", "trainer.run.child", "trainer.upstream"),
     "optuna": ("server.clients.optuna_search",),
     "psutil": ("server.runs", "trainer.processes", "trainer.run.child_launch"),
     "pyarrow": ("trainer.datasets.documents",),
@@ -80,7 +92,13 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.run.child_launch",
         "trainer.run.compiler",
     ),
-    "torch": ("trainer.launch", "trainer.model_weights", "trainer.session", "trainer.torch_view"),
+    "torch": (
+        "trainer.launch",
+        "trainer.model_weights",
+        "trainer.session",
+        "trainer.torch_view",
+        "trainer.upstream.hooks",
+    ),
     "typer": ("server.cli",),
     "urllib": ("trainer.datasets.download",),
     "uvicorn": ("server.api.http.server",),
@@ -100,6 +118,7 @@ LATE_IMPORTS = {
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",
     "trainer.launch": "torch is loaded where train.py needs it, once for all processes that are forked",
     "trainer.supervisor": "a run pays for the evaluator that it asks for, and for no other",
+    "trainer.upstream.hooks": "it runs where only some of its roles have torch",
 }
 
 # What is pure whatever its docstring says. Beside these, every module whose docstring says so.

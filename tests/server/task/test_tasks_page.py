@@ -63,7 +63,7 @@ def test_the_table_of_trust_is_the_codes(page: str) -> None:
         (DOCS / page).read_text("utf-8"),
         re.M,
     )
-    gives = {"sealed": Trust.SEALED, "judged": Trust.JUDGED, "command": Trust.PRINTED, "karpathy": Trust.PRINTED}
+    gives = {"sealed": Trust.SEALED, "judged": Trust.JUDGED, "command": Trust.PRINTED, "karpathy": Trust.AUDITED}
     assert [row[0] for row in table] == list(gives)
     for evaluator, *marks in table:
         score = Score(name="ms", value=1.0, unit="ms", trust=gives[evaluator])

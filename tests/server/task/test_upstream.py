@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from server import lm_names
+from server.records import lm_names
 from server.errors import ProgramInvalid, WorkspaceUnusable
+from server.records import Trust
 from server.task.definition import Task
 from server.task.program import load
 from server.task.requirements import lacking, other_workspaces, run_told
 from server.task.task_words import metric_in_words, words_of
-from server.task.upstream import PREPARE, reach, require_pinned, upstream_shape
+from server.task.upstream import PREPARE, audit_asked, reach, require_pinned, upstream_shape
 from trainer.contract import Referee
 
 STAND_IN = Path(__file__).parents[2] / "fixtures" / "stand_ins" / "upstream"
@@ -72,7 +73,8 @@ def test_a_repository_of_its_shape_is_taken_as_it_is(root: Path) -> None:
 
 def test_upstreams_own_limit_is_ten_minutes(root: Path) -> None:
     rewrite(root / PREPARE, "TIME_BUDGET = 1", "TIME_BUDGET = 300  # five minutes")
-    assert "ends it after 600 s" in run_told(task_of(root))
+    told = run_told(with_front_matter(root, "referee: karpathy", "audit: false"))
+    assert told.startswith("runs train.py as it is") and "ends it after 600 s; only bounded" in told
 
 
 @pytest.mark.parametrize(
@@ -185,6 +187,16 @@ def test_a_prepare_py_that_changes_is_refused_and_line_ends_are_no_change(root: 
 
 
 def test_the_promises_that_nobody_can_enforce_are_told(root: Path) -> None:
-    told = run_told(task_of(root))
-    assert "sums up its seconds of training" in told and "its seed stands in it" in told
-    assert lm_names.NAME in metric_in_words(task_of(root))
+    audited, printed = task_of(root), with_front_matter(root, "referee: karpathy", "audit: false")
+    assert "sums up its seconds of training" in run_told(printed)
+    assert "could be training" in run_told(audited)
+    assert all("its seed stands in it" in run_told(task) for task in (audited, printed))
+    assert "by the logits of train.py's model" in metric_in_words(audited) and "prints" in metric_in_words(printed)
+    assert audited.sha256 != printed.sha256
+
+
+@pytest.mark.parametrize(("trust", "asked"), [(None, "try"), (Trust.AUDITED, "must"), (Trust.PRINTED, "")])
+def test_a_candidate_is_audited_as_the_incumbent_was(root: Path, trust: Trust | None, asked: str) -> None:
+    assert audit_asked(trust) == asked
+    terms = task_of(root).terms(audit=asked)
+    assert terms is not None and terms.audit == asked
