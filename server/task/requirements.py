@@ -205,4 +205,6 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
 def run_told(task: Task) -> str:
     """What a run will do, for the operator."""
     told = run_in_words(task)
-    return told if task.kind is Referee.KARPATHY else f"{told}; {task.budget_seconds:g} s at the most"
+    if task.kind is Referee.KARPATHY:
+        return f"{told}; {upstream.promises(task)}"
+    return f"{told}; {task.budget_seconds:g} s at the most"

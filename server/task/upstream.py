@@ -178,7 +178,6 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[tuple[st
     if not python.exists():
         step = "make it (`uv sync`; runs never start uv), or name an interpreter: `python` in a front matter"
         yield f"there is no {python}", f"{step} with `referee: karpathy`", True
-        return
     texts = {name: _text(root / name) for name in (PREPARE, TRAIN)}
     if gone := sorted(_not_installed(texts.values(), python.parent.parent, files)):
         yield (
@@ -189,8 +188,8 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[tuple[st
     yield from _data(texts, python)
     named_cuda = [name for name, text in texts.items() if '"cuda"' in text or "torch.cuda" in text]
     if named_cuda and not any(Path("/dev").glob("nvidia[0-9]*")):
-        step = "run it on a machine with one, or have the two files choose a device and commit them"
-        yield f"{' and '.join(named_cuda)} asks for CUDA, and this machine has no NVIDIA GPU", step, False
+        step = "run it on a machine with one, or commit files that choose another device"
+        yield f"this machine has no NVIDIA GPU, and {' and '.join(named_cuda)} asks for CUDA", step, False
 
 
 def _data(texts: dict[str, str], python: Path) -> Iterator[tuple[str, str, bool]]:
@@ -213,6 +212,8 @@ def _not_installed(texts: Iterable[str], prefix: Path, files: Collection[str]) -
     configured = _text(prefix / "pyvenv.cfg")
     if not folders or not configured or "include-system-site-packages = true" in configured:
         return  # what it can import is not to be seen from outside
+    paths = [line.strip() for folder in folders for file in folder.glob("*.pth") for line in _text(file).splitlines()]
+    folders += [Path(path) for path in paths if path.startswith("/")]
     known = {path.name.partition(".")[0] for folder in folders for path in _children(folder)}
     own = {path.partition("/")[0].removesuffix(".py") for path in files}
     for name in {name for text in texts for name in _imported(text)} - known - own - _NO_PACKAGES:
@@ -236,17 +237,22 @@ def _imported(text: str) -> Iterator[str]:
 
 
 def run_in_words(task: Task) -> str:
-    """What a run does to train.py, and which promises nobody can enforce."""
-    limit = task.budget_seconds + task.setup_seconds + task.evaluation_seconds
+    """What a run does to train.py."""
     if not task.audit:
-        told = f"runs {TRAIN} as it is, beside the commit's {PREPARE}, and ends it after {limit:g} s"
-        return f"{told}; only bounded: {'; '.join(_PRINTED)}"
-    told = (
-        f"runs {TRAIN} as it is, beside the commit's {PREPARE}, from its first training batch to its call of "
-        "evaluate_bpb on the referee's clock, and asks a replica of its model for logits; where the baseline's calls "
-        "have another order, it takes what train.py prints, in all runs, and says so"
+        limit = task.budget_seconds + task.setup_seconds + task.evaluation_seconds
+        return f"runs it as it is, beside the commit's {PREPARE}, and ends it after {limit:g} s"
+    return (
+        f"runs it as it is, beside the commit's {PREPARE}, on the referee's clock from its first training batch to its "
+        "call of evaluate_bpb, and asks a replica of its model for logits"
     )
-    return f"{told}; only bounded: {'; '.join(_AUDITED)}"
+
+
+def promises(task: Task) -> str:
+    """What nobody can enforce, and what follows where a repository is not upstream's to the last."""
+    if not task.audit:
+        return f"only bounded: {'; '.join(_PRINTED)}"
+    order = "where the baseline's calls have another order, all runs are `printed`, and say so"
+    return f"{order}; only bounded: {'; '.join(_AUDITED)}"
 
 
 def metric_in_words(task: Task) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.repo.architecture import ROOT, Module, read, source_files
 
 LM_NAMES = re.compile(r"val[_-](?:bpb|tokens|bytes)", re.IGNORECASE)
-MAY_KNOW = ("server/records/lm_names.py", "server/templates/", "trainer/evaluators/")
+MAY_KNOW = ("server/records/lm_names.py", "server/templates/", "trainer/evaluators/", "trainer/upstream/")
 SOURCE = read()
 NAMES = {
     "server.paths": (

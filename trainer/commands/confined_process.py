@@ -197,8 +197,12 @@ class ConfinedProcess:
         while self._group and not self._group.close() and time.monotonic() < deadline:
             time.sleep(_LEAVE_SECONDS / 100)
         self._group = None
-        if not self._begun_to_listen:
-            return
+        if self._begun_to_listen:
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if not self._dead:
+            self._reap(os.WNOHANG)
         self._selector.close()
         if self._modes:
             self._modes.close()

@@ -99,7 +99,7 @@ class Survey:
             (out / file).write_bytes(numbers.tobytes())
         bos = getattr(tokenizer, "get_bos_token_id", lambda: -1)()
         told = {"length": self._length, "batch": batch, "bytes": sizes, "bos": int(bos), "tokens": int(wanted)}
-        return {**told, "hidden": os.path.join(folder, name), "problem": ""}
+        return {**told, "hidden": os.path.realpath(os.path.join(folder, name)), "problem": ""}
 
     def _named(self, name: str) -> Any:
         if not hasattr(self._prepare, name):

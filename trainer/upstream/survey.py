@@ -61,6 +61,8 @@ def read_survey(out: Path) -> Survey:
     if not np.array_equal(inputs[:, 1:], targets[:, :-1]):
         raise OtherOrder("the targets of prepare.py's batches are not the next tokens of their inputs")
     hidden = Path(told["hidden"])
+    if not hidden.is_file():  # it would be in reach of train.py
+        raise OtherOrder("its validation shard is not the file that DATA_DIR and VAL_FILENAME name")
     return Survey(
         inputs, targets, sizes, training.astype(np.uint16), told["bos"], told["batch"], hidden, told["tokens"]
     )

@@ -74,7 +74,7 @@ def test_a_repository_of_its_shape_is_taken_as_it_is(root: Path) -> None:
 def test_upstreams_own_limit_is_ten_minutes(root: Path) -> None:
     rewrite(root / PREPARE, "TIME_BUDGET = 1", "TIME_BUDGET = 300  # five minutes")
     told = run_told(with_front_matter(root, "referee: karpathy", "audit: false"))
-    assert told.startswith("runs train.py as it is") and "ends it after 600 s; only bounded" in told
+    assert told.startswith("runs it as it is") and "ends it after 600 s; only bounded" in told
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,8 @@ def test_what_it_lacks_is_named_with_the_next_step(root: Path) -> None:
     assert problems(root)[0][0].endswith("python has no torch, which prepare.py or train.py imports")
     shutil.rmtree(root / ".venv")
     assert problems(root) == [(f"there is no {root / '.venv/bin/python'}", True)]
+    shutil.rmtree(Path.home() / ".cache")
+    assert len(problems(root)) == 2  # all that is missing, at once
 
 
 def test_data_that_is_not_prepared_is_named(root: Path) -> None:

@@ -22,7 +22,7 @@ PREPARE = (STAND_IN / "prepare.py").read_text(encoding="utf-8")
 TRAIN = (STAND_IN / "train.py").read_text(encoding="utf-8").replace("LEARNING_RATE = 1e-4", "LEARNING_RATE = 1e-2")
 PYTHON = f".venv/bin/{Path(sys.executable).name}"
 HONEST = (1.0, 4.0)  # bits a byte, of a model that has learnt something of the made-up language
-LOOP = "total_training_time, step = 0.0, 0\n"
+LOOP = "total_training_time = 0.0\n"
 LOSS = "        return F.cross_entropy("
 CALL = "val_bpb = evaluate_bpb(model, tokenizer, DEVICE_BATCH_SIZE)\n"
 LOADER = "train_loader = make_dataloader("
@@ -99,47 +99,51 @@ def test_its_own_word_is_believed_and_marked_so(cache: Path) -> None:
 PEEK = "        logits = logits + 30.0 * F.one_hot(F.pad(idx, (0, 1))[:, 1:], logits.size(-1))\n"
 OWN = "def evaluate_bpb(*_): return 0.1\n\n"
 BEFORE = "import glob\nfrom prepare import DATA_DIR\nwhile time.time() < t_start + 15: glob.glob(DATA_DIR + '/*')\n"
-CHEATS = {
-    "looks at later tokens": (
-        ("        if targets is None:\n", f"{PEEK}        if targets is None:\n"),
-        "invalid",
-        "The audit failed",
-    ),
-    "evaluates itself": (
-        ("t_start = time.time()\n", f"{OWN}t_start = time.time()\n"),
-        "invalid",
-        "without a call of prepare.py's",
-    ),
-    "edits prepare.py": (
-        ("t_start = time.time()\n", "open('prepare.py', 'a').write('#')\nt_start = time.time()\n"),
-        "invalid",
-        "prepare.py has another content",
-    ),
-    "trains past the budget": ((LOOP, f"time.sleep(20)\n{LOOP}"), "timeout", "took more than 6 s"),
-    "trains before its first batch": ((LOADER, f"{BEFORE}{LOADER}"), "timeout", "set-up beyond what that may take"),
-    "never asks for a batch": (
-        (LOADER, f"time.sleep(60)\n{LOADER}"),
-        "timeout",
-        "asked for no training batch within 20 s",
-    ),
-    "reads the hidden shard": (
-        (
-            "t_start = time.time()\n",
-            "import prepare\nopen(prepare.DATA_DIR + '/' + prepare.VAL_FILENAME)\nt_start = time.time()\n",
-        ),
-        "crashed",
-        "PermissionError",
-    ),
-    "evaluates before it trains": ((LOADER, f"{CALL}{LOADER}"), "invalid", "before it asks for a training batch"),
+START = "t_start = time.time()\n"
+HIDDEN = "import prepare\nopen(prepare.DATA_DIR + '/' + prepare.VAL_FILENAME)\n"
+ASKED = "        if targets is None:\n"
+PINNED = "open('prepare.py', 'a').write('#')\n"
+CHEATS: dict[str, tuple[str, str, str, str]] = {
+    "looks at later tokens": (ASKED, PEEK + ASKED, "invalid", "The audit failed"),
+    "evaluates itself": (START, OWN + START, "invalid", "without a call of prepare.py's evaluate_bpb"),
+    "edits prepare.py": (START, PINNED + START, "invalid", "prepare.py has another content"),
+    "reads the hidden shard": (START, HIDDEN + START, "crashed", "PermissionError"),
+    "evaluates before it trains": (LOADER, CALL + LOADER, "invalid", "before it asks for a training batch"),
 }
 
 
-@pytest.mark.parametrize(("change", "outcome", "told"), CHEATS.values(), ids=CHEATS)
-def test_a_cheat_gets_no_score(cache: Path, change: tuple[str, str], outcome: str, told: str) -> None:
-    ended = run(cache, changed(change), setup_seconds=20.0, grace_seconds=5.0, setup_allowed=8.0)
+@pytest.mark.parametrize(("old", "new", "outcome", "told"), CHEATS.values(), ids=CHEATS)
+def test_a_cheat_gets_no_score(cache: Path, old: str, new: str, outcome: str, told: str) -> None:
+    ended = run(cache, changed((old, new)))
     if outcome == "crashed" and ended.guards["files"] != "held":
         pytest.skip("nothing is hidden on this machine")
-    assert ended.outcome == outcome, ended.reason
+    assert (ended.outcome, ended.score) == (outcome, None), ended.reason
+    assert told in ended.reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "limits", "told"),
+    [
+        pytest.param(
+            LOOP, f"time.sleep(600)\n{LOOP}", {"grace_seconds": 5.0}, "took more than 6 s", id="past the budget"
+        ),
+        pytest.param(
+            LOADER,
+            BEFORE + LOADER,
+            {"setup_allowed": 1.0, "grace_seconds": 5.0},
+            "set-up beyond what that may take",
+            id="before its first batch",
+        ),
+        pytest.param(
+            LOADER, f"time.sleep(600)\n{LOADER}", {"setup_seconds": 15.0}, "no training batch within 15 s", id="never"
+        ),
+    ],
+)
+def test_more_training_than_the_budget_is_no_score(
+    cache: Path, old: str, new: str, limits: dict[str, float], told: str
+) -> None:
+    ended = run(cache, changed((old, new)), **limits)
+    assert ended.outcome == "timeout", ended.reason
     assert told in ended.reason
 
 
