@@ -140,7 +140,7 @@ def test_a_cheat_gets_no_score(cache: Path, old: str, new: str, outcome: str, to
     ],
 )
 def test_more_training_than_the_budget_is_no_score(
-    cache: Path, old: str, new: str, limits: dict[str, float], told: str
+    cache: Path, old: str, new: str, limits: dict[str, Any], told: str
 ) -> None:
     ended = run(cache, changed((old, new)), **limits)
     assert ended.outcome == "timeout", ended.reason

@@ -1,0 +1,30 @@
+"""What a run may spend beside its budget follows from the baseline's own run."""
+
+from server.records import Experiment, Figures, Verdict
+from server.runs.run_spec import RunLimits
+from tests.support.builders import attempt, experiment
+
+LIMITS = RunLimits(setup_seconds=120.0, evaluation_seconds=180.0, grace_seconds=5.0)
+
+
+def baseline(**figures: float) -> Experiment:
+    made = experiment(1, Verdict.BASELINE, 1.0)
+    assert made.result is not None
+    told = Figures.model_validate(figures)
+    return made.model_copy(update={"result": made.result.model_copy(update={"figures": told})})
+
+
+def test_upstreams_baseline_may_compile_for_as_long_as_set_up_may_take() -> None:
+    for known in (None, baseline(), baseline(setup_seconds=20.0)):
+        limits = LIMITS.beside_upstream(known, attempt(2))
+        assert (limits.setup_allowed, limits.grace_seconds) == (None, 120.0)
+
+
+def test_upstreams_candidates_may_take_half_as_long_again_as_the_baseline() -> None:
+    asked = attempt(2).model_copy(update={"budget_seconds": 300.0})
+    limits = LIMITS.beside_upstream(baseline(setup_seconds=20.0, training_wall_seconds=340.0), asked)
+    assert (limits.setup_allowed, limits.grace_seconds) == (45.0, 75.0)
+    other = asked.model_copy(update={"profile": "another"})
+    assert (
+        LIMITS.beside_upstream(baseline(setup_seconds=20.0, training_wall_seconds=340.0), other).setup_allowed is None
+    )
