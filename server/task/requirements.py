@@ -196,6 +196,11 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
             "this is karpathy/autoresearch's own repository, or made after it, and program.md's front matter makes it "
             "a language model of ours: without a front matter, or with `referee: karpathy` in it, it is taken as it is"
         )
+    if gone := upstream.near_miss(root):
+        return (
+            "this is made after karpathy/autoresearch's own repository, and could be taken as it is if prepare.py had "
+            f"{gone}; until then `command: python train.py` measures what it prints, whose trust is `printed`"
+        )
     for script in (".auto/measure.sh", "autoresearch.sh"):
         if script in files:
             return f"{script} prints what others measure: `command: bash {script}` in program.md measures it here"

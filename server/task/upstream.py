@@ -73,6 +73,15 @@ def upstream_shape(root: Path) -> Upstream | None:
     return _shape(_text(root / PREPARE)) if train and not _OURS.search(train) else None
 
 
+def near_miss(root: Path) -> str:
+    """The names that prepare.py lacks, of a folder that evaluates as upstream's does and is not taken for it."""
+    prepare = _text(root / PREPARE)
+    if f"def {_FUNCTIONS[1]}" not in prepare:
+        return ""
+    wanted = {"TIME_BUDGET": _BUDGET, **{name: re.compile(rf"^def {name}\s*\(", re.MULTILINE) for name in _FUNCTIONS}}
+    return ", ".join(name for name, pattern in wanted.items() if not pattern.search(prepare))
+
+
 @lru_cache(maxsize=4)  # a study asks with each call
 def _shape(prepare: str) -> Upstream | None:
     found = _BUDGET.search(prepare)

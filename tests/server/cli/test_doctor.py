@@ -84,12 +84,23 @@ def test_doctor_asks_for_no_train_py_where_program_md_cannot_be_read(tmp_path: P
 
 
 def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
-    prepare = "def evaluate_bpb(model): ...\n"
+    prepare = "def evaluate_bpb(model): ...\ndef make_dataloader(): ...\n"
     files = {"program__md": "# autoresearch\n", "prepare__py": prepare, "train__py": "import prepare\n"}
     committed(tmp_path, **files)
     found = next(check for check in examine(tmp_path) if check.name == "workspace")
     assert found.state == "fix" and "karpathy/autoresearch's own repository" in found.detail
+    assert "could be taken as it is if prepare.py had TIME_BUDGET; until then" in found.detail
     assert "the four calls of trainer.session" in found.remedy and "`command`" in found.remedy
+
+
+def test_doctor_takes_upstreams_own_repository_as_it_is_and_says_what_is_missing(tmp_path: Path) -> None:
+    prepare = "TIME_BUDGET = 300\ndef make_dataloader(): ...\ndef evaluate_bpb(model): ...\n"
+    files = {"program__md": "# autoresearch\n", "prepare__py": prepare, "train__py": "import prepare\n"}
+    found = _referee(committed(tmp_path, **files))
+    assert found.state == "fix" and found.detail.startswith(f"there is no {tmp_path}/.venv/bin/python. karpathy, becau")
+    assert "only bounded: " in found.detail and "`uv sync`" in found.remedy
+    checks = {check.name: check for check in examine(tmp_path)}
+    assert checks["workspace"].state == "ok" and checks["program.md"].detail == "karpathy/autoresearch; 300 s a run"
 
 
 def test_a_name_of_two_lines_breaks_no_line_of_doctors(tmp_path: Path) -> None:
