@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from server.records import Value, lm_names
+from server.records import Value
 from server.task import upstream
 from server.task.definition import Task
 from server.task.task_words import run_in_words

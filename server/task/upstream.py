@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, cast
 
-
 from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.records import Trust, Value, lm_names
 from server.task.definition import Task

@@ -11,7 +11,7 @@ from mcp import Client
 from mcp.server import MCPServer
 
 from server.api.app import create
-from server.api.http.server import Address, listen
+from server.api.http.server import Address, Beside, listen
 from server.errors import Unavailable
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem, SweepQueue

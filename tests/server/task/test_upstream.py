@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.records import lm_names
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.records import Trust
+from server.records import Trust, lm_names
 from server.task.definition import Task
 from server.task.program import load
 from server.task.requirements import lacking, other_workspaces, run_told
