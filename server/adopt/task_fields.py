@@ -11,7 +11,8 @@ from server.adopt.interview import Given
 from server.errors import WorkspaceUnusable
 from server.source.editable import OF_TASKS, Editable
 from server.task import requirements
-from server.task.definition import FieldError, Task
+from server.task.definition import Task
+from server.task.fields import FieldError
 from server.vcs.checkout import Checkout
 
 _NO_COMMAND = (

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from server.errors import ProgramInvalid
 from server.foreign.reported import ReportedLog, read_log
 from server.records import Value
-from server.task.definition import FieldError, Task
+from server.task.definition import Task
+from server.task.fields import FieldError
 from server.task.requirements import Lack
 
 MOST_BYTES = 1 << 20  # of a file that is read as a whole

@@ -52,7 +52,6 @@ class Trust(StrEnum):
     AUDITED = "audited"  # the referee or a judge measured it, and some guard did not hold
     PRINTED = "printed"  # the code under test ran in the process that told the number
     UNCONFINED = "unconfined"  # no guard held: the code under test could do what the operator's account can
-    # Rows from elsewhere have no place in this order: nothing here has measured them.
 
 
 def trust_mark(best: Trust, guards: Mapping[str, str]) -> Trust:

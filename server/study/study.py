@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, LedgerDamaged, PatchRefused, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
+from server.errors import HeadMoved, LedgerDamaged, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
 from server.foreign.load import load
 from server.foreign.surroundings import bring
 from server.history import audit_failures, comparisons, revocations, segments
@@ -35,7 +35,7 @@ from server.source.patch import AppliedPatch
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
 from server.study.lane import Lane, require_fresh, what_may_change
-from server.study.phase import Move, Phase, new_baseline, require
+from server.study.phase import Move, Phase, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task.dataset import find
@@ -222,7 +222,7 @@ class Study:
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
         if plan.of is None:
-            self._require_valid(plan.candidate, phase)
+            self.verdicts.require_valid(plan.candidate, phase, self.words())
         audit_failures.require_sound(self.ledger, plan.candidate)
         code, dataset = plan.candidate.fingerprint, "" if task.sha256 else self.dataset.name
         if phase in (Phase.PATCHED, Phase.FAILED):
@@ -335,16 +335,6 @@ class Study:
             if text not in known:
                 self.notebook.add(text, idea=False, after=by)
 
-    def _require_valid(self, candidate: Candidate, phase: Phase) -> None:
-        """Hold what is about to be run against the rules for its text; a baseline is no patch. Raises PatchRefused."""
-        try:
-            self.verdicts.require_sound(candidate)
-        except PatchRefused as error:
-            if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
-                raise
-            step = f"This is the baseline, not a patch: {new_baseline(self.words())}."
-            raise PatchRefused(error.problem, step) from None
-
     def next_number(self) -> int:
         """The number of the next run."""
         last = self.ledger.last()
@@ -381,12 +371,13 @@ class Study:
 
     def _settle(self) -> Experiment | None:
         run = self.lane.run()
-        if run is None or not run.running or (result := self._ending(run.attempt)) is None:
+        if (
+            run is None
+            or not run.running
+            or (result := ending(self.executor, run.attempt, self.runs.of(run.number))) is None
+        ):
             return run
         return self._import(run, result)
-
-    def _ending(self, attempt: Attempt) -> Result | None:
-        return ending(self.executor, attempt, self.runs.of(attempt.number))
 
     def _start(self, request: RunRequest) -> None:
         try:

@@ -11,8 +11,9 @@ from server.scoring.decision_rule import Assessment
 from server.source import patch
 from server.source.candidate import Candidate
 from server.study.lane import Lane
-from server.study.phase import Phase
+from server.study.phase import Phase, new_baseline
 from server.task.definition import Task
+from server.task.words import Words
 from server.vcs.workspace import Workspace
 from trainer.contract import utc_now
 
@@ -189,6 +190,15 @@ class Verdicts:
             return False
         measured = self._ledger.measured()
         return measured is None or measured.verdict != Verdict.BASELINE  # else its keep was broken off
+
+    def require_valid(self, candidate: Candidate, phase: Phase, words: Words) -> None:
+        """Hold what is about to be run against the rules for its text; a baseline is no patch. Raises PatchRefused."""
+        try:
+            self.require_sound(candidate)
+        except PatchRefused as error:
+            if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
+                raise
+            raise PatchRefused(error.problem, f"This is the baseline, not a patch: {new_baseline(words)}.") from None
 
     def require_sound(self, candidate: Candidate) -> None:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""

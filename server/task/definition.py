@@ -10,8 +10,9 @@ from typing import Annotated, Any, cast
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from server.metric import Direction, Metric, Scale
-from server.records import MEASURED, Figures, Value, lm_names
+from server.records import MEASURED, Figures, lm_names
 from server.task import fixed, globs
+from server.task.fields import FieldError, MetricField, Range, WatchedFigure, require_name
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
 from trainer.text import glob_matches
@@ -22,10 +23,6 @@ _Path = Annotated[str, Field(max_length=500)]
 Links = tuple[tuple[str, str], ...]  # paths, and where they lead
 _SOURCES = {Referee.COMMAND: ("printed", "cpu", "wall", "memory"), Referee.JUDGED: ("score", "cpu", "wall", "memory")}
 _USUAL_PAIRS = 20  # runs of a paired command that says nothing else; of a judge the evaluator knows better
-_PRINTED = "metric"  # what a command's number is called, as others have it
-_METRIC = re.compile(r"[\w.\-µ]{1,60}")
-_NO_NAME = "is no name: take letters, digits and _ . - µ, 60 at most"
-_NO_NAMES = ("__proto__", "constructor", "prototype")  # others who read such lines refuse them as well
 # By the referee, the fields that only it reads.
 _OWN = {
     Referee.SEALED: ("preflight", "early_stop", "guardrails", "setup_seconds", "evaluation_seconds"),
@@ -46,70 +43,6 @@ _INSTEAD = {  # what to write in place of a field that another referee reads
     "checks": "a judge checks the answers itself, in `score`",
     "metrics": "`guardrails` bounds the figures of a language model's run",
 }
-
-
-class FieldError(ValueError):
-    """What is wrong with one field; `path` leads to it, from the top."""
-
-    def __init__(self, problem: str, *path: str | int) -> None:
-        super().__init__(problem)
-        self.path = path
-
-
-class Range(Value):
-    """What a search may set a constant of train.py to: a stretch of numbers, or one of some choices."""
-
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    integer: bool = False
-    choices: list[float | int | str] = Field(default_factory=list[float | int | str])
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "Range":
-        if not self.choices and not self.low < self.high:
-            raise ValueError("give low < high, or choices")
-        if self.log and self.low <= 0:
-            raise ValueError("a logarithmic stretch begins above 0")
-        if any(str(choice).lower() in ("true", "false") for choice in self.choices):
-            raise ValueError("a choice is a number or a string, and no boolean")
-        return self
-
-
-class MetricField(Value):
-    """The metric, where its name alone does not say everything."""
-
-    name: str = _PRINTED
-    unit: str = Field(default="", max_length=40)
-    source: MetricSource | None = None  # None: printed, of a command; score, of a judge
-
-    @field_validator("name")
-    @classmethod
-    def _is_name(cls, told: str) -> str:
-        if not _METRIC.fullmatch(told) or told in _NO_NAMES:
-            raise FieldError(f"{told!r} {_NO_NAME}", "metric", "name")
-        return told
-
-    @field_validator("unit")
-    @classmethod
-    def _is_one_line(cls, told: str) -> str:
-        if not told.isprintable():
-            raise FieldError(f"{told!r} has a control character", "metric", "unit")
-        return told
-
-
-class WatchedFigure(Guardrail):
-    """A further number of a run: a guardrail where it has bounds; with a weight it is shown, and bounds nothing."""
-
-    weight: float | None = Field(default=None, ge=0)  # the heavier, the further to the front
-
-    @model_validator(mode="after")
-    def _bounds_something(self) -> "WatchedFigure":
-        if (self.min, self.max, self.share, self.weight) == (None, None, None, None):
-            raise ValueError("give min, max or share, or a weight to have it shown")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("min is above max: nothing could be kept")
-        return self
 
 
 class Task(KeepRule):
@@ -201,8 +134,7 @@ class Task(KeepRule):
     @classmethod
     def _can_be_told(cls, told: dict[str, WatchedFigure]) -> dict[str, WatchedFigure]:
         for name in told:
-            if not _METRIC.fullmatch(name) or name in _NO_NAMES:
-                raise FieldError(f"{name!r} {_NO_NAME}", "metrics", name)
+            require_name(name, "metrics", name)
             if name in Figures.model_fields and name not in MEASURED:
                 raise FieldError("the server itself uses this name: call the figure otherwise", "metrics", name)
         return told

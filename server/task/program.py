@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from server.errors import ProgramInvalid
 from server.paths import StudyPaths
 from server.records import Value
-from server.task.definition import FieldError, MetricField, Range, Task, WatchedFigure
+from server.task.definition import Task
+from server.task.fields import FieldError, MetricField, Range, WatchedFigure
 from server.task.front_matter import FrontMatter, split
 from server.task.policy import Guardrail, StopLimits
 from server.task.requirements import Lack

@@ -13,7 +13,8 @@ from server.records import Purpose
 from server.serve_options import ServeOptions
 from server.study.find_study import OperatorRequest, write_request
 from server.study.study import Study
-from server.task.definition import Range, Task
+from server.task.definition import Task
+from server.task.fields import Range
 from tests.support.builders import only
 from tests.support.lifecycle import ran
 from tests.support.repositories import QUICK, make_quick
