@@ -9,19 +9,13 @@ from typing import NamedTuple
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.foreign import others, pi
+from server.foreign.signs import TABLES, is_likely, table
 from server.foreign.workspace import Draft, ForeignWorkspace
 from server.paths import HOME
 from server.vcs.git_environment import tracked
 
 _READERS: tuple[Callable[[Path, frozenset[str]], list[Draft]], ...] = (pi.drafts, others.autoauto, others.piloop)
-_SIGNS = (".auto", ".autoauto/programs", "piloop.toml", "autoresearch.ps1")
-_TABLES = (
-    "results.tsv",
-    "autoresearch-results.tsv",
-    "research-results.tsv",
-    "autoresearch-results/results.tsv",
-)  # of codex-autoresearch's namesake and others
-_LOOKED_AT = ("", ".auto", ".auto/hooks", ".autoauto/programs", ".git/index", *_TABLES)
+_LOOKED_AT = ("", ".auto", ".auto/hooks", ".autoauto/programs", ".git/index", *TABLES)
 _MOST_KNOWN = 4
 _MOST_FILES = 50_000
 _SKIPPED = {".git", HOME, "node_modules", ".venv", "venv", "target", "__pycache__"}
@@ -87,16 +81,6 @@ def _remark_choice(draft: Draft, rest: list[Draft]) -> None:
         draft.remark(told, f"`format: {rest[0].format}` in program.md takes that one", "format")
         names = " and ".join(other.format for other in rest)
         draft.rest = f"; {names} {'are' if len(rest) > 1 else 'is'} there as well, and `format` in program.md chooses"
-
-
-def is_likely(root: Path) -> bool:
-    """Whether there may be one, by names alone."""
-    return any((root / name).exists() for name in _SIGNS) or any(root.glob("autoresearch.*"))
-
-
-def table(root: Path) -> Path | None:
-    """A results.tsv of earlier attempts that no server of ours has written."""
-    return next((root / name for name in _TABLES if (root / name).is_file()), None)
 
 
 def choose(root: Path, name: str = "") -> Draft | None:

@@ -4,22 +4,25 @@ Ours wins where it has a front matter. With `format: NAME` in it, it adds to the
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from server.errors import ProgramInvalid
-from server.foreign.find import choose, is_likely, table
+from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.foreign.reported import ReportedLog, read_log
-from server.foreign.workspace import ForeignTask, ForeignWorkspace
+from server.foreign.signs import is_likely, table
 from server.task import program
 from server.task.definition import Task
 from server.task.program import Program
 from trainer.contract import Referee
+
+if TYPE_CHECKING:
+    from server.foreign.workspace import Draft, ForeignWorkspace
 
 _SESSION = re.compile(rb"^\s*(?:import|from)\s+trainer\b", re.MULTILINE)
 _ALLOWED = ("network", "home")  # fields that settle a remark where they are true
@@ -44,7 +47,7 @@ def load(path: Path, state: Path | None = None) -> Program:
     own = None if text is None else program.front_matter(path, text)
     name = _named(own, path)
     ours = own is not None or not is_likely(path.parent) or _calls_session(path.parent)
-    draft = choose(path.parent, name) if name or not ours else None
+    draft = _chosen(path.parent, name) if name or not ours else None
     if draft is None:
         return program.load(path, state) if text is None else program.parsed(path, text, state)
     if own is None and state is not None and program.remembered(state) == "":
@@ -78,7 +81,7 @@ def task_of(path: Path) -> Task:
 def reported(root: Path, task: Task) -> ReportedLog:
     """The earlier attempts that another tool's log in the workspace reports; none for a language model of ours."""
     with suppress(ProgramInvalid):
-        if isinstance(task, ForeignTask) and (draft := choose(root, task.format)):
+        if (name := getattr(task, "format", "")) and (draft := _chosen(root, name)):
             return draft.reported()
     if task.kind is not Referee.SEALED and (found := table(root)):
         return read_log(found, found.relative_to(root).as_posix())
@@ -107,7 +110,14 @@ def _calls_session(root: Path) -> bool:
     return False
 
 
-def _program(found: ForeignWorkspace, own: Mapping[str, Any], goal_file: str, log: ReportedLog) -> Program:
+def _chosen(root: Path, name: str) -> "Draft | None":
+    """As `find.choose`: what only a workspace of another tool needs is imported for one."""
+    from server.foreign.find import choose
+
+    return choose(root, name)
+
+
+def _program(found: "ForeignWorkspace", own: Mapping[str, Any], goal_file: str, log: ReportedLog) -> Program:
     allowed = [name for name in _ALLOWED if own.get(name)]
     lines = [_PREFACE.format(what=goal_file or found.format, tool=found.format)]
     if log.rows:
@@ -122,3 +132,28 @@ def _program(found: ForeignWorkspace, own: Mapping[str, Any], goal_file: str, lo
         format=found.format,
         remarks=tuple(lack for lack in found.remarks if not any(f"`{name}: true`" in lack.remedy for name in allowed)),
     )
+
+
+def bring(root: Path, files: Mapping[str, str], folder: Path) -> None:
+    """Write files that git does not have into the tree of a run. What git has is left as it is.
+
+    Args:
+        files: each with the sha256 that it must have. folder: where the commit's files are.
+
+    Raises:
+        WorkspaceUnusable: one is gone, or has changed since the run was asked for.
+    """
+    for path, sha256 in files.items():
+        source, target = root / path, folder / path
+        if os.path.lexists(target):
+            continue
+        try:
+            content = source.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise WorkspaceUnusable(f"{source} has changed just now.", "Call again: a new segment begins.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            target.chmod(0o755 if os.access(source, os.X_OK) or content.startswith(b"#!") else 0o644)
+        except OSError as error:
+            told = f"{source} cannot be brought into a run: {error.strerror}."
+            raise WorkspaceUnusable(told, "Restore the file: git does not have it.") from error

@@ -10,7 +10,6 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from server.errors import WorkspaceUnusable
 from server.foreign import scripts
 from server.task.requirements import Lack
 
@@ -155,28 +154,3 @@ def _sha256(root: Path, path: str) -> str:
 def _through_link(root: Path, path: str) -> bool:
     parts = Path(path).parts
     return any((root / Path(*parts[:end])).is_symlink() for end in range(1, len(parts) + 1))
-
-
-def bring(root: Path, files: Mapping[str, str], folder: Path) -> None:
-    """Write files that git does not have into the tree of a run. What git has is left as it is.
-
-    Args:
-        files: each with the sha256 that it must have. folder: where the commit's files are.
-
-    Raises:
-        WorkspaceUnusable: one is gone, or has changed since the run was asked for.
-    """
-    for path, sha256 in files.items():
-        source, target = root / path, folder / path
-        if os.path.lexists(target):
-            continue
-        try:
-            content = source.read_bytes()
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise WorkspaceUnusable(f"{source} has changed just now.", "Call again: a new segment begins.")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-            target.chmod(0o755 if os.access(source, os.X_OK) or content.startswith(b"#!") else 0o644)
-        except OSError as error:
-            told = f"{source} cannot be brought into a run: {error.strerror}."
-            raise WorkspaceUnusable(told, "Restore the file: git does not have it.") from error

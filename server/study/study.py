@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from server.errors import HeadMoved, LedgerDamaged, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
-from server.foreign.load import load
-from server.foreign.surroundings import bring
+from server.foreign.load import bring, load
 from server.history import audit_failures, comparisons, revocations, segments
 from server.history.export import ResultsFile
 from server.history.notes import Notebook

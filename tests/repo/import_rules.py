@@ -114,6 +114,7 @@ LATE_IMPORTS = {
     "server.cli.reports": "only a chart pays for matplotlib",
     "server.cli.serve": "a server starts fast",
     "server.cli.setup": "a command loads what it needs when it runs",
+    "server.foreign.load": "a workspace of ours pays for no reader of another tool's",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",
     "trainer.launch": "torch is loaded where train.py needs it, once for all processes that are forked",

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.foreign.load import load, reported_summary, task_of
-from server.foreign.surroundings import bring
+from server.foreign.load import bring, load, reported_summary, task_of
 from server.paths import StudyPaths
 from server.task.program import remember
 from tests.support.foreign import hashes, lay_out, repository
