@@ -1,5 +1,7 @@
 """A task in words: what is changed, what a run does and what is measured, as agents and operators read it."""
 
+import re
+
 from server.metric import Metric
 from server.records import lm_names
 from server.task import upstream
@@ -9,6 +11,8 @@ from server.text import shorten
 from trainer.contract import MetricSource, Referee
 
 _COMMAND = 100  # bytes of a command in a sentence
+# What a linked environment of Python needs in front of a command (server.foreign), and says nothing of the measurement.
+_ENVIRONMENT = re.compile(r'\b(?:PATH|PYTHONPATH)="\$PWD[^\s"]*" |\bUV_(?:NO_SYNC|OFFLINE)=1 ')
 _SOURCES = {
     MetricSource.PRINTED: "{name}, which the command prints",
     MetricSource.CPU: "{name}, the CPU time of all its processes as the referee reads it",
@@ -87,4 +91,4 @@ def with_unit(metric: Metric) -> str:
 
 
 def _short(command: str) -> str:
-    return shorten(command, _COMMAND)
+    return shorten(_ENVIRONMENT.sub("", command), _COMMAND)

@@ -7,6 +7,7 @@ import pytest
 from server.errors import ProgramInvalid
 from server.foreign.find import choose, find_drafts, find_workspaces
 from server.foreign.workspace import ForeignWorkspace
+from server.task.task_words import run_in_words
 from tests.support.foreign import lay_out, repository
 from trainer.contract import Referee
 
@@ -199,6 +200,7 @@ def test_scripts_that_git_does_not_have_are_pinned_and_inputs_are_linked(tmp_pat
         task.command
         == 'PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" bash .auto/measure.sh'
     )
+    assert run_in_words(task) == "runs `bash .auto/measure.sh`"
     before = task.sha256
     (tmp_path / ".auto/bench.py").write_text("print('METRIC n=1')\n", encoding="utf-8")
     assert find_workspaces(tmp_path)[0].task.sha256 != before
