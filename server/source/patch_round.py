@@ -1,5 +1,6 @@
 """Hunks that all speak of the same text, placed in it and applied. Pure."""
 
+import re
 from collections import Counter, defaultdict
 
 from server.errors import PatchRefused
@@ -7,6 +8,7 @@ from server.source import patch_refusals
 from server.source.hunks import COMES, GONE, Edit, Hunk, Line
 from server.source.patch_places import Finder, Fit
 
+_WORD = re.compile(r"\w")
 _AROUND = 15  # lines from where a header says within which a changed copy is looked for
 _ALIKE = 0.5  # of it, from which on it is a copy
 _MISCOUNTED = 6  # lines by which a number may be wrong though nobody has changed the file
@@ -121,13 +123,21 @@ class Round:
     def _numbered(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
         """The place that the header's number names exactly, unless it is out of date.
 
-        After an earlier round the number may mean the line as it was before or as it is: then both must agree.
+        After an earlier round the number may mean the line as it was before or as it is: then both must agree. Among
+        blank lines and brackets the next place may be the one that has moved.
         """
         if not self._numbers_hold or hunk.start is None:
+            return []
+        near = any(0 < abs(fit.at - hunk.start) <= _MOVED for fit in fits)
+        if near and not (self._exact or self._is_between(hunk.start) or any(map(_WORD.search, hunk.before))):
             return []
         named = [fit for fit in fits if fit.whole and fit.at == hunk.start]
         earlier = [fit for fit in fits if fit.whole and self._lines[fit.at].origin == hunk.start]
         return named if all(fit in named for fit in earlier) else []
+
+    def _is_between(self, start: int) -> bool:
+        """Whether hunks above and below it tell whether something has moved."""
+        return min(self._moved, default=start) < start < max(self._moved, default=start)
 
     def _last(self, fits: list[Fit]) -> list[Fit]:
         """The place that ends the file, but for blank lines."""

@@ -44,6 +44,11 @@ APPLIED = {
         "@@ -21 +21 @@\n-r21\n+R21\n@@ -6 +6 @@\n-same\n+SAME\n",
         [("r21", "R21"), ("r5\nsame", "r5\nSAME")],
     ),
+    "number of a blank line between two hunks": (
+        "a\n\n\n\nb\n",
+        "@@ -1 +1 @@\n-a\n+A\n@@ -2,2 +2,3 @@\n \n+n\n \n@@ -5 +6 @@\n-b\n+B\n",
+        [("a\n\n\n\nb", "A\n\nn\n\n\nB")],
+    ),
     "sections": (
         NUMBERED,
         begin("@@", "-r20", "+R20", "*** Update File: train.py", "@@", "-r2", "+R2"),
@@ -127,6 +132,7 @@ REFUSED = {
     "insertion below an exact hunk": (NUMBERED, "@@ -2 +2 @@\n-r2\n+R2\n@@ -20,0 +21 @@\n+n\n", "only adds lines"),
     "insertion beside a moved hunk": (LETTERS, "@@ -2,0 +3 @@\n+n\n@@ -4 +5 @@\n-e\n+E\n", "only adds lines"),
     "number with wrong counts": (NUMBERED, "@@ -6,3 +6,2 @@\n-same\n+SAME\n", "2 places: lines 6, 28.*counts"),
+    "number of a blank line among others": ("a\n\n\n\nb\n", "@@ -2,2 +2,3 @@\n \n+n\n \n", "2 places: lines 2, 3"),
     "number of a stale base": (NUMBERED, "@@ -6 +6 @@\n-same\n+SAME\n@@ -19 +19 @@\n-r20\n+R20\n", "2 places"),
     "number before or after a round": (
         "a\nb\na\nb\n",
