@@ -11,8 +11,7 @@ from server.source.patch_places import Finder, Fit
 _WORD = re.compile(r"\w")
 _AROUND = 15  # lines from where a header says within which a changed copy is looked for
 _ALIKE = 0.5  # of it, from which on it is a copy
-_MISCOUNTED = 6  # lines by which a number may be wrong though nobody has changed the file
-_MOVED = 9  # lines by which a few edits move what no hunk above or below tells to have moved
+_MOVED = 5  # lines by which a number may be miscounted, or an edit move what no other hunk tells to have moved
 _SHORT = 3  # lines of a hunk that one edit may take away, so that nothing is left of the place that was meant
 _KNOWN = 3  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
 
@@ -36,6 +35,7 @@ class Round:
         self._numbers_hold = all(start == at for start, at in told)
         self._shifted = any(fit.shifted for fits in self._fits for fit in fits)
         self._moved = {start: at - start for start, at in told}
+        self._sizes = {hunk.start: len(hunk.before) for hunk in hunks}
         self._offsets = Counter(self._moved.values())
         try:
             self._placed = [self._place(hunk, fits) for hunk, fits in zip(hunks, self._fits, strict=True)]
@@ -172,20 +172,24 @@ class Round:
         if other is not None:
             raise patch_refusals.copied(hunk, fit, other, self._file)
         doubtful = size <= _SHORT and self._finder.repeats
-        known = alone >= _KNOWN or (alone and self._is_in_line(wanted, fit.at - wanted, doubtful))
+        known = alone >= _KNOWN or (alone and self._is_in_line(wanted, size, fit.at - wanted, doubtful))
         if fit.at != wanted and (fit.shifted or not known):
             raise patch_refusals.elsewhere(hunk, fit, self._file)
 
-    def _is_in_line(self, start: int, offset: int, doubtful: bool) -> bool:
+    def _is_in_line(self, start: int, size: int, offset: int, doubtful: bool) -> bool:
         """Whether a hunk has moved as far as the hunks above and below it, or by something in between.
 
-        About as far is enough, but for one that is `doubtful`.
+        About as far is enough, but for one that is `doubtful`. What was between two hunks stays between them.
         """
         above = max((at for at in self._moved if at < start), default=None)
         below = min((at for at in self._moved if at > start), default=None)
         upper = 0 if above is None else self._moved[above]
-        lower, slack = (upper, _MOVED) if below is None else (self._moved[below], _MISCOUNTED)
-        slack = 0 if doubtful else slack
+        lower = upper if below is None else self._moved[below]
+        if above is not None and above + self._sizes[above] <= start < above + self._sizes[above] + upper - offset:
+            return False
+        if below is not None and start + size <= below < start + size + offset - lower:
+            return False
+        slack = 0 if doubtful else _MOVED
         return min(upper, lower) - slack <= offset <= max(upper, lower) + slack
 
     def _insertion(self, hunk: Hunk) -> Fit:

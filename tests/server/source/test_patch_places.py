@@ -182,6 +182,11 @@ REFUSED = {
         "@@ -9 +9,2 @@\n A rate.\n+n\n",
         "matches train.py at line 25, but its header says line 9",
     ),
+    "a copy alone, in the lines of the hunk above": (
+        "".join(f"{row}\n" for row in [*ROWS[:9], "rate = 3", "A rate.", *ROWS[9:]]),
+        "@@ -8,3 +8,3 @@\n r8\n-r9\n+R9\n rate = 3\n@@ -13,2 +13,3 @@\n rate = 3\n+n\n A rate.\n",
+        "matches train.py at line 10, but its header says line 13",
+    ),
     "a copy alone, in a file full of copies": (
         "a\n}\n}\nb\n}\n}\n\n.v {\nc\n",
         "@@ -3,3 +3,2 @@\n }\n-\n .v {\n",
