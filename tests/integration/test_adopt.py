@@ -17,6 +17,7 @@ from server.adopt.adoption import Adoption, write_program
 from server.adopt.interview import Given, Question
 from server.cli import main
 from server.errors import WorkspaceUnusable
+from server.runs.run_folder import RunFolder
 from server.task.definition import Task
 from server.task.program import load
 from server.task.requirements import Lack
@@ -202,8 +203,8 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(tmp_path: Path) -> None:
     # As from a terminal: a shell that starts tests in the background has interrupts ignored.
     code = f"import signal; signal.signal(2, signal.default_int_handler); from server.cli import main; main({words})"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
-    log = folder / ".autoresearch" / ".adopt" / "runs" / "00001" / "run.log"
-    until(lambda: log.exists() and "begun" in log.read_text(encoding="utf-8"))
+    run = RunFolder(folder / ".autoresearch" / ".adopt" / "runs" / "00001")
+    until(lambda: run.progress().stage == "measuring")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) != 0
     assert git(folder, "status", "--short") == "" and not (folder / ".autoresearch").exists()
