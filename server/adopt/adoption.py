@@ -103,7 +103,7 @@ class Adoption:
             except WorkspaceUnusable as error:
                 answers = {name: told for name, told in self._answers.items() if told}
                 call = interview.command_line(self._named, self._given.words(answers))
-                raise WorkspaceUnusable(error.problem, f"{error.next_step} Your answers so far: {call}") from None
+                raise WorkspaceUnusable(error.problem, f"{error.next_step}\nYour answers so far: {call}") from None
 
 
 def look(root: Path, folder: str = "") -> Place:

@@ -126,6 +126,8 @@ class Measuring:
         for line in [line for line in result.traceback.splitlines() if line.strip()][-_SHOWN:]:
             self._say(f"  | {line}")
         step = _STEPS.get(result.cause, _STEP)
+        if result.cause == "exit_code" and "usage" in result.traceback.lower():
+            step = f"It wants arguments: name it with them, as in --command '{self._task.command} ARGUMENT'."
         if not self._given.home and any(word in result.traceback for word in (_HOME, str(Path.home()))):
             step += " A run does not see your home folder: --home shows it, --link one folder of the repository."
         if "network" in result.reason and not self._given.network:

@@ -15,7 +15,7 @@ _Text = str | None
 
 
 def adopt(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The top of a git repository.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The top of a git repository.")] = Path(),
     goal: Annotated[_Text, typer.Option(help="What should become better, for the agent.")] = None,
     command: Annotated[_Text, typer.Option(help="The command that is measured.")] = None,
     build: Annotated[_Text, typer.Option(help="What builds the code beforehand.")] = None,

@@ -105,6 +105,7 @@ HANGS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
         (HANGS, "0 of 1 runs of the command ended within the 1 s", "Does it wait for input"),
         ("input('Which? ')\n", "exit code 1. Its last line: EOFError", "with all that it needs"),
         ("import sys\nsys.argv[1]\n", "IndexError", "with all that it needs"),
+        ("raise SystemExit('usage: bench.py N')\n", "usage: bench.py N", "It wants arguments"),
         ("raise SystemExit('no data')\n", "Its last line: no data", "fresh clone"),
         ("import urllib.request as u\nu.urlopen('http://127.0.0.1:9')\n", "network", "--network"),
         ("open('src/work.py', 'a').write('x = 1\\n')\n", "changed a file of the commit", "new files"),
