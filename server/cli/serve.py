@@ -160,7 +160,6 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     import anyio
 
     from server.api.app import create
-    from server.api.http.address import called
     from server.api.http.auth import BearerToken
     from server.api.http.server import PATH, Address, Beside, bind_socket, listen
     from server.files import write_whole
@@ -175,15 +174,12 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     bind_socket(address, bearer, hosts)
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is asked for"
-        port = listening.getsockname()[1]
-        console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}")
-        said = study.workspace.paths.home.address
-        write_whole(said, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
-        quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
-        paths = study.workspace.paths
+        port, paths = listening.getsockname()[1], study.workspace.paths
         page = Page(Door.of(paths.home), Changes(lambda: paths))
-        here = f"http://{called(address.host)}:{port}{page.prefix}/"
-        console(stderr=True).print(f"the page is at {here}; its token is in {paths.home.page_token}")
+        shown = f"{page.prefix}/ is a page for people, whose token is in {paths.home.page_token}"
+        console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
+        write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
+        quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
         anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, Beside(quiet, page))
 
 

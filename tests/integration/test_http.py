@@ -111,6 +111,26 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return answer.structured_content
 
 
+def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) -> None:
+    door = Door.of(Home(web.workspace))
+    status, text = web.ask("", f"{door.prefix}/", "GET", Authorization="")
+    assert status == 200 and "<title>autoresearch</title>" in text
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
+    summary = f"{door.prefix}/api/summary"
+    assert web.ask("", summary, "GET")[0] == 401  # the agents' token is not the page's
+    connection.request("POST", f"{door.prefix}/api/session", json.dumps({"token": door.token}), JSON)
+    answer = connection.getresponse()
+    answer.read()
+    cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
+    assert answer.status == 200 and cookie
+    status, text = web.ask("", summary, "GET", Authorization="", Cookie=cookie)
+    assert status == 200 and json.loads(text)["study"]["tag"] == "t1"
+    assert web.ask("", summary, "GET", Cookie=cookie, Host="evil.example")[0] == 421
+    assert web.ask("", summary, "GET", Cookie=cookie, Origin="http://127.0.0.1:1")[0] == 403
+    assert web.ask(HELLO, Authorization="", Cookie=cookie)[0] == 401  # nor is the page's cookie theirs
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "words"),
     [
@@ -250,23 +270,3 @@ def test_a_server_that_is_ended_in_the_middle_of_a_call_leaves_the_run_alone(web
 
         anyio.run(cancel)
         assert last.end() == 0
-
-
-def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) -> None:
-    door = Door.of(Home(web.workspace))
-    status, text = web.ask("", f"{door.prefix}/", "GET", Authorization="")
-    assert status == 200 and "<title>autoresearch</title>" in text
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
-    summary = f"{door.prefix}/api/summary"
-    assert web.ask("", summary, "GET")[0] == 401  # the agents' token is not the page's
-    connection.request("POST", f"{door.prefix}/api/session", json.dumps({"token": door.token}), JSON)
-    answer = connection.getresponse()
-    answer.read()
-    cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
-    assert answer.status == 200 and cookie
-    status, text = web.ask("", summary, "GET", Authorization="", Cookie=cookie)
-    assert status == 200 and json.loads(text)["study"]["tag"] == "t1"
-    assert web.ask("", summary, "GET", Cookie=cookie, Host="evil.example")[0] == 421
-    assert web.ask("", summary, "GET", Cookie=cookie, Origin="http://127.0.0.1:1")[0] == 403
-    assert web.ask(HELLO, Authorization="", Cookie=cookie)[0] == 401  # nor is the page's cookie theirs
-    connection.close()
