@@ -25,10 +25,12 @@ sys.dont_write_bytecode = False
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
-# Files whose tests share a wheel and its environment, a server, a prepared data set, the sizes of train.py.
+# Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the sizes of train.py.
 _SHARING = {
     "tests/repo/test_packaging.py",
     "tests/integration/test_http.py",
+    "tests/server/watch/test_door.py",
+    "tests/server/watch/test_page.py",
     "tests/trainer/datasets/test_prepare.py",
     "tests/trainer/run/test_profiles.py",
 }

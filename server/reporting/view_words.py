@@ -29,6 +29,11 @@ def shown_size(metric: Metric, size: float, places: int = 4) -> str:
     return f"{100 * size:.2g} %" if metric.scale == "log" else metric.number(size, places)
 
 
+def shown_amount(metric: Metric, change: float, places: int = 4) -> str:
+    """How large a change on the scale is, without its sign; on a log scale in per cent of what was before."""
+    return shown_change(metric, change, places)[1:]
+
+
 def verdict_words(line: Line, scale: Scale, cause: str = "", reason: str = "") -> tuple[str, str]:
     """The verdict as a headline and a sentence.
 
@@ -52,7 +57,7 @@ def verdict_words(line: Line, scale: Scale, cause: str = "", reason: str = "") -
 
 def _other_words(line: Line, scale: Scale, change: float) -> tuple[str, str]:
     """Of a change that was not kept, or not yet."""
-    size, away, gain = shown_size(scale.metric, abs(change), 5), _away(line), scale.gain(change)
+    size, away, gain = shown_amount(scale.metric, change, 5), _away(line), scale.gain(change)
     shown = shown_change(scale.metric, change, 5)
     if line.kind is Kind.OPEN:
         return f"Better so far, by {size}" if gain > 0 else "Not better so far", f"{away}. It waits for a decision."
@@ -65,7 +70,7 @@ def _other_words(line: Line, scale: Scale, change: float) -> tuple[str, str]:
 
 
 def _kept_words(line: Line, scale: Scale) -> tuple[str, str]:
-    size, away = shown_size(scale.metric, abs(line.change or 0.0), 5), _away(line)
+    size, away = shown_amount(scale.metric, line.change or 0.0, 5), _away(line)
     error = f" ± {shown_size(scale.metric, line.error, 5)}" if line.error is not None else ""
     if line.standing is Standing.SURE:
         more = f", confirmed by {_runs(line.confirmations, 'more ')}" if line.confirmations else ", in its first run"
@@ -129,9 +134,7 @@ def _best_fact(scale: Scale, headline: Headline) -> Fact:
     luck = scale.between(single.value, best.value)
     told = f"{value}{error}."
     if luck is not None and scale.gain(luck) > 0:
-        told += (
-            f" The best single score, {metric.number(single.value, 4)}, was {shown_size(metric, abs(luck))} too good."
-        )
+        told += f" The best single score, {metric.number(single.value, 4)}, was {shown_amount(metric, luck)} too good."
     return Fact(good=True, text=f"The best was measured again by {_runs(best.runs)}", more=told)
 
 

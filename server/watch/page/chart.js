@@ -15,7 +15,7 @@ function frame(seen, kept, from, to) { // what the value axis must show: the bes
 
 function plot() {
   if (stage.clientWidth < 120) return; // it is not shown
-  const width = stage.clientWidth, phone = width < 560, height = phone ? 270 : Math.round(Math.min(440, Math.max(320, innerHeight * .44)));
+  const width = stage.clientWidth, phone = width < 560, height = !rows.length ? 150 : phone ? 270 : Math.round(Math.min(440, Math.max(320, innerHeight * .44)));
   const L = 58, R = phone ? 12 : 22, T = 26, B = 26;
   const list = rows.filter(row => row.kind !== "refused" && row.comparable), first = list[0]?.number ?? 1, end = Math.max(list.at(-1)?.number ?? 1, first + 5);
   const a = view.from ?? first, b = view.to ?? end, kept = list.filter(row => row.kind === "kept" && shown(row) != null), seen = list.filter(row => row.number >= a && row.number <= b);
@@ -97,6 +97,7 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
 }
 
 function legend(list) {
+  if (!rows.length) return put("legend");
   const C = D.counts, count = kind => list.filter(row => row.kind === kind).length;
   const entry = (what, n, text) => n > 0 && h("span", {}, icon(what), h("b", {}, n), ` ${text}`);
   const band = D.noise && h("span", {}, s("svg", { viewBox: "0 0 14 12", "aria-hidden": "true" }, s("rect", { class: "band", width: 14, height: 12 }), s("path", { class: "best", d: "M0,6H14" })), `best so far, ± σ of one run (${size(D.noise.sigma)})`);

@@ -97,6 +97,7 @@ function code(text) {
 const LINES = { "+": "add", "-": "del", "@": "at", file: "file", " ": "" };
 function diff(found) {
   const files = found.diff.filter(one => one.kind === "file").length;
+  if (files === found.diff.length) return h("p", { class: "soft text" }, found.diff.map(one => clean(one.text, 400)).join(" "));
   const lines = found.diff.filter(one => files > 1 || one.kind !== "file").map(({ kind, text, marks }) => {
     const sign = kind === "@" || kind === "file" ? "" : kind;
     if (!marks.length) return h("div", { class: LINES[kind] }, sign, kind === "@" || kind === "file" ? text : code(text));

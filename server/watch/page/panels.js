@@ -3,6 +3,7 @@ const STATES = { running: "running", idle: "waits for the agent", paused: "pause
 
 function head() {
   const S = D.study, lost = live.quiet();
+  $("state").hidden = false;
   const asked = S.state === "running" && S.asked ? (S.asked === "pause" ? "pauses after this run" : "stops after this run") : "";
   $("state").className = `pill ${lost ? "lost" : asked ? "asked" : S.state}`;
   put($("state").lastElementChild, lost ? "no connection" : asked || STATES[S.state] || S.state);
@@ -15,10 +16,10 @@ function head() {
 }
 
 function controls() { // rebuilt only when they differ, so that the focus stays
-  const S = D.study, lost = live.quiet(), key = [S.asked, S.state, lost, live.csrf !== ""].join();
+  const S = D.study, lost = live.quiet(), key = [S.asked, S.state, lost, live.csrf !== "", rows.length > 0].join();
   if (controls.key === key) return;
   controls.key = key;
-  const button = (text, word, sure) => h("button", { class: "btn", "data-word": word, disabled: lost || !live.csrf || S.state === "empty", onclick: () => (!sure || confirm(sure)) && live.ask(word) }, text);
+  const button = (text, word, sure) => h("button", { class: "btn", "data-word": word, disabled: lost || !live.csrf || !rows.length, onclick: () => (!sure || confirm(sure)) && live.ask(word) }, text);
   const resume = button("Resume", "resume"), pause = button("Pause", "pause"), end = S.state === "running";
   const stop = button(end ? "Stop after run" : "Stop", "stop"), now = button("Stop now", "stop-now", "End the run under way, and start no other?");
   put("controls", S.asked ? resume : pause, S.asked !== "stop" && stop, S.asked === "stop" && end && now);
@@ -32,7 +33,7 @@ function headline() {
     put("sure", rows.length ? "The baseline has no score so far." : "The page follows the study as soon as it begins.");
   } else {
     const same = H.baseline.number === H.best.number;
-    put("head", !same && h("span", {}, `${num(H.baseline.value)} → `), num(H.best.value), unit && h("small", {}, ` ${unit}`));
+    put("head", !same && [h("span", {}, `${num(H.baseline.value)} →`), " "], h("b", {}, num(H.best.value), unit && h("small", {}, ` ${unit}`)));
     const share = H.percent != null && metric().scale !== "log" ? `, ${plus(minus(H.percent.toFixed(1)))} %` : "";
     put("change", same ? h("span", { class: "soft" }, `the baseline, in ${metric().name}`) : [h("span", { class: H.better ? "green" : "amber" }, `${change(H.change)}${H.error != null ? ` ± ${size(H.error)}` : ""}`), h("span", { class: "soft" }, ` ${metric().name}${share}`)]);
     const best = `${num(H.best.value)}${H.best.error != null ? ` ± ${size(H.best.error)}` : ""}`;
@@ -59,7 +60,7 @@ function latest() {
 function running() {
   const N = D.now, S = D.study;
   if (!N) {
-    const why = S.why ? capital(S.why) + "." : S.state === "idle" ? "The agent has not started the next run." : S.state === "empty" ? "The first run is the baseline." : "";
+    const why = S.why ? capital(S.why) + "." : S.state === "idle" ? "The agent has not started the next run." : !rows.length ? "Start a study with your client, or with `autoresearch serve`. Its first run is the baseline." : "";
     return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)));
   }
   const t = passed(nowAt), training = N.stage === "training";
@@ -112,6 +113,7 @@ function experiments() {
     const key = { number: row => row.number, value: row => row.value, change: row => row.change }[view.sort];
     listed.sort((p, q) => { const a = key(p), b = key(q); return a == null ? (b == null ? q.number - p.number : 1) : b == null ? -1 : (view.down ? -1 : 1) * (a - b); });
     from0 = -1;
+    box.style.setProperty("height", `min(${Math.max(listed.length, 2) * TALL() + 36}px, 560px, 70vh)`);
     paint();
   };
   const paint = () => { // only what can be seen

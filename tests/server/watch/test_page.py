@@ -35,6 +35,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """The page of a study that is over."""
+    watch = Watch(workspace(tmp_path_factory.mktemp("night"), NIGHT))
+    yield watch
+    watch.close()
+
+
 @contextmanager
 def shown(browser: Browser, watch: Watch, **size: int) -> Generator[Tab]:
     """A tab with the page, once it shows a study. Nothing may be refused or thrown by then."""
@@ -145,6 +153,7 @@ def test_what_another_process_writes_is_on_the_page_within_half_a_second(browser
         assert min(taken) < stretched(0.8)  # half a second between two looks at most, and the test's own
 
 
+@pytest.mark.thorough
 def test_ten_thousand_experiments_are_ready_at_once(browser: Browser, tmp_path: Path) -> None:
     rows = [NIGHT[0]]
     for number in range(2, 10_001):
@@ -216,9 +225,8 @@ def test_another_metric_is_shown_by_its_own_rules(browser: Browser, tmp_path: Pa
         assert re.search(r"→ 0\.9699\d* ms", text) and "−3.00 %" in text and "lower is better" in text
 
 
-def test_the_chart_is_walked_by_keys_and_zoomed_by_the_mouse(browser: Browser, tmp_path: Path) -> None:
-    root = workspace(tmp_path, NIGHT)
-    with closing(Watch(root)) as watch, shown(browser, watch) as tab:
+def test_the_chart_is_walked_by_keys_and_zoomed_by_the_mouse(browser: Browser, night: Watch) -> None:
+    with shown(browser, night) as tab:
         tab.ask("document.querySelector('#stage').focus()")
         tab.key("ArrowRight")
         tab.until("document.querySelector('#stage').getAttribute('aria-valuenow') === '6'")
@@ -240,9 +248,8 @@ def test_the_chart_is_walked_by_keys_and_zoomed_by_the_mouse(browser: Browser, t
         tab.until("document.querySelectorAll('#plot .err').length < 2")
 
 
-def test_a_phone_shows_an_experiment_over_the_page_and_goes_back(browser: Browser, tmp_path: Path) -> None:
-    root = workspace(tmp_path, NIGHT)
-    with closing(Watch(root)) as watch, shown(browser, watch, width=360, height=740) as tab:
+def test_a_phone_shows_an_experiment_over_the_page_and_goes_back(browser: Browser, night: Watch) -> None:
+    with shown(browser, night, width=360, height=740) as tab:
         assert tab.ask("document.documentElement.scrollWidth") == 360
         assert tab.ask("getComputedStyle(document.querySelector('#detail')).display") == "none"
         tab.click("#recent button")
@@ -252,20 +259,18 @@ def test_a_phone_shows_an_experiment_over_the_page_and_goes_back(browser: Browse
         tab.until("getComputedStyle(document.querySelector('#detail')).display === 'none'")
 
 
-def test_without_the_link_the_page_asks_for_the_token(browser: Browser, tmp_path: Path) -> None:
-    root = workspace(tmp_path, NIGHT)
-    with closing(Watch(root)) as watch:
-        tab = browser.page(watch.url)
-        tab.until("!document.querySelector('#gate').hidden && document.activeElement.id === 'token'")
-        tab.type("nonsense")
-        tab.click("#enter")
-        tab.until("document.querySelector('#denied').textContent.includes('not the token')")
-        assert "0.97" not in tab.text()
-        tab.ask("document.querySelector('#token').focus()")
-        tab.type(watch.token)
-        tab.key("Enter")
-        tab.until("document.querySelector('#head').textContent.includes('0.97')")
-        tab.close()
+def test_without_the_link_the_page_asks_for_the_token(browser: Browser, night: Watch) -> None:
+    tab = browser.page(night.url)
+    tab.until("!document.querySelector('#gate').hidden && document.activeElement.id === 'token'")
+    tab.type("nonsense")
+    tab.click("#enter")
+    tab.until("document.querySelector('#denied').textContent.includes('not the token')")
+    assert "0.97" not in tab.text()
+    tab.ask("document.querySelector('#token').focus()")
+    tab.type(night.token)
+    tab.key("Enter")
+    tab.until("document.querySelector('#head').textContent.includes('0.97')")
+    tab.close()
 
 
 def test_a_request_of_a_command_is_seen_on_the_page(browser: Browser, tmp_path: Path) -> None:
