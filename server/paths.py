@@ -47,6 +47,11 @@ class Home:
         return self.folder / _ADDRESS
 
     @property
+    def notify(self) -> Path:
+        """Where messages to the operator go: a file that its owner alone can read."""
+        return self.folder / "notify.toml"
+
+    @property
     def drive(self) -> Path:
         """Folder of the clients that are started headless."""
         return self.folder / "drive"
@@ -131,6 +136,21 @@ class StudyPaths:
     @property
     def hours(self) -> Path:
         return self.state / "hours.json"
+
+    @property
+    def bill(self) -> Path:
+        """What the agent's client has reported of tokens and money."""
+        return self.state / "bill.json"
+
+    @property
+    def report(self) -> Path:
+        """The report that is written at the end of the study."""
+        return self.state / "report.html"
+
+    @property
+    def notified(self) -> Path:
+        """What was sent to the operator."""
+        return self.state / "notified.json"
 
     @property
     def front_matter(self) -> Path:

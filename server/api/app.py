@@ -4,6 +4,7 @@ The chart is an MCP App (SEP-1865): a page that draws what history() answers, in
 registered with hints for the client, and refuse arguments that they do not know.
 """
 
+import logging
 import os
 import re
 import signal
@@ -32,10 +33,12 @@ from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
 from server.api.stdio import StdioServer
 from server.api.tools import WAITING, Tools, running
-from server.errors import Unavailable, UnknownExperiment
+from server.errors import AutoresearchError, Unavailable, UnknownExperiment
 from server.history.export import tsv
 from server.metric import Metric
+from server.paths import StudyPaths
 from server.records import lm_names
+from server.study import limits
 from server.study.background import Background
 from server.study.study import Study
 from server.task.definition import Task
@@ -44,11 +47,14 @@ from server.task.words import LANGUAGE_MODEL, Words, in_words
 from server.text import ANSWER, fence_output
 from trainer.contract import MetricSource, Referee
 
+_log = logging.getLogger(__name__)
+AtEnd = Callable[[StudyPaths], object]
 _EXIT_SECONDS = 1.0
 _SETUP = "setup"
 _ROUNDS = "2026-07-28"  # the first version of the protocol in which a prompt asks by its answer
 _CLOSED = "The human has closed the form: ask whether they want to set up a study, and what should become better."
 Setup = Callable[[Context[None, Any], str], Awaitable[str | InputRequiredResult]]
+_REPORT_SECONDS = 2.0  # between two looks whether the study is over
 _DIGITS = 10  # fewer than SQLite's numbers have
 _LOOP = """\
 Start with status(), then read_program() and read_train(). The first run_experiment() measures the baseline. Then, over
@@ -86,8 +92,8 @@ def instructions(task: Task) -> str:
     )
 
 
-def create(study: Study) -> MCPServer[None]:
-    """The server over an open study."""
+def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
+    """The server over an open study. `at_end`: writes the report, once the study is over."""
     tools, task = Tools(study), study.program().task
     words = words_of(task)
 
@@ -95,6 +101,8 @@ def create(study: Study) -> MCPServer[None]:
     async def lifespan(_: MCPServer[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(Background(study, tools.call).run)
+            if at_end:
+                group.start_soon(_leave_report, study, tools, at_end)
             yield
             group.cancel_scope.cancel()
 
@@ -123,6 +131,27 @@ def create(study: Study) -> MCPServer[None]:
     server.prompt("start", title="Start a night of experiments")(prompt(words))
     server.prompt("setup", title="Set up a study for your own goal")(setup_prompt(study.workspace.root))
     return server
+
+
+async def _leave_report(study: Study, tools: Tools, leave: AtEnd) -> None:
+    """Write the report once the study is over, and again when it has gone on and is over once more."""
+    paths, written = study.workspace.paths, ""
+    while True:
+        await anyio.sleep(_REPORT_SECONDS)
+        try:
+            ended = await tools.call(limits.end_of, study)
+            if ended and ended != written and not _is_newer(paths.report, paths.ledger):
+                await to_thread.run_sync(leave, paths)
+            written = ended
+        except (ToolError, AutoresearchError, OSError):  # the next look tries again
+            continue
+        except Exception:  # a report that cannot be made ends no server
+            _log.exception("The report was not written.")
+            return
+
+
+def _is_newer(report: Path, ledger: Path) -> bool:
+    return report.exists() and report.stat().st_mtime > ledger.stat().st_mtime
 
 
 class Library:

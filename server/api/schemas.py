@@ -70,6 +70,7 @@ class StatusReply(Reply, Scored):
     running: Running | None
     limits: str  # what ends the night, and how far it has come
     over: str  # why no run is started any more; empty while the night goes on
+    bill: str = ""  # what the driven clients have cost so far, as they tell it; empty where nothing is known
     head_moved: str  # what somebody else did to the branch, and what the operator does; empty if nobody did
     lost: str  # experiments that git, or the ledger, has lost for good, and what the operator does; empty if none
     edited: str = ""  # experiments whose rows somebody else edited; empty if none

@@ -27,6 +27,7 @@ from server.history.lessons import study_memory
 from server.history.segments import current_metric, latest
 from server.history.similar_attempts import nearest
 from server.records import Experiment, Purpose, decision_name
+from server.reporting.bill import bill_in_words
 from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
 from server.runs.boundary import boundary
 from server.runs.profile_choice import why_no_gpu
@@ -79,6 +80,7 @@ def status(study: Study) -> StatusReply:
         running=_running(study, last) if last and last.running else None,
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
+        bill=bill_in_words(study.workspace.paths),
         head_moved=study.head_moved,
         lost=lost(study.workspace.state),
         edited=edited(study.ledger),

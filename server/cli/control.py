@@ -70,13 +70,15 @@ def watch(
 
     It looks at files and takes no lock. The page can pause, resume and stop the study, as the commands do.
     """
+    from server.notify.notifier import notifying
     from server.study.find_study import study_to_watch
     from server.watch.terminal import follow
 
     find = partial(study_to_watch, workspace, tag)
     with suppress(KeyboardInterrupt):
         if terminal:
-            follow(find, _out)
+            with notifying(find(), _out.print):
+                follow(find, _out)
         else:
             _watch(workspace, find, port, open_page)
 
@@ -85,6 +87,7 @@ def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page
     import anyio
 
     from server.api.http.server import listen_for_page
+    from server.notify.notifier import notifying
     from server.paths import Home
     from server.watch.beside import HOST, bind, show
     from server.watch.changes import Changes
@@ -92,13 +95,20 @@ def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page
     from server.watch.routes import Page
 
     home = Home(workspace)
-    page = Page(Door.of(home), Changes(find), {"chart.png": _chart})
+    page = Page(Door.of(home), Changes(find), {"chart.png": _chart, "report": _report})
     with bind(port, workspace) as listening:
         link = page.door.link(f"http://{HOST}:{listening.getsockname()[1]}")
         _out.print(f"watching {find().tag}; the page is\n{link}")
         if open_page:
             show(link, home.folder)
-        anyio.run(listen_for_page, page, listening)
+        with notifying(find(), _out.print):
+            anyio.run(listen_for_page, page, listening)
+
+
+def _report(view: "StudyView") -> tuple[str, bytes]:
+    from server.reporting.morning.write import told
+
+    return "text/html", told(view.paths, "html").encode()
 
 
 def _chart(view: "StudyView") -> tuple[str, bytes]:

@@ -25,6 +25,7 @@ from server.metric import Metric
 from server.paths import CHART
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
+from server.reporting.morning.write import leave
 from server.reporting.summary import IncumbentSummary
 from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
@@ -181,7 +182,8 @@ class Demo:
         for line in _figures(experiments, metric):
             self._out.print(line)
         self._out.print(
-            f"chart: {chart}\nNext: `autoresearch connect claude-code --write` in your repository, then start Claude "
+            f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
+            "Next: `autoresearch connect claude-code --write` in your repository, then start Claude "
             "Code there and say: start a night of experiments.",
         )
 

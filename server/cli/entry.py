@@ -55,6 +55,8 @@ for command in (
     reports.history,
     reports.export,
     reports.report,
+    reports.finalize,
+    reports.notify,
     reports.transfer,
     call.call,
     control.stop,

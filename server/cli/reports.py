@@ -16,13 +16,24 @@ from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
 
 if TYPE_CHECKING:
+    from server.finalize.ablation import Worth
+    from server.finalize.branch import Branch
     from server.study.reruns import RerunRequest
+    from server.vcs.stack import Stack
 
 _out = console()
 _err = console(stderr=True)
 _Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
 _Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
 _Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
+
+
+class Form(StrEnum):
+    """What `report` writes."""
+
+    HTML = "html"
+    MD = "md"
+    JSON = "json"
 
 
 class Format(StrEnum):
@@ -107,8 +118,20 @@ def report(
         bool, typer.Option("--hidden", help="Run baseline and best again, on what scored nothing at night.")
     ] = False,
     seeds: _Seeds = 1,
+    html: Annotated[
+        bool, typer.Option("--html", help="A page for people: into the study's folder, or --output.")
+    ] = False,
+    md: Annotated[bool, typer.Option("--md", help="The same as Markdown, on standard output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    output: Annotated[Path | None, typer.Option(help="File to write.")] = None,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
+    forms = [form for form, wanted in ((Form.HTML, html), (Form.MD, md), (Form.JSON, json)) if wanted]
+    if len(forms) > 1 or (output and not forms):
+        raise typer.BadParameter("give one of --html, --md and --json")
+    if forms and not hidden:
+        _write_report(latest_study(workspace, tag), forms[0], output)
+        return
     from server.foreign.load import task_of
     from server.history import audit_failures, revocations, segments
     from server.history.ledger import Ledger
@@ -133,6 +156,109 @@ def report(
         _out.print(line)
     if hidden:
         _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
+    if forms:
+        _write_report(paths, forms[0], output)
+
+
+def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
+    from server.files import write_whole
+    from server.reporting.morning.write import told
+
+    text = told(paths, form)
+    target = output or (paths.report if form is Form.HTML else None)
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(target, text)
+        _err.print(f"wrote {target}")
+
+
+def finalize(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    onto: Annotated[str, typer.Option(help="Branch to build on; default: where the checkout is.")] = "",
+    name: Annotated[str, typer.Option(help="Of the new branch; default: autoresearch-TAG.")] = "",
+    squash: Annotated[bool, typer.Option("--squash", help="One commit of all.")] = False,
+    only: Annotated[
+        str, typer.Option(metavar="sure|all|4,7", help="Changes larger than the noise, all that were kept, or some.")
+    ] = "sure",
+    pr: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the text of a pull request, and the chart beside it.")
+    ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Train the text without each change, too: is it still worth it?")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each, with --ablate.")] = 3,
+) -> None:
+    """Make a branch to merge: a commit for each kept change, with its measured effect. Your checkout stays as it is."""
+    from server.finalize import branch, telling
+    from server.finalize.kept import read
+    from server.vcs.stack import Stack
+
+    paths, wish = latest_study(workspace, tag), branch.Wish(onto, name, only, squash)
+    with Stack(workspace, onto, branch.scratch(paths)) as stack:
+        kept = read(paths, stack)
+        made, worths = branch.plan(kept, stack, wish), []
+        if ablate:
+            worths = _ablated(paths, made, stack, seeds)
+            told = {tuple(worth.numbers): [f"Ablation: {worth.told(kept.facts.metric)}"] for worth in worths}
+            made = branch.plan(kept, stack, wish, lambda numbers: told.get(tuple(numbers), ()))
+        if pr:
+            _write_pull_request(paths, made, pr, [worth.told(kept.facts.metric) for worth in worths])
+        stack.write(made.name)
+    for line in telling.lines(made, worths):
+        _out.print(line, markup=False, highlight=False)
+
+
+def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
+    from server.finalize.ablation import ablate
+    from server.serve_options import ServeOptions
+    from server.study.study import Study
+
+    count = seeds * (1 + len(made.commits))
+    _err.print(f"{count} runs: all changes, and all without each of them, {seeds} times each")
+    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study, _out.status("") as status:
+        return ablate(study, made, stack.merge, seeds, lambda line: status.update(Text(line)))
+
+
+def _write_pull_request(paths: StudyPaths, made: "Branch", file: Path, worth: list[str]) -> None:
+    from server.files import write_whole
+    from server.finalize.pull_request import text
+    from server.history.ledger import Ledger
+    from server.reporting.chart import draw
+
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
+        rows = list(ledger.all())
+    picture = file.with_suffix(".png")
+    draw(rows, picture, made.kept.facts.metric)
+    write_whole(file, text(made, picture.name, worth))
+    _err.print(f"wrote {file} and {picture}")
+
+
+def notify(
+    workspace: _Workspace = Path(),
+    test: Annotated[bool, typer.Option("--test", help="Send a message to every address.")] = False,
+) -> None:
+    """Say where messages about a study go, and when; with --test, send one. `watch` and `drive` send them.
+
+    Addresses come from AUTORESEARCH_NOTIFY, or from .autoresearch/notify.toml, which only you may read.
+    """
+    from server.notify.notifier import test_message
+    from server.notify.settings import load_settings
+    from server.paths import Home
+
+    home = Home(workspace)
+    settings = load_settings(home)
+    if not settings.urls:
+        step = f'Write urls = ["https://ntfy.sh/TOPIC"] into {home.notify} (chmod 600), or set AUTORESEARCH_NOTIFY.'
+        raise Unavailable("No address is named: no messages are sent.", step)
+    quiet = f", not in the quiet hours {settings.quiet}" if settings.quiet else ""
+    _out.print(f"told: {', '.join(settings.events)}{quiet}")
+    told = test_message(settings, None) if test else [(channel.name, "") for channel in settings.channels]
+    for name, why in told:
+        _out.print(f"{name}: {why or ('sent' if test else 'not tried; --test tries it')}")
+    if any(why for _, why in told):
+        raise typer.Exit(1)
 
 
 def transfer(

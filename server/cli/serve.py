@@ -13,6 +13,8 @@ from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import ProfileName
 
 if TYPE_CHECKING:
+    from server.clients.driver import DriveLimits, Driver
+    from server.paths import StudyPaths
     from server.study.study import Study
 
 
@@ -88,7 +90,7 @@ def serve(
         if why := why_no_baseline(study):
             console(stderr=True).print(why, highlight=False, soft_wrap=True)
         if http is None:
-            anyio.run(speak, create(study))
+            anyio.run(speak, create(study, _leave_report))
         else:
             _listen(study, http, allow_host or [], token)
 
@@ -106,11 +108,11 @@ def drive(
     workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
     hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
     experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
+    max_cost: Annotated[float, typer.Option(min=0, metavar="USD", help="End when the client has cost so much.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=0, help="End when the client has used so many, in and out.")] = 0,
     serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
 ) -> None:
     """Start a night headless with an installed client; start it again when it stops too early, fails or hangs."""
-    import signal
-
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
     from server.errors import ProgramInvalid
@@ -127,16 +129,47 @@ def drive(
         words = words_of(load(workspace / "program.md").task)
     night = Driver(client, workspace.resolve(), serving or [], start(words=words))
     out.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C")
-    before = night.measured()
+    _drive(night, DriveLimits(hours=hours, experiments=experiments, usd=max_cost, tokens=max_tokens))
+
+
+def _drive(night: "Driver", limits: "DriveLimits") -> None:
+    """Until the night is over, or somebody ends it; then say what it has brought and cost."""
+    import signal
+
+    from server.notify.notifier import notifying
+    from server.reporting.bill import bill_in_words
+
+    out, before = console(stderr=True), night.measured()
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
-    try:
-        reason = night.run(DriveLimits(hours=hours, experiments=experiments), lambda line: out.print(line))
-    except KeyboardInterrupt:
-        reason = "interrupted; a run under way goes on"
+    with notifying(night.paths, lambda line: out.print(line)) as ended:
+        try:
+            reason = night.run(limits, lambda line: out.print(line))
+            ended.append(reason)
+        except KeyboardInterrupt:
+            reason = "interrupted; a run under way goes on"
     done = night.measured() - before
-    out.print(f"{reason}: {done} runs; see `autoresearch history`")
+    bill, report = bill_in_words(night.paths), _report_of(night.paths)
+    out.print(f"{reason}: {done} runs; see `autoresearch history`{f', or {report}' if report else ''}")
+    if bill:
+        out.print(bill)
+
+
+def _leave_report(paths: "StudyPaths") -> "Path":
+    """Loaded when a study is over: a server starts without it."""
+    from server.reporting.morning.write import leave
+
+    return leave(paths)
+
+
+def _report_of(paths: "StudyPaths") -> "Path | None":
+    """The report of what has come so far; None where there is nothing to tell, or it cannot be written."""
+    from server.errors import AutoresearchError
+
+    with suppress(AutoresearchError, OSError):
+        return _leave_report(paths)
+    return None
 
 
 def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
@@ -180,7 +213,8 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
         console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
-        anyio.run(listen, create(study), listening, [*address.names(), *hosts], bearer, Beside(quiet, page))
+        server, names = create(study, _leave_report), [*address.names(), *hosts]
+        anyio.run(listen, server, listening, names, bearer, Beside(quiet, page))
 
 
 def demo(

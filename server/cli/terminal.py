@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from rich.console import Console
 
 _LEAST_COLUMNS = 20
-_SPELT = {"→": "->", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
+_SPELT = {"→": "->", "±": "+-", "−": "-", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
 
 
 def console(stderr: bool = False) -> Console:

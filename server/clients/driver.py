@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from server.clients.client_config import ServerEntry, serving
+from server.clients.expenses import Expenses
 from server.clients.launchers import launch
 from server.errors import Unavailable
 from server.files import rotate
@@ -41,6 +42,8 @@ class DriveLimits(Value):
     pauses: tuple[float, ...] = _PAUSES
     idle_seconds: float = 1800.0  # in which no run goes on, begins or is decided; then the client hangs
     log_bytes: int = 10 << 20  # of what the client prints; the last part of it is kept once more
+    usd: float = 0.0  # that the client may cost, as it tells it itself
+    tokens: int = 0  # in and out
 
 
 class Driver:
@@ -51,20 +54,27 @@ class Driver:
         home = Home(workspace)
         self._workspace = workspace
         tag = _tag(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
-        self._paths = home.study(tag)
+        self.paths = home.study(tag)
         arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), home.drive)
-        self._folders = RunFolders(self._paths.runs)
+        self._folders = RunFolders(self.paths.runs)
         self._done_at = 0.0  # when the last experiment of the night was measured
         self._stirred = 0.0  # when a run last went on, began or was decided
         self._seen: Experiment | None = None  # the last row then
         self.log = home.drive_log(client)
+        self._client, self._reports = client, True  # whether it is asked to tell its tokens
+        self.expenses = Expenses(self.paths, client, self.log)
 
     def run(self, shift: DriveLimits, tell: _Tell) -> str:
         """Start the client, again and again, until the night is over. Returns why it ended.
 
         A client that began a run once will do so again: whatever keeps it from working later is waited for.
+
+        Raises:
+            Unavailable: a limit of money is asked for, and this client tells no price.
         """
+        if shift.usd > 0 and not self._launch.priced:
+            raise Unavailable(f"{self._client} tells no price of what it does.", "Limit it with --max-tokens.")
         over = partial(self._over, shift, time.monotonic(), before := self.measured())
         fruitless, worked, pause = 0, False, 0.0
         while True:
@@ -97,18 +107,18 @@ class Driver:
 
     def _curfew(self) -> str:
         """Why the night is over, once no run goes on; empty while it is only paused."""
-        last, word = self._last(), read_request(self._paths.state)
+        last, word = self._last(), read_request(self.paths.state)
         if word is OperatorRequest.STOP:
             return "" if self._runs(last) else limits.REQUEST_REASONS[word]
         return "" if word or last is None or last.running else self._ask(self._reached, "")
 
     def _reached(self, ledger: Ledger) -> str:
-        return limits.why_over(self._paths.state, load(self._workspace / "program.md", self._paths.state).task, ledger)
+        return limits.why_over(self.paths.state, load(self._workspace / "program.md", self.paths.state).task, ledger)
 
     def _ask(self, question: Callable[[Ledger], _Told], unknown: _Told) -> _Told:
         """What the ledger says; `unknown` while it cannot be read, or program.md: others mend that."""
         try:
-            with closing(Ledger(self._paths.ledger, read_only=True)) as ledger:
+            with closing(Ledger(self.paths.ledger, read_only=True)) as ledger:
                 return question(ledger)
         except Unavailable:
             return unknown
@@ -118,7 +128,7 @@ class Driver:
         until = time.monotonic() + seconds
         while not (reason := over()):
             left = until - time.monotonic()
-            if left <= 0 and read_request(self._paths.state) is not OperatorRequest.PAUSE:
+            if left <= 0 and read_request(self.paths.state) is not OperatorRequest.PAUSE:
                 break
             time.sleep(min(max(left, 0.0), _LOOK_SECONDS) or _LOOK_SECONDS)
         return reason
@@ -126,7 +136,7 @@ class Driver:
     def _watch(self, shift: DriveLimits, over: Callable[..., str], tell: _Tell) -> str:
         """One start of the client. Returns why the night is over, or nothing if the client stopped by itself."""
         try:
-            process = self._start()
+            process = self._start(shift)
         except OSError as error:  # as while the client is updated
             tell(f"the client cannot be started: {error}")
             return ""
@@ -139,20 +149,42 @@ class Driver:
                     if self._idle() > shift.idle_seconds:
                         tell(f"the client did nothing for {shift.idle_seconds / 60:g} minutes: it is ended")
                         break
+                    self.expenses.look()
                     with suppress(OSError):  # a full disk ends runs, not the night
                         rotate(self.log, shift.log_bytes)
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(_LOOK_SECONDS)
             finally:
                 _end(process)
-        return over(patience=0.0)
+                self.expenses.look()
+        return self._without_reports(shift, tell) or over(patience=0.0)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _without_reports(self, shift: DriveLimits, tell: _Tell) -> str:
+        """Ask an old client, which does not know the options, no more for its tokens. Why that ends the night."""
+        if not self._reports or not self.expenses.misunderstood:
+            return ""
+        self._reports = False
+        if shift.usd > 0 or shift.tokens > 0:
+            return f"this {self._client} does not tell what it uses, so no limit of that can be held: update it"
+        tell(f"this {self._client} does not tell what it uses: its bill stays unknown")
+        return ""
+
+    def _words(self, shift: DriveLimits) -> list[str]:
+        found = self._launch
+        if not self._reports:
+            return found.words
+        left = shift.usd - (self.expenses.spent.usd or 0.0)
+        ceiling = [found.ceiling, f"{left:.4f}"] if found.ceiling and shift.usd > 0 else []
+        return [*found.words, *found.reporting, *ceiling]
+
+    def _start(self, shift: DriveLimits) -> subprocess.Popen[bytes]:
         """The client, with all that it starts in a session of its own. Raises OSError."""
         environment = {**os.environ, **self._launch.environment}
+        words = self._words(shift)
+        self.expenses.begin()
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                self._launch.words,
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -164,7 +196,7 @@ class Driver:
     def _idle(self) -> float:
         """For how many seconds no run has gone on, begun or been decided, in a night that is not paused."""
         last = self._last()
-        if last != self._seen or self._runs(last) or read_request(self._paths.state) is OperatorRequest.PAUSE:
+        if last != self._seen or self._runs(last) or read_request(self.paths.state) is OperatorRequest.PAUSE:
             self._seen, self._stirred = last, time.monotonic()
         return time.monotonic() - self._stirred
 
@@ -173,7 +205,8 @@ class Driver:
         if shift.hours > 0 and time.monotonic() - begun >= 3600 * shift.hours:
             return f"{shift.hours:g} hours are over"
         done = 0 < shift.experiments <= self.measured() - before
-        why = f"{shift.experiments} experiments are done" if done else self._curfew()
+        why = self.expenses.reached(shift.usd, shift.tokens)
+        why = why or (f"{shift.experiments} experiments are done" if done else self._curfew())
         self._done_at = (self._done_at or time.monotonic()) if why else 0.0
         return why if self._decided() or time.monotonic() - self._done_at >= patience else ""
 

@@ -16,6 +16,9 @@ class ClientLaunch:
 
     words: list[str]
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    reporting: tuple[str, ...] = ()  # further words, that make it tell its tokens in JSON lines; an old client has none
+    priced: bool = False  # whether it tells money as well
+    ceiling: str = ""  # the option by which it holds a limit of US dollars itself
 
 
 def _claude(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
@@ -31,7 +34,10 @@ def _claude(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
             "--strict-mcp-config",
             "--allowedTools",
             "mcp__autoresearch",
-        ]
+        ],
+        reporting=("--output-format", "stream-json", "--verbose"),
+        priced=True,
+        ceiling="--max-budget-usd",
     )
 
 
@@ -40,13 +46,14 @@ def _codex(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
     # A JSON string, number, boolean or list of strings is valid TOML as well.
     settings = [f"mcp_servers.autoresearch.{name}={json.dumps(value)}" for name, value in told.items()]
     overrides = [word for setting in settings for word in ("-c", setting)]
-    return ClientLaunch(["codex", "exec", "--skip-git-repo-check", *overrides, prompt])
+    return ClientLaunch(["codex", "exec", "--skip-git-repo-check", *overrides, prompt], reporting=("--json",))
 
 
 def _opencode(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
     settings = folder / "opencode.json"
     settings.write_text(configuration("opencode", place), encoding="utf-8")
-    return ClientLaunch(["opencode", "run", prompt], {"OPENCODE_CONFIG": str(settings)})
+    environment = {"OPENCODE_CONFIG": str(settings)}
+    return ClientLaunch(["opencode", "run", prompt], environment, ("--format", "json"), priced=True)
 
 
 def _gemini(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
@@ -58,7 +65,8 @@ def _gemini(prompt: str, place: ServerEntry, folder: Path) -> ClientLaunch:
     settings = folder / "gemini.json"
     settings.write_text(configuration("gemini", place), encoding="utf-8")
     words = ["gemini", "--allowed-mcp-server-names", "autoresearch", "--yolo", "-p", prompt]
-    return ClientLaunch(words, {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(settings)})
+    environment = {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(settings)}
+    return ClientLaunch(words, environment, ("--output-format", "stream-json"))
 
 
 _LAUNCHES: dict[str, Callable[[str, ServerEntry, Path], ClientLaunch]] = {

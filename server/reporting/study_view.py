@@ -22,6 +22,7 @@ from server.locks import lock_holder, lock_path
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import Experiment
+from server.reporting.bill import bill_view
 from server.reporting.hidden_split import hidden_of
 from server.reporting.view_detail import LOG_BYTES, Detail, Evidence, detail
 from server.reporting.view_model import (
@@ -104,7 +105,7 @@ class StudyView:
                 limits=self._limits(ledger, task, metric),
                 hidden=told.hidden or hidden_of(self.paths, rows, scale_of(ledger, metric)),
                 agent=told.agent,
-                bill=told.bill,
+                bill=told.bill or bill_view(self.paths),
             )
             found = summarize(ledger, rows, metric, around).model_copy(update={"quiet": self.quiet()})
         self._fresh = False

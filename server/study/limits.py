@@ -51,6 +51,17 @@ def why_waiting(study: Study) -> str:
     return study.program().task.stop.full(study_facts(study.workspace.state, study.ledger))
 
 
+def end_of(study: Study) -> str:
+    """At which experiment a study has ended, and why; empty while it goes on, is paused, or something is undecided."""
+    if study.phase() is Phase.RUNNING or read_request(study.workspace.state) is OperatorRequest.PAUSE:
+        return ""
+    last, measured = study.ledger.last(), study.ledger.measured()
+    if last is None or (measured is not None and measured.decision is None and measured.score is not None):
+        return ""
+    why = why_study_over(study)
+    return f"{last.number}: {why}" if why else ""
+
+
 def is_paused(study: Study) -> bool:
     """Whether the operator has paused a night in which nothing runs."""
     return study.phase() is not Phase.RUNNING and read_request(study.workspace.state) is OperatorRequest.PAUSE

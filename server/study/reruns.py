@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -17,7 +18,7 @@ from server.errors import Unavailable
 from server.files import write_whole
 from server.history import audit_failures, revocations
 from server.metric import Metric, percent
-from server.records import Attempt, Experiment, Progress, Purpose, Result, Value
+from server.records import Attempt, Experiment, Progress, Purpose, Result, Score, Value
 from server.runs.executor import Executor, RunSite, ending, new_key, startable
 from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import draw_seed
@@ -67,44 +68,93 @@ def rerun(
         TextEnded: a run of one of them has failed its audit.
         Unavailable: a run has no score, or one of the night is under way; the sentence says which.
     """
-    _require_possible(study, question)
-    executor, runs = _beside(study)
+    require_possible(study, question)
     candidates = {row.number: _candidate(study, row, question) for row in experiments}
     enter_failures(study, experiments)
     for candidate in candidates.values():
         audit_failures.require_sound(study.ledger, candidate)
-    scores: dict[int, list[float]] = {row.number: [] for row in experiments}
+    variants = [Variant(f"experiment {row.number}", row, candidates[row.number]) for row in experiments]
+
+    def failed(variant: Variant, why: str) -> None:
+        raise _scoreless(study, experiments, why)
+
+    scores = run_variants(study, variants, question, show, failed)
+    return [
+        RerunResult(experiment=row.number, scores=[score.value for score in found])
+        for row, found in zip(experiments, scores, strict=True)
+    ]
+
+
+class Variant(NamedTuple):
+    """Code that is run beside the study's own."""
+
+    name: str  # in a sentence
+    row: Experiment  # whose circumstances it has
+    candidate: Candidate
+    commit: str = ""  # that has its files; empty: the row's
+
+
+def run_variants(
+    study: Study,
+    variants: Sequence[Variant],
+    question: RerunRequest,
+    show: Callable[[str], None],
+    failed: Callable[[Variant, str], None],
+) -> list[list[Score]]:
+    """Run every seed of every variant, in turn, and return the scores of each.
+
+    Args:
+        failed: is told of a run without a score, and why; unless it raises, the variant is not run again.
+
+    Raises:
+        Unavailable: the device is busy, or a run cannot be started.
+    """
+    scores: list[list[Score]] = [[] for _ in variants]
+    ended: set[int] = set()
     for repeat in range(question.seeds):
-        seed = draw_seed()  # one for all experiments: what is compared differs in nothing else
-        for row in experiments:
-            told = f"experiment {row.number}, run {repeat + 1} of {question.seeds}"
-            key = new_key(executor)
-            attempt = _attempt(row, candidates[row.number], question).model_copy(
-                update={
-                    "number": 1 + max(runs.numbers(), default=0),
-                    "seed": seed,
-                    "signer": public_half(key) if key else "",
-                }
+        seed = draw_seed()  # one for all: what is compared differs in nothing else
+        for place, variant in enumerate(variants):
+            if place in ended:
+                continue
+            told = f"{variant.name}, run {repeat + 1} of {question.seeds}"
+            result = _run(
+                study, variant, question, seed, lambda progress, told=told: show(f"{told}: {_line(progress)}")
             )
-            request = study.request(attempt, candidates[row.number], key)
-            asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": [], "proven": False}
-            request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
-            if request.task and question.split != "val":
-                request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})
-            executor.require_free(attempt.profile, study.ledger.last())
-            with startable():
-                runs.folder.mkdir(parents=True, exist_ok=True)
-                write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
-            executor.submit(request)
-            folder = runs.of(attempt.number)
-            result = _wait(executor, attempt, folder, lambda progress, told=told: show(f"{told}: {_line(progress)}"))
             if result.score is None:
-                raise _scoreless(study, experiments, f"{told.capitalize()} has no score: {result.reason}")
-            scores[row.number].append(result.score.value)
-    return [RerunResult(experiment=row.number, scores=scores[row.number]) for row in experiments]
+                failed(variant, f"{told[0].upper()}{told[1:]} has no score: {result.reason}")
+                ended.add(place)
+            else:
+                scores[place].append(result.score)
+    return scores
 
 
-def _require_possible(study: Study, question: RerunRequest) -> None:
+def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show: Callable[[Progress], None]) -> Result:
+    """One run of one variant, waited for."""
+    executor, runs = _beside(study)
+    key = new_key(executor)
+    attempt = _attempt(variant.row, variant.candidate, question).model_copy(
+        update={
+            "number": 1 + max(runs.numbers(), default=0),
+            "seed": seed,
+            "signer": public_half(key) if key else "",
+            **({"commit": variant.commit} if variant.commit else {}),
+        }
+    )
+    request = study.request(attempt, variant.candidate, key)
+    asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": [], "proven": False}
+    request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
+    if request.task and question.split != "val":
+        request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})
+    executor.require_free(attempt.profile, study.ledger.last())
+    with startable():
+        runs.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
+    executor.submit(request)
+    return _wait(executor, attempt, runs.of(attempt.number), show)
+
+
+def require_possible(study: Study, question: RerunRequest) -> None:
+    """Refuse what a study cannot be asked now. Raises Unavailable."""
     if study.phase() is Phase.RUNNING:
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     task = study.program().task

@@ -1,18 +1,15 @@
 """Candidates of several files: read from a worktree by globs, written there, told from other changes, and merged."""
 
-import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from git import Repo
 
 from server.errors import PatchRefused, WorkspaceUnusable
-from server.files import write_whole
 from server.source.candidate import Candidate
 from server.source.editable import Editable, listed
-from server.vcs.git_environment import translating_git_errors
+from server.vcs.merging import merge_file
 from server.vcs.trees import PLAIN_MODES, Entry, is_text
 from server.vcs.worktree import Worktree
 
@@ -179,24 +176,4 @@ def _both(
     if ours is None or theirs is None:
         who, other = (name, "the candidate") if theirs is None else ("the candidate", name)
         return None, f"{who} has deleted it, and {other} has changed it"
-    with translating_git_errors("Merging"), TemporaryDirectory(dir=scratch) as folder:
-        paths = [Path(folder) / side for side in ("ours", "base", "theirs")]
-        for path, text in zip(paths, (ours, base or "", theirs), strict=True):
-            write_whole(path, text)
-        labels = [f"-L{label}" for label in ("the candidate", "before", name)]
-        status, merged, _ = repo.git.merge_file(
-            "-p",
-            "--diff3",
-            *labels,
-            *map(str, paths),
-            with_extended_output=True,
-            with_exceptions=False,
-            strip_newline_in_stdout=False,
-            stdout_as_string=True,
-        )
-    return merged, (_conflicts(merged) or "git cannot merge them") if status else ""
-
-
-def _conflicts(merged: str) -> str:
-    """The places that git could not merge, with both sides."""
-    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))
+    return merge_file(repo, scratch, (base or "", ours, theirs), ("the candidate", "before", name))

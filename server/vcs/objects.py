@@ -17,7 +17,7 @@ from server.vcs.git_environment import IDENTITY, open_repository, translating_gi
 
 _KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _MODE = b"100644 "
-_FOLDER = "40000"
+FOLDER = "40000"
 _PLAIN = ("100644", "100755")
 _MOST_OF_A_DIFF = 1 << 20  # characters
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # of a partial clone: what is lost is not promised
@@ -89,8 +89,8 @@ class TreeEntry(NamedTuple):
 def files_of(read: Read, tree: str) -> dict[str, TreeEntry]:
     """Everything below a tree but folders, by path. Raises ValueError: a tree is lost."""
     found: dict[str, TreeEntry] = {}
-    for name, entry in _entries(read, tree).items():
-        if entry.mode == _FOLDER:
+    for name, entry in tree_entries(read, tree).items():
+        if entry.mode == FOLDER:
             found |= {f"{name}/{path}": inner for path, inner in files_of(read, entry.name).items()}
         else:
             found[name] = entry
@@ -109,14 +109,14 @@ def with_files(read: Read, tree: str, blobs: Mapping[str, str | None], keep_mode
     Raises:
         ValueError: a tree is lost.
     """
-    entries, made = _entries(read, tree) if tree else {}, list[Made]()
+    entries, made = tree_entries(read, tree) if tree else {}, list[Made]()
     below: dict[str, dict[str, str | None]] = {}
     for path, blob in blobs.items():
         name, slash, rest = path.partition("/")
         if slash:
             below.setdefault(name, {})[rest] = blob
         elif blob is None:
-            if name in entries and entries[name].mode != _FOLDER:
+            if name in entries and entries[name].mode != FOLDER:
                 del entries[name]
         else:
             before = entries.get(name)
@@ -124,22 +124,23 @@ def with_files(read: Read, tree: str, blobs: Mapping[str, str | None], keep_mode
             entries[name] = TreeEntry(before.mode if before and kept else _PLAIN[0], blob)
     for name, inner in below.items():
         before = entries.pop(name, None)
-        if trees := with_files(read, before.name if before and before.mode == _FOLDER else "", inner, keep_modes):
+        if trees := with_files(read, before.name if before and before.mode == FOLDER else "", inner, keep_modes):
             made += trees
-            entries[name] = TreeEntry(_FOLDER, trees[-1].name)
-        elif before and before.mode != _FOLDER:  # what was to be removed below a file was not there
+            entries[name] = TreeEntry(FOLDER, trees[-1].name)
+        elif before and before.mode != FOLDER:  # what was to be removed below a file was not there
             entries[name] = before
     return [*made, _tree(entries)] if entries else []
 
 
 def _tree(entries: Mapping[str, TreeEntry]) -> Made:
     """Sorted as git does: by the bytes of the name, a folder's with a slash behind it."""
-    ordered = sorted(entries.items(), key=lambda one: os.fsencode(one[0]) + b"/" * (one[1].mode == _FOLDER))
+    ordered = sorted(entries.items(), key=lambda one: os.fsencode(one[0]) + b"/" * (one[1].mode == FOLDER))
     told = ((entry.mode.encode(), os.fsencode(name), bytes.fromhex(entry.name)) for name, entry in ordered)
     return Made("tree", b"".join(mode + b" " + name + b"\0" + object_ for mode, name, object_ in told))
 
 
-def _entries(read: Read, name: str) -> dict[str, TreeEntry]:
+def tree_entries(read: Read, name: str) -> dict[str, TreeEntry]:
+    """What a tree holds, folders as well, by name. Raises ValueError: it is lost."""
     tree = read(name)
     if tree is None or tree.kind != "tree":
         raise ValueError(f"the tree {name} is lost")

@@ -30,7 +30,7 @@ FLOORS = {
         ("server.foreign",),
         ("server.adopt", "server.study"),
         ("server.reporting",),
-        ("server.api",),
+        ("server.api", "server.finalize", "server.notify"),
         ("server.clients", "server.watch"),
         ("server.cli",),
         ("server.__main__",),
@@ -247,9 +247,8 @@ def _contents(modules: Modules, package: str) -> str:
 
 
 def _package_rows(start: str, what: str, contents: str) -> list[str]:
-    """What a package is, and its modules: in one row if there is room."""
-    row = f"{start}{what} · {contents}"
-    return [row] if len(row) <= _WIDTH else _wrapped(start, what) + _wrapped(" " * _INDENT, contents)
+    """What a package is, and its modules."""
+    return _wrapped(start, f"{what} · {contents}")
 
 
 def _arrow(modules: Modules, root: str, targets: set[str]) -> str:

@@ -22,6 +22,7 @@ from tests.repo.architecture import (
 # Who may import what: every library that does not come with Python, and those of Python's own that reach far.
 # A door is a module, or a package with all that is in it.
 DOORS: dict[str, tuple[str, ...]] = {
+    "apprise": ("server.notify.sending",),
     "anyio": (
         "server.api",
         "server.cli.call",
@@ -47,7 +48,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.datasets.artifact_store",
     ),
     "git": ("server.vcs",),
-    "http": ("trainer.datasets.download",),
+    "http": ("server.notify.sending", "trainer.datasets.download"),
     "importlib": (
         "server.cli.doctor",
         "server.runs.hardware",
@@ -100,7 +101,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.upstream.hooks",
     ),
     "typer": ("server.cli",),
-    "urllib": ("trainer.datasets.download",),
+    "urllib": ("server.notify", "trainer.datasets.download"),
     "uvicorn": ("server.api.http.server",),
     "yaml": ("server.task.front_matter",),
 }
@@ -113,6 +114,7 @@ LATE_IMPORTS = {
     "server.cli.control": "a command loads what it needs when it runs",
     "server.cli.reports": "only a chart pays for matplotlib",
     "server.cli.serve": "a server starts fast",
+    "server.notify.sending": "apprise is an extra, for whoever names such an address",
     "server.cli.setup": "a command loads what it needs when it runs",
     "server.foreign.load": "a workspace of ours pays for no reader of another tool's",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",

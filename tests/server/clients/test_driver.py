@@ -176,6 +176,48 @@ ledger.finish(number, finished(2.0), judged(number, Verdict.WORSE))
 """
 
 
+SPENDS = """\
+#!/bin/sh
+echo '{"type": "step_finish", "part": {"cost": 0.4, "tokens": {"input": 900, "output": 100}}}'
+exec sleep 600
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (DriveLimits(usd=0.4), "the client has cost $0.40 of $0.40"),
+        (DriveLimits(tokens=1000), "the client has used 1 k of 1 k tokens"),
+    ],
+)
+def test_a_client_that_has_cost_enough_ends_the_night(
+    repository: Path, data: Path, path: Path, limits: DriveLimits, why: str
+) -> None:
+    program(path / "claude", SPENDS)
+    study = drive(repository, data)
+    assert study.run(limits, lambda line: None) == why
+
+
+def test_an_old_client_works_without_its_bill_and_not_under_a_limit_that_nobody_could_hold(
+    repository: Path, data: Path, path: Path
+) -> None:
+    old = (
+        'case "$*" in *--output-format*) echo "error: unknown option \'--output-format\'"; exit 1;; esac\necho plain\n'
+    )
+    program(path / "claude", f"#!/bin/sh\n{old}")
+    study, told = drive(repository, data), list[str]()
+    study.run(SHIFT, told.append)
+    assert sum("its bill stays unknown" in line for line in told) == 1 and "plain" in study.log.read_text()
+    again = Driver("claude-code", repository, ["--tag", "t1"], "go")
+    assert "update it" in again.run(DriveLimits(tokens=5, pauses=(0.0,)), lambda line: None)
+
+
+def test_a_limit_of_money_needs_a_client_that_tells_its_price(repository: Path, path: Path) -> None:
+    program(path / "codex", "#!/bin/sh\n")
+    with pytest.raises(Unavailable, match="codex tells no price"):
+        Driver("codex", repository, ["--tag", "t1"], "go").run(DriveLimits(usd=1), lambda line: None)
+
+
 def test_a_ledger_and_a_program_that_cannot_be_read_end_no_night(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\necho no key\nexit 1\n")
     study = drive(repository, data)

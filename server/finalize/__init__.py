@@ -1,0 +1,1 @@
+"""A branch to merge: kept changes with their effects."""

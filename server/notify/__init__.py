@@ -1,0 +1,1 @@
+"""Messages to the operator: which, when, and by which service."""

@@ -1,0 +1,1 @@
+"""The morning report: what a study has brought, on one page."""

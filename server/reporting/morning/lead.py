@@ -1,0 +1,164 @@
+"""The first lines of a report: its title, and the study in a paragraph of numbers with their errors."""
+
+from datetime import datetime, timedelta
+
+from server.metric import Metric
+from server.reporting.bill import time_in_words
+from server.reporting.morning.contents import Number, Words
+from server.reporting.morning.measured import value_with_error, with_error
+from server.reporting.view_model import Headline, Standing, StudyState, Summary
+from server.text import shorten
+
+_DESCRIPTION = 90  # bytes of a change in the paragraph
+_LARGE = 0.25  # share of the whole gain that is worth a clause
+_SMALL_HOURS = (0, 5)
+
+
+def title(summary: Summary) -> str:
+    """The night or the study, and its day."""
+    try:
+        start = datetime.fromisoformat(summary.study.started).astimezone()
+        end = start + timedelta(seconds=summary.study.elapsed)
+    except (ValueError, OverflowError):
+        return f"The study {summary.study.tag}"
+    midnight = (start + timedelta(days=1)).replace(hour=_SMALL_HOURS[1], minute=0)
+    night = start.hour < _SMALL_HOURS[1] or end >= midnight - timedelta(hours=_SMALL_HOURS[1] - 1)
+    return f"The {'night' if night else 'study'} of {start.day} {start:%B %Y}"
+
+
+def lead(summary: Summary, metric: Metric) -> list[Words]:
+    """The study in a few sentences."""
+    counts = summary.counts
+    time = time_in_words(summary.study.elapsed)
+    many = f"{counts.experiments - 1 if counts.experiments else 0}"
+    if not counts.experiments or summary.headline is None:
+        return [Words(text=_nothing(summary))]
+    tried = f"{many} change{'' if many == '1' else 's'}"
+    kept = "none was kept" if not counts.kept else f"{counts.kept} {'was' if counts.kept == 1 else 'were'} kept"
+    words = [Words(text=f"In {time} the agent tried {tried}; {kept}. ")]
+    words += _gain(summary.headline, metric) if counts.kept else _no_gain(summary, metric)
+    if counts.kept:
+        words += _parts(summary, metric)
+    return [*words, *_after(summary, metric)]
+
+
+def _nothing(summary: Summary) -> str:
+    if summary.study.state is StudyState.RUNNING:
+        return "The first run is under way: nothing was measured yet."
+    failed = summary.counts.failed
+    runs = "1 run has" if failed == 1 else f"{failed} runs have"
+    return f"Nothing was measured: {runs} no score." if failed else "Nothing was measured."
+
+
+def _gain(headline: Headline, metric: Metric) -> list[Words]:
+    before, after = headline.baseline.value, headline.best.value
+    way = f"{metric.number(before, 4)} to {metric.number(after, 4)}"
+    unit = f" {metric.unit}" if metric.places is None and metric.unit not in ("", metric.name) else ""
+    size = with_error(metric, metric.sign * headline.change, headline.error).lstrip("+-")
+    share = "" if headline.percent is None or metric.scale == "log" else f" ({abs(headline.percent):.1f} %)"
+    if not headline.better:
+        told = f"{metric.name} went from {way}{unit}, "
+        return [Words(text=told, strong=True), Words(text=f"which the noise may explain ({size}). ")]
+    verb = "fell" if after < before else "rose"
+    return [
+        Words(text=f"{metric.name} {verb} from {way}{unit}, by ", strong=True),
+        Words(text=size, strong=True, gain=True),
+        Words(text=f"{share}. ", strong=True),
+    ]
+
+
+def _no_gain(summary: Summary, metric: Metric) -> list[Words]:
+    headline, noise = summary.headline, summary.noise
+    assert headline
+    best = value_with_error(metric, headline.baseline.value, headline.baseline.error)
+    words = [Words(text=f"The baseline stands at {metric.name} {best}. ", strong=True)]
+    if noise and noise.sigma:
+        size = _size(metric, noise.smallest)
+        words.append(Words(text=f"Gains below {size} would hardly have been seen: one run moves by itself. "))
+    return words
+
+
+def _parts(summary: Summary, metric: Metric) -> list[Words]:
+    """What the gain is made of."""
+    counts, rows = summary.counts, summary.rows
+    headline = summary.headline
+    assert headline
+    words: list[Words] = []
+    gains = [
+        (metric.sign * change, place)
+        for place, change in enumerate(rows.change)
+        if change is not None and rows.standing[place] and rows.comparable[place]
+        if summary.standings[rows.standing[place]] != Standing.BASELINE
+    ]
+    whole = metric.sign * headline.change
+    if len(gains) > 1 and whole > 0 and (largest := max(gains))[0] >= _LARGE * whole:
+        share = min(largest[0] / whole, 1.0)
+        words.append(Words(text=f"{100 * share:.0f} % of it came from one change, "))
+        words.append(Words(text=shorten(rows.description[largest[1]], _DESCRIPTION), quoted=True))
+        words.append(Words(text="; " if counts.kept > 1 else ". "))
+    if counts.kept > 1:
+        start = "" if words else "Of the kept ones "
+        words.append(Words(text=f"{start}{_standing(counts.sure, counts.kept - counts.sure)} "))
+    return words
+
+
+def _standing(sure: int, unsure: int) -> str:
+    if not unsure:
+        return "all kept changes are larger than the noise."
+    if not sure:
+        return "no change is larger than the noise by itself."
+    are = "is" if sure == 1 else "are"
+    return f"{sure} change{'' if sure == 1 else 's'} {are} larger than the noise, {unsure} not by {_self(unsure)}."
+
+
+def _self(count: int) -> str:
+    return "itself" if count == 1 else "themselves"
+
+
+def _after(summary: Summary, metric: Metric) -> list[Words]:
+    """What else a reader must know: text that scored nothing, a best that was not measured again, why it ended."""
+    headline, words = summary.headline, list[Words]()
+    if headline and headline.provisional and summary.counts.kept:
+        words.append(Words(text="The best was not measured again since it was kept, so it is probably too good. "))
+    if hidden := summary.hidden:
+        size = with_error(metric, metric.sign * hidden.change, hidden.error)
+        words.append(Words(text=f"On text that scored nothing the change is {minus(size)}. "))
+    study = summary.study
+    if study.state in (StudyState.RUNNING, StudyState.IDLE, StudyState.PAUSED):
+        words.append(Words(text="The study is not over. "))
+    elif study.state in (StudyState.OVER, StudyState.STOPPED) and study.why:
+        words.append(Words(text=f"It ended because {study.why}."))
+    return words
+
+
+def minus(text: str) -> str:
+    """With the typographer's minus."""
+    return text.replace("-", "−")
+
+
+def _size(metric: Metric, size: float) -> str:
+    return f"{100 * size:.2g} %" if metric.scale == "log" else metric.number(size, 4)
+
+
+def numbers(summary: Summary, metric: Metric) -> list[Number]:
+    """Five of the six figures; the last one is the bill's."""
+    counts, headline = summary.counts, summary.headline
+    tried = max(counts.experiments - 1, 0)
+    found: list[Number] = []
+    if headline:
+        best = headline.best
+        error = f"± {_error(metric, best.value, best.error)}" if best.error else ""
+        by = f"{best.runs} fresh run{'' if best.runs == 1 else 's'}" if best.runs else "not measured again"
+        found.append(Number(name="best", value=metric.number(best.value, 4), more=", ".join(filter(None, (error, by)))))
+    else:
+        found.append(Number(name="best", value="none", more="nothing was measured"))
+    found.append(Number(name="changes tried", value=str(tried), more=f"{counts.runs} runs"))
+    share = f"{100 * counts.kept / tried:.0f} %, " if tried else ""
+    found.append(Number(name="kept", value=str(counts.kept), more=f"{share}{counts.sure} beyond noise"))
+    found.append(Number(name="failed", value=str(counts.failed), more="no score"))
+    return found
+
+
+def _error(metric: Metric, value: float, error: float) -> str:
+    told = value_with_error(metric, value, error)
+    return told.partition(" ± ")[2] or "0"
