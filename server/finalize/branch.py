@@ -98,8 +98,11 @@ def _stacked(kept: Kept, stack: Stack, steps: list[list[int]], more: Trailers) -
             there.append(step)
             continue
         for number in step:
-            change = kept.changes[number]
-            stack.put(applied(change, stack.text, stack.merge, _called(kept.row(number), step, kept)))
+            try:
+                called = _called(kept.row(number), step, kept)
+                stack.put(applied(kept.changes[number], stack.text, stack.merge, called))
+            except Conflict as error:
+                raise Conflict(error.problem, _without(kept, number, steps)) from error
         if stack.tree == before:
             there.append(step)
             continue
@@ -108,6 +111,14 @@ def _stacked(kept: Kept, stack: Stack, steps: list[list[int]], more: Trailers) -
         commit = stack.commit(message(told, known, kept.facts, trailers), kept_at(kept.row(step[-1])))
         made.append(Made(step, commit, subject(told), known.told(kept.facts.metric)))
     return made, there
+
+
+def _without(kept: Kept, number: int, steps: list[list[int]]) -> str:
+    """What to do about a change that conflicts."""
+    chain = next(group for group in kept.groups if number in group)
+    others = sorted(other for step in steps for other in step if other not in chain)
+    leave = f"Leave it out with `--only {','.join(map(str, others))}`, or choose" if others else "Choose"
+    return f"Nothing was made. {leave} another branch with --onto."
 
 
 def _is_there(kept: Kept, stack: Stack, step: list[int]) -> bool:
@@ -180,9 +191,7 @@ def _merged(texts: tuple[str | None, str | None, str | None], merge: Merge, what
     return merged
 
 
-_STEP = (
-    "Nothing was made. Leave it out with --only and the numbers of the others, or choose another branch with --onto."
-)
+_STEP = "Nothing was made."
 
 
 def _called(row: Experiment, step: list[int], kept: Kept) -> str:

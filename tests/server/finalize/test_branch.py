@@ -162,8 +162,9 @@ def test_a_conflict_is_told_with_both_sides_and_nothing_is_made(short: Path) -> 
     (short / "train.py").write_text(constants(**{**START, "B": 77}), encoding="utf-8")
     git(short, "commit", "--quiet", "-am", "mine")
     before = git(short, "for-each-ref"), git(short, "count-objects", "-v")
-    with pytest.raises(Unavailable, match=r"(?s)Experiment 4, B to 20, conflicts in train.py.*B = 77.*B = 20"):
+    with pytest.raises(Unavailable, match=r"(?s)Experiment 4, B to 20, conflicts in train.py.*B = 77.*B = 20") as told:
         made(short, only="all")
+    assert "--only 7,10,12" in told.value.next_step
     assert (git(short, "for-each-ref"), git(short, "count-objects", "-v")) == before
     found = made(short, only="7,10,12")
     assert git(short, "show", f"{found.name}:train.py").startswith('"""A model."""\n\nA = 11\nB = 77\nC = 3\nD = 40\n')
