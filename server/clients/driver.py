@@ -26,6 +26,7 @@ from server.study.find_study import OperatorRequest, read_request, tag_to_serve
 
 _FRUITLESS = 5  # starts in a row, the first of all, that began no run: then it is not the idea that fails
 _LOOK_SECONDS = 0.5
+_ADDRESSES = "AUTORESEARCH_NOTIFY"  # where messages to the operator go: secrets, which no agent needs
 _PAUSES = (1.0, 10.0, 60.0, 300.0)  # seconds before the next start, by how many have been fruitless
 _END_SECONDS = 10.0
 _DECIDE_SECONDS = 60.0  # a client that was shown a result keeps or discards it within
@@ -180,6 +181,7 @@ class Driver:
     def _start(self, shift: DriveLimits) -> subprocess.Popen[bytes]:
         """The client, with all that it starts in a session of its own. Raises OSError."""
         environment = {**os.environ, **self._launch.environment}
+        environment.pop(_ADDRESSES, None)
         words = self._words(shift)
         self.expenses.begin()
         with self.log.open("ab") as log:

@@ -84,6 +84,16 @@ def test_a_client_that_prints_all_night_fills_no_disk(repository: Path, data: Pa
     assert sorted(entry.name for entry in kept.parent.glob("*.log*")) == ["claude-code.log", "claude-code.log.1"]
 
 
+def test_addresses_for_messages_are_not_handed_to_the_client(
+    repository: Path, data: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_NOTIFY", "https://example.org/secret")
+    program(path / "claude", "#!/bin/sh\nenv\nexit 1\n")
+    study = drive(repository, data)
+    study.run(SHIFT, lambda line: None)
+    assert "PATH=" in (told := study.log.read_text(encoding="utf-8")) and "secret" not in told
+
+
 def test_a_client_that_will_not_end_is_ended_when_the_night_is_over(repository: Path, data: Path, path: Path) -> None:
     program(path / "claude", "#!/bin/sh\nexec sleep 600\n")
     assert drive(repository, data).run(DriveLimits(hours=1 / 36000), lambda line: None) == "2.77778e-05 hours are over"
