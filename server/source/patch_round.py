@@ -101,7 +101,7 @@ class Round:
             raise patch_refusals.ambiguous(hunk, fits, self._file)
         self._refuse_repeated(hunk, fits[0])
         alone = sum(map(self._finder.is_unique, hunk.before))
-        if fits[0].less and not alone:
+        if fits[0].less and alone < (_KNOWN if self._finder.repeats else 1):
             raise patch_refusals.without_blanks(hunk, fits[0], self._file)
         self._refuse_copy(hunk, fits[0], alone)
         return fits[0]

@@ -212,6 +212,11 @@ REFUSED = {
         "@@\n-a &lt; b\n+n\n@@\n-c &lt; d\n+m\n",
         "Hunk 2 of 2 does not match",
     ),
+    "a copy without a blank line, in a file full of copies": (
+        ".w {\n b;\n}\n\n.v {\n c;\n}\n\n.u {\n c;\n}\n",
+        block("\n.w {\n b;\n", "\nn\n b;\n"),
+        "only without the blank line",
+    ),
     "another reading of a file's own escapes": (
         "x\n&lt;p&gt;\ny\nc < d\n",
         "@@\n-c &lt; d\n+m\n",
