@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 import anyio
 import httpx2
@@ -73,7 +72,7 @@ async def test_health_is_that_of_the_server_behind_the_web_server() -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/health"
         server: MCPServer[None] = MCPServer("quiet")
         async with anyio.create_task_group() as group, httpx2.AsyncClient(timeout=PATIENCE) as web:
-            group.start_soon(partial(listen, server, listening, [], None, Beside(quiet=lambda: 90.0)))
+            group.start_soon(listen, server, listening, list[str](), None, Beside(quiet=lambda: 90.0))
             answer = await web.get(url)
             assert answer.status_code == 503 and "no sign of life for 90 s" in answer.text
             group.cancel_scope.cancel()
