@@ -44,12 +44,17 @@ def show(link: str, folder: Path) -> bool:
         return False
     if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
-    path = folder / "page-link.html"
-    told = f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(link)}"><title>autoresearch</title>'
     try:
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(told)
-        return webbrowser.open(path.resolve().as_uri())
+        return webbrowser.open(leading_file(link, folder).resolve().as_uri())
     except (OSError, webbrowser.Error):
         return False
+
+
+def leading_file(link: str, folder: Path) -> Path:
+    """A page that leads to the link, for its owner's eyes alone. Raises OSError."""
+    path = folder / "page-link.html"
+    told = f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(link)}"><title>autoresearch</title>'
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(told)
+    return path

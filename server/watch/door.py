@@ -23,6 +23,7 @@ from server.paths import Home
 COOKIE = "autoresearch"
 CSRF = "x-csrf"
 _OURS = ("same-origin", "none")  # none: typed, or opened by another program
+_FOLLOWED = ("navigate", "document")
 _SHORTEST = 32  # characters
 _PATH = 16  # characters of the secret path
 _MOST = 64 * 1024  # bytes of what is posted
@@ -89,7 +90,11 @@ class Door:
         """
         headers = request.headers
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if site not in _OURS or (origin is not None and origin.partition("://")[2] != headers.get("host")):
+        # A link may stand anywhere; what it leads to shows itself in no frame, and holds no data.
+        followed = open_to_all and (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == _FOLLOWED
+        if (site not in _OURS and not followed) or (
+            origin is not None and origin.partition("://")[2] != headers.get("host")
+        ):
             return Refused(403, "Other pages may not call this one.")
         if request.method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return Refused(415, "Post JSON.")

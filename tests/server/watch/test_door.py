@@ -134,6 +134,13 @@ def test_the_page_itself_holds_no_data_and_may_load_nothing(inside: Watch) -> No
     assert told == {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
 
 
+def test_a_link_may_be_followed_from_anywhere_and_shown_in_no_frame(inside: Watch) -> None:
+    told = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert inside.ask("", **told)[0] == 200
+    assert inside.ask("", **{**told, "Sec_Fetch_Dest": "iframe"})[0] == 403
+    assert inside.ask("api/summary", **told)[0] == 403
+
+
 def test_without_the_secret_path_there_is_nothing(inside: Watch) -> None:
     for path in ("/", "/api/summary", "/mcp", f"{inside.prefix}x/api/summary", "/..%2f", inside.prefix[:-1] + "/"):
         assert inside.ask(path)[0] in (404, 307), path

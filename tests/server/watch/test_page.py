@@ -14,6 +14,7 @@ from server.records import Experiment, Judgement, Outcome, Verdict
 from server.serve_options import ServeOptions
 from server.study.find_study import OperatorRequest, read_request, write_request
 from server.study.study import Study
+from server.watch.beside import leading_file
 from server.watch.page_file import page
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.app_host import needs_browser
@@ -257,6 +258,15 @@ def test_a_phone_shows_an_experiment_over_the_page_and_goes_back(browser: Browse
         assert tab.ask("document.documentElement.scrollWidth") == 360
         tab.key("Escape")
         tab.until("getComputedStyle(document.querySelector('#detail')).display === 'none'")
+
+
+def test_the_file_that_a_browser_is_handed_leads_to_the_page(browser: Browser, night: Watch, tmp_path: Path) -> None:
+    path = leading_file(night.link, tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    tab = browser.page(path.as_uri())
+    tab.until("document.querySelector('#head').textContent.includes('0.97')")
+    assert night.token not in tab.ask("location.href") and tab.errors() == []
+    tab.close()
 
 
 def test_without_the_link_the_page_asks_for_the_token(browser: Browser, night: Watch) -> None:
