@@ -13,7 +13,7 @@ _AROUND = 15  # lines from where a header says within which a changed copy is lo
 _ALIKE = 0.5  # of it, from which on it is a copy
 _MOVED = 5  # lines by which a number may be miscounted, or an edit move what no other hunk tells to have moved
 _SHORT = 3  # lines of a hunk that one edit may take away, so that nothing is left of the place that was meant
-_KNOWN = 3  # lines that stand once in the file, from which on a hunk is known by them: few edits change as many
+_KNOWN = _SHORT + 1  # lines that stand once in the file, by which a hunk is known: more than one edit takes away
 
 
 class Round:

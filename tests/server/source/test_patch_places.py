@@ -182,6 +182,11 @@ REFUSED = {
         "@@ -9 +9,2 @@\n A rate.\n+n\n",
         "matches train.py at line 25, but its header says line 9",
     ),
+    "a copy of three lines alone": (
+        "".join(f"{row}\n" for row in [*ROWS[:24], "f:", "  g", "  h", *ROWS[24:27]]),
+        "@@ -9,3 +9,2 @@\n f:\n-  g\n   h\n",
+        "matches train.py at line 25, but its header says line 9",
+    ),
     "a copy alone, in the lines of the hunk above": (
         "".join(f"{row}\n" for row in [*ROWS[:9], "rate = 3", "A rate.", *ROWS[9:]]),
         "@@ -8,3 +8,3 @@\n r8\n-r9\n+R9\n rate = 3\n@@ -13,2 +13,3 @@\n rate = 3\n+n\n A rate.\n",
