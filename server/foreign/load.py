@@ -134,20 +134,30 @@ def _program(found: "ForeignWorkspace", own: Mapping[str, Any], goal_file: str, 
     )
 
 
+def _require_same(file: Path, path: str, sha256: str) -> None:
+    """Refuse a tree that has another file where one is brought. Raises WorkspaceUnusable, OSError."""
+    if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        raise WorkspaceUnusable(
+            f"The commit of this run has a {path} that is not the one in the checkout, where git does not have it.",
+            f"Commit {path} in the checkout, and start the server with a new --tag.",
+        )
+
+
 def bring(root: Path, files: Mapping[str, str], folder: Path) -> None:
-    """Write files that git does not have into the tree of a run. What git has is left as it is.
+    """Write files that git does not have into the tree of a run. What is there already stays as it is.
 
     Args:
         files: each with the sha256 that it must have. folder: where the commit's files are.
 
     Raises:
-        WorkspaceUnusable: one is gone, or has changed since the run was asked for.
+        WorkspaceUnusable: one is gone, or has changed since the run was asked for, or the commit has another one.
     """
     for path, sha256 in files.items():
         source, target = root / path, folder / path
-        if os.path.lexists(target):
-            continue
         try:
+            if os.path.lexists(target):
+                _require_same(target, path, sha256)
+                continue
             content = source.read_bytes()
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise WorkspaceUnusable(f"{source} has changed just now.", "Call again: a new segment begins.")

@@ -29,6 +29,7 @@ def what_may_change(task: Task) -> Editable:
         return Editable(task.editable)
     withheld = {f"{HOME}/": "it is the server's"} | dict.fromkeys(task.off_limits, "it is in `off_limits`")
     withheld |= dict.fromkeys(task.link, "it is in `link`") | dict.fromkeys(task.hidden, "it is in `hidden`")
+    withheld |= dict.fromkeys(task.brought, "git does not have it, and each run is given a copy of the operator's")
     files: dict[str, str] = {}
     for field in ("command", "checks", "worker"):
         files |= dict.fromkeys(_named_in(getattr(task, field)), f"it is named in `{field}`")

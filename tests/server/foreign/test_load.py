@@ -118,6 +118,10 @@ def test_files_are_brought_into_a_run_as_they_were_pinned_or_not_at_all(tmp_path
     assert (tree / ".auto/measure.sh").stat().st_mode & 0o100
     (root / ".auto/bench.py").write_text("print('METRIC n=0')\n", encoding="utf-8")
     bring(root, pinned, tree)  # what is there stays
+    (tree / ".auto/measure.sh").write_text("echo METRIC n=0\n", encoding="utf-8")
+    with pytest.raises(WorkspaceUnusable, match="that is not the one in the checkout"):
+        bring(root, pinned, tree)
+    (tree / ".auto/measure.sh").unlink()
     (tree / ".auto/bench.py").unlink()
     with pytest.raises(WorkspaceUnusable, match="has changed just now"):
         bring(root, pinned, tree)

@@ -10,8 +10,10 @@ from server.api import history_views, views
 from server.cli.doctor import _program, _referee  # pyright: ignore[reportPrivateUsage]
 from server.cli.entry import main
 from server.errors import PatchRefused, UnknownVerdict
+from server.foreign.load import load
 from server.records import Outcome, Result, Score, Trust
 from server.serve_options import ServeOptions
+from server.study.lane import what_may_change
 from server.study.study import Study
 from tests.support.builders import NOON
 from tests.support.foreign import repository
@@ -42,6 +44,18 @@ def with_baseline(study: Study) -> Study:
 def test_the_agent_changes_no_script_of_the_tool_and_adds_none(study: Study, path: str) -> None:
     with pytest.raises(PatchRefused, match=path):
         views.apply_patch(with_baseline(study), ADDS.format(path), "", 0)
+
+
+def test_the_agent_takes_the_place_of_no_file_that_a_run_is_given(tmp_path: Path) -> None:
+    root = repository("untracked", tmp_path / "root")
+    (root / "src/gen.py").write_text("print('METRIC n=1')\n", encoding="utf-8")  # git does not have it
+    measure = root / ".auto/measure.sh"
+    measure.write_text(f"{measure.read_text(encoding='utf-8')}python3 src/gen.py\n", encoding="utf-8")
+    (root / "program.md").write_text("---\nformat: pi-autoresearch\neditable: [src/**]\n---\n", encoding="utf-8")
+    task = load(root / "program.md").task
+    assert "src/gen.py" in task.brought and task.may_edit("src/gen.py")
+    assert "each run is given" in what_may_change(task).why_not("src/gen.py")
+    assert what_may_change(task).allows("src/other.py")
 
 
 def test_an_attempt_in_the_words_of_an_earlier_one_is_told(study: Study) -> None:
