@@ -11,7 +11,7 @@ from server.adopt.interview import Given, Place, Question
 from server.adopt.measuring import Measured, Measuring
 from server.adopt.program_text import program_text
 from server.adopt.proposals import Proposals
-from server.adopt.task_fields import as_task, require_possible
+from server.adopt.task_fields import as_task, changed, require_possible
 from server.adopt.trial_runs import TrialRuns
 from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.files import write_whole
@@ -89,7 +89,7 @@ class Adoption:
         link = self._proposals.link
         name = printable(self._checkout.root.resolve().name)[:100] or "task"
         fields = {**self._answers, "name": name, "link": ", ".join(link)}
-        return as_task(fields, self._given)
+        return changed(as_task(fields, self._given), **self._proposals.measure)
 
     def _measured(self, draft: Task) -> Measured:
         told = f"Run `{draft.command}` in a copy of the commit, confined, some times within about a minute?"

@@ -62,7 +62,8 @@ class Measuring:
     def unmeasured(self) -> Measured:
         """The task by answers alone. Raises WorkspaceUnusable: they do not make one."""
         self._say("Nothing was run, so neither the number nor its noise is known: doctor and the baseline will tell.")
-        name = self._given.metric or self._ask(interview.question("metric", "metric", "what the command prints"))
+        usual = self._task.metric.name  # as another tool's workspace has it, or `metric`
+        name = self._given.metric or self._ask(interview.question("metric", usual, "what the command prints"))
         guess = numbers.read_by_referee(_READ[name], self._given.unit or "") if name in _READ else numbers.guess(name)
         return Measured(task=self._with_metric(guess))
 
@@ -143,6 +144,8 @@ class Measuring:
         read = numbers.of_referee(cpu, wall)
         told = ", ".join(f"{one.name} {one.value:g}{one.unit and ' ' + one.unit}" for one in printed[:_SHOWN])
         self._say(f"It took {wall:.3g} s, and {cpu:.3g} s of CPU time. It printed {told or self._nothing()}.")
+        told_before = self._task.metric.name if "metric" in self._task.model_fields_set else ""
+        chosen = next((one for one in printed if one.name == told_before), chosen)
         default = chosen.name if chosen else read.source
         name = self._given.metric
         if name is None:
@@ -166,6 +169,7 @@ class Measuring:
 
     def _with_metric(self, guess: Guess) -> Task:
         """The draft with this metric and its direction, which an option says, or who is asked."""
+        guess = self._as_told(guess)
         direction = self._given.direction
         if direction is None:
             about = "" if guess.sure else "its name does not tell: look twice"
@@ -173,6 +177,16 @@ class Measuring:
         unit = guess.unit if self._given.unit is None else self._given.unit
         metric = {"name": guess.name, "unit": unit, "source": guess.source}
         return changed(self._task, metric=metric, direction=direction, scale=guess.scale)
+
+    def _as_told(self, guess: Guess) -> Guess:
+        """The same with what another tool's workspace says of this number, in place of what its name tells."""
+        told, theirs = self._task.model_fields_set, self._task.metric
+        if guess.source != "printed" or ("metric" in told and guess.name != theirs.name):
+            return guess
+        unit = theirs.unit or guess.unit
+        if "direction" not in told:
+            return guess.model_copy(update={"unit": unit})
+        return guess.model_copy(update={"unit": unit, "direction": self._task.direction, "sure": True})
 
     def _plan(self, first: Result) -> effects.Plan:
         """How often to measure, by some runs of the commit; without them once."""

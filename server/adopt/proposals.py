@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from server.adopt import interview
 from server.adopt.candidates import Candidate, look_for_commands
@@ -40,6 +41,10 @@ class Proposals:
         told: list[str] = []
         if self._chosen:
             told.append(f"This is a workspace of {self._chosen.format} ({', '.join(self._chosen.files)}).")
+            told.append(
+                "`autoresearch serve` takes it as it is, where doctor finds no fault with it. A program.md from here "
+                "takes the place of its files, also of bounds on further numbers and of limits that they have."
+            )
             told += self._chosen.remarks
         if others := [one.format for one in self._known if one is not self._chosen]:
             told.append(f"There is another one, of {', '.join(others)}: --format {others[0]} proposes its values.")
@@ -49,6 +54,12 @@ class Proposals:
                 "copied into the repository."
             )
         return told
+
+    @property
+    def measure(self) -> dict[str, Any]:
+        """What the metric is called and which numbers are better, as fields of a task, where a workspace says so."""
+        task = self._chosen.task if self._chosen else None
+        return {name: getattr(task, name) for name in ("metric", "direction") if task and name in task.model_fields_set}
 
     def question(self, name: str, answers: Mapping[str, str]) -> Question:
         """A question with its default. `answers`: to those before it."""

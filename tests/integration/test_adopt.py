@@ -6,21 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from server.adopt import known_formats
 from server.adopt.adoption import Adoption, write_program
 from server.adopt.interview import Given, Question
 from server.cli import main
 from server.errors import WorkspaceUnusable
 from server.runs.run_folder import RunFolder
-from server.task.definition import Task
 from server.task.program import load
-from server.task.requirements import Lack
 from server.vcs.checkout import Checkout
 from tests.support.commands import write_tree
 from tests.support.polling import until
@@ -240,37 +236,33 @@ def test_who_declines_gets_a_program_md_and_nothing_is_run(tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists() and "Nothing was run" in dialogue.said[0]
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A workspace of another tool, as its reader returns it."""
-
-    format: str
-    task: Task
-    files: tuple[str, ...] = (".auto/measure.sh",)
-    goal: str = "Their goal."
-    remarks: tuple[Lack, ...] = (Lack(problem="it pushes", remedy="leave that out"),)
-    log: tuple[str, ...] = ()
+AUTO = {
+    ".auto/measure.sh": "echo METRIC rows=3\n",
+    ".auto/prompt.md": "# Rows\n\n## Files in Scope\n- `src/work.py`\n",
+    ".auto/log.jsonl": '{"type":"config","metricName":"rows","metricUnit":"kilorows","bestDirection":"higher"}\n',
+    "piloop.toml": 'evaluate = ["python3", "bench.py"]\n',
+}
 
 
-def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for what reads the formats."""
-    folder = repository(tmp_path / "a", {**FILES, ".auto/measure.sh": "python3 bench.py\n"})
-    theirs = Task.model_validate({"command": "bash .auto/measure.sh", "editable": ["src/work.py"], "checks": "true"})
-    others = Task.model_validate({"command": "python3 bench.py", "editable": ["src/**"]})
-    found = [Foreign("one", theirs), Foreign("two", others)]
-
-    def find(_root: Path) -> list[Foreign]:
-        return found
-
-    monkeypatch.setattr(known_formats, "_find_workspaces", find)
+def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "a", {**FILES, **AUTO})
     dialogue = Declines()
     with Checkout.open(folder) as checkout:
         text = Adoption(checkout, Given(), dialogue).text()
         with pytest.raises(WorkspaceUnusable, match="no workspace of three"):
             Adoption(checkout, Given(format="three"), dialogue)
-    assert "Their goal." in text and "command: bash .auto/measure.sh" in text and "editable: [src/work.py]" in text
-    assert dialogue.said[:3] == [
-        "This is a workspace of one (.auto/measure.sh).",
-        "it pushes: leave that out",
-        "There is another one, of two: --format two proposes its values.",
-    ]
+    assert "# Rows" in text and "command: bash .auto/measure.sh" in text and "editable: [src/work.py]" in text
+    assert "metric: {name: rows, unit: kilorows, source: printed}\n" in text
+    assert "direction: higher\n" in text  # as their log has it: the name alone says nothing
+    assert dialogue.said[0].startswith("This is a workspace of pi-autoresearch (.auto/")
+    assert "takes it as it is" in dialogue.said[1]
+    assert "There is another one, of piloop: --format piloop proposes its values." in dialogue.said
+
+
+def test_an_option_counts_more_than_what_another_tools_workspace_says(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "a", {**FILES, **AUTO})
+    with Checkout.open(folder) as checkout:
+        text = Adoption(checkout, Given(direction="lower", unit="rows"), Declines()).text()
+        other = Adoption(checkout, Given(metric="cpu"), Declines()).text()
+    assert "unit: rows," in text and "direction: lower\n" in text
+    assert "direction: lower\n" in other  # theirs is of another number
