@@ -169,6 +169,9 @@ def fill_surroundings(draft: Draft) -> str:
             f"git does not have {_named(list(draft.pinned))}: each run gets a copy, and a change begins a new segment"
         )
         draft.remark(told, "commit them, and the study's history has them as well")
+    if withheld := surroundings.secrets(draft.root, files, draft.wanted):
+        told = f"{next(iter(draft.texts))} names {_named(withheld)}, which looks like a secret: no run gets it"
+        draft.remark(told, "let the script go on without it")
     draft.remarks += [("", lack) for lack in surroundings.missing(draft.root, texts, draft.below)]
     _remark_files(draft)
     for name, text in draft.texts.items():

@@ -26,9 +26,16 @@ _NODE = re.compile(r"(?<![\w./-])(?:npm|npx|pnpm|yarn|node|bun)\s")
 _UV = re.compile(r"(?<![\w./-])uv\s+run\b")
 _MOST_BYTES = 4 << 20  # of a file that is brought along
 _MOST_BROUGHT = 100
-_SECRETS = re.compile(r"(?:.*/)?(?:\.env(?:\..*)?|\.npmrc|\.netrc|\.pypirc|id_[a-z0-9]+|.*\.(?:pem|key))")
+_SECRETS = re.compile(
+    r"(?:.*/)?(?:\.(?:ssh|aws|gnupg|kube|docker)/.*|\.env(?:rc|\..*)?|[^/]*\.env|\.npmrc|[._]netrc|\.pypirc|\.pgpass"
+    r"|\.git-credentials|\.htpasswd|id_[a-z0-9]+|[^/]*\.(?:pem|key|p12|pfx|jks|keystore|kdbx|ppk)"
+    r"|\.?(?:api[_-]?|access[_-]?|auth[_-]?)?token(?:\.(?:txt|json))?|service[_-]?account[^/]*\.json"
+    r"|[^/]*(?:credential|secret|password)s?(?:[._-][^/]*)?\.(?:json|ya?ml|toml|ini|cfg|conf|txt)"
+    r"|\.?(?:credentials?|secrets?|passwords?))",
+    re.IGNORECASE,
+)
 _RECORDS = re.compile(r"(?:.*/)?(?:log|runs|autoresearch|results)\.(?:jsonl|tsv)|.*\.log")
-_VENVS = (".venv", "venv", "env")
+_ENVIRONMENT = "env"  # often one of Python, and as often a folder of settings
 
 
 def links(root: Path, files: Collection[str], texts: Iterable[str], below: str = "") -> list[str]:
@@ -50,6 +57,8 @@ def links(root: Path, files: Collection[str], texts: Iterable[str], below: str =
 
 
 def _is_input(root: Path, name: str, files: Collection[str]) -> bool:
+    if name.rpartition("/")[2] == _ENVIRONMENT and not (root / name / "pyvenv.cfg").is_file():
+        return False
     return (root / name).is_dir() and not any(file == name or file.startswith(f"{name}/") for file in files)
 
 
@@ -134,6 +143,11 @@ def brought(root: Path, files: Collection[str], paths: Iterable[str], linked: Co
         if sha256 := _sha256(root, path):
             found[path] = sha256
     return found
+
+
+def secrets(root: Path, files: Collection[str], paths: Iterable[str]) -> list[str]:
+    """Those of the paths that are there, look like secrets, and are not in git: no run gets them."""
+    return [path for path in paths if path not in files and _SECRETS.fullmatch(path) and (root / path).is_file()]
 
 
 def _sha256(root: Path, path: str) -> str:

@@ -206,6 +206,57 @@ def test_scripts_that_git_does_not_have_are_pinned_and_inputs_are_linked(tmp_pat
     assert find_workspaces(tmp_path)[0].task.sha256 != before
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env",
+        "config/.env.local",
+        "prod.env",
+        ".envrc",
+        ".npmrc",
+        ".git-credentials",
+        ".pgpass",
+        "keys/id_rsa",
+        "server.KEY",
+        "store.p12",
+        "credentials.json",
+        "client_secret.json",
+        "config/secrets.yaml",
+        ".aws/credentials",
+        "service-account.json",
+        "token.txt",
+    ],
+)
+def test_no_secret_is_brought_into_a_run(tmp_path: Path, name: str) -> None:
+    repository("untracked", tmp_path)
+    for path, text in ((name, "S=1\n"), (".auto/measure.sh", f"cat {name}\npython3 .auto/bench.py\n")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    (found,) = find_workspaces(tmp_path)
+    assert set(found.task.brought) == {".auto/measure.sh", ".auto/bench.py"}
+    assert any(name in lack.problem and "secret" in lack.problem for lack in found.remarks)
+
+
+def test_a_script_about_secrets_and_a_table_of_tokens_are_none(tmp_path: Path) -> None:
+    repository("untracked", tmp_path)
+    for name in ("password_strength.py", "tokens.json", "environment.json"):
+        (tmp_path / name).write_text("1\n", encoding="utf-8")
+    text = "python3 password_strength.py tokens.json environment.json\n"
+    (tmp_path / ".auto/measure.sh").write_text(text, encoding="utf-8")
+    (found,) = find_workspaces(tmp_path)
+    assert {"password_strength.py", "tokens.json", "environment.json"} <= set(found.task.brought)
+
+
+def test_a_folder_called_env_is_linked_where_it_is_an_environment_of_python(tmp_path: Path) -> None:
+    repository("untracked", tmp_path)
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env/prod.sh").write_text("export PASSWORD=1\n", encoding="utf-8")
+    assert "env" not in find_workspaces(tmp_path)[0].task.link
+    (tmp_path / "env/pyvenv.cfg").write_text("home = /usr/bin\n", encoding="utf-8")
+    (tmp_path / ".auto/measure.sh").write_text("env/bin/python src/a.py\n", encoding="utf-8")
+    assert "env" in find_workspaces(tmp_path)[0].task.link
+
+
 def test_what_a_run_cannot_do_with_files_of_git_is_said_before(tmp_path: Path) -> None:
     lay_out("auto", tmp_path)
     text = f"cd {tmp_path.resolve()}\nbash src/count.sh | tee src/fixed.sh\necho METRIC steps_made=1\n"
