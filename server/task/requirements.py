@@ -203,7 +203,10 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
         )
     for script in (".auto/measure.sh", "autoresearch.sh"):
         if script in files:
-            return f"{script} prints what others measure: `command: bash {script}` in program.md measures it here"
+            return (
+                f"{script} is another tool's, and program.md's front matter makes this a language model of ours: "
+                "without a front matter, or with `format: pi-autoresearch` in it, that tool's workspace is taken as it is"
+            )
     return ""
 
 
