@@ -205,7 +205,7 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
         if script in files:
             return (
                 f"{script} is another tool's, and program.md's front matter makes this a language model of ours: "
-                "without a front matter, or with `format: pi-autoresearch` in it, that tool's workspace is taken as it is"
+                "without a front matter, or with `format: pi-autoresearch` in it, the workspace is taken as it is"
             )
     return ""
 
