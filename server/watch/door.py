@@ -66,7 +66,7 @@ class Door:
 
     def knows(self, token: object) -> bool:
         """Whether this is the token of the link."""
-        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.token.encode())
+        return isinstance(token, str) and hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
 
     def has_cookie(self, cookie: str | None) -> bool:
         """Whether this is the cookie of a browser that was let in."""
@@ -119,7 +119,7 @@ async def posted(request: Request) -> dict[str, object]:
             return {}
     try:
         told: object = json.loads(bytes(body))
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: brackets in brackets
         return {}
     return cast("dict[str, object]", told) if isinstance(told, dict) else {}
 

@@ -68,13 +68,13 @@ def test_nobody_else_sees_anything(inside: Watch, path: str, headers: dict[str, 
     assert found == status and "headline" not in text and "access-control-allow-origin" not in answered
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", None, 7, ["a"], {"a": 1}, "é" * 40])
+@pytest.mark.parametrize("token", ["", "nonsense", None, 7, ["a"], {"a": 1}, "é" * 40, "\ud800" * 40], ids=ascii)
 def test_a_wrong_token_lets_nobody_in(inside: Watch, token: object) -> None:
     status, text, headers = inside.ask("api/session", {"token": token}, Cookie="")
     assert (status, "set-cookie" in headers) == (401, False) and "csrf" not in text
 
 
-@pytest.mark.parametrize("body", ["", "[", "[]", '"x"', "{" * 100_000, '{"token": ' + '"A' * 50_000])
+@pytest.mark.parametrize("body", ["", "[", "[]", '"x"', "{" * 100_000, "[" * 60_000, '{"token": ' + '"A' * 50_000])
 def test_what_is_no_json_object_is_no_token(inside: Watch, body: str) -> None:
     assert inside.ask("api/session", body, Cookie="")[0] in (401, 413)
 
