@@ -20,9 +20,18 @@ _OPTIONS = (
     *("--disable-background-networking", "--disable-extensions", "--disable-component-update", "--mute-audio"),
     *("--remote-debugging-pipe", "--force-color-profile=srgb", "--hide-scrollbars"),
 )
-_MIDDLE = """e => {
-    e.scrollIntoView({block: "center"});
-    const box = e.getBoundingClientRect();
+# Where an element is once it has stayed there for two frames: what is above it may still grow.
+_MIDDLE = """async find => {
+    let before = "", box;
+    for (let frame = 0; frame < 200; frame++) {
+        const e = document.querySelector(find);
+        e.scrollIntoView({block: "center"});
+        await new Promise(requestAnimationFrame);
+        box = e.getBoundingClientRect();
+        const now = [e.isConnected, box.x, box.y, box.width, box.height].join();
+        if (now === before) break;
+        before = now;
+    }
     return [box.x + box.width / 2, box.y + box.height / 2];
 }"""
 _ABOVE = 10  # descriptors that are not in the way of those that Chromium reads and writes, 3 and 4
@@ -163,9 +172,14 @@ class Tab:
         """What a reader sees."""
         return self.ask("document.body.innerText")
 
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Where the middle of an element is, brought into view."""
+        x, y = self.ask(f"({_MIDDLE})({json.dumps(selector)})")
+        return x, y
+
     def click(self, selector: str) -> None:
         """Press the left button in the middle of an element, as a person does."""
-        x, y = self.ask(f"({_MIDDLE})(document.querySelector({json.dumps(selector)}))")
+        x, y = self.middle(selector)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.mouse(kind, x, y)
 

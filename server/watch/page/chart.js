@@ -54,7 +54,7 @@ function plot() {
     if (row.kind === "kept" && row.value_error != null) above.append(s("path", { class: "err", d: `M${px},${y(valueAt(place(shown(row)) + row.value_error))}V${y(valueAt(place(shown(row)) - row.value_error))}` }));
     above.append(mark(look(row), px, py, row.kind === "kept" ? small : 4.6));
   }
-  names(above, kept, x, y, phone);
+  names(svg.appendChild(s("g")), kept, x, y, phone); // not cut off at the edge, as marks are
   G.over = svg.appendChild(s("g"));
   zoom(bend, F.span);
   hint();
@@ -83,16 +83,18 @@ function steps(at, kept, x, y, b) { // the best so far, in a band of one run's n
   if (kept.length) at.append(s("path", { class: "band", d: upper + lower + "Z" }), s("path", { class: "best", d: `${line}H${x(b).toFixed(1)}` }));
 }
 
-function names(at, kept, x, y, phone) { // the largest gains that are more than noise, where there is room
-  const boxes = [], wide = 6.7, told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
+function names(at, kept, x, y, phone) { // the largest gains that are sure, where there is room
+  const boxes = [], told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
-    const gain = change(row.change), px = x(row.number), room = Math.floor((G.width - px - 14) / wide) - gain.length - 3;
-    if (room < 10) continue;
-    const text = clean(row.description.replace(/\s*\(.*/, ""), Math.min(room, phone ? 24 : 44)), box = { x: px + 9, y: y(shown(row)) - 19, w: (text.length + gain.length + 1) * wide, h: 17 };
+    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number);
+    const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change))));
+    const box = { x: px + 9, y: y(shown(row)) - 19, w: label.getComputedTextLength() + 2, h: 17 };
+    if (box.x + box.w > G.width) { box.x = G.width - box.w; box.y += 25; } // below the line, where it goes on
     if (box.y < 12) box.y += 26;
-    if (boxes.some(o => o.x < box.x + box.w && box.x < o.x + o.w && o.y < box.y + box.h && box.y < o.y + o.h)) continue;
+    if (box.x < Math.max(G.L, px - 280) || boxes.some(o => o.x < box.x + box.w && box.x < o.x + o.w && o.y < box.y + box.h && box.y < o.y + o.h)) { label.remove(); continue; }
     boxes.push(box);
-    at.append(s("text", { class: "name", x: box.x, y: box.y + 12 }, text + " ", s("tspan", {}, gain)));
+    label.setAttribute("x", box.x);
+    label.setAttribute("y", box.y + 12);
   }
 }
 

@@ -83,9 +83,13 @@ function panel() {
     const to = ids[ids.indexOf(view.tab) + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0)];
     if (to && to !== view.tab) { view.tab = to; panel(); $(`tab-${to}`).focus(); }
   };
-  const focused = document.activeElement?.id;
-  put("tabs", ids.map(id => h("button", { role: "tab", id: `tab-${id}`, "aria-selected": String(view.tab === id), "aria-controls": "panel", tabindex: view.tab === id ? 0 : -1, onclick: () => { view.tab = id; panel(); }, onkeydown: turn }, TABS[id], count[id] > 0 && h("span", { class: "soft" }, ` ${tell[id](count[id])}`))));
-  if (focused?.startsWith("tab-")) $(focused)?.focus();
+  if (!$("tabs").firstChild) put("tabs", ids.map(id => h("button", { role: "tab", id: `tab-${id}`, "aria-controls": "panel", onclick: () => { view.tab = id; panel(); }, onkeydown: turn })));
+  for (const id of ids) { // the buttons stay: what comes while one is pressed takes no click away, nor the focus
+    const tab = $(`tab-${id}`);
+    tab.setAttribute("aria-selected", String(view.tab === id));
+    tab.tabIndex = view.tab === id ? 0 : -1;
+    put(tab, TABS[id], count[id] > 0 && h("span", { class: "soft" }, ` ${tell[id](count[id])}`));
+  }
   $("panel").setAttribute("aria-labelledby", `tab-${view.tab}`);
   repaint = () => {};
   ({ experiments, lessons, notes, trust })[view.tab]();
@@ -103,7 +107,7 @@ function experiments() {
   let listed = [], from0 = -1;
   const column = (id, text, width, cls) => h("th", { scope: "col", style: width && { width }, class: cls, "aria-sort": view.sort === id && id ? (view.down ? "descending" : "ascending") : null },
     id ? h("button", { "data-sort": id, onclick: () => { view.down = view.sort === id ? !view.down : id === "number"; view.sort = id; panel(); } }, text, view.sort === id ? (view.down ? " ↓" : " ↑") : "") : text);
-  box.append(h("table", {}, h("caption", { class: "sr" }, "Experiments"), h("thead", {}, h("tr", {}, column("number", "#", "58px"), column("", "outcome", "176px"), column("value", metric().name.slice(0, 16), "96px"), column("change", "Δ to its incumbent", "220px"), column("", "kind", "112px", "opt"), column("", "description"))), body));
+  box.append(h("table", {}, h("caption", { class: "sr" }, "Experiments"), h("thead", {}, h("tr", {}, column("number", "#", "52px"), column("", "outcome", "148px"), column("value", metric().name.slice(0, 16), "84px"), column("change", "Δ to its incumbent", "196px"), column("", "kind", "104px", "opt"), column("", "description"))), body));
   const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search the experiments", value: view.find, oninput: event => { view.find = event.target.value; list(); } });
   const chip = ([id, [text, test]]) => { const n = rows.filter(test).length; return (n > 0 || id === "all") && h("button", { class: "btn", "aria-pressed": String(view.show === id), onclick: () => { view.show = id; panel(); } }, text, h("span", { class: "soft" }, ` ${n}`)); };
   put("panel", h("div", { class: "filters" }, Object.entries(SHOW).map(chip), search), box);

@@ -154,6 +154,32 @@ def test_what_another_process_writes_is_on_the_page_within_half_a_second(browser
         assert min(taken) < stretched(0.8)  # half a second between two looks at most, and the test's own
 
 
+def test_a_click_is_not_lost_to_a_change_that_comes_while_the_button_is_pressed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    root = workspace(tmp_path, NIGHT[:5])
+    with closing(Watch(root)) as watch, shown(browser, watch) as tab:
+        x, y = tab.middle("#tab-trust")
+        tab.mouse("mouseMoved", x, y)
+        tab.mouse("mousePressed", x, y)
+        write(study_paths(root), NIGHT[5:6])
+        tab.until("document.querySelector('#facts').textContent.includes('6 runs')")
+        tab.mouse("mouseReleased", *tab.middle("#tab-trust"))
+        tab.until("document.querySelector('#tab-trust').getAttribute('aria-selected') === 'true'")
+
+
+def test_no_name_on_the_chart_is_cut_off_at_its_edge(browser: Browser, tmp_path: Path) -> None:
+    named = [
+        row.model_copy(update={"attempt": row.attempt.model_copy(update={"description": "W" * 40})}) for row in NIGHT
+    ]
+    with closing(Watch(workspace(tmp_path, named))) as watch, shown(browser, watch) as tab:
+        tab.until("document.querySelector('#plot .name')")
+        edge = "document.querySelector('#plot').getBoundingClientRect().right"
+        ends = "[...document.querySelectorAll('#plot .name')].map(e => e.getBoundingClientRect().right)"
+        assert tab.ask(f"Math.max(...{ends}) <= {edge}")
+        assert tab.ask("document.querySelectorAll('#plot [clip-path] .name').length") == 0
+
+
 @pytest.mark.thorough
 def test_ten_thousand_experiments_are_ready_at_once(browser: Browser, tmp_path: Path) -> None:
     rows = [NIGHT[0]]
@@ -197,6 +223,7 @@ def test_every_text_of_others_is_shown_as_text(browser: Browser, tmp_path: Path)
         report(folder, 10.0, stage=BAD)
         (paths.runs / "00009").mkdir(exist_ok=True)
         (paths.runs / "00009" / "run.log").write_text(BAD * 10_000, encoding="utf-8")
+        tab.until("document.querySelector('#now h2').textContent.includes('onerror')")  # and nothing moves any more
         for name in ("experiments", "lessons", "notes", "trust"):
             tab.click(f"#tab-{name}")
             tab.until(f"document.querySelector('#tab-{name}').getAttribute('aria-selected') === 'true'")
