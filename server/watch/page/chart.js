@@ -88,10 +88,11 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
     const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number);
     const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change))));
-    const box = { x: px + 9, y: y(shown(row)) - 19, w: label.getComputedTextLength() + 2, h: 17 };
-    if (box.x + box.w > G.width) { box.x = G.width - box.w; box.y += 25; } // below the line, where it goes on
-    if (box.y < 12) box.y += 26;
-    if (box.x < Math.max(G.L, px - 280) || boxes.some(o => o.x < box.x + box.w && box.x < o.x + o.w && o.y < box.y + box.h && box.y < o.y + o.h)) { label.remove(); continue; }
+    const w = label.getComputedTextLength() + 2, py = y(shown(row)), h = 17, right = px + 9 + w > G.width ? G.width - w : px + 9;
+    const meets = o => boxes.some(p => p.x < o.x + w && o.x < p.x + p.w && p.y < o.y + h && o.y < p.y + h);
+    const covers = o => kept.some(k => k !== row && Math.abs(x(k.number) - o.x - w / 2) < w / 2 + 4 && Math.abs(y(shown(k)) - o.y - h / 2) < h / 2 + 3);
+    const box = [py - 19, py + 6].map(top => ({ x: right, y: top, w, h })).find(o => o.x > Math.max(G.L, px - 280) && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
+    if (!box) { label.remove(); continue; }
     boxes.push(box);
     label.setAttribute("x", box.x);
     label.setAttribute("y", box.y + 12);
