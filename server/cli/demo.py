@@ -18,6 +18,7 @@ from rich.text import Text
 
 from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
 from server.cli.scaffold import create, example
+from server.cli.terminal import columns
 from server.clients.client_config import serving
 from server.foreign.load import load
 from server.history.ledger import Ledger
@@ -174,7 +175,7 @@ class Demo:
         metric = task.measure
         draw(experiments, chart, metric)
         self._out.rule(Text("the night", "bold"))
-        self._out.print(history_table(experiments, metric), soft_wrap=False)
+        self._out.print(history_table(experiments, metric, columns(self._out)), soft_wrap=False)
         self._out.rule(Text(f"git log {workspace.branch}", "bold"))
         for line in log:
             self._out.print(Text(line))

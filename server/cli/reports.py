@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from server.cli.terminal import console
+from server.cli.terminal import columns, console
 from server.errors import LedgerUnavailable, Unavailable
 from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
@@ -64,7 +64,7 @@ def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int
     ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
     page = ledger.page(limit, 0)
     metric = segments.metric_shown(page[::-1], task_of(workspace / "program.md"))
-    _out.print(history_table(page, metric), soft_wrap=False)
+    _out.print(history_table(page, metric, columns(_out)), soft_wrap=False)
     if summary := reported_summary(workspace):
         _out.print(summary, markup=False)
     by_others = edited(ledger), edited_now(ledger)
@@ -146,7 +146,7 @@ def report(
     kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
     taken_back = revocations.told(ledger).values()
     ledger.close()
-    _out.print(history_table(kept, segments.metric_shown(kept, task)), soft_wrap=False)
+    _out.print(history_table(kept, segments.metric_shown(kept, task), columns(_out)), soft_wrap=False)
     for gain in told.gains:
         line = (
             f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {metric.number(gain.gain, 6, '+')}"

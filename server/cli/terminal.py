@@ -17,6 +17,11 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+def columns(out: Console) -> int:
+    """How many columns a table may take. What is no terminal, such as a file, has room for all."""
+    return out.width if out.is_terminal else 1000
+
+
 def _forget_narrow() -> None:
     """Take the terminal's own width where COLUMNS names one in which nothing can be read: rich prints nothing at 0."""
     told = os.environ.get("COLUMNS", "")

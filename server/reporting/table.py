@@ -1,6 +1,7 @@
 """The history as a table in a terminal."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -11,27 +12,33 @@ from server.reporting.summary import table_row
 from server.text import printable
 
 _STYLES = {"kept": "green", "revoked": "red"}
+_NARROW = 110  # columns; in less, commit and trust would leave no room for what was tried
+_LEFT_AWAY = ("commit", "trust")
+_PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
 
 
-def history_table(experiments: Iterable[Experiment], metric: Metric) -> Table:
+def history_table(experiments: Iterable[Experiment], metric: Metric, columns: int = _NARROW) -> Table:
     """One line an experiment, in the order given; kept ones in green, revoked ones in red.
 
     Args:
         metric: that of the last of them; what was measured for another task is named in its own line.
+        columns: of the terminal. A narrow one is told less of each, without lines between.
     """
     rows = list(experiments)
     task = max(rows, key=lambda row: row.number).attempt.task if rows else None
     unit = f" ({metric.unit})" if metric.places is None and metric.unit not in ("", metric.name) else ""
     score = metric.name + unit
-    drawn = Table("#", "commit", "verdict", "decision", score, "Δ", "trust", "description")
+    names = ("#", "commit", "verdict", "decision", score, "Δ", "trust", "description")
+    shown = [at for at, name in enumerate(names) if columns >= _NARROW or name not in _LEFT_AWAY]
+    drawn = Table(*(names[at] for at in shown), **({} if columns >= _NARROW else _PLAIN))
     for row in rows:
         line, score = table_row(row), ""
         if line.value is not None:
             score = metric.number(line.value, 4) if row.attempt.task == task else _of_others(row, line.value)
         delta = "" if line.delta is None else metric.number(line.delta, 4, "+")
-        names = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
-        cells = (*names, score, delta, line.trust, line.description)
-        drawn.add_row(*(Text(printable(cell)) for cell in cells), style=_STYLES.get(line.decision, ""))
+        first = (str(line.experiment), line.commit[:7], line.verdict, line.decision)
+        cells = (*first, score, delta, line.trust, line.description)
+        drawn.add_row(*(Text(printable(cells[at])) for at in shown), style=_STYLES.get(line.decision, ""))
     return drawn
 
 

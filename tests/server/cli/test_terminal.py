@@ -38,6 +38,16 @@ def test_what_looks_like_markup_is_printed_as_it_is(text: str, capsys: pytest.Ca
     assert rf"{text}\x1b[2J" in capsys.readouterr().out
 
 
+def test_a_description_is_on_one_line_of_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    row = experiment(127, Verdict.WITHIN_NOISE, 2.0)
+    row = row.model_copy(
+        update={"attempt": row.attempt.model_copy(update={"description": "a smaller batch, 64 a step"})}
+    )
+    Console(width=80).print(history_table([row], Metric("val_bpb", "lower"), 80))
+    told = capsys.readouterr().out
+    assert "within_noise" in told and "a smaller batch, 64 a step" in told and len(told.splitlines()) == 2
+
+
 def test_a_terminal_without_unicode_is_told_all_the_same(tmp_path: Path) -> None:
     made = tmp_path / "[/b] [exp] σé"
     told = run("init", made, TERM="dumb", PYTHONIOENCODING="ascii")
