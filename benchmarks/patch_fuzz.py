@@ -156,7 +156,7 @@ def stale(seed: int, count: int, first: int = 0) -> Tally:
             ours, theirs = (random_edits(rng, base, rng.randint(1, 3), copies) for copies in (True, False))
             context = rng.choice((0, 1, 3, 3))
             expected = _merged(Path(folder), base, edited(base, theirs), edited(base, ours))
-            if expected is None and not _overlap(ours, theirs):
+            if expected is None and not _overlap(base, ours, theirs):
                 continue  # merge-file finds neighbouring lines a conflict, where each edit has its one place
             hunks = hunks_of(base, ours, context)
             once = _stand_once(base, hunks)  # without context or numbers, nothing tells a copy from what was meant
@@ -169,8 +169,28 @@ def stale(seed: int, count: int, first: int = 0) -> Tally:
     return tally
 
 
-def _overlap(ours: list[Edit], theirs: list[Edit]) -> bool:
-    return any(a.start < b.end and b.start < a.end for a in ours for b in theirs)
+def _overlap(base: list[str], ours: list[Edit], theirs: list[Edit]) -> bool:
+    return any(
+        all(one.start < other.end and other.start < one.end for other in _slides(base, edit))
+        for one in ours
+        for edit in theirs
+    )
+
+
+def _slides(base: list[str], edit: Edit) -> list[Edit]:
+    """The edit, and all that make the same text: lines go above as well as below the same ones."""
+    same = [edit]
+    if edit.new:
+        return same
+    start, end, _ = edit
+    while end < len(base) and base[start] == base[end]:
+        start, end = start + 1, end + 1
+        same.append(Edit(start, end, []))
+    start, end, _ = edit
+    while start > 0 and base[start - 1] == base[end - 1]:
+        start, end = start - 1, end - 1
+        same.append(Edit(start, end, []))
+    return same
 
 
 def _merged(folder: Path, base: list[str], theirs: list[str], ours: list[str]) -> str | None:
