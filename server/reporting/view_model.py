@@ -171,7 +171,7 @@ class Rows(Value):
     first: list[float | None] = []  # of the run that selected it
     change: list[float | None] = []  # to its incumbent
     error: list[float | None] = []  # of the change
-    value_error: list[float | None] = []
+    value_error: list[float | None] = []  # of `again`; where there is none, of `value`
     runs: list[int] = []  # with a score, repeats included
     confirmations: list[int] = []
     against: list[int | None] = []  # the incumbent of its day

@@ -124,16 +124,17 @@ def line_of(folded: Folded, row: Experiment, scale: Scale) -> Line:
     scored = [run for run in folded.repeats.get(row.number, []) if run.score]
     change, error = _change(row, scale), _error(folded, row, scale, confirmed)
     kind, like = kind_of(row), scale.comparable(row)
+    again, measured = _again(folded, row, scale) if kind is Kind.KEPT else (None, 0)
     return Line(
         row=row,
         kind=kind,
         standing=_standing(row, kind, scale.gain(change), error, confirmed),
         change=change,
         error=error if change is not None else None,
-        value_error=scale.error(confirmed) if like and row.value is not None else None,
+        value_error=scale.error(measured or confirmed) if like and row.value is not None else None,
         runs=len(scored) + (row.score is not None),
         confirmations=confirmed,
-        again=_again(folded, row, scale) if kind is Kind.KEPT else None,
+        again=again,
     )
 
 
@@ -168,13 +169,13 @@ def _standing(row: Experiment, kind: Kind, gain: float, error: float | None, con
     return Standing.SURE if confirmed or gain >= SURE_ONCE * error else Standing.PROVISIONAL
 
 
-def _again(folded: Folded, row: Experiment, scale: Scale) -> float | None:
-    """The mean of the runs of a kept code beside its candidates; of the baseline with its first run."""
+def _again(folded: Folded, row: Experiment, scale: Scale) -> tuple[float | None, int]:
+    """The mean of the runs of a kept code beside its candidates, and their number; of the baseline with its first."""
     runs = [run for run in folded.again(row.number, Purpose.REFERENCE) if scale.comparable(run)]
     if row.attempt.baseline and scale.comparable(row):
         runs.insert(0, row)
     scores = [run.score.value for run in runs if run.score and not scale.metric.problem(run.score.value)]
-    return scale.metric.mean(scores) if scores and not scale.paired else None
+    return (scale.metric.mean(scores), len(scores)) if scores and not scale.paired else (None, 0)
 
 
 def columns(told: Sequence[Line], scale: Scale, categories: Mapping[int, str]) -> tuple[Rows, list[str], list[str]]:

@@ -70,6 +70,14 @@ def test_the_numbers_are_those_of_status(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_chart_draws_the_best_with_the_error_that_the_headline_tells(tmp_path: Path) -> None:
+    summary = view_of(tmp_path, NIGHT).summary()
+    assert summary.headline
+    for told in (summary.headline.baseline, summary.headline.best):
+        at = summary.rows.number.index(told.number)
+        assert (summary.rows.again[at], summary.rows.value_error[at]) == (told.value, told.error)
+
+
 def test_where_higher_is_better_the_best_is_the_highest(tmp_path: Path) -> None:
     program = "---\nname: t\ncommand: ./score\nmetric: {name: f1, direction: higher}\neditable: [a.py]\n---\nGo.\n"
     rows = [of_task(row, "f1", "") for row in NIGHT]
