@@ -95,7 +95,7 @@ def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page
     from server.watch.routes import Page
 
     home = Home(workspace)
-    page = Page(Door.of(home), Changes(find), {"chart.png": _chart, "report": _report})
+    page = Page(Door.of(home), Changes(find), PAGE_VIEWS)
     with bind(port, workspace) as listening:
         link = page.door.link(f"http://{HOST}:{listening.getsockname()[1]}")
         _out.print(f"watching {find().tag}; the page is\n{link}")
@@ -115,6 +115,9 @@ def _chart(view: "StudyView") -> tuple[str, bytes]:
     from server.reporting.chart import png
 
     return "image/png", png(*view.material())
+
+
+PAGE_VIEWS = {"chart.png": _chart, "report": _report}  # what a page has beside itself, of any server
 
 
 def health(

@@ -195,6 +195,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     from server.api.app import create
     from server.api.http.auth import BearerToken
     from server.api.http.server import PATH, Address, Beside, bind_socket, listen
+    from server.cli.control import PAGE_VIEWS
     from server.files import write_whole
     from server.locks import lock_path
     from server.study.background import seconds_since_heartbeat
@@ -208,7 +209,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is asked for"
         port, paths = listening.getsockname()[1], study.workspace.paths
-        page = Page(Door.of(paths.home), Changes(lambda: paths))
+        page = Page(Door.of(paths.home), Changes(lambda: paths), PAGE_VIEWS)
         shown = f"{page.prefix}/ is a page for people, whose token is in {paths.home.page_token}"
         console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")

@@ -4,6 +4,7 @@ const STATES = { running: "running", idle: "waits for the agent", paused: "pause
 function head() {
   const S = D.study, lost = live.quiet();
   $("state").hidden = false;
+  $("report").hidden = !rows.length;
   const asked = S.state === "running" && S.asked ? (S.asked === "pause" ? "pauses after this run" : "stops after this run") : "";
   $("state").className = `pill ${lost ? "lost" : asked ? "asked" : S.state}`;
   put($("state").lastElementChild, lost ? "no connection" : asked || STATES[S.state] || S.state);

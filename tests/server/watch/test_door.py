@@ -17,7 +17,7 @@ from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.made_studies import study_paths, write
 from tests.support.watching import Watch
 
-GUARDED = ["api/session", "api/summary", "api/experiments/1", "api/events", "chart.png"]
+GUARDED = ["api/session", "api/summary", "api/experiments/1", "api/events", "chart.png", "report"]
 
 
 @pytest.fixture(scope="module")

@@ -296,6 +296,13 @@ def test_the_file_that_a_browser_is_handed_leads_to_the_page(browser: Browser, n
     tab.close()
 
 
+def test_the_report_is_one_click_away(browser: Browser, night: Watch) -> None:
+    with shown(browser, night) as tab:
+        tab.until("!document.querySelector('#report').hidden")
+        told = tab.ask("fetch(document.querySelector('#report').href).then(r => r.text())")
+        assert "<h1" in told and "0.9700" in told and "<script" not in told
+
+
 def test_without_the_link_the_page_asks_for_the_token(browser: Browser, night: Watch) -> None:
     tab = browser.page(night.url)
     tab.until("!document.querySelector('#gate').hidden && document.activeElement.id === 'token'")
