@@ -1,6 +1,6 @@
 """The two pictures that README shows: the page of a study, and the top of its report.
 
-    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--experiments 30]
+    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--experiments 30] [--live]
 
 Without a workspace it makes a real study first, in some ten minutes: a small GPT on this CPU, whose learning rates
 begin far too low, driven by `drive sweep`.
@@ -25,6 +25,7 @@ _TOO_LOW = {"MATRIX_LR": "0.0005", "HEAD_LR": "0.0005"}
 _COLOURS = 128  # flat areas and text need no more
 _MOST = 200_000  # bytes of a picture
 _READY = "!document.querySelector('#main').hidden && document.querySelector('#detail section')"
+_LIVE = f"{_READY} && document.querySelector('#now .mine')"
 
 
 def study(folder: Path, experiments: int) -> Path:
@@ -48,12 +49,12 @@ def command(*words: str) -> None:
 
 
 @contextmanager
-def page(browser: Browser, workspace: Path, tag: list[str]) -> Iterator[Tab]:
+def page(browser: Browser, workspace: Path, tag: list[str], ready: str) -> Iterator[Tab]:
     """The live page, once it shows the study and one experiment in depth."""
     watch = Watch(workspace, *tag)
     try:
         tab = browser.page(watch.link, width=1280, height=1000)
-        tab.until(_READY)
+        tab.until(ready)
         yield tab
     finally:
         watch.close()
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--tag", default="")
     parser.add_argument("--to", type=Path, default=Path("docs"))
     parser.add_argument("--experiments", type=int, default=30)
+    parser.add_argument("--live", action="store_true", help="wait for a run under way whose loss is drawn")
     given = parser.parse_args()
     tag = ["--tag", given.tag] if given.tag else []
     with tempfile.TemporaryDirectory() as made:
@@ -84,7 +86,7 @@ def main() -> None:
         report = Path(made) / "report.html"
         command("report", "--workspace", str(workspace), *tag, "--html", "--output", str(report))
         with chromium(Path(made) / "profile") as browser:
-            with page(browser, workspace, tag) as tab:
+            with page(browser, workspace, tag, _LIVE if given.live else _READY) as tab:
                 picture(tab, given.to / "page.png")
             tab = browser.page(report.as_uri(), width=960, height=1000)
             tab.until("document.querySelector('svg')")
