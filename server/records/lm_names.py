@@ -68,7 +68,8 @@ def stored_score(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 _VALUES = {NAME: "value", "baseline_val_bpb": "baseline"}  # the fields of answers, and the names that all tasks have
-_OF_TASKS = (*_VALUES.values(), "unit", "each_run", "reported")  # which answers for a language model do not have
+# What an answer leaves out where it says nothing, as for most language models.
+_MAY_BE_SILENT = (*_VALUES.values(), "unit", "each_run", "reported", "bill")
 
 
 def with_values(data: Any) -> Any:
@@ -84,7 +85,7 @@ def without_values(told: dict[str, Any]) -> dict[str, Any]:
     again = {other for name, other in _VALUES.items() if told.get(name) is not None}
     if again:  # a language model's
         again |= {"unit", "each_run"}
-    silent = {name for name in _OF_TASKS if told.get(name) in (None, "")}
+    silent = {name for name in _MAY_BE_SILENT if told.get(name) in (None, "")}
     answer = {name: value for name, value in told.items() if name not in again | silent}
     of_task = not again and told.get("value") is not None
     if of_task and isinstance(told.get("figures"), dict):
