@@ -8,15 +8,17 @@ from typing import Protocol
 
 from server.adopt import interview
 from server.adopt.interview import Given, Place, Question
+from server.adopt.known_formats import known_workspaces
 from server.adopt.measuring import Measured, Measuring
 from server.adopt.program_text import program_text
-from server.adopt.proposals import Proposals
+from server.adopt.proposals import AS_IT_IS, Proposals
 from server.adopt.task_fields import as_task, changed, require_possible
 from server.adopt.trial_runs import TrialRuns
 from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.files import write_whole
 from server.task import program
 from server.task.definition import Task
+from server.task.upstream import upstream_shape
 from server.text import printable
 from server.vcs.checkout import Checkout
 
@@ -138,7 +140,9 @@ def require_no_program(root: Path) -> None:
         bare = program.load(path).bare
     except ProgramInvalid:
         bare = False
-    if bare:
+    if bare and (upstream_shape(root) or known_workspaces(root)):
+        step = f"It has no front matter: {AS_IT_IS} Move it away, and call again, where you want one."
+    elif bare:
         step = (
             "It has no front matter: `autoresearch adopt --print` shows one to put at its top; "
             "or move it away, and call again."

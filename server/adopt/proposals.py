@@ -11,12 +11,17 @@ from server.adopt.interview import Given, Question
 from server.adopt.known_formats import Known, known_workspaces
 from server.adopt.project import Project
 from server.errors import WorkspaceUnusable
+from server.task.upstream import upstream_shape
 from server.vcs.checkout import Checkout
 from trainer.text import glob_matches
 
 _SHOWN = 5
 _WORD = re.compile(r"[\w@%+./-]+")
 _ENVIRONMENTS = (".venv", "venv")
+AS_IT_IS = (
+    "`autoresearch serve` takes the repository as it is, and `autoresearch doctor` says what is missing. A program.md "
+    "from here takes the place of what its files say."
+)
 
 
 class Proposals:
@@ -39,12 +44,11 @@ class Proposals:
     def remarks(self) -> list[str]:
         """What the operator should know before the first question."""
         told: list[str] = []
+        if upstream_shape(self.project.root):
+            told.append(f"prepare.py and train.py have the shape of karpathy/autoresearch's: {AS_IT_IS}")
         if self._chosen:
             told.append(f"This is a workspace of {self._chosen.format} ({', '.join(self._chosen.files)}).")
-            told.append(
-                "`autoresearch serve` takes it as it is, where doctor finds no fault with it. A program.md from here "
-                "takes the place of its files, also of bounds on further numbers and of limits that they have."
-            )
+            told.append(f"Without a program.md {AS_IT_IS} Also of bounds on further numbers and of limits.")
             told += self._chosen.remarks
         if others := [one.format for one in self._known if one is not self._chosen]:
             told.append(f"There is another one, of {', '.join(others)}: --format {others[0]} proposes its values.")

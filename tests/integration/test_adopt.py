@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server.adopt.adoption import Adoption, write_program
+from server.adopt.adoption import Adoption, require_no_program, write_program
 from server.adopt.interview import Given, Question
 from server.cli import main
 from server.errors import WorkspaceUnusable
@@ -255,8 +255,20 @@ def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path) -> N
     assert "metric: {name: rows, unit: kilorows, source: printed}\n" in text
     assert "direction: higher\n" in text  # as their log has it: the name alone says nothing
     assert dialogue.said[0].startswith("This is a workspace of pi-autoresearch (.auto/")
-    assert "takes it as it is" in dialogue.said[1]
+    assert "`autoresearch serve` takes the repository as it is" in dialogue.said[1]
     assert "There is another one, of piloop: --format piloop proposes its values." in dialogue.said
+
+
+def test_what_is_taken_as_it_is_needs_no_program_md(tmp_path: Path) -> None:
+    shape = ROOT / "tests/fixtures/stand_ins/upstream"
+    files = {name: (shape / name).read_text(encoding="utf-8") for name in ("prepare.py", "train.py")}
+    folder = repository(tmp_path / "a", {**files, "program.md": "Go.\n"})
+    with pytest.raises(WorkspaceUnusable, match="takes the repository as it is"):
+        require_no_program(folder)
+    dialogue = Declines()
+    with Checkout.open(folder) as checkout, pytest.raises(WorkspaceUnusable, match="No command was named"):
+        Adoption(checkout, Given(), dialogue).text()
+    assert "karpathy/autoresearch's" in dialogue.said[0] and "as it is" in dialogue.said[0]
 
 
 def test_an_option_counts_more_than_what_another_tools_workspace_says(tmp_path: Path) -> None:
