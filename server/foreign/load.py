@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SESSION = re.compile(rb"^\s*(?:import|from)\s+trainer\b", re.MULTILINE)
 _ALLOWED = ("network", "home")  # fields that settle a remark where they are true
-_NOT_GIVEN = ("format", "found", "pinned")  # that program.md does not set in a task
+_NOT_GIVEN = ("format", "found", "pinned", "started")  # that program.md does not set in a task
 _PREFACE = (
     "[{what}, as it was written for {tool}. Here run_experiment() measures and keep() commits: do not run its scripts, "
     "log files or commits yourself. What is written below about that does not hold; the goal and the limits do.]"
@@ -132,6 +132,19 @@ def _program(found: "ForeignWorkspace", own: Mapping[str, Any], goal_file: str, 
         format=found.format,
         remarks=tuple(lack for lack in found.remarks if not any(f"`{name}: true`" in lack.remedy for name in allowed)),
     )
+
+
+def require_scripts(task: Task, folder: Path) -> None:
+    """Refuse a run whose commit lacks what measures it: no candidate has done that. Raises WorkspaceUnusable.
+
+    Args:
+        folder: where the commit's files are, with those that were brought.
+    """
+    if lost := [path for path in task.scripts if not (folder / path).is_file()]:
+        raise WorkspaceUnusable(
+            f"The study's commits do not have {', '.join(lost)}, which git has in the checkout since it began.",
+            "Start the server with a new --tag, and the study begins with them.",
+        )
 
 
 def _require_same(file: Path, path: str, sha256: str) -> None:

@@ -16,6 +16,7 @@ from server.task.definition import Task
 from server.task.fields import FieldError
 from server.task.requirements import Lack
 
+_COMMANDS = ("build", "command", "checks")
 MOST_BYTES = 1 << 20  # of a file that is read as a whole
 _EXAMPLES = {"direction": "higher", "editable": "[src/**]", "command": "bash bench.sh", "metric": "ms"}
 
@@ -27,9 +28,15 @@ class ForeignTask(Task):
     found: str = ""  # why it was taken, as the end of a sentence
     pinned: dict[str, str] = Field(default_factory=dict[str, str])  # sha256 of files that git does not have
 
+    started: tuple[str, ...] = ()  # the scripts that its commands start
+
     @property
     def kind_reason(self) -> str:
         return self.found
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        return tuple(path for path in self.started if not self.may_edit(path))
 
     @property
     def brought(self) -> Mapping[str, str]:
@@ -123,7 +130,9 @@ class Draft:
         found = f"the workspace has {self.where} of {self.format}{self.rest}"
         fields = {"name": self.format, **self.fields, **own, "format": self.format, "found": found}
         try:
-            task = ForeignTask.model_validate({**fields, "pinned": self.pinned})
+            started = [self.places.get(name, "") for name in _COMMANDS if name not in own]
+            made = {"pinned": self.pinned, "started": [path for path in started if path in self.texts]}
+            task = ForeignTask.model_validate({**fields, **made})
         except ValidationError as error:
             if (told := self._theirs(error, own)) is None:
                 raise

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from server.errors import HeadMoved, LedgerDamaged, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
-from server.foreign.load import bring, load
+from server.foreign.load import bring, load, require_scripts
 from server.history import audit_failures, comparisons, revocations, segments
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
@@ -286,6 +286,7 @@ class Study:
             for name, commit in trees.items():
                 self.workspace.lay_out(commit, folder / name)
                 bring(root, task.brought, folder / name)
+                require_scripts(task, folder / name)
 
         return RunRequest(attempt=attempt, limits=limits, key=key, referee=task.kind, task=terms, trees=lay_out)
 
@@ -381,7 +382,7 @@ class Study:
     def _start(self, request: RunRequest) -> None:
         try:
             self.executor.submit(request)
-        except RunnerUnavailable as error:
+        except (RunnerUnavailable, WorkspaceUnusable) as error:  # else the row would stay without an end
             failed = Result(outcome=Outcome.ENV_FAIL, reason=error.problem, finished_at=utc_now())
             self._import(Experiment(attempt=request.attempt), failed)
             raise

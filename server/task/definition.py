@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, cast
 
@@ -180,6 +180,11 @@ class Task(KeepRule):
     def brought(self) -> Mapping[str, str]:
         """Files that git does not have and a run is given, and the sha256 of each."""
         return {}
+
+    @property
+    def scripts(self) -> Collection[str]:
+        """Files that its commands run and that a commit of the study or `brought` has to have, where that is known."""
+        return ()
 
     @property
     def source(self) -> MetricSource:

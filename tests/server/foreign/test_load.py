@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.foreign.load import bring, load, reported_summary, task_of
+from server.foreign.load import bring, load, reported_summary, require_scripts, task_of
 from server.paths import StudyPaths
 from server.task.program import remember
 from tests.support.foreign import hashes, lay_out, repository
+from tests.support.repositories import git
 from trainer.contract import Referee
 
 OURS = "---\nname: ours\ncommand: bash b.sh\nmetric: ms\neditable: a.py\n---\nGo.\n"
@@ -128,3 +129,18 @@ def test_files_are_brought_into_a_run_as_they_were_pinned_or_not_at_all(tmp_path
     (root / ".auto/bench.py").unlink()
     with pytest.raises(WorkspaceUnusable, match="cannot be brought into a run: No such file"):
         bring(root, pinned, tree)
+
+
+def test_a_commit_without_the_script_that_measures_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
+    root, tree = tmp_path / "root", tmp_path / "tree"
+    tree.mkdir()
+    repository("untracked", root)
+    before = load(root / "program.md").task
+    bring(root, before.brought, tree)
+    require_scripts(before, tree)
+    git(root, "add", "--force", ".auto")  # in mid-study: the study's commits lack it
+    (tree / ".auto/measure.sh").unlink()
+    after = load(root / "program.md").task
+    bring(root, after.brought, tree)
+    with pytest.raises(WorkspaceUnusable, match=r"do not have \.auto/measure\.sh.*\n?.*new --tag"):
+        require_scripts(after, tree)

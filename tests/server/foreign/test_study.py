@@ -9,7 +9,7 @@ import pytest
 from server.api import history_views, views
 from server.cli.doctor import _program, _referee  # pyright: ignore[reportPrivateUsage]
 from server.cli.entry import main
-from server.errors import PatchRefused, UnknownVerdict
+from server.errors import PatchRefused, UnknownVerdict, WorkspaceUnusable
 from server.foreign.load import load
 from server.records import Outcome, Result, Score, Trust
 from server.serve_options import ServeOptions
@@ -56,6 +56,17 @@ def test_the_agent_takes_the_place_of_no_file_that_a_run_is_given(tmp_path: Path
     assert "src/gen.py" in task.brought and task.may_edit("src/gen.py")
     assert "each run is given" in what_may_change(task).why_not("src/gen.py")
     assert what_may_change(task).allows("src/other.py")
+
+
+def test_a_run_that_cannot_be_laid_out_has_an_end_and_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
+    root = repository("untracked", tmp_path / "root")
+    with closing(Study(root, "t1", ServeOptions(profile="smoke"))) as opened:
+        git(root, "add", "--force", ".auto")  # git has it now, and the commit does not
+        with pytest.raises(WorkspaceUnusable, match=r"do not have \.auto/measure\.sh"):
+            opened.run("baseline")
+        last = opened.settle()
+        assert last and last.result and last.result.outcome is Outcome.ENV_FAIL
+        assert ".auto/measure.sh" in last.result.reason
 
 
 def test_an_attempt_in_the_words_of_an_earlier_one_is_told(study: Study) -> None:
