@@ -168,7 +168,7 @@ def fill_surroundings(draft: Draft) -> str:
         told = (
             f"git does not have {_named(list(draft.pinned))}: each run gets a copy, and a change begins a new segment"
         )
-        draft.remark(told, "commit them, and the study's history has them as well")
+        draft.remark(told, "commit them before a study begins, and its history has them as well")
     if withheld := surroundings.secrets(draft.root, files, draft.wanted):
         told = f"{next(iter(draft.texts))} names {_named(withheld)}, which looks like a secret: no run gets it"
         draft.remark(told, "let the script go on without it")
