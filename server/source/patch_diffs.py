@@ -179,7 +179,7 @@ class DiffReader:
         """Whether this line cannot belong to the body above it."""
         body, line = self._body, self._lines[at]
         assert body is not None
-        if line[:1] == "+" or (line[:1] == " " and "***" not in line):
+        if line[:1] == "+" or (line[:1] == " " and "***" not in line) or not (line or body.full):
             return False
         if line.startswith(("diff --git ", "*** ", "```")) or self._is_padded_end(at):
             return not self._is_fence_in(body, at)
