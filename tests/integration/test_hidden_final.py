@@ -11,6 +11,7 @@ from server.serve_options import ServeOptions
 from server.study.reruns import RerunRequest, gain_carries_over, rerun
 from server.study.study import Study
 from tests.support.builders import NOON
+from tests.support.commands import write_tree
 from tests.support.judged_runs import WORKER
 from tests.support.lifecycle import ran
 from tests.support.repositories import git, make_repository
@@ -49,9 +50,7 @@ def test_what_was_learnt_by_heart_does_not_carry_over(tmp_path: Path) -> None:
         "judge/worker.py": WORKER,
         "src/work.py": "def work(n):\n    return 0\n",
     }
-    for path, text in files.items():
-        (root / path).parent.mkdir(exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    write_tree(root, files)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "squares")
     with closing(Study(root, "t1", ServeOptions(profile="smoke"))) as study:

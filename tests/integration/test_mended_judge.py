@@ -7,6 +7,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.integration.test_hidden_final import JUDGE
 from tests.integration.test_loop import call
+from tests.support.commands import write_tree
 from tests.support.judged_runs import WORKER
 from tests.support.repositories import git, make_repository
 
@@ -29,9 +30,7 @@ async def test_a_mended_judge_is_measured_by_under_the_same_tag(tmp_path: Path) 
         "judge/worker.py": WORKER,
         "src/work.py": "def work(n):\n    return n\n",
     }
-    for path, text in files.items():
-        (root / path).parent.mkdir(exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    write_tree(root, files)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "squares")
     arguments = ["-m", "server", "--workspace", str(root), "--tag", "t1"]

@@ -51,7 +51,7 @@ MOST_MODULES = 12  # in a folder, beside __init__ and __main__
 MOST_LINES = 400
 MOST_LINES_OF_TRAIN = 630
 MOST_LINES_OF_A_FUNCTION = 50  # without its docstring
-MOST_LINES_OF_THE_PAGE = 150  # some 90 of them are drawn from the code
+MOST_LINES_OF_THE_PAGE = 130  # some 90 of them are drawn from the code
 NO_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 TEST_FOLDERS = {
     "attack",
