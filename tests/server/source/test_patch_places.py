@@ -1,6 +1,7 @@
 """Where a hunk goes: at the one place that its text determines, or nowhere."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -288,22 +289,31 @@ def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, 
 @pytest.mark.parametrize(
     "patch",
     [
-        "a." * 100_000 + "!\n" + block("nowhere\n", "x\n"),
-        "".join(block(f"r{n % 30 + 1}\n", f"r{n % 30 + 1} \n") for n in range(5000)),
-        "".join(f"@@ r{n % 5 + 1}\n-r9\n+R9\n" for n in range(15_000)),
-        "@@\n" + "same\n" * 40_000 + "-x\n",
-        "@@\n-x\n" + "\n" * 200_000,
-        "@@\n-x\n" + " *** End Patch\n" * 13_000,
-        "--- a/train.py" + " " * 200_000 + "x\n+++ b/train.py\n@@\n-r99\n+R9\n",
-        "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * 30_000,
-        "@@" + " " * 200_000 + "x\n-r9\n+R9\n",
+        lambda n: "a." * (n // 2) + "!\n" + block("nowhere\n", "x\n"),
+        lambda n: "".join(block(f"r{k % 30 + 1}\n", f"r{k % 30 + 1} \n") for k in range(n // 40)),
+        lambda n: "".join(f"@@ r{k % 5 + 1}\n-r9\n+R9\n" for k in range(n * 3 // 40)),
+        lambda n: "@@\n" + "same\n" * (n // 5) + "-x\n",
+        lambda n: "@@\n-x\n" + "\n" * n,
+        lambda n: "@@\n-x\n" + " *** End Patch\n" * (n * 13 // 200),
+        lambda n: "--- a/train.py" + " " * n + "x\n+++ b/train.py\n@@\n-r99\n+R9\n",
+        lambda n: "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * (n * 3 // 20),
+        lambda n: "@@" + " " * n + "x\n-r9\n+R9\n",
     ],
     ids=["name", "blocks", "hunks", "long", "blank", "padded", "path", "headers", "anchor"],
 )
-def test_no_patch_takes_longer_than_a_second(patch: str) -> None:
-    assert len(patch) <= MAX_PATCH_BYTES
-    began = time.process_time()
-    with pytest.raises(PatchRefused) as refusal:
-        apply("same\n" * 300 + NUMBERED, patch)
-    assert len(str(refusal.value)) <= 600
-    assert time.process_time() - began < 2  # half of it on a machine without other load
+def test_no_patch_takes_longer_than_a_second(patch: Callable[[int], str]) -> None:
+    def seconds(size: int) -> float:
+        text = patch(size)
+        assert len(text) <= MAX_PATCH_BYTES
+        began = time.process_time()
+        with pytest.raises(PatchRefused) as refusal:
+            apply("same\n" * 300 + NUMBERED, text)
+        assert len(str(refusal.value)) <= 600
+        return time.process_time() - began
+
+    whole = seconds(200_000)
+    if whole < 1:
+        return
+    # A slow or busy machine: what grows with the square takes 64 times as long for 8 times the text.
+    assert whole < 20 * min(seconds(25_000) for _ in range(3))
+    assert whole < 10
