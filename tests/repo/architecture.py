@@ -25,7 +25,7 @@ FLOORS = {
     "server": (
         ("server", "server.errors", "server.files", "server.metric", "server.paths", "server.text"),
         ("server.records",),
-        ("server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
+        ("server.library", "server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),
         ("server.foreign",),
         ("server.adopt", "server.study"),

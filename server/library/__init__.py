@@ -1,0 +1,1 @@
+"""The reference library: pages, papers and repositories as Markdown beside program.md."""

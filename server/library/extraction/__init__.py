@@ -1,0 +1,1 @@
+"""Pages and papers read as Markdown, in a confined process."""

@@ -1,0 +1,1 @@
+"""Sources fetched: addresses checked, sizes and times limited."""

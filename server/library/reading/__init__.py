@@ -1,0 +1,1 @@
+"""The library read by agents: catalogue, search, passages."""
