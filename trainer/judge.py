@@ -26,22 +26,13 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, cast
 
+from trainer.commands.own_imports import CandidateImported, OwnImports
 from trainer.contract import MetricSource
 from trainer.judging import NEW_WORKER, WrongAnswer
-from trainer.text import glob_matches
 
 _CASE_SECONDS = 10.0
 _BUSY = 5.0  # seconds on the wall for a CPU second, on a machine with much else to do
@@ -66,9 +57,7 @@ class Judge:
     def __init__(self) -> None:
         self._module = ModuleType("judge")
         self._path = Path()
-        self._editable: list[str] = []
-        self._off_limits: list[str] = []
-        self._places: dict[str, str] = {}
+        self._imports = OwnImports(self._path, [], [])
         self._needs_score = True
         self._converses = False
         self._stream = ""  # that the last case was of
@@ -82,17 +71,18 @@ class Judge:
 
     def load(self, judge: str, editable: list[str], off_limits: list[str], source: str) -> dict[str, Any]:
         """Run the text of judge.py."""
-        self._path, self._editable, self._off_limits = Path(judge), editable, off_limits
+        self._path = Path(judge)
+        self._imports = OwnImports(self._path, editable, off_limits)
         self._module.__file__ = judge
         sys.modules[self._path.stem] = sys.modules["judge"] = self._module
-        _import_from_text(Path.cwd(), self._path.parent)
+        self._imports.begin()
         # At the end: no file beside the judge, and none of the candidate's, takes the place of a standard module.
         sys.path.append(str(self._path.parent))
         exec(compile(self._path.read_bytes(), judge, "exec"), vars(self._module))
         self._require_functions()
-        self._require_own_code()
+        self._imports.require_own()
         self._needs_score = source == MetricSource.SCORE
-        self._converses = any(map(_reads_answers, [self._path, *map(Path, self._own_files())]))
+        self._converses = any(map(_reads_answers, [self._path, *map(Path, self._imports.files())]))
         cpu_seconds = self._seconds("CASE_CPU_SECONDS", None)
         return {
             "case_seconds": self._seconds("CASE_SECONDS", _CASE_SECONDS + _BUSY * (cpu_seconds or 0.0)),
@@ -109,7 +99,7 @@ class Judge:
         self._seeds[stream] = seed
         if not self._converses:
             self._streams[stream, ""] = iter(self._module.cases(seed))
-        self._require_own_code()
+        self._imports.require_own()
         return {}
 
     def case(self, stream: str, side: str) -> dict[str, Any]:
@@ -146,7 +136,7 @@ class Judge:
                 told = f"score() cannot read it ({type(error).__name__}: {error}), and it has another form than others"
                 raise WrongAnswer(f"{told}: {form}") from error
             raise
-        self._require_own_code()
+        self._imports.require_own()
         self._forms.add(form)
         if self._converses:
             self._answers[self._stream, whose] = parsed
@@ -176,34 +166,6 @@ class Judge:
     def _whose(self, side: str) -> str:
         return side if self._converses else ""
 
-    def _require_own_code(self) -> None:
-        """A judge that imports what the candidate may change is judged by the candidate."""
-        folder = self._folder(Path.cwd())
-        for path in self._own_files().values():
-            editable = glob_matches(self._editable, path) and not glob_matches(self._off_limits, path)
-            if editable and not path.startswith(folder):
-                told = "the candidate may change that file, and only the worker may run its code"
-                raise Nonsense(f"it imports {path}: {told}")
-
-    def _own_files(self) -> dict[str, str]:
-        """The files of the tree that were imported, each with its path from the top."""
-        top, found = Path.cwd(), dict[str, str]()
-        for module in list(sys.modules.values()):
-            file = getattr(module, "__file__", None)
-            if not file or module is self._module:
-                continue
-            if file not in self._places:
-                place = Path(file).resolve()
-                self._places[file] = place.relative_to(top).as_posix() if place.is_relative_to(top) else ""
-            if path := self._places[file]:
-                found[file] = path
-        return found
-
-    def _folder(self, top: Path) -> str:
-        """The judge's folder below the top, as paths in it begin; of a judge at the top a name that no path has."""
-        folder = self._path.parent.resolve()
-        return f"{folder.relative_to(top).as_posix()}/" if folder != top and folder.is_relative_to(top) else "//"
-
     def _seconds(self, name: str, usual: float | None) -> float | None:
         told = getattr(self._module, name, usual)
         if told is None:
@@ -226,30 +188,6 @@ class Judge:
         if not named or len(others) > _MOST_FIGURES:
             raise Nonsense(f"{who} gives figures that are too many ({_MOST_FIGURES} at most) or have no short names")
         return {"score": score, "figures": others}
-
-
-class _FromText(SourceFileLoader):
-    """Compiles a module anew: a compiled one that lies beside it may be of another text."""
-
-    def get_code(self, fullname: str) -> CodeType | None:
-        path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
-
-
-def _import_from_text(*folders: Path) -> None:
-    """Have Python's modules in and below these folders compiled from their text, and no others."""
-    tops = {os.path.realpath(folder) for folder in folders}
-    loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromText, SOURCE_SUFFIXES)
-    found = FileFinder.path_hook(*loaders, (SourcelessFileLoader, BYTECODE_SUFFIXES))
-
-    def finder(path: str) -> Any:
-        real = os.path.realpath(path)
-        if not any(f"{real}/".startswith(f"{top}/") for top in tops):
-            raise ImportError("the usual finder sees to it", path=path)
-        return found(path)
-
-    sys.path_hooks.insert(0, finder)
-    sys.path_importer_cache.clear()
 
 
 def _reads_answers(path: Path) -> bool:
@@ -359,7 +297,7 @@ def _reply(judge: Judge, request: dict[str, Any]) -> dict[str, Any]:
         return getattr(judge, do)(**request)
     except WrongAnswer as error:
         return {"wrong": str(error) or "the judge gives no reason"}
-    except Nonsense as error:
+    except (Nonsense, CandidateImported) as error:
         return {"failed": str(error), "line": 0, "traceback": ""}
     except BaseException as error:  # SystemExit too: whatever judge.py raises is told, and the referee ends the run
         return {"failed": _raised(do, error), "line": _line(error), "traceback": traceback.format_exc()[-4000:]}

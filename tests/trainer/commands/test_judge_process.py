@@ -256,6 +256,17 @@ def test_a_judge_that_imports_what_the_candidate_may_change_is_refused(judge: Ju
     assert "imports src/tokens.py" in str(_ends(lambda: _begin(one)))
 
 
+@pytest.mark.parametrize("caught", [False, True])
+def test_what_the_candidate_may_change_is_refused_before_it_runs(judge: Judge, tmp_path: Path, caught: bool) -> None:
+    imported = "import sys\nsys.path.append('src')\n"
+    imported += "try:\n    import tokens\nexcept Exception:\n    pass\n" if caught else "import tokens\n"
+    one = judge(imported + _SUMS, editable=("src/*.py",))
+    (tmp_path / "tree" / "src").mkdir()
+    (tmp_path / "tree" / "src" / "tokens.py").write_text("open('ran', 'w').close()", encoding="utf-8")
+    assert "imports src/tokens.py" in str(_ends(lambda: _begin(one)))
+    assert not list(tmp_path.rglob("ran"))
+
+
 def test_a_judge_may_import_what_is_off_limits_in_an_editable_folder(judge: Judge, tmp_path: Path) -> None:
     one = judge("import sys\nsys.path.append('src')\nimport fixed\n" + _SUMS, off_limits=("src/fixed.py",))
     (tmp_path / "tree" / "src").mkdir()
