@@ -26,6 +26,7 @@ SESSION = ("__init__.py", "session.py", "contract.py", "model_weights.py", "run/
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
 _GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
+_MAX_LINKS = 10  # from one name to the next in a folder
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 # Of a machine, for commands: what is installed on it, and what there is not for others to read, also for root.
 _INSTALLED = (
@@ -132,10 +133,30 @@ def exposed(files: Iterable[Path]) -> Path | None:
 def _code(gpu: bool, hidden: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """What is readable of the interpreter, its packages and the system, and which folders of it are listed."""
     out_of_reach = {path.resolve() for path in (*_OURS, *_not_needed(), *hidden)}
-    roots = {Path(os.path.realpath(root)) for root in (*_roots(gpu), *_named(hidden))}
+    roots = _resolved(_roots(gpu)) | set(_named(hidden))
     above = {folder for path in out_of_reach for folder in path.parents}
     readable = dict.fromkeys(path for root in roots for path in _around(root, out_of_reach, above))
     return tuple(readable), tuple(above.intersection(roots))  # what is readable can be listed
+
+
+def _resolved(paths: Iterable[Path]) -> set[Path]:
+    """Where they lead. A thousand lie in a few folders, most are links within one, and a run asks twice."""
+    folder = cache(os.path.realpath)
+    parts = (os.path.split(path) for path in paths)
+    return {*map(Path, {_led(os.path.join(folder(above), name)) for above, name in parts})}
+
+
+def _led(name: str) -> str:
+    """Where a name in a resolved folder leads."""
+    for _ in range(_MAX_LINKS):
+        try:
+            target = os.readlink(name)
+        except OSError:  # no link
+            return name
+        if os.sep in target or target in (os.curdir, os.pardir):
+            break
+        name = os.path.join(os.path.dirname(name), target)
+    return os.path.realpath(name)
 
 
 def _roots(gpu: bool) -> Iterator[Path]:
@@ -186,8 +207,8 @@ def _around(root: Path, hidden: set[Path], above: set[Path]) -> Iterator[Path]:
     """`root`, or where something hidden lies below it (`above` are the folders with such), its parts without that."""
     if root in above and root not in hidden:
         with suppress(OSError):  # not ours to see, and not train.py's
-            for part in root.iterdir():
-                yield from _around(part.resolve(), hidden, above)
+            for part in root.iterdir():  # `root` is resolved
+                yield from _around(part.resolve() if part.is_symlink() else part, hidden, above)
     elif root not in hidden:
         yield root
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import until
-from trainer.sandbox import landlock, lookups, seccomp, system_files, traces
+from trainer.sandbox import allowlist, landlock, lookups, seccomp, system_files, traces
 from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist
 from trainer.sandbox.traces import Traces
 
@@ -122,6 +122,20 @@ def evict(file: Path) -> None:
 
 
 @linux
+def test_names_are_resolved_as_the_system_does(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "way").symlink_to("folder")
+    (tmp_path / "folder" / "file").touch()
+    links = {"next": "file", "far": "../way/next", "whole": str(tmp_path / "way"), "up": "..", "lost": "gone"}
+    links |= {"self": "self", "second": "next", "here": "."}
+    for name, target in links.items():
+        (tmp_path / "folder" / name).symlink_to(target)
+    names = [tmp_path / above / name for above in ("folder", "way", "folder/..") for name in ("file", *links, "no")]
+    found = [allowlist._resolved([name]) for name in names]  # pyright: ignore[reportPrivateUsage]
+    assert found == [{Path(os.path.realpath(name))} for name in names]
+    assert allowlist._resolved([Path("/")]) == {Path("/")}  # pyright: ignore[reportPrivateUsage]
+
+
 def test_a_page_that_was_read_looks_like_one_that_was_not(tmp_path: Path) -> None:
     code, data, run = tmp_path / "code", tmp_path / "data", tmp_path / "run"
     for folder in (code, data, run):
