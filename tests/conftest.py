@@ -25,8 +25,11 @@ sys.dont_write_bytecode = False
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
-# Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the sizes of train.py.
+# Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the sizes of train.py,
+# the parsed source.
 _SHARING = {
+    "tests/repo/test_architecture.py",
+    "tests/repo/test_names.py",
     "tests/repo/test_packaging.py",
     "tests/integration/test_http.py",
     "tests/server/watch/test_door.py",

@@ -130,7 +130,7 @@ def source_files(*folders: str) -> list[Path]:
 
 @cache
 def read() -> Modules:
-    """Every module of server/ and trainer/."""
+    """Every module of server/ and trainer/. Not at a test's import: every process of the tests imports all tests."""
     return parse({str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in source_files(*ROOTS)})
 
 

@@ -68,7 +68,6 @@ TEST_FOLDERS = {
 
 Rule = Callable[[Modules], Iterator[str]]
 RULES: tuple[Rule, ...] = (misplaced, circles, meetings, without_door, late, impure, untrue)
-SOURCE = read()
 FILES = {
     path.relative_to(ROOT): path.read_text(encoding="utf-8")
     for path in source_files("server", "trainer", "tests", "benchmarks")
@@ -78,7 +77,7 @@ FILES = {
 @cache
 def trees() -> dict[Path, ast.Module]:
     """Every file's. Not at the import: every process of the tests imports this one."""
-    parsed = {path: SOURCE.get(module_name(str(path))) for path in FILES}
+    parsed = {path: read().get(module_name(str(path))) for path in FILES}
     return {path: module.tree if module else ast.parse(FILES[path]) for path, module in parsed.items()}
 
 
@@ -90,12 +89,12 @@ def assert_none(faults: Iterable[str]) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_code_keeps_the_rules_for_imports(rule: Rule) -> None:
-    assert_none(rule(SOURCE))
+    assert_none(rule(read()))
 
 
 def test_there_are_few_floors() -> None:
     assert all(len(floors) <= MOST_FLOORS for floors in FLOORS.values())
-    graph = package_graph(SOURCE)
+    graph = package_graph(read())
     depth: dict[str, int] = {}
     for package in TopologicalSorter(graph).static_order():
         depth[package] = 1 + max((depth[target] for target in graph[package]), default=0)
@@ -103,20 +102,20 @@ def test_there_are_few_floors() -> None:
 
 
 def test_what_server_and_trainer_share_needs_nothing_but_python() -> None:
-    modules = [SOURCE[name] for name in (*SHARED, "trainer")]
+    modules = [read()[name] for name in (*SHARED, "trainer")]
     loaded = [one for module in modules for one in module.imports if not one.late]
     assert {one.library for one in loaded} <= sys.stdlib_module_names
 
 
 def test_every_entry_of_the_rules_is_used() -> None:
     doors = [(library, door) for library, doors in DOORS.items() for door in doors]
-    closed = [one for one in doors if not any(within(name, one[1]) for name in importers(SOURCE, one[0]))]
+    closed = [one for one in doors if not any(within(name, one[1]) for name in importers(read(), one[0]))]
     assert_none(f"{door} does not import {library}: take the door away" for library, door in closed)
-    late_ones = {name for name, module in SOURCE.items() if any(one.late for one in module.imports)}
+    late_ones = {name for name, module in read().items() if any(one.late for one in module.imports)}
     assert_none(f"{name} has no late import: take its reason away" for name in LATE_IMPORTS.keys() - late_ones)
-    assert_none(f"{entry} does not exist" for entry in PURE if not any(within(name, entry) for name in SOURCE))
+    assert_none(f"{entry} does not exist" for entry in PURE if not any(within(name, entry) for name in read()))
     true = {
-        (name, words) for name, words in CHECKED_BY_HAND if any(words in text for text in SOURCE[name].docstrings())
+        (name, words) for name, words in CHECKED_BY_HAND if any(words in text for text in read()[name].docstrings())
     }
     assert_none(f"{name} no longer says {words!r}" for name, words in CHECKED_BY_HAND - true)
 
@@ -257,7 +256,7 @@ def test_names_say_what_is_inside() -> None:
 
 
 def test_every_package_and_every_module_says_what_it_is() -> None:
-    assert_none(f"{name} has no docstring" for name, module in SOURCE.items() if not module.docstring)
+    assert_none(f"{name} has no docstring" for name, module in read().items() if not module.docstring)
     folders = {path.parent for path in FILES if path.parts[0] in ROOTS}
     assert_none(f"{folder} has no __init__.py" for folder in folders if folder / "__init__.py" not in FILES)
 
@@ -298,7 +297,7 @@ def test_train_py_stays_within_630_lines_and_imports_only_torch_the_stdlib_and_t
 
 
 def test_every_exception_of_the_server_is_in_the_drawn_tree() -> None:
-    errors = SOURCE["server.errors"]
+    errors = read()["server.errors"]
     drawn = re.findall(r"^(?:[│ ]*[├└]── )?(\w+)(?=$| {2,})", errors.docstring, re.MULTILINE)
     assert set(drawn) == {node.name for node in errors.tree.body if isinstance(node, ast.ClassDef)}
 
@@ -306,11 +305,11 @@ def test_every_exception_of_the_server_is_in_the_drawn_tree() -> None:
 def test_architecture_md_is_one_page_and_draws_the_code_as_it_is() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert len(page.splitlines()) <= MOST_LINES_OF_THE_PAGE
-    assert page == redrawn(page, SOURCE), "the map is stale: run python -m tests.repo.architecture --write"
+    assert page == redrawn(page, read()), "the map is stale: run python -m tests.repo.architecture --write"
 
 
 def test_everything_that_architecture_md_names_exists() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:server|trainer|tests|benchmarks|docs)[./][\w./]*\w)/?`", page):
         module = name.replace("/", ".").removesuffix(".py")
-        assert (ROOT / name).exists() or module in SOURCE, name
+        assert (ROOT / name).exists() or module in read(), name

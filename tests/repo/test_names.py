@@ -11,7 +11,6 @@ from tests.repo.architecture import ROOT, Module, read, source_files
 
 LM_NAMES = re.compile(r"val[_-](?:bpb|tokens|bytes)", re.IGNORECASE)
 MAY_KNOW = ("server/records/lm_names.py", "server/templates/", "trainer/evaluators/", "trainer/upstream/")
-SOURCE = read()
 NAMES = {
     "server.paths": (
         r"(?<!\w)\.autoresearch\b",
@@ -42,7 +41,7 @@ def literals(module: Module) -> Iterator[str]:
 @cache
 def said() -> dict[str, list[str]]:
     """What each module says. Not at the import: every process of the tests imports this one."""
-    return {one: list(literals(module)) for one, module in SOURCE.items()}
+    return {one: list(literals(module)) for one, module in read().items()}
 
 
 @pytest.mark.parametrize(("home", "name"), [(home, name) for home, names in NAMES.items() for name in names])
@@ -55,7 +54,7 @@ def test_times_are_written_by_one_function() -> None:
         words = (node for node in ast.walk(module.tree) if isinstance(node, ast.keyword) and node.arg == "timespec")
         return any(ast.unparse(word.value) == "'seconds'" for word in words)
 
-    assert {one for one, module in SOURCE.items() if to_the_second(module)} == {"trainer.contract"}
+    assert {one for one, module in read().items() if to_the_second(module)} == {"trainer.contract"}
 
 
 def test_the_score_of_language_models_is_named_by_their_evaluator_and_one_module() -> None:

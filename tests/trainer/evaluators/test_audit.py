@@ -21,10 +21,10 @@ SCORED = np.ones((40, 32), bool)
 
 def text_of(table: NDArray[np.float32], size: int) -> NDArray[np.uint16]:
     chances = np.exp(table.astype(np.float64))
-    chances /= chances.sum(axis=1, keepdims=True)
+    sums = (chances / chances.sum(axis=1, keepdims=True)).cumsum(axis=1)
     tokens = [0]
-    for _ in range(size):
-        tokens.append(int(RANDOM.choice(50, p=chances[tokens[-1]])))
+    for drawn in RANDOM.random(size):
+        tokens.append(min(int(sums[tokens[-1]].searchsorted(drawn, side="right")), 49))
     return np.array(tokens, dtype=np.uint16)
 
 
