@@ -26,6 +26,7 @@ from server.study.find_study import OperatorRequest, read_request, write_request
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
 from tests.support.builders import attempt, finished, judged
+from tests.support.command_line import run_command
 from tests.support.lifecycle import begin, ran
 from tests.support.polling import PATIENCE, until
 from tests.support.repositories import PROGRAM, make_quick
@@ -163,8 +164,7 @@ def test_a_plateau_is_one_of_ideas_that_had_their_trial(study: Study) -> None:
 
 
 def autoresearch(repository: Path, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "server.cli", *arguments, "--workspace", str(repository)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    done = run_command(*arguments, "--workspace", repository)
     return done.returncode, done.stdout + done.stderr
 
 

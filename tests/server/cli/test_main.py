@@ -1,8 +1,6 @@
 """The command line, as a user runs it: one sentence and an exit code where something is wrong."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -19,26 +17,22 @@ from server.reporting.chart import draw
 from server.runs.hardware import probe
 from server.task.program import load
 from tests.support.builders import attempt, experiment
+from tests.support.command_line import run_command
 from tests.support.repositories import git
 
 PNG = b"\x89PNG"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, input="")
-
-
 @pytest.mark.parametrize("command", [["serve"], ["history"], ["export", "tsv"]])
 def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_path: Path, command: list[str]) -> None:
-    done = run(*command, "--workspace", tmp_path)
+    done = run_command(*command, "--workspace", tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     assert "There is no" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_client_is_led_to_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    done = run("connect", "codex", "--workspace", tmp_path / "none")
+    done = run_command("connect", "codex", "--workspace", tmp_path / "none")
     assert (done.returncode, done.stdout) == (1, "") and "There is no folder" in done.stderr
 
 
@@ -50,17 +44,17 @@ def test_http_may_stand_alone_or_with_an_address() -> None:
 
 def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
     folder = tmp_path / "[red] a [/b] :bug:"  # no markup
-    made = run("init", folder)
+    made = run_command("init", folder)
     assert made.returncode == 0, made.stderr
     assert str(folder) in made.stdout
     assert git(folder, "status", "--porcelain") == ""
     assert sorted(git(folder, "ls-files").split()) == [".gitignore", "program.md", "train.py"]
-    examined = run("doctor", "--workspace", folder)
+    examined = run_command("doctor", "--workspace", folder)
     assert examined.returncode == 0, examined.stdout
     assert f"workspace: {folder}\n" in examined.stdout
     for name in ("torch", "device", "compiler", "workspace", "program.md", "disk", "confinement", "port", "client"):
         assert name in examined.stdout
-    again = run("init", folder)
+    again = run_command("init", folder)
     assert again.returncode == 1 and "already has program.md" in again.stderr
 
 
@@ -69,7 +63,7 @@ def test_doctor_says_what_to_fix(tmp_path: Path) -> None:
     (tmp_path / "program.md").write_text(
         "---\ncommand: sh bench.sh\nmetric: ms\neditable: a.c\n---\n", encoding="utf-8"
     )
-    examined = run("doctor", "--workspace", tmp_path)
+    examined = run_command("doctor", "--workspace", tmp_path)
     assert examined.returncode == 1
     assert "not in a git repository" in " ".join(examined.stdout.split())
 
@@ -79,10 +73,12 @@ def test_the_history_is_shown_and_exported_while_a_server_has_it_open(tmp_path: 
     state.mkdir(parents=True)
     ledger = Ledger(state / "ledger.sqlite3")
     ledger.begin(attempt(1, "an [/b] :bug:"))
-    assert "an [/b] :bug:" in run("history", "--workspace", tmp_path).stdout
-    assert run("export", "tsv", "--workspace", tmp_path).stdout.splitlines()[1].endswith("running\tan [/b] :bug:")
-    assert json.loads(run("export", "jsonl", "--workspace", tmp_path).stdout)["attempt"]["number"] == 1
-    assert run("export", "png", "--workspace", tmp_path, "--output", tmp_path / "progress.png").returncode == 0
+    assert "an [/b] :bug:" in run_command("history", "--workspace", tmp_path).stdout
+    assert (
+        run_command("export", "tsv", "--workspace", tmp_path).stdout.splitlines()[1].endswith("running\tan [/b] :bug:")
+    )
+    assert json.loads(run_command("export", "jsonl", "--workspace", tmp_path).stdout)["attempt"]["number"] == 1
+    assert run_command("export", "png", "--workspace", tmp_path, "--output", tmp_path / "progress.png").returncode == 0
     assert (tmp_path / "progress.png").read_bytes().startswith(PNG)
     ledger.close()
 
@@ -146,7 +142,7 @@ def test_a_configuration_with_comments_is_not_clobbered(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         client_config.write("vscode", ServerEntry.local(tmp_path, "python"), tmp_path, tmp_path)
     assert path.read_text(encoding="utf-8") == "{ // mine\n}"
-    done = run("connect", "emacs", "--workspace", tmp_path)
+    done = run_command("connect", "emacs", "--workspace", tmp_path)
     assert done.returncode == 1 and "claude-code" in done.stderr
 
 
