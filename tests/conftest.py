@@ -62,9 +62,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Togeth
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process of tests for each core; none beside this one where files or single tests are named."""
+    """One more than there are cores, as tests also wait; none beside this one where files or single tests are named."""
     named = any(".py" in word for word in config.args)
-    return 0 if named else min(cores(), _MOST_PROCESSES)
+    return 0 if named else min(cores() + 1, _MOST_PROCESSES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,14 +105,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """A run outlives its server, and so the test that failed in between: it would slow down all that follow."""
     folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    before = _latest_process()
     yield
-    if folder is not None:
+    if folder is not None and (_latest_process() != before or not before):
         for pid in psutil.pids():
             with suppress(psutil.Error, OSError):
                 if any(word.startswith(str(folder)) for word in command_line(pid)):
                     psutil.Process(pid).kill()
         for run in [run for run in spawn._CHILDREN if run.is_relative_to(folder)]:  # pyright: ignore[reportPrivateUsage]
             spawn.reap_supervisor(run)
+
+
+def _latest_process() -> str:
+    """The number of the latest process of this machine, if it tells: most tests start none, and need not look."""
+    with suppress(OSError):
+        return Path("/proc/loadavg").read_text(encoding="ascii").split()[-1]
+    return ""
 
 
 def command_line(pid: int) -> list[str]:

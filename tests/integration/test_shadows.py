@@ -14,6 +14,7 @@ from mcp import Client, StdioServerParameters
 
 from server import __version__
 from server.clients.client_config import CLIENTS, INSTALLED, ServerEntry, configuration, serving
+from tests.support.command_line import run_command
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +51,7 @@ def shadow(folder: Path, *names: str) -> Path:
 
 def entry(workspace: Path) -> list[str]:
     """The interpreter's arguments that `autoresearch connect` writes for Claude Code."""
-    command = [sys.executable, "-m", "server.cli", "connect", "claude-code", "--write", "--workspace", str(workspace)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert run_command("connect", "claude-code", "--write", "--workspace", workspace).returncode == 0
     written = json.loads((workspace / ".mcp.json").read_text(encoding="utf-8"))["mcpServers"]["autoresearch"]
     assert written["command"] == sys.executable
     return written["args"]
@@ -82,7 +82,10 @@ async def test_the_server_that_connect_writes_starts_beside_files_of_any_name(
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [".", os.pathsep, "{here}", "{here}/", "./inner"])
+@pytest.mark.parametrize(
+    "path",
+    [".", os.pathsep, "./inner", *(pytest.param(path, marks=pytest.mark.thorough) for path in ("{here}", "{here}/"))],
+)
 def test_the_command_runs_no_module_of_a_folder_that_pythonpath_names(tmp_path: Path, path: str) -> None:
     """As the script that an installer writes for it: its own folder comes first, then PYTHONPATH."""
     here = tmp_path / "here"
@@ -103,6 +106,7 @@ def test_the_command_runs_no_module_of_a_folder_that_pythonpath_names(tmp_path: 
     assert (done.returncode, done.stdout) == (0, f"{__version__}\n"), done.stderr
 
 
+@pytest.mark.thorough
 async def test_a_module_of_the_users_is_no_danger_where_a_package_does_not_hide_it(repository: Path) -> None:
     arguments = entry(repository)
     ran = shadow(repository, *(name for name in NAMES if not name.endswith("__init__.py")))
