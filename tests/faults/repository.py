@@ -30,7 +30,7 @@ async def index_lock(night: Night) -> None:
     assert all(lock.exists() for lock in locks)
 
 
-@fault("the user commits on the branch while a run is on", short=True)
+@fault("the user commits on the branch while a run is on")
 async def moved(night: Night) -> None:
     async with night.agent() as agent:
         await agent.experiment()

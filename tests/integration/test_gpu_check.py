@@ -44,14 +44,14 @@ def checked(tmp_path: Path, *words: str, python: str = sys.executable, **environ
     return parts
 
 
-# A run that is recorded, one that is ended, a probe and the table; the other parts do the same with other texts.
-SHORT = [word for part in ("upstream", "kill", "cheats", "doctor") for word in ("--only", part)]
+# A run that is recorded, two that are ended, a probe and the table; the other parts do the same with other texts.
+SHORT = [word for part in ("upstream", "kill", "doctor") for word in ("--only", part)]
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param([*SHORT, "--cheat", "queued", "--seconds", "0.3"], id="in short"),
+        pytest.param([*SHORT, "--seconds", "0.3"], id="in short"),
         pytest.param([], id="whole", marks=pytest.mark.thorough),
     ],
 )
@@ -59,7 +59,9 @@ def test_a_dry_check_runs_all_parts_through_the_real_supervisor(tmp_path: Path, 
     parts = checked(tmp_path, *words, *(["--data", str(data)] if words else []))
     assert parts.pop("upstream")["state"] == "skipped"
     assert {told["state"] for told in parts.values()} == {"ok"}, parts
-    assert all(one["held"] for name, one in parts["cheats"]["data"].items() if name != "honest")
+    cheats = parts["cheats"]["data"] if "cheats" in parts else {}
+    assert all(one["held"] for name, one in cheats.items() if name != "honest")
+    assert cheats or words
     for way in ("cancelled", "killed"):
         assert parts["kill"]["data"][way]["processes"] >= 2
         assert parts["kill"]["data"][way]["dead_seconds"] is not None

@@ -73,9 +73,17 @@ def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str
     return executor.runs.of(1).log_tail(4000)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
-def test_a_part_that_is_compiled_for_real_and_the_whole_around_it(tmp_path: Path, data: Path) -> None:
-    wrapped = 'model.gates[0] = torch.compile(model.gates[0])\nmodel = torch.compile(model, backend="eager")'
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["eager", pytest.param("inductor", marks=[pytest.mark.thorough, needs_compiler])],
+    ids=["its graphs run as they are", "into code"],
+)
+def test_a_part_that_is_compiled_and_the_whole_around_it(tmp_path: Path, data: Path, backend: str) -> None:
+    wrapped = f'model.gates[0] = torch.compile(model.gates[0], backend="{backend}")\n'
+    wrapped += 'model = torch.compile(model, backend="eager")'
     log = run(tmp_path, data, f"{wrapped}\nmodel.gates[1](torch.zeros(8, 64, 16))", preflight=True)
     assert "handed in: OptimizedModule" in log
 
