@@ -1,7 +1,7 @@
 """The short form of `make faults`: a killed server, and a disk that fails.
 
-Other tests show the rest one by one, as tests/server/vcs does of users who interfere. The train.py here is the cheapest there is, and does what the fault says. What is
-done again and again is done a third as often.
+Other tests show the rest one by one, as tests/server/vcs does of users who interfere. The train.py here is the cheapest
+there is, and does what the fault says. What is done again and again is done a third as often.
 """
 
 from pathlib import Path
