@@ -19,7 +19,7 @@ from server.runs.run_folder import RunFolder
 from server.task.program import load
 from server.vcs.checkout import Checkout
 from tests.support.commands import write_tree
-from tests.support.polling import until
+from tests.support.polling import PATIENCE, until
 from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_somebody_at_a_terminal_is_asked_and_may_decline(tmp_path: Path) -> None
     os.close(slave)
     # goal, command, build, checks: none of those proposed, off limits, run it, the metric, direction, commit
     os.write(master, b"Sum faster.\n\n\n-\n\ny\nsize\nhigher\nn\n")
-    said = process.communicate(timeout=60)[0].decode()
+    said = process.communicate(timeout=PATIENCE)[0].decode()
     os.close(master)
     assert process.returncode == 0, said
     task = load(folder / "program.md").task
@@ -203,7 +203,7 @@ def test_an_interrupt_ends_the_run_and_leaves_nothing(tmp_path: Path) -> None:
     run = RunFolder(folder / ".autoresearch" / ".adopt" / "runs" / "00001")
     until(lambda: run.progress().stage == "measuring")
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    assert process.wait(PATIENCE) != 0
     assert git(folder, "status", "--short") == "" and not (folder / ".autoresearch").exists()
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])]
 

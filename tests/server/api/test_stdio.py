@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from server.api.app import start
 from server.api.json_rpc import MAX_LINE, Line, long_line, read_line
 from server.api.stdio import StdioServer
+from tests.support.polling import PATIENCE
 
 _SERVE = "import anyio; from server.api.stdio import StdioServer; anyio.run(StdioServer('s').run_stdio_async)"
 _SLOW = """
@@ -260,7 +261,7 @@ def test_requests_that_came_before_stdin_closed_are_answered() -> None:
         request(id=10, method="tools/list"),
     ]
     done = subprocess.run(
-        [sys.executable, "-c", _SLOW], input="\n".join(lines), capture_output=True, text=True, timeout=50
+        [sys.executable, "-c", _SLOW], input="\n".join(lines), capture_output=True, text=True, timeout=PATIENCE
     )
     answers = {told["id"]: told for told in map(json.loads, done.stdout.splitlines())}
     assert set(answers) == {*range(9), 10}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.polling import until
+from tests.support.polling import PATIENCE, until
 from trainer.run import run_log
 from trainer.run.run_log import RunLog
 from trainer.text import clean
@@ -44,7 +44,7 @@ def logged(path: Path, data: bytes, mute: bool = False) -> str:
     log.drain(os.fdopen(reading, "rb"))
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(data)
-    log.close(timeout=20)
+    log.close(timeout=PATIENCE)
     return path.read_text(encoding="utf-8")
 
 
@@ -84,7 +84,7 @@ def test_a_progress_bar_and_the_end_of_a_long_log_are_seen_while_they_are_writte
         until(lambda: path.read_text(encoding="utf-8") == "20%\n")
         pipe.write(b"\n" + b"a line of a flood\n" * 60_000 + b"the last words")
         until(lambda: path.read_text(encoding="utf-8").endswith("\nthe last words\n"))
-    log.close(timeout=20)
+    log.close(timeout=PATIENCE)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
@@ -94,7 +94,7 @@ def test_a_full_disk_costs_the_log_alone() -> None:
     log.drain(os.fdopen(reading, "rb"))
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(b"x" * 1_000_000)  # more than a pipe holds: somebody goes on reading it
-    log.close(timeout=20)
+    log.close(timeout=PATIENCE)
 
 
 def test_a_muted_log_keeps_nothing(tmp_path: Path) -> None:
