@@ -29,6 +29,7 @@ from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.builders import attempt, experiment
 from tests.support.polling import ended, until
+from tests.support.repositories import make_quick
 from tests.support.runs import site
 from trainer.contract import ORDER_VARIABLE, Entry, Spec, utc_now
 
@@ -85,9 +86,8 @@ class ThreadExecutor:
         return self.threads.get(number) or Waiting(self._runs.of(number))
 
 
-def test_a_study_runs_on_another_executor_from_the_first_run_to_a_cancelled_one(repository: Path, data: Path) -> None:
-    (repository / ".autoresearch").mkdir()
-    (repository / ".autoresearch" / "data").symlink_to(data)
+def test_a_study_runs_on_another_executor_from_the_first_run_to_a_cancelled_one(tmp_path: Path, data: Path) -> None:
+    repository = make_quick(tmp_path / "work", data)
     choices = ServeOptions(profile="smoke", budget_seconds=0.5)
     with closing(Study(repository, "t1", choices, ThreadExecutor)) as study:
         started = study.run("the baseline")

@@ -287,21 +287,20 @@ def test_a_line_that_is_not_touched_keeps_its_characters_and_its_end(text: str, 
     assert apply(text, patch) == after
 
 
-@pytest.mark.parametrize(
-    "patch",
-    [
-        lambda n: "a." * (n // 2) + "!\n" + block("nowhere\n", "x\n"),
-        lambda n: "".join(block(f"r{k % 30 + 1}\n", f"r{k % 30 + 1} \n") for k in range(n // 40)),
-        lambda n: "".join(f"@@ r{k % 5 + 1}\n-r9\n+R9\n" for k in range(n * 3 // 40)),
-        lambda n: "@@\n" + "same\n" * (n // 5) + "-x\n",
-        lambda n: "@@\n-x\n" + "\n" * n,
-        lambda n: "@@\n-x\n" + " *** End Patch\n" * (n * 13 // 200),
-        lambda n: "--- a/train.py" + " " * n + "x\n+++ b/train.py\n@@\n-r99\n+R9\n",
-        lambda n: "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * (n * 3 // 20),
-        lambda n: "@@" + " " * n + "x\n-r9\n+R9\n",
-    ],
-    ids=["name", "blocks", "hunks", "long", "blank", "padded", "path", "headers", "anchor"],
-)
+LONG: dict[str, Callable[[int], str]] = {
+    "name": lambda n: "a." * (n // 2) + "!\n" + block("nowhere\n", "x\n"),
+    "blocks": lambda n: "".join(block(f"r{k % 30 + 1}\n", f"r{k % 30 + 1} \n") for k in range(n // 40)),
+    "hunks": lambda n: "".join(f"@@ r{k % 5 + 1}\n-r9\n+R9\n" for k in range(n * 3 // 40)),
+    "long": lambda n: "@@\n" + "same\n" * (n // 5) + "-x\n",
+    "blank": lambda n: "@@\n-x\n" + "\n" * n,
+    "padded": lambda n: "@@\n-x\n" + " *** End Patch\n" * (n * 13 // 200),
+    "path": lambda n: "--- a/train.py" + " " * n + "x\n+++ b/train.py\n@@\n-r99\n+R9\n",
+    "headers": lambda n: "@@ -1,90000 +1,90000 @@\n" + "--- x\n" * (n * 3 // 20),
+    "anchor": lambda n: "@@" + " " * n + "x\n-r9\n+R9\n",
+}
+
+
+@pytest.mark.parametrize("patch", LONG.values(), ids=LONG)
 def test_no_patch_takes_longer_than_a_second(patch: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         text = patch(size)

@@ -134,16 +134,15 @@ def test_a_quoted_patch_that_fits_nowhere_is_told_what_differs() -> None:
         apply(TEXT, each(UNIFIED.replace("train.py", "other.py"), "> "))
 
 
-@pytest.mark.parametrize(
-    "patch",
-    [
-        lambda n: " " * n + "\n@@ x\n",
-        lambda n: ("\t" * 1000 + "x\n") * (n // 1000),
-        lambda n: "<<< SEARCH" + " " * n + "x y",
-        lambda n: "> @@\n> -x\n" * (n // 120),
-    ],
-    ids=["blanks", "tabs", "marker", "quoted"],
-)
+LONG: dict[str, Callable[[int], str]] = {
+    "blanks": lambda n: " " * n + "\n@@ x\n",
+    "tabs": lambda n: ("\t" * 1000 + "x\n") * (n // 1000),
+    "marker": lambda n: "<<< SEARCH" + " " * n + "x y",
+    "quoted": lambda n: "> @@\n> -x\n" * (n // 120),
+}
+
+
+@pytest.mark.parametrize("patch", LONG.values(), ids=LONG)
 def test_no_reading_takes_longer_than_a_second(patch: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         began = time.process_time()

@@ -16,6 +16,7 @@ from server.source.patch import apply
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended
+from tests.support.repositories import QUICK
 from tests.support.runs import local_executor, start_run
 from trainer.processes.usage import METER
 from trainer.sandbox import allowlist, landlock, seatbelt, seccomp
@@ -101,7 +102,7 @@ def test_the_filter_names_each_call_once_and_every_jump_stays_inside() -> None:
 def test_a_run_that_must_be_sealed_and_is_not_does_not_start(tmp_path: Path, data: Path) -> None:
     executor = local_executor(tmp_path, data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, require_sealed=True)
-    start_run(executor, attempt(1).model_copy(update={"profile": "smoke"}), BASE, terms)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke"}), QUICK, terms)
     result = ended(executor)
     assert result.outcome is Outcome.ENV_FAIL and "switched off by the operator" in result.reason
 
@@ -109,7 +110,7 @@ def test_a_run_that_must_be_sealed_and_is_not_does_not_start(tmp_path: Path, dat
 def test_a_run_without_guards_says_so(tmp_path: Path, data: Path) -> None:
     executor = local_executor(tmp_path, data, tmp_path / "imports")
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, confine=False, preflight=False)
-    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5}), BASE, terms)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5}), QUICK, terms)
     result = ended(executor)
     assert result.outcome is Outcome.FINISHED and result.trust is Trust.UNCONFINED
     assert set(result.guards.values()) == {"switched off by the operator"}
