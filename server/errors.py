@@ -16,6 +16,7 @@ AutoresearchError
     ├── WorkspaceBusy       another server holds this workspace
     ├── ProgramInvalid      program.md is missing or its front matter is wrong
     ├── HeadMoved           somebody else moved our branch or refs
+    ├── SourceUnreadable    a page, a paper or a file has no text that the library can read
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
     │       └── ChainBroken  because somebody else edited the chain over its rows
@@ -98,6 +99,10 @@ class ProgramInvalid(Unavailable):
 
 class HeadMoved(Unavailable):
     """Somebody else moved our branch or one of our refs."""
+
+
+class SourceUnreadable(Unavailable):
+    """A page, a paper or a file has no text that the reference library can read."""
 
 
 class LedgerUnavailable(Unavailable):

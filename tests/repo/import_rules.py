@@ -32,10 +32,12 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server.study.background",
         "server.watch",
     ),
+    "charset_normalizer": ("server.library.extraction.text.charset",),
     "httpx2": ("server.clients.tool_call",),
     "concurrent": ("trainer.datasets.encoding",),
     "ctypes": (
         "server.cli.serve",
+        "server.library.extraction.pdf_text",
         "trainer.processes.parentage",
         "trainer.sandbox",
         "trainer.session",
@@ -51,11 +53,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http": ("server.notify.sending", "trainer.datasets.download"),
     "importlib": (
         "server.cli.doctor",
+        "server.library.extraction",  # only which version is installed
         "server.runs.hardware",
         "trainer.judge",
         "trainer.run.compiler",
         "trainer.upstream.hooks",
     ),
+    "lxml": ("server.library.extraction.html", "server.library.extraction.page"),
     "matplotlib": ("server.reporting.chart",),
     "mcp": (
         "server.api",
@@ -70,11 +74,14 @@ DOORS: dict[str, tuple[str, ...]] = {
     "psutil": ("server.runs", "trainer.processes", "trainer.run.child_launch"),
     "pyarrow": ("trainer.datasets.documents",),
     "pydantic": ("server",),
+    "pypdfium2": ("server.library.extraction.pdf_text",),
     "pynvml": ("server.runs.hardware", "trainer.processes.gpu_monitor"),
+    "readability": ("server.library.extraction.page.vote",),
     "rich": ("server.cli", "server.reporting.table", "server.watch.terminal", "trainer.prepare"),
     "socket": (
         "server.api.http.server",
         "server.cli.doctor",
+        "server.library.extraction.confinement",
         "server.watch.beside",
         "trainer.commands.confined_process",
         "trainer.processes.fork_server",
@@ -86,6 +93,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "subprocess": (
         "server.cli.service",
         "server.clients.driver",
+        "server.library.extraction.confinement",
         "server.runs.spawn",
         "trainer.commands.confined_process",
         "trainer.commands.judge_process",
@@ -100,10 +108,11 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.torch_view",
         "trainer.upstream.hooks",
     ),
+    "trafilatura": ("server.library.extraction.page.vote",),
     "typer": ("server.cli",),
     "urllib": ("server.notify", "trainer.datasets.download"),
     "uvicorn": ("server.api.http.server",),
-    "yaml": ("server.task.front_matter",),
+    "yaml": ("server.library.extraction.text.plain", "server.task.front_matter"),
 }
 
 # Modules that import inside a function or for the type checker, each with its reason.
@@ -116,6 +125,7 @@ LATE_IMPORTS = {
     "server.cli.serve": "a server starts fast",
     "server.notify.sending": "apprise is an extra, for whoever names such an address",
     "server.cli.setup": "a command loads what it needs when it runs",
+    "server.library.extraction.child": "each kind of source loads its own libraries, where they are installed",
     "server.foreign.load": "a workspace of ours pays for no reader of another tool's",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",

@@ -1,0 +1,1 @@
+"""A tree of HTML cleaned, and written as Markdown."""

@@ -1,0 +1,126 @@
+"""What no reader of a page sees or wants goes: scripts, hidden text, buttons, signs beside headings, dangerous links."""
+
+import re
+
+from server.library.extraction.html.tree import Element, drop, has_class, text_of, words
+
+_NEVER = (
+    "script style template iframe object embed canvas svg form button input select textarea dialog clipboard-copy "
+    "frame frameset applet audio video map head link meta datalist option noframes progress meter"
+).split()
+_SMALL_FORM = 60  # words; a longer form is a page in one (ASP.NET wraps all of it)
+_ZERO = r"0+(?:\.0+)?\s*(?:px|r?em|pt|%|ex|ch|vw|vh)?\s*(?:!\s*important\s*)?(?:;|$)"
+_HIDING = re.compile(
+    r"(?:^|;)\s*(?:"
+    r"display\s*:\s*none"
+    r"|visibility\s*:\s*(?:hidden|collapse)"
+    r"|content-visibility\s*:\s*hidden"
+    rf"|(?:font-size|opacity|zoom)\s*:\s*{_ZERO}"
+    r"|font-size\s*:\s*(?:0?\.\d+|1)px"
+    r"|opacity\s*:\s*0?\.0\d*\s*(?:;|$)"
+    r"|(?:left|top|right|bottom|text-indent|margin-left|margin-top|margin-right)\s*:\s*-\d{3,}(?:\.\d+)?\s*(?:px|r?em|pt|vw|vh|%)"
+    r"|transform\s*:[^;]*(?:scale[xy]?\(\s*0\s*[,)]|translate[xy]?\(\s*-\d{3,})"
+    r"|clip\s*:\s*rect\(\s*(?:0|1px)[\s,]"
+    r"|clip-path\s*:\s*(?:inset\(\s*(?:50|100)%|circle\(\s*0|polygon\(\s*0[^,]*\))"
+    r"|color\s*:\s*(?:transparent|rgba\([^)]*,\s*0(?:\.0+)?\s*\))"
+    r"|(?:max-)?(?:height|width)\s*:\s*[01]px[^\"]*overflow\s*:\s*hidden|overflow\s*:\s*hidden[^\"]*(?:^|;|\s)(?:max-)?(?:height|width)\s*:\s*[01](?:px)?\s*(?:;|$)"
+    r")",
+    re.I,
+)
+_WHITE = re.compile(
+    r"(?:^|;)\s*color\s*:\s*(#f{3}(?:f{3})?|white|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\))\s*(?:;|!|$)", re.I
+)
+_BACKGROUND = re.compile(r"background", re.I)
+_UNSEEN_CLASS = re.compile(
+    r"\s(?:sr-only|visually-?hidden|screen-reader(?:-text|-only)?|screenreader\S*|visuallyhidden|element-invisible|a11y-hidden|"
+    r"assistive-text|skip-link|skip-to-content|d-none|u-hidden|is-hidden|mw-jump-link|noprint|mw-editsection|"
+    r"ltx_role_display|ltx_page_navbar|jp-InputPrompt|jp-OutputPrompt|prompt|anchorjs-link)\s",
+    re.I,
+)
+_SIGN_CLASS = re.compile(
+    r"\s(?:headerlink|anchor-link|header-anchor|heading-anchor|hash-link|heading-link|anchor|anchor-heading|headline-anchor"
+    r"|heading-permalink|permalink|toc-anchor|self-link|viewcode-link|viewcode-back|sd-hide-link-text|octicon-link"
+    r"|copybtn|copy-button|btn-copy|copy-btn|clipboard-copy|zeroclipboard-container)\s",
+    re.I,
+)
+_FEW = 3  # words of a sign
+_MORE_THAN_DECORATION = 25  # words with aria-hidden: a page that hides so much from screen readers shows it
+_DANGEROUS = re.compile(r"^[\s\x00-\x20]*(?:javascript|data|vbscript|file|blob|about|chrome)[\s\x00-\x20]*:", re.I)
+
+
+def clean(root: Element, maths_and_code_done: bool = True) -> None:
+    """Remove it. Mathematics and code are taken out before, as both use what is removed here."""
+    for one in root.iter("noscript"):
+        if one.find(".//img") is None:
+            one.text = None
+            for child in list(one):
+                one.remove(child)
+    for one in list(root.iter(*_NEVER)):
+        if one.getparent() is None:
+            continue
+        if one.tag == "form" and len(words(text_of(one))) >= _SMALL_FORM:
+            continue
+        if one.tag == "input" and one.get("type") == "checkbox" and _is_task(one):
+            one.tag, one.text = "x-task", "[x]" if one.get("checked") is not None else "[ ]"
+            continue
+        if one.tag == "button" and _in_text(one):
+            continue
+        drop(one)
+    drop_hidden(root)
+    for one in root.xpath(".//*[@class or @id]"):
+        named = f" {one.get('class') or ''} "
+        if _UNSEEN_CLASS.search(named) or (_SIGN_CLASS.search(named) and _is_sign(one)):
+            drop(one)
+
+
+def drop_hidden(root: Element) -> None:
+    """Remove what is hidden by attributes or by its own style: nobody sees it, and a model would read it."""
+    for one in root.xpath(".//*[@hidden or @aria-hidden or @style]"):
+        if one.getparent() is None or one.tag in ("body", "html", "x-math", "x-code"):
+            continue
+        if _is_hidden(one):
+            drop(one)
+
+
+def _is_hidden(one: Element) -> bool:
+    if one.get("hidden") is not None and one.get("hidden") != "until-found":
+        return True
+    style = one.get("style") or ""
+    if _HIDING.search(style):
+        return True
+    if (
+        _WHITE.search(style)
+        and not _BACKGROUND.search(style)
+        and not any(
+            _BACKGROUND.search(above.get("style") or "") or above.get("bgcolor") for above in one.iterancestors()
+        )
+    ):
+        return True
+    decorative = (one.get("aria-hidden") or "").lower() == "true"
+    return decorative and not has_class(one, "line") and len(words(text_of(one))) < _MORE_THAN_DECORATION
+
+
+def _is_task(box: Element) -> bool:
+    above = box.getparent()
+    while above is not None and above.tag in ("p", "label", "span", "div"):
+        above = above.getparent()
+    return above is not None and above.tag == "li"
+
+
+def _in_text(button: Element) -> bool:
+    """A button within a sentence is a word of it."""
+    above = button.getparent()
+    return above.tag in ("p", "li", "td") and len(words(text_of(above))) > len(words(text_of(button))) + 3
+
+
+def _is_sign(one: Element) -> bool:
+    return (
+        one.tag in ("a", "span", "button", "div", "svg")
+        and len(words(text_of(one))) <= _FEW
+        and one.find(".//img") is None
+    )
+
+
+def is_dangerous(address: str) -> bool:
+    """Whether a link would run something, or carry its target in itself."""
+    return bool(_DANGEROUS.match(address))

@@ -1,0 +1,92 @@
+"""Footnotes: their texts taken out of the page, with the label by which the text names each."""
+
+import re
+from dataclasses import dataclass, field
+
+from server.library.extraction.html.tree import CODE, Element, attached, drop, text_of, words
+
+_PLACES = (
+    './/*[contains(@class,"footnote") or contains(@class,"references") or contains(@class,"endnote") or '
+    '@role="doc-endnotes" or @role="doc-footnote" or contains(@id,"footnotes")]//li[@id]'
+    '|.//li[@role="doc-endnote" or @role="doc-footnote"]'
+    '|.//li[starts-with(@id,"fn") or starts-with(@id,"cite_note") or starts-with(@id,"user-content-fn") or starts-with(@id,"footnote")]'
+    '|.//aside[contains(@class,"footnote") or @role="doc-footnote"][@id]'
+    '|.//div[contains(@class,"footnote-definition") or @role="doc-footnote"][@id]'
+    '|.//dl[contains(@class,"footnote") or contains(@class,"citation")]/dt[@id]'
+    '|.//table[contains(@class,"footnote") or contains(@class,"citation")][@id]'
+    '|.//*[contains(@class,"citation")][@id][self::div or self::aside]'
+    '|.//p[starts-with(@id,"fn") or starts-with(@id,"footnote")]'
+)
+_BACK = (
+    './/a[starts-with(@href,"#fnref") or contains(@class,"backref") or contains(@href,"cite_ref") or @role="doc-backlink"'
+    ' or contains(@class,"footnote-back") or contains(@class,"footnote-return") or contains(@class,"data-footnote-backref")]'
+    '|.//span[@class="label" or @class="backrefs" or @class="fn-bracket" or contains(@class,"mw-cite-backlink")]'
+    '|.//td[@class="label"]|.//sup[contains(@class,"footnote-definition-label")]'
+)
+_PREFIX = re.compile(r"^(?:user-content-)?(?:fn|cite[_-]note|footnotes?|ftn|ftnt|note|_ftn|id|endnote)[:_.-]*", re.I)
+_SIGN = re.compile(r"^[\s\[({]*(\d{1,3}|[*†‡§])[\s\])}.:]*$")  # noqa: RUF001
+_ARROWS = re.compile(r"[\s\u21a9\u2191^\ufe0e↑]+$")
+_LONG = 24
+
+
+@dataclass
+class Notes:
+    """The footnotes of one part of a page."""
+
+    labels: dict[str, str] = field(default_factory=dict[str, str])  # by the id of a note
+    texts: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])  # label, what it says
+
+
+def take_notes(part: Element) -> Notes:
+    """Find the footnotes in a part, and take them out of it: only those that its text refers to."""
+    notes = Notes()
+    wanted = {one.get("href")[1:]: one for one in part.iter("a") if (one.get("href") or "").startswith("#")}
+    for one in part.xpath(_PLACES):
+        name = one.get("id")
+        if name is None:
+            inner = one.xpath(".//*[@id]/@id")
+            name = next((each for each in inner if each in wanted), None)
+        if name not in wanted or name in notes.labels or any(one is each for _, each in notes.texts):
+            continue
+        if any(above is each for above in one.iterancestors() for _, each in notes.texts):
+            continue
+        body = one if one.tag != "dt" else one.getnext()
+        if body is None or len(words(text_of(body))) < 1:
+            continue
+        notes.labels[name] = _label(name, wanted[name], notes)
+        notes.texts.append((notes.labels[name], body))
+        if one.tag == "dt":
+            drop(one)
+    for _, body in notes.texts:
+        _take(body, part)
+    return notes
+
+
+def _label(name: str, link: Element, notes: Notes) -> str:
+    """What the page calls the note, or else its number. One that has a name keeps it."""
+    shown = text_of(link).strip().strip("[]()^ ")
+    plain = re.sub(r"[^\w-]", "-", _PREFIX.sub("", name)).strip("-")
+    label = plain if plain and len(plain) < _LONG else ""
+    if _SIGN.match(shown) and (not label or label.isdigit() or re.fullmatch(r"\d+", shown) is None):
+        label = label if label and not label.isdigit() else shown
+    label = label or str(len(notes.labels) + 1)
+    return label if label not in notes.labels.values() else f"{label}-{len(notes.labels) + 1}"
+
+
+def _take(body: Element, part: Element) -> None:
+    for one in body.xpath(_BACK):
+        drop(one)
+    above = body.getparent()
+    drop(body)
+    while (
+        above is not None and above is not part and not words(text_of(above)) and not above.xpath(f".//img|.//{CODE}")
+    ):
+        if above.getparent() is None or not attached(above, part):
+            break
+        above, gone = above.getparent(), above
+        drop(gone)
+
+
+def without_arrow(text: str) -> str:
+    """A note's text without the sign that leads back."""
+    return _ARROWS.sub("", text)

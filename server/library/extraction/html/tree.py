@@ -1,0 +1,169 @@
+"""The tree of a page: parsed, made shallow enough for every reader of it, and the words for what is done to it.
+
+Elements of our own take the place of what later steps must not look into: `x-code` (text, attribute `lang`) and
+`x-math` (TeX, attribute `display`).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lxml import etree
+from lxml import html as lxml_html
+
+from server.library.extraction.text.charset import visible
+from server.library.extraction.text.reasons import Reason, Unreadable
+
+Element = Any  # lxml.html.HtmlElement, whose types are not published
+
+CODE, MATHS, RUN = "x-code", "x-math", "x-run"
+MOST_DEPTH = 200  # elements above each other
+MOST_ELEMENTS = 600_000
+_XML = re.compile(r"^\s*<\?xml[^>]{0,500}\?>")
+_WINDOWS = re.compile(r"&#(?:x0*(?P<hex>[89][0-9a-f])|0*(?P<number>1[345]\d|12[89]));?(?![0-9a-f])", re.I)
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+HEADINGS = frozenset(_HEADINGS)
+INLINE = frozenset(
+    "a abbr acronym b bdi bdo big br button cite code data del dfn em font i img input ins kbd label map mark math-renderer"
+    " meter nobr o:p output picture progress q rb rp rt rtc ruby s samp small source span strike strong sub sup"
+    " time tt u var wbr x-math x-task".split()
+)
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
+
+
+def parse(text: str) -> Element:
+    """The tree of a page's text, no deeper than MOST_DEPTH.
+
+    Raises:
+        Unreadable: there is no element in it, or far too many.
+    """
+    text = visible(_WINDOWS.sub(_windows, _XML.sub("", text)))
+    parser = lxml_html.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8")
+    try:
+        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        raise Unreadable(Reason.EMPTY) from None
+    if sum(1 for _ in root.iter()) > MOST_ELEMENTS:
+        raise Unreadable(Reason.LARGE, f"it has more than {MOST_ELEMENTS} elements")
+    make_shallow(root)
+    _make_visible(root)
+    return root
+
+
+def _windows(found: re.Match[str]) -> str:
+    """The character that browsers show for a number which is no character in Unicode, but one in windows-1252."""
+    number = int(found["hex"], 16) if found["hex"] else int(found["number"])
+    return bytes([number]).decode("cp1252", "replace")
+
+
+def _make_visible(root: Element) -> None:
+    """Invisible characters that are written as entities go as well."""
+    for one in root.iter():
+        if one.text and not one.text.isascii():
+            one.text = visible(one.text)
+        if one.tail and not one.tail.isascii():
+            one.tail = visible(one.tail)
+
+
+def make_shallow(root: Element) -> None:
+    """Put what is deeper than MOST_DEPTH at that depth, in its order."""
+    depth = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if event == "start" and depth == MOST_DEPTH and len(element):
+            _flatten(element)
+
+
+def _flatten(element: Element) -> None:
+    """Give the element the texts below it in paragraphs, and no other children."""
+    texts = [(element.text or "")]
+    for event, one in etree.iterwalk(element, events=("start", "end")):
+        if one is element:
+            continue
+        breaks = one.tag not in INLINE
+        if event == "start":
+            texts += ["\0" * breaks, one.text or ""]
+        else:
+            texts += ["\0" * breaks, one.tail or ""]
+    for child in list(element):
+        element.remove(child)
+    element.text = None
+    for part in "".join(texts).split("\0"):
+        if part.strip():
+            etree.SubElement(element, "p").text = part
+
+
+def drop(element: Element) -> None:
+    """Remove an element with all in it; the text after it stays."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    keep_tail(element, element.tail)
+    element.tail = None
+    parent.remove(element)
+
+
+def keep_tail(element: Element, text: str | None) -> None:
+    """Put text where the element begins."""
+    if text:
+        parent, before = element.getparent(), element.getprevious()
+        if before is not None:
+            before.tail = (before.tail or "") + text
+        else:
+            parent.text = (parent.text or "") + text
+
+
+def swap(element: Element, tag: str, text: str, **attributes: str) -> Element:
+    """Put a new element in the place of this one."""
+    new = element.makeelement(tag, {name: value for name, value in attributes.items() if value})
+    new.text, new.tail = text, element.tail
+    element.getparent().replace(element, new)
+    element.tail = None
+    return new
+
+
+def attached(element: Element, root: Element) -> bool:
+    """Whether the element is still in the tree."""
+    return element is root or any(one is root for one in element.iterancestors())
+
+
+def text_of(element: Element) -> str:
+    return "".join(element.itertext())
+
+
+def words(text: str) -> list[str]:
+    """Words in lower case; of Chinese, Japanese and Korean each character."""
+    return _WORD.findall(text.casefold())
+
+
+def names(element: Element) -> str:
+    """Class and id, between blanks."""
+    return f" {element.get('class') or ''} {element.get('id') or ''} "
+
+
+def has_class(element: Element, *wanted: str) -> bool:
+    given = (element.get("class") or "").split()
+    return any(one in given for one in wanted)
+
+
+def with_class(root: Element, pattern: re.Pattern[str]) -> list[Element]:
+    """All elements below the root with a class or id that fits, in the page's order."""
+    found = root.xpath(".//*[@class or @id]")
+    return [one for one in found if pattern.search(names(one))]
+
+
+def elements(children: Iterable[Element]) -> Iterator[Element]:
+    """Without comments and the like."""
+    return (one for one in children if isinstance(one.tag, str))
+
+
+def has_blocks(root: Element) -> set[Element]:
+    """The elements with something below them that cannot stand within a line."""
+    found: set[Element] = set()
+    for one in root.iter():
+        if isinstance(one.tag, str) and (one.tag not in INLINE or (one.tag == MATHS and one.get("display"))):
+            for above in one.iterancestors():
+                if above in found:
+                    break
+                found.add(above)
+    return found

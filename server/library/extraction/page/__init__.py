@@ -1,0 +1,1 @@
+"""A page: its metadata, and where its text is."""

@@ -1,0 +1,89 @@
+"""The blocks of a page: the smallest elements that are no part of a line, with their words."""
+
+import re
+from dataclasses import dataclass
+
+from server.library.extraction.html.tables import is_layout
+from server.library.extraction.html.tree import (
+    CODE,
+    HEADINGS,
+    INLINE,
+    MATHS,
+    RUN,
+    Element,
+    has_blocks,
+    names,
+    text_of,
+    words,
+)
+
+_WHOLE = (CODE, MATHS, "hr", "img", "figcaption", "caption", *HEADINGS)
+JUNK = re.compile(
+    r"(?:^|[\s_-])(?:share|sharing|social|related|recommend\w*|newsletter|subscribe|subscription|promo\w*|sponsor\w*|advert\w*|ads?|"
+    r"banner|cookies?|consent|breadcrumbs?|pagination|paginav|pager|sidebar|comments?|disqus|toc|table-of-contents|tags?|"
+    r"byline|bio|footer|masthead|navbox|nav|navigation|menu|popup|modal|toolbar|jumplinks|outbrain|taboola|skip|most-?read|"
+    r"trending|read-?more|more|signup|login|paywall|widget|meta|author|date|time|copyright|credit|replies|respond|header)(?:$|[\s_-])",
+    re.I,
+)
+
+
+@dataclass
+class Block:
+    """One block of a page."""
+
+    element: Element
+    words: list[str]
+    links: int  # words within links
+    text: str
+    place: tuple[str, ...]  # tags of the elements around it, the innermost first
+    junk: int  # how many elements around it are named like what is not text
+
+
+def blocks_of(body: Element) -> list[Block]:
+    """All blocks with words, code or mathematics, in the page's order. Text between blocks gets an element (RUN)."""
+    blocky = has_blocks(body)
+    for one in [one for one in body.iter() if one in blocky and isinstance(one.tag, str) and one.tag != "table"]:
+        _wrap_runs(one, blocky)
+    found: list[Block] = []
+    _collect(body, blocky, (), 0, found)
+    return found
+
+
+def _wrap_runs(element: Element, blocky: set[Element]) -> None:
+    """Put text and what stands in a line with it into an element, where it is between blocks."""
+    run = None
+    if (element.text or "").strip():
+        run = element.makeelement(RUN)
+        run.text, element.text = element.text, None
+        element.insert(0, run)
+    for child in list(element):
+        if child is run:
+            continue
+        inline = isinstance(child.tag, str) and child.tag in INLINE and child not in blocky
+        inline = inline and not (child.tag == MATHS and child.get("display"))
+        if inline:
+            if run is None:
+                run = element.makeelement(RUN)
+                element.insert(element.index(child), run)
+            run.append(child)  # with the text after it
+        else:
+            run = None
+            if (child.tail or "").strip():
+                run = element.makeelement(RUN)
+                run.text, child.tail = child.tail, None
+                element.insert(element.index(child) + 1, run)
+
+
+def _collect(element: Element, blocky: set[Element], place: tuple[str, ...], junk: int, found: list[Block]) -> None:
+    for child in element:
+        if not isinstance(child.tag, str):
+            continue
+        named = junk + bool(JUNK.search(names(child)))
+        inner = child in blocky and child.tag not in _WHOLE
+        if inner and not (child.tag == "table" and not is_layout(child)):
+            _collect(child, blocky, (child.tag, *place), named, found)
+            continue
+        text = text_of(child)
+        if counted := words(text):
+            links = sum(len(words(text_of(link))) for link in child.iter("a"))
+            found.append(Block(child, counted, links, text, (child.tag, *place), named))

@@ -1,0 +1,93 @@
+"""Where the text of a page is, on pages whose software is unknown: two libraries are asked, and blocks are weighed."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import readability
+import trafilatura
+from lxml import html as lxml_html
+
+from server.library.extraction.html.tree import Element, drop, words
+from server.library.extraction.page.blocks import Block, blocks_of
+
+_RUN = 4  # words
+_MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
+
+
+class Opinions(NamedTuple):
+    """What the two libraries took for the text, as words."""
+
+    trafilatura: list[str]
+    readability: list[str]
+
+
+def ask(root: Element, url: str) -> Opinions:
+    """Ask both about the page as it came. A library that fails has no opinion."""
+    logging.disable(logging.CRITICAL)  # each complains about many pages
+    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
+        return Opinions([], [])
+    return Opinions(words(_trafilatura(root, url)), words(_readability(root, url)))
+
+
+def _trafilatura(root: Element, url: str) -> str:
+    try:
+        text = trafilatura.extract(
+            copy.deepcopy(root), url=url or None, output_format="txt", include_tables=True, include_comments=False
+        )
+    except Exception:  # whatever a page makes of it
+        return ""
+    return text or ""
+
+
+def _readability(root: Element, url: str) -> str:
+    try:
+        page = readability.Document(lxml_html.tostring(root, encoding="unicode"), url=url or None)
+        return lxml_html.fromstring(page.summary(html_partial=True)).text_content()
+    except Exception:
+        return ""
+
+
+def grams(found: Sequence[str], length: int) -> set[tuple[str, ...]]:
+    return set(zip(*(found[at:] for at in range(length)), strict=False))
+
+
+def keep_text(root: Element, opinions: Opinions) -> Element:
+    """Remove from the cleaned page what is no text of it. Returns its body."""
+    body = root.find(".//body")
+    body = root if body is None else body
+    blocks = blocks_of(body)
+    kept = choose(blocks, opinions)
+    for block, keep in zip(blocks, kept, strict=True):
+        if not keep:
+            drop(block.element)
+    _drop_strangers(body, {block.element for block, keep in zip(blocks, kept, strict=True) if keep})
+    return body
+
+
+def choose(blocks: Sequence[Block], opinions: Opinions) -> list[bool]:
+    """For each block whether it is text of the page."""
+    seen = [coverage(blocks, one) for one in opinions]
+    return [max(one) >= 0.5 for one in zip(*seen, strict=True)]
+
+
+def coverage(blocks: Sequence[Block], opinion: Sequence[str]) -> list[float]:
+    """The share of each block's words that stand in the opinion, in runs of four."""
+    known = {length: grams(opinion, length) for length in range(1, _RUN + 1)}
+    return [_covered(block.words, known) for block in blocks]
+
+
+def _covered(found: Sequence[str], known: dict[int, set[tuple[str, ...]]]) -> float:
+    length = min(_RUN, len(found))
+    runs = list(zip(*(found[at:] for at in range(length)), strict=False))
+    return sum(run in known[length] for run in runs) / len(runs)
+
+
+def _drop_strangers(body: Element, kept: set[Element]) -> None:
+    """Remove images and rules that stand where no text was kept."""
+    inside = {above for one in kept for above in (one, *one.iterancestors())}
+    for one in list(body.iter("img", "hr", "picture")):
+        above = one.getparent()
+        if above is not None and above not in inside and not any(up in kept for up in one.iterancestors()):
+            drop(one)

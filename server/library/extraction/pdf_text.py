@@ -1,0 +1,225 @@
+"""The lines of a PDF: which characters stand beside each other, where, how large and in which font."""
+
+import ctypes
+import re
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pypdfium2
+from pypdfium2 import raw
+
+from server.library.extraction.text.charset import visible
+from server.library.extraction.text.reasons import Reason, Unreadable
+
+MOST_PAGES = 2000
+MOST_CHARACTERS = 6_000_000
+_MONO = re.compile(r"mono|courier|consol|typewriter|cmtt|menlo|inconsolata|sfmono|lmtt|txtt|nimbusmon|fixed|code", re.I)
+_BOLD = re.compile(r"bold|black|cmbx|medi|heavy|semibold|-bd|sfbx", re.I)
+_ITALIC = re.compile(r"ital|obli|cmti|cmsl|cmmi", re.I)
+_FIXED_PITCH = 1  # a flag of fonts
+_HYPHENS = (2, 0xAD, 0xFFFE)
+HYPHEN = "\u00ad"  # at the end of a line: pdfium marks those that divide a word
+_LIGATURES = {
+    "\ufb00": "ff",
+    "\ufb01": "fi",
+    "\ufb02": "fl",
+    "\ufb03": "ffi",
+    "\ufb04": "ffl",
+    "\ufb05": "st",
+    "\ufb06": "st",
+}
+_GAP = 1.6  # sizes of a letter: a wider gap divides two columns
+_BLANK = 0.3  # a narrower one is none between words
+_SLOPE = 0.2  # of a line that does not lie flat, such as a number of arXiv along the margin
+
+
+@dataclass
+class Glyph:
+    """One character, in points from the page's lower left corner."""
+
+    text: str
+    size: float
+    left: float
+    right: float
+    bottom: float
+    top: float
+    base: float
+    mono: bool
+    bold: bool
+
+
+@dataclass
+class Line:
+    """Characters on one line of one column."""
+
+    text: str
+    size: float
+    left: float
+    right: float
+    bottom: float
+    top: float
+    mono: bool
+    bold: bool
+    page: int
+
+    @property
+    def middle(self) -> float:
+        return (self.left + self.right) / 2
+
+
+@dataclass
+class Page:
+    """One page: its lines as they were drawn."""
+
+    lines: list[Line]
+    width: float
+    height: float
+
+
+def read_pages(data: bytes) -> tuple[list[Page], dict[str, str]]:
+    """The pages of a PDF, and what it says of itself.
+
+    Raises:
+        Unreadable: it is encrypted, damaged, too long, or has no text.
+    """
+    try:
+        document = pypdfium2.PdfDocument(data)
+        count = len(document)
+    except pypdfium2.PdfiumError as error:
+        encrypted = "password" in str(error).lower() or "security" in str(error).lower()
+        raise Unreadable(Reason.ENCRYPTED if encrypted else Reason.DAMAGED, "it is no complete PDF") from None
+    if count > MOST_PAGES:
+        raise Unreadable(Reason.LARGE, f"it has more than {MOST_PAGES} pages")
+    pages: list[Page] = []
+    characters = 0
+    for number in range(count):
+        try:
+            page = _page(document[number], number)
+        except pypdfium2.PdfiumError:
+            continue  # a damaged page among whole ones
+        characters += sum(len(line.text) for line in page.lines)
+        if characters > MOST_CHARACTERS:
+            raise Unreadable(Reason.LARGE, f"it has more than {MOST_CHARACTERS} characters")
+        pages.append(page)
+    if not pages:
+        raise Unreadable(Reason.DAMAGED, "no page of it can be read")
+    if characters < 20 * len(pages) and characters < 400:
+        raise Unreadable(Reason.SCANNED if characters < 10 * len(pages) else Reason.EMPTY)
+    return pages, {name.lower(): visible(value).strip() for name, value in document.get_metadata_dict().items()}
+
+
+def _page(page: Any, number: int) -> Page:
+    text = page.get_textpage()
+    try:
+        glyphs = _glyphs(text)
+    finally:
+        text.close()
+    width, height = page.get_size()
+    page.close()
+    return Page(_lines(glyphs, number), width, height)
+
+
+def _glyphs(text: Any) -> list[Glyph]:
+    left, right, bottom, top, x, y = (ctypes.c_double() for _ in range(6))
+    blank = False
+    fonts: dict[bytes, tuple[bool, bool]] = {}
+    name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
+    matrix = raw.FS_MATRIX()
+    found: list[Glyph] = []
+    for at in range(min(text.count_chars(), MOST_CHARACTERS)):
+        code = raw.FPDFText_GetUnicode(text, at)
+        if code in (0, 10, 13, 32) or (raw.FPDFText_IsGenerated(text, at) == 1 and code not in _HYPHENS):
+            blank = True
+            continue
+        if _slanted(raw.FPDFText_GetCharAngle(text, at)):
+            continue
+        raw.FPDFText_GetCharBox(text, at, left, right, bottom, top)
+        raw.FPDFText_GetCharOrigin(text, at, x, y)
+        size = raw.FPDFText_GetFontSize(text, at)
+        if raw.FPDFText_GetMatrix(text, at, matrix):
+            size *= abs(matrix.d) or abs(matrix.b) or 1
+        raw.FPDFText_GetFontInfo(text, at, name, 128, flags)
+        if name.value not in fonts:
+            shown = name.value.decode("latin-1")
+            fonts[name.value] = (
+                bool(_MONO.search(shown)) or bool(flags.value & _FIXED_PITCH),
+                bool(_BOLD.search(shown)),
+            )
+        letter = HYPHEN if code in _HYPHENS else chr(code)
+        letter = " " * blank + _LIGATURES.get(letter, letter)
+        blank = False
+        found.append(Glyph(letter, size, left.value, right.value, bottom.value, top.value, y.value, *fonts[name.value]))
+    return found
+
+
+def _slanted(angle: float) -> bool:
+    turn = angle % 6.28318
+    return _SLOPE < turn < 6.28318 - _SLOPE
+
+
+def _lines(glyphs: list[Glyph], page: int) -> list[Line]:
+    """Glyphs in the order they were drawn, divided where the next one is not beside the last."""
+    lines: list[Line] = []
+    current: list[Glyph] = []
+    for glyph in glyphs:
+        if current and not _continues(current, glyph):
+            lines += _line(current, page)
+            current = []
+        current.append(glyph)
+    return _joined(lines + _line(current, page))
+
+
+def _continues(current: list[Glyph], glyph: Glyph) -> bool:
+    last = current[-1]
+    size = max(last.size, glyph.size, 1.0)
+    level = max(abs(one.base - glyph.base) < 0.65 * size for one in current[-3:])
+    return level and -0.9 * size < glyph.left - last.right < _GAP * size
+
+
+def _line(glyphs: list[Glyph], page: int) -> list[Line]:
+    inked = [one for one in glyphs if one.text.strip()]
+    if not inked:
+        return []
+    size = Counter(round(one.size * 2) / 2 for one in inked).most_common(1)[0][0]
+    text = visible_but_hyphen(_spaced(glyphs))
+    mono, bold = (sum(getattr(one, name) for one in inked) > 0.8 * len(inked) for name in ("mono", "bold"))
+    left, right = min(one.left for one in inked), max(one.right for one in inked)
+    bottom, top = median(one.base for one in inked), max(one.top for one in inked)
+    return [Line(text, size, left, right, bottom, top, mono, bold, page)] if text.strip() else []
+
+
+def visible_but_hyphen(text: str) -> str:
+    return "\u00ad".join(visible(part) for part in text.split(HYPHEN))
+
+
+def _spaced(glyphs: list[Glyph]) -> str:
+    """The text, with a blank where a gap is as wide as one and none was written."""
+    parts: list[str] = []
+    last: Glyph | None = None
+    for one in glyphs:
+        gap = one.left - last.right if last else 0.0
+        if last and gap > _BLANK * max(one.size, 1.0):
+            parts.append(" ")
+        parts.append(one.text)
+        last = one
+    return re.sub(r"\s+", " ", "".join(parts))
+
+
+def _joined(lines: list[Line]) -> list[Line]:
+    """Pieces of one line, drawn one after the other, as one: a raised number, or a word in another font."""
+    found: list[Line] = []
+    for line in lines:
+        last = found[-1] if found else None
+        size = max(line.size, last.size) if last else 0
+        if last and abs(last.bottom - line.bottom) < 0.5 * size and -0.2 * size < line.left - last.right < _GAP * size:
+            blank = " " if line.left - last.right > _BLANK * size and not last.text.endswith(HYPHEN) else ""
+            larger = last if len(last.text) >= len(line.text) else line
+            found[-1] = Line(
+                last.text.rstrip() + blank + line.text, larger.size, last.left, line.right, larger.bottom,
+                max(last.top, line.top), last.mono and line.mono, last.bold and line.bold, line.page,
+            )  # fmt: skip
+        else:
+            found.append(line)
+    return found

@@ -1,0 +1,1 @@
+"""Bytes as text: charset, kind, what is plain already."""

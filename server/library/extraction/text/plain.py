@@ -1,0 +1,95 @@
+"""Markdown and plain text: normalised, and the front matter of Markdown taken apart from its text."""
+
+import re
+from typing import Any
+
+import yaml
+
+from server.library.document import Kind
+from server.library.extraction.text.charset import decode, visible
+from server.library.extraction.text.reasons import Reason, Unreadable
+
+_FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
+_HEADING = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*$|^(\S.*)\n=+[ \t]*$", re.M)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NAMES = {
+    "title": ("title", "name"),
+    "author": ("author", "authors", "by"),
+    "published": ("date", "published", "pubdate", "created"),
+    "licence": ("license", "licence", "rights"),
+}
+_MOST_FRONT = 20_000  # characters: YAML of a stranger, and no more of it than a head needs
+_TITLE = 300
+
+
+def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any]:
+    """The fields of an Extract from Markdown or plain text.
+
+    Raises:
+        Unreadable: it has no text.
+    """
+    text = visible(decode(data, charset)).expandtabs(4) if kind is Kind.TEXT else visible(decode(data, charset))
+    fields: dict[str, str] = {}
+    if kind is Kind.MARKDOWN:
+        fields, text = _front_matter(text)
+        text = _without_comments(text)
+    text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip("\n")
+    if not text.strip():
+        raise Unreadable(Reason.EMPTY)
+    if kind is Kind.MARKDOWN and not fields.get("title") and (found := _HEADING.search(text)):
+        fields["title"] = (found[1] or found[2]).strip()
+    return {"kind": kind, "markdown": text + "\n", "extractor": "as it is", **fields}
+
+
+def _front_matter(text: str) -> tuple[dict[str, str], str]:
+    text = text.lstrip("\n")
+    if not (found := _FRONT.match(text)):
+        return {}, text
+    try:
+        told = yaml.safe_load(found[1]) if len(found[1]) <= _MOST_FRONT and "&" not in found[1] else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        told = {}
+    if not isinstance(told, dict):
+        return {}, text
+    known = {str(name).lower(): value for name, value in told.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    fields = {
+        field: next((_said(known[name]) for name in names if name in known), "") for field, names in _NAMES.items()
+    }
+    fields["published"] = date[0] if (date := _DATE.search(fields["published"])) else ""
+    return {name: value for name, value in fields.items() if value}, text[found.end() :]
+
+
+def _said(value: object) -> str:
+    parts = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+    names = (part.get("name", "") if isinstance(part, dict) else part for part in parts)  # pyright: ignore
+    return ", ".join(" ".join(str(name).split()) for name in names if name)[:_TITLE]
+
+
+def _without_comments(text: str) -> str:
+    """Markdown without HTML comments, which no reader of the page sees; those in code blocks are code."""
+    if "<!--" not in text:
+        return text
+    out: list[str] = []
+    prose: list[str] = []
+    fence = ""
+
+    def end_prose() -> None:
+        out.append(_COMMENT.sub("", "\n".join(prose)))
+        prose.clear()
+
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if fence:
+            out.append(line)
+            if found and found[1].startswith(fence) and not line.strip(" `~"):
+                fence = ""
+        elif found:
+            end_prose()
+            fence = found[1]
+            out.append(line)
+        else:
+            prose.append(line)
+    end_prose()
+    return "\n".join(out)
