@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +46,8 @@ class Ended(NamedTuple):
     problem: str = ""  # `time` or `output`, where it was ended for that
 
 
-def run_confined(module: str, data: bytes, seconds: float, most_output: int) -> Ended:
-    """Run `python -m module` on these bytes, and wait for its end.
+def run_confined(program: Sequence[str], data: bytes, seconds: float, most_output: int) -> Ended:
+    """Run Python with these arguments, such as `-m` and a module, on these bytes, and wait for its end.
 
     Args:
         seconds: of the clock, from where the guards are on. most_output: bytes.
@@ -73,16 +73,16 @@ def run_confined(module: str, data: bytes, seconds: float, most_output: int) -> 
         try:
             assert process.stdin is not None
             with suppress(BrokenPipeError), process.stdin as pipe:
-                pipe.write(_order(module, folder))
+                pipe.write(_order(program, folder))
             guards = _guards(told)
             return _listen(process, time.monotonic() + seconds, most_output)._replace(guards=guards)
         finally:
             _end(process)
 
 
-def _order(module: str, folder: str) -> bytes:
+def _order(program: Sequence[str], folder: str) -> bytes:
     """What trainer.confined reads: CommandOrder as JSON."""
-    command = " ".join(map(shlex.quote, [sys.executable, "-P", "-B", "-m", module]))
+    command = " ".join(map(shlex.quote, [sys.executable, "-P", "-B", *program]))
     allowed = {
         "readable": [str(path) for path in dict.fromkeys(_readable())],
         "listed": [str(_PACKAGES), str(_PACKAGES / "server"), str(_PACKAGES / "trainer")],

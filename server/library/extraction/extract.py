@@ -1,4 +1,4 @@
-"""The text of a page, a paper or a file as Markdown: read in a confined process, so that foreign bytes can do no harm."""
+"""The text of a page, a paper or a file as Markdown, read in a confined process: foreign bytes can do no harm."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ from server.library.extraction.confinement import Ended, run_confined
 from server.library.extraction.text.kinds import UnknownKind, kind_of
 from server.library.extraction.text.reasons import SENTENCES, Reason
 
-_CHILD = "server.library.extraction.child"
+_PROGRAM = ("-m", "server.library.extraction.child")
 _MOST_BYTES = 20_000_000
 _MOST_OUTPUT = 32_000_000
 _SECONDS = 90.0
@@ -44,7 +44,7 @@ def extract(fetched: Fetched) -> Extract:
 def _ask(fetched: Fetched, kind: Kind) -> Mapping[str, Any]:
     told = {"kind": kind, "charset": fetched.charset, "url": fetched.final_url or fetched.source}
     try:
-        ended = run_confined(_CHILD, json.dumps(told).encode() + b"\n" + fetched.data, _SECONDS, _MOST_OUTPUT)
+        ended = run_confined(_PROGRAM, json.dumps(told).encode() + b"\n" + fetched.data, _SECONDS, _MOST_OUTPUT)
     except OSError as error:
         raise SourceUnreadable(
             f"No process can be started to read {_name(fetched)}: {error.strerror or error}.",

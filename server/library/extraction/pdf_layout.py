@@ -1,10 +1,11 @@
-"""A PDF as Markdown: headings by size, paragraphs with their hyphens joined, lists, code by its font. Tables are lost."""
+"""A PDF as Markdown: headings by size, paragraphs without hyphens, lists, code by its font. Tables are lost."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -20,12 +21,13 @@ _LEVELS = 4
 _LONG = 160  # characters: more is no heading
 _NUMBERED = re.compile(r"^(?:(\d+(?:\.\d+)*)\.?|[A-Z]\.(?:\d+(?:\.\d+)*)?|[IVX]+\.|Appendix [A-Z])\s+\S")
 _NAMED = re.compile(
-    r"^(?:abstract|introduction|references|acknowledge?ments?|conclusions?|appendix|related work|bibliography)\b.{0,30}$",
+    r"^(?:abstract|introduction|references|acknowledge?ments?|conclusions?|appendix|related work|"
+    r"bibliography)\b.{0,30}$",
     re.I,
 )
-_BULLET = re.compile(r"^[•◦▪‣●○■–∙]\s*")  # noqa: RUF001
-_ITEM = re.compile(r"^(?:[•◦▪‣●○■–∙]\s*|\(?\d{1,3}[.)]\s|\[\d{1,3}\]\s|\([a-z]\)\s)")  # noqa: RUF001
-_END = re.compile(r"[.:!?][\"”’)\]]*$")  # noqa: RUF001
+_BULLET = re.compile(r"^[•◦▪‣●○■–∙]\s*")
+_ITEM = re.compile(r"^(?:[•◦▪‣●○■–∙]\s*|\(?\d{1,3}[.)]\s|\[\d{1,3}\]\s|\([a-z]\)\s)")
+_END = re.compile(r"[.:!?][\"”’)\]]*$")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _DATE = re.compile(r"D:(\d{4})(\d{2})(\d{2})")
 _NO_TITLE = re.compile(r"^(?:untitled|microsoft word|.*\.(?:dvi|docx?|tex|pdf|indd)$|\W*$)", re.I)
@@ -80,7 +82,7 @@ class _Layout:
         larger = [size for size, count in sizes.items() if size >= _LARGER * self._size and count < _RARE * total]
         self._larger = sorted(larger, reverse=True)
         self._words = Counter(word.lower() for line in lines for word in _WORD.findall(line.text))
-        gaps = [a.bottom - b.bottom for page in self.pages for a, b in zip(page, page[1:], strict=False)]
+        gaps = [a.bottom - b.bottom for page in self.pages for a, b in pairwise(page)]
         usual = [gap / self._size for gap in gaps if 0.8 * self._size < gap < 3 * self._size]
         self._leading = median(usual) if usual else 1.2
         self._right = self._right_edges()
@@ -136,7 +138,7 @@ class _Layout:
         text, before = line.text.strip(), last.text.strip()
         if _ITEM.match(text) and not re.match(r"^\d{1,3}\)", text):
             return True
-        if abs(last.size - line.size) > 1.2 or last.bold != line.bold and last.bold and len(before) < 60:
+        if abs(last.size - line.size) > 1.2 or (last.bold and not line.bold and len(before) < 60):
             return True
         gap = last.bottom - line.bottom
         if last.page != line.page or gap < 0:  # of the next page or column

@@ -1,4 +1,4 @@
-"""The lines of a page of a PDF in the order in which they are read: by columns, without heads, feet and page numbers."""
+"""The lines of a PDF in the order in which they are read: by columns, without heads, feet and page numbers."""
 
 import re
 from collections import Counter

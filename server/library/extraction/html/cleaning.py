@@ -1,4 +1,4 @@
-"""What no reader of a page sees or wants goes: scripts, hidden text, buttons, signs beside headings, dangerous links."""
+"""What no reader of a page sees or wants goes: scripts, hidden text, buttons, signs beside headings."""
 
 import re
 
@@ -48,7 +48,7 @@ _MORE_THAN_DECORATION = 25  # words with aria-hidden: a page that hides so much 
 _DANGEROUS = re.compile(r"^[\s\x00-\x20]*(?:javascript|data|vbscript|file|blob|about|chrome)[\s\x00-\x20]*:", re.I)
 
 
-def clean(root: Element, maths_and_code_done: bool = True) -> None:
+def clean(root: Element) -> None:
     """Remove it. Mathematics and code are taken out before, as both use what is removed here."""
     for one in root.iter("noscript"):
         if one.find(".//img") is None:
@@ -56,21 +56,25 @@ def clean(root: Element, maths_and_code_done: bool = True) -> None:
             for child in list(one):
                 one.remove(child)
     for one in list(root.iter(*_NEVER)):
-        if one.getparent() is None:
-            continue
-        if one.tag == "form" and len(words(text_of(one))) >= _SMALL_FORM:
-            continue
-        if one.tag == "input" and one.get("type") == "checkbox" and _is_task(one):
-            one.tag, one.text = "x-task", "[x]" if one.get("checked") is not None else "[ ]"
-            continue
-        if one.tag == "button" and _in_text(one):
-            continue
-        drop(one)
+        if one.getparent() is not None and not _stays(one):
+            drop(one)
     drop_hidden(root)
-    for one in root.xpath(".//*[@class or @id]"):
-        named = f" {one.get('class') or ''} "
+    for one in root.xpath(".//*[@class]"):
+        named = f" {one.get('class')} "
         if _UNSEEN_CLASS.search(named) or (_SIGN_CLASS.search(named) and _is_sign(one)):
             drop(one)
+
+
+def _stays(one: Element) -> bool:
+    """Whether something that is removed elsewhere is part of the text; the box of a task becomes `x-task`."""
+    if one.tag == "form":
+        return len(words(text_of(one))) >= _SMALL_FORM
+    if one.tag == "button":
+        return _in_text(one)
+    if one.tag == "input" and one.get("type") == "checkbox" and _is_task(one):
+        one.tag, one.text = "x-task", "[x]" if one.get("checked") is not None else "[ ]"
+        return True
+    return False
 
 
 def drop_hidden(root: Element) -> None:

@@ -1,6 +1,7 @@
-"""Blocks of code: their text with exact indentation and their language, out of the forms that highlighters give them."""
+"""Blocks of code: their text with exact indentation, and their language, whatever highlighter made them."""
 
 import re
+from collections.abc import Iterable, Iterator
 
 from server.library.extraction.html.tree import CODE, Element, drop, has_class, names, swap, text_of, words
 
@@ -29,7 +30,12 @@ _ALIASES = {
     **dict.fromkeys(
         ("default", "text", "none", "plaintext", "fallback", "notranslate", "txt", "plain", "nohighlight"), ""
     ),
-    **{"js": "javascript", "ts": "typescript", "rs": "rust", "yml": "yaml", "c++": "cpp", "md": "markdown"},
+    "js": "javascript",
+    "ts": "typescript",
+    "rs": "rust",
+    "yml": "yaml",
+    "c++": "cpp",
+    "md": "markdown",
 }
 _ATTRIBUTES = ("data-lang", "data-language", "lang-name", "data-code-lang", "language", "syntax")
 _AROUND = 5  # ancestors of a block of code that may name its language
@@ -37,7 +43,10 @@ _PAGE = ("article", "main", "body", "section", "html")
 _LINE = re.compile(
     r"\s(?:line|code-line|cm-line|CodeMirror-line|view-line|ec-line|token-line|hljs-ln-line|ltx_listingline|react-code-line\S*|blob-code\S*)\s"
 )
-_EDITORS = './/*[contains(concat(" ",@class," ")," cm-content ") or contains(@class,"CodeMirror-code") or contains(concat(" ",@class," ")," view-lines ")]'
+_EDITORS = (
+    './/*[contains(concat(" ",@class," ")," cm-content ") or contains(@class,"CodeMirror-code") or '
+    'contains(concat(" ",@class," ")," view-lines ")]'
+)
 
 
 def take_code(root: Element) -> None:
@@ -45,18 +54,24 @@ def take_code(root: Element) -> None:
     for one in root.xpath(".//pre//button|.//pre//svg|.//pre//style|.//pre//script"):
         drop(one)
     _listings(root)
-    for one in root.xpath(_EDITORS):
-        if one.getparent() is not None and not any(above.tag == "pre" for above in one.iterancestors()):
-            _put(one, _text(one), _language(one))
-    for table in root.xpath(".//table"):
-        if table.getparent() is not None:
-            _numbered_table(table)
-    for pre in root.xpath(".//pre|.//listing|.//xmp"):
-        if pre.getparent() is not None and not any(above.tag == "pre" for above in pre.iterancestors()):
-            _block(pre)
-    for code in root.xpath(".//code"):
-        if code.getparent() is not None and _is_block(code):
+    for one in _placed(one for one in root.xpath(_EDITORS) if not _in_pre(one)):
+        _put(one, _text(one), _language(one))
+    for table in _placed(root.xpath(".//table")):
+        _numbered_table(table)
+    for pre in _placed(one for one in root.xpath(".//pre|.//listing|.//xmp") if not _in_pre(one)):
+        _block(pre)
+    for code in _placed(root.xpath(".//code")):
+        if _is_block(code):
             _put(code, _text(code), _language(code))
+
+
+def _placed(found: Iterable[Element]) -> Iterator[Element]:
+    """Those that no earlier step has taken out."""
+    return (one for one in found if one.getparent() is not None)
+
+
+def _in_pre(one: Element) -> bool:
+    return any(above.tag == "pre" for above in one.iterancestors())
 
 
 def _listings(root: Element) -> None:

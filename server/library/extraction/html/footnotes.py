@@ -9,7 +9,8 @@ _PLACES = (
     './/*[contains(@class,"footnote") or contains(@class,"references") or contains(@class,"endnote") or '
     '@role="doc-endnotes" or @role="doc-footnote" or contains(@id,"footnotes")]//li[@id]'
     '|.//li[@role="doc-endnote" or @role="doc-footnote"]'
-    '|.//li[starts-with(@id,"fn") or starts-with(@id,"cite_note") or starts-with(@id,"user-content-fn") or starts-with(@id,"footnote")]'
+    '|.//li[starts-with(@id,"fn") or starts-with(@id,"cite_note") or starts-with(@id,"user-content-fn")]'
+    '|.//li[starts-with(@id,"footnote")]'
     '|.//aside[contains(@class,"footnote") or @role="doc-footnote"][@id]'
     '|.//div[contains(@class,"footnote-definition") or @role="doc-footnote"][@id]'
     '|.//dl[contains(@class,"footnote") or contains(@class,"citation")]/dt[@id]'
@@ -18,13 +19,13 @@ _PLACES = (
     '|.//p[starts-with(@id,"fn") or starts-with(@id,"footnote")]'
 )
 _BACK = (
-    './/a[starts-with(@href,"#fnref") or contains(@class,"backref") or contains(@href,"cite_ref") or @role="doc-backlink"'
-    ' or contains(@class,"footnote-back") or contains(@class,"footnote-return") or contains(@class,"data-footnote-backref")]'
+    './/a[starts-with(@href,"#fnref") or contains(@class,"backref") or contains(@href,"cite_ref")'
+    ' or @role="doc-backlink" or contains(@class,"footnote-back") or contains(@class,"footnote-return")]'
     '|.//span[@class="label" or @class="backrefs" or @class="fn-bracket" or contains(@class,"mw-cite-backlink")]'
     '|.//td[@class="label"]|.//sup[contains(@class,"footnote-definition-label")]'
 )
 _PREFIX = re.compile(r"^(?:user-content-)?(?:fn|cite[_-]note|footnotes?|ftn|ftnt|note|_ftn|id|endnote)[:_.-]*", re.I)
-_SIGN = re.compile(r"^[\s\[({]*(\d{1,3}|[*†‡§])[\s\])}.:]*$")  # noqa: RUF001
+_SIGN = re.compile(r"^[\s\[({]*(\d{1,3}|[*†‡§])[\s\])}.:]*$")
 _ARROWS = re.compile(r"[\s\u21a9\u2191^\ufe0e↑]+$")
 _LONG = 24
 

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urljoin, urlsplit
 
-from server.library.extraction.text.charset import visible
 from server.library.extraction.html.cleaning import is_dangerous
 from server.library.extraction.html.maths import clean_tex
 from server.library.extraction.html.tree import CODE, MATHS, Element, elements, has_class, text_of
+from server.library.extraction.text.charset import visible
 
 BREAK = "\x01"  # a line break, until blanks are collapsed
 _BLANKS = re.compile(r"[ \t\r\n\f\v\xa0\u2000-\u200a\u202f\u205f\u3000]+")

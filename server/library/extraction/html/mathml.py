@@ -2,90 +2,23 @@
 
 from server.library.extraction.html.tree import Element
 
+# Pairs: a character and its TeX.
+_PAIRS = r"""
+− -  × \times  · \cdot  ⋅ \cdot  ≤ \leq  ≥ \geq  ≠ \neq  ∑ \sum  ∏ \prod  ∫ \int  ∞ \infty  → \to  ← \leftarrow
+∈ \in  ∉ \notin  ± \pm  … \dots  ⋯ \cdots  ∂ \partial  ∇ \nabla  ≈ \approx  ∼ \sim  ⟨ \langle  ⟩ \rangle  ∗ *
+∣ \mid  ∥ \|  ‖ \|  ∝ \propto  ⊙ \odot  ⊗ \otimes  ⊕ \oplus  ∪ \cup  ∩ \cap  ⊂ \subset  ⊆ \subseteq  ∀ \forall
+∃ \exists  ⇒ \Rightarrow  ⇔ \Leftrightarrow  ≔ :=  ≡ \equiv  √ \surd  ℝ \mathbb{R}  ℕ \mathbb{N}  ℤ \mathbb{Z}
+𝔼 \mathbb{E}  ℓ \ell  ⊤ \top  ⊥ \perp  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil  ′ '  { \{  } \}  % \%  & \&
+# \#  _ \_  ≪ \ll  ≫ \gg
+""".split()
 _SYMBOLS = {
-    **{
-        "−": "-",
-        "×": r"\times ",
-        "·": r"\cdot ",
-        "⋅": r"\cdot ",
-        "≤": r"\leq ",
-        "≥": r"\geq ",
-        "≠": r"\neq ",
-        "∑": r"\sum ",
-    },
-    **{
-        "∏": r"\prod ",
-        "∫": r"\int ",
-        "∞": r"\infty ",
-        "→": r"\to ",
-        "←": r"\leftarrow ",
-        "∈": r"\in ",
-        "∉": r"\notin ",
-    },
-    **{
-        "±": r"\pm ",
-        "…": r"\dots ",
-        "⋯": r"\cdots ",
-        "∂": r"\partial ",
-        "∇": r"\nabla ",
-        "≈": r"\approx ",
-        "∼": r"\sim ",
-    },
-    **{
-        "⟨": r"\langle ",
-        "⟩": r"\rangle ",
-        "∗": "*",
-        "∣": r"\mid ",
-        "∥": r"\| ",
-        "‖": r"\| ",
-        "∝": r"\propto ",
-        "⊙": r"\odot ",
-    },
-    **{
-        "⊗": r"\otimes ",
-        "⊕": r"\oplus ",
-        "∪": r"\cup ",
-        "∩": r"\cap ",
-        "⊂": r"\subset ",
-        "⊆": r"\subseteq ",
-        "∀": r"\forall ",
-    },
-    **{"∃": r"\exists ", "⇒": r"\Rightarrow ", "⇔": r"\Leftrightarrow ", "≔": ":=", "≡": r"\equiv ", "√": r"\surd "},
-    **{
-        "ℝ": r"\mathbb{R}",
-        "ℕ": r"\mathbb{N}",
-        "ℤ": r"\mathbb{Z}",
-        "𝔼": r"\mathbb{E}",
-        "ℓ": r"\ell ",
-        "⊤": r"\top ",
-        "⊥": r"\perp ",
-    },
-    **{
-        "⌊": r"\lfloor ",
-        "⌋": r"\rfloor ",
-        "⌈": r"\lceil ",
-        "⌉": r"\rceil ",
-        "′": "'",
-        "\u2061": "",
-        "\u2062": "",
-        "\u2063": "",
-    },
-    **{
-        "{": r"\{",
-        "}": r"\}",
-        "%": r"\%",
-        "&": r"\&",
-        "#": r"\#",
-        "_": r"\_",
-        "\u2064": "",
-        "≪": r"\ll ",
-        "≫": r"\gg ",
-    },
+    **{one: f"{tex} " if tex[-1].isalpha() else tex for one, tex in zip(_PAIRS[::2], _PAIRS[1::2], strict=True)},
+    **dict.fromkeys("\u2061\u2062\u2063\u2064", ""),  # signs that are not seen
 }
-_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩϵϕϑς"  # noqa: RUF001
+_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩϵϕϑς"
 _NAMES = (
-    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi psi "
-    "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega epsilon phi vartheta varsigma"
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega epsilon phi vartheta varsigma"
 ).split()
 _GREEK = dict(zip(_LETTERS, (f"\\{name} " for name in _NAMES), strict=True))
 _ACCENTS = {
@@ -98,7 +31,7 @@ _ACCENTS = {
     "→": "vec",
     "⃗": "vec",
     "˙": "dot",
-}  # noqa: RUF001
+}
 _FUNCTIONS = {
     "sin",
     "cos",

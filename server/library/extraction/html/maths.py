@@ -29,7 +29,7 @@ _DELIMITED = re.compile(r"\s*(?:\\\(|\\\[|\$)")
 _MARKED = re.compile(
     r"\s(?:math|arithmatex|math-inline|math-display|math-tex|tex2jax_process|math-block|katex-block|katex-inline)\s"
 )
-_IMAGES = './/img[contains(@class,"mwe-math") or contains(@class,"latex") or contains(@class,"tex") or contains(@class,"math")][@alt]'
+_IMAGES = './/img[contains(@class,"math") or contains(@class,"latex") or contains(@class,"tex")][@alt]'
 _DATA = ("data-math", "data-tex", "data-latex", "data-expr", "data-katex", "data-formula")
 _COMMAND = re.compile(r"\\[A-Za-z]+|[_^{}=]")
 
@@ -76,7 +76,7 @@ def _latexml_equations(root: Element) -> None:
     for one in root.xpath('.//table[contains(@class,"ltx_equation") or contains(@class,"ltx_eqn_table")]'):
         if one.getparent() is None:
             continue
-        rows = [row for row in one.iter("tr")] or [one]
+        rows = list(one.iter("tr")) or [one]
         lines: list[str] = []
         for row in rows:
             parts = [clean_tex(part.get("alttext") or "") for part in row.iter("math")]

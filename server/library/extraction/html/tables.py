@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable
 
-from server.library.extraction.html.tree import CODE, Element, has_class, text_of, words
+from server.library.extraction.html.tree import Element, has_class, text_of, words
 
 _WIDE = 200  # columns
 _SPAN = 500  # rows that one cell may reach down
 _MOST_CELLS = 60_000
 _LONG = 150  # words of a cell; a longer one is text that a table lays out
-_NUMBER = re.compile(r"^[\s$€£¥+−–-]*\d[\d.,:/\s%±×x()eE+-]*\w{0,3}$")  # noqa: RUF001
+_NUMBER = re.compile(r"^[\s$€£¥+−–-]*\d[\d.,:/\s%±×x()eE+-]*\w{0,3}$")
 
 
 def rows_of(table: Element) -> list[Element]:
@@ -32,11 +32,9 @@ def is_layout(table: Element) -> bool:
     rows = [cells for row in rows_of(table) if (cells := cells_of(row))]
     if max(map(len, rows), default=0) < 2:
         return True
-    if table.find(".//th") is None and any(cell.find(".//p/..//p/following-sibling::p") is not None for cell in ()):
-        return True
     long = any(len(words(text_of(cell))) > _LONG for cells in rows for cell in cells)
     headed = table.find(".//th") is not None and len(rows) > 2
-    return long and not headed or has_class(table, "layout")
+    return (long and not headed) or has_class(table, "layout")
 
 
 def write_table(table: Element, text_of_cell: Callable[[Element], str]) -> str:
@@ -100,7 +98,3 @@ def _has_head(row: Element, cells: list[Element], grid: list[list[str]]) -> bool
     if any(cell.tag == "th" for cell in cells):
         return not grid[0][0] or any(not _NUMBER.match(text) for text in grid[0][1:])
     return len(grid) > 1 and not any(_NUMBER.match(text) for text in grid[0])
-
-
-def is_code_cell(cell: Element) -> bool:
-    return cell.find(f".//{CODE}") is not None

@@ -21,7 +21,7 @@ from server.library.extraction.html.tree import (
 _LONG_HEADING = 60  # words: more is text in a heading's place
 _SIGN = re.compile(r"[\s¶#§]+$")
 _START = re.compile(r"^(\s*)(#{1,6}(?=\s|$)|[-+](?=\s)|>|(?:=+|-{2,}|~~~+)\s*$|\d{1,9}[.)](?=\s|$))", re.M)
-_BULLET = re.compile(r"^\s*[•◦▪‣●○■–]\s*")  # noqa: RUF001
+_BULLET = re.compile(r"^\s*[•◦▪‣●○■–]\s*")
 _IN_LIST = re.compile(r"^\s*(?:[-*] |\d+\. )")
 _SKIPPED = ("script", "style", "template", "head", "link", "meta", "title", "colgroup", "col")
 _LIST = ("ul", "ol", "menu", "dir")

@@ -22,7 +22,7 @@ _KNOWN = (
     ("Sphinx", '//div[contains(concat(" ",@class," ")," body ")][@role="main"]'),
     (
         "MkDocs",
-        '//div[@role="main"][contains(concat(" ",@class," ")," section ")][ancestor::*[contains(@class,"rst-content")]]',
+        '//div[@role="main"][contains(@class,"section")][ancestor::*[contains(@class,"rst-content")]]',
     ),
     (
         "nbconvert",

@@ -1,12 +1,12 @@
-"""Title, author, date and licence of a page: from its metadata, which pages give in many dialects, and from its text."""
+"""Title, author, date and licence of a page, from the many dialects of metadata and from its text."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from server.library.extraction.text.charset import visible
 from server.library.extraction.html.tree import Element, text_of, words
+from server.library.extraction.text.charset import visible
 
 _TITLES = (
     "citation_title",
@@ -65,7 +65,7 @@ _KNOWN_LICENCES = (
 _MOST_LD = 2_000_000  # characters
 _MOST_PARTS = 2000
 _LONG = 300
-_DIVIDERS = re.compile(r"\s+(?:[|•·»:–—-]|::|\\|/)\s+")  # noqa: RUF001
+_DIVIDERS = re.compile(r"\s+(?:[|•·»:–—-]|::|\\|/)\s+")
 _NO_NAME = re.compile(r"^(?:https?:|www\.|@)|^(?:admin|administrator|author|unknown|none|staff)$", re.I)
 
 
@@ -135,7 +135,7 @@ def _parts(ahead: list[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _title(root: Element, named: dict[str, list[str]], told: list[dict[str, Any]]) -> str:
-    """The heading, where the page's title contains it; else what metadata say; else the page's title without the site."""
+    """The heading that the page's title contains; else what metadata say; else the page's title without the site."""
     whole = _line(root.findtext(".//title") or "")
     headings = [_line(text_of(one)).rstrip("¶# ") for one in root.iter("h1")]
     headings = [one for one in headings if one and len(one) < _LONG]
@@ -157,7 +157,7 @@ def _without_site(title: str, named: dict[str, list[str]]) -> str:
     site = " ".join(words(named.get("og:site_name", [""])[0]))
     if len(parts) > 1:
         if site and " ".join(words(parts[-1])) == site:
-            return title[: title.rindex(parts[-1])].rstrip(" |•·»:–—-\\/")  # noqa: RUF001
+            return title[: title.rindex(parts[-1])].rstrip(" |•·»:–—-\\/")
         if len(parts[0]) >= len(title) // 2:
             return parts[0]
     return title

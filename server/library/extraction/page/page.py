@@ -25,7 +25,8 @@ _LOGIN = re.compile(
 )
 _ROBOT = re.compile(
     r"enable javascript|javascript (?:is )?(?:disabled|required|must be enabled)|are you (?:a )?(?:human|robot)|"
-    r"checking your browser|just a moment|verify (?:that )?you are (?:a )?human|cf-browser-verification|captcha|access denied",
+    r"checking your browser|just a moment|verify (?:that )?you are (?:a )?human|"
+    r"cf-browser-verification|captcha|access denied",
     re.I,
 )
 

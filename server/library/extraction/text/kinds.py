@@ -1,4 +1,4 @@
-"""Which kind of source some bytes are: the bytes decide, then the file's name, then what a server said of them. Pure."""
+"""Which kind of source some bytes are: the bytes decide, then the file's name, then what a server said. Pure."""
 
 import re
 

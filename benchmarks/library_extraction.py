@@ -1,0 +1,271 @@
+"""How well pages and papers are read: the library's own extraction beside others, in one run over sets with known text.
+
+`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N] [--fit]`
+
+SETS holds clones of scrapinghub/article-extraction-benchmark (4a3bc97), mozilla/readability (ab40277), kepano/defuddle
+(6de1634) and adbar/trafilatura (e90b0ef); a set that is not there is left out. NAMES is a file with one `set/page` a
+line (aeb, readability, defuddle, traf): no other page is read. FOLDER holds pairs of NAME.html and NAME.md, the source
+that it was built from; benchmarks/library_docs.py builds one. --fit prints weights for page/weighing.py.
+
+Figures: F1 of words regardless of their order, the mean over pages; of the documentation also the shares of blocks of
+code, rows of tables, formulas and headings that are there exactly; of trafilatura's set the share of strings that must
+be there and of those that must not. No page of a set is part of this repository.
+"""
+
+import argparse
+import gzip
+import json
+import re
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lxml.html
+import markdownify
+import readability
+import trafilatura
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from server.library.extraction.html.tree import words
+from server.library.extraction.page.page import read_page
+from server.library.extraction.text.charset import decode
+
+_BASE = "https://example.org/docs/page.html"
+
+
+class Page(NamedTuple):
+    """A page whose text is known."""
+
+    kind: str  # the set
+    name: str
+    data: bytes
+    url: str
+    text: str = ""  # its text, where that is known
+    markdown: str = ""  # or the source it was built from
+    required: tuple[str, ...] = ()
+    leaked: tuple[str, ...] = ()
+
+
+def ours(page: Page) -> str:
+    try:
+        return str(read_page(page.data, "", page.url)["markdown"])
+    except Exception as error:  # a page that is refused has no text
+        print(f"{page.kind}/{page.name}: {error!r}", file=sys.stderr)
+        return ""
+
+
+def by_trafilatura(page: Page) -> str:
+    text = trafilatura.extract(
+        decode(page.data),
+        url=page.url,
+        output_format="markdown",
+        include_tables=True,
+        include_formatting=True,
+        include_comments=False,
+        include_links=False,
+    )
+    return text or ""
+
+
+def by_readability(page: Page) -> str:
+    try:
+        html = readability.Document(decode(page.data), url=page.url).summary(html_partial=True)
+    except Exception:
+        return ""
+    return markdownify.markdownify(html, heading_style="ATX")
+
+
+def by_markitdown() -> dict[str, Callable[[Page], str]]:
+    """markitdown, where it is installed."""
+    try:
+        from markitdown import MarkItDown, StreamInfo  # pyright: ignore
+    except ImportError:
+        return {}
+    import io
+
+    def read(page: Page) -> str:
+        told = StreamInfo(extension=".html", url=page.url)
+        return str(MarkItDown().convert_stream(io.BytesIO(page.data), stream_info=told).text_content)
+
+    return {"markitdown": read}
+
+
+def plain(markdown: str) -> str:
+    """The text of Markdown: without addresses, images and signs."""
+    text = re.sub(r"!\[[^\]]*\]\([^()\s]*(?:\([^()]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)", " ", markdown)
+    link = r"\[((?:[^\[\]]|\\.|\[[^\]]*\])*)\]\((?:[^()\s\\]|\\.|\([^()]*\))*(?:\s+\"(?:[^\"\\]|\\.)*\")?\)"
+    text = re.sub(link, r"\1", text)
+    text = re.sub(r"^\s*(?:```+|~~~+).*$", " ", text, flags=re.M)
+    text = re.sub(r"</?(?:sup|sub|br|u|mark|iframe|video|img|span|div)\b[^>]*>", " ", text)
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", re.sub(r"\[\^[^\]]*\]:?", " ", text))
+
+
+def f1(found: list[str], true: list[str]) -> float:
+    common = sum((Counter(found) & Counter(true)).values())
+    return 2 * common / (len(found) + len(true)) if found or true else 1.0
+
+
+class Parts(NamedTuple):
+    """What a source has besides its words."""
+
+    code: list[str]
+    rows: list[str]
+    tex: list[str]
+    headings: list[str]
+
+
+def parts_of(markdown: str) -> Parts:
+    code: list[str] = []
+
+    def take(found: re.Match[str]) -> str:
+        indent = len(found[1])
+        lines = [line[indent:] if not line[:indent].strip() else line for line in found[3].split("\n")]
+        code.append("\n".join(line.rstrip() for line in lines).strip("\n"))
+        return ""
+
+    rest = re.sub(r"^( *)(`{3,}|~{3,})[^\n`]*\n(.*?)^ *\2 *$", take, markdown, flags=re.S | re.M)
+    rows = [_row(line) for line in rest.split("\n") if re.match(r"\s*\|.*\|\s*$", line)]
+    tex = [
+        re.sub(r"\s+", "", one[0] or one[1])
+        for one in re.findall(r"\$\$(.+?)\$\$|(?<![\\\w$])\$([^$\n]+?)\$", rest, re.S)
+    ]
+    heads = [f"{len(one[0])} {' '.join(words(plain(one[1])))}" for one in re.findall(r"^(#{1,6}) +(.*)$", rest, re.M)]
+    return Parts(code, [row for row in rows if row.strip(" |-:")], tex, heads)
+
+
+def _row(line: str) -> str:
+    return " | ".join(" ".join(words(plain(cell))) for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1])
+
+
+def share(found: list[str], true: list[str]) -> float | None:
+    if not true:
+        return None
+    return sum((Counter(found) & Counter(true)).values()) / len(true)
+
+
+def articles(folder: Path) -> Iterator[Page]:
+    """scrapinghub/article-extraction-benchmark."""
+    truth = json.loads((folder / "ground-truth.json").read_text("utf-8"))
+    for path in sorted((folder / "html").glob("*.html.gz")):
+        told = truth[path.name.removesuffix(".html.gz")]
+        yield Page(
+            "aeb",
+            path.name.removesuffix(".html.gz"),
+            gzip.decompress(path.read_bytes()),
+            told["url"],
+            told["articleBody"],
+        )
+
+
+def mozilla(folder: Path) -> Iterator[Page]:
+    for path in sorted((folder / "test" / "test-pages").iterdir()):
+        expected = lxml.html.fromstring(f"<div>{(path / 'expected.html').read_text('utf-8')}</div>").text_content()
+        yield Page(
+            "readability",
+            path.name,
+            (path / "source.html").read_bytes(),
+            "http://fakehost/test/page.html",
+            str(expected),
+        )
+
+
+def defuddle(folder: Path) -> Iterator[Page]:
+    for path in sorted((folder / "tests" / "fixtures").glob("*.html")):
+        expected = folder / "tests" / "expected" / f"{path.stem}.md"
+        if expected.exists():
+            text = re.sub(r"\A```json.*?\n```\n", "", expected.read_text("utf-8"), flags=re.S)
+            yield Page("defuddle", path.stem, path.read_bytes(), "https://example.com/", plain(text))
+
+
+def strings(folder: Path) -> Iterator[Page]:
+    """trafilatura's own pages, with strings that must and must not be there."""
+    for url, told in json.loads((folder / "tests" / "evaldata.json").read_text("utf-8")).items():
+        places = [folder / "tests" / place / told["file"] for place in ("eval", "cache")]
+        path = next((place for place in places if place.exists()), None)
+        if path is not None:
+            required, leaked = tuple(told.get("with", ())), tuple(told.get("without", ()))
+            yield Page("traf", told["file"], path.read_bytes(), url, required=required, leaked=leaked)
+
+
+def documentation(folder: Path) -> Iterator[Page]:
+    for path in sorted(folder.glob("*.html")):
+        source = path.with_suffix(".md").read_text("utf-8")
+        yield Page("docs", path.stem, path.read_bytes(), _BASE, plain(source), source)
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def measure(page: Page, markdown: str) -> dict[str, float | None]:
+    """The figures of one page."""
+    if page.kind == "traf":
+        text = _squeezed(plain(markdown))
+        told = {"required": page.required, "leaked": page.leaked}
+        return {
+            name: statistics.mean([_squeezed(one) in text for one in given]) for name, given in told.items() if given
+        }
+    figures: dict[str, float | None] = {"F1": f1(words(plain(markdown)), words(page.text))}
+    if page.markdown:
+        found, true = parts_of(markdown), parts_of(page.markdown)
+        figures |= {name: share(getattr(found, name), getattr(true, name)) for name in Parts._fields}
+        links = re.findall(r"(?<!!)\[[^\]^]+\]\(([^)\s]+)", markdown)
+        figures["relative"] = statistics.mean([not re.match(r"[a-z]+:", one) for one in links]) if links else None
+    return figures
+
+
+def pages_of(told: argparse.Namespace) -> Iterator[Page]:
+    only = set(told.only.read_text("utf-8").split("\n")) if told.only else None
+    sets: dict[str, Callable[[Path], Iterator[Page]]] = {
+        "article-extraction-benchmark": articles,
+        "readability": mozilla,
+        "defuddle": defuddle,
+        "trafilatura": strings,
+    }
+    for name, read in sets.items():
+        if (told.sets / name).is_dir():
+            yield from (page for page in read(told.sets / name) if only is None or f"{page.kind}/{page.name}" in only)
+    if told.docs:
+        yield from documentation(told.docs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("sets", type=Path)
+    parser.add_argument("--only", type=Path)
+    parser.add_argument("--docs", type=Path)
+    parser.add_argument("--worst", type=int, default=0, help="name so many pages of each set on which ours is worst")
+    told = parser.parse_args()
+    tools = {
+        "ours": ours,
+        "trafilatura": by_trafilatura,
+        "readability + markdownify": by_readability,
+        **by_markitdown(),
+    }
+    found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    spent: Counter[str] = Counter()
+    count = 0
+    for page in pages_of(told):
+        count += 1
+        for name, read in tools.items():
+            began = time.process_time()
+            markdown = read(page)
+            spent[name] += time.process_time() - began  # type: ignore[assignment]
+            found.setdefault((page.kind, name), []).append((page.name, measure(page, markdown)))
+    for (kind, name), figures in found.items():
+        columns = dict.fromkeys(key for _, one in figures for key in one)
+        means = {key: [one[key] for _, one in figures if one.get(key) is not None] for key in columns}
+        shown = "  ".join(f"{key} {statistics.mean(values):.3f}" for key, values in means.items() if values)
+        print(f"{kind:12} {name:26} {len(figures):4} pages  {shown}")
+        if name == "ours" and told.worst and kind != "traf":
+            for page_name, one in sorted(figures, key=lambda each: each[1]["F1"])[: told.worst]:
+                print(f"{'':12} {one['F1']:.3f} {page_name}")
+    print("ms a page:", "  ".join(f"{name} {1000 * seconds / max(1, count):.0f}" for name, seconds in spent.items()))
+
+
+if __name__ == "__main__":
+    main()

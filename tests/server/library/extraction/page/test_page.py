@@ -1,0 +1,122 @@
+"""What a page says of itself, where its text is, and pages without text."""
+
+import pytest
+
+from server.library.extraction.html.tree import parse
+from server.library.extraction.page.metadata import iso_date, read_metadata
+from server.library.extraction.page.page import read_page
+from server.library.extraction.text.reasons import Reason, Unreadable
+
+TEXT = "The optimizer keeps an average of the gradient, and divides each step by its root, which helps rare features. "
+LD = (
+    '<script type="application/ld+json">{"@graph":[{"@type":"NewsArticle","headline":"H","author":[{"name":"A B"},{"name":"C D"}],'
+    '"datePublished":"2023-04-05T06:07:08Z","license":"https://creativecommons.org/licenses/by-sa/4.0/"}]}</script>'
+)
+
+
+def read(page: str, url: str = "https://site.org/a") -> dict[str, str]:
+    return {name: str(value) for name, value in read_page(page.encode(), "", url).items()}
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (LD, ("H", "A B, C D", "2023-04-05", "CC BY-SA 4.0")),
+        (
+            "<meta name=citation_title content=T><meta name=citation_author content='E, F'><meta name=citation_author content='G, H'>"
+            "<meta name=citation_date content=2021/02/03>",
+            ("T", "E, F, G, H", "2021-02-03", ""),
+        ),
+        (
+            "<title>Name | Site</title><meta property=og:site_name content=Site><meta property=article:published_time content='2020-01-02T'>"
+            "<link rel=license href=https://site.org/MIT>",
+            ("Name", "", "2020-01-02", "https://site.org/MIT"),
+        ),
+        ("<title>Only</title><script type='application/ld+json'>{broken</script>", ("Only", "", "", "")),
+    ],
+)
+def test_metadata_are_found(head: str, expected: tuple[str, str, str, str]) -> None:
+    assert read_metadata(parse(f"<html><head>{head}</head><body><p>x</p></body></html>")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("May 3, 2024", "2024-05-03"),
+        ("3 May 2024", "2024-05-03"),
+        ("2024-13-01", ""),
+        ("20 words", ""),
+        ("[Submitted on 12 Jun 2017]", "2017-06-12"),
+    ],
+)
+def test_a_date_is_written_as_iso_has_it(text: str, date: str) -> None:
+    assert iso_date(text) == date
+
+
+CONTAINERS = {
+    "GitHub": "<article class='markdown-body entry-content'>{}</article>",
+    "LaTeXML": "<article class='ltx_document'>{}</article>",
+    "MkDocs": "<article class='md-content__inner md-typeset'>{}</article>",
+    "Sphinx": "<div class='rst-content'><div class=document role=main><div itemprop=articleBody>{}</div></div></div>",
+    "nbconvert": "<main class='jp-Notebook'>{}</main>",
+    "MediaWiki": "<div id=mw-content-text><div class='mw-parser-output'>{}</div></div>",
+    "Docusaurus": "<div class='theme-doc-markdown markdown'>{}</div>",
+    "rustdoc": "<section id=main-content>{}</section>",
+}
+
+
+@pytest.mark.parametrize("made_by", CONTAINERS)
+def test_the_container_of_known_software_is_the_text(made_by: str) -> None:
+    inside = CONTAINERS[made_by].format(f"<h1>Title</h1><p>{TEXT * 2}</p>")
+    found = read(f"<body><nav>{'<a href=x>Elsewhere</a> ' * 40}</nav>{inside}<footer>{TEXT}FOOT</footer></body>")
+    assert made_by in found["extractor"]
+    assert found["markdown"].startswith("# Title\n\nThe optimizer")
+    assert "Elsewhere" not in found["markdown"] and "FOOT" not in found["markdown"]
+
+
+def test_of_an_unknown_page_the_text_is_kept_and_what_is_around_goes() -> None:
+    text = "".join(f"<p>{TEXT}{number}.</p>" for number in range(12))
+    page = (
+        f"<body><div class=menu>{'<a href=x>Elsewhere</a> ' * 40}</div><div class=story><h2>Part</h2>{text}<pre>code()</pre></div>"
+        f"<div class=related><h3>More</h3>{'<li><a href=y>Another story of the day</a></li>' * 10}</div></body>"
+    )
+    markdown = read(page)["markdown"]
+    assert (
+        all(f"features. {number}." in markdown for number in range(12))
+        and "## Part" in markdown
+        and "code()" in markdown
+    )
+    assert "Elsewhere" not in markdown and "Another story" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        ("<html><body><nav></nav></body></html>", Reason.EMPTY),
+        ("   ", Reason.EMPTY),
+        (
+            "<title>Log in</title><form><p>User</p><input name=u><input type=password name=p><button>Go</button></form>",
+            Reason.LOGIN,
+        ),
+        (
+            "<title>Just a moment...</title><body><noscript>Enable JavaScript and cookies to continue</noscript><script>x</script></body>",
+            Reason.SCRIPTED,
+        ),
+        ("<body><div id=root></div><script src=app.js></script></body>", Reason.SCRIPTED),
+    ],
+)
+def test_a_page_without_text_is_refused(page: str, reason: Reason) -> None:
+    with pytest.raises(Unreadable) as refused:
+        read(page)
+    assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("tag", ["div", "blockquote", "ul><li", "span", "b", "table><tr><td"])
+def test_a_page_of_any_depth_is_read(tag: str) -> None:
+    opening = f"<{tag}>" * 5000
+    assert "The optimizer" in read(f"<body><p>{TEXT}</p>{opening}<p>{TEXT}deep</p></body>")["markdown"]
+
+
+def test_an_article_at_the_bottom_of_a_deep_page_is_read() -> None:
+    page = f"<body>{'<div>' * 5000}<article class='md-content__inner'><h2>Deep</h2><p>{TEXT * 2}</p></article></body>"
+    assert "Deep" in read(page)["markdown"]
