@@ -18,7 +18,8 @@ _HIDING = re.compile(
     rf"|(?:font-size|opacity|zoom)\s*:\s*{_ZERO}"
     r"|font-size\s*:\s*(?:0?\.\d+|1)px"
     r"|opacity\s*:\s*0?\.0\d*\s*(?:;|$)"
-    r"|(?:left|top|right|bottom|text-indent|margin-left|margin-top|margin-right)\s*:\s*-\d{3,}(?:\.\d+)?\s*(?:px|r?em|pt|vw|vh|%)"
+    r"|(?:left|top|right|bottom|text-indent)\s*:\s*-\d{3,}(?:\.\d+)?\s*(?:px|r?em|pt|vw|vh|%)"
+    r"|margin(?:-left|-top|-right)?\s*:\s*-\d{4,}(?:\.\d+)?\s*(?:px|r?em|pt)"
     r"|transform\s*:[^;]*(?:scale[xy]?\(\s*0\s*[,)]|translate[xy]?\(\s*-\d{3,})"
     r"|clip\s*:\s*rect\(\s*(?:0|1px)[\s,]"
     r"|clip-path\s*:\s*(?:inset\(\s*(?:50|100)%|circle\(\s*0|polygon\(\s*0[^,]*\))"
@@ -27,13 +28,10 @@ _HIDING = re.compile(
     r")",
     re.I,
 )
-_WHITE = re.compile(
-    r"(?:^|;)\s*color\s*:\s*(#f{3}(?:f{3})?|white|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\))\s*(?:;|!|$)", re.I
-)
-_BACKGROUND = re.compile(r"background", re.I)
+_COLOURS = re.compile(r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*(#\w{3,8}|[a-z]+|rgba?\([^)]*\))", re.I)
 _UNSEEN_CLASS = re.compile(
     r"\s(?:sr-only|visually-?hidden|screen-reader(?:-text|-only)?|screenreader\S*|visuallyhidden|element-invisible|a11y-hidden|"
-    r"assistive-text|skip-link|skip-to-content|d-none|u-hidden|is-hidden|mw-jump-link|noprint|mw-editsection|"
+    r"assistive-text|skip-link|skip-to-content|d-none(?!.*\sd-\w+-(?:block|flex|inline|table|grid))|u-hidden|is-hidden|mw-jump-link|noprint|mw-editsection|"
     r"ltx_role_display|ltx_page_navbar|jp-InputPrompt|jp-OutputPrompt|prompt|anchorjs-link)\s",
     re.I,
 )
@@ -90,15 +88,10 @@ def _is_hidden(one: Element) -> bool:
     if one.get("hidden") is not None and one.get("hidden") != "until-found":
         return True
     style = one.get("style") or ""
-    if _HIDING.search(style):
+    if _HIDING.search(style) and "background-clip" not in style:
         return True
-    if (
-        _WHITE.search(style)
-        and not _BACKGROUND.search(style)
-        and not any(
-            _BACKGROUND.search(above.get("style") or "") or above.get("bgcolor") for above in one.iterancestors()
-        )
-    ):
+    colours = {name.lower(): "".join(value.lower().split()) for name, value in _COLOURS.findall(style)}
+    if len(colours) == 2 and len(set(colours.values())) == 1:  # letters in the colour of their ground
         return True
     decorative = (one.get("aria-hidden") or "").lower() == "true"
     return decorative and not has_class(one, "line") and len(words(text_of(one))) < _MORE_THAN_DECORATION

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from server.library.extraction.html.tree import CODE, Element, drop, has_class, names, swap, text_of, words
 
@@ -118,11 +119,9 @@ def _block(pre: Element) -> None:
     while (above := top.getparent()) is not None and above.tag in ("div", "figure", "span", "pre", "p", "code"):
         if not _WRAPPER.search(names(above)) and above.tag in ("div", "figure", "p"):
             break
-        if (
-            len(above.xpath(f".//pre|.//{CODE}")) != 1
-            or above.xpath(".//figcaption|.//img")
-            or len(words(text_of(above))) > size + 4
-        ):
+        if len(list(islice(above.iter("pre", CODE), 2))) != 1 or len(text_of(above)) > 2 * len(text) + 80:
+            break
+        if above.find(".//figcaption") is not None or len(words(text_of(above))) > size + 4:
             break
         top = above
     _put(top, text, language)
@@ -175,7 +174,8 @@ def _text(element: Element) -> str:
     if len(rows) < 2:
         rows = _divs(element)
     if len(rows) > 1 and text.strip("\n").count("\n") < len(rows) - 1:
-        inner = [one for one in rows if not any(above in rows for above in one.iterancestors())]
+        every = set(rows)
+        inner = [one for one in rows if every.isdisjoint(one.iterancestors())]
         return "\n".join(text_of(one).removesuffix("\n") for one in inner)
     return text
 

@@ -24,7 +24,9 @@ _BACK = (
     '|.//span[@class="label" or @class="backrefs" or @class="fn-bracket" or contains(@class,"mw-cite-backlink")]'
     '|.//td[@class="label"]|.//sup[contains(@class,"footnote-definition-label")]'
 )
-_PREFIX = re.compile(r"^(?:user-content-)?(?:fn|cite[_-]note|footnotes?|ftn|ftnt|note|_ftn|id|endnote)[:_.-]*", re.I)
+_PREFIX = re.compile(
+    r"^(?:user-content-)?(?:fn|cite[_-]note|footnotes?|_?ftnt?|note|id|endnote)(?:[:_.-]+|(?=\d|$))", re.I
+)
 _SIGN = re.compile(r"^[\s\[({]*(\d{1,3}|[*†‡§])[\s\])}.:]*$")
 _ARROWS = re.compile(r"[\s\u21a9\u2191^\ufe0e↑]+$")
 _LONG = 24
@@ -42,18 +44,18 @@ def take_notes(part: Element) -> Notes:
     """Find the footnotes in a part, and take them out of it: only those that its text refers to."""
     notes = Notes()
     wanted = {one.get("href")[1:]: one for one in part.iter("a") if (one.get("href") or "").startswith("#")}
+    taken: set[Element] = set()
     for one in part.xpath(_PLACES):
         name = one.get("id")
         if name is None:
             inner = one.xpath(".//*[@id]/@id")
             name = next((each for each in inner if each in wanted), None)
-        if name not in wanted or name in notes.labels or any(one is each for _, each in notes.texts):
-            continue
-        if any(above is each for above in one.iterancestors() for _, each in notes.texts):
+        if name not in wanted or name in notes.labels or not taken.isdisjoint((one, *one.iterancestors())):
             continue
         body = one if one.tag != "dt" else one.getnext()
-        if body is None or len(words(text_of(body))) < 1:
+        if body is None or body in taken or not words(text_of(body)):
             continue
+        taken.add(body)
         notes.labels[name] = _label(name, wanted[name], notes)
         notes.texts.append((notes.labels[name], body))
         if one.tag == "dt":

@@ -11,7 +11,10 @@ from server.library.extraction.text.charset import visible
 
 BREAK = "\x01"  # a line break, until blanks are collapsed
 _BLANKS = re.compile(r"[ \t\r\n\f\v\xa0\u2000-\u200a\u202f\u205f\u3000]+")
-_TEX = re.compile(r"(\\\(.+?\\\)|\\\[.+?\\\]|\$\$[^$]+?\$\$|(?<![\w$\\])\$(?![ $])[^$\n]{1,300}?(?<![ \\])\$(?![\w$]))")
+_TEX = re.compile(
+    r"(\\\(.{1,1000}?\\\)|\\\[.{1,2000}?\\\]|\$\$[^$]{1,2000}?\$\$"
+    r"|(?<![\w$\\])\$(?![ $])[^$\n]{1,300}?(?<![ \\])\$(?![\w$]))"
+)
 _ESCAPED = re.compile(
     r"\\(?=[!-/:-@\[-`{-~])"  # a backslash that would escape
     r"|`"
@@ -25,7 +28,7 @@ _ALT = re.compile(r"[\[\]]|\s+")
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-hi-res-src", "data-image", "data-full-src")
 _MOST_ALT = 500
 _KEPT_IN_ADDRESSES = "/:?#[]@!$&'*+,;=%~-._|"
-_LOCAL_HOSTS = ("http", "https", "mailto", "ftp", "tel", "doi", "arxiv")
+_SCHEMES = ("http", "https", "mailto", "ftp", "tel", "doi", "arxiv")
 _SIGNS = {"strong": "**", "b": "**", "em": "*", "i": "*", "dfn": "*", "del": "~~", "s": "~~", "strike": "~~"}
 _CODE = ("code", "kbd", "samp", "tt")
 _NOTHING = ("rp", "source", "track", "style", "script", "wbr", "input")
@@ -84,7 +87,7 @@ class Inline:
             scheme = urlsplit(whole).scheme
         except ValueError:
             return ""
-        if is_dangerous(whole) or (scheme and scheme not in _LOCAL_HOSTS):
+        if is_dangerous(whole) or (scheme and scheme not in _SCHEMES):
             return ""
         return quote(whole, safe=_KEPT_IN_ADDRESSES).replace("|", "%7C") if scheme or not self._base else ""
 

@@ -24,9 +24,11 @@ _WINDOWS = re.compile(r"&#(?:x0*(?P<hex>[89][0-9a-f])|0*(?P<number>1[345]\d|12[8
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 HEADINGS = frozenset(_HEADINGS)
 INLINE = frozenset(
-    "a abbr acronym b bdi bdo big br button cite code data del dfn em font i img input ins kbd label map mark"
-    " math-renderer meter nobr o:p output picture progress q rb rp rt rtc ruby s samp small source span strike strong sub sup"
-    " time tt u var wbr x-math x-task".split()
+    (
+        "a abbr acronym b bdi bdo big br button cite code data del dfn em font i img input ins kbd label map "
+        "mark math-renderer meter nobr o:p output picture progress q rb rp rt rtc ruby s samp small source "
+        "span strike strong sub sup time tt u var wbr x-math x-task "
+    ).split()
 )
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 

@@ -23,6 +23,7 @@ _SIGN = re.compile(r"[\s¶#§]+$")
 _START = re.compile(r"^(\s*)(#{1,6}(?=\s|$)|[-+](?=\s)|>|(?:=+|-{2,}|~~~+)\s*$|\d{1,9}[.)](?=\s|$))", re.M)
 _BULLET = re.compile(r"^\s*[•◦▪‣●○■–]\s*")
 _IN_LIST = re.compile(r"^\s*(?:[-*] |\d+\. )")
+_MARK = re.compile(r"^(?:-|\d+\.) ")
 _SKIPPED = ("script", "style", "template", "head", "link", "meta", "title", "colgroup", "col")
 _LIST = ("ul", "ol", "menu", "dir")
 
@@ -207,7 +208,8 @@ def _indented(text: str, width: int) -> str:
 
 
 def _width(item: str) -> int:
-    return len(item) - len(item.lstrip("-0123456789. ")) if item[:1].isdigit() else 2
+    """Of the mark of an item."""
+    return len(item) - len(_MARK.sub("", item, count=1))
 
 
 def _tight(blocks: list[str]) -> str:

@@ -65,7 +65,8 @@ def known_parts(root: Element) -> tuple[str, list[Element]]:
     for made_by, path in _KNOWN:
         found = [one for one in root.xpath(path) if _has_text(one)]
         if found:
-            outer = [one for one in found if not any(above in found for above in one.iterancestors())]
+            inner = set(found)
+            outer = [one for one in found if inner.isdisjoint(one.iterancestors())]
             if made_by == "Stack Exchange":
                 return made_by, outer[:_MOST_POSTS]
             return made_by, [max(outer, key=lambda one: len(text_of(one)))]

@@ -53,7 +53,7 @@ def read_page(data: bytes, charset: str, url: str) -> dict[str, Any]:
         for part in parts:
             trim(part)
     else:
-        parts = [keep_text(root, opinions)]
+        parts = [keep_text(root, opinions, told.title)]
     written = [Writer(base, part, take_notes(part)).write() for part in parts]
     markdown = "\n\n".join(filter(None, written)).strip()
     _require_text(markdown, signs)

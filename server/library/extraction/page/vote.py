@@ -11,8 +11,10 @@ from lxml import html as lxml_html
 
 from server.library.extraction.html.tree import Element, drop, words
 from server.library.extraction.page.blocks import Block, blocks_of
+from server.library.extraction.page.weighing import FIRST, OUTSIDE, SECOND, features, likely, second
 
 _RUN = 4  # words
+_FEW = 10  # words: fewer are no opinion
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
 
 
@@ -53,12 +55,12 @@ def grams(found: Sequence[str], length: int) -> set[tuple[str, ...]]:
     return set(zip(*(found[at:] for at in range(length)), strict=False))
 
 
-def keep_text(root: Element, opinions: Opinions) -> Element:
+def keep_text(root: Element, opinions: Opinions, title: str = "") -> Element:
     """Remove from the cleaned page what is no text of it. Returns its body."""
     body = root.find(".//body")
     body = root if body is None else body
     blocks = blocks_of(body)
-    kept = choose(blocks, opinions)
+    kept = choose(blocks, opinions, title)
     for block, keep in zip(blocks, kept, strict=True):
         if not keep:
             drop(block.element)
@@ -66,10 +68,22 @@ def keep_text(root: Element, opinions: Opinions) -> Element:
     return body
 
 
-def choose(blocks: Sequence[Block], opinions: Opinions) -> list[bool]:
-    """For each block whether it is text of the page."""
-    seen = [coverage(blocks, one) for one in opinions]
-    return [max(one) >= 0.5 for one in zip(*seen, strict=True)]
+def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list[bool]:
+    """For each block whether it is text of the page. Where one library has no opinion, that of the other counts."""
+    given = [one for one in opinions if len(one) >= _FEW]
+    if not given:
+        return [_looks_like_text(block) for block in blocks]
+    seen = [coverage(blocks, one) for one in (given[0], given[-1])]
+    told = features(blocks, seen, frozenset(words(title)))
+    sure = likely(second(likely(told, FIRST), blocks, told), SECOND)
+    return [one >= 0.5 for one in sure]
+
+
+def _looks_like_text(block: Block) -> bool:
+    """Without any opinion: what is not around the text by its name or place, and is no list of links."""
+    if block.junk or not OUTSIDE.isdisjoint(block.place):
+        return False
+    return block.links < 0.5 * len(block.words)
 
 
 def coverage(blocks: Sequence[Block], opinion: Sequence[str]) -> list[float]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from server.library.extraction.page.blocks import Block
 
 _AROUND = 40  # words on each side of a block
-_OUTSIDE = {"nav", "aside", "footer", "header", "form", "menu"}
+OUTSIDE = {"nav", "aside", "footer", "header", "form", "menu"}
 _ITEMS = {"li", "dd", "dt"}
 _END = re.compile(r"[.!?…:;。！？][\"”’»)\]]*\s*$")
 _COMMA = re.compile(r"[,、，]")
@@ -73,7 +73,7 @@ def _looks(block: Block, title: frozenset[str]) -> list[float]:
         float(tag.startswith("x-") and tag != "x-run"),
         float(block.junk > 0),
         float(block.junk > 1),
-        float(not _OUTSIDE.isdisjoint(block.place)),
+        float(not OUTSIDE.isdisjoint(block.place)),
         float("article" in block.place or "main" in block.place),
         float(bool(_END.search(block.text))),
         min(3.0, len(_COMMA.findall(block.text))) / 3,
