@@ -11,7 +11,8 @@ from lxml import html as lxml_html
 
 from server.library.extraction.html.tree import Element, drop, words
 from server.library.extraction.page.blocks import Block, blocks_of
-from server.library.extraction.page.weighing import FIRST, OUTSIDE, SECOND, features, likely, second
+from server.library.extraction.page.weighing import OUTSIDE, features, likely, second
+from server.library.extraction.page.weights import FIRST, SECOND
 
 _RUN = 4  # words
 _FEW = 10  # words: fewer are no opinion
