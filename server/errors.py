@@ -10,13 +10,15 @@ AutoresearchError
 │   ├── NightOver           a limit is reached, or the operator has said so
 │   ├── UnknownExperiment   no experiment has this number
 │   ├── UnknownVerdict      no run can have this verdict
-│   └── UnknownNote         no open idea has this number
+│   ├── UnknownNote         no open idea has this number
+│   └── UnknownDocument     the library has no such document, or the document no such section
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
     ├── WorkspaceBusy       another server holds this workspace
     ├── ProgramInvalid      program.md is missing or its front matter is wrong
     ├── HeadMoved           somebody else moved our branch or refs
     ├── SourceUnreadable    a page, a paper or a file has no text that the library can read
+    ├── SourceUnreachable   a page or a repository cannot be fetched, or may not be
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
     │       └── ChainBroken  because somebody else edited the chain over its rows
@@ -81,6 +83,10 @@ class UnknownNote(Refusal):
     """No open idea has this number."""
 
 
+class UnknownDocument(Refusal):
+    """The library has no such document, or the document no such section."""
+
+
 class Unavailable(AutoresearchError):
     """Only the operator can fix this."""
 
@@ -103,6 +109,10 @@ class HeadMoved(Unavailable):
 
 class SourceUnreadable(Unavailable):
     """A page, a paper or a file has no text that the reference library can read."""
+
+
+class SourceUnreachable(Unavailable):
+    """A page, a file or a repository cannot be fetched for the reference library, or may not be."""
 
 
 class LedgerUnavailable(Unavailable):

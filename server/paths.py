@@ -32,6 +32,11 @@ class Home:
         return self.folder / "data"
 
     @property
+    def library(self) -> Path:
+        """Folder of the reference library: Markdown, beside program.md."""
+        return self.root / "library"
+
+    @property
     def token(self) -> Path:
         """The bearer token over HTTP."""
         return self.folder / TOKEN

@@ -1,0 +1,85 @@
+"""The body of an answer, unpacked within limits: a small one may stand for gigabytes. Pure."""
+
+import zlib
+from collections.abc import Iterable
+
+from server.errors import SourceUnreachable
+
+ENCODINGS = "gzip, deflate"  # what is asked for: their decompressors can be stopped
+_BLOCK = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
+_STEP = "Save it in a browser, and add the file."
+
+
+def unpacked(chunks: Iterable[bytes], encoding: str, most: int) -> bytes:
+    """All of a body.
+
+    Args:
+        chunks: as they come from the network. encoding: the header Content-Encoding. most: bytes, packed or not.
+
+    Raises:
+        SourceUnreachable: it is larger, broken off, or packed in a way that was not asked for.
+    """
+    packed, out = 0, bytearray()
+    unpack = _Unpack(encoding.strip().lower())
+    for chunk in chunks:
+        packed += len(chunk)
+        for piece in unpack.pieces(chunk):
+            out += piece
+            if len(out) > most:
+                break
+        if max(packed, len(out)) > most:
+            told = f"It has more than {most / 1e6:.3g} MB."
+            raise SourceUnreachable(told, "Add the part that matters, as a file of its own.")
+    if not unpack.complete:
+        raise SourceUnreachable(
+            "It breaks off in the middle.", "Call again; or save it in a browser, and add the file."
+        )
+    return bytes(out)
+
+
+class _Unpack:
+    def __init__(self, encoding: str) -> None:
+        known = ("", "identity", "gzip", "x-gzip", "deflate")
+        if encoding not in known:
+            raise SourceUnreachable(f"It is packed as {encoding[:40]!r}, which was not asked for.", _STEP)
+        self._gzip, self._plain = encoding.endswith("gzip"), encoding in known[:2]
+        self._made = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
+        self._begun = False
+
+    @property
+    def complete(self) -> bool:
+        return self._plain or not self._begun or self._made.eof
+
+    def pieces(self, chunk: bytes) -> Iterable[bytes]:
+        """What a chunk stands for, in pieces of bounded size."""
+        if self._plain:
+            yield chunk
+            return
+        data = chunk
+        while data:
+            if self._made.eof:
+                if not (self._gzip and data.startswith(b"\x1f")):
+                    return  # what follows the end counts for nothing
+                self._made = zlib.decompressobj(_GZIP)  # another member
+            yield self._piece(data)
+            data = self._made.unused_data if self._made.eof else self._made.unconsumed_tail
+        while not self._made.eof and (piece := self._made.decompress(b"", _BLOCK)):
+            yield piece
+
+    def _piece(self, data: bytes) -> bytes:
+        try:
+            piece = self._made.decompress(data, _BLOCK)
+        except zlib.error:
+            if self._begun or self._gzip:
+                raise SourceUnreachable("It is packed, and damaged.", _STEP) from None
+            self._made = zlib.decompressobj(-zlib.MAX_WBITS)  # many servers leave zlib's header out
+            piece = self._raw(data)
+        self._begun = True
+        return piece
+
+    def _raw(self, data: bytes) -> bytes:
+        try:
+            return self._made.decompress(data, _BLOCK)
+        except zlib.error:
+            raise SourceUnreachable("It is packed, and damaged.", _STEP) from None

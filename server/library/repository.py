@@ -1,0 +1,190 @@
+"""A repository's files chosen and written as documents, with an index: what it says of itself, and what was asked for."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from server.errors import SourceUnreachable
+from server.library.document import Document, Kind
+from server.library.extraction.plain import read_plain
+from server.library.extraction.reasons import Unreadable
+from server.library.fetching.git_objects import Blob, Repository
+from server.library.front_matter import one_line, text_sha256
+from server.library.names import folded, numbered, safe_path
+from server.library.source_text import as_markdown, first_heading, first_sentence, language
+from server.library.store import INDEX
+from trainer.text import glob_matches
+
+# What a repository says of itself.
+_CHOSEN = re.compile(
+    r"readme[^/]*|(changelog|changes|history|news|citation)(\.[^/]*)?|(licen[cs]e|copying)[^/]*|records/(.*/)?readme[^/]*"
+    r"|docs?/.*\.(md|markdown|mdx|rst|txt|adoc|org)",
+    re.IGNORECASE,
+)
+_LICENCE = re.compile(r"(licen[cs]e|copying)[^/]*", re.IGNORECASE)
+_MARKDOWN = (".md", ".markdown", ".mdx")
+_MOST_FILES = 2_000
+_MOST_BYTES = 50_000_000
+_CALLED = (  # by their own words, the more special first
+    ("MIT", r"permission is hereby granted, free of charge"),
+    ("Apache-2.0", r"apache license,?\s+version 2\.0"),
+    ("AGPL-3.0", r"gnu affero general public license\s+version 3"),
+    ("LGPL", r"gnu lesser general public license"),
+    ("GPL-3.0", r"gnu general public license\s+version 3"),
+    ("GPL-2.0", r"gnu general public license\s+version 2"),
+    ("MPL-2.0", r"mozilla public license,?\s+(version|v\.) 2\.0"),
+    ("BSD-3-Clause", r"redistribution and use in source and binary forms.*neither the name"),
+    ("BSD-2-Clause", r"redistribution and use in source and binary forms"),
+    ("CC-BY-SA-4.0", r"attribution-sharealike 4\.0"),
+    ("CC-BY-4.0", r"attribution 4\.0 international"),
+    ("CC0-1.0", r"cc0 1\.0"),
+    ("Unlicense", r"this is free and unencumbered software"),
+    ("ISC", r"permission to use, copy, modify, and(/or)? distribute this software"),
+)
+
+
+class Terms(NamedTuple):
+    """What the documents of a repository have in common."""
+
+    source: str  # without secrets
+    commit: str
+    fetched: str
+    title: str = ""
+    licence: str = ""
+    tags: tuple[str, ...] = ()
+
+
+def repository_name(source: str) -> str:
+    """What a repository is called, as the start of its folder's name."""
+    path = urlsplit(source).path if "://" in source else source
+    last = PurePosixPath(path.partition("@")[0] if "://" in source else path).name
+    made = safe_path(last.removesuffix(".git") or "repository")
+    return re.sub(r"[@\s]", "-", made).strip("-.") or "repository"
+
+
+def folder_name(source: str, commit: str) -> str:
+    """The folder of a repository at a commit."""
+    return f"{repository_name(source)}@{commit[:7]}"
+
+
+def documents(opened: Repository, terms: Terms, include: Sequence[str]) -> dict[str, tuple[Document, str]]:
+    """What is written of a repository, by the path below its folder: chosen files, and the index.
+
+    Args:
+        include: globs of further files.
+
+    Raises:
+        SourceUnreachable: it has no file that is chosen, or more than are taken.
+    """
+    chosen = _chosen(opened.files(), include, terms.source)
+    contents = opened.contents([blob.oid for blob, _ in chosen])
+    licence = terms.licence or _licence(contents[blob.oid] for blob, _ in chosen if _LICENCE.fullmatch(blob.path))
+    terms = terms._replace(licence=licence)
+    made: dict[str, tuple[Document, str]] = {}
+    for blob, place in chosen:
+        if found := _document(blob, place, contents[blob.oid], terms):
+            made[place] = found
+    if not made:
+        raise _nothing(terms.source, include)
+    return {f"{INDEX}.md": _index(made, terms), **made}
+
+
+def _nothing(source: str, include: Sequence[str]) -> SourceUnreachable:
+    globs = f" and nothing that matches {', '.join(include)}" if include else ""
+    return SourceUnreachable(
+        f"{source} has no README, no docs{globs}.", "Name files with --include, such as --include 'src/**/*.py'."
+    )
+
+
+def _chosen(blobs: Iterable[Blob], include: Sequence[str], source: str) -> list[tuple[Blob, str]]:
+    """The files, and where each is written. Names that no file system may have, or has already, are made other ones."""
+    taken, found = {folded(f"{INDEX}.md")}, list[tuple[Blob, str]]()
+    for blob in blobs:
+        if not (_CHOSEN.fullmatch(blob.path) or glob_matches(include, blob.path)):
+            continue
+        if place := safe_path(blob.path):
+            place = place if place.lower().endswith(".md") else f"{place}.md"
+            place = numbered(f"{place[:-3]}.md", lambda one: _is_taken(one, taken))
+            taken |= {folded(place)}
+            found.append((blob, place))
+    if len(found) > _MOST_FILES or sum(blob.size for blob, _ in found) > _MOST_BYTES:
+        told = f"{source} has {len(found)} files of that kind, of {sum(blob.size for blob, _ in found) / 1e6:.1f} MB."
+        raise SourceUnreachable(told, f"Name fewer: {_MOST_FILES} files of {_MOST_BYTES / 1e6:.0f} MB are taken.")
+    return found
+
+
+def _is_taken(place: str, taken: set[str]) -> bool:
+    """Whether a file is there, or a folder of its name, or a file in place of a folder above it."""
+    own = folded(place)
+    above = {own.rsplit("/", depth)[0] for depth in range(1, own.count("/") + 1)}
+    return own in taken or bool(above & taken) or any(one.startswith(f"{own}/") for one in taken)
+
+
+def _document(blob: Blob, place: str, data: bytes, terms: Terms) -> tuple[Document, str] | None:
+    """One file; None if it is no text."""
+    if b"\0" in data or not data.strip():
+        return None
+    is_markdown = blob.path.lower().endswith(_MARKDOWN)
+    try:
+        if language(blob.path):
+            told = {"markdown": as_markdown(blob.path, data.decode("utf-8", "replace")), "extractor": "source"}
+        else:
+            told = read_plain(data, "", Kind.MARKDOWN if is_markdown else Kind.TEXT, blob.path)
+    except Unreadable:
+        return None
+    return _made(
+        place, str(told["markdown"]), hashlib.sha256(data).hexdigest(), terms, blob.path, str(told["extractor"])
+    )
+
+
+def _made(place: str, markdown: str, sha256: str, terms: Terms, path: str, extractor: str) -> tuple[Document, str]:
+    shown = path.encode("utf-8", "replace").decode("utf-8")
+    title = f"{repository_name(terms.source)}: {first_heading(markdown) or shown}" if shown else terms.title
+    document = Document(
+        id=f"{folder_name(terms.source, terms.commit)}/{place.removesuffix('.md')}",
+        kind=Kind.REPOSITORY,
+        source=terms.source,
+        title=one_line(title),
+        fetched=terms.fetched,
+        sha256=sha256,
+        text_sha256=text_sha256(markdown),
+        licence=terms.licence,
+        words=len(markdown.split()),
+        extractor=extractor,
+        tags=terms.tags,
+        commit=terms.commit,
+        path=one_line(shown),
+    )
+    return document, markdown
+
+
+def _index(made: dict[str, tuple[Document, str]], terms: Terms) -> tuple[Document, str]:
+    """The table of a repository's documents."""
+    name = repository_name(terms.source)
+    rows = "".join(
+        f"| [{_cell(document.path)}](<{place}>) | {_cell(first_heading(text))} | {_cell(first_sentence(text))} |\n"
+        for place, (document, text) in made.items()
+    )
+    licence = f", licence {terms.licence}" if terms.licence else ""
+    markdown = (
+        f"# {terms.title or name}\n\n{terms.source} at commit {terms.commit}{licence}.\n\n"
+        f"| file | heading | begins with |\n|---|---|---|\n{rows}"
+    )
+    titled = terms._replace(title=terms.title or name)
+    return _made(f"{INDEX}.md", markdown, hashlib.sha256(terms.commit.encode()).hexdigest(), titled, "", "index")
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", one_line(text)).replace("[", "(").replace("]", ")") if text else ""
+
+
+def _licence(texts: Iterable[bytes]) -> str:
+    """What a licence is called, by its own words; empty if it is none that is known."""
+    for data in texts:
+        text = " ".join(data[:40_000].decode("utf-8", "replace").lower().split())
+        if name := next((name for name, words in _CALLED if re.search(words, text)), ""):
+            return name
+    return ""
