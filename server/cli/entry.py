@@ -12,7 +12,7 @@ from rich.text import Text
 
 from server import __version__
 from server.api.json_rpc import refuse_all
-from server.cli import adopt, call, control, reports, serve, setup
+from server.cli import adopt, call, control, library, reports, serve, setup
 from server.cli.terminal import console, spell_out
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS
@@ -67,6 +67,7 @@ for command in (
     version,
 ):
     app.command()(command)
+app.add_typer(library.app, name="library")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -124,14 +124,14 @@ def install_service(
     write: Annotated[bool, typer.Option("--write", help="Do it, as root, instead of printing it.")] = False,
 ) -> None:
     """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
-    from server.cli.service import Service, require_systemd
+    from server.clients.service import Service, require_systemd
     from server.foreign.load import load
     from server.study.find_study import tag_to_serve
     from server.study.lane import what_may_change
     from server.vcs.workspace import Workspace
 
     require_systemd(write)
-    editable = what_may_change(load(workspace / "program.md").task)
+    editable = what_may_change(load(workspace / "program.md").task, workspace)
     with Workspace.open(workspace, tag_to_serve(workspace), editable) as opened:
         service = Service(opened.root.resolve(), address, user)
     if write:

@@ -1,4 +1,4 @@
-"""What the library is made of: what a source answered, what was read out of it, and a document with its front matter."""
+"""What the library is made of: what a source answered, what was read out of it, a document with its front matter."""
 
 from enum import StrEnum
 

@@ -10,7 +10,7 @@ _LONGEST_PART = 120  # of a path's part: with a number and an ending below all l
 _MOST_PARTS = 20
 # Windows and macOS share the folders of many operators.
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(?=\.|$)", re.IGNORECASE)
-_APART = str.maketrans({"ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "œ": "oe", "ı": "i", "ð": "d", "þ": "th"})
+_APART = str.maketrans({"ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "œ": "oe", "ð": "d", "þ": "th"})
 
 
 def slug(text: str, otherwise: str = "document") -> str:

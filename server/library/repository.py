@@ -1,8 +1,9 @@
-"""A repository's files chosen and written as documents, with an index: what it says of itself, and what was asked for."""
+"""A repository's files as documents: what it says of itself, what was asked for, and an index of both."""
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -107,8 +108,8 @@ def _chosen(blobs: Iterable[Blob], include: Sequence[str], source: str) -> list[
             continue
         if place := safe_path(blob.path):
             place = place if place.lower().endswith(".md") else f"{place}.md"
-            place = numbered(f"{place[:-3]}.md", lambda one: _is_taken(one, taken))
-            taken |= {folded(place)}
+            place = numbered(f"{place[:-3]}.md", partial(_is_taken, taken=frozenset(taken)))
+            taken.add(folded(place))
             found.append((blob, place))
     if len(found) > _MOST_FILES or sum(blob.size for blob, _ in found) > _MOST_BYTES:
         told = f"{source} has {len(found)} files of that kind, of {sum(blob.size for blob, _ in found) / 1e6:.1f} MB."
@@ -116,7 +117,7 @@ def _chosen(blobs: Iterable[Blob], include: Sequence[str], source: str) -> list[
     return found
 
 
-def _is_taken(place: str, taken: set[str]) -> bool:
+def _is_taken(place: str, taken: Set[str]) -> bool:
     """Whether a file is there, or a folder of its name, or a file in place of a folder above it."""
     own = folded(place)
     above = {own.rsplit("/", depth)[0] for depth in range(1, own.count("/") + 1)}
@@ -128,37 +129,37 @@ def _document(blob: Blob, place: str, data: bytes, terms: Terms) -> tuple[Docume
     if b"\0" in data or not data.strip():
         return None
     is_markdown = blob.path.lower().endswith(_MARKDOWN)
-    try:
-        if language(blob.path):
-            told = {"markdown": as_markdown(blob.path, data.decode("utf-8", "replace")), "extractor": "source"}
-        else:
+    if language(blob.path):
+        markdown, extractor = as_markdown(blob.path, data.decode("utf-8", "replace")), "source"
+    else:
+        try:
             told = read_plain(data, "", Kind.MARKDOWN if is_markdown else Kind.TEXT, blob.path)
-    except Unreadable:
-        return None
-    return _made(
-        place, str(told["markdown"]), hashlib.sha256(data).hexdigest(), terms, blob.path, str(told["extractor"])
-    )
+        except Unreadable:
+            return None
+        markdown, extractor = str(told["markdown"]), str(told["extractor"])
+    shown = one_line(blob.path.encode("utf-8", "replace").decode("utf-8"))
+    title = f"{repository_name(terms.source)}: {first_heading(markdown) or shown}"
+    made = _made(place, markdown, terms._replace(title=title))
+    about = {"sha256": hashlib.sha256(data).hexdigest(), "path": shown, "extractor": extractor}
+    return made.model_copy(update=about), markdown
 
 
-def _made(place: str, markdown: str, sha256: str, terms: Terms, path: str, extractor: str) -> tuple[Document, str]:
-    shown = path.encode("utf-8", "replace").decode("utf-8")
-    title = f"{repository_name(terms.source)}: {first_heading(markdown) or shown}" if shown else terms.title
-    document = Document(
+def _made(place: str, markdown: str, terms: Terms) -> Document:
+    """A document of the text at a place in the folder."""
+    return Document(
         id=f"{folder_name(terms.source, terms.commit)}/{place.removesuffix('.md')}",
         kind=Kind.REPOSITORY,
         source=terms.source,
-        title=one_line(title),
+        title=one_line(terms.title),
         fetched=terms.fetched,
-        sha256=sha256,
+        sha256=hashlib.sha256(terms.commit.encode()).hexdigest(),
         text_sha256=text_sha256(markdown),
         licence=terms.licence,
         words=len(markdown.split()),
-        extractor=extractor,
+        extractor="index",
         tags=terms.tags,
         commit=terms.commit,
-        path=one_line(shown),
     )
-    return document, markdown
 
 
 def _index(made: dict[str, tuple[Document, str]], terms: Terms) -> tuple[Document, str]:
@@ -173,8 +174,7 @@ def _index(made: dict[str, tuple[Document, str]], terms: Terms) -> tuple[Documen
         f"# {terms.title or name}\n\n{terms.source} at commit {terms.commit}{licence}.\n\n"
         f"| file | heading | begins with |\n|---|---|---|\n{rows}"
     )
-    titled = terms._replace(title=terms.title or name)
-    return _made(f"{INDEX}.md", markdown, hashlib.sha256(terms.commit.encode()).hexdigest(), titled, "", "index")
+    return _made(f"{INDEX}.md", markdown, terms._replace(title=terms.title or name)), markdown
 
 
 def _cell(text: str) -> str:

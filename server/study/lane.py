@@ -3,12 +3,13 @@
 import re
 import sys
 from contextlib import suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from server.errors import StaleText, WorkspaceUnusable
 from server.history import audit_failures
 from server.history.ledger import Ledger
-from server.paths import HOME
+from server.library.store import is_library
+from server.paths import HOME, Home
 from server.records import Experiment
 from server.source import patch
 from server.source.candidate import Candidate
@@ -23,11 +24,17 @@ _FILES = ("editable", "off_limits", "hidden", "link", "judge", "hidden_final", "
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
 
-def what_may_change(task: Task) -> Editable:
-    """Which files of the repository are the candidate's: those of `editable`, less what judges them or is withheld."""
+def what_may_change(task: Task, root: Path | None = None) -> Editable:
+    """Which files of the repository are the candidate's: those of `editable`, less what judges them or is withheld.
+
+    Args:
+        root: of the workspace: a reference library in it is withheld, too.
+    """
     if task.kind is Referee.SEALED:
         return Editable(task.editable)
     withheld = {f"{HOME}/": "it is the server's"} | dict.fromkeys(task.off_limits, "it is in `off_limits`")
+    if root and is_library(library := Home(root).library):
+        withheld[f"{library.name}/"] = "it is the reference library"
     withheld |= dict.fromkeys(task.link, "it is in `link`") | dict.fromkeys(task.hidden, "it is in `hidden`")
     withheld |= dict.fromkeys(task.brought, "git does not have it, and each run is given a copy of the operator's")
     files: dict[str, str] = {}

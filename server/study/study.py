@@ -68,7 +68,7 @@ class Study:
         if self.choices.require_sealed:
             require_guards((self.choices.profile or default_profile(self.hardware, "", "")) in CPU_PROFILES)
         self.opened_with = self.program().task
-        self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(self.opened_with))
+        self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(self.opened_with, workspace))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
         self._lock = RepositoryLock(lock_path(self.workspace.root), tag)

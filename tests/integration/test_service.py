@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.cli.entry import app
-from server.cli.service import Service
+from server.clients.service import Service
 from server.runs.boundary import ANOTHER, SAME, UNKNOWN, boundary
 from tests.integration.test_http import Web
 from tests.support.repositories import git, make_quick

@@ -22,6 +22,7 @@ from server.library.fetching.sources import Source, SourceKind
 from server.library.fetching.tunnel import Tunnel
 
 MOST_BLOB = 200_000  # bytes of a file
+_LIMIT = MOST_BLOB + 1  # of git's filter: the first size that is left behind
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -161,7 +162,7 @@ def _fetch(git: "_Git", source: Source, reach: Reach) -> None:
             "--depth=1",
             "--no-tags",
             "--no-recurse-submodules",
-            f"--filter=blob:limit={MOST_BLOB + 1}",
+            f"--filter=blob:limit={_LIMIT}",
         )
         words = ("fetch", *options, "origin", source.ref or "HEAD")
         git.run_bytes(*words, most=git.most_bytes, proxy=tunnel.address, url=source.target)

@@ -1,4 +1,4 @@
-"""What an operator names as a source: an address, a paper, a file, a repository. Pure, but for looking what is a folder.
+"""What an operator names as a source: an address, a paper, a file, a repository.
 
 Secrets in an address are for the request alone: `Source.name` is what is saved and printed.
 """

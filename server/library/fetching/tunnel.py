@@ -1,6 +1,6 @@
 """The way of git to the network: a proxy on this machine that looks at addresses, and counts bytes and seconds.
 
-Git resolves names itself, and follows redirects. Here each of its connections is made for it, to an address that may be.
+Git resolves names itself, and follows redirects. So each of its connections is made here, to an address that may be.
 """
 
 import re
