@@ -40,7 +40,8 @@ class Library:
 
     def documents(self) -> list[Document]:
         """All that `add` has written, by id. What a person has put beside them is left out."""
-        return [found[0] for path in _markdown(self.folder) if (found := self._read(path))]
+        found = (found[0] for path in _markdown(self.folder) if (found := self._read(path)))
+        return sorted(found, key=lambda one: one.id)
 
     def _read(self, path: Path) -> tuple[Document, str] | None:
         found = parse(text) if (text := _text(path)) is not None else None

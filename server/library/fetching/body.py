@@ -39,17 +39,19 @@ def unpacked(chunks: Iterable[bytes], encoding: str, most: int) -> bytes:
 
 
 class _Unpack:
+    """What takes packed bytes as they come."""
+
     def __init__(self, encoding: str) -> None:
         known = ("", "identity", "gzip", "x-gzip", "deflate")
         if encoding not in known:
             raise SourceUnreachable(f"It is packed as {encoding[:40]!r}, which was not asked for.", _STEP)
         self._gzip, self._plain = encoding.endswith("gzip"), encoding in known[:2]
-        self._made = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
-        self._begun = False
+        self._made = zlib.decompressobj(_GZIP) if self._gzip else None
+        self._start = b""
 
     @property
     def complete(self) -> bool:
-        return self._plain or not self._begun or self._made.eof
+        return self._plain or (self._made.eof if self._made else not self._start)
 
     def pieces(self, chunk: bytes) -> Iterable[bytes]:
         """What a chunk stands for, in pieces of bounded size."""
@@ -57,29 +59,28 @@ class _Unpack:
             yield chunk
             return
         data = chunk
-        while data:
-            if self._made.eof:
-                if not (self._gzip and data.startswith(b"\x1f")):
-                    return  # what follows the end counts for nothing
-                self._made = zlib.decompressobj(_GZIP)  # another member
-            yield self._piece(data)
-            data = self._made.unused_data if self._made.eof else self._made.unconsumed_tail
-        while not self._made.eof and (piece := self._made.decompress(b"", _BLOCK)):
-            yield piece
-
-    def _piece(self, data: bytes) -> bytes:
+        if self._made is None:
+            data = self._start = self._start + chunk
+            if len(data) < 2:
+                return
+            self._made = zlib.decompressobj(zlib.MAX_WBITS if _has_header(data) else -zlib.MAX_WBITS)
         try:
-            piece = self._made.decompress(data, _BLOCK)
-        except zlib.error:
-            if self._begun or self._gzip:
-                raise SourceUnreachable("It is packed, and damaged.", _STEP) from None
-            self._made = zlib.decompressobj(-zlib.MAX_WBITS)  # many servers leave zlib's header out
-            piece = self._raw(data)
-        self._begun = True
-        return piece
-
-    def _raw(self, data: bytes) -> bytes:
-        try:
-            return self._made.decompress(data, _BLOCK)
+            yield from self._unpacked(self._made, data)
         except zlib.error:
             raise SourceUnreachable("It is packed, and damaged.", _STEP) from None
+
+    def _unpacked(self, made: "zlib._Decompress", data: bytes) -> Iterable[bytes]:
+        while data:
+            if made.eof:
+                if not (self._gzip and data.startswith(b"\x1f")):
+                    return  # what follows the end counts for nothing
+                self._made = made = zlib.decompressobj(_GZIP)  # another member
+            yield made.decompress(data, _BLOCK)
+            data = made.unused_data if made.eof else made.unconsumed_tail
+        while not made.eof and (piece := made.decompress(b"", _BLOCK)):
+            yield piece
+
+
+def _has_header(data: bytes) -> bool:
+    """Whether packed bytes begin as zlib has it: many servers leave that out."""
+    return data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
