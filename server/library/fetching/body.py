@@ -65,11 +65,13 @@ class _Unpack:
                 return
             self._made = zlib.decompressobj(zlib.MAX_WBITS if _has_header(data) else -zlib.MAX_WBITS)
         try:
-            yield from self._unpacked(self._made, data)
+            yield from self._unpacked(data)
         except zlib.error:
             raise SourceUnreachable("It is packed, and damaged.", _STEP) from None
 
-    def _unpacked(self, made: "zlib._Decompress", data: bytes) -> Iterable[bytes]:
+    def _unpacked(self, data: bytes) -> Iterable[bytes]:
+        made = self._made
+        assert made is not None
         while data:
             if made.eof:
                 if not (self._gzip and data.startswith(b"\x1f")):
