@@ -17,23 +17,31 @@ _Text = str | None
 def adopt(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The top of a git repository.")] = Path(),
     goal: Annotated[_Text, typer.Option(help="What should become better, for the agent.")] = None,
-    command: Annotated[_Text, typer.Option(help="The command that is measured.")] = None,
-    build: Annotated[_Text, typer.Option(help="What builds the code beforehand.")] = None,
-    checks: Annotated[_Text, typer.Option(help="The command that says whether the code still works.")] = None,
-    metric: Annotated[_Text, typer.Option(help="A number that it prints, by name; or cpu, wall, memory.")] = None,
+    command: Annotated[_Text, typer.Option(metavar="COMMAND", help="The command that is measured.")] = None,
+    build: Annotated[_Text, typer.Option(metavar="COMMAND", help="What builds the code beforehand.")] = None,
+    checks: Annotated[_Text, typer.Option(metavar="COMMAND", help="It says whether the code still works.")] = None,
+    metric: Annotated[
+        _Text, typer.Option(metavar="NAME", help="A number that it prints; or cpu, wall, memory.")
+    ] = None,
     unit: Annotated[_Text, typer.Option(help="The unit of the number.")] = None,
-    direction: Annotated[_Text, typer.Option(help="lower or higher: which numbers are better.")] = None,
-    editable: Annotated[_List, typer.Option(help="What the agent may change: globs.")] = None,
-    off_limits: Annotated[_List, typer.Option(help="Exceptions from it: globs.")] = None,
-    link: Annotated[_List, typer.Option(help="Folders that git does not have, shown for reading.")] = None,
-    format: Annotated[_Text, typer.Option(help="Of other tools' workspaces here, the one to take values from.")] = None,
+    direction: Annotated[_Text, typer.Option(metavar="lower|higher", help="Which numbers are better.")] = None,
+    editable: Annotated[_List, typer.Option(metavar="GLOB", help="What the agent may change.")] = None,
+    off_limits: Annotated[_List, typer.Option(metavar="GLOB", help="Exceptions from it.")] = None,
+    link: Annotated[
+        _List, typer.Option(metavar="FOLDER", help="A folder that git does not have, shown for reading.")
+    ] = None,
+    format: Annotated[
+        _Text, typer.Option(metavar="NAME", help="The other tool whose workspace here gives the values.")
+    ] = None,
     network: Annotated[bool, typer.Option("--network", help="Let the commands use the network.")] = False,
     home: Annotated[bool, typer.Option("--home", help="Let the commands read your home folder.")] = False,
-    limit: Annotated[float, typer.Option(min=1, max=86400, help="Seconds that the command may take.")] = 300,
+    limit: Annotated[
+        float, typer.Option(min=1, max=86400, metavar="SECONDS", help="For how long the command may run.")
+    ] = 300,
     noise: Annotated[
-        float, typer.Option(min=0, max=86400, help="Seconds that measuring the noise may take; 0: do not.")
+        float, typer.Option(min=0, max=86400, metavar="SECONDS", help="For measuring the noise; 0: do not.")
     ] = 60,
-    hours: Annotated[float, typer.Option(min=0.1, max=1000, help="Hours of a night.")] = 8,
+    hours: Annotated[float, typer.Option(min=0.1, max=1000, metavar="HOURS", help="After which a study ends.")] = 8,
     yes: Annotated[bool, typer.Option("--yes", help="Take every default, and have the command run.")] = False,
     commit: Annotated[bool | None, typer.Option("--commit/--no-commit", help="Commit program.md.")] = None,
     show: Annotated[bool, typer.Option("--print", help="Print program.md, and write nothing.")] = False,

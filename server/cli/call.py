@@ -1,6 +1,5 @@
 """`autoresearch call`: one tool call from a shell. A command imports what it needs when it runs."""
 
-import json
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.terminal import console
+from server.cli.terminal import console, print_json
 
 _err = console(stderr=True)
 
@@ -35,8 +34,10 @@ def call(
     given: Annotated[
         str, typer.Option("--json", metavar="JSON", help="All arguments as one object, @FILE or @-.")
     ] = "",
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
-    url: Annotated[str, typer.Option(help="A server over HTTP; default: the one that works in the workspace.")] = "",
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="A server over HTTP; default: the one of the workspace.")
+    ] = "",
     token: Annotated[str, typer.Option(help="Its token; default: AUTORESEARCH_TOKEN, or the workspace's.")] = "",
     listed: Annotated[bool, typer.Option("--list", help="Print the tools, and call none.")] = False,
     schema: Annotated[str, typer.Option(metavar="TOOL", help="Print the JSON schema of its arguments.")] = "",
@@ -58,7 +59,7 @@ def call(
                 sys.stdout.write(f"{name:<18} {description.partition('. ')[0]}\n")
             return
         if schema:
-            _print(schema_of(schema))
+            print_json(schema_of(schema))
             return
         options = words or []
         first = next((at for at, word in enumerate(options) if word.startswith("-")), len(options))
@@ -70,7 +71,7 @@ def call(
     except AutoresearchError as error:
         raise _ended(error, Exit.UNREACHABLE) from None
     told, refusal = answer(result)
-    _print(told)
+    print_json(told)
     if refusal:
         _err.print(refusal)
         raise typer.Exit(Exit.REFUSED)
@@ -79,11 +80,6 @@ def call(
 def _ended(error: Exception, code: Exit) -> typer.Exit:
     _err.print(str(error))
     return typer.Exit(code)
-
-
-def _print(told: object) -> None:
-    text = json.dumps(told, indent=2, ensure_ascii=(sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"))
-    sys.stdout.write(text + "\n")
 
 
 def _read(name: str) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.terminal import console
+from server.cli.terminal import columns, console, print_json
 from server.errors import LedgerUnavailable
+from server.locks import LockHolder, lock_holder
 from server.paths import StudyPaths
 from server.study.find_study import OperatorRequest, latest_study
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from server.records import Experiment
     from server.reporting.study_view import StudyView
 
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
-_Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
+_Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
+_Tag = Annotated[str, typer.Option(metavar="NAME", help="The study; default: the latest one.")]
 _out = console()
 
 
@@ -31,6 +32,42 @@ class Health(IntEnum):
     ON = 0
     OVER = 1  # a server lives, but it starts no run any more, or nothing has happened for long
     OFF = 2  # no server, or no night at all
+
+
+def say_what_is_next() -> None:
+    """Say where the present folder stands, and which commands come next."""
+    from server.cli.screens.layout import commands, shown
+    from server.cli.screens.next_steps import situation
+
+    found, width = situation(Path()), columns(_out)
+    shown(_out, [found.told], width)
+    _print_lines(["", *commands(found.steps, width)])
+
+
+def _print_lines(lines: list[str]) -> None:
+    for line in lines:
+        _out.print(line)
+
+
+def status(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Show where a study stands: what runs, the best so far, what was tried, how far to trust it, what comes next.
+
+    It reads files and takes no lock: it works beside a server, after one, and without any.
+    """
+    from server.cli.screens import study_now
+    from server.cli.screens.layout import commands, facts
+    from server.cli.screens.next_steps import steps_of
+
+    paths = latest_study(workspace, tag)
+    summary, width = study_now.summary_of(paths), columns(_out)
+    if json:
+        print_json(study_now.as_json(summary, paths))
+        return
+    _print_lines([*facts(study_now.facts_of(summary, paths), width), "", *commands(steps_of(summary), width)])
 
 
 def stop(
@@ -62,7 +99,9 @@ def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
 def watch(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen, on this machine alone; 0: any.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where to listen, on this machine alone.")
+    ] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
     terminal: Annotated[bool, typer.Option("--terminal/--page", help="Show it in this terminal.")] = False,
 ) -> None:
@@ -123,30 +162,40 @@ PAGE_VIEWS = {"chart.png": _chart, "report": _report}  # what a page has beside 
 def health(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    idle: Annotated[float, typer.Option(min=0, help="Minutes without a run that end a night.")] = 60.0,
+    idle: Annotated[
+        float, typer.Option(min=0, metavar="MINUTES", help="Minutes without a run that end a study.")
+    ] = 60.0,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
-    """Say whether the night is on.
+    """Say whether the study goes on.
 
-    Exit code 0: it is; 1: it is over, idle for too long, or its server hangs; 2: no server, or no night.
+    Exit code 0: it does; 1: it is over, idle for too long, or its server hangs; 2: no server, or no study.
     """
-    from server.locks import lock_holder
     from server.study.git_repair import lost
 
+    served = gone = None
     try:
         paths = latest_study(workspace, tag)
     except LedgerUnavailable as error:
-        _out.print(f"off: {error}")
-        raise typer.Exit(Health.OFF) from None
-    gone = lost(paths.state)
-    told = f"\n{gone}" if gone else ""
-    served = lock_holder(workspace)
+        found, told = Health.OFF, str(error)
+    else:
+        served, gone = lock_holder(workspace), lost(paths.state)
+        found, told = _health(workspace, paths, served, idle)
+    if json:
+        pid = served.pid if served else None
+        print_json({"health": found.name.lower(), "code": int(found), "why": told, "server": pid, "lost": gone or ""})
+    else:
+        _out.print(f"{found.name.lower()}: {told}{f'{chr(10)}{gone}' if gone else ''}")
+    if found is not Health.ON:
+        raise typer.Exit(found)
+
+
+def _health(workspace: Path, paths: StudyPaths, served: LockHolder | None, idle: float) -> tuple[Health, str]:
     if served is None:
-        _out.print(f"off: no server works here; a run under way is taken up by the next one{told}")
-        raise typer.Exit(Health.OFF)
+        return Health.OFF, "no server works here; a run under way is taken up by the next one"
     if why := _hangs(workspace, paths.home.study(served.tag).state) or _over(workspace, paths, idle):
-        _out.print(f"over: server {served.pid} lives, but {why}{told}")
-        raise typer.Exit(Health.OVER)
-    _out.print(f"on: server {served.pid} lives{told}")
+        return Health.OVER, f"server {served.pid} lives, but {why}"
+    return Health.ON, f"server {served.pid} lives"
 
 
 def _hangs(workspace: Path, state: Path) -> str:

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -13,9 +13,10 @@ from rich.text import Text
 from server import __version__
 from server.api.json_rpc import refuse_all
 from server.cli import adopt, call, control, library, reports, serve, setup
+from server.cli.screens.help_words import in_plain_words
 from server.cli.terminal import console, spell_out
 from server.errors import AutoresearchError
-from server.serve_options import DEFAULT_ADDRESS
+from server.serve_options import DEFAULT_ADDRESS, after_dashes
 
 _USAGE = 2  # exit code
 _ROOM = 500  # characters that are told of an error
@@ -30,11 +31,16 @@ _REMEDIES = {  # the next step, by what the system says
 _OPTIONS = "`autoresearch serve --help` lists them: correct the entry in the client's configuration."
 
 app = typer.Typer(
-    help="An MCP server that referees autonomous research on one file, train.py.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+
+
+@app.callback()
+def alone(context: typer.Context) -> None:
+    """An MCP server that referees autonomous research. Without a command, it says what to do next in this folder."""
+    if context.invoked_subcommand is None:
+        control.say_what_is_next()
 
 
 def version() -> None:
@@ -59,6 +65,7 @@ for command in (
     reports.notify,
     reports.transfer,
     call.call,
+    control.status,
     control.stop,
     control.pause,
     control.resume,
@@ -79,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _start_whole(words)
     spell_out()
     try:
-        app(args=words, prog_name="autoresearch")
+        command = in_plain_words(typer.main.get_command(app))
+        command(args=_serving_last(command, words), prog_name="autoresearch")
     except AutoresearchError as error:
         _end(words, error.problem, error.next_step)
     except OSError as error:
@@ -114,9 +122,25 @@ def _start_whole(words: list[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-P", "-c", again], environment)
 
 
+def _serving_last(command: Any, words: list[str]) -> list[str]:
+    """Options of `serve` behind `--`, where a command that starts a server is given them among its own."""
+    if words[:1] not in (["drive"], ["call"]):
+        return words
+    serve, own = (
+        {
+            name: not one.is_flag
+            for one in command.commands[which].params
+            if one.param_type_name == "option"
+            for name in (*one.opts, *one.secondary_opts)
+        }
+        for which in ("serve", words[0])
+    )
+    return [words[0], *after_dashes(words[1:], own, serve)]
+
+
 def _spelt_out(arguments: Sequence[str]) -> list[str]:
     """`--http` may stand alone: typer knows no option whose value can be left away."""
-    following = [*arguments[1:], "--"]
+    following = [*arguments[1:], "--"][: len(arguments)]
     pairs = zip(arguments, following, strict=True)
     return [
         word

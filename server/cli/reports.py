@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
+from rich.console import RenderableType
 
-from server.cli.terminal import columns, console
+from server.cli.terminal import columns, console, print_json
 from server.errors import LedgerUnavailable, Unavailable
 from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
@@ -18,13 +18,14 @@ from server.study.find_study import latest_study
 if TYPE_CHECKING:
     from server.finalize.ablation import Worth
     from server.finalize.branch import Branch
+    from server.history.ledger import Ledger
     from server.study.reruns import RerunRequest
     from server.vcs.stack import Stack
 
 _out = console()
 _err = console(stderr=True)
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
-_Tag = Annotated[str, typer.Option(help="Name of the night; default: the latest one.")]
+_Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
+_Tag = Annotated[str, typer.Option(metavar="NAME", help="The study; default: the latest one.")]
 _Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
 
 
@@ -53,24 +54,46 @@ def _seconds(told: str | float) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def history(workspace: _Workspace = Path(), tag: _Tag = "", limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
-    """Show what was tried, newest first."""
-    from server.foreign.load import reported_summary, task_of
-    from server.history import audit_failures, revocations, segments
+def history(
+    workspace: _Workspace = Path(),
+    tag: _Tag = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Experiments that are shown.")] = 50,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Every run, repeats too, with commit, decision and trust.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Show what was tried, newest first: one line an experiment."""
+    from server.cli.screens import history_list
+    from server.cli.screens.layout import shown
+    from server.foreign.load import task_of
+    from server.history import segments
     from server.history.ledger import Ledger
     from server.reporting.table import history_table
+
+    task = task_of(workspace / "program.md")
+    with closing(Ledger(latest_study(workspace, tag).ledger, read_only=True)) as ledger:
+        if json:
+            print_json(history_list.as_json(history_list.listed(ledger, task), limit))
+            return
+        width = columns(_out)
+        if wide:
+            page = ledger.page(limit, 0)
+            lines: list[RenderableType] = [history_table(page, segments.metric_shown(page[::-1], task), width)]
+        else:
+            found = history_list.listed(ledger, task)
+            lines = [*history_list.screen(found, limit, width), history_list.kept_in_words(found)]
+        shown(_out, [*lines, *_warnings(workspace, ledger)], width)
+
+
+def _warnings(workspace: Path, ledger: "Ledger") -> list[str]:
+    """What is to be known of a history besides its rows."""
+    from server.foreign.load import reported_summary
+    from server.history import audit_failures, revocations
     from server.study.ledger_rebuild import edited, edited_now
 
-    ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
-    page = ledger.page(limit, 0)
-    metric = segments.metric_shown(page[::-1], task_of(workspace / "program.md"))
-    _out.print(history_table(page, metric, columns(_out)), soft_wrap=False)
-    if summary := reported_summary(workspace):
-        _out.print(summary, markup=False)
-    by_others = edited(ledger), edited_now(ledger)
-    for told in filter(None, (audit_failures.told(ledger), *revocations.told(ledger).values(), *by_others)):
-        _out.print(told)
-    ledger.close()
+    told = [reported_summary(workspace), audit_failures.told(ledger), *revocations.told(ledger).values()]
+    return [*told, edited(ledger), edited_now(ledger)]
 
 
 def export(
@@ -80,7 +103,7 @@ def export(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     output: Annotated[
-        Path | None, typer.Option(help="File to write; default: standard output, or progress.png")
+        Path | None, typer.Option(metavar="FILE", help="Default: standard output; of a chart, progress.png.")
     ] = None,
 ) -> None:
     """Write the history for other tools."""
@@ -123,7 +146,7 @@ def report(
     ] = False,
     md: Annotated[bool, typer.Option("--md", help="The same as Markdown, on standard output.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
-    output: Annotated[Path | None, typer.Option(help="File to write.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
 ) -> None:
     """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
     forms = [form for form, wanted in ((Form.HTML, html), (Form.MD, md), (Form.JSON, json)) if wanted]
@@ -161,10 +184,12 @@ def report(
 
 
 def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
+    from server.cli.screens.bars import waiting
     from server.files import write_whole
     from server.reporting.morning.write import told
 
-    text = told(paths, form)
+    with waiting(_err, "reading the study, writing the report"):
+        text = told(paths, form)
     target = output or (paths.report if form is Form.HTML else None)
     if target is None:
         sys.stdout.write(text)
@@ -176,8 +201,8 @@ def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
 def finalize(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    onto: Annotated[str, typer.Option(help="Branch to build on; default: where the checkout is.")] = "",
-    name: Annotated[str, typer.Option(help="Of the new branch; default: autoresearch-TAG.")] = "",
+    onto: Annotated[str, typer.Option(metavar="BRANCH", help="What to build on; default: where the checkout is.")] = "",
+    name: Annotated[str, typer.Option(metavar="BRANCH", help="The new branch; default: autoresearch-TAG.")] = "",
     squash: Annotated[bool, typer.Option("--squash", help="One commit of all.")] = False,
     only: Annotated[
         str, typer.Option(metavar="sure|all|4,7", help="Changes larger than the noise, all that were kept, or some.")
@@ -211,14 +236,16 @@ def finalize(
 
 
 def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
+    from server.cli.screens.bars import RunBar
     from server.finalize.ablation import ablate
     from server.serve_options import ServeOptions
     from server.study.study import Study
 
     count = seeds * (1 + len(made.commits))
     _err.print(f"{count} runs: all changes, and all without each of them, {seeds} times each")
-    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study, _out.status("") as status:
-        return ablate(study, made, stack.merge, seeds, lambda line: status.update(Text(line)))
+    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study:
+        with RunBar(_err, count, study.budget_seconds()) as bar:
+            return ablate(study, made, stack.merge, seeds, bar.tell)
 
 
 def _write_pull_request(paths: StudyPaths, made: "Branch", file: Path, worth: list[str]) -> None:
@@ -280,6 +307,7 @@ def transfer(
 
 def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
     """Ask the two experiments, of which 0 is the baseline, and print what they say."""
+    from server.cli.screens.bars import RunBar
     from server.serve_options import ServeOptions
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
@@ -289,8 +317,9 @@ def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> N
         rows = [row for row in asked if row]
         if len({row.number for row in rows}) < 2:
             raise LedgerUnavailable("There are no two experiments to compare.", "Keep something first.")
-        with _out.status("") as status:
-            before, after = rerun(study, rows, question, lambda line: status.update(Text(line)))
+        seconds = question.budget_seconds or rows[0].attempt.budget_seconds
+        with RunBar(_err, question.seeds * len(rows), seconds) as bar:
+            before, after = rerun(study, rows, question, bar.tell)
         metric = study.program().task.measure
     hidden, of_task = question.split == "holdout", rows[-1].attempt.task is not None
     what = (" by hidden_final" if of_task else " on hidden text") if hidden else " on validation text"

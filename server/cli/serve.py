@@ -26,10 +26,12 @@ class Require(StrEnum):
 
 
 def serve(
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
-    tag: Annotated[str, typer.Option(help="Name of the night; default: the one under way, else today's date.")] = "",
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
+    tag: Annotated[
+        str, typer.Option(metavar="NAME", help="The study; default: the one under way, else today's date.")
+    ] = "",
     budget: Annotated[
-        float | None, typer.Option(min=0.1, help="Training seconds a run; default: program.md's.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: program.md's.")
     ] = None,
     profile: Annotated[ProfileName | None, typer.Option(help="Class of machine; default: what is found.")] = None,
     data: Annotated[
@@ -39,15 +41,18 @@ def serve(
         float | None,
         typer.Option(
             min=0,
+            metavar="SECONDS",
             envvar="AUTORESEARCH_WAIT_SECONDS",
-            help="Seconds a call may wait for a run; default: what each client bears.",
+            help="For how long a call may wait for a run; default: the client's own timeout.",
         ),
     ] = None,
     http: Annotated[
         str | None,
         typer.Option(metavar="[HOST:PORT]", help=f"Serve over HTTP, in place of stdio; alone: {DEFAULT_ADDRESS}."),
     ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="Another name of this machine, over HTTP.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Another name of this machine, over HTTP.")
+    ] = None,
     token: Annotated[bool, typer.Option("--token/--no-token", help="Ask for a bearer token over HTTP.")] = True,
     require: Annotated[
         Require | None,
@@ -104,15 +109,27 @@ def _return_memory() -> None:
 
 
 def drive(
-    client: Annotated[str, typer.Argument(help="claude-code, codex, opencode, gemini; or sweep: no LLM, optuna.")],
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
-    hours: Annotated[float, typer.Option(min=0, help="End after so long; 0: never.")] = 8.0,
+    client: Annotated[
+        str,
+        typer.Argument(
+            help="claude-code, codex, opencode, gemini; or sweep, which needs no LLM but optuna.",
+            autocompletion=lambda: ["claude-code", "codex", "opencode", "gemini", "sweep"],
+        ),
+    ],
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
+    hours: Annotated[float, typer.Option(min=0, metavar="HOURS", help="End after so long; 0: never.")] = 8.0,
     experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
     max_cost: Annotated[float, typer.Option(min=0, metavar="USD", help="End when the client has cost so much.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=0, help="End when the client has used so many, in and out.")] = 0,
-    serving: Annotated[list[str] | None, typer.Argument(help="After --: options of `serve`, such as --tag.")] = None,
+    serving: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OPTIONS OF SERVE]", help="Such as --tag, --budget, --profile, --data."),
+    ] = None,
 ) -> None:
-    """Start a night headless with an installed client; start it again when it stops too early, fails or hangs."""
+    """Run a study with an installed client, without you: it is started again when it stops early, fails or hangs.
+
+    The options of `serve` are taken, too: autoresearch drive sweep --budget 60.
+    """
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
     from server.errors import ProgramInvalid
@@ -136,6 +153,7 @@ def _drive(night: "Driver", limits: "DriveLimits") -> None:
     """Until the night is over, or somebody ends it; then say what it has brought and cost."""
     import signal
 
+    from server.cli.screens.bars import driving
     from server.notify.notifier import notifying
     from server.reporting.bill import bill_in_words
 
@@ -145,7 +163,8 @@ def _drive(night: "Driver", limits: "DriveLimits") -> None:
             signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
     with notifying(night.paths, lambda line: out.print(line)) as ended:
         try:
-            reason = night.run(limits, lambda line: out.print(line))
+            with driving(out, night.paths, limits.hours, limits.experiments):
+                reason = night.run(limits, lambda line: out.print(line))
             ended.append(reason)
         except KeyboardInterrupt:
             reason = "interrupted; a run under way goes on"
@@ -175,15 +194,21 @@ def _report_of(paths: "StudyPaths") -> "Path | None":
 def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
     import anyio
 
+    from server.cli.screens.bars import driving
+    from server.clients.driver import tag_of
     from server.errors import Unavailable
     from server.foreign.load import load
+    from server.paths import Home
+    from server.study.find_study import tag_to_serve
 
     try:
         from server.clients.optuna_search import OptunaSearch
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is not installed.", "Run `pip install 'autoresearch-mcp[sweep]'`.") from error
-    night = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task)
-    return anyio.run(night.run, hours, experiments, console(stderr=True).print)
+    night, out = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task), console(stderr=True)
+    paths = Home(workspace.resolve()).study(tag_of(serving) or tag_to_serve(workspace))
+    with driving(out, paths, hours, experiments):
+        return anyio.run(night.run, hours, experiments, out.print)
 
 
 def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
@@ -219,9 +244,9 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
 
 
 def demo(
-    workspace: Annotated[Path, typer.Option(help="A git repository with a program.md.")] = Path(),
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
-        float | None, typer.Option(min=0.1, help="Training seconds a run; default: 15, with --quick 0.5.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: 15, with --quick 0.5.")
     ] = None,
     profile: Annotated[
         ProfileName | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from server.cli.terminal import console, folded
+from server.cli.terminal import console, folded, print_json
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry
@@ -20,7 +20,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
 _GPU_SHARDS = 8
-_Workspace = Annotated[Path, typer.Option(help="A git repository with a program.md.")]
+_Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
 
 
 def init(
@@ -38,14 +38,18 @@ def init(
 
 def prepare(
     what: Annotated[
-        str, typer.Argument(help="embedded, climbmix, fineweb-edu, tinystories, tinystories-mini, or a folder.")
+        str,
+        typer.Argument(
+            help="embedded, climbmix, fineweb-edu, tinystories, tinystories-mini, or a folder.",
+            autocompletion=lambda: ["embedded", "climbmix", "fineweb-edu", "tinystories", "tinystories-mini"],
+        ),
     ] = "embedded",
     workspace: _Workspace = Path(),
     shards: Annotated[
         int,
         typer.Option(min=0, help="Files to download, some 60 million tokens each; 0: enough for the machine."),
     ] = 0,
-    name: Annotated[str, typer.Option(help="What to call a folder's text; default: the folder's name.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="For a folder's text; default: the folder's name.")] = "",
     vocab: Annotated[int, typer.Option(min=300, max=65536, help="Tokens of the vocabulary.")] = 8192,
     retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
 ) -> None:
@@ -68,13 +72,21 @@ def prepare(
 
 def doctor(
     workspace: _Workspace = Path(),
-    data: Annotated[str, typer.Option(help="The data set that `serve` will be given.")] = "embedded",
+    data: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="The data set that `serve` will be given.")
+    ] = "embedded",
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.doctor import examine
 
-    broken = False
-    for check in examine(workspace, data):
+    checks, broken = examine(workspace, data), False
+    if json:
+        found = [check.model_dump() for check in checks]
+        broken = any(check["state"] == "fix" for check in found)
+        print_json({"ready": not broken, "checks": found})
+        checks = iter(())
+    for check in checks:
         broken |= check.state == "fix"
         mark = (f"{check.state:<13} ", _COLOURS[check.state])
         head, *rest = folded(f"{check.name}: {check.detail}", _COLUMNS - len(mark[0]))
@@ -88,7 +100,13 @@ def doctor(
 
 
 def connect(
-    client: Annotated[str, typer.Argument(help="claude-code, claude-desktop, codex, cursor, vscode, gemini, opencode")],
+    client: Annotated[
+        str,
+        typer.Argument(
+            help="claude-code, claude-desktop, codex, cursor, vscode, gemini or opencode.",
+            autocompletion=lambda: ["claude-code", "claude-desktop", "codex", "cursor", "vscode", "gemini", "opencode"],
+        ),
+    ],
     workspace: _Workspace = Path(),
     write: Annotated[bool, typer.Option("--write", help="Install it instead of printing it.")] = False,
     http: Annotated[
@@ -120,7 +138,9 @@ def _because(variable: str) -> str:
 def install_service(
     workspace: _Workspace = Path(),
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")] = DEFAULT_ADDRESS,
-    user: Annotated[str, typer.Option(help="The account it has; made if it does not exist.")] = "autoresearch",
+    user: Annotated[
+        str, typer.Option(metavar="NAME", help="The account it has; made if it does not exist.")
+    ] = "autoresearch",
     write: Annotated[bool, typer.Option("--write", help="Do it, as root, instead of printing it.")] = False,
 ) -> None:
     """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""

@@ -1,6 +1,7 @@
 """What people read in a terminal: texts that are not ours appear as they are, in whatever the terminal can show."""
 
 import codecs
+import json
 import os
 import sys
 from io import TextIOWrapper
@@ -18,8 +19,8 @@ def console(stderr: bool = False) -> Console:
 
 
 def columns(out: Console) -> int:
-    """How many columns a table may take. What is no terminal, such as a file, has room for all."""
-    return out.width if out.is_terminal else 1000
+    """How many columns a line may take. What is no terminal has room for all, unless COLUMNS says how much."""
+    return out.width if out.is_terminal or "COLUMNS" in os.environ else 1000
 
 
 def _forget_narrow() -> None:
@@ -27,6 +28,12 @@ def _forget_narrow() -> None:
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and len(told) < 9 and int(told) < _LEAST_COLUMNS:
         del os.environ["COLUMNS"]
+
+
+def print_json(told: object) -> None:
+    """Print a value for programs, in whatever the output's encoding can hold."""
+    plain = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=plain) + "\n")
 
 
 def folded(told: str, columns: int = 80) -> list[str]:

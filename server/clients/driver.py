@@ -54,7 +54,7 @@ class Driver:
         """`options`: of `autoresearch serve`. Raises Unavailable: no such client, or it is not installed."""
         home = Home(workspace)
         self._workspace = workspace
-        tag = _tag(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
+        tag = tag_of(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
         self.paths = home.study(tag)
         arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
         self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), home.drive)
@@ -213,7 +213,7 @@ class Driver:
         return why if self._decided() or time.monotonic() - self._done_at >= patience else ""
 
 
-def _tag(options: list[str]) -> str:
+def tag_of(options: list[str]) -> str:
     """The tag among the options of `autoresearch serve`; empty if they name none."""
     told = [word.removeprefix("--tag=") for word in options if word.startswith("--tag=")]
     after = [options[place + 1] for place, word in enumerate(options[:-1]) if word == "--tag"]

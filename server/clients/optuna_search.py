@@ -13,6 +13,7 @@ from typing import Any, cast
 import anyio
 import optuna
 from mcp import Client, StdioServerParameters
+from mcp.shared.exceptions import MCPError
 from optuna.trial import Trial, TrialState
 
 from server.api.schemas import RunReply
@@ -48,7 +49,17 @@ class OptunaSearch:
         self._study = optuna.create_study(direction=towards, sampler=optuna.samplers.TPESampler(seed=_SEED))
 
     async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
-        """Propose until the night is over; 0: not for that reason. Returns why it ended."""
+        """Propose until the night is over; 0: not for that reason. Returns why it ended.
+
+        Raises:
+            AutoresearchError: the server does not start, or refuses; its sentence and the next step.
+        """
+        try:
+            return await self._run(hours, experiments, tell)
+        except BaseExceptionGroup as group:  # of the client's tasks, around what one of them has raised
+            raise _cause(group) from None
+
+    async def _run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
         async with Client(StdioServerParameters(command=sys.executable, args=self._arguments)) as client:
             begun, done = time.monotonic(), 0
             while True:
@@ -105,6 +116,16 @@ class OptunaSearch:
         self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
         became = f"{scored.verdict}, {scored.decision}" if scored else row.skipped if row else "nothing"
         return f"{', '.join(f'{name} = {value}' for name, value in change.items())}: {became}"
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What is wrong, in one exception where it is one: a server that does not start says why."""
+    if len(group.exceptions) != 1:
+        return group
+    (error,) = group.exceptions
+    if isinstance(error, BaseExceptionGroup):
+        return _cause(cast("BaseExceptionGroup[BaseException]", error))
+    return Unavailable(error.message, "`autoresearch doctor` says more.") if isinstance(error, MCPError) else error
 
 
 def _value(trial: Trial, name: str, knob: dict[str, Any]) -> float | int | str:

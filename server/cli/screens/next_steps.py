@@ -1,0 +1,144 @@
+"""What to do next in a folder, as its files say: `autoresearch` without a command, and the end of `status`."""
+
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from server.cli.doctor import examine
+from server.clients.client_config import CLIENTS, installed
+from server.errors import LedgerUnavailable, Unavailable
+from server.foreign.load import is_defined
+from server.paths import StudyPaths
+from server.reporting.study_view import StudyView
+from server.reporting.view_model import StudyState, Summary
+from server.study.find_study import latest_study
+from server.text import printable
+
+_BEFORE = ("workspace", "program.md", "referee")  # what must be well before a study can begin
+_ALL = ("autoresearch --help", "every command")
+_REPORT = ("autoresearch report --html", "what the study has brought, on one page")
+_HISTORY = ("autoresearch history", "every experiment")
+_FINALIZE = ("autoresearch finalize", "a branch to merge: one commit a kept change")
+_STATUS = ("autoresearch status", "where it stands")
+_WATCH = ("autoresearch watch", "the live page; --terminal shows it here")
+_PAUSE = ("autoresearch pause", "start no new run; stop ends the study")
+_RESUME = ("autoresearch resume", "let it go on")
+_DRIVE = ("autoresearch drive CLIENT", "the same without you: claude-code, codex, opencode, gemini or sweep")
+
+
+class Situation(NamedTuple):
+    """Where a folder stands."""
+
+    told: str  # a sentence
+    steps: list[tuple[str, str]]  # commands that can be copied, and what each is for
+
+
+def situation(folder: Path) -> Situation:
+    """The situation of a folder. It is only looked at. Raises LedgerUnavailable, OSError."""
+    here = folder.resolve()
+    top = next((path for path in (here, *here.parents) if (path / ".git").exists()), None)
+    if top is None:
+        return Situation(
+            f"{here} is not in a git repository, so there is nothing to work on yet.",
+            [
+                ("autoresearch init my-night", "a new workspace: a program.md, a train.py, a commit"),
+                ("autoresearch adopt DIR", "or set up a git repository of yours, for a goal of your own"),
+                ("autoresearch demo --quick", "or look on: a study of a minute, without any LLM"),
+                _ALL,
+            ],
+        )
+    if top != here and not is_defined(here) and is_defined(top):
+        return Situation(f"The workspace is {top}.", [(f"cd {shlex.quote(str(top))}", "go there"), _ALL])
+    with suppress(LedgerUnavailable):
+        return _of_study(latest_study(folder, ""))
+    return _before(folder, here)
+
+
+def _before(folder: Path, here: Path) -> Situation:
+    """Before the first study."""
+    if not is_defined(folder):
+        return Situation(
+            f"{here} has no program.md: nothing says what is to be improved.",
+            [
+                ("autoresearch adopt", "look at this repository, ask, measure the noise, write program.md"),
+                ("autoresearch init my-night", "or make a new workspace that trains a small language model"),
+                _ALL,
+            ],
+        )
+    for check in examine(folder):
+        if check.name in _BEFORE and check.state == "fix":
+            remedy = f" To do: {check.remedy.rstrip('.')}." if check.remedy else ""
+            return Situation(
+                f"{here} is not ready. {check.name}: {check.detail.rstrip('.')}.{remedy}", [_doctor(), _ALL]
+            )
+        if check.name == _BEFORE[-1]:
+            break
+    clients = [name for name in CLIENTS if _has_entry(name, here)]
+    doctor = ("autoresearch doctor", "what is ready, what to fix")
+    if not clients:
+        names = ", ".join(name for name in CLIENTS if name != "claude-code")
+        connect = ("autoresearch connect claude-code --write", f"or {names}; then start the client in this folder")
+        return Situation(f"{here} is ready, and no client is connected yet.", [doctor, connect, _DRIVE, _ALL])
+    told = f"{here} is ready; {', '.join(clients)} can start a study."
+    return Situation(
+        f"{told} Start the client here and say: start a night of experiments.", [doctor, _DRIVE, _WATCH, _ALL]
+    )
+
+
+def _doctor() -> tuple[str, str]:
+    return ("autoresearch doctor", "every check, and what to do about it")
+
+
+def _has_entry(client: str, workspace: Path) -> bool:
+    with suppress(Unavailable, OSError):
+        return installed(client, workspace)
+    return False
+
+
+def _of_study(paths: StudyPaths) -> Situation:
+    view = StudyView(paths)
+    try:
+        summary = view.summary()
+    finally:
+        view.close()
+    return Situation(f"Study {paths.tag}: {state_in_words(summary)}.", steps_of(summary))
+
+
+def state_in_words(summary: Summary) -> str:
+    """What a study is doing."""
+    head, now = summary.study, summary.now
+    asked = f"; the operator asked to {head.asked}" if head.asked and head.state is StudyState.RUNNING else ""
+    if head.state is StudyState.RUNNING and now is not None:
+        left = "" if now.eta is None else f", verdict in about {now.eta:.0f} s"
+        again = f" (experiment {now.of} again)" if now.of else ""
+        return f"running {now.number}{again}, {now.stage}{left}{asked}"
+    words = {
+        StudyState.RUNNING: "running",
+        StudyState.IDLE: "its server waits for the agent's next call",
+        StudyState.PAUSED: "paused",
+        StudyState.STOPPED: "stopped by the operator",
+        StudyState.OVER: f"over: {head.why}",
+        StudyState.OFF: "no server works on it now; the next one goes on with it",
+        StudyState.HANGS: f"in trouble: {head.why}",
+        StudyState.EMPTY: "begun, and nothing measured yet",
+    }
+    return printable(words[head.state] + asked)
+
+
+def steps_of(summary: Summary) -> list[tuple[str, str]]:
+    """The commands that make sense now."""
+    again = ("autoresearch doctor", "then start the client here, or `autoresearch drive CLIENT`: it goes on")
+    server = ("autoresearch health", "which server; end it, and start the client again")
+    more = ("program.md", "raise the limit under `stop:` there, and the study goes on")
+    found: dict[StudyState, list[tuple[str, str]]] = {
+        StudyState.RUNNING: [_STATUS, _WATCH, _HISTORY, _PAUSE],
+        StudyState.IDLE: [_STATUS, _WATCH, _HISTORY, _PAUSE],
+        StudyState.PAUSED: [_RESUME, _HISTORY, _REPORT],
+        StudyState.STOPPED: [_REPORT, _FINALIZE, _RESUME, _HISTORY],
+        StudyState.OVER: [_REPORT, _FINALIZE, _HISTORY, more],
+        StudyState.OFF: [again, _STATUS, _HISTORY, _REPORT],
+        StudyState.HANGS: [server, _STATUS, _HISTORY],
+        StudyState.EMPTY: [_STATUS, _WATCH],
+    }
+    return [*found[summary.study.state], _ALL]
