@@ -1,17 +1,19 @@
 """The arguments of a tool, as models and clients send them: null for what is optional, and errors in one sentence."""
 
 import difflib
+import json
 import re
 import reprlib
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from contextlib import suppress
+from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 
 _NOTHING = ("", "null", "none")  # what stands for null where a number, a boolean or a list is wanted
 _WORDS = {  # by pydantic's name of the error; what is in braces comes from the schema
@@ -37,9 +39,46 @@ _WORDS = {  # by pydantic's name of the error; what is in braces comes from the 
 _ROOM = 8000  # characters of a refusal
 _AS_IT_IS = ("patch",)  # what is wrong with its characters is told to the agent
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_PARTS = re.compile(r"""(?:'[^']*'|"[^"]*"|[^;\n'"]|['"])+""")  # between semicolons that no quotes hold
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that look like a blank
 _TAGS = "\U000e0000"  # from here on they are parts of flags
+# What the Schema of Gemini's API and OpenAI's function calling both have, and ours needs.
+_PORTABLE = set("type description properties required items enum default anyOf pattern".split()) | set(
+    "minimum maximum minItems maxItems minLength maxLength".split()
+)
 _UNQUOTED = ("missing", "string_too_short", "string_too_long", "too_short", "too_long")
+
+
+def read_change(told: object) -> object:
+    """The constants of one change of a sweep by name, where they are told as a text; what is none stays.
+
+    >>> read_change("RATE = 0.03; SHAPE = (1, 2)")
+    {'RATE': '0.03', 'SHAPE': '(1, 2)'}
+
+    Raises:
+        ValueError: a part of the text has no name and value, or names one twice.
+    """
+    if not isinstance(told, str):
+        return told
+    if told.lstrip().startswith("{"):
+        with suppress(ValueError):
+            return json.loads(told)
+    found: dict[str, str] = {}
+    for part in filter(str.strip, _PARTS.findall(told)) if told.strip() else [told]:
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or value[:1] in ("", "=") or not name.isidentifier() or name in found:
+            raise ValueError(
+                f"write 'KNOB = value', or 'KNOB = value; OTHER = value', not {reprlib.repr(part.strip())}"
+            )
+        found[name] = value
+    return found
+
+
+Change = Annotated[
+    dict[str, str | int | float],
+    BeforeValidator(read_change),
+    WithJsonSchema({"type": "string"}),  # as clients are told; an object of names and values is taken, too
+]
 
 
 class StrictTool(Tool):
@@ -63,9 +102,38 @@ def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dic
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)
-    tool.parameters = arguments.model_json_schema(by_alias=True)
+    tool.parameters = portable(arguments.model_json_schema(by_alias=True))
     tool.description = " ".join(tool.description.split())
     return tool
+
+
+def portable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema of arguments in the words that every client's model API takes: docs/clients.md lists them.
+
+    No `anyOf` with null, no `$ref`, and no keyword that Gemini's function declarations lack. What is taken out is no
+    loss: null and unknown names are dealt with when a call comes.
+    """
+    return _portable(schema, schema.get("$defs", {}))
+
+
+def _portable(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    told = {**schema}
+    if "$ref" in told:
+        told = {**known[str(told.pop("$ref")).rpartition("/")[2]], **told}
+    others = [one for one in told.pop("anyOf", ()) if one.get("type") != "null"]
+    if len(others) == 1:
+        return _portable({**others[0], **told}, known)
+    if others:
+        told["anyOf"] = [_portable(one, known) for one in others]
+    if "const" in told:
+        told["enum"] = [told["const"]]
+    if told.get("default", 0) is None:
+        del told["default"]
+    if "items" in told:
+        told["items"] = _portable(told["items"], known)
+    if told.get("type") == "object":
+        told["properties"] = {name: _portable(one, known) for name, one in told.get("properties", {}).items()}
+    return {word: value for word, value in told.items() if word in _PORTABLE}
 
 
 def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -101,7 +169,10 @@ def _told(error: dict[str, Any], known: list[str]) -> tuple[str, str, str]:
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known) or 'none'}"
         return repr(place[-1]), f"is no argument of this tool: {hint}", ""
-    words = _WORDS.get(kind, f"is not valid: {error['msg']}").format(**error.get("ctx", {}))
+    if kind in _WORDS:
+        words = _WORDS[kind].format(**error.get("ctx", {}))
+    else:
+        words = f"is not valid: {error['msg'].removeprefix('Value error, ')}"
     quoted = "" if kind in _UNQUOTED else f", not {reprlib.repr(error['input'])}"
     return ".".join(place) or "arguments", words, quoted
 

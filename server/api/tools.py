@@ -11,6 +11,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
 from server.api import history_views, views
+from server.api.arguments import Change
 from server.api.mcp_tasks import View
 from server.api.schemas import (
     DecisionReply,
@@ -140,9 +141,12 @@ class Tools:
         self,
         ctx: Context[Any, Any],
         changes: Annotated[
-            list[dict[str, str | int | float]],
+            list[Change],
             Field(
-                min_length=1, max_length=64, description='Each {"KNOB": value, ...}: constants at train.py\'s top level'
+                min_length=1,
+                max_length=64,
+                description="Each one change: 'KNOB = value', or several as 'KNOB = value; OTHER = value'. Knobs are "
+                "constants at train.py's top level",
             ),
         ],
         description: Annotated[str, Field(min_length=3, max_length=200, description="One line: what this looks for")],

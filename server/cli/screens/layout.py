@@ -54,6 +54,7 @@ def shown(out: Console, parts: Sequence[RenderableType], width: int) -> None:
     A text is folded into lines of `width` columns; an empty one is left out.
     """
     lines = [line for part in parts if part for line in (wrapped(part, width) if isinstance(part, str) else [part])]
+    out.width = width
     tall = out.is_terminal and len(out.render_lines(Group(*lines), pad=False)) >= out.height
     with paging(out) if tall else nullcontext():
         for line in lines:
