@@ -1,10 +1,11 @@
-# The server and its trainer. pip's torch brings its own CUDA libraries, so a GPU needs no more than
-# `docker run --gpus all`; FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 is the base where the host insists on one.
-#   docker build -t autoresearch .
-#   docker run --rm -p 127.0.0.1:8765:8765 -v "$PWD/my-night:/work" -e AUTORESEARCH_TOKEN autoresearch
+# The server and its trainer, for a CPU or an NVIDIA GPU. torch for a GPU brings its own CUDA libraries, so that one needs
+# no more than `docker run --gpus all`.
+#   docker build --build-arg TORCH=cpu -t autoresearch:cpu .
+#   docker build --build-arg TORCH=gpu -t autoresearch:gpu .
+#   docker run --rm -p 127.0.0.1:8765:8765 -v "$PWD/my-night:/work" -e AUTORESEARCH_TOKEN autoresearch:cpu
 FROM python:3.12-slim
 
-LABEL io.modelcontextprotocol.server.name="io.github.OWNER/autoresearch-mcp"
+ARG TORCH=gpu
 
 # torch.compile compiles while it runs: with g++ on a CPU, with gcc (Triton) on a GPU, against Python.h, which this base
 # image has and Ubuntu's python3 has not: there add python3-dev.
@@ -19,7 +20,10 @@ COPY autoresearch_command.py ./
 COPY server server
 COPY trainer trainer
 COPY program.md train.py ./
-RUN pip install --no-cache-dir --constraint constraints.txt . \
+RUN if [ "$TORCH" = cpu ]; then \
+        pip install --no-cache-dir --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch; \
+    fi \
+    && pip install --no-cache-dir --constraint constraints.txt . \
     && useradd --create-home --uid 1000 researcher
 USER 1000
 WORKDIR /work

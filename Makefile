@@ -1,11 +1,15 @@
 # Two commands are all a newcomer needs: `make demo` and `make test`. Both set everything up by themselves.
+# TORCH: what pip installs as torch, before everything else. A torch of your own: make demo TORCH=/path/to/torch.whl, or
+# TORCH="torch --index-url https://download.pytorch.org/whl/cpu" for the build without CUDA, or
+# TORCH="torch --index-url https://download.pytorch.org/whl/rocm6.4" for an AMD GPU.
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?=
 BIN := $(VENV)/bin
 
 .PHONY: demo test attack faults clients conformance bundle lint format
 
-demo: $(VENV)/.ready  # TASK=NAME: an example that is no language model's
+demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: an example that is no language model's
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.ready
@@ -42,6 +46,10 @@ format: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "autoresearch needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Into $(VENV) come some 40 packages from PyPI, torch among them: 0.3 GB to download for a Mac, and on Linux 3 GB, as"
+	@echo "PyPI's torch for Linux brings CUDA along. A machine without a GPU needs 0.3 GB:"
+	@echo '    make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"'
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m compileall -q server trainer tests
 	touch $@

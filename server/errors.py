@@ -141,3 +141,13 @@ class DeviceBusy(RunnerUnavailable):
 
 class GpuHeld(RunnerUnavailable):
     """A process of the last run cannot be ended, and keeps the GPU."""
+
+
+def only_cause(error: BaseException) -> BaseException:
+    """What a group of exceptions is about where it holds one alone, at any depth; else the group."""
+    while isinstance(error, BaseExceptionGroup):
+        inner: tuple[BaseException, ...] = error.exceptions
+        if len(inner) != 1:
+            break
+        error = inner[0]
+    return error

@@ -3,41 +3,47 @@
 The patches are written down in server/templates/demo.toml; what they do to the score is measured, not promised.
 """
 
+import shlex
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mcp import Client, StdioServerParameters
+from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.live import Live
-from rich.panel import Panel
 from rich.text import Text
 
 from server.api.schemas import DecisionReply, PatchReply, RunReply, StatusReply
 from server.cli.scaffold import create, example
+from server.cli.screens.bars import one_run
+from server.cli.screens.layout import wrapped
+from server.cli.screens.text_chart import text_chart
 from server.cli.terminal import columns
 from server.clients.client_config import serving
+from server.errors import Unavailable, only_cause
 from server.foreign.load import load
 from server.history.ledger import Ledger
-from server.metric import Metric
+from server.metric import Metric, percent
 from server.paths import CHART
 from server.records import Experiment, Purpose, Value, Verdict
 from server.reporting.chart import draw
 from server.reporting.morning.write import leave
 from server.reporting.summary import IncumbentSummary
-from server.reporting.table import history_table
 from server.scoring.decision_rule import mean
 from server.study.lane import what_may_change
-from server.task.task_words import metric_in_words, run_in_words, words_of
+from server.task.task_words import metric_in_words, run_in_words
+from server.text import clip
 from server.vcs.git_environment import clone_repository
 from server.vcs.workspace import Workspace
 
 _SCRIPT = Path(__file__).parents[1] / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)
 _BASELINE_RUNS = 3
+_BESIDE_SECONDS = 12.0  # of a run, besides its training
 _NOT_IN = {True: "", False: "only"}  # the steps that a quick demo, or a whole one, leaves out
 _KEPT = ("improved", "simpler")
 _STYLE = {
@@ -69,18 +75,25 @@ class Demo:
     def __init__(self, out: Console, workspace: Path, budget: float, profile: str, quick: bool = False) -> None:
         self._out, self._source, self._budget, self._profile = out, workspace, budget, profile
         self._quick = quick
+        self._usual = 0.0  # seconds of the last run that had a score
+        self._best = 0.0
         self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-demo-"))
         self._workspace = self._folder / "workspace"
 
     async def run(self) -> None:
-        """Baseline, every step of the script, then the table, the log, the chart, and what to do next."""
+        """The plan, the baseline, every step of the script, then the chart, and what to do next."""
         self._prepare()
         arguments = [*serving(), "--workspace", str(self._workspace), "--tag", "demo", *self._options()]
         server = StdioServerParameters(command=sys.executable, args=arguments)
-        async with Client(server) as client:
-            if await self._baseline(client):
-                for step in self._steps():
-                    await self._try(client, step)
+        try:
+            async with Client(server) as client:
+                if await self._baseline(client):
+                    for step in self._steps():
+                        await self._try(client, step)
+        except BaseExceptionGroup as group:  # of the client's tasks, around what one of them has raised
+            cause = only_cause(group)
+            told = "Look into it, or start again without other work on the machine."
+            raise Unavailable(str(cause), told) if isinstance(cause, MCPError | ToolRefused) else cause from None
         self._report()
 
     def _options(self) -> list[str]:
@@ -95,32 +108,38 @@ class Demo:
     def _prepare(self) -> None:
         if (self._source / "program.md").exists() and (self._source / ".git").exists():
             clone_repository(self._source, self._workspace)
-            origin = f"a clone of {self._source.resolve()}"
+            origin = f"in a clone of {self._source.resolve()}; your own checkout is not touched"
         else:
             create(self._workspace)
-            origin = "a new workspace"
-        self._out.print(
-            Panel(
-                f"{self._budget:g} s of training a run, profile {self._profile}, in {origin}:\n{self._workspace}\n"
-                "Your own checkout is not touched. A real night has 300 s a run and an agent instead of this script.",
-                title="autoresearch demo",
-            ),
-            soft_wrap=False,
-        )
+            origin = "in a new workspace"
+        about = f"{self._budget:g} s of training a run (a real night: 300 s), profile {self._profile}, {origin}:"
+        self._show_plan("autoresearch demo", about, self._steps())
+
+    def _show_plan(self, title: str, about: str, steps: list[Step]) -> None:
+        """What will be tried, and where."""
+        width = columns(self._out)
+        self._out.print(Text.assemble((title, "bold"), ": a night in miniature. A script plays the agent: no LLM."))
+        for number, what in enumerate(["the baseline, until its spread is known", *(one.description for one in steps)]):
+            self._out.print(Text(clip(f"  {number + 1:>2}  {what}", width)))
+        for line in [*wrapped(about, width), str(self._workspace), ""]:
+            self._out.print(Text(line))
 
     async def _baseline(self, client: Client) -> bool:
         """Measure the baseline, until its spread is known. Returns whether it has a score."""
-        task = load(self._workspace / "program.md").task
-        original, metric = words_of(task).original, task.measure
-        self._out.rule(Text.assemble(("baseline", "bold"), f": {original}, until its spread is known"))
-        if (await self._measure(client, "baseline", "")).value is None:
+        metric = load(self._workspace / "program.md").task.measure
+        first = await self._measure(client, "baseline", "")
+        if first.value is None:
+            self._tell(first, "baseline", "", f"{first.verdict}: {first.why}")
             return False
         while (runs := (await _call(client, StatusReply, "status")).incumbent) and self._again(runs):
             await self._measure(client, "baseline again", "")
-        noise = (await _call(client, StatusReply, "status")).noise
-        if noise:
-            sigma, effect = metric.number(noise.sigma, 4), metric.number(noise.smallest_effect, 4)
-            self._out.print(f"  σ {sigma}; visible from {effect} on")
+        status = await _call(client, StatusReply, "status")
+        count = f", the mean of {runs.runs} runs" if runs and runs.runs > 1 else ""
+        if status.noise:
+            sigma, effect = metric.number(status.noise.sigma, 4), metric.number(status.noise.smallest_effect, 4)
+            count += f"; σ {sigma}, so a change is visible from {effect} on"
+        self._best = runs.value if runs and runs.value is not None else first.value
+        self._tell(first.model_copy(update={"value": self._best}), "baseline", "", f"baseline{count}")
         return True
 
     def _again(self, incumbent: IncumbentSummary) -> bool:
@@ -128,27 +147,27 @@ class Demo:
         return incumbent.runs < _BASELINE_RUNS
 
     async def _try(self, client: Client, step: Step) -> None:
-        self._out.rule(Text(step.description, "bold"))
-        for line in step.patch.strip().splitlines():
-            self._out.print(Text("    " + line, style="dim"))
         try:
             await _call(client, PatchReply, "apply_patch", patch=step.patch)
             result = await self._measure(client, step.description, step.hypothesis)
             while result.verdict == "promising":
                 result = await self._measure(client, f"confirmation: {step.description}", "")
         except ToolRefused as refused:
-            self._out.print(Text(f"refused: {refused}", style="magenta"))
+            self._tell(None, step.description, "", f"refused: {refused}")
             await client.call_tool("discard", {"reason": "it was refused"})  # the candidate, if there is one
             return
         move = "keep" if result.verdict in _KEPT else "discard"
         decided = await _call(client, DecisionReply, move, reason=result.why or "")
-        self._out.print(Text.assemble("→ ", (decided.decision, "bold")))
+        self._tell(result, step.description, decided.decision, f"{result.verdict}: {result.why}")
+        if move == "keep" and result.value is not None:
+            self._best = result.value
 
     async def _measure(self, client: Client, description: str, hypothesis: str) -> RunReply:
-        with Live(Text("starting"), console=self._out, transient=True) as live:
+        begun = time.monotonic()
+        with one_run(self._out, description, self._usual or self._budget + _BESIDE_SECONDS) as tell:
 
             async def show(progress: float, total: float | None, message: str | None) -> None:
-                live.update(Text("  " + (message or "")))
+                tell(message or "")
 
             answer = await client.call_tool(
                 "run_experiment",
@@ -158,34 +177,42 @@ class Demo:
         if answer.is_error:
             raise ToolRefused(_text(answer))
         result = RunReply.model_validate(answer.structured_content)
-        style = _STYLE.get(result.verdict or "", "red")
-        self._out.print(Text(f"{result.verdict}: {result.why}", style=style))
-        if result.figures and result.figures.tokens:
-            self._out.print(f"  {result.figures.steps} steps, {result.figures.tokens:,} tokens")
+        if result.value is not None:
+            self._usual = time.monotonic() - begun
         return result
+
+    def _tell(self, result: RunReply | None, what: str, decision: str, why: str) -> None:
+        """One line of an experiment, and why, which a terminal is told as far as it fits into a second one."""
+        task, value = load(self._workspace / "program.md").task, result.value if result else None
+        verdict = (result.verdict or "") if result else "refused"
+        change = "" if value is None or verdict == "baseline" else percent(self._best, value, 2)
+        score = "" if value is None else task.measure.number(value, 4)
+        ending = verdict + (f" → {decision}" if decision else "")
+        room = max(columns(self._out) - 48, 20) if self._out.is_terminal else 40
+        style = _STYLE.get(verdict, "magenta" if result is None else "red")
+        self._out.print(Text(f"{clip(what, room):<{min(room, 40)}} {score:>10} {change:>9}  {ending}", style))
+        told = f"    {' '.join(why.split())}"
+        self._out.print(Text(clip(told, columns(self._out)) if self._out.is_terminal else told, "dim"))
 
     def _report(self) -> None:
         task = load(self._workspace / "program.md").task
         with Workspace.open(self._workspace, "demo", what_may_change(task)) as workspace:
-            log = workspace.log(20)
             ledger = Ledger(workspace.paths.ledger, read_only=True)
             experiments = list(ledger.all())
             ledger.close()
         chart = self._folder / CHART
         metric = task.measure
         draw(experiments, chart, metric)
-        self._out.rule(Text("the night", "bold"))
-        self._out.print(history_table(experiments, metric, columns(self._out)), soft_wrap=False)
-        self._out.rule(Text(f"git log {workspace.branch}", "bold"))
-        for line in log:
+        self._out.print(Text("\nthe night", "bold"))
+        for line in text_chart(experiments, metric, min(columns(self._out), 100)):
             self._out.print(Text(line))
-        self._out.rule(Text("figures, as measured", "bold"))
+        self._out.print(Text("\nfigures, as measured", "bold"))
         for line in _figures(experiments, metric):
-            self._out.print(line)
+            self._out.print(Text(line))
         self._out.print(
             f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
-            "Next: `autoresearch connect claude-code --write` in your repository, then start Claude "
-            "Code there and say: start a night of experiments.",
+            f"all of it: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"
+            "next: autoresearch init my-night, or adopt in a repository of yours",
         )
 
 
@@ -200,17 +227,9 @@ class TaskDemo(Demo):
     def _prepare(self) -> None:
         create(self._workspace, self._task)
         defined = load(self._workspace / "program.md").task
-        self._out.print(
-            Panel(
-                Text(
-                    f"{defined.name}: a run {run_in_words(defined)}.\nIt measures {metric_in_words(defined)}.\n"
-                    f"{self._workspace}\nAn agent takes the place of this script, which tries the changes in "
-                    f"{self._example / 'changes'}."
-                ),
-                title=f"autoresearch demo --task {self._task}",
-            ),
-            soft_wrap=False,
-        )
+        about = f"{defined.name}: a run {run_in_words(defined)}. It measures {metric_in_words(defined)}. The changes:"
+        steps = self._steps()
+        self._show_plan(f"autoresearch demo --task {self._task}", f"{about} {self._example / 'changes'}", steps)
 
     def _options(self) -> list[str]:
         return ["--budget", str(self._budget)] if self._budget else []

@@ -246,7 +246,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
 def demo(
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: 15, with --quick 0.5.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: 8, with --quick 0.5.")
     ] = None,
     profile: Annotated[
         ProfileName | None,
@@ -265,6 +265,6 @@ def demo(
     if task:
         anyio.run(TaskDemo(console(), task, budget).run)
         return
-    usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 15.0)
+    usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 8.0)
     night = Demo(console(), workspace, budget or seconds, (profile or usual).value, quick)
     anyio.run(night.run)

@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 
 from server.api.schemas import RunReply
 from server.clients.client_config import serving
-from server.errors import Unavailable
+from server.errors import Unavailable, only_cause
 from server.paths import Home
 from server.study.find_study import OperatorRequest, read_request
 from server.study.phase import Move, Phase
@@ -57,7 +57,10 @@ class OptunaSearch:
         try:
             return await self._run(hours, experiments, tell)
         except BaseExceptionGroup as group:  # of the client's tasks, around what one of them has raised
-            raise _cause(group) from None
+            cause = only_cause(group)
+            if isinstance(cause, MCPError):  # a server that does not start says why
+                raise Unavailable(cause.message, "`autoresearch doctor` says more.") from None
+            raise cause from None
 
     async def _run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
         async with Client(StdioServerParameters(command=sys.executable, args=self._arguments)) as client:
@@ -116,16 +119,6 @@ class OptunaSearch:
         self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
         became = f"{scored.verdict}, {scored.decision}" if scored else row.skipped if row else "nothing"
         return f"{', '.join(f'{name} = {value}' for name, value in change.items())}: {became}"
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What is wrong, in one exception where it is one: a server that does not start says why."""
-    if len(group.exceptions) != 1:
-        return group
-    (error,) = group.exceptions
-    if isinstance(error, BaseExceptionGroup):
-        return _cause(cast("BaseExceptionGroup[BaseException]", error))
-    return Unavailable(error.message, "`autoresearch doctor` says more.") if isinstance(error, MCPError) else error
 
 
 def _value(trial: Trial, name: str, knob: dict[str, Any]) -> float | int | str:

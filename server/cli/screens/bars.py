@@ -4,7 +4,7 @@ They are drawn on a terminal alone: a file gets the lines that it got without th
 """
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager, suppress
 
 from rich.console import Console, RenderableType
@@ -54,6 +54,20 @@ class RunBar:
         done = min(self._done + share, self._total)
         left = time_in_words(max(self._total - done, 0.0) * self._usual)
         self._bars.update(self._bar, description=printable(line), completed=round(done, 2), left=f"about {left} left")
+
+
+@contextmanager
+def one_run(out: Console, what: str, usual: float) -> Generator[Callable[[str], None]]:
+    """The bar of one run, which is told where the run is. `usual`: seconds that a run takes."""
+    with Progress(*_columns(), console=out, expand=True, transient=True, disable=not out.is_terminal) as bars:
+        bar, begun = bars.add_task(what, total=1.0, left=""), time.monotonic()
+
+        def tell(line: str) -> None:
+            passed = time.monotonic() - begun
+            left = f"{line}, about {time_in_words(max(usual - passed, 0.0))} left"
+            bars.update(bar, completed=min(passed / usual, 0.97), left=printable(left))
+
+        yield tell
 
 
 @contextmanager
