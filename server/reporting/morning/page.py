@@ -91,12 +91,12 @@ def _changes(report: Report, metric: Metric) -> Html:
         [str(one.number), one.description, picture, one.told, _mark(one), str(one.confirmations)]
         for one, picture in zip(report.kept, pictures, strict=True)
     ]
-    head = ["#", "change", "gain, ± two errors", f"{metric.name} ± error", "", "confirmed"]
+    head = ["#", "change", "gain, ± two errors", f"{metric.name} ± error", "how sure", "confirmed"]
     told = [one for one in report.kept if one.diff or one.title]
     fewer = f"The last {len(told)} of them in depth:" if len(told) < len(report.kept) else None
     return together(
         el("h2", "What was kept"),
-        el("div", _table(head, rows, right=(0, 3, 5)), class_="overview"),
+        el("div", _table("What was kept", head, rows, right=(0, 3, 5)), class_="overview"),
         el("p", f"{report.kept_left} earlier ones are in the history.") if report.kept_left else None,
         el("p", fewer) if fewer else None,
         [_change(one) for one in told],
@@ -125,6 +125,9 @@ def _change(one: KeptChange) -> Html:
             [_diff_line(line) for line in one.diff],
             el("div", more, class_="at") if more else None,
             class_="diff",
+            role="group",
+            aria_label=f"Change {one.number}",
+            tabindex="0",  # it scrolls sideways: keys can scroll what has the focus alone
         )
         if one.diff
         else None,
@@ -158,7 +161,7 @@ def _kinds(report: Report) -> Html | None:
     if len(report.categories) < 2:
         return None
     kinds: list[list[Child]] = [[*line] for line in report.categories]
-    table = _table(["kind of idea", "tried", "kept", "brought"], kinds, right=(1, 2, 3))
+    table = _table("Kinds of ideas", ["kind of idea", "tried", "kept", "brought"], kinds, right=(1, 2, 3))
     return together(el("h2", "What kind of idea helped"), table)
 
 
@@ -166,11 +169,12 @@ def _others(report: Report) -> Html | None:
     if not report.others:
         return None
     rows: list[list[Child]] = [[str(one.number), one.description, one.told, one.verdict] for one in report.others]
+    head = ["#", "change", "difference ± error", "verdict"]
     left = f"{report.others_left} more, all of them further from a gain, are in `autoresearch history`."
     return together(
         el("h2", "What did not help"),
         el("p", "Measured and not kept, the nearest to a gain first.", class_="about"),
-        el("div", _table(["#", "change", "difference ± error", "verdict"], rows, right=(0, 2)), class_="dense"),
+        el("div", _table("What did not help", head, rows, right=(0, 2)), class_="dense"),
         el("p", left, class_="about") if report.others_left else None,
     )
 
@@ -235,18 +239,22 @@ def _bill(bill: Bill) -> Html:
         if (price := bill.usd_a_gain) is not None:
             rows.append(["cost of one sure gain", f"${price:.2f}"])
     device = el("p", bill.device, class_="about") if bill.device else None
-    return together(el("h2", "The bill"), device, el("div", _table(["", ""], rows, right=(1,)), class_="bill"))
+    return together(el("h2", "The bill"), device, el("div", _table("The bill", [], rows, right=(1,)), class_="bill"))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Child]], right: Sequence[int]) -> Html:
-    """`right`: columns of numbers."""
+def _table(label: str, head: Sequence[str], rows: Sequence[Sequence[Child]], right: Sequence[int]) -> Html:
+    """`right`: columns of numbers. Without a head, the first cell of each row names it."""
 
-    def cell(name: str, at: int, inside: Child) -> Html:
-        return el(name, inside, class_="n" if at in right else None)
+    def cell(name: str, at: int, inside: Child, of: str | None = None) -> Html:
+        return el(name, inside, class_="n" if at in right else None, scope=of)
 
-    top = el("thead", el("tr", [cell("th", at, name) for at, name in enumerate(head)])) if any(head) else None
-    body = [el("tr", [cell("td", at, inside) for at, inside in enumerate(row)]) for row in rows]
-    return el("div", el("table", top, el("tbody", body)), class_="wide")
+    def named(row: Sequence[Child]) -> list[Html]:
+        first = [] if head else [cell("th", 0, row[0], "row")]
+        return [*first, *(cell("td", at, inside) for at, inside in enumerate(row) if head or at)]
+
+    top = el("thead", el("tr", [cell("th", at, name, "col") for at, name in enumerate(head)])) if head else None
+    table = el("table", top, el("tbody", [el("tr", named(row)) for row in rows]))
+    return el("div", table, class_="wide", role="group", aria_label=label, tabindex="0")
 
 
 def _foot(report: Report) -> Html:

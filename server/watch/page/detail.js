@@ -18,12 +18,21 @@ async function choose(number, open = true) {
   const found = await live.detail(number);
   if (found && view.number === number) draw(byNumber.get(number), found);
 }
-function shut(yes) { // the detail covers a small screen
-  const box = $("detail"), small = innerWidth <= 1100;
-  if (!yes && small && !box.classList.contains("open")) box.focus({ preventScroll: true });
+function shut(yes) { // the detail covers a small screen: then nothing else can be reached
+  const box = $("detail"), opens = !yes && !box.classList.contains("open");
   box.classList.toggle("open", !yes);
-  if (yes && small) stage.focus({ preventScroll: true });
+  const small = cover();
+  if (small && opens) box.focus({ preventScroll: true });
+  if (small && yes) stage.focus({ preventScroll: true });
 }
+function cover() {
+  const small = innerWidth <= 1100, over = small && $("detail").classList.contains("open");
+  for (const other of document.querySelectorAll(".skip,.bar,main>:not(#detail)")) other.inert = over;
+  $("detail").setAttribute("role", over ? "dialog" : "complementary");
+  $("detail").setAttribute("aria-modal", String(over));
+  return small;
+}
+addEventListener("resize", cover);
 function back() {
   history.replaceState(null, "", location.pathname);
   shut(true);
@@ -45,10 +54,11 @@ function draw(row, found, fresh = false) {
   if (!row) return put(box, h("p", { class: "soft" }, rows.length ? "Choose an experiment." : "Experiments appear here as they are measured."));
   const at = rows.indexOf(row), top = box.scrollTop, step = (to, label, sign) => h("button", { class: "btn", "aria-label": label, disabled: !rows[to], onclick: () => choose(rows[to].number) }, sign);
   const sigma = D.noise?.sigma || Math.abs(row.change ?? 0), wide = Math.max(5 * sigma, Math.min(1.3 * Math.abs(row.change ?? 0), 40 * sigma));
-  const error = row.error == null ? "" : ` ± ${size(row.error)}`;
+  const error = row.error == null ? "" : ` ± ${size(row.error)}`, held = box !== document.activeElement && box.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   put(box, h("header", {}, h("h2", { class: "text" }, h("span", { class: "soft" }, `#${row.number} `), clean(row.description, 400)), step(at - 1, "Earlier", "‹"), step(at + 1, "Later", "›"), h("button", { class: "btn", id: "close", "aria-label": "Close", onclick: back }, "✕")),
     h("div", { class: `verdict v-${look(row)}` }, h("b", {}, found ? found.title : capital(name(row))), h("span", { class: "text" }, found ? clean(found.text, 800) : row.change != null ? `${change(row.change)}${error}` : ""), row.change != null && row.comparable && forest(row, 260, wide)),
     found ? parts(row, found) : h("p", { class: "soft" }, live.quiet() ? "Not loaded: there is no connection." : "Loading…"));
+  if (held) (box.querySelector(`[aria-label="${held}"]:not(:disabled)`) ?? box).focus({ preventScroll: true }); // the button is another one now
   box.scrollTop = fresh ? 0 : top;
 }
 function parts(row, found) {
