@@ -32,6 +32,7 @@ _SHARING = {
     "tests/repo/test_names.py",
     "tests/repo/test_packaging.py",
     "tests/integration/test_http.py",
+    "tests/server/watch/test_accessibility.py",
     "tests/server/watch/test_door.py",
     "tests/server/watch/test_page.py",
     "tests/trainer/datasets/test_prepare.py",

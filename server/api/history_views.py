@@ -1,5 +1,6 @@
 """From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
 
+from contextlib import suppress
 from itertools import accumulate
 from typing import TypeVar
 
@@ -8,10 +9,13 @@ from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
+from server.history import segments
 from server.history.lessons import lessons
 from server.history.segments import current_metric
 from server.records import Value, Verdict, decision_name
+from server.reporting.position import Position, position
 from server.reporting.summary import table_row
+from server.reporting.view_words import headline_words
 from server.source import patch
 from server.study.study import Study
 from server.text import ANSWER, clip, fence_output, first_lines
@@ -38,8 +42,27 @@ def list_experiments(study: Study, limit: int, offset: int, verdict: str) -> His
     else:
         total = study.ledger.counts().get(verdict, 0) if verdict else (last.number if last else 0)
         page = study.ledger.page(limit, offset, verdict)
-    rows = _fitting([table_row(experiment) for experiment in page])
-    return HistoryReply(next_actions=next_sentences(study), unit=unit_of(study), total=total, rows=rows)
+    stand = where_it_stands(study)
+    kept = stand.kept if stand else {}
+    rows = _fitting([table_row(experiment, kept.get(experiment.number)) for experiment in page])
+    known = stand.headline if stand else None
+    return HistoryReply(
+        next_actions=next_sentences(study),
+        unit=unit_of(study),
+        total=total,
+        headline=headline_words(study.program().task.measure, known) if known else "",
+        rows=rows,
+    )
+
+
+def where_it_stands(study: Study) -> Position | None:
+    """Headline, noise and keeps, as page and report tell them; None while program.md asks for another measurement."""
+    task = study.program().task
+    if segments.current_task(study.ledger) != task.sha256:
+        return None
+    with suppress(OSError):
+        return position(study.ledger, task.measure)
+    return None
 
 
 def _list_reported(study: Study, limit: int, offset: int) -> HistoryReply | None:

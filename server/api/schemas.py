@@ -66,6 +66,8 @@ class StatusReply(Reply, Scored):
     incumbent: IncumbentSummary | None
     baseline_bits: Annotated[float | None, lm_names.BASELINE]
     baseline: float | None = None  # the score of its first run
+    headline: str = ""  # how far the study has come: the best by the runs that did not select it, and their error
+    keeps: dict[str, int] | None = None  # changes that were kept, by how sure their gain is
     noise: NoiseReply | None
     running: Running | None
     limits: str  # what ends the night, and how far it has come
@@ -182,6 +184,7 @@ class HistoryReply(Reply, Scored):
 
     total: int  # experiments of the verdict asked for
     unit: str = ""  # of the values
+    headline: str = ""  # how far the study has come, as in status
     rows: list[TableRow]
     detail: Detail | None = None
     lessons: Lessons | None = None

@@ -24,11 +24,14 @@ from server.foreign.reported import row_told, tried_before
 from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
-from server.history.segments import current_metric, latest
+from server.history.segments import current_metric
 from server.history.similar_attempts import nearest
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.bill import bill_in_words
+from server.reporting.position import Position
 from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
+from server.reporting.view_model import Counts
+from server.reporting.view_words import headline_words
 from server.runs.boundary import boundary
 from server.runs.profile_choice import why_no_gpu
 from server.source.candidate import Candidate, sha256
@@ -44,7 +47,6 @@ from server.task.definition import Task
 from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
-_SEEN = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _WAIT_FOR_TASK = "It is {}, {:.0f} s at the most from here. There is nothing else to do: call wait_experiment()."
 _WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
 
@@ -54,7 +56,7 @@ def status(study: Study) -> StatusReply:
     last, incumbent = study.settle(), study.ledger.incumbent()
     task, counts, first = study.program().task, study.ledger.counts(), study.ledger.baseline()
     baseline = first if first and first.attempt.task == task.sha256 else None  # another task's score is another number
-    calls = next_calls(study)
+    calls, stand = next_calls(study), history_views.where_it_stands(study)
     reply = StatusReply(
         next_actions=sentences(calls),
         next_tools=[action.tool for action in calls if action.tool],
@@ -76,7 +78,9 @@ def status(study: Study) -> StatusReply:
         incumbent=_standing(study),
         baseline_bits=bits(baseline, baseline.score.value) if baseline and baseline.score else None,
         baseline=baseline.score.value if baseline and baseline.score else None,
-        noise=_noise(study, incumbent, task) if incumbent else None,
+        headline=headline_words(task.measure, stand.headline) if stand and stand.headline else "",
+        keeps=_keeps(stand.counts) if stand else None,
+        noise=_noise(stand, task) if incumbent and stand else None,
         running=_running(study, last) if last and last.running else None,
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
@@ -221,20 +225,23 @@ def _standing(study: Study) -> IncumbentSummary | None:
     return incumbent_summary(incumbent, *comparisons.incumbent_value(study.ledger, incumbent, study.program().task))
 
 
-def _noise(study: Study, incumbent: Experiment, task: Task) -> NoiseReply | None:
+def _keeps(counts: Counts) -> dict[str, int]:
+    return {"sure": counts.sure, "noise": counts.noise, "provisional": counts.provisional}
+
+
+def _noise(stand: Position, task: Task) -> NoiseReply | None:
     """None where the incumbent was not measured by this task yet."""
-    metric, like = task.measure, latest(study.ledger, incumbent, task.sha256)
-    if like is None:
+    found, metric = stand.noise, task.measure
+    if found is None or stand.headline is None:
         return None
-    found = comparisons.measured_noise(study.ledger, like, metric)
-    runs = comparisons.incumbent_value(study.ledger, incumbent, task)[1]
     source = "" if task.sha256 else " from published runs"
     assumed = "measured" if found.repeats else f"assumed{source}, not measured here"
+    runs = stand.headline.best.runs
     now, after = (metric.shown_error(found.sigma / math.sqrt(max(count, 1))) for count in (runs, runs + 1))
     return NoiseReply(
         sigma=found.sigma,
         repeats=found.repeats,
-        smallest_effect=_SEEN * found.sigma,
+        smallest_effect=found.smallest,
         note=f"{assumed}; the incumbent is known to ±{now}, after one more run of it to ±{after}",
     )
 

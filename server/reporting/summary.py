@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import model_serializer, model_validator
 
 from server.records import Experiment, Figures, Value, decision_name, lm_names
+from server.reporting.view_rows import Line
 from server.text import shorten
 
 
@@ -46,6 +47,8 @@ class TableRow(Scored):
     bits: Annotated[float | None, lm_names.SCORE]
     value: float | None = None
     delta: float | None
+    standing: str = ""  # of what was kept: baseline, sure, noise or provisional
+    error: float | None = None  # of the delta of what was kept, a standard error
     trust: str  # sealed, judged, audited, printed or unconfined; empty without a score
     seconds: float | None
     description: str
@@ -70,8 +73,8 @@ def incumbent_summary(experiment: Experiment | None, value: float | None, runs: 
     )
 
 
-def table_row(experiment: Experiment) -> TableRow:
-    """An experiment as a line of the compact table."""
+def table_row(experiment: Experiment, kept: Line | None = None) -> TableRow:
+    """An experiment as a line of the compact table. `kept`: how it stands, where it was kept."""
     figures = experiment.result.figures if experiment.result else Figures()
     return TableRow(
         experiment=experiment.number,
@@ -81,6 +84,8 @@ def table_row(experiment: Experiment) -> TableRow:
         bits=bits(experiment, experiment.value),
         value=experiment.value,
         delta=experiment.judgement.delta if experiment.judgement and not experiment.revocation else None,
+        standing=kept.standing.value if kept else "",
+        error=kept.error if kept else None,
         trust=experiment.trust,
         seconds=figures.total_seconds,
         description=experiment.attempt.description,

@@ -1,7 +1,7 @@
 """The rows of a study as they are shown: repeats folded into what they repeat, changes with their errors. Pure."""
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +54,7 @@ class Folded:
 
     roots: list[Experiment]
     repeats: dict[int, list[Experiment]] = field(default_factory=dict[int, list[Experiment]])
+    numbers: Sequence[int] = ()  # of all experiments, ascending, where `roots` are only some of them
 
     def again(self, number: int, purpose: Purpose) -> list[Experiment]:
         """The scored repeats of an experiment for one purpose."""
@@ -61,6 +62,9 @@ class Folded:
 
     def end(self, number: int) -> float:
         """The number of the next new experiment: what was run before it could count for this one."""
+        if self.numbers:
+            later = bisect_right(self.numbers, number)
+            return self.numbers[later] if later < len(self.numbers) else math.inf
         place = self._place(number + 1)
         return self.roots[place].number if place < len(self.roots) else math.inf
 

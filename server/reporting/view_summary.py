@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from server.history import comparisons, segments
 from server.history.ledger import Ledger
 from server.history.lessons import lessons
-from server.history.paired_runs import is_paired
+from server.history.paired_runs import is_paired, standing
 from server.metric import Metric
 from server.records import Experiment, Point, Progress, Purpose
 from server.reporting.view_model import (
@@ -86,7 +86,7 @@ def summarize(ledger: Ledger, experiments: Sequence[Experiment], metric: Metric,
     scale, folded, categories = scale_of(ledger, metric), fold(experiments), ledger.category_of()
     told = lines(folded, scale)
     rows, verdicts, ideas = columns(told, scale, categories)
-    noise, headline = _noise(ledger, scale), _headline(ledger, folded, scale)
+    noise, headline = noise_of(ledger, scale), headline_of(ledger, folded, scale)
     facts = trust_facts(scale, noise, headline, told, around.hidden)
     facts += machine_facts(around.health, scale.task is None) if told else []
     return Summary(
@@ -110,7 +110,8 @@ def summarize(ledger: Ledger, experiments: Sequence[Experiment], metric: Metric,
     )
 
 
-def _noise(ledger: Ledger, scale: Scale) -> NoiseView | None:
+def noise_of(ledger: Ledger, scale: Scale) -> NoiseView | None:
+    """How much one run's score moves by itself; None where nothing was kept. Raises LedgerUnavailable."""
     incumbent = ledger.incumbent()
     like = segments.latest(ledger, incumbent, scale.task) if incumbent else None
     if like is None or scale.sigma is None:
@@ -119,8 +120,8 @@ def _noise(ledger: Ledger, scale: Scale) -> NoiseView | None:
     return NoiseView(sigma=found.sigma, repeats=found.repeats, smallest=_FOUND * found.sigma)
 
 
-def _headline(ledger: Ledger, folded: Folded, scale: Scale) -> Headline | None:
-    """Baseline and best of the last measurement; None before there is a best."""
+def headline_of(ledger: Ledger, folded: Folded, scale: Scale) -> Headline | None:
+    """Baseline and best of the last measurement; None before there is a best. Raises LedgerUnavailable."""
     incumbent = ledger.incumbent()
     kept = [row for row in folded.roots if kind_of(row) is Kind.KEPT]
     own = [row for row in kept if scale.comparable(row)]
@@ -159,9 +160,7 @@ def _measured(ledger: Ledger, folded: Folded, row: Experiment, scale: Scale) -> 
     if like is None or like.score is None:
         return None
     if scale.paired:
-        value, runs = row.value if scale.comparable(row) else like.score.value, 0
-        runs = len(folded.again(row.number, Purpose.REFERENCE)) + len(folded.again(row.number, Purpose.CONFIRM))
-        runs += row.attempt.baseline
+        value, runs = standing(ledger, row, like)
     else:
         known = comparisons.reference(ledger, row, like, scale.metric)
         value, runs = known.value, len(known.scores)

@@ -4,7 +4,7 @@ import math
 
 from server.metric import Metric
 from server.records import Verdict
-from server.reporting.view_model import Fact, Headline, Health, Hidden, Kind, NoiseView, Standing
+from server.reporting.view_model import Counts, Fact, Headline, Health, Hidden, Kind, NoiseView, Standing
 from server.reporting.view_rows import Line, Scale
 
 _SEALED = {
@@ -13,6 +13,12 @@ _SEALED = {
     "audited": (False, "The referee has measured it, but not every guard held"),
     "printed": (False, "The code under test has printed its own score"),
     "unconfined": (False, "No guard held: the code could do what the operator's account can"),
+}
+KEPT = {
+    Standing.BASELINE: "baseline",
+    Standing.SURE: "kept",
+    Standing.NOISE: "kept, within the noise",
+    Standing.PROVISIONAL: "kept, provisional",
 }
 _LISTED = 8  # numbers of experiments in a sentence
 
@@ -32,6 +38,26 @@ def shown_size(metric: Metric, size: float, places: int = 4) -> str:
 def shown_amount(metric: Metric, change: float, places: int = 4) -> str:
     """How large a change on the scale is, without its sign; on a log scale in per cent of what was before."""
     return shown_change(metric, change, places)[1:]
+
+
+def headline_words(metric: Metric, headline: Headline) -> str:
+    """How far a study has come, in a line: the best by the runs that did not select it, beside the best single one."""
+    best, unit = headline.best, f" {metric.unit}" if metric.places is None and metric.unit != metric.name else ""
+    error = "" if best.error is None else f" ± {shown_size(metric, best.error)}"
+    value = f"{metric.number(best.value, 4)}{error}{unit.rstrip()}"
+    if best.number == headline.baseline.number:
+        return f"{value} by {_runs(best.runs)}, the baseline; nothing better was kept so far"
+    off = "" if headline.error is None else f" ± {shown_size(metric, headline.error)}"
+    way = f"{metric.number(headline.baseline.value, 4)} → {value} ({shown_change(metric, headline.change)}{off})"
+    again = "provisional, not measured again since it was kept"
+    again = again if headline.provisional else f"measured again by {_runs(best.runs)}"
+    return f"{way}, {again}; the best single score was {metric.number(headline.single.value, 4)}"
+
+
+def kept_words(counts: Counts) -> str:
+    """How many changes were kept, and how sure their gains are."""
+    sure = f"{counts.sure} sure, {counts.noise} within the noise, {counts.provisional} provisional"
+    return f"{counts.kept} kept ({sure})" if counts.kept else "none kept"
 
 
 def verdict_words(line: Line, scale: Scale, cause: str = "", reason: str = "") -> tuple[str, str]:

@@ -14,14 +14,13 @@ from server.errors import AutoresearchError
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView
-from server.reporting.view_model import Headline, MetricView, Now, Summary
-from server.reporting.view_words import shown_change, shown_size
+from server.reporting.view_model import Headline, MetricView, Now, Standing, Summary
+from server.reporting.view_words import KEPT, headline_words, kept_words, shown_change, shown_size
 from server.text import printable
 
 _LOOK_SECONDS = 1.0
 _ROWS = 12  # the last experiments
 _STYLES = {"kept": "green", "failed": "red", "running": "blue", "open": "yellow", "revoked": "red"}
-_STANDINGS = {"sure": "kept", "noise": "kept, within noise", "provisional": "kept, provisional", "baseline": "baseline"}
 
 
 def follow(find: Callable[[], StudyPaths], out: Console, once: bool = False) -> None:
@@ -46,8 +45,8 @@ def drawn(summary: Summary) -> RenderableType:
     head, counts = summary.study, summary.counts
     told = head.state.value + (f": {head.why}" if head.why else "") + (f" ({head.asked} asked)" if head.asked else "")
     title = Text.assemble(("autoresearch ", "bold"), printable(head.tag), "  ", (printable(told), "bold"))
-    kept = f"{counts.kept} kept ({counts.sure} sure, {counts.noise} within the noise, {counts.provisional} provisional)"
-    line = f"{counts.experiments} experiments, {kept}, {counts.failed} failed, {counts.since_keep} since the last keep"
+    line = f"{counts.experiments} experiments, {kept_words(counts)}, {counts.failed} failed"
+    line += f", {counts.since_keep} since the last keep"
     parts: list[RenderableType] = [title, *_headline(summary.headline, head.metric), Text(line)]
     parts += [Text(f"{limit.name}: {limit.told}", style="dim") for limit in summary.limits]
     if summary.now:
@@ -65,15 +64,9 @@ def _metric(shown: MetricView) -> Metric:
 def _headline(headline: Headline | None, shown: MetricView) -> list[RenderableType]:
     if headline is None:
         return [Text("No baseline yet.", style="dim")]
-    metric, best = _metric(shown), headline.best
-    error = "" if headline.error is None else f" ± {shown_size(metric, headline.error)}"
-    value = f"{metric.number(headline.baseline.value, 4)} → {metric.number(best.value, 4)} {shown.unit}".rstrip()
-    change = f"  {shown_change(metric, headline.change)}{error} {printable(shown.name)}"
-    runs = f"measured again by {best.runs} run{'' if best.runs == 1 else 's'}"
-    sure = "provisional: the best was not measured again" if headline.provisional else runs
-    single = metric.number(headline.single.value, 4)
-    style = "green" if headline.better else ""
-    return [Text.assemble((value, "bold"), (change, style)), Text(f"{sure}; the best single score was {single}")]
+    first, _, rest = headline_words(_metric(shown), headline).partition(", ")
+    style = "bold green" if headline.better else "bold"
+    return [Text.assemble((printable(first), style), f" {printable(shown.name)}"), Text(rest, style="dim")]
 
 
 def _now(now: Now) -> RenderableType:
@@ -92,7 +85,7 @@ def _table(summary: Summary) -> Table:
     table = Table("#", "outcome", printable(metric.name), "Δ", "description", box=None, pad_edge=False)
     for at in reversed(range(max(len(rows.number) - _ROWS, 0), len(rows.number))):
         kind, standing = summary.kinds[rows.kind[at]], summary.standings[rows.standing[at]]
-        name = _STANDINGS.get(standing) or summary.verdicts[rows.verdict[at]].replace("_", " ")
+        name = KEPT.get(Standing(standing)) or summary.verdicts[rows.verdict[at]].replace("_", " ")
         value, change, error = rows.value[at], rows.change[at], rows.error[at]
         told = "" if change is None else shown_change(metric, change)
         told += f" ± {shown_size(metric, error)}" if told and error is not None else ""

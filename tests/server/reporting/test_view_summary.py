@@ -7,7 +7,8 @@ import pytest
 
 from server.history import comparisons
 from server.history.ledger import Ledger
-from server.records import Experiment, Point, Progress, Purpose, Verdict
+from server.records import Experiment, Point, Progress, Purpose, Revocation, Verdict
+from server.reporting.position import position
 from server.reporting.study_view import StudyView
 from server.reporting.view_detail import diff_lines
 from server.reporting.view_model import Kind, StudyState
@@ -67,6 +68,38 @@ def test_the_numbers_are_those_of_status(tmp_path: Path) -> None:
     assert (summary.headline.best.value, summary.headline.best.runs) == (value, runs)
     assert summary.counts.experiments == comparisons.count_experiments(ledger)
     assert summary.counts.since_keep == comparisons.experiments_since_keep(ledger, incumbent)
+    ledger.close()
+
+
+HALF = [*NIGHT[:6], decided(measured(made(9, "luck"), 0.9695, Verdict.IMPROVED, (4, 0.97)), kept=True)]
+TAKEN_BACK = [
+    *NIGHT[:5],
+    decided(measured(made(6, "built on it"), 0.95, Verdict.IMPROVED, (4, 0.97)), kept=True),
+    repeated(7, 6, Purpose.REFERENCE, 0.951),
+]
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+@pytest.mark.parametrize("rows", [NIGHT[:1], NIGHT[:4], NIGHT, HALF, TAKEN_BACK])
+def test_where_a_study_stands_is_told_alike_with_its_rows_and_without(
+    tmp_path: Path, rows: list[Experiment], revoked: bool
+) -> None:
+    if revoked:
+        back = Revocation(by=99, of=4, revoked_at="")
+        rows = [row.model_copy(update={"revocation": back}) if row.number == 4 else row for row in rows]
+    view = view_of(tmp_path, rows)
+    summary, ledger = view.summary(), Ledger(view.paths.ledger, read_only=True)
+    _, metric = view.material()
+    stand = position(ledger, metric)
+    assert (stand.headline, stand.noise) == (summary.headline, summary.noise)
+    names = ("kept", "sure", "noise", "provisional")
+    assert [getattr(stand.counts, name) for name in names] == [getattr(summary.counts, name) for name in names]
+    standings = {n: summary.standings[at] for n, at in zip(summary.rows.number, summary.rows.standing, strict=True)}
+    assert {n: line.standing for n, line in stand.kept.items()} == {n: told for n, told in standings.items() if told}
+    assert all(line.error == summary.rows.error[summary.rows.number.index(n)] for n, line in stand.kept.items())
+    assert position(ledger, metric) is stand
+    write(view.paths, [measured(made(20, "a new one"), 0.96, Verdict.IMPROVED, (4, 0.97))])
+    assert position(ledger, metric) is not stand
     ledger.close()
 
 
