@@ -153,7 +153,7 @@ def _report(view: "StudyView") -> tuple[str, bytes]:
 def _chart(view: "StudyView") -> tuple[str, bytes]:
     from server.reporting.chart import png
 
-    return "image/png", png(*view.material())
+    return "image/png", png(*view.material(), view.position())
 
 
 PAGE_VIEWS = {"chart.png": _chart, "report": _report}  # what a page has beside itself, of any server

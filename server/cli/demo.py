@@ -29,11 +29,12 @@ from server.foreign.load import load
 from server.history.ledger import Ledger
 from server.metric import Metric, percent
 from server.paths import CHART
-from server.records import Experiment, Purpose, Value, Verdict
+from server.records import Experiment, Value, Verdict
 from server.reporting.chart import draw
 from server.reporting.morning.write import leave
+from server.reporting.position import Position, position
 from server.reporting.summary import IncumbentSummary
-from server.scoring.decision_rule import mean
+from server.reporting.view_words import headline_words, kept_words
 from server.study.lane import what_may_change
 from server.task.task_words import metric_in_words, run_in_words
 from server.text import clip
@@ -198,16 +199,16 @@ class Demo:
         task = load(self._workspace / "program.md").task
         with Workspace.open(self._workspace, "demo", what_may_change(task)) as workspace:
             ledger = Ledger(workspace.paths.ledger, read_only=True)
-            experiments = list(ledger.all())
+            experiments, metric = list(ledger.all()), task.measure
+            stand = position(ledger, metric)
             ledger.close()
         chart = self._folder / CHART
-        metric = task.measure
-        draw(experiments, chart, metric)
+        draw(experiments, chart, metric, stand)
         self._out.print(Text("\nthe night", "bold"))
         for line in text_chart(experiments, metric, min(columns(self._out), 100)):
             self._out.print(Text(line))
         self._out.print(Text("\nfigures, as measured", "bold"))
-        for line in _figures(experiments, metric):
+        for line in _figures(experiments, metric, stand):
             self._out.print(Text(line))
         self._out.print(
             f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
@@ -259,22 +260,16 @@ def _text(answer: Any) -> str:
     return "\n".join(block.text for block in answer.content if block.type == "text")
 
 
-def _figures(rows: list[Experiment], metric: Metric) -> list[str]:
+def _figures(rows: list[Experiment], metric: Metric, stand: Position) -> list[str]:
     experiments = [row for row in rows if row.verdict != Verdict.REFUSED and row.attempt.of is None]
-    kept = [row.value for row in experiments if row.kept and row.value is not None]
     again = sum(row.attempt.of is not None for row in rows)
     results = [row.result.figures for row in rows if row.result]
     lines = [
-        f"{len(experiments)} experiments, {again} runs to judge them, {len(kept)} kept (the baseline is one), "
+        f"{len(experiments)} experiments, {again} runs to judge them, {kept_words(stand.counts)}, "
         f"{sum(figures.total_seconds or 0 for figures in results):.0f} s of runs"
     ]
-    # The baseline by all its runs: the first alone may have been lucky or not.
-    repeats = [row for row in rows if row.attempt.of == 1 and row.attempt.purpose is Purpose.REFERENCE]
-    baseline = [row.score.value for row in (*experiments[:1], *repeats) if row.score]
-    if len(kept) > 1:
-        lines.append(metric.step(mean(baseline), kept[-1], 2))
-    else:
-        lines.append("no idea was kept: none was better than the noise")
+    if stand.headline:
+        lines.append(f"{metric.name}: {headline_words(metric, stand.headline)}")
     scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
     if scored:
         overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]

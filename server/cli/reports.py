@@ -14,11 +14,13 @@ from server.cli.terminal import columns, console, print_json
 from server.errors import LedgerUnavailable, Unavailable
 from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
+from server.text import printable
 
 if TYPE_CHECKING:
     from server.finalize.ablation import Worth
     from server.finalize.branch import Branch
     from server.history.ledger import Ledger
+    from server.reporting.study_view import StudyView
     from server.study.reruns import RerunRequest
     from server.vcs.stack import Stack
 
@@ -69,6 +71,7 @@ def history(
     from server.foreign.load import task_of
     from server.history import segments
     from server.history.ledger import Ledger
+    from server.reporting.position import position
     from server.reporting.table import history_table
 
     task = task_of(workspace / "program.md")
@@ -79,7 +82,8 @@ def history(
         width = columns(_out)
         if wide:
             page = ledger.page(limit, 0)
-            lines: list[RenderableType] = [history_table(page, segments.metric_shown(page[::-1], task), width)]
+            kept = position(ledger, segments.current_metric(ledger, task)).kept
+            lines: list[RenderableType] = [history_table(page, segments.metric_shown(page[::-1], task), width, kept)]
         else:
             found = history_list.listed(ledger, task)
             lines = [*history_list.screen(found, limit, width), history_list.kept_in_words(found)]
@@ -108,26 +112,29 @@ def export(
 ) -> None:
     """Write the history for other tools."""
     from server.files import write_whole
+    from server.foreign.load import task_of
     from server.history.export import csv, jsonl, tsv
     from server.history.ledger import Ledger
+    from server.history.segments import current_metric
+    from server.reporting.position import position
 
-    ledger = Ledger(latest_study(workspace, tag).ledger, read_only=True)
-    experiments = list(ledger.all())
-    ledger.close()
+    with closing(Ledger(latest_study(workspace, tag).ledger, read_only=True)) as ledger:
+        experiments, metric = list(ledger.all()), current_metric(ledger, task_of(workspace / "program.md"))
+        stand = position(ledger, metric)
     if format is Format.PNG:
-        from server.foreign.load import task_of
-        from server.history.segments import metric_shown
         from server.reporting.chart import draw
         from server.vcs.git_environment import exclude_at
 
         target = output or Path(CHART)
-        draw(experiments, target, metric_shown(experiments, task_of(workspace / "program.md")))
+        draw(experiments, target, metric, stand)
         if target.resolve() == workspace.resolve() / CHART:
             with suppress(Unavailable):  # then git shows it, which harms nothing
                 exclude_at(workspace.resolve(), f"/{CHART}")
         _err.print(f"wrote {target}")
         return
-    text = {Format.TSV: tsv, Format.JSONL: jsonl, Format.CSV: csv}[format](experiments)
+    sure = {number: {"standing": line.standing.value, "error": line.error} for number, line in stand.kept.items()}
+    told = {Format.JSONL: jsonl, Format.CSV: csv}.get(format)
+    text = told(experiments, sure) if told else tsv(experiments)
     if output is None:
         sys.stdout.write(text)
     else:
@@ -155,32 +162,42 @@ def report(
     if forms and not hidden:
         _write_report(latest_study(workspace, tag), forms[0], output)
         return
-    from server.foreign.load import task_of
-    from server.history import audit_failures, revocations, segments
-    from server.history.ledger import Ledger
-    from server.history.lessons import lessons
-    from server.reporting.table import history_table
-    from server.study.reruns import RerunRequest
+    from server.reporting.study_view import StudyView
 
     paths = latest_study(workspace, tag)
-    ledger = Ledger(paths.ledger, read_only=True)
-    task = task_of(workspace / "program.md")
-    metric = segments.current_metric(ledger, task)
-    kept, told, failures = ledger.kept(), lessons(ledger, metric), audit_failures.told(ledger)
-    taken_back = revocations.told(ledger).values()
-    ledger.close()
-    _out.print(history_table(kept, segments.metric_shown(kept, task), columns(_out)), soft_wrap=False)
-    for gain in told.gains:
-        line = (
-            f"{gain.category}: {gain.tried} tried, {gain.kept} kept, {metric.name} {metric.number(gain.gain, 6, '+')}"
-        )
-        _out.print(line)
-    for line in (failures or "No audit has failed.", *taken_back):
-        _out.print(line)
+    with closing(StudyView(paths)) as view:
+        rows, _ = view.material()
+        _print_summary(view)
+    kept = [row for row in rows if row.kept]
     if hidden:
         _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
     if forms:
         _write_report(paths, forms[0], output)
+
+
+def _print_summary(view: "StudyView") -> None:
+    """What a study has brought, by the numbers of page and report."""
+    from rich.text import Text
+
+    from server.foreign.load import task_of
+    from server.history.segments import metric_shown
+    from server.reporting.table import history_table
+    from server.reporting.view_words import headline_words, kept_words, shown_change, shown_size
+
+    rows, metric = view.material()
+    summary, stand = view.summary(), view.position()
+    kept, task = [row for row in rows if row.kept], task_of(view.root / "program.md")
+    table = history_table(kept, metric_shown(kept, task), columns(_out), stand.kept if stand else None)
+    _out.print(table, soft_wrap=False)
+    if summary.headline:
+        _out.print(f"{metric.name}: {headline_words(metric, summary.headline)}", markup=False, highlight=False)
+    _out.print(f"{summary.counts.experiments} experiments, {kept_words(summary.counts)}", highlight=False)
+    for gain in summary.lessons.gains:
+        error = "" if gain.error is None else f" ± {shown_size(metric, gain.error)}"
+        brought = f", {metric.name} {shown_change(metric, gain.change)}{error}" if gain.kept else ""
+        _out.print(Text(f"{gain.category}: {gain.tried} tried, {gain.kept} kept{brought}"))
+    for fact in summary.health.facts:
+        _out.print(Text(f"{'✓' if fact.good else '!'} {printable(fact.text)}. {printable(fact.more)}".rstrip()))
 
 
 def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
@@ -253,11 +270,13 @@ def _write_pull_request(paths: StudyPaths, made: "Branch", file: Path, worth: li
     from server.finalize.pull_request import text
     from server.history.ledger import Ledger
     from server.reporting.chart import draw
+    from server.reporting.position import position
 
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
-        rows = list(ledger.all())
+        rows, metric = list(ledger.all()), made.kept.facts.metric
+        stand = position(ledger, metric)
     picture = file.with_suffix(".png")
-    draw(rows, picture, made.kept.facts.metric)
+    draw(rows, picture, metric, stand)
     write_whole(file, text(made, picture.name, worth))
     _err.print(f"wrote {file} and {picture}")
 

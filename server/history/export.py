@@ -4,7 +4,7 @@ results.tsv on disk is written whole after every move, but a line is made anew o
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from csv import DictWriter
 from io import StringIO
 from pathlib import Path
@@ -15,6 +15,7 @@ from server.history.ledger import Ledger
 from server.records import Experiment, Figures, Verdict, decision_name, lm_names
 
 _COLUMNS = ("commit", lm_names.COLUMN, "memory_gb", "status", "description")
+_More = Mapping[int, Mapping[str, Any]]
 _UNNAMED = "score"  # the column of a task that has none yet
 _STATUS = {"kept": "keep", "discarded": "discard"}
 
@@ -72,15 +73,20 @@ def _score(value: float, of_task: bool) -> str:
     return f"{value:.10g}" if of_task else f"{value:.6f}"
 
 
-def jsonl(experiments: Iterable[Experiment]) -> str:
-    """One experiment a line, everything the ledger knows."""
-    return "".join(json.dumps(_document(experiment)) + "\n" for experiment in experiments)
+def jsonl(experiments: Iterable[Experiment], more: _More | None = None) -> str:
+    """One experiment a line, everything the ledger knows. `more`: further fields, by number."""
+    told = more or {}
+    return "".join(json.dumps({**_document(row), **told.get(row.number, {})}) + "\n" for row in experiments)
 
 
-def csv(experiments: Iterable[Experiment]) -> str:
-    """Every experiment as a line under names: a spreadsheet's form of what the ledger knows, one column a figure."""
-    rows = list(experiments)
-    flat = [_flat(row) for row in rows]
+def csv(experiments: Iterable[Experiment], more: _More | None = None) -> str:
+    """Every experiment as a line under names: a spreadsheet's form of what the ledger knows, one column a figure.
+
+    Args:
+        more: further columns, by number.
+    """
+    rows, told = list(experiments), more or {}
+    flat = [{**_flat(row), **told.get(row.number, {})} for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = StringIO()
     writer = DictWriter(text, names, lineterminator="\n")

@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false
 # (matplotlib types its methods in part)
 
+from collections import defaultdict
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from server.metric import Metric
-from server.records import Experiment
+from server.records import Experiment, Verdict
+from server.reporting.position import Position
+from server.reporting.view_model import Standing
+from server.reporting.view_words import KEPT, kept_words, shown_size
 from server.text import printable
 
 _GREEN = "#2e9e5b"
@@ -22,32 +26,39 @@ _GREY = "#b8bcc2"
 _RED = "#d1495b"
 _VIOLET = "#7b2cbf"
 _LABEL = 40  # characters of a description
+_OPEN = {Standing.NOISE: "-", Standing.PROVISIONAL: ":"}  # outlines of what is not surely better
 _SPAN = 3.0  # how many times the least value the largest is where a logarithmic axis shows more than a linear one
 
 
-def draw(experiments: Sequence[Experiment], path: Path, metric: Metric) -> None:
+def draw(experiments: Sequence[Experiment], path: Path, metric: Metric, stand: Position | None = None) -> None:
     """Write the picture as a PNG.
+
+    Args:
+        stand: how sure what was kept is, and what it was measured again as; without it keeps are drawn alike.
 
     Raises:
         OSError: the file cannot be written; what was there is still there.
     """
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(png(experiments, metric))
+    temporary.write_bytes(png(experiments, metric, stand))
     temporary.replace(path)
 
 
-def png(experiments: Sequence[Experiment], metric: Metric) -> bytes:
+def png(experiments: Sequence[Experiment], metric: Metric, stand: Position | None = None) -> bytes:
     """The picture as a PNG."""
     made = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's: with LaTeX, a description would be LaTeX
         matplotlib.rcParams["text.parse_math"] = False  # a dollar in a description is a dollar
-        FigureCanvasAgg(picture(experiments, metric)).print_png(made)
+        FigureCanvasAgg(picture(experiments, metric, stand)).print_png(made)
     return made.getvalue()
 
 
-def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
+def picture(experiments: Sequence[Experiment], metric: Metric, stand: Position | None = None) -> Figure:
     """Grey dots discarded, green dots kept, crosses without a score that counts, and the best so far.
+
+    A green dot that is not filled was kept, and is not surely better. Each keep stands where the runs that did not
+    select it have it.
 
     Of rows that were measured in another way before, none is shown: their scores are others.
     """
@@ -59,7 +70,7 @@ def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
     scored = [(experiment.number, value) for experiment in experiments if (value := experiment.value) is not None]
     kept = [experiment for experiment in experiments if experiment.kept and experiment.value is not None]
     if scored:
-        _frame(axes, metric, [value for _, value in scored], [experiment.value or 0.0 for experiment in kept])
+        _frame(axes, metric, [value for _, value in scored], [_value(experiment, stand) for experiment in kept])
     grey = [point for point in scored if point[0] not in {experiment.number for experiment in kept}]
     axes.scatter(*_columns(grey), s=28, color=_GREY, label="discarded", zorder=2)
     scoreless = [experiment for experiment in experiments if experiment.value is None and not experiment.running]
@@ -69,8 +80,10 @@ def picture(experiments: Sequence[Experiment], metric: Metric) -> Figure:
         if found or not revoked:
             at = [edge] * len(found)
             axes.scatter(found, at, s=40, marker="x", color=color, label=label, zorder=4, clip_on=False)
-    _best(axes, kept, len(experiments))
-    axes.set_title(_title(experiments, kept, metric), loc="left", fontsize=13, fontweight="bold")
+    if kept:
+        _best(axes, kept, experiments[-1].number, stand)
+    title = _title(experiments, kept, metric) if stand is None else _told(experiments, metric, stand)
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("experiment")
     axes.set_ylabel(_axis(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -102,22 +115,47 @@ def _frame(axes: Axes, metric: Metric, values: list[float], best: list[float]) -
     axes.set_ylim(low - 0.15 * room, high + 0.45 * room)  # labels stand above the dots
 
 
-def _best(axes: Axes, kept: Sequence[Experiment], count: int) -> None:
-    points = [(experiment.number, experiment.value or 0.0) for experiment in kept]
-    if not points:
-        return
+def _value(kept: Experiment, stand: Position | None) -> float:
+    """What a keep is drawn at."""
+    line = stand.kept.get(kept.number) if stand else None
+    again = line.again if line else None
+    return kept.value or 0.0 if again is None else again
+
+
+def _best(axes: Axes, kept: Sequence[Experiment], last: int, stand: Position | None) -> None:
+    points = [(experiment.number, _value(experiment, stand)) for experiment in kept]
     # The best stays the best through later attempts that failed.
-    axes.step(*_columns([*points, (max(count, 1), points[-1][1])]), where="post", color=_GREEN, linewidth=1.6, zorder=1)
+    axes.step(*_columns([*points, (last, points[-1][1])]), where="post", color=_GREEN, linewidth=1.6, zorder=1)
     # How far a task's number can be believed depends on its evaluator: the chart says it.
     marks = sorted({experiment.trust for experiment in kept if experiment.attempt.task is not None})
-    label = f"kept ({', '.join(marks)})" if marks else "kept"
-    axes.scatter(*_columns(points), s=64, color=_GREEN, edgecolor="#14532d", label=label, zorder=3)
+    trust = f" ({', '.join(marks)})" if marks else ""
+    groups: dict[Standing, list[tuple[int, float]]] = defaultdict(list)
+    for number, value in points:
+        standing = stand.kept[number].standing if stand and number in stand.kept else Standing.SURE
+        groups[standing if standing in _OPEN else Standing.SURE].append((number, value))
+    for standing, here in groups.items():
+        face, edge, line = ("white", _GREEN, _OPEN[standing]) if standing in _OPEN else (_GREEN, "#14532d", "-")
+        label = KEPT[standing] + trust
+        axes.scatter(*_columns(here), s=64, facecolor=face, edgecolor=edge, linestyle=line, label=label, zorder=3)
     for experiment, point in zip(kept, points, strict=True):
         text = printable(experiment.attempt.description)
         text = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
         axes.annotate(
             text, point, xytext=(4, 7), textcoords="offset points", rotation=30, fontsize=8.5, color="#14532d"
         )
+
+
+def _told(experiments: Sequence[Experiment], metric: Metric, stand: Position) -> str:
+    """How far the study has come, as page and report tell it."""
+    many = sum(row.attempt.of is None and not row.running and row.verdict != Verdict.REFUSED for row in experiments)
+    revoked = sum(experiment.revocation is not None for experiment in experiments)
+    head = f"{many} experiments, {kept_words(stand.counts)}" + (f", {revoked} revoked" if revoked else "")
+    if (found := stand.headline) is None or found.best.number == found.baseline.number:
+        return head
+    error = "" if found.best.error is None else f" ± {shown_size(metric, found.best.error)}"
+    again = ", provisional" if found.provisional else ""
+    way = metric.step(found.baseline.value, found.best.value, 1)
+    return f"{head}\n{way}{f', known to{error}' if error else ''}{again}"
 
 
 def _title(experiments: Sequence[Experiment], kept: Sequence[Experiment], metric: Metric) -> str:

@@ -24,6 +24,7 @@ from server.paths import StudyPaths
 from server.records import Experiment
 from server.reporting.bill import bill_view
 from server.reporting.hidden_split import hidden_of
+from server.reporting.position import Position, position
 from server.reporting.view_detail import LOG_BYTES, Detail, Evidence, detail
 from server.reporting.view_model import (
     Bill,
@@ -121,6 +122,11 @@ class StudyView:
         ledger = self._open()
         rows = self._read(ledger) if ledger else []
         return rows, self._metric(self._task(), rows)
+
+    def position(self) -> Position | None:
+        """Where the study stands; None while nothing was run. Raises LedgerUnavailable, OSError."""
+        rows, metric = self.material()
+        return position(self._ledger, metric) if self._ledger and rows else None
 
     def pulse(self) -> tuple[StudyHead, Now | None] | None:
         """What changes while a run goes on, without a look at rows; None before the first summary."""

@@ -1,17 +1,22 @@
 """The chart shows what is better where the metric says."""
 
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 
+from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Verdict
 from server.reporting.chart import draw, picture
+from server.reporting.position import position
 from server.reporting.table import history_table
+from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.builders import experiment, of_task
+from tests.support.made_studies import decided, made, measured, study_paths, write
 
 LOWER = Metric("val_bpb", "lower")
 HIGHER = Metric("accuracy", "higher")
@@ -83,6 +88,27 @@ def test_the_axis_has_the_metrics_unit_and_a_log_scale_where_that_shows_more(
     assert low < min(best, 1000) and high > max(best, 1000) and (low > 0 or scale == "linear")
     legend = axes.get_legend()
     assert legend and "kept (printed)" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_a_keep_stands_where_it_was_measured_again_and_one_that_may_be_luck_is_not_filled(tmp_path: Path) -> None:
+    rows = [
+        *NIGHT,
+        decided(measured(made(9, "luck"), 0.9695, Verdict.IMPROVED, (4, 0.97)), kept=True),
+        decided(measured(made(10, "once"), 0.9, Verdict.IMPROVED, (9, 0.9695)), kept=True),
+    ]
+    write(study_paths(tmp_path), rows)
+    with closing(Ledger(study_paths(tmp_path).ledger, read_only=True)) as ledger:
+        stand = position(ledger, LOWER)
+    (axes,) = picture(rows, LOWER, stand).axes
+    drawn = {str(one.get_label()): one for one in axes.collections}
+    places = {label: np.asarray(one.get_offsets()).tolist() for label, one in drawn.items()}
+    assert places["kept"][:2] == [[1, pytest.approx(1.0)], [4, pytest.approx(0.97)]]
+    assert places["kept, within the noise"] == [[9, 0.9695]]
+    open_ = np.asarray(drawn["kept, within the noise"].get_facecolor())
+    assert open_[0][:3].tolist() == [1, 1, 1]
+    head, way = axes.get_title(loc="left").splitlines()
+    assert head.startswith("5 experiments, 3 kept (2 sure, 1 within the noise") and "1.0000 → 0.9000" in way
+    assert "provisional" in way
 
 
 def test_scores_of_another_metric_are_on_no_axis_of_this_one() -> None:

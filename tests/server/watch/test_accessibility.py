@@ -81,7 +81,9 @@ def test_what_an_experiment_covers_cannot_be_reached_by_keys(browser: Browser, t
         seen: set[str] = set()
         for _ in range(12):
             tab.key("Tab")
-            seen.add(tab.ask("document.activeElement.closest('#detail, body, html').id || document.activeElement.tagName"))
+            seen.add(
+                tab.ask("document.activeElement.closest('#detail, body, html').id || document.activeElement.tagName")
+            )
         assert seen <= {"detail", "BODY"}
         tab.ask("document.querySelector('#detail [aria-label=Earlier]').focus()")
         tab.key("Enter")
