@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FOLDER = Path(__file__).with_name("page")
-_SCRIPTS = ("base.js", "words.js", "chart.js", "panels.js", "detail.js", "live.js")  # in this order: one module
+_SCRIPTS = ("base.js", "plot.js", "words.js", "chart.js", "panels.js", "detail.js", "live.js")  # in this order: one module
 HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",

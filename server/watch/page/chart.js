@@ -5,12 +5,8 @@ const stage = $("stage");
 function frame(seen, kept, from, to) { // what the value axis must show: the best line and most of what is near it
   const sigma = D.noise?.sigma ?? 0, sign = -metric().sign, at = row => sign * place(shown(row)); // here lower is better
   const held = kept.filter((row, i) => row.number <= to && (kept[i + 1]?.number ?? Infinity) >= from).map(at);
-  const values = seen.filter(row => shown(row) != null).map(at).concat(held).sort((p, q) => p - q);
-  if (!values.length) return null;
-  const best = values[0], usual = values[values.length * 3 >> 2], least = sigma || Math.abs(best) * 1e-4 || 1e-6;
-  const fence = Math.max(usual + 1.1 * (usual - best), best + 4 * least, ...held), worst = values.findLast(v => v <= fence) ?? best;
-  const span = Math.max(worst - best, 3 * least);
-  return { best, worst: Math.max(worst, best + span * .2), span, least, sign };
+  const values = seen.filter(row => shown(row) != null).map(at).concat(held);
+  return values.length ? { ...range(values, held, sigma), sign } : null;
 }
 
 function plot() {

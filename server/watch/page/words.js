@@ -10,10 +10,9 @@ const shown = row => row.again ?? row.value;
 const isBaseline = row => row.standing === "baseline";
 
 function mark(what, x, y, r = 4.6) {
-  const cls = `d-${what}`;
-  if (what === "failed" || what === "refused") return s("path", { class: cls, d: `M${x - 3.6},${y - 3.6}l7.2,7.2m0,-7.2l-7.2,7.2` });
-  if (what === "revoked") return s("path", { class: cls, d: `M${x - 4},${y}a4,4 0 1 0 8,0a4,4 0 1 0 -8,0M${x - 3},${y + 3}l6,-6` });
-  return s("circle", { class: cls, cx: x, cy: y, r: what === "discarded" ? 3 : r });
+  if (what === "revoked") return s("path", { class: "d-revoked", d: `M${x - 4},${y}a4,4 0 1 0 8,0a4,4 0 1 0 -8,0M${x - 3},${y + 3}l6,-6` });
+  const [tag, where] = shape(what, x, y, r);
+  return s(tag, { class: `d-${what}`, ...where });
 }
 const icon = what => s("svg", { width: 14, height: 12, viewBox: "0 0 14 12", "aria-hidden": "true" }, mark(what, 7, 6, 4.2));
 const go = (number, text) => h("button", { class: "link text", onclick: () => choose(number) }, text ?? `#${number}`);
@@ -27,14 +26,6 @@ function ago(row) {
   if (t < 60) return "just now";
   if (t < 5400) return `${Math.round(t / 60)} min ago`;
   return t < 172800 ? `${Math.round(t / 3600)} h ago` : `${Math.round(t / 86400)} d ago`;
-}
-
-function ticks(low, high, count) {
-  const rough = (high - low) / Math.max(count, 1) || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find(f => f * power >= rough - 1e-12 * power);
-  const first = Math.ceil(low / step - 1e-9), places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const many = Math.min(200, Math.max(0, Math.floor(high / step + 1e-9) - first + 1));
-  return Array.from({ length: many }, (_, at) => ((first + at) * step).toFixed(Math.min(places, 20)));
 }
 
 // The change, its error, and the noise: a line of a forest plot.

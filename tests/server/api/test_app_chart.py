@@ -39,7 +39,12 @@ async def test_the_page_is_one_small_text_that_may_reach_no_domain(study: Study)
     assert isinstance(content, TextResourceContents) and content.text == PAGE
     assert content.mime_type == "text/html;profile=mcp-app"
     assert content.meta and content.meta["ui"]["csp"] == {"connectDomains": [], "resourceDomains": []}
-    assert len(PAGE.encode()) < 13 * 1024
+    assert len(PAGE.encode()) < 15 * 1024
+
+
+def test_the_app_draws_with_the_code_of_the_page() -> None:
+    shared = (TESTS.parents[2] / "server" / "watch" / "page" / "plot.js").read_text(encoding="utf-8")
+    assert f"\n// The file plot.js of the page:\n{shared}// The end of plot.js.\n" in PAGE
 
 
 def test_the_page_names_nothing_outside_itself_and_makes_no_markup_of_what_it_is_told() -> None:
@@ -134,6 +139,20 @@ def test_where_higher_is_better_a_run_that_diverged_lies_below_all_others(tmp_pa
     heights = [y for _, y in seen["marks"]["kept"]]
     assert max(heights) - min(heights) > 100 and "accuracy" in seen["title"]
     assert max(y for _, y in seen["marks"]["discarded"]) > max(heights)
+
+
+@browser
+def test_what_may_be_luck_is_told_apart_and_the_headline_is_the_servers(tmp_path: Path) -> None:
+    said = "0.9999 → 0.9800 ± 0.0005 (−0.0199 ± 0.0007), measured again by 2 runs; the best single score was 0.9795"
+    night = told(NIGHT[:200])
+    night["structuredContent"]["headline"] = said
+    standings = {200: "sure", 160: "noise", 120: "provisional"}
+    for row in night["structuredContent"]["rows"]:
+        row["standing"] = standings.get(row["experiment"], "")
+    seen = shown(tmp_path, result=night, point=["noise"])
+    assert seen["head"] == "0.9999 → 0.9800 ± 0.0005" and "0.9999 → 0.9800 ± 0.0005" in seen["title"]
+    assert "1 kept, within the noise" in seen["legend"] and "1 kept, provisional" in seen["legend"]
+    assert len(seen["marks"]["kept"]) == 5 and seen["tips"][0].startswith("#160 kept, within the noise 0.98")
 
 
 @browser
