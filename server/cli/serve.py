@@ -1,5 +1,6 @@
 """The commands that run a night. A command imports what it needs when it runs: a server must start fast."""
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 from enum import StrEnum
 from functools import partial
@@ -14,6 +15,7 @@ from trainer.contract import ProfileName
 
 if TYPE_CHECKING:
     from server.clients.driver import DriveLimits, Driver
+    from server.clients.optuna_search import OptunaSearch
     from server.paths import StudyPaths
     from server.study.study import Study
 
@@ -138,22 +140,28 @@ def drive(
     from server.task.words import LANGUAGE_MODEL
 
     out = console(stderr=True)
+    limits = DriveLimits(hours=hours, experiments=experiments, usd=max_cost, tokens=max_tokens)
     if client == "sweep":
-        out.print(f"{_search(workspace, serving or [], hours, experiments)}; see `autoresearch history`")
+        _search(workspace, serving or [], limits)
         return
     words = LANGUAGE_MODEL
     with suppress(ProgramInvalid):  # told by the server that the client starts
         words = words_of(load(workspace / "program.md").task)
     night = Driver(client, workspace.resolve(), serving or [], start(words=words))
     out.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C")
-    _drive(night, DriveLimits(hours=hours, experiments=experiments, usd=max_cost, tokens=max_tokens))
+    _drive(night, limits, lambda tell: night.run(limits, tell))
 
 
-def _drive(night: "Driver", limits: "DriveLimits") -> None:
-    """Until the night is over, or somebody ends it; then say what it has brought and cost."""
+def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[[Callable[[str], None]], str]) -> None:
+    """Until the night is over, or somebody ends it, with messages; then leave a report, and say what it has brought.
+
+    Args:
+        run: is given what shows a line, and returns why the night has ended.
+    """
     import signal
 
     from server.cli.screens.bars import driving
+    from server.errors import Unavailable
     from server.notify.notifier import notifying
     from server.reporting.bill import bill_in_words
 
@@ -164,10 +172,15 @@ def _drive(night: "Driver", limits: "DriveLimits") -> None:
     with notifying(night.paths, lambda line: out.print(line)) as ended:
         try:
             with driving(out, night.paths, limits.hours, limits.experiments):
-                reason = night.run(limits, lambda line: out.print(line))
+                reason = run(lambda line: out.print(line))
             ended.append(reason)
         except KeyboardInterrupt:
             reason = "interrupted; a run under way goes on"
+        except Unavailable as error:
+            if night.measured() > before:  # else it has not begun, and whoever started it reads why
+                ended.append(error.problem)
+                _report_of(night.paths)
+            raise
     done = night.measured() - before
     bill, report = bill_in_words(night.paths), _report_of(night.paths)
     out.print(f"{reason}: {done} runs; see `autoresearch history`{f', or {report}' if report else ''}")
@@ -191,24 +204,18 @@ def _report_of(paths: "StudyPaths") -> "Path | None":
     return None
 
 
-def _search(workspace: Path, serving: list[str], hours: float, experiments: int) -> str:
+def _search(workspace: Path, serving: list[str], limits: "DriveLimits") -> None:
     import anyio
 
-    from server.cli.screens.bars import driving
-    from server.clients.driver import tag_of
     from server.errors import Unavailable
     from server.foreign.load import load
-    from server.paths import Home
-    from server.study.find_study import tag_to_serve
 
     try:
         from server.clients.optuna_search import OptunaSearch
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is not installed.", "Run `pip install 'autoresearch-mcp[sweep]'`.") from error
-    night, out = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task), console(stderr=True)
-    paths = Home(workspace.resolve()).study(tag_of(serving) or tag_to_serve(workspace))
-    with driving(out, paths, hours, experiments):
-        return anyio.run(night.run, hours, experiments, out.print)
+    night = OptunaSearch(workspace.resolve(), serving, load(workspace / "program.md").task)
+    _drive(night, limits, lambda tell: anyio.run(night.run, limits.hours, limits.experiments, tell))
 
 
 def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:

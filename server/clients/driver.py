@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from server.errors import Unavailable
 from server.files import rotate
 from server.foreign.load import load
 from server.history.ledger import Ledger
-from server.paths import Home
+from server.paths import Home, StudyPaths
 from server.records import Experiment, Value
 from server.runs.run_folder import RunFolders
 from server.study import limits
@@ -47,6 +47,11 @@ class DriveLimits(Value):
     tokens: int = 0  # in and out
 
 
+def runs_over(counts: Mapping[str, int]) -> int:
+    """How many runs are over, of a ledger's counts."""
+    return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
+
+
 class Driver:
     """One night with one client."""
 
@@ -54,10 +59,8 @@ class Driver:
         """`options`: of `autoresearch serve`. Raises Unavailable: no such client, or it is not installed."""
         home = Home(workspace)
         self._workspace = workspace
-        tag = tag_of(options) or tag_to_serve(workspace)  # named, for all that are started after midnight
-        self.paths = home.study(tag)
-        arguments = (*serving(), "--workspace", str(workspace), *options, "--tag", tag)
-        self._launch = launch(client, prompt, ServerEntry(sys.executable, arguments), home.drive)
+        self.paths, arguments = study_to_drive(workspace, options)
+        self._launch = launch(client, prompt, ServerEntry(sys.executable, tuple(arguments)), home.drive)
         self._folders = RunFolders(self.paths.runs)
         self._done_at = 0.0  # when the last experiment of the night was measured
         self._stirred = 0.0  # when a run last went on, began or was decided
@@ -91,8 +94,7 @@ class Driver:
 
     def measured(self) -> int:
         """How many runs the night has that are over."""
-        counts = self._ask(Ledger.counts, {})
-        return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
+        return runs_over(self._ask(Ledger.counts, {}))
 
     def _last(self) -> Experiment | None:
         return self._ask(Ledger.last, None)
@@ -213,7 +215,17 @@ class Driver:
         return why if self._decided() or time.monotonic() - self._done_at >= patience else ""
 
 
-def tag_of(options: list[str]) -> str:
+def study_to_drive(workspace: Path, options: list[str]) -> tuple[StudyPaths, list[str]]:
+    """The study of a night, and how its server is started: with its tag, for all that are started after midnight.
+
+    Args:
+        options: of `autoresearch serve`.
+    """
+    tag = _tag(options) or tag_to_serve(workspace)
+    return Home(workspace).study(tag), [*serving(), "--workspace", str(workspace), *options, "--tag", tag]
+
+
+def _tag(options: list[str]) -> str:
     """The tag among the options of `autoresearch serve`; empty if they name none."""
     told = [word.removeprefix("--tag=") for word in options if word.startswith("--tag=")]
     after = [options[place + 1] for place, word in enumerate(options[:-1]) if word == "--tag"]

@@ -7,6 +7,7 @@ it: each proposal is a sweep of one, judged, confirmed and kept by the same rule
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +18,9 @@ from mcp.shared.exceptions import MCPError
 from optuna.trial import Trial, TrialState
 
 from server.api.schemas import RunReply
-from server.clients.client_config import serving
+from server.clients.driver import runs_over, study_to_drive
 from server.errors import Unavailable, only_cause
-from server.paths import Home
+from server.history.ledger import Ledger
 from server.study.find_study import OperatorRequest, read_request
 from server.study.phase import Move, Phase
 from server.task.definition import Task
@@ -41,12 +42,17 @@ class OptunaSearch:
                 "program.md declares no knobs.",
                 "Add, say, `knobs: {MATRIX_LR: {low: 0.005, high: 0.1, log: true}}` to its front matter.",
             )
-        self._workspace = workspace
-        self._arguments = [*serving(), "--workspace", str(workspace), *options]
+        self.paths, self._arguments = study_to_drive(workspace, options)
         self._task = task
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         towards = "minimize" if task.measure.sign < 0 else "maximize"
         self._study = optuna.create_study(direction=towards, sampler=optuna.samplers.TPESampler(seed=_SEED))
+
+    def measured(self) -> int:
+        """How many runs of the study are over."""
+        with suppress(Unavailable), closing(Ledger(self.paths.ledger, read_only=True)) as ledger:
+            return runs_over(ledger.counts())
+        return 0
 
     async def run(self, hours: float, experiments: int, tell: Callable[[str], None]) -> str:
         """Propose until the night is over; 0: not for that reason. Returns why it ended.
@@ -88,7 +94,7 @@ class OptunaSearch:
 
     async def _rest(self, status: dict[str, Any]) -> bool:
         """Wait a little in a night that is paused. Returns whether it is."""
-        if paused := read_request(Home(self._workspace).study(status["tag"]).state) is OperatorRequest.PAUSE:
+        if paused := read_request(self.paths.state) is OperatorRequest.PAUSE:
             await anyio.sleep(_LOOK_SECONDS)
         return paused
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FOLDER = Path(__file__).with_name("page")
-_SCRIPTS = ("base.js", "plot.js", "words.js", "chart.js", "panels.js", "detail.js", "live.js")  # in this order: one module
+_NAMES = ("base", "plot", "words", "chart", "panels", "detail", "live")
+_SCRIPTS = [f"{name}.js" for name in _NAMES]  # in this order: one module
 HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",

@@ -1,5 +1,8 @@
 """A researcher without an LLM: proposals for the knobs that program.md declares, through the real server."""
 
+import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from pydantic import ValidationError
 from server.clients.optuna_search import OptunaSearch
 from server.errors import Unavailable
 from server.history.ledger import Ledger
+from server.paths import StudyPaths
 from server.records import Purpose
 from server.serve_options import ServeOptions
 from server.study.find_study import OperatorRequest, write_request
@@ -17,21 +21,43 @@ from server.task.definition import Task
 from server.task.fields import Range
 from tests.support.builders import only
 from tests.support.lifecycle import ran
+from tests.support.polling import stretched
 from tests.support.repositories import QUICK, make_quick
+from tests.support.webhook import webhook
 
 CHEAT = QUICK.replace("[-weights[token] for", "[-weights[token] * 0.5 for")
 
 
-async def test_proposals_are_judged_like_any_idea(tmp_path: Path, data: Path) -> None:
+def drive_sweep(repository: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    words = ["drive", "sweep", "--workspace", str(repository), "--experiments", "1", "--"]
+    return subprocess.run(
+        [sys.executable, "-c", "from server.cli import main; main()", *words, "--tag", "t1", "--profile", "smoke"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "COLUMNS": "300", **environment},
+        timeout=stretched(120),
+    )
+
+
+def test_proposals_are_judged_like_any_idea_and_their_end_is_told_and_reported(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data)
-    task = Task(baseline_runs=1, knobs={"RATE": Range(low=0.01, high=0.05, log=True)})
-    told: list[str] = []
-    search = OptunaSearch(repository, ["--tag", "t1", "--profile", "smoke"], task)
-    assert await search.run(0, 1, told.append) == "1 proposals are done"
-    assert len(told) == 1 and told[0].startswith("RATE = 0.0") and "improved, kept" in told[0]
-    ledger = Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)
-    assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
-    ledger.close()
+    (repository / "program.md").write_text(
+        "---\nbudget_seconds: 0.5\nbaseline_runs: 1\npreflight: false\nknobs: {RATE: {low: 0.01, high: 0.05}}\n---\n",
+        encoding="utf-8",
+    )
+    with webhook() as service:
+        done = drive_sweep(repository, AUTORESEARCH_NOTIFY=service.url)
+    told = done.stderr
+    assert done.returncode == 0 and "RATE = 0.0" in told and "improved, kept" in told, told
+    assert "1 proposals are done: 2 runs; see `autoresearch history`, or " in told and "report.html" in told
+    paths = StudyPaths(repository / ".autoresearch" / "t1")
+    with closing(Ledger(paths.ledger, read_only=True)) as ledger:
+        assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
+    assert "RATE" in paths.report.read_text(encoding="utf-8")
+    assert [(sent["event"], sent["title"]) for _, sent in service.requests] == [
+        ("over", "t1 is over: 1 proposals are done")
+    ]
 
 
 @pytest.mark.thorough

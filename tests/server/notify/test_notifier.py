@@ -2,13 +2,9 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,46 +20,16 @@ from server.paths import Home, StudyPaths
 from server.records import Verdict
 from tests.support.night import Night, constants
 from tests.support.repositories import make_repository
+from tests.support.webhook import Service, webhook
 
 SECRET = "T0P5ECRET"
 MESSAGE = Message(event="kept", title="t1: a gain", text="0.97 (−0.001, #7) <!channel> @everyone", study="t1")
 
 
-@dataclass
-class Service:
-    """What a service answers, and what it was sent."""
-
-    url: str = ""
-    status: int = 200
-    delay: float = 0.0
-    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made, over = Service(), threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.requests.append((self.path, json.loads(body)))
-            over.wait(made.delay)
-            self.send_response(made.status)
-            if 300 <= made.status < 400:
-                self.send_header("Location", f"{made.url}/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield made
-    over.set()
-    server.shutdown()
-    server.server_close()
+    with webhook() as made:
+        yield made
 
 
 @pytest.mark.parametrize(
