@@ -22,6 +22,7 @@ AutoresearchError
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
     │       └── ChainBroken  because somebody else edited the chain over its rows
+    ├── LibraryUnavailable  the reference library cannot be searched
     └── RunnerUnavailable   a run cannot be started
         ├── DatasetMissing  because the text to train on was not prepared
         ├── DeviceBusy      because another run lives on the device
@@ -125,6 +126,10 @@ class LedgerDamaged(LedgerUnavailable):
 
 class ChainBroken(LedgerDamaged):
     """Somebody else edited the chain over the rows: nothing in the file tells which of them are true."""
+
+
+class LibraryUnavailable(Unavailable):
+    """The reference library cannot be searched; it can be read."""
 
 
 class RunnerUnavailable(Unavailable):
