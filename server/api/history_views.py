@@ -5,13 +5,14 @@ from itertools import accumulate
 from typing import TypeVar
 
 from server.api.next_actions import next_sentences
-from server.api.schemas import Detail, HistoryReply, NoteReply, StatusReply
+from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, StatusReply
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
 from server.history import segments
 from server.history.lessons import lessons
 from server.history.segments import current_metric
+from server.library.reading.answers import Asked, ReferenceLibrary
 from server.records import Value, Verdict, decision_name
 from server.reporting.position import Position, position
 from server.reporting.summary import table_row
@@ -98,12 +99,23 @@ def lessons_reply(study: Study) -> HistoryReply:
     return reply.model_copy(update={"reported": _fitting([*best, *recent])})
 
 
-def write_note(study: Study, text: str, idea: bool, closes: int) -> NoteReply:
+def write_note(study: Study, text: str, idea: bool, closes: int, source: str = "") -> NoteReply:
     """Write a note down, or strike idea `closes`: legal at any time. Raises UnknownNote."""
-    book, last = study.notebook, study.ledger.last()
-    note = book.close(closes, text) if closes else book.add(text, idea, last.number if last else 0)
+    book, last, source = study.notebook, study.ledger.last(), " ".join(source.split())
+    note = book.close(closes, text, source) if closes else book.add(text, idea, last.number if last else 0, source)
     ideas = sum(other.open for other in book.notes)
     return NoteReply(next_actions=next_sentences(study), note=note, open_ideas=ideas)
+
+
+def read_library(study: Study, library: ReferenceLibrary, asked: Asked) -> LibraryReply:
+    """A part of the reference library. Raises UnknownDocument, LibraryUnavailable."""
+    found = library.answer(asked)
+    return LibraryReply(
+        next_actions=[*found.calls, *next_sentences(study)],
+        documents=found.documents,
+        text=found.text,
+        next_offset=found.next_offset,
+    )
 
 
 def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:

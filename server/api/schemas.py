@@ -83,6 +83,7 @@ class StatusReply(Reply, Scored):
     compiler: str = ""  # why nothing was compiled in the last run; empty where torch.compile works
     device: str = ""  # why a GPU that may be here cannot be used, and the operator is asked; empty if there is no such
     memory: Memory
+    library: int = 0  # documents of the reference library
     environment: Hardware
     program: str  # how program.md begins; read_program() has the whole
     program_sha256: str
@@ -177,6 +178,14 @@ class NoteReply(Reply):
 
     note: Note
     open_ideas: int
+
+
+class LibraryReply(Reply):
+    """A part of the reference library."""
+
+    documents: int  # in the library
+    text: str  # quoted material: data, never an instruction
+    next_offset: int = 0  # where the next call reads on; 0: this is the end
 
 
 class HistoryReply(Reply, Scored):

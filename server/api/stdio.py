@@ -4,9 +4,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, TypeVar, cast
 
 import anyio
 from anyio import AsyncFile, to_thread
@@ -15,12 +15,23 @@ from mcp.server.mcpserver import Context
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_PARAMS, ErrorData, GetPromptResult, InputRequiredResult, JSONRPCError, JSONRPCResponse
+from mcp_types import (
+    INVALID_PARAMS,
+    ErrorData,
+    GetPromptResult,
+    InputRequiredResult,
+    JSONRPCError,
+    JSONRPCResponse,
+    Prompt,
+    ResourceTemplate,
+    Tool,
+)
 from starlette.applications import Starlette
 
 from server.api.json_rpc import MAX_LINE, Answer, long_line
 from server.api.messages import BodyReader, validated
 
+_Named = TypeVar("_Named", Tool, Prompt, ResourceTemplate)
 _LAST_SECONDS = 60.0  # for the answers to requests that came before stdin closed; a client that is gone kills
 
 
@@ -28,6 +39,23 @@ class StdioServer(MCPServer[None]):
     """A server that answers every line on stdin, and every body over HTTP, which asks for an answer."""
 
     at_end: Callable[[], None] | None = None  # called when stdin closes, so that calls which wait answer at once
+    unlisted: Callable[[], Collection[str]] = frozenset  # names of what is not listed now, for there is nothing in it
+
+    async def list_tools(self) -> list[Tool]:
+        """The tools of use now."""
+        return self._listed(await super().list_tools())
+
+    async def list_prompts(self) -> list[Prompt]:
+        """The prompts of use now."""
+        return self._listed(await super().list_prompts())
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """The templates of use now."""
+        return self._listed(await super().list_resource_templates())
+
+    def _listed(self, found: list[_Named]) -> list[_Named]:
+        unlisted = self.unlisted()
+        return [one for one in found if one.name not in unlisted]
 
     def streamable_http_app(self, **options: Any) -> Starlette:
         """The SDK's app, which reads bodies as lines on stdin are read."""

@@ -26,6 +26,7 @@ from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
 from server.history.segments import current_metric
 from server.history.similar_attempts import nearest
+from server.library.reading.shelf import count
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.bill import bill_in_words
 from server.reporting.position import Position
@@ -94,6 +95,7 @@ def status(study: Study) -> StatusReply:
         guards=last.result.guards if last and last.result else {},
         compiler=(last.result.figures.compiler if last and last.result else None) or "",
         device=why_no_gpu(study.hardware),
+        library=count(study.workspace.paths.home.library),
         memory=study_memory(study.ledger, study.notebook, current_metric(study.ledger, task)),
         environment=study.hardware,
         program=shorten(study.program().gist),
@@ -176,11 +178,11 @@ def _told(candidate: Candidate) -> str:
     return next(iter(candidate)) if len(candidate) == 1 else "each file"
 
 
-def start_run(study: Study, description: str, hypothesis: str) -> RunReply:
+def start_run(study: Study, description: str, hypothesis: str, source: str = "") -> RunReply:
     """Start a run."""
     sweep.require_free(study)
     limits.require_open(study)
-    return _run(study, study.run(description, hypothesis))
+    return _run(study, study.run(description, hypothesis, source))
 
 
 def start_sweep(study: Study, description: str, changes: list[dict[str, str]]) -> RunReply:

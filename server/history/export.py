@@ -108,6 +108,7 @@ def _flat(row: Experiment) -> dict[str, Any]:
         "delta": judged.delta if judged and not row.revocation else None,
         "trust": row.trust,
         "description": " ".join(row.attempt.description.split()),
+        **({"source": row.attempt.source} if row.attempt.source else {}),
         "of": row.attempt.of,
         "started_at": row.attempt.started_at,
         "why": judged.why if judged else "",

@@ -1,4 +1,4 @@
-"""The history: one SQLite file, one writer, one row an experiment. The only importer of sqlite3.
+"""The history: one SQLite file, one writer, one row an experiment.
 
 A row is written before a branch moves, so that whatever dies, the next call can finish the move. `synchronous=FULL`
 and a rollback journal: a night writes a few rows a minute, and an acknowledged row must survive a power cut. (WAL has a

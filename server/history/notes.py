@@ -18,6 +18,7 @@ class Note(Value):
     after: int  # the last experiment at that time; 0: none yet
     idea: bool
     text: str
+    source: str = ""  # where it comes from: ids of library documents, addresses
     outcome: str = Field(default="", description="What became of an idea; empty while it is open")
 
     @property
@@ -41,13 +42,14 @@ class Notebook:
             old = set_aside(path)
             self.add(f"The notes before this one are damaged. The old file is {old}.", idea=False, after=0)
 
-    def add(self, text: str, idea: bool, after: int) -> Note:
+    def add(self, text: str, idea: bool, after: int, source: str = "") -> Note:
         """Write a note down. Raises OSError; then there is none."""
-        note = Note(number=len(self.notes) + 1, written_at=utc_now(), after=after, idea=idea, text=text)
+        number = len(self.notes) + 1
+        note = Note(number=number, written_at=utc_now(), after=after, idea=idea, text=text, source=source)
         self._write([*self.notes, note])
         return note
 
-    def close(self, number: int, outcome: str) -> Note:
+    def close(self, number: int, outcome: str, source: str = "") -> Note:
         """Strike an open idea. Raises UnknownNote, OSError; then it stays open."""
         found = next((note for note in self.notes if note.number == number and note.open), None)
         if found is None:
@@ -55,7 +57,7 @@ class Notebook:
             raise UnknownNote(
                 f"There is no open idea {number}.", f"Open ideas: {numbers}; history(notes=true) lists all."
             )
-        closed = found.model_copy(update={"outcome": outcome})
+        closed = found.model_copy(update={"outcome": outcome, "source": source or found.source})
         self._write([closed if note is found else note for note in self.notes])
         return closed
 

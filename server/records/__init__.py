@@ -41,11 +41,7 @@ class Outcome(StrEnum):
 
 
 class Trust(StrEnum):
-    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
-
-    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` AUDITED, `command` PRINTED at most. Where every
-    guard held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
-    """
+    """How far a run's score can be believed, the best first: `trust_mark` has the rule."""
 
     SEALED = "sealed"  # a language model's score, audited, and every guard held
     JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
@@ -112,6 +108,7 @@ class Attempt(Value):
     of: int | None = None  # the experiment whose train.py is run again; None for a new one
     description: str
     hypothesis: str = ""
+    source: str | None = None  # where the idea comes from: ids of library documents, addresses; None: not told
     parent: str  # commit of the incumbent this was built on
     commit: str  # commit that holds the train.py under test
     train_sha256: str

@@ -58,6 +58,7 @@ class Detail(Value):
     parent: str
     description: str
     hypothesis: str
+    source: str  # where the idea comes from; empty: not told
     category: str
     seed: int
     started: str
@@ -117,6 +118,7 @@ def detail(folded: Folded, row: Experiment, scale: Scale, evidence: Evidence) ->
         parent=row.attempt.parent,
         description=row.attempt.description,
         hypothesis=row.attempt.hypothesis,
+        source=row.attempt.source or "",
         category=evidence.category,
         seed=row.attempt.seed,
         started=row.attempt.started_at,

@@ -218,6 +218,7 @@ def _enter(study: Study, of: Experiment, made: Attempt, folder: Path) -> None:
             "of": of.number,
             "description": f"experiment {of.number} again, after the fact",
             "hypothesis": "",
+            "source": None,
             "parent": study.verdicts.base() or study.workspace.tip(),
             "fingerprint": candidate.fingerprint,
         }

@@ -212,7 +212,7 @@ class Study:
         self.verdicts.require_sound(candidate)
         self.lane.write(candidate)
 
-    def run(self, description: str, hypothesis: str = "") -> Experiment:
+    def run(self, description: str, hypothesis: str = "", source: str = "") -> Experiment:
         """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
@@ -234,6 +234,7 @@ class Study:
             of=plan.of,
             description=description,
             hypothesis=hypothesis,
+            source=" ".join(source.split()) or None,
             parent=self.workspace.tip(),
             commit="",
             train_sha256=plan.candidate.sha256,

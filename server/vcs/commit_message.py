@@ -6,6 +6,8 @@ from server.records import Attempt, Result, Verdict
 def attempt_message(attempt: Attempt, result: Result | None = None, verdict: Verdict | None = None) -> str:
     """The message of the commit that is run; with result and verdict, enough to rebuild the row from git alone."""
     trailers = [f"Experiment: {attempt.number}"]
+    if attempt.source:
+        trailers.append(f"Source: {' '.join(attempt.source.split())}")
     if result is not None and verdict is not None:
         trailers += _outcome(attempt, result, verdict)
     # One line each: a description must not be able to forge a trailer.

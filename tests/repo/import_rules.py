@@ -92,7 +92,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.run.child_launch",
         "trainer.run.protocol",
     ),
-    "sqlite3": ("server.history.ledger",),
+    "sqlite3": ("server.history.ledger", "server.library.reading.index"),
     "starlette": ("server.api.http", "server.api.messages", "server.api.stdio", "server.watch"),
     "subprocess": (
         "server.clients.driver",
@@ -117,7 +117,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "typer": ("server.cli",),
     "urllib": ("server.library", "server.notify", "trainer.datasets.download"),
     "uvicorn": ("server.api.http.server",),
-    "yaml": ("server.library.extraction.text.plain", "server.task.front_matter"),
+    "yaml": ("server.library", "server.task.front_matter"),
 }
 
 # Modules that import inside a function or for the type checker, each with its reason.

@@ -1,1 +1,1 @@
-"""The library read by agents: catalogue, search, passages."""
+"""The library, as agents read it."""

@@ -203,7 +203,7 @@ def _enter(connection: sqlite3.Connection, document: shelf.Text) -> tuple[int, i
     """Write the passages of a document down; returns the first of their numbers, and the last."""
     first = int(_one(connection, "SELECT coalesce(max(number), 0) FROM places")[0]) + 1
     entry, last = document.entry, first - 1
-    for last, one in enumerate(passages(document.body), first):  # noqa: B007 - it is the last one's number
+    for last, one in enumerate(passages(document.body), first):
         connection.execute("INSERT INTO places VALUES (?, ?, ?)", (last, entry.id, one.first))
         for table in _tables(connection):
             row = (last, entry.title, one.heading, one.text)
@@ -234,9 +234,7 @@ def _found(connection: sqlite3.Connection, question: str, limit: int, offset: in
     return [_hit(connection, number) for number in numbers[offset : offset + limit]]
 
 
-def _matching(
-    connection: sqlite3.Connection, table: str, terms: list[str], limit: int, document: str, where: str = ""
-) -> list[int]:
+def _matching(connection: sqlite3.Connection, table: str, terms: list[str], limit: int, document: str) -> list[int]:
     """Numbers of the passages that have any of the terms, the best first."""
     inside, values = "", list[Any]()
     if document:

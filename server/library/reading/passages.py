@@ -11,7 +11,7 @@ _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}(?=[^`]*$)|~{
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:[ \t]+\"[^\"]*\")?\)")
 _NO_TITLE = re.compile(r"[ \t]*(?:[-*+>|]|\d+[.)])[ \t]|[ \t]{4}|[ \t]*\|")
 _SENTENCE = re.compile(r"(?<=[.!?;:\u3002\uff01\uff1f])\s+|(?<=[\u3002\uff01\uff1f])|\n")
-_BETWEEN = " › "
+_BETWEEN = " > "
 
 
 class Section(NamedTuple):

@@ -12,9 +12,9 @@ _UNSPACED = re.compile(
     "\U00020000-\U0003ffff]+"
 )
 _COMMON = frozenset(
-    "a about an and are as at be by can do does for from how i if in into is it its me my no not of on one or should so "
-    "than that the their them then there these they this to use used using was we what when where which who why will "
-    "with without would you your".split()
+    "a about an and are as at be by can do does for from how i if in into is it its me my no not of on one or should "
+    "so than that the their them then there these they this to use used using was we what when where which who why "
+    "will with without would you your".split()
 )
 
 

@@ -115,8 +115,8 @@ def parse(name: str, text: str) -> Text:
 
 def _fields(text: str) -> dict[str, str]:
     """The fields of a front matter, each as one line; none where it is no mapping."""
-    try:  # scalars stay text: a date stays as it was written
-        told: Any = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and mappings alone
+    try:  # scalars stay texts, and no tag makes anything else
+        told: Any = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if not isinstance(told, dict):

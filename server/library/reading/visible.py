@@ -1,8 +1,8 @@
 """The visible text of a Markdown file: what its reader would see on a page. Pure.
 
-Removed is what an agent would read and a person would not: comments, hidden elements, scripts, characters without width,
-bidirectional controls, tag characters, terminal sequences. Code in fences and in backticks stays as it is, but for the
-characters.
+Removed is what an agent would read and a person would not: comments, hidden elements, scripts, characters without
+width, bidirectional controls, tag characters, terminal sequences. Code in fences and in backticks stays as it is, but
+for the characters.
 """
 
 import re
@@ -57,19 +57,15 @@ def one_line(text: str, most: int = 200) -> str:
 
 def _passed(text: str, found: re.Match[str]) -> tuple[str, int]:
     """What stays of a token, and where the text goes on."""
-    if found["fence"]:
-        return _fence(text, found)
-    if found["ticks"]:
-        return _code(text, found)
-    if found["comment"]:
-        return _comment(text, found)
-    if found["link"]:
+    kind = found.lastgroup or ""
+    if kind == "link":
         return "](#removed:", found.end()
-    if found["code"]:
+    if kind == "code":
         return "", _closed(text, found["code"], found.end())
-    if found["tag"]:
-        return _element(text, found)
-    return "", _line_end(text, found.end())  # a link definition that stands for a comment
+    if kind == "note":  # a link definition that stands for a comment
+        return "", _line_end(text, found.end())
+    read = {"fence": _fence, "ticks": _code, "comment": _comment, "tag": _element}[kind]
+    return read(text, found)
 
 
 def _fence(text: str, found: re.Match[str]) -> tuple[str, int]:

@@ -32,6 +32,7 @@ class KeptChange(Value):
     commit: str
     description: str
     hypothesis: str
+    source: str  # where the idea comes from: as the agent told it, with the titles of the library's documents
     told: str  # gain and error
     change: float | None  # on the metric's scale
     error: float | None

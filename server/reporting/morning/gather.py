@@ -7,6 +7,7 @@ from contextlib import closing
 
 from server import __version__
 from server.errors import LedgerUnavailable
+from server.library.reading.answers import ReferenceLibrary
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import Experiment
@@ -49,6 +50,7 @@ def gather(paths: StudyPaths) -> Report:
         details = {row.number: view.detail(row.number) for row in kept[-_KEPT:]}
     if not rows:
         raise LedgerUnavailable(f"Nothing was run in {paths.tag} yet.", "Start a study; then ask again.")
+    library = ReferenceLibrary(paths.home.library)
     bill = make_bill(rows, summary.counts.sure, read_agent_bill(paths))
     return Report(
         title=title(summary),
@@ -56,7 +58,7 @@ def gather(paths: StudyPaths) -> Report:
         alarms=summary.health.problems,
         lead=lead(summary, metric),
         numbers=[*numbers(summary, metric), *_costs(summary, bill)],
-        kept=[_kept(row, details.get(row.number), summary, metric) for row in kept[-_LISTED_KEPT:]],
+        kept=[_kept(row, details.get(row.number), summary, metric, library) for row in kept[-_LISTED_KEPT:]],
         kept_left=max(len(kept) - _LISTED_KEPT, 0),
         categories=_categories(summary, metric),
         others=_others(summary, metric)[:_OTHERS],
@@ -98,7 +100,9 @@ def _hours(seconds: float) -> str:
     return time_in_words(seconds) if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _kept(row: Experiment, told: Detail | None, summary: Summary, metric: Metric) -> KeptChange:
+def _kept(
+    row: Experiment, told: Detail | None, summary: Summary, metric: Metric, library: ReferenceLibrary
+) -> KeptChange:
     at = summary.rows.number.index(row.number)
     rows = summary.rows
     change, error = rows.change[at], rows.error[at]
@@ -108,6 +112,7 @@ def _kept(row: Experiment, told: Detail | None, summary: Summary, metric: Metric
         commit=row.commit,
         description=row.attempt.description,
         hypothesis=row.attempt.hypothesis,
+        source=library.told(row.attempt.source or ""),
         told=_size(change, error, metric) if rows.comparable[at] else "by another definition of the task",
         change=change if rows.comparable[at] else None,
         error=error,

@@ -119,6 +119,7 @@ def _change(one: KeptChange) -> Html:
             el("span", el("span", one.told, class_="gain"), " ", _mark(one), class_="told"),
         ),
         el("p", one.hypothesis, class_="why") if one.hypothesis.strip() else None,
+        el("p", f"Source: {one.source}", class_="why") if one.source else None,
         el("p", ". ".join(filter(None, (one.title, minus(one.text)))), " ", beside),
         el(
             "div",

@@ -65,8 +65,10 @@ def _change(one: KeptChange) -> str:
     more = [f"# {one.cut} more lines"] if one.cut else []
     summary = f"{one.number}: {escaped(one.description)} ({escaped(one.told)})"
     why = escaped(one.hypothesis)
+    source = escaped(f"Source: {one.source}") if one.source else ""
     beside = escaped(f"Beside it: {', '.join(one.effects)}.") if one.effects else ""
-    inner = [f"<details><summary>\n\n{summary}\n\n</summary>", why, beside, fenced("\n".join([*lines, *more]), "diff")]
+    head, diff = f"<details><summary>\n\n{summary}\n\n</summary>", fenced("\n".join([*lines, *more]), "diff")
+    inner = [head, why, source, beside, diff]
     return "\n\n".join([*filter(None, inner), "</details>"])
 
 
