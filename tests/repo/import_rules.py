@@ -157,7 +157,7 @@ PURE = (
 )
 PURE_LIBRARIES = set(
     "__future__ abc array ast bisect builtins collections contextlib copy dataclasses datetime decimal difflib enum "
-    "errno fractions functools hashlib heapq itertools json keyword math numbers numpy operator pydantic re statistics "
+    "errno fractions functools hashlib heapq html itertools json keyword math numbers numpy operator pydantic re statistics "
     "string struct textwrap types typing unicodedata warnings yaml zlib".split()
 )
 IMPURE_CALLS = re.compile(

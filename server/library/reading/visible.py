@@ -35,6 +35,7 @@ _TOKEN = re.compile(
 # Possessive and bounded: no text makes it slow.
 _ATTRIBUTES = re.compile(r"((?:[^<>\"']++|\"[^\"]{0,500}+\"|'[^']{0,500}+'){0,50}+)>")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_LONGEST_CODE = 5000  # characters between backticks
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
 
 
@@ -79,9 +80,10 @@ def _fence(text: str, found: re.Match[str]) -> tuple[str, int]:
 
 def _code(text: str, found: re.Match[str]) -> tuple[str, int]:
     """Code between backticks, which ends in its paragraph; else the backticks alone."""
-    blank = _BLANK_LINE.search(text, found.end())
+    most = found.end() + _LONGEST_CODE
+    blank = _BLANK_LINE.search(text, found.end(), most)
     ticks = re.compile(rf"(?<!`){found[0]}(?!`)")
-    last = ticks.search(text, found.end(), blank.start() if blank else len(text))
+    last = ticks.search(text, found.end(), blank.start() if blank else most)
     end = last.end() if last else found.end()
     return text[found.start() : end], end
 
