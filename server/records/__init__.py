@@ -41,7 +41,11 @@ class Outcome(StrEnum):
 
 
 class Trust(StrEnum):
-    """How far a run's score can be believed, the best first: `trust_mark` has the rule."""
+    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
+
+    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` AUDITED, `command` PRINTED at most. Where every
+    guard held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
+    """
 
     SEALED = "sealed"  # a language model's score, audited, and every guard held
     JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
@@ -232,22 +236,10 @@ class Figures(Value):
         return ""
 
 
-MEASURED = (
-    "peak_memory_mb",
-    "weights_mb",
-    "preflight_seconds",
-    "setup_seconds",
-    "setup_cpu_seconds",
-    "training_seconds",
-    "training_wall_seconds",
-    "evaluation_seconds",
-    "evaluation_cpu_seconds",
-    "total_seconds",
-    "audits",
-    "slowed_share",
-    "gpu_clock_mhz",
-    "gpu_celsius",
-)  # numbers that the referee measures itself
+MEASURED = tuple(  # numbers that the referee measures itself
+    "peak_memory_mb weights_mb preflight_seconds setup_seconds setup_cpu_seconds training_seconds "
+    "training_wall_seconds evaluation_seconds evaluation_cpu_seconds total_seconds audits slowed_share gpu_clock_mhz gpu_celsius".split()
+)
 
 
 class Result(Value):

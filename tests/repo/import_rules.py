@@ -157,8 +157,8 @@ PURE = (
 )
 PURE_LIBRARIES = set(
     "__future__ abc array ast bisect builtins collections contextlib copy dataclasses datetime decimal difflib enum "
-    "errno fractions functools hashlib heapq html itertools json keyword math numbers numpy operator pydantic re statistics "
-    "string struct textwrap types typing unicodedata warnings yaml zlib".split()
+    "errno fractions functools hashlib heapq html itertools json keyword math numbers numpy operator pydantic re "
+    "statistics string struct textwrap types typing unicodedata warnings yaml zlib".split()
 )
 IMPURE_CALLS = re.compile(
     r"(?:open|print|input|exec|eval|__import__)"

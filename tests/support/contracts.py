@@ -13,12 +13,14 @@ from mcp_types import Tool
 from server.api.app import create
 from server.serve_options import ServeOptions
 from server.study.study import Study
+from tests.support.commands import write_tree
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "tools"
 
 
 async def contracts(study: Study) -> dict[str, str]:
     """File name → text, as the server tells its tools now."""
+    write_tree(study.workspace.root, {"library/page.md": "# A page\n"})  # a tool is for studies that have a library
     async with Client(create(study)) as client:
         return {f"{tool.name}.json": _text(tool) for tool in (await client.list_tools()).tools}
 

@@ -115,6 +115,8 @@ class ReferenceLibrary:
         after = offset + len(shown) if len(hits) > len(shown) else 0
         if after:
             calls.append(f"library with the same query and offset={after}: more passages")
+        if hits and not name:
+            calls.append("library with the same query and an id: more passages of that document")
         if not hits:
             calls = ["no passage has these words: ask with others", f"{_CATALOGUE}; library(id=...) reads one"]
         return Answer(documents=len(found), text="\n".join(shown), next_offset=after, calls=tuple(calls))

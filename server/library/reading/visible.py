@@ -10,10 +10,11 @@ from html import unescape
 
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-_])|\x9b[0-?]*[ -/]*[@-~]")
-_UNSEEN = re.compile(  # a single joiner or variation selector stays: emoji, Persian and Indic scripts need it
+_UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\xad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\ufeff\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]|[\u200c\u200d\ufe00-\ufe0f]{3,}"
+    "\u2060-\u206f\ufeff\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_JOINED = re.compile("[\u200c\u200d\ufe00-\ufe0f]{3,}")  # an alphabet of them
 _HIDING = re.compile(
     r"(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:left|top|text-indent)\s*:\s*-\d{3,}"
     r"|(?:font-size|opacity)\s*:\s*0*\.?0*(?![\d.]))",
@@ -23,13 +24,15 @@ _HIDDEN = re.compile(r"(?:^|\s)hidden(?=[\s=/]|$)", re.IGNORECASE)
 _STYLE = re.compile(r"\bstyle\s*=\s*(\"[^\"]*\"|'[^']*'|\S+)", re.IGNORECASE)
 _VALUE = re.compile(r"\"[^\"]*\"|'[^']*'")
 _TOKEN = re.compile(
-    r"^(?P<before>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
+    r"(?:^|(?=[`<\]]))(?:"  # where nothing can begin, nothing else is tried
+    r"^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
     r"|(?P<ticks>`+)"
     r"|(?P<comment><!--)"
     r"|<(?P<code>script|style|template)\b[^<>]{0,1000}>"
     r"|<(?P<tag>[a-z][a-z0-9-]*)(?=[\s/])"
     r"|^\[[^\]\n]{0,99}\]:[ \t]*<?\#>?(?:[ \t]+|[ \t]*\n[ \t]*)[\"'(](?P<note>)"
-    r"|\]\([ \t]*<?(?P<link>(?:javascript|vbscript|data):)",
+    r"|\]\([ \t]*<?(?P<link>(?:javascript|vbscript|data):)"
+    r")",
     re.MULTILINE | re.IGNORECASE,
 )
 # Possessive and bounded: no text makes it slow.
@@ -41,7 +44,7 @@ _VOID = frozenset("area base br col embed hr img input link meta source track wb
 
 def visible(text: str) -> str:
     """The text without what its reader would not see; lines end in a line feed."""
-    text = _UNSEEN.sub("", _TERMINAL.sub("", _BREAKS.sub("\n", text)))
+    text = _seen(_BREAKS.sub("\n", text))
     parts, at = list[str](), 0
     while found := _TOKEN.search(text, at):
         kept, end = _passed(text, found)
@@ -52,8 +55,15 @@ def visible(text: str) -> str:
 
 def one_line(text: str, most: int = 200) -> str:
     """A title, a name or an address: one line of it without what nobody sees, and no longer than `most`."""
-    line = " ".join(_UNSEEN.sub("", _TERMINAL.sub("", _BREAKS.sub(" ", text[: 10 * most]))).split())
+    line = " ".join(_seen(_BREAKS.sub(" ", text[: 10 * most])).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _seen(text: str) -> str:
+    """The characters that are seen; joiners and variation selectors where a script needs them."""
+    if "\x1b" in text or "\x9b" in text:
+        text = _TERMINAL.sub("", text)
+    return _JOINED.sub("", _UNSEEN.sub("", text))
 
 
 def _passed(text: str, found: re.Match[str]) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from tests.support.commands import write_tree
 
 PAGES = {
     "adam.md": "---\ntitle: Adam\n---\n# Adam\n\nEstimates of the moments adapt each learning rate.\n",
-    "muon.md": "# Muon\n\nOrthogonalise the momentum by a Newton-Schulz iteration.\n\n## Cost\n\nFive products a step.\n",
+    "muon.md": "# Muon\n\nOrthogonalise the momentum by a Newton-Schulz iteration.\n\n## Cost\n\nFive matmuls.\n",
     "repo@ab12cd3/docs/warmup.md": "# Warm-up\n\nRaise the rate linearly, then warm down to zero.\n",
     "cjk.md": "# 学习率\n\n学习率预热可以提高稳定性。\n\nウォームアップは学習率を上げる。\n\n학습률을 천천히 올린다.\n",
 }
@@ -90,7 +90,7 @@ def test_any_text_is_a_question(library: Path, question: str) -> None:
 
 def test_a_search_in_one_document_finds_nothing_of_another(library: Path) -> None:
     index = Index(library)
-    assert [hit.id for hit in index.search("learning rate momentum step", 8, 0, "muon")] == ["muon", "muon"]
+    assert [hit.id for hit in index.search("learning rate momentum matmuls", 8, 0, "muon")] == ["muon", "muon"]
     assert index.search("adapt", 8, 0, "muon") == [] and index.search("moments", 8, 0, "nobody") == []
 
 
