@@ -22,6 +22,11 @@ class Note(Value):
     outcome: str = Field(default="", description="What became of an idea; empty while it is open")
 
     @property
+    def cited(self) -> str:
+        """The text, and where it comes from."""
+        return f"{self.text} (source: {self.source})" if self.source else self.text
+
+    @property
     def open(self) -> bool:
         """Whether this is an idea that waits to be tried."""
         return self.idea and not self.outcome

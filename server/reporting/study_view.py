@@ -318,7 +318,7 @@ class StudyView:
         except (OSError, ValueError):
             return []
         return [
-            NoteView(number=n.number, after=n.after, idea=n.idea, open=n.open, text=n.text, outcome=n.outcome)
+            NoteView(number=n.number, after=n.after, idea=n.idea, open=n.open, text=n.cited, outcome=n.outcome)
             for n in notes
         ]
 
