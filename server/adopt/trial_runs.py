@@ -76,7 +76,7 @@ class TrialRuns:
             trees=lay_out,
             key=key,
         )
-        self._executor.require_free(attempt.profile, None)
+        self._executor.require_free(attempt.profile, {})
         self._executor.submit(request)
         try:
             return self._ended(attempt, watch)

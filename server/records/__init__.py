@@ -129,6 +129,8 @@ class Attempt(Value):
     seed: int
     budget_seconds: float = Field(gt=0)
     started_at: str  # ISO 8601, UTC; for people: order is by number
+    slot: str | None = None  # that it ran in; None: the executor has one slot, which is "0"
+    concurrency: int | None = None  # runs that could be under way at once when it was made; None: 1
 
 
 class Score(Value):

@@ -6,7 +6,7 @@ gone. State of a device belongs to an executor, state of a run to its handle.
 """
 
 import errno
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,7 +25,16 @@ from server.runs.run_spec import RunLimits
 from server.task.dataset import find
 from trainer.contract import Order, Referee, RunFile, Spec, TaskSpec, utc_now
 
+FIRST_SLOT = "0"
 _FORGED = "Somebody else than the run's supervisor wrote result.json: it is not signed. No idea was judged."
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one run at a time."""
+
+    id: str = FIRST_SLOT  # "0", "1", ...: in the order of the executor's slots
+    device: str = ""  # the UUID of the GPU that the run sees alone; "": on a CPU, or where nobody asked for slots
 
 
 class RunRequest(Value):
@@ -38,6 +47,7 @@ class RunRequest(Value):
     task: TaskSpec | None = None  # None: of a language model
     trees: Callable[[Path], None] | None = Field(default=None, exclude=True, repr=False)  # lays files out in the folder
     key: str = Field(default="", repr=False)  # signs the result; for the supervisor alone
+    slot: Slot = Slot()  # that `Executor.require_free` has returned
     modules: dict[str, bytes] | None = None  # what it may import, by path; None: what is in the site's folder
 
 
@@ -87,14 +97,19 @@ class Executor(Protocol):
         """Whether `submit` hands the order to the supervisor (`make_order`): no other result of a run is then taken."""
         ...
 
-    def require_free(self, profile: str, last: Experiment | None) -> None:
-        """Refuse a run while there is no device for it.
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """As many as runs may be under way at once: one at least. They may become fewer or more with the devices."""
+        ...
+
+    def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
+        """The slot that a run may start in now.
 
         Args:
-            profile: class of machine of the run. last: the study's last experiment; None: there is none.
+            profile: class of machine of the run. lasts: the last experiment of each slot by its id (`lasts_of`).
 
         Raises:
-            RunnerUnavailable: names what is in the way.
+            RunnerUnavailable: there is none; names what is in the way. DeviceBusy: other runs are.
         """
         ...
 
@@ -108,6 +123,14 @@ class Executor(Protocol):
 
 
 Engine = Callable[[RunSite], Executor]
+
+
+def lasts_of(rows: Iterable[Experiment]) -> dict[str, Experiment]:
+    """The last experiment of each slot by its id. `rows`: newest first; those of one slot alone had "0"."""
+    found: dict[str, Experiment] = {}
+    for row in rows:
+        found.setdefault(row.attempt.slot or FIRST_SLOT, row)
+    return found
 
 
 def make_spec(site: RunSite, request: RunRequest, folder: Path) -> Spec:

@@ -1,13 +1,16 @@
 """Runs on this machine: one detached supervisor each, and one run at a time on a device."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from server.records import Experiment, Outcome, Progress, Result
 from server.runs import cleanup, device_lock
 from server.runs.executor import (
+    FIRST_SLOT,
     RunRequest,
     RunSite,
+    Slot,
     make_order,
     make_spec,
     request_cancel,
@@ -29,17 +32,22 @@ class LocalExecutor:
         self.runs, self._site = RunFolders(site.runs), site
         self._handles: dict[int, LocalRun] = {}  # of runs that were looked at and live, or did so a moment ago
 
-    def require_free(self, profile: str, last: Experiment | None) -> None:
+    @property
+    def slots(self) -> Sequence[Slot]:
+        return (Slot(),)
+
+    def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
         """Refuse to start a run beside another that lives, or that has not given the GPU back.
 
         Raises:
             RunnerUnavailable: names who is there.
         """
-        cleanup.require_gpu_released(last)
+        cleanup.require_gpu_released(lasts.get(FIRST_SLOT))
         with startable(), device_lock.device_leases(self._site.home, profile) as leases:
             for run in {one.run for one in leases if one.run}:
                 if not RunFolder(Path(run)).alive():  # else by another run that was given the number again
                     cleanup.require_run_cleared(run, profile in GPU_PROFILES)
+        return self.slots[0]
 
     def submit(self, request: RunRequest) -> "LocalRun":
         """Write the run folder and start its supervisor. Raises RunnerUnavailable: nothing was started."""

@@ -19,7 +19,7 @@ from server.files import write_whole
 from server.history import audit_failures, revocations
 from server.metric import Metric, percent
 from server.records import Attempt, Experiment, Progress, Purpose, Result, Score, Value
-from server.runs.executor import Executor, RunSite, ending, new_key, startable
+from server.runs.executor import Executor, RunSite, ending, lasts_of, new_key, startable
 from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import draw_seed
 from server.runs.spawn import trainer_hash
@@ -145,11 +145,12 @@ def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show
     request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
     if request.task and question.split != "val":
         request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})
-    executor.require_free(attempt.profile, study.ledger.last())
+    last = study.ledger.last()
+    slot = executor.require_free(attempt.profile, lasts_of([last] if last else []))
     with startable():
         runs.folder.mkdir(parents=True, exist_ok=True)
         write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
-    executor.submit(request)
+    executor.submit(request.model_copy(update={"slot": slot}))
     return _wait(executor, attempt, runs.of(attempt.number), show)
 
 

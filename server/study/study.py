@@ -18,7 +18,7 @@ from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Purpose, Result
-from server.runs.executor import Engine, RunRequest, RunSite, ending, new_key
+from server.runs.executor import Engine, RunRequest, RunSite, ending, lasts_of, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
@@ -217,7 +217,8 @@ class Study:
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
         self.lane.require_unspoiled()
-        self.executor.require_free(self.profile, self.ledger.last())
+        last, many = self.ledger.last(), len(self.executor.slots)
+        slot = self.executor.require_free(self.profile, lasts_of([last] if last else []))
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
         if plan.of is None:
@@ -250,12 +251,14 @@ class Study:
             signer=public_half(key) if key else None,
             budget_seconds=budget,
             started_at=utc_now(),
+            slot=slot.id if many > 1 else None,
+            concurrency=many if many > 1 else None,
         )
         attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, plan.candidate)})
         made = None
         if attempt.of is None and not attempt.baseline:
             made = plan.candidate.changed_from(self.workspace.files(attempt.parent))
-        request = self.request(attempt, plan.candidate, key)
+        request = self.request(attempt, plan.candidate, key).model_copy(update={"slot": slot})
         self.begin(attempt, made)
         self._start(request)
         return Experiment(attempt=attempt)

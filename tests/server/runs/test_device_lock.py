@@ -55,13 +55,13 @@ def test_a_run_of_another_tag_waits_for_the_end_of_the_first(
     assert not [file for file in files if file.endswith("lease")], "train.py's process could hold the device for ever"
     other = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
     (pid,) = supervisors(str(executor.runs.path(1)))
-    for refused in (lambda: other.require_free("smoke", None), lambda: start_run(other, started, text, _TERMS)):
+    for refused in (lambda: other.require_free("smoke", {}), lambda: start_run(other, started, text, _TERMS)):
         with pytest.raises(DeviceBusy, match=rf"supervisor {pid} of the run in .*a tag/runs/00001 lives"):
             refused()
     assert not other.runs.path(1).exists()
     executor.handle(1).cancel("the other's turn")
     assert ended(executor).outcome is Outcome.CANCELLED
-    other.require_free("smoke", None)
+    other.require_free("smoke", {})
 
 
 def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(
@@ -72,7 +72,7 @@ def test_what_a_killed_supervisor_left_is_ended_before_a_run_of_another_tag(
         leases[0].sign(executor.runs.path(1))
     with subprocess.Popen(["sleep", "600"], env={"AUTORESEARCH_RUN": folder}, start_new_session=True) as process:
         until(lambda: psutil.Process(process.pid).environ())  # exec(2) is over
-        local_executor(left, left, left, tmp_path).require_free("cpu", None)
+        local_executor(left, left, left, tmp_path).require_free("cpu", {})
         assert is_gone(process.pid)
 
 

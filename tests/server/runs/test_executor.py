@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from server.runs.executor import (
     RunHandle,
     RunRequest,
     RunSite,
+    Slot,
     make_order,
     make_spec,
     request_cancel,
@@ -70,8 +72,13 @@ class ThreadExecutor:
     def __init__(self, site: RunSite) -> None:
         self._site, self._runs, self.threads = site, RunFolders(site.runs), dict[int, Waiting]()
 
-    def require_free(self, profile: str, last: Experiment | None) -> None:
+    @property
+    def slots(self) -> Sequence[Slot]:
+        return (Slot(),)
+
+    def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
         """There is always a place."""
+        return self.slots[0]
 
     def submit(self, request: RunRequest) -> RunHandle:
         folder = self._runs.path(request.attempt.number)

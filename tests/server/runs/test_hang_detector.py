@@ -66,4 +66,4 @@ def test_a_stopped_supervisor_is_ended_with_its_run(
     result = ended(executor)
     assert result.outcome is Outcome.LOST and "did not answer a cancel" in result.reason
     assert is_gone(pid) and not processes_of(executor)
-    executor.require_free("smoke", None)
+    executor.require_free("smoke", {})
