@@ -1,6 +1,9 @@
 """What the operator chose when the server was started; program.md says the rest."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import PositiveInt
 
 from server.records import Value
 
@@ -16,6 +19,9 @@ class ServeOptions(Value):
     data: str = "embedded"  # or the name or folder of a prepared data set
     confine: bool = True  # put every guard that the machine has around train.py
     require_sealed: bool = False  # run nothing that is confined less
+    slots: PositiveInt | Literal["auto"] | None = (
+        None  # runs at once; auto: one for each GPU; None: one, which sees all
+    )
     wait_seconds: float | None = None  # that a call may wait; None: what its client bears
 
 

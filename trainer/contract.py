@@ -195,6 +195,8 @@ class Spec:
     train_sha256: str = ""  # of train.py's text, checked before anything runs; empty: not checked
     task: TaskSpec | None = None  # None: of a language model
     proven: bool = False  # whether the judge has scored what was kept: what it then cannot is the candidate's doing
+    gpu: str = ""  # the UUID of the GPU that the run sees alone; empty: whatever the server's environment shows
+    gpu_nodes: tuple[str, ...] = ()  # files below /dev through which it is used, and no other; none: not known
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
@@ -208,8 +210,8 @@ class Spec:
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Spec":
         """The spec that JSON has made a dictionary of. Raises TypeError."""
-        task = fields.get("task")
-        return cls(**{**fields, "task": TaskSpec.from_fields(task) if task else None})
+        task, nodes = fields.get("task"), tuple(fields.get("gpu_nodes", ()))
+        return cls(**{**fields, "gpu_nodes": nodes, "task": TaskSpec.from_fields(task) if task else None})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

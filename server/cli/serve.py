@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,6 +39,14 @@ def serve(
     data: Annotated[
         str, typer.Option(metavar="NAME|PATH", envvar="AUTORESEARCH_DATA", help="What `autoresearch prepare` made.")
     ] = "embedded",
+    slots: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|K",
+            help="Runs at once. auto: one for each GPU, which it sees alone; K: on the first K GPUs, or K on the CPU's "
+            "cores. Default: one, which sees every GPU.",
+        ),
+    ] = "",
     wait: Annotated[
         float | None,
         typer.Option(
@@ -87,6 +95,7 @@ def serve(
         data=data,
         confine=require is not Require.NOTHING,
         require_sealed=require is Require.SEALED,
+        slots=_slots(slots),
         wait_seconds=wait,
     )
     with closing(Study(workspace, tag or tag_to_serve(workspace), choices)) as study:
@@ -100,6 +109,14 @@ def serve(
             anyio.run(speak, create(study, _leave_report))
         else:
             _listen(study, http, allow_host or [], token)
+
+
+def _slots(told: str) -> int | Literal["auto"] | None:
+    if told in ("", "auto"):
+        return "auto" if told else None
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    raise typer.BadParameter("a number from 1 on, or auto, is meant.", param_hint="--slots")
 
 
 def _return_memory() -> None:

@@ -34,9 +34,12 @@ def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: M
     scores, provisional = _incumbent_scores(ledger, incumbent, like, metric)
     closed = incumbent.attempt.task is None and audit_failures.failure(ledger, incumbent) is not None
     known = Reference(metric=metric, experiment=incumbent.number, scores=scores, provisional=provisional, closed=closed)
-    if incumbent.attempt.task == like.attempt.task:
-        return known
-    return known.model_copy(update={"elsewhere": "by another definition of the task"})
+    if incumbent.attempt.task != like.attempt.task:
+        return known.model_copy(update={"elsewhere": "by another definition of the task"})
+    if incumbent.attempt.beside_others != like.attempt.beside_others:
+        other = "beside other runs" if incumbent.attempt.beside_others else "with no run beside it"
+        return known.model_copy(update={"elsewhere": other})
+    return known
 
 
 def _incumbent_scores(
@@ -301,10 +304,11 @@ def require_new(ledger: Ledger, fingerprint: str, *asked: object) -> None:
     """Refuse code that was measured before, unless what it was built on was revoked since. Raises AlreadyMeasured.
 
     Args:
-        asked: profile, dataset and budget of the attempt, and for a task that is no language model's its hash.
+        asked: profile, dataset and budget of the attempt; for a task that is no language model's its hash, else None;
+            whether others may run beside it. What is left out is None, and False.
     """
-    same = ledger.same_code(fingerprint)
-    if same and same.score and same.value is not None and segments.circumstances(same.attempt) == (*asked, None)[:4]:
+    same, asked = ledger.same_code(fingerprint), (*asked, *(None, False)[len(asked) - 3 :])
+    if same and same.score and same.value is not None and segments.circumstances(same.attempt) == asked:
         shown = Metric(same.score.name, "lower", same.score.unit, places=6 if same.attempt.task is None else None)
         raise AlreadyMeasured(
             f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "

@@ -1,6 +1,7 @@
 """Segments: which runs may be compared with which, and what is said when program.md begins a new one.
 
-Scores are compared within one class of machine, software, data, budget and definition of the task. Where the operator
+Scores are compared within one class of machine, software, data, budget and definition of the task, and runs that had
+others beside them with their like alone: two at once on a CPU cost each 3 to 9 % of its tokens. Where the operator
 changes in program.md what is measured, or how (metric, direction, command, judge, checks), nothing is compared across:
 the incumbent stays, its score of before does not count, and it is measured again before anything is held against it.
 """
@@ -22,12 +23,18 @@ def segment(experiment: Experiment) -> tuple[object, ...]:
     figures = experiment.result.figures if experiment.result else None
     machine = (figures.device, figures.driver, figures.torch, figures.threads, figures.data) if figures else ()
     eager = bool(figures and figures.compiler)  # the same train.py makes fewer steps
-    return (attempt.task, attempt.profile, attempt.budget_seconds, *machine, eager, bool(experiment.disturbance))
+    asked = (attempt.task, *class_of(attempt), attempt.budget_seconds)
+    return (*asked, *machine, eager, bool(experiment.disturbance))
+
+
+def class_of(attempt: Attempt) -> tuple[str, bool]:
+    """What was asked of the machine: the profile, and whether others could run beside it."""
+    return attempt.profile, attempt.beside_others
 
 
 def circumstances(attempt: Attempt) -> tuple[object, ...]:
     """What was asked for; what a run then had is its segment."""
-    return attempt.profile, attempt.dataset, attempt.budget_seconds, attempt.task
+    return attempt.profile, attempt.dataset, attempt.budget_seconds, attempt.task, attempt.beside_others
 
 
 def undisturbed(ledger: Ledger, run: Experiment) -> bool:

@@ -132,6 +132,11 @@ class Attempt(Value):
     slot: str | None = None  # that it ran in; None: the executor has one slot, which is "0"
     concurrency: int | None = None  # runs that could be under way at once when it was made; None: 1
 
+    @property
+    def beside_others(self) -> bool:
+        """Whether other runs could be under way at the same time."""
+        return (self.concurrency or 1) > 1
+
 
 class Score(Value):
     """What an evaluator measured."""

@@ -21,11 +21,12 @@ _RELEASE_SECONDS = 5.0  # after its processes are dead, a driver may take a mome
 _LOOK_SECONDS = 0.2
 
 
-def end_run_processes(cookie: str, gpu: bool) -> Figures:
+def end_run_processes(cookie: str, gpu: bool, uuid: str = "") -> Figures:
     """End every process of a run, its supervisor too.
 
     Args:
         cookie: its run folder, which is its mark on its processes. gpu: whether it computed on one.
+        uuid: that GPU's; empty, here as below: the first that torch will see.
 
     Returns:
         What could not be cleared: who outlives SIGKILL, and who is dead and keeps the GPU.
@@ -38,30 +39,30 @@ def end_run_processes(cookie: str, gpu: bool) -> Figures:
                 process.kill()
         psutil.wait_procs(alive, timeout=_LOOK_SECONDS)
     left = {process.pid for process in alive}
-    return Figures(unkillable=join_pids(left), gpu_held=join_pids(_unreleased(ended - left)) if gpu else None)
+    return Figures(unkillable=join_pids(left), gpu_held=join_pids(_unreleased(ended - left, uuid)) if gpu else None)
 
 
-def gpu_holders(last: Experiment | None) -> str:
-    """Which processes of the last run keep the GPU, in words; empty if it is free."""
+def gpu_holders(last: Experiment | None, uuid: str = "") -> str:
+    """Which processes of the last run on a GPU keep it, in words; empty if it is free."""
     if last is None or last.result is None or last.attempt.profile not in GPU_PROFILES:
         return ""
     figures, ended = last.result.figures, datetime.fromisoformat(last.result.finished_at).timestamp()
     unkillable, lingering = split_pids(figures.unkillable), split_pids(figures.gpu_held)
-    left = [pid for pid in unkillable if _holds(pid, ended)] or sorted(_on_gpu(lingering))
+    left = [pid for pid in unkillable if _holds(pid, ended)] or sorted(_on_gpu(lingering, uuid))
     return (
         f"experiment {last.number} has left {', '.join(map(process_name, left))}, which cannot be ended" if left else ""
     )
 
 
-def require_gpu_released(last: Experiment | None) -> None:
+def require_gpu_released(last: Experiment | None, uuid: str = "") -> None:
     """Refuse to start a run on a GPU that the last one has not given back. Raises GpuHeld."""
-    if told := gpu_holders(last):
+    if told := gpu_holders(last, uuid):
         raise _gpu_held(told)
 
 
-def require_run_cleared(run: str, gpu: bool) -> None:
+def require_run_cleared(run: str, gpu: bool, uuid: str = "") -> None:
     """End what the run in this folder has left, where nobody has looked since. Raises GpuHeld where it stays."""
-    left = end_run_processes(run, gpu)
+    left = end_run_processes(run, gpu, uuid)
     if gpu and (pids := sorted(split_pids(left.unkillable) | split_pids(left.gpu_held))):
         raise _gpu_held(f"the run in {run} has left {', '.join(map(process_name, pids))}, which cannot be ended")
 
@@ -146,14 +147,14 @@ def _holds(pid: int, before: float) -> bool:
         return False
 
 
-def _on_gpu(pids: set[int]) -> set[int]:
+def _on_gpu(pids: set[int], uuid: str) -> set[int]:
     """Those of them that compute on it; all, while a driver that hangs does not say."""
-    found = gpu_pids() if pids else set[int]()
+    found = gpu_pids(uuid=uuid) if pids else set[int]()
     return pids if found is None else pids & found
 
 
-def _unreleased(pids: set[int]) -> set[int]:
+def _unreleased(pids: set[int], uuid: str) -> set[int]:
     deadline = time.monotonic() + _RELEASE_SECONDS
-    while (left := _on_gpu(pids)) and time.monotonic() < deadline:
+    while (left := _on_gpu(pids, uuid)) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
     return left

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -51,6 +51,16 @@ class RunRequest(Value):
     modules: dict[str, bytes] | None = None  # what it may import, by path; None: what is in the site's folder
 
 
+class SlotRequest(NamedTuple):
+    """How many slots the operator asks for, and of what."""
+
+    slots: int | Literal["auto"] | None = None  # None: one run at a time, which sees every GPU that the server sees
+    profile: str = ""  # class of this machine
+
+
+ONE_SLOT = SlotRequest()
+
+
 @dataclass(frozen=True)
 class RunSite:
     """Where an executor finds and leaves things, on this machine."""
@@ -60,13 +70,14 @@ class RunSite:
     data: Path  # tokenised data, shared by all runs
     imports: Path  # the modules that train.py may import, where a request brings none
     home: Path  # what the runs of all studies of a repository share, as a lease on the device
+    asked: SlotRequest = ONE_SLOT
 
     @classmethod
-    def of(cls, study: StudyPaths, own: StudyPaths | None = None) -> "RunSite":
+    def of(cls, study: StudyPaths, own: StudyPaths | None = None, asked: SlotRequest = ONE_SLOT) -> "RunSite":
         """That of a study; its runs may be in another place of their `own`."""
         # Resolved: a run's folder is also the mark on its processes.
         place, state = StudyPaths((own or study).state.resolve()), StudyPaths(study.state.resolve())
-        return cls(place.runs, state.kernels, study.home.data, study.worktree, study.home.folder.resolve())
+        return cls(place.runs, state.kernels, study.home.data, study.worktree, study.home.folder.resolve(), asked)
 
 
 class RunHandle(Protocol):
@@ -168,7 +179,17 @@ def new_key(executor: Executor) -> str:
 
 
 def ending(executor: Executor, attempt: Attempt, folder: RunFolder) -> Result | None:
-    """How a run ended; None while it goes on, whatever somebody else writes into its folder."""
+    """How a run ended; None while it goes on, whatever somebody else writes into its folder.
+
+    A failure of the machine names the slot, where there are several.
+    """
+    found = _ending(executor, attempt, folder)
+    if found is None or found.outcome is not Outcome.ENV_FAIL or attempt.slot is None:
+        return found
+    return found.model_copy(update={"reason": f"{found.reason} It ran in slot {attempt.slot}."})
+
+
+def _ending(executor: Executor, attempt: Attempt, folder: RunFolder) -> Result | None:
     handle = executor.handle(attempt.number)
     if (result := handle.result()) is None or folder.result() is None:
         return result  # without the file nobody has signed anything: the run is lost

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from threading import Thread
@@ -20,6 +21,8 @@ from server.records import Value
 
 _Told = TypeVar("_Told")
 _SYSTEM = Path("/sys")
+_GROUPS = Path("/sys/fs/cgroup")
+_CAPABILITIES = Path("/proc/driver/nvidia-caps/mig-minors")  # which file opens which part of which GPU
 HANGS = "its driver hangs"
 UNIFIED = ("8.7", "11.0", "12.1")  # Orin, Thor, GB10: the GPU has the machine's memory
 _NO_GPU = (  # that NVML can mean by an error; every other one is trouble
@@ -134,14 +137,56 @@ def file_system(path: Path) -> str:
     return next((mounts[str(folder)] for folder in (path, *path.parents) if str(folder) in mounts), "")
 
 
-def gpu_pids(timeout: float = 3.0) -> set[int] | None:
-    """Who computes on the GPU, as the driver numbers them: nobody where there is no driver, None where it hangs."""
-    return _ask(lambda: _pids(_device()), timeout, silent=set())
+def gpu_pids(timeout: float = 3.0, uuid: str = "") -> set[int] | None:
+    """Who computes on a GPU, as the driver numbers them: nobody where there is no driver, None where it hangs.
+
+    Args:
+        uuid: the GPU's; empty: the first that torch will see.
+    """
+    return _ask(lambda: _pids(_device(uuid)), timeout, silent=set())
 
 
 def gpu_name(timeout: float = 3.0) -> str | None:
     """The GPU's name among all GPUs of the world; None where the driver does not tell."""
     return _ask(lambda: str(pynvml.nvmlDeviceGetUUID(_device())), timeout)
+
+
+def visible_gpus(timeout: float = 3.0) -> list[str] | None:
+    """UUIDs of the GPUs that torch may see, in its order: those of the first one's kind, a part of one (MIG) as one.
+
+    Empty where no driver tells; None where it hangs.
+    """
+    return _ask(_uuids, timeout, silent=[])
+
+
+def gpu_silence(uuid: str, timeout: float = 3.0) -> str:
+    """Why a GPU does not answer; empty if it does."""
+    told = _ask(lambda: _silence(uuid), timeout, silent="there is no driver")
+    return HANGS if told is None else told
+
+
+def gpu_nodes(uuid: str, timeout: float = 3.0, capabilities: Path = _CAPABILITIES) -> tuple[str, ...]:
+    """The files below /dev through which this GPU is used, and no other; none where the driver does not number it."""
+    return _ask(lambda: _nodes(_device(uuid), capabilities), timeout, silent=()) or ()
+
+
+def cores() -> int:
+    """How many cores our processes can keep busy at once: a container may have fewer than its machine."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _quota()))
+
+
+def _quota() -> int:
+    """The cores that control groups of version 2 leave to this process, rounded up; very many where none says."""
+    least = 1 << 16
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        own = _GROUPS / next(line[4:] for line in lines if line.startswith("0::/"))
+        for folder in (own, *own.parents[: len(own.parts) - len(_GROUPS.parts)]):
+            with suppress(OSError, ValueError):  # "max"
+                quota, period = map(int, (folder / "cpu.max").read_text(encoding="ascii").split())
+                least = min(least, -(-quota // period))
+    return least
 
 
 def _ask(question: Callable[[], _Told], timeout: float, silent: _Told | None = None) -> _Told | None:
@@ -160,31 +205,87 @@ def _ask(question: Callable[[], _Told], timeout: float, silent: _Told | None = N
     return found[0] if found else None
 
 
-def _device() -> Any:
-    """The first that torch will see: by number in the order of the bus, or by UUID, or its first part (MIG).
+def _device(uuid: str = "") -> Any:
+    """The GPU with this UUID, or else the first that torch will see: of one that is divided, its first part (MIG).
 
     Raises:
         NVMLError: there is none.
     """
     pynvml.nvmlInit()
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
-    if first.startswith("MIG-"):
-        return pynvml.nvmlDeviceGetHandleByUUID(first)
-    if first.startswith("GPU-"):
-        whole = next((one for one in _devices() if str(pynvml.nvmlDeviceGetUUID(one)).startswith(first)), None)
+    return _parts(_named(uuid or os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()))[0]
+
+
+def _named(word: str) -> Any:
+    """By number in the order of the bus, or by UUID. Raises NVMLError."""
+    if word.startswith("MIG-"):
+        return pynvml.nvmlDeviceGetHandleByUUID(word)
+    if word.startswith("GPU-"):
+        found = next((one for one in _devices() if str(_told(pynvml.nvmlDeviceGetUUID, one)).startswith(word)), None)
     else:
-        whole = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else None
-    if whole is None:
+        found = pynvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdecimal() else None
+    if found is None:
+        for number in range(pynvml.nvmlDeviceGetCount()):
+            pynvml.nvmlDeviceGetHandleByIndex(number)  # one that is lost says so: it may be this one
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+    return found
+
+
+def _parts(whole: Any) -> list[Any]:
+    """Those of a GPU that is divided, which does no work as a whole; of any other, itself."""
     if (_told(pynvml.nvmlDeviceGetMigMode, whole) or [0])[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
-        return whole
+        return [whole]
     slices = range(_told(pynvml.nvmlDeviceGetMaxMigDeviceCount, whole) or 0)
     handles = (_told(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, whole, number) for number in slices)
-    return next((handle for handle in handles if handle is not None), whole)
+    return [handle for handle in handles if handle is not None] or [whole]
 
 
 def _devices() -> list[Any]:
-    return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    """Those that answer, in the order of the bus."""
+    numbers = range(pynvml.nvmlDeviceGetCount())
+    found = (_told(pynvml.nvmlDeviceGetHandleByIndex, number) for number in numbers)
+    return [device for device in found if device is not None]
+
+
+def _uuids() -> list[str]:
+    pynvml.nvmlInit()
+    words = os.environ.get("CUDA_VISIBLE_DEVICES")
+    wholes = _devices() if words is None else []
+    with suppress(pynvml.NVMLError):  # the first word that names no GPU ends the list
+        for word in [] if words is None else words.split(","):
+            wholes.append(_named(word.strip()))
+    every = [part for whole in wholes for part in ([whole] if _is_part(whole) else _parts(whole))]
+    kinds = [_told(pynvml.nvmlDeviceGetName, device) for device in every]
+    alike = [device for device, kind in zip(every, kinds, strict=True) if kind == kinds[0]]
+    return list(dict.fromkeys(str(uuid) for one in alike if (uuid := _told(pynvml.nvmlDeviceGetUUID, one))))
+
+
+def _is_part(device: Any) -> bool:
+    return _told(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, device) is not None
+
+
+def _silence(uuid: str) -> str:
+    try:
+        pynvml.nvmlDeviceGetMemoryInfo(_device(uuid))
+    except pynvml.NVMLError as error:
+        kind = getattr(error, "value", None)
+        if kind in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION):
+            return ""
+        return "the driver does not list it any more" if kind == pynvml.NVML_ERROR_NOT_FOUND else str(error)
+    return ""
+
+
+def _nodes(device: Any, capabilities: Path) -> tuple[str, ...]:
+    whole = _told(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, device)
+    minor = _told(pynvml.nvmlDeviceGetMinorNumber, device if whole is None else whole)
+    if minor is None:
+        return ()
+    nodes = ("nvidiactl", "nvidia-uvm", f"nvidia{minor}")
+    if whole is None:
+        return nodes
+    part, known = f"gpu{minor}/gi{_told(pynvml.nvmlDeviceGetGpuInstanceId, device)}", _facts(capabilities)
+    names = (f"{part}/access", f"{part}/ci{_told(pynvml.nvmlDeviceGetComputeInstanceId, device)}/access")
+    needed = [f"nvidia-caps/nvidia-cap{known[name]}" for name in names if name in known]
+    return (*nodes, *needed) if len(needed) == len(names) else ()
 
 
 def _nvidia() -> dict[str, Any]:

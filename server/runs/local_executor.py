@@ -1,13 +1,15 @@
-"""Runs on this machine: one detached supervisor each, and one run at a time on a device."""
+"""Runs on this machine: one detached supervisor each, and one run at a time in a slot."""
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
+from server.errors import DeviceBusy, RunnerUnavailable
 from server.records import Experiment, Outcome, Progress, Result
 from server.runs import cleanup, device_lock
 from server.runs.executor import (
-    FIRST_SLOT,
     RunRequest,
     RunSite,
     Slot,
@@ -18,7 +20,9 @@ from server.runs.executor import (
     write_run_folder,
 )
 from server.runs.hang_detector import HangDetector
+from server.runs.hardware import gpu_nodes
 from server.runs.run_folder import RunFolder, RunFolders
+from server.runs.slots import Slots
 from server.runs.spawn import reap_supervisor, remove_scratch, spawn_supervisor
 from trainer.contract import GPU_PROFILES, utc_now
 
@@ -29,42 +33,62 @@ class LocalExecutor:
     signs = True
 
     def __init__(self, site: RunSite) -> None:
-        self.runs, self._site = RunFolders(site.runs), site
+        """Raises RunnerUnavailable: the operator asks for more slots than there are."""
+        self.runs, self._site, self._slots = RunFolders(site.runs), site, Slots(site.asked)
         self._handles: dict[int, LocalRun] = {}  # of runs that were looked at and live, or did so a moment ago
 
     @property
     def slots(self) -> Sequence[Slot]:
-        return (Slot(),)
+        return self._slots.all()
 
     def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
-        """Refuse to start a run beside another that lives, or that has not given the GPU back.
+        """The first slot in which no run lives, and whose GPU answers and was given back.
 
         Raises:
-            RunnerUnavailable: names who is there.
+            RunnerUnavailable: names what is in the way of each.
         """
-        cleanup.require_gpu_released(lasts.get(FIRST_SLOT))
-        with startable(), device_lock.device_leases(self._site.home, profile) as leases:
-            for run in {one.run for one in leases if one.run}:
-                if not RunFolder(Path(run)).alive():  # else by another run that was given the number again
-                    cleanup.require_run_cleared(run, profile in GPU_PROFILES)
-        return self.slots[0]
+        found: list[RunnerUnavailable] = []
+        for slot in self.slots:
+            try:
+                self._require(slot, profile, lasts.get(slot.id))
+                return slot
+            except RunnerUnavailable as error:
+                found.append(error)
+        raise _none_free(found)
 
     def submit(self, request: RunRequest) -> "LocalRun":
         """Write the run folder and start its supervisor. Raises RunnerUnavailable: nothing was started."""
-        number = request.attempt.number
+        number, gpu = request.attempt.number, request.slot.device
         folder = self.runs.path(number)
-        spec = make_spec(self._site, request, folder)
-        with startable(), device_lock.device_leases(self._site.home, spec.profile) as leases:
+        spec = replace(make_spec(self._site, request, folder), gpu=gpu, gpu_nodes=gpu_nodes(gpu) if gpu else ())
+        with startable(), self._leases(request.slot, spec.profile) as leases:
             write_run_folder(folder, spec, request)
             for one in leases:
                 one.sign(folder)
-            spawn_supervisor(folder, leases, make_order(spec, request))
+            spawn_supervisor(folder, leases, make_order(spec, request), gpu)
         self._handles = {other: run for other, run in self._handles.items() if run.alive()} | {number: LocalRun(folder)}
         return self._handles[number]
 
     def handle(self, number: int) -> "LocalRun":
         """The run of this number, whoever started it."""
         return self._handles.setdefault(number, LocalRun(self.runs.path(number)))
+
+    def _leases(self, slot: Slot, profile: str) -> AbstractContextManager[Sequence[device_lock.Lease]]:
+        several = len(self.slots) > 1
+        return device_lock.device_leases(self._site.home, profile, slot.id if several else "", slot.device)
+
+    def _require(self, slot: Slot, profile: str, last: Experiment | None) -> None:
+        """Refuse to start a run in a slot. Raises RunnerUnavailable."""
+        if len(self.slots) > 1 and last and last.running and self.runs.of(last.number).alive():
+            raise DeviceBusy(
+                f"Slot {slot.id} is busy: experiment {last.number} runs.", "Wait for its end, or cancel it."
+            )
+        self._slots.require(slot, profile, last)
+        cleanup.require_gpu_released(last, slot.device)
+        with startable(), self._leases(slot, profile) as leases:
+            for run in device_lock.last_runs(self._site.home, leases):
+                if not (folder := RunFolder(Path(run))).alive():  # else by another run that was given the number again
+                    cleanup.require_run_cleared(run, profile in GPU_PROFILES, folder.gpu)
 
 
 class LocalRun:
@@ -95,7 +119,7 @@ class LocalRun:
         return self.folder.alive()
 
     def _lost(self, why: str) -> Result:
-        left = cleanup.end_run_processes(str(self.folder.path), gpu=self._on_gpu())
+        left = cleanup.end_run_processes(str(self.folder.path), self._on_gpu(), self.folder.gpu)
         reap_supervisor(self.folder.path)
         remove_scratch(self.folder.path)
         return Result(outcome=Outcome.LOST, reason=why, figures=left, finished_at=utc_now())
@@ -103,3 +127,12 @@ class LocalRun:
     def _on_gpu(self) -> bool:
         profile = self.folder.spec().get("profile")
         return not isinstance(profile, str) or profile in GPU_PROFILES  # unknown: then the driver is asked
+
+
+def _none_free(found: Sequence[RunnerUnavailable]) -> RunnerUnavailable:
+    """Why no slot can be used: what is in the way of each, in the order of the slots."""
+    if len(found) == 1:
+        return found[0]
+    waiting = next((error for error in found if isinstance(error, DeviceBusy)), found[0])
+    told = " ".join(dict.fromkeys(error.problem for error in found))
+    return type(waiting)(f"None of the {len(found)} slots is free. {told}", waiting.next_step)

@@ -130,7 +130,8 @@ def reason(machine: Machine, profile: str) -> str:
     if machine.gpu_slice:
         told.append("a part of a GPU (MIG)")
     if machine.gpus > 1:
-        told.append(f"the first of {machine.gpus} GPUs that are visible: CUDA_VISIBLE_DEVICES chooses another")
+        which = "CUDA_VISIBLE_DEVICES chooses another, serve --slots auto uses each for a run"
+        told.append(f"the first of {machine.gpus} GPUs that are visible: {which}")
     if machine.gpu_kind.startswith("gfx"):
         told.append("heat, power and who else computes on it are not known: that takes NVIDIA's driver")
     if plan := PLANS.get(profile):

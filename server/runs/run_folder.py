@@ -32,6 +32,11 @@ class RunFolder:
         """Whether somebody asked for the end of the run."""
         return (self.path / RunFile.CANCEL).exists()
 
+    @property
+    def gpu(self) -> str:
+        """The UUID of the GPU that the run has alone; empty where it sees all, or has none."""
+        return str(self.spec().get("gpu") or "")
+
     def progress(self) -> Progress:
         try:
             return Progress.model_validate_json((self.path / RunFile.PROGRESS).read_bytes())

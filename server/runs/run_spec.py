@@ -56,7 +56,7 @@ class RunLimits(Value):
         figures = baseline.result.figures if baseline and baseline.result else Figures()
         clock = "cpu" if attempt.profile in CPU_PROFILES else "wall"
         usual = figures.setup_seconds if clock == "wall" else figures.setup_cpu_seconds
-        if baseline is None or usual is None or baseline.attempt.profile != attempt.profile:
+        if baseline is None or usual is None or not _alike(baseline.attempt, attempt):
             return self
         least, share = _LEAST_SETUP[clock]
         allowed = max(_SETUP_SHARE * usual, least + share * attempt.budget_seconds)
@@ -69,11 +69,16 @@ class RunLimits(Value):
         """
         figures = baseline.result.figures if baseline and baseline.result else Figures()
         setup, training = figures.setup_seconds, figures.training_wall_seconds
-        if baseline is None or setup is None or training is None or baseline.attempt.profile != attempt.profile:
+        if baseline is None or setup is None or training is None or not _alike(baseline.attempt, attempt):
             return self.model_copy(update={"setup_allowed": None, "grace_seconds": self.setup_seconds})
         slack = max(_LEAST_SLACK, _SLACK_SHARE * attempt.budget_seconds)
         grace = _OVERHEAD_SHARE * max(0.0, training - attempt.budget_seconds) + slack
         return self.model_copy(update={"setup_allowed": _OVERHEAD_SHARE * setup + slack, "grace_seconds": grace})
+
+
+def _alike(one: Attempt, other: Attempt) -> bool:
+    """Whether what beside training takes time may be compared: runs beside others wait for disk and compiler."""
+    return (one.profile, one.beside_others) == (other.profile, other.beside_others)
 
 
 def draw_seed() -> int:

@@ -24,10 +24,11 @@ _TORCH_SECONDS = 60.0
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
 
-def spawn_supervisor(folder: Path, device: Sequence[Lease], order: bytes) -> None:
+def spawn_supervisor(folder: Path, device: Sequence[Lease], order: bytes, gpu: str = "") -> None:
     """Start that of the run in `folder`, in a session of its own. Raises OSError.
 
-    It inherits the locks on the leases, the run's own and those of the device, and a pipe with its order.
+    It inherits the locks on the leases, the run's own and those of the device, and a pipe with its order. It and all
+    that it starts see the GPU with the UUID `gpu` alone; empty: what we see.
     """
     own = Lease(folder / RunFile.LEASE)
     try:
@@ -38,7 +39,7 @@ def spawn_supervisor(folder: Path, device: Sequence[Lease], order: bytes) -> Non
                 stdout=errors,
                 stderr=errors,
                 cwd=folder,
-                env=_environment() | {ORDER_VARIABLE: "0"},
+                env=_environment() | _shown(gpu) | {ORDER_VARIABLE: "0"},
                 pass_fds=[one.descriptor for one in (own, *device)],
                 start_new_session=True,
             )
@@ -127,14 +128,17 @@ class TorchView(Value):
     gpus: int = 0
 
 
-def torch_view(profile: str) -> TorchView:
+def torch_view(profile: str, gpu: str = "") -> TorchView:
     """What the torch that trains sees, asked in a process of its own, for seconds.
+
+    Args:
+        gpu: the UUID of the one that is shown to it; empty: what we see.
 
     Raises:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS))
+        return TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS, gpu=gpu))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
             f"torch cannot be asked what it sees: {error}.", "The operator checks the installation."
@@ -150,14 +154,18 @@ def trainer_hash() -> str:
     return found.hexdigest()[:16]
 
 
-def _run(module: Entry, *arguments: str, seconds: float = _RUN_SECONDS) -> bytes:
+def _run(module: Entry, *arguments: str, seconds: float = _RUN_SECONDS, gpu: str = "") -> bytes:
     """What a module of the trainer prints. Raises OSError, SubprocessError."""
-    command = _command(module, *arguments)
-    return subprocess.run(command, env=_environment(), capture_output=True, timeout=seconds, check=True).stdout
+    command, environment = _command(module, *arguments), _environment() | _shown(gpu)
+    return subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=True).stdout
 
 
 def _command(module: Entry, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-B", "-m", module, *arguments]
+
+
+def _shown(gpu: str) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
 
 
 def _environment() -> dict[str, str]:

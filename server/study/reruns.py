@@ -181,7 +181,7 @@ def attempt_path(runs: RunFolders, number: int) -> Path:
 
 def _beside(study: Study) -> tuple[Executor, RunFolders]:
     """Who starts reruns, and where they are."""
-    site = RunSite.of(study.workspace.paths, study.workspace.paths.reruns)
+    site = RunSite.of(study.workspace.paths, study.workspace.paths.reruns, study.slots_asked)
     return study.engine(site), RunFolders(site.runs)
 
 

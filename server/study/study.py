@@ -18,7 +18,7 @@ from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import Attempt, Experiment, Outcome, Purpose, Result
-from server.runs.executor import Engine, RunRequest, RunSite, ending, lasts_of, new_key
+from server.runs.executor import Engine, RunRequest, RunSite, SlotRequest, ending, lasts_of, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
@@ -65,17 +65,18 @@ class Study:
         self._load: Callable[[], Program] = self._load_program
         self.choices = choices or ServeOptions()
         self.hardware: Hardware = as_torch_sees_it(probe())
+        usual = self.choices.profile or default_profile(self.hardware, "", "")
         if self.choices.require_sealed:
-            require_guards((self.choices.profile or default_profile(self.hardware, "", "")) in CPU_PROFILES)
+            require_guards(usual in CPU_PROFILES)
         self.opened_with = self.program().task
         self.workspace = ledger_rebuild.opened(workspace, tag, what_may_change(self.opened_with, workspace))
         paths = self.workspace.paths
         self.dataset = find(self.choices.data, paths.home.data)
-        self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
-        self.engine, site = engine, RunSite.of(paths)
+        self.engine, self.slots_asked = engine, SlotRequest(self.choices.slots, usual)
+        site = RunSite.of(paths, asked=self.slots_asked)
         self.executor, self.runs = engine(site), RunFolders(site.runs)  # who starts runs; to look at them
-        self.notebook = Notebook(paths.notes)
-        self.queue = SweepQueue(paths.sweep)
+        self.notebook, self.queue = Notebook(paths.notes), SweepQueue(paths.sweep)
+        self._lock = RepositoryLock(lock_path(self.workspace.root), tag)
         try:
             self._open()
         except BaseException:
@@ -217,8 +218,8 @@ class Study:
         require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words())
         self.verdicts.require_branch()
         self.lane.require_unspoiled()
-        last, many = self.ledger.last(), len(self.executor.slots)
-        slot = self.executor.require_free(self.profile, lasts_of([last] if last else []))
+        many, last = len(self.executor.slots), self.ledger.page(1, 0)
+        slot = self.executor.require_free(self.profile, lasts_of(last))
         task, budget = self.program().task, self.budget_seconds()
         plan = self.verdicts.plan(phase, task)
         if plan.of is None:
@@ -226,7 +227,7 @@ class Study:
         audit_failures.require_sound(self.ledger, plan.candidate)
         code, dataset = plan.candidate.fingerprint, "" if task.sha256 else self.dataset.name
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_new(self.ledger, code, self.profile, dataset, budget, task.sha256)
+            comparisons.require_new(self.ledger, code, self.profile, dataset, budget, task.sha256, many > 1)
         key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
         attempt = Attempt(
             number=self.next_number(),

@@ -35,7 +35,7 @@ from trainer.run.clock import RunEnded
 from trainer.run.failure_cause import kernel_kills, of_error
 from trainer.run.run_folder import RunFolder
 from trainer.run.run_log import RunLog
-from trainer.sandbox.allowlist import command_allowlist
+from trainer.sandbox.allowlist import command_allowlist, on_own_gpu
 from trainer.sandbox.environment import passed_on, without_current_folder
 from trainer.sandbox.reach import CommandOrder
 
@@ -331,6 +331,7 @@ class Workbench:
         out_of_reach = [*hidden(self._run_folder, self._spec), *self.withheld]
         counted = self.task.source == MetricSource.CPU  # then nothing may compute where no CPU second is counted
         allowed = command_allowlist(map(Path, readable), writable, out_of_reach, not lives_on, gpu=not counted)
+        allowed = allowed if counted else on_own_gpu(allowed, self._spec.gpu_nodes)
         allowed.listed.extend(listed_around(self.withheld, map(Path, readable)))
         return CommandOrder(
             command=told,

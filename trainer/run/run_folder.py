@@ -16,7 +16,7 @@ from typing import Any
 from trainer.contract import Order, RunFile, RunResult, Spec, sign
 from trainer.run.failure_cause import FULL
 from trainer.run.profiles import PROFILES
-from trainer.sandbox.allowlist import build_allowlist
+from trainer.sandbox.allowlist import build_allowlist, on_own_gpu
 from trainer.sandbox.reach import Allowlist
 from trainer.text import glob_matches
 
@@ -113,7 +113,8 @@ class RunFolder:
         others = [self.folder.parent, self.folder.parent.parent]
         hidden = [Path(spec.data), *others, *([Path(spec.dataset)] if spec.dataset else [])]
         gpu = PROFILES[spec.profile].device == "cuda"
-        return build_allowlist(self.train, scratch, Path(spec.imports), hidden, gpu)
+        allowed = build_allowlist(self.train, scratch, Path(spec.imports), hidden, gpu)
+        return on_own_gpu(allowed, spec.gpu_nodes) if gpu else allowed
 
     def cancelled(self) -> str | None:
         """The reason why somebody asked for the end of the run, or None."""

@@ -9,7 +9,7 @@ import pwd
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -24,7 +24,8 @@ _OURS = (PACKAGES / "trainer", PACKAGES / "server")
 # What `from trainer import Session` imports; all else of ours, with the corpus, is out of reach.
 SESSION = ("__init__.py", "session.py", "contract.py", "model_weights.py", "run/__init__.py", "run/protocol.py")
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
-_GPUS = ("nvidia*", "dxg", "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
+_WSL = "dxg"
+_GPUS = ("nvidia*", _WSL, "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
 _MAX_IMPORTS = 5000  # files; a workspace with more modules has something else in mind
 _MAX_LINKS = 10  # from one name to the next in a folder
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
@@ -78,6 +79,18 @@ def command_allowlist(
     facts = [*system_files.facts(gpu), *([Path("/proc")] if processes else [])]
     devices = [path for pattern in _DEVICES + _GPUS * gpu for path in Path("/dev").glob(pattern)]
     return Allowlist([*installed, *given, *facts], [*listed, Path("/proc")], devices, writable)
+
+
+def on_own_gpu(allowed: Allowlist, nodes: Sequence[str]) -> Allowlist:
+    """The same reach, less every GPU but the one that these files below /dev open; none named: unchanged.
+
+    Those of WSL and of other makers are not numbered by NVIDIA's driver: WSL's one file is for all GPUs, and stays.
+    """
+    if not nodes:
+        return allowed
+    gpus = {path for pattern in _GPUS if pattern != _WSL for path in Path("/dev").glob(pattern)}
+    own = [path for path in (Path("/dev", node) for node in nodes) if path.exists()]
+    return allowed._replace(devices=[*(path for path in allowed.devices if path not in gpus), *own])
 
 
 @cache
