@@ -1,0 +1,64 @@
+"""Two runs at once on the CPU: neither is in the other's way, and neither dies with the other."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from server.errors import DeviceBusy
+from server.records import Experiment, Outcome
+from server.runs.cleanup import supervisors
+from server.runs.executor import RunRequest, RunSite, Slot, SlotRequest
+from server.runs.hardware import cores
+from server.runs.local_executor import LocalExecutor
+from server.runs.run_spec import RunLimits
+from tests.support.builders import attempt
+from tests.support.polling import ended, processes_of, until
+from tests.support.repositories import STAND_INS
+from tests.support.runs import local_executor
+
+_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
+
+
+@pytest.fixture
+def executor(tmp_path: Path, data: Path) -> LocalExecutor:
+    if cores() < 2:
+        pytest.skip("two runs at once need two cores")
+    state = (tmp_path / "a tag").resolve()
+    site = RunSite(state / "runs", state / "kernels", data, tmp_path, tmp_path, SlotRequest(2, "smoke"))
+    return LocalExecutor(site)
+
+
+def start(executor: LocalExecutor, number: int, stand_in: str, lasts: dict[str, Experiment]) -> Slot:
+    """Start a run in the slot that is free, and note it among the last of each slot."""
+    slot = executor.require_free("smoke", lasts)
+    about = {"profile": "smoke", "budget_seconds": 0.5, "slot": slot.id, "concurrency": 2}
+    made = attempt(number).model_copy(update=about)
+    text = (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8")
+    executor.submit(RunRequest(attempt=made, text=text, limits=_TERMS, slot=slot))
+    lasts[slot.id] = Experiment(attempt=made)
+    return slot
+
+
+def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
+    executor: LocalExecutor, tmp_path: Path, data: Path
+) -> None:
+    lasts: dict[str, Experiment] = {}
+    assert [start(executor, 1, "hang", lasts).id, start(executor, 2, "unigram", lasts).id] == ["0", "1"]
+    with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Slot 0 is busy: .* Slot 1 is"):
+        executor.require_free("smoke", lasts)
+    alone = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
+    with pytest.raises(DeviceBusy, match=r"a tag/runs/0000[12] lives"):
+        alone.require_free("smoke", {})
+    until(lambda: processes_of(executor, 1) and processes_of(executor, 2))
+    places = {(executor.runs.path(number) / "place").resolve() for number in (1, 2)}
+    assert len(places) == 2
+    (pid,) = supervisors(str(executor.runs.path(1)))
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not executor.handle(1).alive())
+    assert executor.require_free("smoke", lasts).id == "0", "the slot of the dead run is free again"
+    assert not processes_of(executor, 1), "what it left was ended before"
+    assert ended(executor, 1).outcome is Outcome.LOST
+    assert ended(executor, 2).outcome is Outcome.FINISHED
+    alone.require_free("smoke", {})
