@@ -22,7 +22,7 @@ from server.runs.executor import (
 from server.runs.hang_detector import HangDetector
 from server.runs.hardware import gpu_nodes
 from server.runs.run_folder import RunFolder, RunFolders
-from server.runs.slots import Slots
+from server.runs.slots import SlotTable
 from server.runs.spawn import reap_supervisor, remove_scratch, spawn_supervisor
 from trainer.contract import GPU_PROFILES, utc_now
 
@@ -34,7 +34,7 @@ class LocalExecutor:
 
     def __init__(self, site: RunSite) -> None:
         """Raises RunnerUnavailable: the operator asks for more slots than there are."""
-        self.runs, self._site, self._slots = RunFolders(site.runs), site, Slots(site.asked)
+        self.runs, self._site, self._slots = RunFolders(site.runs), site, SlotTable(site.asked)
         self._handles: dict[int, LocalRun] = {}  # of runs that were looked at and live, or did so a moment ago
 
     @property

@@ -20,7 +20,7 @@ _TRY_SECONDS = 60.0  # before torch is tried again on one that it could not use
 _NO_DEVICE = "no_device"  # the cause of a run that failed because torch could not use its GPU
 
 
-class Slots:
+class SlotTable:
     """Those of one executor."""
 
     def __init__(self, request: SlotRequest) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,12 @@ def executor(tmp_path: Path, data: Path) -> LocalExecutor:
 
 
 def start(executor: LocalExecutor, number: int, stand_in: str, lasts: dict[str, Experiment]) -> Slot:
-    """Start a run in the slot that is free, and note it among the last of each slot."""
+    """Start a run in the slot that is free, and note it among the last of each slot.
+
+    Slots of a CPU have no GPU: for the first run one is made up.
+    """
     slot = executor.require_free("smoke", lasts)
+    slot = replace(slot, device="GPU-of-the-slot") if slot.id == "0" else slot
     about = {"profile": "smoke", "budget_seconds": 0.5, "slot": slot.id, "concurrency": 2}
     made = attempt(number).model_copy(update=about)
     text = (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8")
@@ -54,6 +59,8 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     until(lambda: processes_of(executor, 1) and processes_of(executor, 2))
     places = {(executor.runs.path(number) / "place").resolve() for number in (1, 2)}
     assert len(places) == 2
+    shown = [{one.environ().get("CUDA_VISIBLE_DEVICES") for one in processes_of(executor, number)} for number in (1, 2)]
+    assert shown == [{"GPU-of-the-slot"}, {os.environ.get("CUDA_VISIBLE_DEVICES")}], "each sees its own GPU alone"
     (pid,) = supervisors(str(executor.runs.path(1)))
     os.kill(pid, signal.SIGKILL)
     until(lambda: not executor.handle(1).alive())

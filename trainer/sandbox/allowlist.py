@@ -23,6 +23,7 @@ PACKAGES = Path(__file__).resolve().parents[2]
 _OURS = (PACKAGES / "trainer", PACKAGES / "server")
 # What `from trainer import Session` imports; all else of ours, with the corpus, is out of reach.
 SESSION = ("__init__.py", "session.py", "contract.py", "model_weights.py", "run/__init__.py", "run/protocol.py")
+_DEV = Path("/dev")
 _DEVICES = ("null", "zero", "full", "random", "urandom")  # below /dev
 _WSL = "dxg"
 _GPUS = ("nvidia*", _WSL, "kfd", "dri/renderD*")  # NVIDIA's, WSL's, AMD's
@@ -57,7 +58,7 @@ def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path
     modules = islice((module for folder in folders for module in folder.glob("*.py")), _MAX_IMPORTS)
     listed = (*listed, *folders, PACKAGES, PACKAGES / "trainer", Path("/proc"))  # the last: what lists descriptors
     patterns = _DEVICES + _GPUS * gpu
-    devices = [path for pattern in patterns for path in Path("/dev").glob(pattern)]
+    devices = [path for pattern in patterns for path in _DEV.glob(pattern)]
     return Allowlist([train, *session, *system_files.facts(gpu), *code, *modules], [*listed], devices, scratch)
 
 
@@ -77,19 +78,19 @@ def command_allowlist(
     given = [part for path in readable for part in _outside(path.resolve(), set(out_of_reach), above)]
     installed, listed = _installed(out_of_reach, os.environ.get("PATH", ""))
     facts = [*system_files.facts(gpu), *([Path("/proc")] if processes else [])]
-    devices = [path for pattern in _DEVICES + _GPUS * gpu for path in Path("/dev").glob(pattern)]
+    devices = [path for pattern in _DEVICES + _GPUS * gpu for path in _DEV.glob(pattern)]
     return Allowlist([*installed, *given, *facts], [*listed, Path("/proc")], devices, writable)
 
 
-def on_own_gpu(allowed: Allowlist, nodes: Sequence[str]) -> Allowlist:
+def on_own_gpu(allowed: Allowlist, nodes: Sequence[str], dev: Path = _DEV) -> Allowlist:
     """The same reach, less every GPU but the one that these files below /dev open; none named: unchanged.
 
     Those of WSL and of other makers are not numbered by NVIDIA's driver: WSL's one file is for all GPUs, and stays.
     """
     if not nodes:
         return allowed
-    gpus = {path for pattern in _GPUS if pattern != _WSL for path in Path("/dev").glob(pattern)}
-    own = [path for path in (Path("/dev", node) for node in nodes) if path.exists()]
+    gpus = {path for pattern in _GPUS if pattern != _WSL for path in dev.glob(pattern)}
+    own = [path for path in (dev / node for node in nodes) if path.exists()]
     return allowed._replace(devices=[*(path for path in allowed.devices if path not in gpus), *own])
 
 

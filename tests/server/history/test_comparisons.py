@@ -1,11 +1,12 @@
 """A run's figures mean something beside others: the incumbent's, and those of the same train.py."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
-from server.history.comparisons import assess_candidate, compare_figures, measured_noise
+from server.errors import AlreadyMeasured
+from server.history.comparisons import assess_candidate, compare_figures, measured_noise, require_new
 from server.history.ledger import Ledger
 from server.metric import Metric
 from server.records import Figures, Purpose, Verdict
@@ -102,3 +103,33 @@ def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
         linear = measured_noise(ledger, baseline, Metric("seconds", "lower", "s"))
         log = measured_noise(ledger, baseline, Metric("seconds", "lower", "s", "log"))
     assert linear.sigma == pytest.approx(1.89, abs=0.01) and log.sigma == pytest.approx(linear.sigma / 200, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "apart"), [(None, 1, False), (2, 4, False), (None, 2, True), (2, None, True)]
+)
+def test_runs_with_others_beside_them_are_compared_with_their_like_alone(
+    tmp_path: Path, before: int | None, now: int | None, apart: bool
+) -> None:
+    rows = experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.PROMISING, 1.9)
+    among = zip(rows, (before, now), strict=True)
+    baseline, candidate = (
+        row.model_copy(
+            update={"attempt": row.attempt.model_copy(update={"concurrency": count, "fingerprint": str(row.number)})}
+        )
+        for row, count in among
+    )
+    again = experiment(3, Verdict.REFERENCE, 2.0)
+    again = again.model_copy(update={"attempt": again.attempt.model_copy(update={**AGAIN, "concurrency": now})})
+    asked = ("cpu", "embedded", 300.0, None, (now or 1) > 1)
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, baseline, candidate)
+        found = assess_candidate(ledger, candidate, Task(), simpler=False)
+        same = pytest.raises(AlreadyMeasured) if not apart else nullcontext()
+        with same:
+            require_new(ledger, baseline.attempt.fingerprint, *asked)
+        enter(ledger, again)
+        after = assess_candidate(ledger, candidate, Task(), simpler=False)
+    other = "beside other runs" if before else "with no run beside it"
+    assert (f"Experiment 1 was measured {other}: it is run again first." in found.why) is apart
+    assert (found.next is Purpose.REFERENCE) is apart and after.next is Purpose.CONFIRM

@@ -13,7 +13,7 @@ from server.errors import DeviceBusy, RunnerUnavailable
 from server.records import Experiment
 from server.runs.device_lock import LEASE, device_leases, last_runs
 from server.runs.executor import Slot, SlotRequest, lasts_of
-from server.runs.slots import Slots
+from server.runs.slots import SlotTable
 from tests.support.builders import attempt
 from tests.support.fakes import driver
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from server.errors import AutoresearchError
 from server.runs import hardware, slots
 from server.runs.executor import RunSite, Slot, SlotRequest
-from server.runs.slots import Slots
+from server.runs.slots import SlotTable
 told = {}
 
 def gpu(*words):
@@ -38,7 +38,7 @@ def refused(call, *words):
     return ""
 
 def asked(slots, profile="gpu"):
-    return [[one.id, one.device] for one in Slots(SlotRequest(slots, profile)).all()]
+    return [[one.id, one.device] for one in SlotTable(SlotRequest(slots, profile)).all()]
 
 """
 
@@ -104,7 +104,7 @@ def test_slots_follow_what_is_asked_and_ids_stay_when_gpus_come_and_go(environme
         """
 told["default"], told["two"], told["auto"], told["one"] = (asked(words) for words in (None, 2, "auto", 1))
 told["four"], told["on a CPU"] = refused(asked, 4), asked("auto", "cpu")
-many, one = Slots(SlotRequest("auto", "gpu")), Slot("1", "GPU-1-stand-in")
+many, one = SlotTable(SlotRequest("auto", "gpu")), Slot("1", "GPU-1-stand-in")
 slots._LIST_SECONDS = slots._ASK_SECONDS = 0
 told["well"] = refused(many.require, one, "gpu", None)
 gpu("1:lost")
@@ -196,7 +196,7 @@ told["asked"] = asked
 )
 def test_more_slots_than_the_machine_has_are_refused(asked: int, profile: str, problem: str) -> None:
     with pytest.raises(RunnerUnavailable, match=problem):
-        Slots(SlotRequest(asked, profile))
+        SlotTable(SlotRequest(asked, profile))
 
 
 def test_runs_in_slots_share_the_machine_and_whoever_wants_it_alone_waits(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from tests.support.polling import until
 from trainer.sandbox import allowlist, landlock, lookups, seccomp, system_files, traces
-from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist
+from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist, on_own_gpu
+from trainer.sandbox.reach import Allowlist
 from trainer.sandbox.traces import Traces
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
@@ -94,6 +95,20 @@ def test_the_reach_is_a_part_of_usr_and_has_what_a_compiler_needs() -> None:
     assert {Path("/etc/ld.so.cache"), Path("/proc/self")} <= readable
     if Path("/usr/include").is_dir():
         assert Path("/usr/include") in readable
+
+
+def test_a_run_in_a_slot_reaches_its_own_gpu_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "nvidia-caps").mkdir()
+    own, shared = ["nvidiactl", "nvidia-uvm", "nvidia1", "nvidia-caps/nvidia-cap30"], ["null", "dxg"]
+    others = ["nvidia0", "nvidia11", "nvidia-uvm-tools", "nvidia-modeset", "dri/renderD128", "kfd"]
+    for name in (*own, *shared, *others, "nvidia-caps/nvidia-cap31"):
+        (tmp_path / name).touch()
+    every = [tmp_path / name for name in (*shared, *own[:3], *others, "nvidia-caps")]
+    allowed = Allowlist([], [], every, tmp_path)
+    found = on_own_gpu(allowed, [*own, "nvidia-not-there"], tmp_path)
+    assert set(found.devices) == {tmp_path / name for name in (*own, *shared)}
+    assert on_own_gpu(allowed, [], tmp_path) == allowed, "what the driver does not number stays as it was"
 
 
 def resident(file: Path) -> int:
