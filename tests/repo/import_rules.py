@@ -57,7 +57,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server.cli.doctor",
         "server.library.extraction",  # only which version is installed
         "server.runs.hardware",
-        "trainer.judge",
+        "trainer.commands.own_imports",
         "trainer.run.compiler",
         "trainer.upstream.hooks",
     ),
