@@ -59,7 +59,7 @@ def test_a_dry_check_runs_all_parts_through_the_real_supervisor(tmp_path: Path, 
     parts = checked(tmp_path, *words, *(["--data", str(data)] if words else []))
     assert parts.pop("upstream")["state"] == "skipped"
     assert {told["state"] for told in parts.values()} == {"ok"}, parts
-    cheats = parts["cheats"]["data"] if "cheats" in parts else {}
+    cheats: dict[str, Any] = parts["cheats"]["data"] if "cheats" in parts else {}
     assert all(one["held"] for name, one in cheats.items() if name != "honest")
     assert cheats or words
     for way in ("cancelled", "killed"):
