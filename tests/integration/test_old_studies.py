@@ -21,20 +21,10 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from tests.support.command_line import run_command
 from tests.support.polling import PATIENCE
-from tests.support.recorded_studies import (
-    FIXTURES,
-    STATE,
-    TAG,
-    call,
-    client,
-    command,
-    exported,
-    look,
-    lost,
-    settled,
-    unpack,
-)
+from tests.support.recorded_studies import FIXTURES, STATE, TAG, call, client, look, lost, settled, unpack
+from tests.support.recorded_studies import command as in_a_wide_terminal
 from tests.support.repositories import git
 
 VERSIONS = sorted(path.stem for path in FIXTURES.glob("study-*.json"))
@@ -66,6 +56,18 @@ def repository(tmp_path: Path, data: Path, version: str, moment: str) -> Path:
     return moved
 
 
+def command(*words: str | Path) -> str:
+    """What a command of today's `autoresearch` prints."""
+    done = run_command(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def exported(repository: Path) -> list[dict[str, Any]]:
+    """Every row, oldest first, as `export` writes it."""
+    return [json.loads(line) for line in command("export", "jsonl", "--workspace", repository).splitlines()]
+
+
 async def again(server: Client) -> dict[str, Any]:
     """The next run of a promising candidate's confirmation."""
     return await call(server, "run_experiment", description="once more", wait_seconds=PATIENCE)
@@ -79,7 +81,7 @@ def results(repository: Path) -> str:
 def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str, Any]) -> None:
     assert not lost(recorded["rows"], exported(repository))
     assert command("export", "tsv", "--workspace", repository).startswith(recorded["results"])
-    words, told = (command(name, "--workspace", repository) for name in ("history", "report"))
+    words, told = (in_a_wide_terminal(name, "--workspace", repository) for name in ("history", "report"))
     for row in recorded["rows"]:
         assert row["attempt"]["description"] in words
         assert not row.get("decision", {}).get("kept") or row["attempt"]["description"] in told
