@@ -58,7 +58,7 @@ def test_what_was_learnt_by_heart_does_not_carry_over(tmp_path: Path) -> None:
         study.apply_patch(f"*** Begin Patch\n*** Update File: src/work.py\n{_replaced(files['src/work.py'], LEARNT)}")
         best = ran(study, scored(1.0))
         study.keep("better")
-        asked = RerunRequest(split="holdout")
+        asked = RerunRequest(split="holdout", budget_seconds=300)  # the rows have one second, too little beside load
         with pytest.raises(Unavailable, match="no judge that scores nothing at night"):
             rerun(study, [baseline, best], asked, lambda _: None)
         before = study.program().task.sha256
