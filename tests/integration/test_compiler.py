@@ -189,6 +189,10 @@ def test_without_torch_a_run_is_the_machines_failure(tmp_path: Path, data: Path)
 def test_a_gpu_that_is_lost_is_the_machines_failure_where_the_machine_agrees(tmp_path: Path, data: Path) -> None:
     result = run(tmp_path, data, "raise RuntimeError('CUDA error: no CUDA-capable device is detected')")
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception"), result  # the CPU is there
+
+
+@pytest.mark.thorough
+def test_a_gpu_that_torch_does_not_see_is_told(tmp_path: Path) -> None:
     if why := torchless(RunFolder(tmp_path), "cookie", "cuda"):  # here is no GPU
         assert "torch sees no GPU" in why
 

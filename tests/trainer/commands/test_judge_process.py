@@ -225,9 +225,9 @@ def test_a_judge_with_a_bad_score_is_named(judge: Judge) -> None:
 @pytest.mark.parametrize("where", ["load", "case", "score"])
 def test_a_judge_that_hangs_is_ended(judge: Judge, where: str) -> None:
     text = {
-        "load": "while True: pass",
-        "case": "def cases(seed):\n    while True: pass\n    yield\ndef score(answer, truth): pass",
-        "score": "def cases(seed):\n    yield 1, 1\ndef score(answer, truth):\n    while True: pass",
+        "load": "import time\ntime.sleep(600)",
+        "case": "import time\ndef cases(seed):\n    time.sleep(600)\n    yield\ndef score(answer, truth): pass",
+        "score": "import time\ndef cases(seed):\n    yield 1, 1\ndef score(answer, truth):\n    time.sleep(600)",
     }[where]
     one = judge(text, seconds=1.0)
 

@@ -54,7 +54,7 @@ def test_what_is_no_score_says_why(tmp_path: Path, train: str, outcome: str, tol
 
 
 def test_one_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    ended = run(tmp_path, "while True: pass\n", kill=1.0)
+    ended = run(tmp_path, "import time\ntime.sleep(600)\n", kill=1.0)
     assert ended.outcome == "timeout"
     assert ended.reason.startswith("train.py did not end within 1 s: 1 s of training (TIME_BUDGET in prepare.py)")
 
