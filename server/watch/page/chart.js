@@ -50,6 +50,7 @@ function plot() {
     if (row.kind === "kept" && row.value_error != null) above.append(s("path", { class: "err", d: `M${px},${y(valueAt(place(shown(row)) + row.value_error))}V${y(valueAt(place(shown(row)) - row.value_error))}` }));
     above.append(mark(look(row), px, py, row.kind === "kept" ? small : 4.6));
   }
+  G.under = svg.appendChild(s("g"));
   names(svg.appendChild(s("g")), kept, x, y, phone); // not cut off at the edge, as marks are
   G.over = svg.appendChild(s("g"));
   zoom(bend, F.span);
@@ -117,8 +118,12 @@ function hint() { // the chosen one, the one under the pointer, and its card
   const tip = $("tip"), over = G.over;
   if (!over) { tip.hidden = true; return; }
   over.replaceChildren();
+  G.under.replaceChildren();
   const chosen = G.points.find(p => p.row.number === view.number), p = hover && G.points.find(q => q.row.number === hover);
-  if (chosen) over.append(s("path", { class: "hair", d: `M${chosen.px},26V${G.height - 26}` }), s("circle", { class: "ring", cx: chosen.px, cy: chosen.py, r: 8 }));
+  if (chosen) {
+    G.under.append(s("path", { class: "hair", d: `M${chosen.px},26V${G.height - 26}` })); // below the names
+    over.append(s("circle", { class: "ring", cx: chosen.px, cy: chosen.py, r: 8 }));
+  }
   tip.hidden = !p;
   if (!p) return;
   over.append(s("circle", { class: "ring", cx: p.px, cy: p.py, r: 8 }));
@@ -182,4 +187,10 @@ stage.addEventListener("keydown", event => {
   choose(next.number, false);
 });
 stage.addEventListener("blur", () => { hover = null; hint(); });
-new ResizeObserver(() => { if (D) plot(); }).observe(stage);
+let wide = 0;
+new ResizeObserver(() => {
+  if (!D) return;
+  plot();
+  if (wide && wide !== innerWidth) { running(); const found = details.get(view.number); if (found) draw(byNumber.get(view.number), found); } // loss curves are as wide as their cards
+  wide = innerWidth;
+}).observe(stage);

@@ -1,6 +1,7 @@
 """A researcher without an LLM: proposals for the knobs that program.md declares, through the real server."""
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -50,10 +51,10 @@ def test_proposals_are_judged_like_any_idea_and_their_end_is_told_and_reported(t
         done = drive_sweep(repository, AUTORESEARCH_NOTIFY=service.url)
     told = done.stderr
     assert done.returncode == 0 and "RATE = 0.0" in told and "improved, kept" in told, told
-    assert "1 proposals are done: 2 runs; see `autoresearch history`, or " in told and "report.html" in told
+    assert re.search(r"1 proposals are done: \d runs; see `autoresearch history`, or .*report\.html", told), told
     paths = StudyPaths(repository / ".autoresearch" / "t1")
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
-        assert [row.attempt.description[:3] for row in ledger.all()] == ["bas", "TPE"]
+        assert [row.attempt.description[:3] for row in ledger.all() if row.attempt.of is None] == ["bas", "TPE"]
     assert "RATE" in paths.report.read_text(encoding="utf-8")
     assert [(sent["event"], sent["title"]) for _, sent in service.requests] == [
         ("over", "t1 is over: 1 proposals are done")
