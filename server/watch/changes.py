@@ -1,7 +1,7 @@
 """What changes in a study, told to everybody who watches: found without reading rows, sent once, replayed if missed.
 
-Twice a second it asks SQLite for a number that grows with each write of another process, and looks at the times of a
-few files. Only what has changed is read, and only that is sent.
+Four times a second it looks at the times of a few files. Where one has changed, it asks SQLite for a number that grows
+with each write of another process. Only what has changed is read, and only that is sent.
 """
 
 import json
@@ -23,7 +23,8 @@ from server.reporting.study_view import StudyView, Told
 from server.reporting.view_model import Summary
 from trainer.contract import RunFile
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+STIR_SECONDS = 3.0  # after a change, in which another one may leave a file's time as it is: some disks count in seconds
 TICK_SECONDS = 10.0
 _RING = 256  # events that can be replayed
 _QUEUE = 256  # events that a slow reader may be behind
@@ -64,7 +65,8 @@ class Changes:
         self._rows: dict[int, tuple[object, ...]] = {}
         self._files: tuple[object, ...] = ()
         self._head, self._trouble = "", ""
-        self._searched = self._ticked = 0.0
+        self._searched = self._ticked = self._stirred = 0.0
+        self._times: tuple[object, ...] = ()
 
     @property
     def cursor(self) -> str:
@@ -85,6 +87,8 @@ class Changes:
     async def look(self) -> None:
         """Look once, and tell what has changed."""
         try:
+            if self._rests():
+                return
             async with self.lock:
                 events = await anyio.to_thread.run_sync(self._look)
             trouble = ""
@@ -160,6 +164,14 @@ class Changes:
                 listener.close()
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 self._listeners.discard(listener)
+
+    def _rests(self) -> bool:
+        """Whether there is nothing to look at: no file has changed for a while. It costs no thread, and never waits."""
+        now, times = time.monotonic(), (*self._stats(), _stat(self.view.paths.ledger))
+        if times != self._times:
+            self._times, self._stirred = times, now
+        stirs = now - self._stirred < STIR_SECONDS or now - self._ticked > TICK_SECONDS
+        return not stirs and self._summary is not None and not self._trouble
 
     def _look(self) -> list[tuple[str, dict[str, Any]]]:
         """What has changed since the last look. Raises AutoresearchError, OSError."""

@@ -69,6 +69,7 @@ function span(seconds) {
   if (hours) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
   return minutes ? `${minutes} min ${String(t % 60).padStart(2, "0")} s` : `${t} s`;
 }
+const grouped = n => String(n).replace(/\B(?=(\d{3})+$)/g, ","); // of a whole number
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const said = word => word.replaceAll("_", " ");
 const capital = text => text.charAt(0).toUpperCase() + text.slice(1);

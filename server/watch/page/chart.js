@@ -40,7 +40,7 @@ function plot() {
     G.points.push({ row, px, py });
     if (row.kind === "failed") crosses += `M${px - 3.6},${py - 3.6}l7.2,7.2m0,-7.2l-7.2,7.2`;
     else if (off) outside += up ? `M${px},${py + 2}l4,-7h-8z` : `M${px},${py - 4}l4,7h-8z`;
-    else if (row.kind === "discarded") dots += `M${px.toFixed(1)},${py.toFixed(1)}h0`; // one element for ten thousand dots
+    else if (row.kind === "discarded") dots += `M${Math.round(px * 10) / 10},${Math.round(py * 10) / 10}h0`; // one element for ten thousand dots
   }
   below.append(s("path", { class: "dots", d: dots }), s("path", { class: "d-discarded", d: outside }), s("path", { class: "d-failed", d: crosses }));
   if (crosses) svg.append(s("text", { x: L - 8, y: 17, "text-anchor": "end" }, "failed"));
@@ -189,8 +189,8 @@ stage.addEventListener("keydown", event => {
 stage.addEventListener("blur", () => { hover = null; hint(); });
 let wide = 0;
 new ResizeObserver(() => {
-  if (!D) return;
-  plot();
+  if (!D || stage.clientWidth === G.width && wide === innerWidth) return; // it was drawn like this
+  if (stage.clientWidth !== G.width) plot();
   if (wide && wide !== innerWidth) { running(); const found = details.get(view.number); if (found) draw(byNumber.get(view.number), found); } // loss curves are as wide as their cards
   wide = innerWidth;
 }).observe(stage);

@@ -82,7 +82,7 @@ function parts(row, found) {
 
 const FIRST = ["tokens_per_second", "steps", "mfu", "parameters", "peak_memory_mb", "loss", "training_seconds", "evaluation_seconds", "total_seconds"];
 const LABELS = { tokens_per_second: "tokens/s", mfu: "MFU", peak_memory_mb: "peak memory, MB", training_seconds: "training, s", evaluation_seconds: "evaluation, s", total_seconds: "in all, s", ms_per_step: "ms a step", weights_mb: "weights, MB" };
-const amount = v => Number.isInteger(v) ? v.toLocaleString("en") : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(4)));
+const amount = v => Number.isInteger(v) ? grouped(v) : Math.abs(v) >= 1000 ? grouped(Math.round(v)) : String(Number(v.toPrecision(4)));
 function figures(found) {
   const line = one => [h("dt", { class: "text" }, clean(LABELS[one.name] ?? said(one.name), 60)), h("dd", {}, minus(amount(one.value))), h("dd", { class: "soft" }, minus(one.change))];
   const first = FIRST.map(id => found.figures.find(one => one.name === id)).filter(Boolean), rest = found.figures.filter(one => !FIRST.includes(one.name));
@@ -121,5 +121,5 @@ function diff(found) {
     }
     return h("div", { class: LINES[kind] }, sign, out, code(text.slice(at)));
   });
-  return [h("pre", { class: "diff", tabindex: 0, "aria-label": "Diff" }, lines), found.diff_cut > 0 && h("p", { class: "soft small" }, `${found.diff_cut.toLocaleString("en")} more lines: git show ${found.commit.slice(0, 12)}`)];
+  return [h("pre", { class: "diff", tabindex: 0, "aria-label": "Diff" }, lines), found.diff_cut > 0 && h("p", { class: "soft small" }, `${grouped(found.diff_cut)} more lines: git show ${found.commit.slice(0, 12)}`)];
 }

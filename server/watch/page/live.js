@@ -105,7 +105,6 @@ function take(summary) {
   rows = C.number.map((number, at) => {
     const row = { number, kind: D.kinds[C.kind[at]], standing: D.standings[C.standing[at]], verdict: D.verdicts[C.verdict[at]], category: D.categories[C.category[at]], comparable: C.comparable[at] === 1 };
     for (const key of ["value", "first", "change", "error", "value_error", "runs", "confirmations", "against", "started", "seconds", "description", "again"]) row[key] = C[key][at];
-    row.search = `#${number} ${row.description} ${row.verdict} ${row.kind} ${row.category}`.toLowerCase();
     return row;
   });
   byNumber = new Map(rows.map(row => [row.number, row]));

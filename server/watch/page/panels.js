@@ -71,7 +71,7 @@ function running() {
   put("now", h("div", { class: "stack", style: { gap: "8px" } }, h("header", {}, h("h2", {}, h("span", { class: "blue", "aria-hidden": "true" }, "● "), `#${N.number}`, N.of && ["  ", go(N.of, `#${N.of} again`)], ` · ${said(N.stage)}`), h("span", { class: "soft small" }, when)),
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
-    N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${N.steps.toLocaleString("en")}`),
+    N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
     N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })));
 }
 
@@ -114,7 +114,7 @@ function experiments() {
   put("panel", h("div", { class: "filters" }, Object.entries(SHOW).map(chip), search), box);
   const list = () => {
     const words = view.find.toLowerCase().split(/\s+/).filter(Boolean), test = SHOW[view.show][1];
-    listed = rows.filter(row => test(row) && words.every(word => row.search.includes(word)));
+    listed = rows.filter(row => test(row) && (!words.length || words.every(word => (row.search ??= `#${row.number} ${row.description} ${row.verdict} ${row.kind} ${row.category}`.toLowerCase()).includes(word))));
     const key = { number: row => row.number, value: row => row.value, change: row => row.change }[view.sort];
     listed.sort((p, q) => { const a = key(p), b = key(q); return a == null ? (b == null ? q.number - p.number : 1) : b == null ? -1 : (view.down ? -1 : 1) * (a - b); });
     from0 = -1;
