@@ -1,11 +1,11 @@
 """How well pages and papers are read: the library's own extraction beside others, in one run over sets with known text.
 
-`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N] [--fit]`
+`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N]`
 
 SETS holds clones of scrapinghub/article-extraction-benchmark (4a3bc97), mozilla/readability (ab40277), kepano/defuddle
 (6de1634) and adbar/trafilatura (e90b0ef); a set that is not there is left out. NAMES is a file with one `set/page` a
 line (aeb, readability, defuddle, traf): no other page is read. FOLDER holds pairs of NAME.html and NAME.md, the source
-that it was built from; benchmarks/library_docs.py builds one. --fit prints weights for page/weighing.py.
+that it was built from; benchmarks/library_docs.py builds one.
 
 Figures: F1 of words regardless of their order, the mean over pages; of the documentation also the shares of blocks of
 code, rows of tables, formulas and headings that are there exactly; of trafilatura's set the share of strings that must

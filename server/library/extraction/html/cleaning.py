@@ -24,7 +24,8 @@ _HIDING = re.compile(
     r"|clip\s*:\s*rect\(\s*(?:0|1px)[\s,]"
     r"|clip-path\s*:\s*(?:inset\(\s*(?:50|100)%|circle\(\s*0|polygon\(\s*0[^,]*\))"
     r"|color\s*:\s*(?:transparent|rgba\([^)]*,\s*0(?:\.0+)?\s*\))"
-    r"|(?:max-)?(?:height|width)\s*:\s*[01]px[^\"]*overflow\s*:\s*hidden|overflow\s*:\s*hidden[^\"]*(?:^|;|\s)(?:max-)?(?:height|width)\s*:\s*[01](?:px)?\s*(?:;|$)"
+    r"|(?:max-)?(?:height|width)\s*:\s*[01](?:px)?\s*;(?:[^;]*;)*\s*overflow(?:-[xy])?\s*:\s*hidden"
+    r"|overflow\s*:\s*hidden\s*;(?:[^;]*;)*\s*(?:max-)?(?:height|width)\s*:\s*[01](?:px)?\s*(?:;|$)"
     r")",
     re.I,
 )

@@ -116,7 +116,8 @@ class Inline:
     def _emphasis(self, one: Element) -> str:
         text, sign = self.inside(one), _SIGNS[one.tag]
         core = text.strip(" " + BREAK)
-        if not core or core.startswith(("![", "[^")) or (core.startswith(sign) and core.endswith(sign)):
+        again = core.startswith(sign) and core.endswith(sign) and not (sign == "*" and core.startswith("**"))
+        if not core or again or core.startswith(("![", "[^")):
             return text
         inner = core.replace(BREAK, " ") if core.count(BREAK) < 3 else core
         return _around(text, f"{sign}{inner}{sign}") if inner.strip("*_~ ") else text

@@ -68,8 +68,9 @@ def _grid(rows: list[list[Element]], text_of_cell: Callable[[Element], str]) -> 
                 line.append(below.pop((y, len(line))))
             text = re.sub(r"(?<!\\)\|", r"\\|", text_of_cell(cell))
             wide, high = _span(cell, "colspan", _WIDE), _span(cell, "rowspan", min(_SPAN, len(rows) - y))
-            for x in range(len(line), min(len(line) + wide, _WIDE)):
-                first = text if x == len(line) and not line[x:] else ""
+            start = len(line)
+            for x in range(start, min(start + wide, _WIDE)):
+                first = text if x == start else ""
                 line.append(first)
                 if count < _MOST_CELLS:
                     below.update({(y + down, x): first for down in range(1, high)})

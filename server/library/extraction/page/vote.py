@@ -15,7 +15,7 @@ from server.library.extraction.page.weighing import OUTSIDE, features, likely, s
 from server.library.extraction.page.weights import FIRST, SECOND
 
 _RUN = 4  # words
-_FEW = 10  # words: fewer are no opinion
+FEW = 10  # words: fewer are no opinion
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
 
 
@@ -71,7 +71,7 @@ def keep_text(root: Element, opinions: Opinions, title: str = "") -> Element:
 
 def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list[bool]:
     """For each block whether it is text of the page. Where one library has no opinion, that of the other counts."""
-    given = [one for one in opinions if len(one) >= _FEW]
+    given = [one for one in opinions if len(one) >= FEW]
     if not given:
         return [_looks_like_text(block) for block in blocks]
     seen = [coverage(blocks, one) for one in (given[0], given[-1])]

@@ -28,6 +28,8 @@ _INVISIBLE = re.compile(
 )
 _JOINER = re.compile("[\u200c\u200d]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Latin text is windows-1252, unless the page names one of the languages that need another: guesses mix them up.
+_EASTERN = re.compile(rb"\slang\s*=\s*[\"']?(?:pl|cs|sk|hu|hr|sl|ro|tr|lt|lv|et|sq|bs)\b", re.I)
 _JOINING = ("ARABIC", "SYRIAC", "MONGOLIAN", "NKO", "MANDAIC")
 _INDIC = re.compile("[\u0900-\u0dff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]")
 
@@ -78,7 +80,13 @@ def _detected(data: bytes) -> str:
     if text.count("\ufffd") <= max(3, len(text) // _FEW):
         return text
     best = from_bytes(data[:_SAMPLE]).best()
-    return data.decode(best.encoding if best else "cp1252", "replace")
+    if best is None or (_is_latin(best.alphabets) and not _EASTERN.search(data[:_HEAD])):
+        return data.decode("cp1252", "replace")
+    return data.decode(best.encoding, "replace")
+
+
+def _is_latin(alphabets: list[str]) -> bool:
+    return all("Latin" in name or "Punctuation" in name or "Symbol" in name for name in alphabets)
 
 
 def visible(text: str) -> str:
