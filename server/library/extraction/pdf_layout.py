@@ -180,11 +180,11 @@ class _Layout:
     def _without_hyphen(self, text: str, piece: str) -> str:
         """The text without the hyphen at its end, unless the word is written with one."""
         before, after = re.search(r"([^\W\d_]+).$", text), re.match(r"[^\W\d_]+", piece)
-        if before and after and not text.endswith(HYPHEN):
+        if before and after:
             one, two = before[1].lower(), after[0].lower()
-            compound = re.search(rf"-{re.escape(before[1])}.$", text) is not None
+            compound = re.search(r"-[^\W\d_]+.$", text) is not None
             if compound or (not self._words[one + two] and self._words[one] > 1 and self._words[two] > 1):
-                return text
+                return text[:-1] + "-"
         return text[:-1]
 
 

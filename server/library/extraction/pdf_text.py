@@ -32,6 +32,7 @@ _LIGATURES = {
 }
 _GAP = 1.6  # sizes of a letter: a wider gap divides two columns
 _BLANK = 0.3  # a narrower one is none between words
+_WIDE_BLANK = 0.75  # of letters of one width, which stand further apart
 _SLOPE = 0.2  # of a line that does not lie flat, such as a number of arXiv along the margin
 
 
@@ -200,7 +201,7 @@ def _spaced(glyphs: list[Glyph]) -> str:
     last: Glyph | None = None
     for one in glyphs:
         gap = one.left - last.right if last else 0.0
-        if last and gap > _BLANK * max(one.size, 1.0):
+        if last and gap > (_WIDE_BLANK if one.mono else _BLANK) * max(one.size, 1.0):
             parts.append(" ")
         parts.append(one.text)
         last = one

@@ -21,6 +21,12 @@ MOST_DEPTH = 200  # elements above each other
 MOST_ELEMENTS = 600_000
 _XML = re.compile(r"^\s*<\?xml[^>]{0,500}\?>")
 _WINDOWS = re.compile(r"&#(?:x0*(?P<hex>[89][0-9a-f])|0*(?P<number>1[345]\d|12[89]));?(?![0-9a-f])", re.I)
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)[^<>]*>")
+_UNCLOSED = frozenset(
+    "p li dt dd tr td th tbody thead tfoot option br hr img input link meta base area col embed source track wbr "
+    "h1 h2 h3 h4 h5 h6 html head body pre code script style article main".split()
+)
+_KEPT_DEPTH = 150
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 HEADINGS = frozenset(_HEADINGS)
 INLINE = frozenset(
@@ -40,16 +46,40 @@ def parse(text: str) -> Element:
         Unreadable: there is no element in it, or far too many.
     """
     text = visible(_WINDOWS.sub(_windows, _XML.sub("", text)))
-    parser = lxml_html.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8")
-    try:
-        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
-        raise Unreadable(Reason.EMPTY) from None
+    root, cut = _parsed(text)
+    if cut or _too_deep(root):
+        root, cut = _parsed(_without_deep_tags(text))
+    if cut:
+        raise Unreadable(Reason.DEEP)
     if sum(1 for _ in root.iter()) > MOST_ELEMENTS:
         raise Unreadable(Reason.LARGE, f"it has more than {MOST_ELEMENTS} elements")
     make_shallow(root)
     _make_visible(root)
     return root
+
+
+def _parsed(text: str) -> tuple[Element, bool]:
+    """The root, and whether the parser has left out what is too deep for it, and all after that."""
+    parser = lxml_html.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8")
+    try:
+        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        raise Unreadable(Reason.EMPTY) from None
+    return root, any(error.message.startswith("Excessive depth") for error in parser.error_log)
+
+
+def _without_deep_tags(text: str) -> str:
+    """The page without tags that are far down; a paragraph begins instead. Those that need no end tag stay."""
+    depth, parts, end = 0, [], 0
+    for found in _TAG.finditer(text):
+        if found[2].lower() in _UNCLOSED:
+            continue
+        depth += 0 if found[1] else 1
+        if depth > _KEPT_DEPTH:
+            parts += [text[end : found.start()], " " if found[1] or found[2].lower() in INLINE else "<p>"]
+            end = found.end()
+        depth = max(0, depth - 1) if found[1] else depth
+    return "".join([*parts, text[end:]])
 
 
 def _windows(found: re.Match[str]) -> str:
@@ -68,12 +98,27 @@ def _make_visible(root: Element) -> None:
 
 
 def make_shallow(root: Element) -> None:
-    """Put what is deeper than MOST_DEPTH at that depth, in its order."""
+    """Put what is deeper than MOST_DEPTH at that depth, in its order. Elements that only wrap another one go first."""
+    if not _too_deep(root):
+        return
+    for one in list(root.iter("div", "span", "section", "center", "font", "b", "i", "em", "strong", "blockquote")):
+        if len(one) == 1 and not (one.text or "").strip() and not (one[0].tail or "").strip():
+            child = one[0]
+            child.tail = one.tail
+            one.getparent().replace(one, child)
+    for element in _too_deep(root):
+        _flatten(element)
+
+
+def _too_deep(root: Element) -> list[Element]:
+    """The elements at MOST_DEPTH that have others below."""
+    found: list[Element] = []
     depth = 0
     for event, element in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1
         if event == "start" and depth == MOST_DEPTH and len(element):
-            _flatten(element)
+            found.append(element)
+    return found
 
 
 def _flatten(element: Element) -> None:

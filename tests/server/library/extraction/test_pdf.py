@@ -117,7 +117,7 @@ def test_code_keeps_its_indentation_and_a_list_its_items() -> None:
         ("F2", 9, 60 + 4 * 5.4, 589, "if x:"),
         ("F2", 9, 60 + 8 * 5.4, 578, "return -x"),
     ]
-    texts += [("F1", 10, 50, 540, "\x95 one thing of many"), ("F1", 10, 50, 526, "\x95 another thing of many")]
+    texts += [("F1", 10, 50, 540, "• one thing of many"), ("F1", 10, 50, 526, "• another thing of many")]
     markdown = str(read_pdf(pdf([texts]))["markdown"])
     assert "```\ndef step(x):\n    if x:\n        return -x\n```" in markdown
     assert "- one thing of many\n\n- another thing of many" in markdown

@@ -118,5 +118,6 @@ def test_a_page_of_any_depth_is_read(tag: str) -> None:
 
 
 def test_an_article_at_the_bottom_of_a_deep_page_is_read() -> None:
-    page = f"<body>{'<div>' * 5000}<article class='md-content__inner'><h2>Deep</h2><p>{TEXT * 2}</p></article></body>"
-    assert "Deep" in read(page)["markdown"]
+    for between in ("", "x"):
+        page = f"<body>{f'<div>{between}' * 5000}<article class='md-content__inner'><h2>Deep</h2><p>{TEXT * 2}</p></article></body>"
+        assert "## Deep\n\nThe optimizer" in read(page)["markdown"]
