@@ -1,0 +1,107 @@
+"""`autoresearch library`: what an operator types and reads."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from server.cli.entry import app, main
+from tests.support.repositories import git
+from tests.support.web_server import Site, page, serving
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "program.md").write_text("# Goal\n", encoding="utf-8")
+    (tmp_path / "muon.md").write_text("# Muon\n\nIt orthogonalises the momentum.\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def told(*words: str) -> str:
+    done = CliRunner().invoke(app, ["library", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_life_of_a_document(workspace: Path) -> None:
+    assert "empty" in told("list")
+    assert json.loads(told("list", "--json")) == []
+    (added,) = json.loads(told("add", "muon.md", "--tag", "optimizer", "--licence", "MIT", "--json"))
+    assert (added["state"], added["id"], added["source"]) == ("added", "muon", "muon.md")
+    before = (workspace / "library" / "muon.md").read_bytes()
+    assert told("add", "muon.md").startswith("unchanged  muon: Muon")
+    assert (workspace / "library" / "muon.md").read_bytes() == before
+    (listed,) = json.loads(told("list", "--json"))
+    assert (listed["tags"], listed["licence"]) == (["optimizer"], "MIT")
+    assert "muon" in told("list") and "MIT" in told("list")
+    (hit,) = json.loads(told("search", "what orthogonalises momentum", "--json"))
+    assert hit["id"] == "muon" and "orthogonalises" in told("search", "orthogonalises")
+    assert "No passage" in told("search", "dropout")
+    assert told("show", "muon") == "# Muon\n\nIt orthogonalises the momentum.\n"
+    assert json.loads(told("show", "muon.md", "--json"))["markdown"].startswith("# Muon")
+    assert json.loads(told("reindex", "--json")) == {"passages": 1}
+    assert json.loads(told("remove", "muon", "--json")) == {"removed": ["muon"]}
+    assert json.loads(told("list", "--json")) == [] and json.loads(told("reindex", "--json")) == {"passages": 0}
+
+
+def test_a_repository_is_one_line_and_its_index_is_shown(workspace: Path) -> None:
+    folder = workspace / "thing"
+    (folder / "docs").mkdir(parents=True)
+    git(folder, "init", "-q")
+    for name in ("README.md", "docs/a.md"):
+        (folder / name).write_text(f"# {name}\n\nText.\n", encoding="utf-8")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "one")
+    line = told("add", "thing")
+    name = f"thing@{git(folder, 'rev-parse', 'HEAD')[:7]}"
+    assert f"{name}: thing (3 files, " in line
+    assert told("list").count(name) == 1 and len(json.loads(told("list", "--json"))) == 3
+    assert "| [docs/a.md]" in told("show", name) and told("show", f"{name}/docs/a") == "# docs/a.md\n\nText.\n"
+    assert told("remove", name) == f"removed {name}: 3 files\n"
+    assert not (workspace / "library" / name).exists()
+
+
+def test_of_many_sources_those_that_fail_are_told_and_the_others_added(workspace: Path) -> None:
+    with serving(Site({"/a.md": page(b"# A\n\nText.\n")})) as site:
+        sources = ["muon.md", f"{site.url}/a.md?token=s3cret", f"{site.url}/none", "nowhere.md"]
+        command = ["library", "add", *sources, "--allow-address", "127.0.0.1"]
+        done = CliRunner().invoke(app, [*command, "--json"])
+        answers = json.loads(done.stdout)
+        assert done.exit_code == 1
+        assert [answer["state"] for answer in answers] == ["added", "added", "refused", "refused"]
+        assert all(answer["problem"] and answer["next_step"] for answer in answers[2:])
+        done = CliRunner().invoke(app, command)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["unchanged", "known"]
+    assert "there is no such page" in done.stderr and "s3cret" not in done.output
+    assert "s3cret" not in "".join(path.read_text("utf-8") for path in (workspace / "library").glob("*.md"))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["add", "http://127.0.0.1:1/"], "this machine"),
+        (["add", "nowhere.md"], "no file 'nowhere.md'"),
+        (["show", "nowhere"], "no document 'nowhere'"),
+        (["remove", "../program"], "no document '../program'"),
+        (["list", "--workspace", "nowhere"], "no workspace"),
+        (["add", "muon.md", "--allow-address", "10.0.0.0/77"], "opens nothing"),
+    ],
+)
+def test_errors_are_one_sentence_and_the_next_step(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str], problem: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["library", *words])
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert problem in lines[0] and len(lines) == 2
+    assert not (workspace / "library").exists()
+
+
+def test_what_a_page_says_does_not_drive_the_terminal(workspace: Path) -> None:
+    (workspace / "evil.md").write_text("# \x1b]0;owned\x07\x1b[2J\n\nText \x1b[31mred.\n", encoding="utf-8")
+    told("add", "evil.md", "--title", "\x1b[2Jowned")
+    for words in (("list",), ("show", "2jowned"), ("search", "red")):
+        assert "\x1b" not in told(*words), words
