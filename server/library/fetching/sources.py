@@ -13,6 +13,7 @@ from server.errors import SourceUnreachable
 from server.records import Value
 
 STDIN = "-"
+_PREFIX = "git+"  # of an address that is git's, and does not look like it
 
 
 class SourceKind(StrEnum):
@@ -121,7 +122,7 @@ def _remote(told: str, scheme: str) -> Source:
     if host in _ARXIV_HOSTS and (found := _ARXIV_PATH.fullmatch(parts.path)) and (number := _ARXIV.fullmatch(found[1])):
         return _paper(number[1])
     if scheme == "git+https" or _is_repository(parts, host):
-        return _repository(told.removeprefix("git+"))
+        return _repository(told.removeprefix(_PREFIX))
     return Source(kind=SourceKind.WEB, name=name, target=told)
 
 
@@ -144,7 +145,9 @@ def _repository(address: str) -> Source:
         raise SourceUnreachable(f"{ref[:100]!r} is no branch, tag or commit.", "Correct what follows the @.")
     netloc = parts.netloc
     target = urlunsplit(("https", netloc, path, "", ""))
-    return Source(kind=SourceKind.GIT, name=without_secrets(target) + at + ref, target=target, ref=ref)
+    known = _is_repository(parts, parts.hostname or "")
+    name = ("" if known else _PREFIX) + without_secrets(target) + at + ref  # it is read again as it was
+    return Source(kind=SourceKind.GIT, name=name, target=target, ref=ref)
 
 
 def is_ref(text: str) -> bool:

@@ -19,7 +19,9 @@ CLOSED = """
 """.split()
 OPEN = "1.1.1.1 8.8.8.8 172.32.0.1 192.0.1.1 2606:4700::1111 64:ff9b::8.8.8.8 ::ffff:8.8.8.8".split()
 # What the system's resolver takes for 127.0.0.1 or another address of this machine.
-SPELT = "127.0.0.1 127.1 2130706433 0x7f000001 0x7f.0.0.1 0177.0.0.1 017700000001 0.0.0.0 0 ::1 [::1] ::ffff:7f00:1".split()
+SPELT = """
+127.0.0.1 127.1 2130706433 0x7f000001 0x7f.0.0.1 0177.0.0.1 017700000001 0.0.0.0 0 ::1 [::1] ::ffff:7f00:1
+""".split()
 
 
 @pytest.mark.parametrize("address", CLOSED)
@@ -61,12 +63,9 @@ def test_an_entry_that_opens_nothing_is_refused(entry: str) -> None:
 
 
 def test_of_several_addresses_the_one_that_may_be_is_connected_to() -> None:
-    class Two(Reach):
-        pass
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        made = Two(Allowed(["127.0.0.0/8"])).connect(
+        made = Reach(Allowed(["127.0.0.0/8"])).connect(
             "localhost", port, Deadline(30), lambda address, port, seconds: (address, port)
         )
     assert made == ("127.0.0.1", port)

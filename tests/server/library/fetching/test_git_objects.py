@@ -121,8 +121,9 @@ def test_what_cannot_be_fetched_is_one_sentence(site: Site, source: Path) -> Non
         ("plain.git", OPEN, GitLimits(), "cannot be read|https alone"),
         ("thing.git", OPEN, GitLimits(most_bytes=3000), "more than 0.003 MB"),
     ):
-        with pytest.raises(SourceUnreachable, match=words) as refused, opened(
-            read_source(f"{site.url}/{name}"), reach, limits
+        with (
+            pytest.raises(SourceUnreachable, match=words) as refused,
+            opened(read_source(f"{site.url}/{name}"), reach, limits),
         ):
             pass
         assert "\n" not in refused.value.problem and name in refused.value.problem
@@ -157,9 +158,10 @@ def test_a_tree_that_names_itself_many_times_ends(source: Path) -> None:
         tree = _tree(source, [f"040000 tree {tree}\td{number}" for number in range(10)])
     commit = git(source, "commit-tree", "-m", "bomb", tree).strip()
     git(source, "update-ref", "refs/heads/main", commit)
-    with pytest.raises(SourceUnreachable, match="too large|too long"), opened(
-        read_source(str(source)), Reach()
-    ) as repository:
+    with (
+        pytest.raises(SourceUnreachable, match=r"too large|too long"),
+        opened(read_source(str(source)), Reach()) as repository,
+    ):
         repository.files()
 
 

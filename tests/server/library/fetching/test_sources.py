@@ -29,7 +29,7 @@ def test_sources(told: str, kind: SourceKind, name: str | None) -> None:
     source = read_source(told)
     assert source.kind is kind
     assert source.name == (told if name is None else name)
-    assert read_source(source.name).name == source.name or kind is SourceKind.STDIN
+    assert kind is SourceKind.STDIN or read_source(source.name).name == source.name
 
 
 def test_what_git_alone_can_tell_is_said_with_a_prefix_and_kept_so() -> None:
@@ -76,7 +76,10 @@ def test_files_and_folders_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     ("address", "saved"),
     [
         ("https://u:p@h.org/a?token=s3cret&page=2", "https://h.org/a?token=&page=2"),
-        ("https://h.org/a?X-Amz-Signature=s3cret&X-Amz-Credential=s3cret", "https://h.org/a?X-Amz-Signature=&X-Amz-Credential="),
+        (
+            "https://h.org/a?X-Amz-Signature=s3cret&X-Amz-Credential=s3cret",
+            "https://h.org/a?X-Amz-Signature=&X-Amz-Credential=",
+        ),
         ("https://h.org/a?accessToken=s3cret&API_KEY=s3cret&sig=s3cret", "https://h.org/a?accessToken=&API_KEY=&sig="),
         ("https://h.org/a?design=3&monkey=4&signal=5", "https://h.org/a?design=3&monkey=4&signal=5"),
         ("https://h.org/a#access_token=s3cret", "https://h.org/a"),

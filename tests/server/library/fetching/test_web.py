@@ -30,7 +30,8 @@ def web(limits: Limits = FEW) -> Web:
 
 
 def test_a_page_with_what_the_server_says_of_it(site: Site) -> None:
-    site.pages["/a"] = page(gzip.compress(HTML), Content_Encoding="gzip", Content_Type='text/html; charset="ISO-8859-1"')
+    kind = 'text/html; charset="ISO-8859-1"'
+    site.pages["/a"] = page(gzip.compress(HTML), Content_Encoding="gzip", Content_Type=kind)
     found = web().fetch(f"{site.url}/a")
     assert found.data == HTML
     assert (found.content_type, found.charset) == ("text/html", "iso-8859-1")
