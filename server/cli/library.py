@@ -17,7 +17,7 @@ from server.paths import Home
 from server.text import clip, printable
 
 if TYPE_CHECKING:
-    from server.library.adding import Adding, Wishes
+    from server.library.adding.add import Adding, Wishes
     from server.library.document import Document
     from server.library.store import Library
 
@@ -61,7 +61,7 @@ def add(
     as_json: _Json = False,
 ) -> None:
     """Add sources. What is there already stays as it is, unless its bytes have changed."""
-    from server.library.adding import Adding, Wishes
+    from server.library.adding.add import Adding, Wishes
     from server.library.fetching.addresses import Allowed
     from server.library.fetching.reach import Reach
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import cache
 from ssl import SSLContext, SSLError
 
 import httpcore2
@@ -256,9 +257,7 @@ class _Transport(httpx2.BaseTransport):
     """httpx2's own, with connections of ours: it offers no other way to say how one is made."""
 
     def __init__(self, backend: _Backend) -> None:
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(), max_connections=1, network_backend=backend
-        )
+        self._pool = httpcore2.ConnectionPool(ssl_context=_tls(), max_connections=1, network_backend=backend)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
@@ -271,6 +270,12 @@ class _Transport(httpx2.BaseTransport):
 
     def close(self) -> None:
         self._pool.close()
+
+
+@cache
+def _tls() -> SSLContext:
+    """The certificates that are trusted here: those of the system, or of SSL_CERT_FILE. Reading them takes a moment."""
+    return httpx2.create_ssl_context()
 
 
 class _Body(httpx2.SyncByteStream):

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from server.library.adding.repository import Terms, documents, folder_name
+from server.library.adding.source_text import first_heading
 from server.library.document import Document, Extract, Fetched
 from server.library.extraction.extract import extract
 from server.library.fetching import arxiv, git_objects
@@ -18,8 +20,6 @@ from server.library.fetching.sources import Source, SourceKind, read_source
 from server.library.fetching.web import Web
 from server.library.front_matter import one_line, render, text_sha256
 from server.library.names import slug
-from server.library.repository import Terms, documents, folder_name
-from server.library.source_text import first_heading
 from server.library.store import INDEX, Library
 from server.records import Value
 from trainer.contract import utc_now

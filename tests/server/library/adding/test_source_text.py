@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from server.library.source_text import as_markdown, first_heading, first_sentence
+from server.library.adding.source_text import as_markdown, first_heading, first_sentence
 
 CODE = '''"""Trains a model.
 

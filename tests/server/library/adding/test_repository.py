@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from server.errors import SourceUnreachable
+from server.library.adding.repository import Terms, documents, folder_name, repository_name
 from server.library.document import Document, Kind
 from server.library.fetching.git_objects import opened
 from server.library.fetching.reach import Reach
 from server.library.fetching.sources import read_source
-from server.library.repository import Terms, documents, folder_name, repository_name
 from tests.support.repositories import git
 
 MIT = "MIT License\n\nPermission is hereby granted, free of charge, to any person\n"

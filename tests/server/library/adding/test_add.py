@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import AutoresearchError, SourceUnreachable
-from server.library.adding import Adding, State, Wishes
+from server.library.adding.add import Adding, State, Wishes
 from server.library.fetching.addresses import Allowed
 from server.library.fetching.reach import Reach
 from server.library.fetching.web import Limits, Pace, Web

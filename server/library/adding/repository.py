@@ -9,13 +9,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from server.errors import SourceUnreachable
+from server.library.adding.source_text import as_markdown, first_heading, first_sentence, language
 from server.library.document import Document, Kind
-from server.library.extraction.plain import read_plain
-from server.library.extraction.reasons import Unreadable
+from server.library.extraction.text.plain import read_plain
+from server.library.extraction.text.reasons import Unreadable
 from server.library.fetching.git_objects import Blob, Repository
 from server.library.front_matter import one_line, text_sha256
 from server.library.names import folded, numbered, safe_path
-from server.library.source_text import as_markdown, first_heading, first_sentence, language
 from server.library.store import INDEX
 from trainer.text import glob_matches
 

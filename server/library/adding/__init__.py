@@ -1,0 +1,1 @@
+"""Sources added: fetched, read, chosen, and written whole."""
