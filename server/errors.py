@@ -14,11 +14,10 @@ AutoresearchError
 │   └── UnknownDocument     the library has no such document, or the document no such section
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
+    ├── SourceUnreachable   a page or a repository cannot be fetched, or may not be
     ├── WorkspaceBusy       another server holds this workspace
     ├── ProgramInvalid      program.md is missing or its front matter is wrong
     ├── HeadMoved           somebody else moved our branch or refs
-    ├── SourceUnreadable    a page, a paper or a file has no text that the library can read
-    ├── SourceUnreachable   a page or a repository cannot be fetched, or may not be
     ├── LedgerUnavailable   the history cannot be read or written
     │   └── LedgerDamaged   because the file is no longer a ledger
     │       └── ChainBroken  because somebody else edited the chain over its rows
@@ -96,6 +95,14 @@ class WorkspaceUnusable(Unavailable):
     """The directory is not a repository we can work in."""
 
 
+class SourceUnreadable(Unavailable):
+    """A page, a paper or a file has no text that the reference library can read."""
+
+
+class SourceUnreachable(Unavailable):
+    """A page, a file or a repository cannot be fetched for the reference library, or may not be."""
+
+
 class WorkspaceBusy(Unavailable):
     """Another server holds this workspace."""
 
@@ -106,14 +113,6 @@ class ProgramInvalid(Unavailable):
 
 class HeadMoved(Unavailable):
     """Somebody else moved our branch or one of our refs."""
-
-
-class SourceUnreadable(Unavailable):
-    """A page, a paper or a file has no text that the reference library can read."""
-
-
-class SourceUnreachable(Unavailable):
-    """A page, a file or a repository cannot be fetched for the reference library, or may not be."""
 
 
 class LedgerUnavailable(Unavailable):
