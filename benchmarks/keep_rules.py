@@ -12,12 +12,16 @@ is a kept patch that is no gain; the bias is the recorded best minus the truth.
 The arrays here follow decision_rule.py and noise.py of server/scoring for all nights at once, but for the clipping of
 outliers, of which Gaussian noise has none; tests/server/scoring/test_keep_rules.py holds them against the real
 functions, draw by draw.
+
+With several lanes that many candidates are under way at once, and are measured against one incumbent. Keeping is
+serial: once one is kept, the others are built on it and measured from the beginning, with what they had cost lost.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,16 +95,20 @@ class Confirmed:
             count, mean = self._add(confirm, truth + error, count, mean)
             self.fresh, self.value = self._add(again, self.true + error, self.fresh, self.value)
             self.runs += open_
-            known = open_ & (self.fresh > 0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                z = (self.value - mean) / (self.sigma * np.sqrt(1 / count + 1 / self.fresh))
-            last = (count >= RUNS) & (self.fresh >= RUNS)
-            won = known & (z >= np.where(last, AT_LAST, ENOUGH))
+            won, lost = self._decided(open_ & (self.fresh > 0), count, mean)
             kept |= won
-            open_ = open_ & ~won & ~(known & ((z < GIVE_UP) | last))
+            open_ = open_ & ~won & ~lost
         self.true, self.value = np.where(kept, truth, self.true), np.where(kept, mean, self.value)
         self.fresh = np.where(kept, 0.0, self.fresh)
         return kept
+
+    def _decided(self, known: Flags, count: Floats, mean: Floats) -> tuple[Flags, Flags]:
+        """Which candidates with so many confirmations win, and which are given up."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = (self.value - mean) / (self.sigma * np.sqrt(1 / count + 1 / self.fresh))
+        last = (count >= RUNS) & (self.fresh >= RUNS)
+        won = known & (z >= np.where(last, AT_LAST, ENOUGH))
+        return won, known & ~won & ((z < GIVE_UP) | last)
 
     def end(self, draws: Iterator[Floats]) -> None:
         """Measure the last incumbent as often as a candidate would have been."""
@@ -117,6 +125,84 @@ class Confirmed:
         self.squares = self.squares + np.where(repeated, (score - mean) * (score - after), 0.0)
         self.freedom = self.freedom + repeated
         return count + who, np.where(who, after, mean)
+
+
+@dataclass
+class Lane:
+    """One candidate on its way in each night; arrays over nights."""
+
+    patch: NDArray[np.int64]  # its number; -1: none
+    draw: NDArray[np.int64]  # how many runs it has had
+    passed: Flags  # whether its first score was promising
+    anew: Flags  # whether it is measured again, on another incumbent than at first
+    count: Floats  # of its confirmations, and their mean
+    mean: Floats
+
+    @classmethod
+    def empty(cls, nights: int) -> "Lane":
+        whole, flag, real = (np.zeros(nights, kind) for kind in (np.int64, bool, float))
+        return cls(whole - 1, whole.copy(), flag, flag.copy(), real, real.copy())
+
+    def take(self, who: Flags, number: NDArray[np.int64]) -> None:
+        """Begin with another patch."""
+        self.patch = np.where(who, number, self.patch)
+        self.restart(who, anew=False)
+
+    def restart(self, who: Flags, anew: bool = True) -> None:
+        """Measure the patch from the beginning."""
+        self.draw, self.passed = np.where(who, 0, self.draw), self.passed & ~who
+        self.anew = np.where(who, anew, self.anew)
+        self.count, self.mean = np.where(who, 0.0, self.count), np.where(who, 0.0, self.mean)
+
+
+class InLanes(Confirmed):
+    """The same rule where several candidates are under way, one in each lane. They take turns, with a run each."""
+
+    def night(self, effects: Floats, draws: NDArray[np.float32], lanes: int, random: np.random.Generator) -> Flags:
+        """Try every patch. effects [N, P], draws [1 + P, DRAWS, N]. Returns what is kept [N, P]."""
+        kept, number = np.zeros(effects.shape, bool), np.zeros(len(effects), np.int64)
+        nights, own = np.arange(len(effects)), [Lane.empty(len(effects)) for _ in range(lanes)]
+        while True:
+            for lane in own:
+                take = (lane.patch < 0) & (number < effects.shape[1])
+                lane.take(take, number)
+                number = number + take
+            if all((lane.patch < 0).all() for lane in own):
+                return kept
+            for lane in own:
+                at = np.maximum(lane.patch, 0)
+                again = random.standard_normal(len(effects)) if lane.anew.any() else 0.0
+                error = np.where(lane.anew, again, draws[at, np.minimum(lane.draw, DRAWS - 1), nights])
+                won = self._run(lane, effects[nights, at], error)
+                kept[nights[won], at[won]] = True
+                for other in own:
+                    stale = won & (other.patch >= 0) & (other is not lane)
+                    self.runs += stale  # its run under way is lost
+                    other.restart(stale)
+
+    def _run(self, lane: Lane, effect: Floats, error: Floats) -> Flags:
+        """The next run of a lane, or of the incumbent for it. Returns where the candidate is kept."""
+        truth, busy = self.true + effect, lane.patch >= 0
+        self.runs += busy
+        lane.draw = lane.draw + busy
+        screened, open_ = busy & ~lane.passed, busy & lane.passed
+        lane.passed = lane.passed | (screened & (truth + error < self.value - SCREEN * self.sigma))
+        confirm = open_ & ((lane.count == 0) | ((self.fresh > 0) & (lane.count <= self.fresh) & (lane.count < RUNS)))
+        lane.count, lane.mean = self._add(confirm, truth + error, lane.count, lane.mean)
+        self.fresh, self.value = self._add(open_ & ~confirm, self.true + error, self.fresh, self.value)
+        won, lost = self._decided(open_ & (self.fresh > 0), lane.count, lane.mean)
+        self.true, self.value = np.where(won, truth, self.true), np.where(won, lane.mean, self.value)
+        self.fresh = np.where(won, 0.0, self.fresh)
+        lane.patch = np.where(won | lost | (screened & ~lane.passed), -1, lane.patch)
+        return won
+
+
+def in_lanes(effects: Floats, baseline: Floats, draws: NDArray[np.float32], prior: float | None, lanes: int) -> Outcome:
+    """Nights by our rule with several lanes; the arrays are as for `confirmed`."""
+    study = InLanes(baseline, prior)
+    kept = study.night(effects, draws, lanes, np.random.default_rng(lanes))
+    study.end(iter(draws[-1, :RUNS]))
+    return Outcome(kept, study.runs, study.value, study.true)
 
 
 def confirmed(effects: Floats, baseline: Floats, draws: NDArray[np.float32], prior: float | None) -> Outcome:
@@ -149,6 +235,9 @@ def main() -> None:
         print(f"  margin 2σ                  {single_look(effects, noise, 2.0).told(effects)}")
         for name, prior in rules.items():
             print(f"  ours, {name:20} {confirmed(effects, baseline, draws, prior).told(effects)}")
+        for lanes, (name, prior) in product((4, 16), rules.items()):
+            found = in_lanes(effects, baseline, draws, prior, lanes)
+            print(f"  {f'{lanes} lanes, {name}':26} {found.told(effects)}")
     print("power: one patch after the baseline, better by 1σ, 2σ, 3σ")
     gains = {gain: np.full((nights, 1), -gain) for gain in (1.0, 2.0, 3.0)}
     for margin, name in ((0.0, "upstream"), (2.0, "margin 2σ")):

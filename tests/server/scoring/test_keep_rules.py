@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import keep_rules
 from server.metric import Metric
@@ -68,3 +69,24 @@ def test_few_false_keeps_little_bias_and_power_where_it_is_due() -> None:
         assert keep_rules.confirmed(gain, baseline, draws, prior).kept.mean() >= 0.67
     upstream = keep_rules.single_look(null, random.standard_normal((nights, keep_rules.PATCHES + 1)), 0.0)
     assert upstream.kept.sum(1).mean() > 4  # what the rule is for
+
+
+def test_lanes_keep_no_more_by_luck_and_one_lane_is_the_rule_itself() -> None:
+    nights, random = 600, np.random.default_rng(5)
+    real, null = keep_rules.published(random, nights), np.zeros((nights, keep_rules.PATCHES))
+    baseline = random.standard_normal((nights, 3))
+    draws = random.standard_normal((keep_rules.PATCHES + 1, keep_rules.DRAWS, nights), dtype=np.float32)
+    alone, one = (rule(real, baseline, draws, 1.0) for rule in (keep_rules.confirmed, _one_lane))
+    assert (alone.kept == one.kept).all() and (alone.runs == one.runs).all()
+    for lanes in (4, 16):
+        found = keep_rules.in_lanes(null, baseline, draws, 1.0, lanes)
+        assert found.kept.sum(1).mean() <= 1.0 and abs((found.recorded - found.true).mean()) <= 0.4
+        several = keep_rules.in_lanes(real, baseline, draws, 1.0, lanes)
+        assert several.runs.mean() > one.runs.mean(), "what a keep elsewhere has made stale is measured again"
+        assert -several.true.mean() > 0.85 * -one.true.mean()
+
+
+def _one_lane(
+    effects: keep_rules.Floats, baseline: keep_rules.Floats, draws: NDArray[np.float32], prior: float
+) -> keep_rules.Outcome:
+    return keep_rules.in_lanes(effects, baseline, draws, prior, 1)
