@@ -67,7 +67,8 @@ def status(
     if json:
         print_json(study_now.as_json(summary, paths))
         return
-    _print_lines([*facts(study_now.facts_of(summary, paths), width), "", *commands(steps_of(summary), width)])
+    steps = [step for step in steps_of(summary) if step[0] not in ("autoresearch status", "autoresearch --help")]
+    _print_lines([*facts(study_now.facts_of(summary, paths), width), "", *commands(steps, width)])
 
 
 def stop(

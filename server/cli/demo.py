@@ -3,6 +3,7 @@
 The patches are written down in server/templates/demo.toml; what they do to the score is measured, not promised.
 """
 
+import re
 import shlex
 import sys
 import tempfile
@@ -188,10 +189,10 @@ class Demo:
         verdict = (result.verdict or "") if result else "refused"
         change = "" if value is None or verdict == "baseline" else percent(self._best, value, 2)
         score = "" if value is None else task.measure.number(value, 4)
-        ending = verdict + (f" → {decision}" if decision else "")
-        room = max(columns(self._out) - 48, 20) if self._out.is_terminal else 40
+        ending = f"→ {decision}" if decision else verdict
+        room = max(columns(self._out) - 40, 20) if self._out.is_terminal else 40
         style = _STYLE.get(verdict, "magenta" if result is None else "red")
-        self._out.print(Text(f"{clip(what, room):<{min(room, 40)}} {score:>10} {change:>9}  {ending}", style))
+        self._out.print(Text(f"{clip(what, room):<{min(room, 40)}} {score:>9} {change:>9}  {ending}", style))
         told = f"    {' '.join(why.split())}"
         self._out.print(Text(clip(told, columns(self._out)) if self._out.is_terminal else told, "dim"))
 
@@ -257,7 +258,8 @@ async def _call(client: Client, kind: type[_Reply], tool: str, **arguments: Any)
 
 
 def _text(answer: Any) -> str:
-    return "\n".join(block.text for block in answer.content if block.type == "text")
+    told = "\n".join(block.text for block in answer.content if block.type == "text")
+    return re.sub(r"^Error executing tool \w+: ", "", told)
 
 
 def _figures(rows: list[Experiment], metric: Metric, stand: Position) -> list[str]:

@@ -3,19 +3,24 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from server.cli.terminal import console, folded, print_json
+from server.cli.terminal import columns, console, folded, print_json
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry
 
+if TYPE_CHECKING:
+    from server.cli.doctor import Check
+
 _out = console()
 _err = console(stderr=True)
 _COLUMNS = 80
+_FREE = 1000  # columns of what is no terminal
+_STATE = 10  # columns of a check's state
 _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
@@ -79,6 +84,7 @@ def doctor(
 ) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.doctor import examine
+    from server.cli.screens.bars import waiting
 
     checks, broken = examine(workspace, data), False
     if json:
@@ -86,17 +92,29 @@ def doctor(
         broken = any(check["state"] == "fix" for check in found)
         print_json({"ready": not broken, "checks": found})
         checks = iter(())
-    for check in checks:
-        broken |= check.state == "fix"
-        mark = (f"{check.state:<13} ", _COLOURS[check.state])
-        head, *rest = folded(f"{check.name}: {check.detail}", _COLUMNS - len(mark[0]))
-        _out.print(Text.assemble(mark, (check.name, "bold"), head.removeprefix(check.name)))
-        for line in rest:
-            _out.print(f"{'':<{len(mark[0])}}{line}")
-        if check.remedy:
-            _out.print(f"{'':<8} → {check.remedy}")
+    with waiting(_out, "checking: torch and the compiler take a while"):
+        for check in checks:
+            broken |= check.state == "fix"
+            _print_check(check)
     if broken:
         raise SystemExit(1)
+
+
+def _print_check(check: "Check") -> None:
+    """A line of state and detail, folded between words; then what to do about it."""
+    from server.cli.screens.layout import wrapped
+
+    width, told, indent = columns(_out), f"{check.name}: {check.detail}", _STATE + 1
+    lines = wrapped(told, width, indent) if width < _FREE else folded(told, _COLUMNS - indent)
+    mark = (f"{check.state:<{_STATE}} ", _COLOURS[check.state])
+    _out.print(Text.assemble(mark, (check.name, "bold"), lines[0].removeprefix(check.name)))
+    for line in lines[1:]:
+        _out.print(line if width < _FREE else f"{'':<{indent}}{line}")
+    if check.remedy:
+        first, *rest = wrapped(check.remedy, width, indent)
+        _out.print(f"{'':<{_STATE - 2}} → {first}")
+        for line in rest:
+            _out.print(line)
 
 
 def connect(

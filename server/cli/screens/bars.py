@@ -32,7 +32,7 @@ class RunBar:
         self._begun = self._run_begun = time.monotonic()
         self._run, self._done = "", -1
         self._bars = Progress(
-            *_columns(MofNCompleteColumn()), console=out, expand=True, transient=True, disable=not out.is_terminal
+            *_columns(MofNCompleteColumn()), console=out, expand=True, transient=True, disable=not _draws(out)
         )
         self._bar = self._bars.add_task("starting", total=total, left="")
 
@@ -59,7 +59,7 @@ class RunBar:
 @contextmanager
 def one_run(out: Console, what: str, usual: float) -> Generator[Callable[[str], None]]:
     """The bar of one run, which is told where the run is. `usual`: seconds that a run takes."""
-    with Progress(*_columns(), console=out, expand=True, transient=True, disable=not out.is_terminal) as bars:
+    with Progress(*_columns(), console=out, expand=True, transient=True, disable=not _draws(out)) as bars:
         bar, begun = bars.add_task(what, total=1.0, left=""), time.monotonic()
 
         def tell(line: str) -> None:
@@ -73,7 +73,7 @@ def one_run(out: Console, what: str, usual: float) -> Generator[Callable[[str], 
 @contextmanager
 def waiting(out: Console, what: str) -> Generator[None]:
     """A bar without a measure, around what is of unknown length."""
-    if not out.is_terminal:
+    if not _draws(out):
         yield
         return
     with Progress(*_columns(), console=out, expand=True, transient=True) as bars:
@@ -88,7 +88,7 @@ def driving(out: Console, paths: StudyPaths, hours: float, experiments: int) -> 
     Args:
         hours, experiments: after which it ends; 0: never.
     """
-    if not out.is_terminal:
+    if not _draws(out):
         yield
         return
     with _StudyBar(out, paths, hours, experiments):
@@ -137,6 +137,11 @@ def _now(told: Summary) -> str:
     if told.now is None:
         return f"{told.study.state.value}: the agent is thinking" if told.study.state == "idle" else told.study.state
     return f"#{told.now.of or told.now.number} {told.now.stage}: {told.now.description}"
+
+
+def _draws(out: Console) -> bool:
+    """Whether a bar can be drawn there, and drawn over."""
+    return out.is_terminal and not out.is_dumb_terminal
 
 
 def _columns(*more: ProgressColumn) -> list[ProgressColumn]:

@@ -112,7 +112,9 @@ def _head(found: Listed, shown: int) -> str:
     unit = f" in {metric.unit}" if metric.places is None and metric.unit not in ("", metric.name) else ""
     some = f"the last {shown} of {found.total} experiments" if shown < found.total else f"{shown} experiments"
     some = some.removesuffix("s") if shown == found.total == 1 else some
-    return printable(f"{some}, newest first; {metric.name}{unit}, {metric.direction} is better")
+    return printable(
+        f"{some}, newest first; {metric.name}{unit}, {metric.direction} is better; ± is one standard error"
+    )
 
 
 def _columns(shown: Sequence[Line], metric: Metric) -> tuple[list[str], list[list[str]]]:

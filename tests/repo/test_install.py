@@ -1,0 +1,125 @@
+"""docs/install.md: its words exist, and each way of installing works as far as this machine can try it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.repo.test_packaging import PIP, wheel
+from tests.support.repositories import IDENTITY, git
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+MAKE = (ROOT / "Makefile").read_text(encoding="utf-8")
+DOCKER = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OTHERS = ("3.12", "3.13", "3.14")
+
+__all__ = ["wheel"]  # the fixture
+
+
+def test_no_placeholder_stands_for_a_name() -> None:
+    for path in git(ROOT, "ls-files").split():
+        file = ROOT / path
+        if file.is_file() and file.suffix in (".json", ".md", ".toml", "") and not path.startswith("tests/"):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            assert not re.search(r"\bOWNER/|github\.com/(?:USER|OWNER|YOUR)|\bYOUR_NAME\b", text), path
+    assert "name" not in json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_names_options_targets_and_extras_that_exist() -> None:
+    for build in re.findall(r"docker build --build-arg (\w+)=(\w+)", PAGE):
+        assert f"ARG {build[0]}=" in DOCKER and build[1] in ("cpu", "gpu")
+    assert '"$TORCH" = cpu' in DOCKER and "download.pytorch.org/whl/cpu" in DOCKER
+    for target in re.findall(r"\$ make (\w+)", PAGE):
+        assert re.search(rf"^{target}:", MAKE, re.MULTILINE), target
+    assert "$(TORCH)" in MAKE
+    extras = set(re.findall(r"`(?:pip install '\.)?\[(\w+)\]'?`", PAGE))
+    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}
+    marketplace = json.loads((ROOT / ".claude-plugin" / "marketplace.json").read_text(encoding="utf-8"))
+    plugin = f"{marketplace['plugins'][0]['name']}@{marketplace['name']}"
+    assert f"claude plugin install {plugin}" in PAGE
+    assert {"autoresearch", "autoresearch-mcp"} == PROJECT["scripts"].keys()
+
+
+def test_make_says_what_it_downloads_before_it_does(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKE, encoding="utf-8")
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    words = ["make", "--dry-run", "demo", f"PYTHON={sys.executable}"]
+    told = subprocess.run(words, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True).stdout
+    assert told.index("to download") < told.index("pip install") and "whl/cpu" in told
+    own = subprocess.run(
+        [*words, "TORCH=/a/torch.whl"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=True
+    )
+    installs = [line for line in own.stdout.splitlines() if "pip install" in line]
+    assert len(installs) == 2 and installs[0].endswith("/a/torch.whl") and "--editable" in installs[1]
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version on this machine."""
+    if found := shutil.which(f"python{version}"):
+        done = subprocess.run([found, "-c", ""], capture_output=True, check=False)
+        if not done.returncode:  # pyenv's names are there without the version
+            return found
+    known = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(known[-1]) if known else None
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("version", OTHERS)
+def test_the_server_works_without_torch_under_another_python(version: str, wheel: Path, tmp_path: Path) -> None:
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    ours = tmp_path / "venv" / "bin"
+    needed = [one for one in PROJECT["dependencies"] if not one.startswith("torch")]
+    install = [ours / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*install, *needed], check=True)
+    subprocess.run([*install, "--no-deps", wheel], check=True)
+    works(ours / "autoresearch", tmp_path)
+
+
+def works(command: Path, folder: Path) -> None:
+    """The installed command makes a workspace, says what comes next, and answers a tool call over stdio."""
+    environment = {**os.environ, **IDENTITY, "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("PYTHONPATH", None)
+
+    def run(where: Path, *words: str) -> str:
+        done = subprocess.run(
+            [command, *words], cwd=where, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run(folder, "version"))
+    run(folder, "init", "work")
+    assert "is ready" in run(folder / "work")
+    assert json.loads(run(folder / "work", "call", "status"))["phase"] == "new"
+    assert json.loads(run(folder / "work", "status", "--json"))["counts"]["experiments"] == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("tool", ["uv", "pipx"])
+def test_uv_and_pipx_install_the_wheel(tool: str, wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "tools"], check=True)
+    got = [*PIP, "--python", tmp_path / "tools" / "bin" / "python", "install", "--quiet", tool]
+    if subprocess.run(got, check=False).returncode:
+        pytest.skip(f"{tool} cannot be had on this machine")
+    words = {
+        "uv": ["uv", "tool", "install", "--torch-backend=cpu", str(wheel)],
+        "pipx": ["pipx", "install", str(wheel)],
+    }[tool]
+    places = {"UV_TOOL_DIR": "t", "UV_TOOL_BIN_DIR": "bin", "PIPX_HOME": "t", "PIPX_BIN_DIR": "bin"}
+    environment = {**os.environ, **{name: str(tmp_path / place) for name, place in places.items()}}
+    subprocess.run([tmp_path / "tools" / "bin" / words[0], *words[1:]], env=environment, check=True)
+    works(tmp_path / "bin" / "autoresearch", tmp_path)

@@ -1,0 +1,41 @@
+"""docs/screens.md is what the commands print: its words are held, its figures are a machine's."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.support.screens import COLUMNS, COMMANDS, DEMO, comparable, demo, normalised, shown, study, written
+
+CHEAP = ("What comes next", "Status", "History")
+
+
+def test_the_page_shows_what_the_commands_print_at_eighty_columns(tmp_path: Path) -> None:
+    workspace, known = study(tmp_path / "night"), written()
+    for name in CHEAP:
+        screen = normalised(shown(workspace, *COMMANDS[name].split()), workspace)
+        assert comparable(screen) == comparable(known[name]), "python -m tests.support.screens"
+        assert max(map(cell_len, screen.splitlines())) <= COLUMNS, screen
+
+
+def test_every_screen_of_the_page_fits_a_terminal() -> None:
+    known = written()
+    assert known.keys() == {*COMMANDS, DEMO}
+    for name, screen in known.items():
+        wide = [line for line in screen.splitlines() if cell_len(line) > COLUMNS]
+        assert not [line for line in wide if "/" not in line], (name, wide)  # a path is never broken
+        assert len(screen.splitlines()) <= 45, name
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_the_page_shows_what_takes_longer_too(tmp_path: Path) -> None:
+    workspace, known = study(tmp_path / "night"), written()
+    checks = [re.findall(r"^(?:ok|warning|fix) +(\S+?):", told, re.MULTILINE) for told in
+              (known["Doctor"], shown(workspace, "doctor"))]  # fmt: skip
+    assert checks[0] == checks[1]
+    (tmp_path / "demo").mkdir()
+    screen, plan = demo(tmp_path / "demo"), known[DEMO].partition("\n\n")[0]
+    assert screen.partition("\n\n")[0] == plan
+    assert comparable(screen)[-3:] == comparable(known[DEMO])[-3:]
