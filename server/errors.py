@@ -30,6 +30,8 @@ AutoresearchError
 What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
 """
 
+from typing import cast
+
 
 class AutoresearchError(Exception):
     """Something went wrong, and the reader is told what to do next.
@@ -149,9 +151,7 @@ class GpuHeld(RunnerUnavailable):
 
 def only_cause(error: BaseException) -> BaseException:
     """What a group of exceptions is about where it holds one alone, at any depth; else the group."""
-    while isinstance(error, BaseExceptionGroup):
-        inner: tuple[BaseException, ...] = error.exceptions
-        if len(inner) != 1:
-            break
-        error = inner[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return only_cause(group.exceptions[0]) if len(group.exceptions) == 1 else group

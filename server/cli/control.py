@@ -36,10 +36,11 @@ class Health(IntEnum):
 
 def say_what_is_next() -> None:
     """Say where the present folder stands, and which commands come next."""
+    from server.cli.doctor import examine
     from server.cli.screens.layout import commands, shown
     from server.cli.screens.next_steps import situation
 
-    found, width = situation(Path()), columns(_out)
+    found, width = situation(Path(), examine), columns(_out)
     shown(_out, [found.told], width)
     _print_lines(["", *commands(found.steps, width)])
 

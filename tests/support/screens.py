@@ -32,6 +32,7 @@ COMMANDS = {  # in the study that `study` makes; by their headings
     "Doctor": "doctor",
 }
 DEMO = "Demo"
+LONG = "weight decay on the embedding, which no other idea has touched yet"
 _HEAD = f"""# Screens
 
 What commands print in a terminal of {COLUMNS} columns, without its colours: real output, of a study that the tests
@@ -72,11 +73,10 @@ def study(folder: Path) -> Path:
         repeated(8, 4, Purpose.REFERENCE, 2.0318),
         decided(Experiment(attempt=crash, result=result(crash, None), judgement=failed), kept=False),
         decided(
-            measured(made(10, "weight decay on the embedding, which no other idea has touched yet"), 2.0330,
-                     Verdict.WITHIN_NOISE, (4, 2.0316)),
+            measured(made(10, LONG), 2.0330, Verdict.WITHIN_NOISE, (4, 2.0316)),
             kept=False,
         ),
-    ]  # fmt: skip
+    ]
     paths = made_studies.study_paths(folder, "night")
     paths.state.mkdir(parents=True)
     with closing(Ledger(paths.ledger)) as ledger:  # its own way to write: each row is chained

@@ -1,1 +1,1 @@
-"""What commands show in a terminal of eighty columns."""
+"""What commands show."""

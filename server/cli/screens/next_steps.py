@@ -1,13 +1,12 @@
 """What to do next in a folder, as its files say: `autoresearch` without a command, and the end of `status`."""
 
 import shlex
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from server.cli.doctor import examine
-from server.clients.client_config import CLIENTS, installed
-from server.errors import LedgerUnavailable, Unavailable
+from server.errors import LedgerUnavailable
 from server.foreign.load import is_defined
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView
@@ -16,6 +15,11 @@ from server.study.find_study import latest_study
 from server.text import printable
 
 _BEFORE = ("workspace", "program.md", "referee")  # what must be well before a study can begin
+_CLIENT = "client"
+_CONFIGURED = "configured: "
+_OTHERS = "claude-desktop, codex, cursor, vscode, gemini, opencode"
+_DOCTOR = ("autoresearch doctor", "every check, and what to do about it")
+_READY = ("autoresearch doctor", "what is ready, what to fix")
 _ALL = ("autoresearch --help", "every command")
 _REPORT = ("autoresearch report --html", "what the study has brought, on one page")
 _HISTORY = ("autoresearch history", "every experiment")
@@ -27,6 +31,22 @@ _RESUME = ("autoresearch resume", "let it go on")
 _DRIVE = ("autoresearch drive CLIENT", "the same without you: claude-code, codex, opencode, gemini or sweep")
 
 
+class Finding(Protocol):
+    """One check of `autoresearch doctor`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
+Examine = Callable[[Path], Iterable[Finding]]
+
+
 class Situation(NamedTuple):
     """Where a folder stands."""
 
@@ -34,8 +54,15 @@ class Situation(NamedTuple):
     steps: list[tuple[str, str]]  # commands that can be copied, and what each is for
 
 
-def situation(folder: Path) -> Situation:
-    """The situation of a folder. It is only looked at. Raises LedgerUnavailable, OSError."""
+def situation(folder: Path, examine: Examine) -> Situation:
+    """The situation of a folder, which is only looked at.
+
+    Args:
+        examine: what `autoresearch doctor` does.
+
+    Raises:
+        LedgerUnavailable, OSError.
+    """
     here = folder.resolve()
     top = next((path for path in (here, *here.parents) if (path / ".git").exists()), None)
     if top is None:
@@ -52,10 +79,10 @@ def situation(folder: Path) -> Situation:
         return Situation(f"The workspace is {top}.", [(f"cd {shlex.quote(str(top))}", "go there"), _ALL])
     with suppress(LedgerUnavailable):
         return _of_study(latest_study(folder, ""))
-    return _before(folder, here)
+    return _before(folder, here, examine)
 
 
-def _before(folder: Path, here: Path) -> Situation:
+def _before(folder: Path, here: Path, examine: Examine) -> Situation:
     """Before the first study."""
     if not is_defined(folder):
         return Situation(
@@ -66,34 +93,20 @@ def _before(folder: Path, here: Path) -> Situation:
                 _ALL,
             ],
         )
+    clients = ""
     for check in examine(folder):
         if check.name in _BEFORE and check.state == "fix":
             remedy = f" To do: {check.remedy.rstrip('.')}." if check.remedy else ""
-            return Situation(
-                f"{here} is not ready. {check.name}: {check.detail.rstrip('.')}.{remedy}", [_doctor(), _ALL]
-            )
-        if check.name == _BEFORE[-1]:
+            problem = f"{check.name}: {check.detail.rstrip('.')}."
+            return Situation(f"{here} is not ready. {problem}{remedy}", [_DOCTOR, _ALL])
+        if check.name == _CLIENT:
+            clients = check.detail.removeprefix(_CONFIGURED) if check.detail.startswith(_CONFIGURED) else ""
             break
-    clients = [name for name in CLIENTS if _has_entry(name, here)]
-    doctor = ("autoresearch doctor", "what is ready, what to fix")
     if not clients:
-        names = ", ".join(name for name in CLIENTS if name != "claude-code")
-        connect = ("autoresearch connect claude-code --write", f"or {names}; then start the client in this folder")
-        return Situation(f"{here} is ready, and no client is connected yet.", [doctor, connect, _DRIVE, _ALL])
-    told = f"{here} is ready; {', '.join(clients)} can start a study."
-    return Situation(
-        f"{told} Start the client here and say: start a night of experiments.", [doctor, _DRIVE, _WATCH, _ALL]
-    )
-
-
-def _doctor() -> tuple[str, str]:
-    return ("autoresearch doctor", "every check, and what to do about it")
-
-
-def _has_entry(client: str, workspace: Path) -> bool:
-    with suppress(Unavailable, OSError):
-        return installed(client, workspace)
-    return False
+        connect = ("autoresearch connect claude-code --write", f"or {_OTHERS}; then start it in this folder")
+        return Situation(f"{here} is ready, and no client is connected yet.", [_READY, connect, _DRIVE, _ALL])
+    told = f"{here} is ready. Start a client here ({clients}) and say: start a night of experiments."
+    return Situation(told, [_READY, _DRIVE, _WATCH, _ALL])
 
 
 def _of_study(paths: StudyPaths) -> Situation:

@@ -26,8 +26,10 @@ GEMINI = (  # the fields of Schema in the API's reference
     "type description properties required items enum default anyOf pattern minimum maximum minItems maxItems "
     "minLength maxLength title format nullable example minProperties maxProperties propertyOrdering"
 )
-CODEX = "type description properties required items enum default pattern minimum maximum minItems maxItems "
-CODEX += "minLength maxLength title format additionalProperties"  # anyOf becomes a string there
+CODEX = (  # anyOf becomes a string there
+    "type description properties required items enum default pattern minimum maximum minItems maxItems "
+    "minLength maxLength title format additionalProperties"
+)
 ALLOWED = {  # by client: the keywords that reach its model, or are dropped on the way without an error
     "Claude Code": JSON_SCHEMA,
     "Claude Desktop": JSON_SCHEMA,

@@ -16,6 +16,7 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
+from server.cli.doctor import examine
 from server.cli.entry import app
 from server.cli.scaffold import create
 from server.cli.screens.bars import RunBar
@@ -148,11 +149,11 @@ def test_a_folder_is_told_what_comes_next_before_a_study(tmp_path: Path, shape: 
         (folder / "program.md").unlink()
     if shape == "broken":
         (folder / "program.md").write_text("---\nbudget_seconds: soon\n---\n", encoding="utf-8")
-    found = situation(folder)
+    found = situation(folder, examine)
     assert words[0] in found.told and words[1] in [command for command, _ in found.steps]
     if shape == "program":
         (folder / "below").mkdir()
-        assert situation(folder / "below").steps[0][0] == f"cd '{tmp_path}/it'\"'\"'s a folder'"
+        assert situation(folder / "below", examine).steps[0][0] == f"cd '{tmp_path}/it'\"'\"'s a folder'"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_a_study_is_told_what_comes_next(tmp_path: Path, word: OperatorRequest |
     write_request(paths.state, word)
     lock = RepositoryLock(lock_path(tmp_path / "work"), "t1")
     try:
-        found = situation(tmp_path / "work")
+        found = situation(tmp_path / "work", examine)
     finally:
         lock.release()
     assert told in found.told and step in [command for command, _ in found.steps]
@@ -181,7 +182,7 @@ def test_a_run_under_way_is_told(tmp_path: Path) -> None:
     paths: StudyPaths = made_studies.study_paths(tmp_path / "work")
     made_studies.write(paths, [*night(), Experiment(attempt=made(8, "wider"))])
     with made_studies.running(paths, 8):
-        found = situation(tmp_path / "work")
+        found = situation(tmp_path / "work", examine)
     assert "running 8, training, verdict in about" in found.told
 
 

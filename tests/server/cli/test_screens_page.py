@@ -32,8 +32,8 @@ def test_every_screen_of_the_page_fits_a_terminal() -> None:
 @pytest.mark.timeout(1800)
 def test_the_page_shows_what_takes_longer_too(tmp_path: Path) -> None:
     workspace, known = study(tmp_path / "night"), written()
-    checks = [re.findall(r"^(?:ok|warning|fix) +(\S+?):", told, re.MULTILINE) for told in
-              (known["Doctor"], shown(workspace, "doctor"))]  # fmt: skip
+    pages = known["Doctor"], shown(workspace, "doctor")
+    checks = [re.findall(r"^(?:ok|warning|fix) +(\S+?):", told, re.MULTILINE) for told in pages]
     assert checks[0] == checks[1]
     (tmp_path / "demo").mkdir()
     screen, plan = demo(tmp_path / "demo"), known[DEMO].partition("\n\n")[0]
