@@ -37,7 +37,7 @@ def facts(told: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 def commands(told: Sequence[tuple[str, str]], width: int) -> list[str]:
     """A line for each command and what it is for; the words go below a command that is too long to share a line."""
-    longest = max((len(command) for command, _ in told if len(command) < width // 2), default=0)
+    longest = max((len(command) for command, _ in told if len(command) < width * 3 // 5), default=0)
     lines: list[str] = []
     for command, words in told:
         first, *rest = wrapped(words, width, longest + 4)
