@@ -14,6 +14,7 @@ AutoresearchError
 │   └── UnknownDocument     the library has no such document, or the document no such section
 └── Unavailable             only the operator can fix it
     ├── WorkspaceUnusable   not a git repository we can work in, or not in a state to start from
+    ├── SourceUnreadable    a page, a paper or a file has no text that the library can read
     ├── SourceUnreachable   a page or a repository cannot be fetched, or may not be
     ├── WorkspaceBusy       another server holds this workspace
     ├── ProgramInvalid      program.md is missing or its front matter is wrong
