@@ -51,7 +51,7 @@ MOST_MODULES = 12  # in a folder, beside __init__ and __main__
 MOST_LINES = 400
 MOST_LINES_OF_TRAIN = 630
 MOST_LINES_OF_A_FUNCTION = 50  # without its docstring
-MOST_LINES_OF_THE_PAGE = 130  # some 90 of them are drawn from the code
+MOST_WRITTEN_LINES_OF_THE_PAGE = 55  # the map is drawn from the code
 NO_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 TEST_FOLDERS = {
     "attack",
@@ -174,7 +174,7 @@ BROKEN: list[tuple[Rule, dict[str, str], str]] = [
     ),
     (meetings, {"trainer/session.py": "import trainer.datasets.a", "trainer/datasets/a.py": ""}, "validation text"),
     (without_door, {"server/files.py": "import leftpad"}, "needs an entry in DOORS"),
-    (without_door, {"server/files.py": "def f():\n    from sqlite3 import dbapi2"}, "only server.history.ledger may"),
+    (without_door, {"server/files.py": "def f():\n    from sqlite3 import dbapi2"}, "only server.history.ledger, server.library.reading.index may"),
     (without_door, {"server/vcs_more.py": "import git"}, "only server.vcs may"),
     (late, {"server/files.py": "def f():\n    import os"}, "server.files imports os late"),
     (late, {"server/files.py": TYPE_ONLY}, "server.files imports server.vcs.refs late"),
@@ -304,7 +304,9 @@ def test_every_exception_of_the_server_is_in_the_drawn_tree() -> None:
 
 def test_architecture_md_is_one_page_and_draws_the_code_as_it_is() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert len(page.splitlines()) <= MOST_LINES_OF_THE_PAGE
+    written, _, rest = page.partition("<!-- map -->")
+    written += rest.partition("<!-- /map -->")[2]
+    assert len(written.splitlines()) <= MOST_WRITTEN_LINES_OF_THE_PAGE
     assert page == redrawn(page, read()), "the map is stale: run python -m tests.repo.architecture --write"
 
 
