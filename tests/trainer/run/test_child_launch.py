@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from trainer.contract import Spec
+from trainer.launch import _may_come_first  # pyright: ignore[reportPrivateUsage]
 
 _SUPERVISOR = """
 import json, os, sys
@@ -208,33 +209,41 @@ print(json.dumps(run(Launcher(folder.folder, COOKIE, {"PYTHONPATH": paths}))["to
 LOOKS = "seen = os.environ['HOME'] == os.environ.get('TMPDIR') == ''  # the environment"
 
 
-@pytest.mark.parametrize(
-    ("line", "ahead"),
-    [
-        (LOOKS, True),
-        ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] = '1'", False),
-        ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] \\\n    = '1'", False),
-        ("os.environ['PATH'] += ':x'", False),
-        ("os.environ['PATH']: str = ''", False),
-        ("del os.environ['PATH']", False),
-        ("os.environb[b'PATH'] = b''", False),
-        ("for os.environ['PATH'] in 'ab': pass", False),
-        ("os.environ.update(OMP_NUM_THREADS='1')", False),
-        ("from os import environ as known", False),
-        ("os.putenv('OMP_NUM_THREADS', '1')", False),
-        ("if not sys: import settings, os", False),
-        ("if not sys: __import__('settings')", False),
-        ("getattr(os, 'environ')['PATH'] = ''", False),
-        ("if not sys: os.patch(caching_precompile=True)", False),
-        ("kind = os.environ.get('CXX') or os.environ['PATH']", True),
-    ],
-)
+SETTING = [
+    (LOOKS, True),
+    ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] = '1'", False),
+    ("os.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] \\\n    = '1'", False),
+    ("os.environ['PATH'] += ':x'", False),
+    ("os.environ['PATH']: str = ''", False),
+    ("del os.environ['PATH']", False),
+    ("os.environb[b'PATH'] = b''", False),
+    ("for os.environ['PATH'] in 'ab': pass", False),
+    ("os.environ.update(OMP_NUM_THREADS='1')", False),
+    ("from os import environ as known", False),
+    ("os.putenv('OMP_NUM_THREADS', '1')", False),
+    ("if not sys: import settings, os", False),
+    ("if not sys: __import__('settings')", False),
+    ("getattr(os, 'environ')['PATH'] = ''", False),
+    ("if not sys: os.patch(caching_precompile=True)", False),
+    ("kind = os.environ.get('CXX') or os.environ['PATH']", True),
+]
+
+
+def training(line: str) -> str:
+    return f"import os, sys\n{line}\nprint('torch' in sys.modules)\nsys.exit()\nimport torch"
+
+
+@pytest.mark.parametrize(("line", "ahead"), SETTING)
+def test_what_may_set_the_environment_is_found_in_the_text(line: str, ahead: bool) -> None:
+    assert _may_come_first(training(line)) is ahead
+
+
+@pytest.mark.parametrize(("line", "ahead"), [SETTING[0], SETTING[3], SETTING[11], SETTING[-1]])
 def test_torch_is_not_imported_ahead_of_what_train_py_sets_for_it(tmp_path: Path, line: str, ahead: bool) -> None:
     script = """
 print(json.dumps(run(Launcher(folder.folder, COOKIE, {}))["told"]))
 """
-    train = f"import os, sys\n{line}\nprint('torch' in sys.modules)\nsys.exit()\nimport torch"
-    assert supervised(tmp_path, train, script) == f"{ahead}\n"
+    assert supervised(tmp_path, training(line), script) == f"{ahead}\n"
 
 
 @pytest.mark.parametrize("forks", [True, False])
