@@ -94,9 +94,7 @@ def main() -> None:
         with watched(Path(made_) / "large", rows(given.experiments)) as watch:
             found = [ready(browser, watch) for _ in range(5)]
             taken = [seconds for seconds, _ in found]
-            say(
-                f"{given.experiments} experiments ready: median {statistics.median(taken):.2f} s, best {min(taken):.2f} s\n"
-            )
+            say(f"{given.experiments} experiments ready: median {_told(taken)}, best {min(taken):.2f} s\n")
             say(f"  requests of the best, ms: {min(found)[1]}\n")
         small = Path(made_) / "small"
         with watched(small, rows(126)) as watch:

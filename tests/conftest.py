@@ -35,6 +35,7 @@ _SHARING = {
     "tests/server/watch/test_accessibility.py",
     "tests/server/watch/test_door.py",
     "tests/server/watch/test_page.py",
+    "tests/server/watch/test_trouble.py",
     "tests/trainer/datasets/test_prepare.py",
     "tests/trainer/run/test_profiles.py",
 }

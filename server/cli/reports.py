@@ -210,9 +210,13 @@ def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
     target = output or (paths.report if form is Form.HTML else None)
     if target is None:
         sys.stdout.write(text)
-    else:
+        return
+    try:
         write_whole(target, text)
-        _err.print(f"wrote {target}")
+    except OSError as error:
+        step = "Free space or restore access there, or name another --output; what was there is as it was."
+        raise Unavailable(f"{target} was not written: {error.strerror or error}.", step) from error
+    _err.print(f"wrote {target}")
 
 
 def finalize(

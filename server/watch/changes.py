@@ -171,7 +171,8 @@ class Changes:
         if times != self._times:
             self._times, self._stirred = times, now
         stirs = now - self._stirred < STIR_SECONDS or now - self._ticked > TICK_SECONDS
-        return not stirs and self._summary is not None and not self._trouble
+        begun = self._summary is not None and times[-1] is not None  # else which study is meant may still be found
+        return begun and not stirs and not self._trouble
 
     def _look(self) -> list[tuple[str, dict[str, Any]]]:
         """What has changed since the last look. Raises AutoresearchError, OSError."""

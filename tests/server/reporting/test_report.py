@@ -1,8 +1,12 @@
 """The report: what it tells, of studies of every kind, and that nothing in it can do anything."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -240,6 +244,43 @@ def test_studies_without_a_gain_are_told_too(tmp_path: Path, build: Callable[[Ni
 def test_a_study_that_does_not_exist_or_is_damaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable):
         gather(StudyPaths(tmp_path / ".autoresearch" / "none"))
+
+
+FULL = (
+    "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"  # as a full disk, a write fails midway
+)
+
+
+def test_on_a_full_disk_the_last_report_stays_and_it_is_said_what_was_not_written(small: StudyPaths) -> None:
+    before = leave(small).read_bytes()
+    listed = sorted(path.name for path in small.report.parent.iterdir())
+    words = [*("report", "--workspace", str(small.home.root), "--html")]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{FULL}; from server.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "COLUMNS": "400"},
+        check=False,
+    )
+    assert done.returncode == 1 and "report.html was not written: " in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "--output" in done.stderr
+    assert small.report.read_bytes() == before
+    assert sorted(path.name for path in small.report.parent.iterdir()) == listed
+
+
+@pytest.mark.parametrize("hours", [-30, -3, 3, 24 * 400])
+def test_a_clock_that_was_set_in_the_night_makes_no_number_absurd(tmp_path: Path, hours: int) -> None:
+    made = night(tmp_path)
+    made.baseline(2.0, (2.002, 1.998))
+    made._clock += timedelta(hours=hours)  # pyright: ignore[reportPrivateUsage]
+    made.tried({"train.py": constants(A=1, B=3)}, 1.9, Verdict.IMPROVED, "B to 3", [1.9, 1.902])
+    paths = StudyPaths(made.write())
+    report = gather(paths)
+    assert report.summary.study.elapsed >= 0 and min(report.summary.rows.started) >= 0
+    page = safe(told(paths, "html"))
+    assert "val_bpb fell from 2.0000 to 1.90" in page.text
+    assert not re.search(r"[-−]\d+ (?:min|h|s|d)\b", page.text)
 
 
 def test_the_bill_and_hidden_text_are_in_the_report(small: StudyPaths) -> None:

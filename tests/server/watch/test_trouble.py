@@ -1,0 +1,102 @@
+"""The page through a machine's troubles: sleep, a clock that is set, a ledger that is rebuilt, servers that are killed."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.server.reporting.test_view_summary import NIGHT
+from tests.server.watch.test_page import shown, workspace
+from tests.support.app_host import needs_browser
+from tests.support.browser import Browser, Tab, chromium
+from tests.support.made_studies import study_paths, write
+from tests.support.repositories import make_quick
+from tests.support.watching import Watch
+
+pytestmark = needs_browser
+FETCHED = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('api/summary')).length"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+def runs(tab: Tab, count: int) -> None:
+    tab.until(f"document.querySelector('#facts').textContent.includes('{count} runs')")
+
+
+def test_after_a_sleep_the_page_has_what_was_written_meanwhile(browser: Browser, tmp_path: Path) -> None:
+    root = workspace(tmp_path, NIGHT[:5])
+    with closing(Watch(root)) as watch, shown(browser, watch) as tab:
+        tab.ask("window.untouched = 1")
+        watch.process.send_signal(signal.SIGSTOP)
+        write(study_paths(root), NIGHT[5:7])
+        assert "5 runs" in tab.text()
+        watch.process.send_signal(signal.SIGCONT)
+        runs(tab, 7)
+        assert tab.ask("window.untouched") == 1
+
+
+def test_a_clock_that_is_set_changes_no_time_on_the_page_and_makes_it_ask_anew(
+    browser: Browser, tmp_path: Path
+) -> None:
+    root = workspace(tmp_path, NIGHT)
+    with closing(Watch(root)) as watch, shown(browser, watch) as tab:
+        ages = "[...document.querySelectorAll('#recent button')].map(e => e.lastChild.textContent).join()"
+        before, since = tab.ask(ages), tab.ask("document.querySelector('#since').textContent")
+        assert "d ago" in before
+        tab.ask("window.clock = Date.now, 0")
+        for hours in (5, -5):  # as a machine that slept, or whose clock was put right
+            fetched = tab.ask(FETCHED)
+            tab.ask(f"Date.now = () => clock() + {hours} * 3600e3, 0")
+            if hours > 0:
+                tab.until(f"{FETCHED} > {fetched}")
+            assert (tab.ask(ages), tab.ask("document.querySelector('#since').textContent")) == (before, since)
+
+
+def test_a_ledger_that_is_damaged_and_rebuilt_is_followed_without_a_reload(browser: Browser, tmp_path: Path) -> None:
+    root = workspace(tmp_path, NIGHT)
+    ledger = study_paths(root).ledger
+    with closing(Watch(root)) as watch, shown(browser, watch) as tab:
+        best = tab.ask("document.querySelector('#head').textContent")
+        ledger.rename(ledger.with_suffix(".aside"))
+        ledger.write_bytes(b"this is no ledger" * 1000)
+        tab.until("!document.querySelector('#banner').hidden")
+        assert tab.ask("document.querySelector('#head').textContent") == best  # what is shown stays
+        ledger.unlink()
+        write(study_paths(root), NIGHT[:6])
+        runs(tab, 6)
+        tab.until("document.querySelector('#banner').hidden")
+        assert tab.ask("document.querySelectorAll('#rows tr button').length") == 3
+
+
+@pytest.mark.thorough
+def test_a_server_that_is_killed_and_started_again_is_seen_on_the_page(
+    browser: Browser, tmp_path: Path, data: Path
+) -> None:
+    root = make_quick(tmp_path / "w", data)
+    write(study_paths(root), NIGHT)
+
+    def serve() -> "subprocess.Popen[bytes]":
+        words = ["serve", "--workspace", str(root), "--tag", "t1", "--profile", "smoke"]
+        return subprocess.Popen(
+            [sys.executable, "-c", "from server.cli import main; main()", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[3],
+        )
+
+    state = "document.querySelector('#state').textContent"
+    with closing(Watch(root, "--tag", "t1")) as watch, shown(browser, watch) as tab:
+        for _ in range(2):
+            with serve() as server:
+                tab.until(f"!{state}.includes('no server')")
+                server.kill()
+            tab.until(f"{state}.includes('no server')")
