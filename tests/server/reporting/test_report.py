@@ -247,7 +247,7 @@ def test_a_study_that_does_not_exist_or_is_damaged_is_refused(tmp_path: Path) ->
 
 
 FULL = (
-    "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"  # as a full disk, a write fails midway
+    "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"  # a write fails midway, as on a full disk
 )
 
 

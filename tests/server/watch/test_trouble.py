@@ -1,4 +1,4 @@
-"""The page through a machine's troubles: sleep, a clock that is set, a ledger that is rebuilt, servers that are killed."""
+"""The page through troubles of a machine: sleep, a clock that is set, a ledger that is rebuilt, killed servers."""
 
 import signal
 import subprocess
