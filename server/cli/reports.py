@@ -170,6 +170,8 @@ def report(
         _print_summary(view)
     kept = [row for row in rows if row.kept]
     if hidden:
+        from server.study.reruns import RerunRequest
+
         _again(paths, [kept[0].number, kept[-1].number] if kept else [], RerunRequest(split="holdout", seeds=seeds))
     if forms:
         _write_report(paths, forms[0], output)
