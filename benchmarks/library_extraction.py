@@ -1,6 +1,6 @@
 """How well pages and papers are read: the library's own extraction beside others, in one run over sets with known text.
 
-`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N]`
+`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N] [--ours]`
 
 SETS holds clones of scrapinghub/article-extraction-benchmark (4a3bc97), mozilla/readability (ab40277), kepano/defuddle
 (6de1634) and adbar/trafilatura (e90b0ef); a set that is not there is left out. NAMES is a file with one `set/page` a
@@ -239,13 +239,11 @@ def main() -> None:
     parser.add_argument("--only", type=Path)
     parser.add_argument("--docs", type=Path)
     parser.add_argument("--worst", type=int, default=0, help="name so many pages of each set on which ours is worst")
+    parser.add_argument("--ours", action="store_true", help="measure no other tool")
     told = parser.parse_args()
-    tools = {
-        "ours": ours,
-        "trafilatura": by_trafilatura,
-        "readability + markdownify": by_readability,
-        **by_markitdown(),
-    }
+    tools: dict[str, Callable[[Page], str]] = {"ours": ours}
+    if not told.ours:
+        tools |= {"trafilatura": by_trafilatura, "readability + markdownify": by_readability, **by_markitdown()}
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     spent: Counter[str] = Counter()
     count = 0

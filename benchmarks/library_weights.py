@@ -28,7 +28,7 @@ from server.library.extraction.page.weighing import features, second
 from server.library.extraction.text.charset import decode
 
 _FOLDS = 5
-_RIDGE = 0.3
+_RIDGES = (2.0, 5.0)  # of the first and the second regression
 _PLACE = Path(__file__).parents[1] / "server" / "library" / "extraction" / "page" / "weights.py"
 _HEAD = '"""The weights of page/weighing.py: from benchmarks/library_weights.py. Pure."""\n'
 _MOST_WEIGHT = 2.0
@@ -51,15 +51,15 @@ class Sample:
         if not self.usable:
             return
         seen = [coverage(self.blocks, one) for one in (given[0], given[-1])]
-        self.told = features(self.blocks, seen, frozenset(words(title)))
-        self.known = np.array(self.told)
+        self.title = frozenset(words(title))
+        self.known = np.array(features(self.blocks, seen, self.title))
         self.labels = np.array(coverage(self.blocks, self.truth))
         sizes = np.array([len(block.words) for block in self.blocks], float)
         self.weights = np.minimum(sizes / max(50, len(self.truth)), _MOST_WEIGHT)
         self.usable = bool(self.labels.max() > 0.3)
 
     def after(self, first: Any) -> Any:
-        return np.array(second(list(first), self.blocks, self.told))
+        return np.array(second(list(first), self.blocks, self.title))
 
     def f1(self, kept: Any) -> float:
         found: Counter[str] = Counter()
@@ -77,13 +77,13 @@ def _sigmoid(values: Any) -> Any:
     return 1 / (1 + np.exp(-np.clip(values, -35, 35)))
 
 
-def fit(known: Any, labels: Any, weights: Any) -> Any:
-    """Logistic regression by Newton's method, with a ridge."""
+def fit(ridge: float, known: Any, labels: Any, weights: Any) -> Any:
+    """Logistic regression by Newton's method."""
     found = np.zeros(known.shape[1])
     for _ in range(60):
         p = _sigmoid(known @ found)
-        slope = known.T @ (weights * (p - labels)) + _RIDGE * found
-        curve = (known * (weights * p * (1 - p))[:, None]).T @ known + _RIDGE * np.eye(len(found))
+        slope = known.T @ (weights * (p - labels)) + ridge * found
+        curve = (known * (weights * p * (1 - p))[:, None]).T @ known + ridge * np.eye(len(found))
         step = np.linalg.solve(curve, slope)
         found -= step
         if np.abs(step).max() < 1e-6:
@@ -93,7 +93,9 @@ def fit(known: Any, labels: Any, weights: Any) -> Any:
 
 def _fit_first(samples: list[Sample]) -> Any:
     parts = [(one.known, one.labels, one.weights) for one in samples]
-    return fit(*(stack([part[at] for part in parts]) for at, stack in enumerate((np.vstack, np.hstack, np.hstack))))
+    return fit(
+        _RIDGES[0], *(stack([part[at] for part in parts]) for at, stack in enumerate((np.vstack, np.hstack, np.hstack)))
+    )
 
 
 def train(samples: list[Sample]) -> tuple[Any, Any]:
@@ -106,7 +108,7 @@ def train(samples: list[Sample]) -> tuple[Any, Any]:
             rows.append(one.after(_sigmoid(one.known @ first)))
             order.append(one)
     labels, weights = np.hstack([one.labels for one in order]), np.hstack([one.weights for one in order])
-    return _fit_first(samples), fit(np.vstack(rows), labels, weights)
+    return _fit_first(samples), fit(_RIDGES[1], np.vstack(rows), labels, weights)
 
 
 def main() -> None:

@@ -75,8 +75,9 @@ def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list
     if not given:
         return [_looks_like_text(block) for block in blocks]
     seen = [coverage(blocks, one) for one in (given[0], given[-1])]
-    told = features(blocks, seen, frozenset(words(title)))
-    sure = likely(second(likely(told, FIRST), blocks, told), SECOND)
+    named = frozenset(words(title))
+    first = likely(features(blocks, seen, named), FIRST)
+    sure = likely(second(first, blocks, named), SECOND)
     return [one >= 0.5 for one in sure]
 
 

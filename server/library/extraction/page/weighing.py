@@ -7,6 +7,7 @@ A second regression sees what the first says of the blocks around.
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from server.library.extraction.page.blocks import Block
 
@@ -16,6 +17,15 @@ _ITEMS = {"li", "dd", "dt"}
 _END = re.compile(r"[.!?…:;。！？][\"”’»)\]]*\s*$")
 _COMMA = re.compile(r"[,、，]")
 _BOUND = 35.0
+_SMALL = 300  # words: on a smaller page most is text
+
+
+class _Share(NamedTuple):
+    """Of a block, or around it: what both opinions hold, and what only the one or the other holds."""
+
+    both: float
+    first: float
+    second: float
 
 
 def features(blocks: Sequence[Block], seen: Sequence[Sequence[float]], title: frozenset[str]) -> list[list[float]]:
@@ -25,36 +35,58 @@ def features(blocks: Sequence[Block], seen: Sequence[Sequence[float]], title: fr
         seen: for each of the two opinions, the share of each block's words in it. title: words of the page's title.
     """
     sizes = [len(block.words) for block in blocks]
-    one, two = seen
-    total = max(1, sum(sizes))
-    shares = [sum(share * size for share, size in zip(each, sizes, strict=True)) / total for each in seen]
-    both = sum(min(a, b) * size for a, b, size in zip(one, two, sizes, strict=True))
-    either = sum(max(a, b) * size for a, b, size in zip(one, two, sizes, strict=True))
-    agreement = both / either if either else 0.0
+    page = _page(seen, sizes)
     around = [_around(each, sizes) for each in seen]
     beside = [_beside(blocks, each, sizes) for each in seen]
     reach = [_reach(each, sizes) for each in seen]
     found: list[list[float]] = []
     for at, block in enumerate(blocks):
-        a, b = one[at], two[at]
-        ahead = [float(first <= at <= last) for first, last in reach]
-        found.append(
-            [
-                1.0,
-                *(a, b, a * b, max(a, b)),
-                *(a * agreement, b * agreement, a * shares[0], b * shares[1], agreement, *shares),
-                *(a * shares[1], b * shares[0]),
-                *(side for each in around for side in each[at]),
-                *(around[0][at][0] * around[0][at][1], around[1][at][0] * around[1][at][1]),
-                *(beside[0][at], beside[1][at]),
-                *ahead,
-                ahead[0] * ahead[1],
-                *_looks(block, title),
-                a * min(1.0, len(block.words) / 20),
-                b * min(1.0, len(block.words) / 20),
-            ]
-        )
+        one, two = seen[0][at], seen[1][at]
+        share = _Share(min(one, two), max(0.0, one - two), max(0.0, two - one))
+        inside = [float(first <= at <= last) for first, last in reach]
+        near = [*around[0][at], *around[1][at], beside[0][at], beside[1][at]]
+        looks = _looks(block, title)
+        opinions = [share.both * value for value in (1.0, page[1], page[2], page[3])]
+        opinions += [part * value for part in (share.first, share.second) for value in page]
+        told = [1.0, *looks, *inside, inside[0] * inside[1], *opinions, *page[1:4]]
+        found.append([*told, *_near(near, page), *_together(share, near, looks, page)])
     return found
+
+
+def _page(seen: Sequence[Sequence[float]], sizes: Sequence[int]) -> list[float]:
+    """Of the whole page: 1, whether it is small, how far either opinion is in the other, their shares and sizes."""
+    total = max(1, sum(sizes))
+    one, two = (sum(share * size for share, size in zip(each, sizes, strict=True)) for each in seen)
+    both = sum(min(a, b) * size for a, b, size in zip(*seen, sizes, strict=True))
+    ratio = max(-2.0, min(2.0, math.log((one + 20) / (two + 20))))
+    small = math.exp(-total / _SMALL)
+    inner = (both / one if one else 0.0, both / two if two else 0.0)
+    return [1.0, small, *inner, one / total, two / total, ratio, abs(ratio)]
+
+
+def _near(near: Sequence[float], page: Sequence[float]) -> list[float]:
+    """What the opinions hold of the blocks before and after, and of those in the same part."""
+    before, after, before_two, after_two, beside, beside_two = near
+    small, inner, inner_two = page[1:4]
+    least, most = (min(before, before_two), min(after, after_two)), (max(before, before_two), max(after, after_two))
+    same = [beside, beside_two, min(beside, beside_two)]
+    same += [beside * small, beside_two * small, beside * inner, beside_two * inner_two]
+    return [*same, *least, *most, least[0] * least[1], most[0] * most[1], least[0] * small, least[1] * small]
+
+
+def _together(share: _Share, near: Sequence[float], looks: Sequence[float], page: Sequence[float]) -> list[float]:
+    """Products of what is known: a heading goes with the text after it, a disputed block with what is around it."""
+    before, after, before_two, after_two, beside, beside_two = near
+    small, same = page[1], min(beside, beside_two)
+    length, density, heading, item = looks[0], looks[1], looks[3] + looks[4], looks[5]
+    junk, outside, short = looks[9], looks[11], looks[18]
+    least, most = (min(before, before_two), min(after, after_two)), (max(before, before_two), max(after, after_two))
+    found = [heading * least[1], heading * most[1], heading * least[0]]
+    found += [short * value for value in (*least, *most)]
+    found += [part * value for value in (length, density, junk, outside) for part in share[1:]]
+    found += [share.first * beside, share.second * beside_two]
+    found += [part * value for part in share[1:] for value in (same, *least)]
+    return [*found, item * same, *(value * small for value in (length, density, junk, heading))]
 
 
 def _looks(block: Block, title: frozenset[str]) -> list[float]:
@@ -84,15 +116,30 @@ def _looks(block: Block, title: frozenset[str]) -> list[float]:
     ]
 
 
-def second(first: Sequence[float], blocks: Sequence[Block], told: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The features of the second regression: those of the first, and what it says of each block and around it."""
+def second(first: Sequence[float], blocks: Sequence[Block], title: frozenset[str]) -> list[list[float]]:
+    """The features of the second regression: what the first says of each block and around it."""
     sizes = [len(block.words) for block in blocks]
     around, beside = _around(first, sizes), _beside(blocks, first, sizes)
     share = sum(p * size for p, size in zip(first, sizes, strict=True)) / max(1, sum(sizes))
-    return [
-        [*told[at], p, *around[at], around[at][0] * around[at][1], beside[at], p * beside[at], share, p * share]
-        for at, p in enumerate(first)
-    ]
+    found: list[list[float]] = []
+    for block, p, (before, after), same in zip(blocks, first, around, beside, strict=True):
+        looks = _looks(block, title)
+        heading, junk, short = looks[3] + looks[4], looks[9], looks[18]
+        told = [
+            1.0,
+            p,
+            math.log((p + 0.01) / (1.01 - p)),
+            before,
+            after,
+            before * after,
+            same,
+            p * same,
+            share,
+            p * share,
+        ]
+        told += [value * kind for kind in (heading, short) for value in (1.0, before, after)]
+        found.append([*told, junk, junk * p, p * before, p * after])
+    return found
 
 
 def likely(told: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
