@@ -89,7 +89,7 @@ struct header {
     int32_t magic;    /* 20240520 */
     int32_t version;
     int32_t tokens;
-	int32_t rest[253];
+    int32_t rest[253];
 };
 ```
 

@@ -20,6 +20,7 @@ _KNOWN = (
     ),
     ("Sphinx", '//div[contains(@class,"document") or contains(@class,"documentwrapper")]//div[@role="main"]'),
     ("Sphinx", '//div[contains(concat(" ",@class," ")," body ")][@role="main"]'),
+    ("MkDocs", '//div[contains(@class,"col-md-9")][@role="main"]'),
     (
         "MkDocs",
         '//div[@role="main"][contains(@class,"section")][ancestor::*[contains(@class,"rst-content")]]',
@@ -46,6 +47,7 @@ _KNOWN = (
     ("Stack Exchange", '//div[contains(concat(" ",@class," ")," s-prose ")]'),
     ("Substack", '//div[contains(@class,"available-content")]//div[contains(concat(" ",@class," ")," body ")]'),
 )
+_MARK = re.compile(r'"( ?[\w-]{5,} ?)"')  # a class or an id in a path
 _LEAST = 20  # words of a part that is one
 _MOST_POSTS = 12
 # Parts of such pages that are no text: lists of pages, editors' links, footers of the software.
@@ -62,7 +64,11 @@ _AROUND = re.compile(
 
 def known_parts(root: Element) -> tuple[str, list[Element]]:
     """What made the page, and its parts with text, in order; nothing if it is unknown."""
+    given = set(root.xpath(".//@class|.//@id|.//@itemprop"))
+    marks = " ".join(given)
     for made_by, path in _KNOWN:
+        if not any(mark.strip() in marks for mark in _MARK.findall(path)):
+            continue
         found = [one for one in root.xpath(path) if _has_text(one)]
         if found:
             inner = set(found)
