@@ -43,6 +43,8 @@ _REFUSALS = {
     429: ("The server has had too many requests.", "Call again later."),
     451: ("The page is withheld for legal reasons.", "Correct the address."),
 }
+_FIRST_WORDS = ("It", "Nothing", "That", "The", "There")
+_NAME = 200  # characters of an address in a sentence
 _NETWORK_STEP = "Look whether there is a network and whether the address is right."
 
 
@@ -93,9 +95,9 @@ class Web:
         try:
             return self._fetched(address, shown)
         except SourceUnreachable as error:
-            problem = error.problem
-            told = f"{shown[:200]}: {problem[0].lower()}{problem[1:]}" if problem.startswith("It ") else problem
-            told = told if told.startswith(shown[:200]) else f"{shown[:200]}: {told}"
+            head, _, rest = error.problem.partition(" ")
+            problem = f"{head.lower()} {rest}" if head in _FIRST_WORDS else error.problem
+            told = f"{shown[:_NAME]}: {problem}"
             raise type(error)(told, error.next_step) from None
 
     def _fetched(self, address: str, shown: str) -> Fetched:

@@ -1,12 +1,16 @@
 """`autoresearch library`: what an operator types and reads."""
 
 import json
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from server.cli.entry import app, main
+from server.library.fetching.sources import read_source
 from tests.support.repositories import git
 from tests.support.web_server import Site, page, serving
 
@@ -101,7 +105,27 @@ def test_errors_are_one_sentence_and_the_next_step(
 
 
 def test_what_a_page_says_does_not_drive_the_terminal(workspace: Path) -> None:
-    (workspace / "evil.md").write_text("# \x1b]0;owned\x07\x1b[2J\n\nText \x1b[31mred.\n", encoding="utf-8")
+    (workspace / "evil.md").write_text(
+        "# \x1b]0;owned\x07\x1b[2J\n\nText \x1b[31mred.\n" + "word " * 200, encoding="utf-8"
+    )
     told("add", "evil.md", "--title", "\x1b[2Jowned")
     for words in (("list",), ("show", "2jowned"), ("search", "red")):
         assert "\x1b" not in told(*words), words
+
+
+def test_the_script_of_the_docs_names_sources_that_are_understood() -> None:
+    script = (Path(__file__).parents[3] / "examples" / "library_nanogpt.sh").read_text(encoding="utf-8")
+    lines = [shlex.split(line, comments=True)[1:] for line in script.splitlines() if line.startswith("add ")]
+    assert len(lines) >= 20
+    for source, *options in lines:
+        assert read_source(source).is_remote and set(options[::2]) <= {"--tag", "--include"}, source
+    subprocess.run(["sh", "-n", "-c", script], check=True)
+
+
+def test_the_page_of_the_docs_names_every_command_and_option() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "library.md").read_text(encoding="utf-8")
+    for command in ("add", "list", "search", "show", "remove", "reindex"):
+        assert re.search(rf"\| `{command}\b", page)
+        assert told(command, "--help")
+    for option in ("--include", "--title", "--licence", "--tag", "--refresh", "--allow-address", "--json"):
+        assert option in page
