@@ -6,7 +6,7 @@ Each value is JSON, which is YAML too. A line that is none is taken as text, as 
 import hashlib
 import json
 import unicodedata
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -53,7 +53,7 @@ def one_line(text: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return one_line(value)
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+    return [_plain(one) for one in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def _value(text: str) -> Any:

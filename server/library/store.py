@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,7 +63,7 @@ class Library:
         return UnknownDocument(f"The library has no document {name[:200]!r}.", f"{hint}{_STEP}")
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> Generator[None]:
         """While documents are written or removed: nobody else does. The folder is made where there is none."""
         self.folder.mkdir(exist_ok=True)
         ignored = self.folder / _IGNORED

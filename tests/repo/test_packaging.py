@@ -276,7 +276,7 @@ def test_the_examples_are_what_connect_prints() -> None:
     known = {path: (ROOT / path).read_text(encoding="utf-8") for path in examples()}
     assert known == examples(), "python -m tests.support.examples"
     made = {path for path in examples() if path.startswith("examples/")}
-    others = {"examples/README.md", "examples/autoresearch.service"}
+    others = {"examples/README.md", "examples/autoresearch.service", "examples/library_nanogpt.sh"}
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "examples").iterdir()} == made | others
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ class Repository:
 
 
 @contextmanager
-def opened(source: Source, reach: Reach, limits: GitLimits | None = None) -> Iterator[Repository]:
+def opened(source: Source, reach: Reach, limits: GitLimits | None = None) -> Generator[Repository]:
     """The commit that a source names, while the block lasts.
 
     Raises:

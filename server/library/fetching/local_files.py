@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import sys
-from email.message import EmailMessage
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +16,12 @@ from trainer.contract import utc_now
 
 MOST_BYTES = 20_000_000
 _HEAD = 1 << 16
-_TYPES = {".html": "text/html", ".htm": "text/html", ".xhtml": "text/html", ".pdf": "application/pdf"}
-_TYPES |= {".md": "text/markdown", ".markdown": "text/markdown", ".txt": "text/plain"}
+_TYPES = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "text/html"),
+    **dict.fromkeys((".md", ".markdown"), "text/markdown"),
+    ".pdf": "application/pdf",
+    ".txt": "text/plain",
+}
 # Where a browser or SingleFile says what it has saved; else what the page says of itself.
 _SAVED_FROM = (
     re.compile(rb"<!-- saved from url=\(\d+\)(https?://[^\s>]+)"),
@@ -95,7 +98,7 @@ def _page_of_archive(data: bytes, name: str) -> tuple[bytes, str, str]:
     """The page within an .mhtml file, its charset, and the address that it is from."""
     whole = email.message_from_bytes(data, policy=email.policy.default)
     for part in whole.walk():
-        if part.get_content_type() == "text/html" and isinstance(part, EmailMessage):
+        if part.get_content_type() == "text/html":
             page = part.get_payload(decode=True)
             address = str(whole.get("Snapshot-Content-Location") or part.get("Content-Location") or "")
             address = address.strip() if re.match(r"\s*https?://\S+\s*$", address) else ""

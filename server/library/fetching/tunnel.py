@@ -6,7 +6,7 @@ Git resolves names itself, and follows redirects. So each of its connections is 
 import re
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
 
@@ -64,7 +64,7 @@ class Tunnel:
                 client.sendall(b"HTTP/1.1 403 Refused\r\nContent-Length: 0\r\n\r\n")
 
     @contextmanager
-    def _connected(self, client: socket.socket) -> Iterator[socket.socket]:
+    def _connected(self, client: socket.socket) -> Generator[socket.socket]:
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _MOST_HEAD and (block := client.recv(_BLOCK)):
             head += block

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -182,7 +182,7 @@ def _url(address: str) -> httpx2.URL:
 
 
 @contextmanager
-def _answer(client: httpx2.Client, url: httpx2.URL) -> Iterator[httpx2.Response]:
+def _answer(client: httpx2.Client, url: httpx2.URL) -> Generator[httpx2.Response]:
     """A response whose body is yet to be read. What goes wrong in between is told in one sentence."""
     try:
         with client.stream("GET", url, headers=_HEADERS) as response:
