@@ -6,7 +6,7 @@ from server.library.store import Library
 from server.study.lane import what_may_change
 from server.task.definition import Task
 
-TASK = Task(command="make bench", editable=["**"])
+TASK = Task(command="make bench", editable=["**"], off_limits=["program.md"])
 
 
 def test_what_the_library_has_is_not_editable(tmp_path: Path) -> None:
