@@ -96,9 +96,15 @@ def _documents() -> Iterator[tuple[str, str, str]]:
         if text := inspect.getdoc(pydoc.locate(name)):
             yield name, name, text
     for distribution in sorted(metadata.distributions(), key=lambda one: str(one.name).lower()):
-        text = str(distribution.metadata.get_payload() or distribution.metadata.get("Description", ""))
+        text = _description(distribution)
         if len(text) >= _LEAST:
             yield f"package-{distribution.name}", str(distribution.name), textwrap.dedent(text)
+
+
+def _description(distribution: metadata.Distribution) -> str:
+    """A package's README, as its metadata has it below the fields."""
+    fields, _, text = (distribution.read_text("METADATA") or "").partition("\n\n")
+    return text if fields.startswith("Metadata-Version") else ""
 
 
 def _module(name: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.library_questions import QUESTIONS, build
-from server.library.reading.index import Index
+from server.library.reading.index import Hit, Index
 
 _FIRST = 5
 _SHOWN = 8
@@ -45,6 +45,7 @@ def _measure(library: Path, documents: int) -> int:
     print(f"{documents} documents, {passages} passages, indexed in {time.perf_counter() - begun:.2f} s")
     ranks, took, shown = list[int](), list[float](), 0
     for question, wanted in QUESTIONS:
+        found = list[Hit]()
         for _ in range(_ROUNDS):
             begun = time.process_time()  # other load does not count
             found = index.search(question, 8 * _FIRST)

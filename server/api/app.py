@@ -23,6 +23,12 @@ from mcp.server.apps import Apps, ResourceCsp
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ToolsListChanged,
+)
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult, ToolAnnotations
 from mcp_types.version import is_version_at_least
 
@@ -54,7 +60,7 @@ _SETUP = "setup"
 _ROUNDS = "2026-07-28"  # the first version of the protocol in which a prompt asks by its answer
 _CLOSED = "The human has closed the form: ask whether they want to set up a study, and what should become better."
 Setup = Callable[[Context[None, Any], str], Awaitable[str | InputRequiredResult]]
-_REPORT_SECONDS = 2.0  # between two looks whether the study is over
+_REPORT_SECONDS = 2.0  # between two looks whether the study is over, and whether there is a library
 _DIGITS = 10  # fewer than SQLite's numbers have
 _LOOP = """\
 Start with status(), then read_program() and read_train(). The first run_experiment() measures the baseline. Then, over
@@ -100,12 +106,13 @@ def instructions(task: Task) -> str:
 def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
     """The server over an open study. `at_end`: writes the report, once the study is over."""
     tools, task = Tools(study), study.program().task
-    words = words_of(task)
+    words, changes = words_of(task), InMemorySubscriptionBus()
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(Background(study, tools.call).run)
+            group.start_soon(_tell_of_library, tools, changes)
             if at_end:
                 group.start_soon(_leave_report, study, tools, at_end)
             yield
@@ -119,6 +126,7 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
         tools=register_tools(tools, words),
         extensions=[Tasks(WAITING, running, tools.view, study.workspace.paths.tasks), chart_panel(task.measure)],
         log_level="WARNING",
+        subscriptions=changes,
         lifespan=lifespan,
     )
     server.at_end = tools.stop_waiting
@@ -139,6 +147,17 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
     server.prompt("survey", title="Read the reference library, and collect ideas")(survey)
     server.prompt("setup", title="Set up a study for your own goal")(setup_prompt(study.workspace.root))
     return server
+
+
+async def _tell_of_library(tools: Tools, changes: InMemorySubscriptionBus) -> None:
+    """Tell whoever listens that there is a library now, or none any more: other tools are listed then."""
+    before = await to_thread.run_sync(tools.reference.exists)
+    while True:
+        await anyio.sleep(_REPORT_SECONDS)
+        if (now := await to_thread.run_sync(tools.reference.exists)) != before:
+            before = now
+            for event in (ToolsListChanged(), PromptsListChanged(), ResourcesListChanged()):
+                await changes.publish(event)
 
 
 async def _leave_report(study: Study, tools: Tools, leave: AtEnd) -> None:

@@ -1,6 +1,6 @@
 """The documents of a library on the disk: which there are, and what each says of itself.
 
-Every regular file `library/**/*.md` is one, with a front matter or without. Links are not followed, names that begin
+Every regular file `library/**/*.md` is one, with a front matter or without. No link is followed, and names that begin
 with a dot are skipped.
 """
 
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, cast
 
 import yaml
 
-from server.library.reading.visible import one_line, visible
+from server.library.reading.passages import outline
+from server.library.reading.visible import one_line, seen, visible
 
 MOST_BYTES = 2 << 20  # of one document: the rest of a larger one is not read
 _MOST_DOCUMENTS = 10_000
 _MOST_FRONT = 16_000  # characters
 _FRONT = re.compile(r"\ufeff?-{3}[ \t]*\n(.*?)^(?:-{3}|\.{3})[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_TITLE = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$|^(\S.{0,200})\n(?:=+|-{3,})[ \t]*$", re.MULTILINE)
+_LINE = re.compile(r"^(\w+):[ \t]*(.*)$", re.MULTILINE)
 
 
 class File(NamedTuple):
@@ -58,7 +59,7 @@ class Text(NamedTuple):
 def files(library: Path) -> list[File]:
     """The documents, by id. None where there is no library."""
     found: dict[str, File] = {}
-    for path, known in _markdown(library):
+    for path, known in _documents(library):
         name = one_line(path.relative_to(library).as_posix().removesuffix(".md"), 300)
         found.setdefault(name, File(name, path, known.st_mtime_ns, known.st_size))
         if len(found) == _MOST_DOCUMENTS:
@@ -68,12 +69,12 @@ def files(library: Path) -> list[File]:
 
 def count(library: Path) -> int:
     """How many documents there are."""
-    return sum(1 for _, _ in zip(_markdown(library), range(_MOST_DOCUMENTS), strict=False))
+    return sum(1 for _, _ in zip(_documents(library), range(_MOST_DOCUMENTS), strict=False))
 
 
 def has_documents(library: Path) -> bool:
     """Whether there is one."""
-    return any(True for _ in _markdown(library))
+    return any(True for _ in _documents(library))
 
 
 def read(file: File) -> Text:
@@ -94,10 +95,9 @@ def parse(name: str, text: str) -> Text:
     """A document of its text: what its front matter says, and the visible text below it."""
     text = text.replace("\r\n", "\n")
     front = _FRONT.match(text[: _MOST_FRONT + 10])
-    fields = _fields(front[1]) if front else {}
+    fields = _fields(seen(front[1])) if front else {}
     body = visible(text[front.end() :] if front and fields else text.removeprefix("\ufeff")).strip("\n")
-    heading = _TITLE.search(body[:4000])
-    title = fields.get("title") or (heading and (heading[1] or heading[2])) or name
+    title = fields.get("title") or next((one.title for one in outline(body[:4000]) if one.title), name)
     told = {key: fields.get(key, "") for key in ("source", "kind", "author", "published", "fetched", "licence", "tags")}
     other = fields.get("id", "")
     return Text(
@@ -118,7 +118,7 @@ def _fields(text: str) -> dict[str, str]:
     try:  # scalars stay texts, and no tag makes anything else
         told: Any = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
+        told = {key: value.strip("\"'") for key, value in _LINE.findall(text)}  # people write `title: Adam: a method`
     if not isinstance(told, dict):
         return {}
     return {str(key): one_line(_scalar(value)) for key, value in cast("dict[Any, Any]", told).items()}
@@ -129,6 +129,10 @@ def _scalar(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(one for one in cast("list[Any]", value)[:50] if isinstance(one, str))
     return value if isinstance(value, str) else ""
+
+
+def _documents(library: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    return iter(()) if library.is_symlink() else _markdown(library)
 
 
 def _markdown(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

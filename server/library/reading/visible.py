@@ -44,7 +44,7 @@ _VOID = frozenset("area base br col embed hr img input link meta source track wb
 
 def visible(text: str) -> str:
     """The text without what its reader would not see; lines end in a line feed."""
-    text = _seen(_BREAKS.sub("\n", text))
+    text = seen(_BREAKS.sub("\n", text))
     parts, at = list[str](), 0
     while found := _TOKEN.search(text, at):
         kept, end = _passed(text, found)
@@ -55,11 +55,11 @@ def visible(text: str) -> str:
 
 def one_line(text: str, most: int = 200) -> str:
     """A title, a name or an address: one line of it without what nobody sees, and no longer than `most`."""
-    line = " ".join(_seen(_BREAKS.sub(" ", text[: 10 * most])).split())
+    line = " ".join(seen(_BREAKS.sub(" ", text[: 10 * most])).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _seen(text: str) -> str:
+def seen(text: str) -> str:
     """The characters that are seen; joiners and variation selectors where a script needs them."""
     if "\x1b" in text or "\x9b" in text:
         text = _TERMINAL.sub("", text)

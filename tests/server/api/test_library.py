@@ -5,8 +5,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client
+from mcp.server.subscriptions import ToolsListChanged
 from mcp_types import ToolAnnotations
 
 from server.api.app import create
@@ -15,8 +17,10 @@ from server.study.study import Study
 from tests.support.commands import write_tree
 from tests.support.repositories import git
 
-PAGE = "---\ntitle: Muon\nsource: https://example.org/muon\n---\n"
-PAGE += "# Muon\n\nOrthogonalise the momentum.\n\n## Cost\n\nLittle.\n"
+PAGE = (
+    "---\ntitle: Muon\nsource: https://example.org/muon\n---\n"
+    "# Muon\n\nOrthogonalise the momentum.\n\n## Cost\n\nLittle.\n"
+)
 READING = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
@@ -56,6 +60,15 @@ async def test_tool_prompt_and_resource_are_there_once_there_is_a_library(study:
         assert await listed(client) == (True, True, True) and (await told(client, "status"))["library"] == 1
     async with Client(create(study)) as client:
         assert await listed(client) == (True, True, True) and "library()" in (client.instructions or "")
+
+
+async def test_who_listens_is_told_that_there_is_a_library_now(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.api.app._REPORT_SECONDS", 0.02)
+    with anyio.fail_after(60):
+        async with Client(create(study)) as client, client.listen(tools_list_changed=True) as changes:
+            add(study)
+            assert isinstance(await anext(aiter(changes)), ToolsListChanged)
+            assert await listed(client) == (True, True, True)
 
 
 async def test_the_library_is_read_without_network_and_without_a_change(

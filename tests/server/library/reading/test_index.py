@@ -223,6 +223,8 @@ def test_links_and_devices_are_no_documents(library: Path, tmp_path: Path) -> No
     if sys.platform != "win32":
         os.mkfifo(library / "pipe.md")
     assert first(Index(library), "gossip") == ""
+    (tmp_path / "linked").symlink_to(library)
+    assert first(Index(tmp_path / "linked"), "moments") == ""
 
 
 def test_a_document_of_any_bytes_is_read(library: Path) -> None:
