@@ -13,6 +13,7 @@ from server.api.app import create
 from server.history.export import csv, jsonl
 from server.history.ledger import Ledger
 from server.reporting.morning.gather import gather
+from server.reporting.morning.markdown import escaped
 from server.reporting.morning.page import html
 from server.reporting.morning.text_page import markdown
 from server.reporting.study_view import StudyView
@@ -82,7 +83,7 @@ async def test_an_agent_reads_tries_and_the_report_names_the_source(study: Study
         metric, found = view.material()[1], view.detail(2)
         assert found and found.source == SOURCE
     assert "Source: rates" in (page := html(report, metric)) and "On &lt;rates&gt;" in page
-    assert "Source: rates" in markdown(report, metric)
+    assert f"Source: {escaped(SOURCE)}" in markdown(report, metric)
     assert SOURCE in jsonl(rows) and "source" in csv(rows).splitlines()[0] and "source" not in csv(rows[:1])
     study.ledger.close()
     paths.ledger.unlink()

@@ -65,7 +65,7 @@ def _change(one: KeptChange) -> str:
     more = [f"# {one.cut} more lines"] if one.cut else []
     summary = f"{one.number}: {escaped(one.description)} ({escaped(one.told)})"
     why = escaped(one.hypothesis)
-    source = escaped(f"Source: {one.source}") if one.source else ""
+    source = f"Source: {escaped(one.source)}" if one.source else ""
     beside = escaped(f"Beside it: {', '.join(one.effects)}.") if one.effects else ""
     head, diff = f"<details><summary>\n\n{summary}\n\n</summary>", fenced("\n".join([*lines, *more]), "diff")
     inner = [head, why, source, beside, diff]

@@ -203,7 +203,7 @@ def test_ten_thousand_experiments_are_ready_at_once(browser: Browser, tmp_path: 
 
 def hostile() -> list[Experiment]:
     """A study whose every text means harm."""
-    texts = {"description": BAD, "hypothesis": BAD + "A" * 100_000, "profile": BAD, "dataset": BAD}
+    texts = {"description": BAD, "hypothesis": BAD + "A" * 100_000, "source": BAD, "profile": BAD, "dataset": BAD}
     rows = [row.model_copy(update={"attempt": row.attempt.model_copy(update=texts)}) for row in NIGHT]
     attempt = made(9, BAD).model_copy(update=texts)
     told = {"reason": BAD, "cause": BAD, "traceback": BAD + "B" * 100_000, "guards": {BAD: BAD}}
