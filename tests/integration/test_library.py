@@ -67,6 +67,7 @@ async def read_and_try(client: Client) -> None:
     assert depth["detail"]["record"]["attempt"]["source"] == SOURCE
 
 
+@pytest.mark.thorough  # two whole runs; what a source is told in is also in test_loop.py
 async def test_an_agent_reads_tries_and_the_report_names_the_source(study: Study) -> None:
     async with Client(create(study)) as client:
         await read_and_try(client)

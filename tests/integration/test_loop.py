@@ -83,7 +83,8 @@ async def night_of_experiments(client: Client) -> None:
 
     patched = await call(client, "apply_patch", patch=BETTER)
     assert "+RATE = 0.02\n" in patched["diff"]
-    better = await call(client, "run_experiment", description="higher rate", hypothesis="few steps", **LOOSE)
+    source = "rates, https://example.org/rates"  # of the idea; a library is not needed for that
+    better = await call(client, "run_experiment", description="higher rate", source=source, **LOOSE)
     assert better["verdict"] == "improved" and better["delta"] < 0
     kept = await call(client, "keep", reason="lower")
     assert kept["incumbent"]["experiment"] == 2
@@ -112,6 +113,8 @@ async def check_the_morning(client: Client, repository: Path) -> None:
     ]
     depth = await call(client, "history", experiment=2)
     assert "RATE = 0.02" in depth["detail"]["diff"]
+    assert depth["detail"]["record"]["attempt"]["source"] == "rates, https://example.org/rates"
+    assert "\nSource: rates, https" in git(repository, "log", "-1", "--format=%B", "refs/autoresearch/t1/2")
     assert "no experiment 99" in await refusal(client, "history", experiment=99)
     log = git(repository, "log", "--format=%s", "autoresearch/t1")
     assert log.splitlines() == ["higher rate", "baseline", "start"]
