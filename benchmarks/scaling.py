@@ -1,0 +1,113 @@
+"""What several slots bring: runs of a fixed length in 1, 2 and 4 slots, through the executor alone.
+
+    python benchmarks/scaling.py [--executor local] [--slots 1 2 4] [--seconds 10] [--runs 4] [--kind sleep]
+
+Each slot gets as many runs, one after the other, each as soon as the one before has ended. The efficiency is the time
+that the first number of slots took, divided by what it took; the overhead is what a run costs beside. Runs that `sleep`
+need no core, so that any number of slots can be tried; those that `compute` need one each, and are tried with as many
+slots as there are cores.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from server.paths import StudyPaths
+from server.records import Attempt, Experiment, Outcome
+from server.runs import slots as local_slots
+from server.runs.executor import Executor, RunHandle, RunRequest, RunSite, Slot, SlotRequest
+from server.runs.hardware import cores
+from server.runs.local_executor import LocalExecutor
+from server.runs.run_spec import RunLimits
+from trainer.contract import Referee, RunFile, TaskSpec, utc_now
+
+_LOOK_SECONDS = 0.05
+_LIMITS = RunLimits(setup_seconds=600, evaluation_seconds=600, grace_seconds=600, preflight=False)
+_COMPUTE = "import time\nwhile time.process_time() < {}:\n    pass"
+_KINDS = {"sleep": "sleep {}", "compute": f"{{{{python}}}} -c '{_COMPUTE}'"}
+
+
+def _local(place: Path, count: int) -> Executor:
+    local_slots.cores = lambda: max(count, cores())  # runs that sleep need none
+    paths = StudyPaths(place.resolve())
+    asked = SlotRequest(count, "cpu")
+    return LocalExecutor(RunSite(paths.runs, paths.kernels, place / "data", place, place / "home", asked))
+
+
+EXECUTORS: dict[str, Callable[[Path, int], Executor]] = {"local": _local}
+
+
+def request(number: int, command: str, slot: Slot, count: int) -> RunRequest:
+    """A run of a command."""
+    attempt = Attempt(
+        number=number,
+        baseline=False,
+        description="a run of the benchmark",
+        parent="0" * 40,
+        commit="0" * 40,
+        train_sha256="0" * 64,
+        profile="cpu",
+        seed=42,
+        budget_seconds=600,
+        started_at=utc_now(),
+        slot=slot.id,
+        concurrency=count,
+    )
+
+    def lay_out(folder: Path) -> None:
+        (folder / RunFile.TREE).mkdir(parents=True)
+        (folder / RunFile.TREE / "value").write_text("1\n", encoding="ascii")
+
+    task = TaskSpec("cost", command=f"{command}; echo METRIC cost=1", editable=("value",))
+    return RunRequest(attempt=attempt, limits=_LIMITS, referee=Referee.COMMAND, task=task, trees=lay_out, slot=slot)
+
+
+def measured(executor: Executor, command: str, count: int, runs: int) -> float:
+    """Seconds until each slot has had its runs, one after the other. Raises SystemExit: a run gave no score."""
+    left, number, begun = runs * count, 0, time.monotonic()
+    under_way: dict[str, tuple[RunHandle, Experiment]] = {}
+    while left or under_way:
+        for slot, (handle, row) in list(under_way.items()):
+            if (result := handle.result()) is not None:
+                if result.outcome is not Outcome.FINISHED:
+                    raise SystemExit(f"experiment {row.number}, slot {slot}: {result.outcome}, {result.reason}")
+                del under_way[slot]
+        while left and len(under_way) < count:
+            free = executor.require_free("cpu", {slot: row for slot, (_, row) in under_way.items()})
+            number, left = number + 1, left - 1
+            asked = request(number, command, free, count)
+            under_way[free.id] = executor.submit(asked), Experiment(attempt=asked.attempt)
+        time.sleep(_LOOK_SECONDS)
+    return time.monotonic() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executor", choices=sorted(EXECUTORS), default="local")
+    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--runs", type=int, default=4, help="in each slot")
+    parser.add_argument("--kind", choices=sorted(_KINDS), default="sleep")
+    given = parser.parse_args()
+    load = os.getloadavg()[0]
+    print(f"{platform.platform(terse=True)}, Python {platform.python_version()}, {cores()} cores, load {load:.1f}")
+    print(f"{given.runs} runs a slot, which {given.kind} for {given.seconds:g} s; executor {given.executor}")
+    command, first = _KINDS[given.kind].format(given.seconds), 0.0
+    for count in given.slots:
+        if given.kind == "compute" and count > cores():
+            print(f"{count:3} slots   not tried: they need {count} cores")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            wall = measured(EXECUTORS[given.executor](Path(folder), count), command, count, given.runs)
+        first = first or wall
+        overhead, hourly = wall / given.runs - given.seconds, 3600 * count * given.runs / wall
+        told = f"{count:3} slots   {wall:6.1f} s   {hourly:6.0f} runs an hour   efficiency {first / wall:6.1%}"
+        print(f"{told}   overhead {overhead:5.2f} s a run", flush=True)
+
+
+if __name__ == "__main__":
+    main()
