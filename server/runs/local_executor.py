@@ -41,6 +41,11 @@ class LocalExecutor:
     def slots(self) -> Sequence[Slot]:
         return self._slots.all()
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Why slots are left out, by their ids, as far as somebody has looked."""
+        return self._slots.left_out
+
     def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
         """The first slot in which no run lives, and whose GPU answers and was given back.
 

@@ -30,6 +30,7 @@ class SlotTable:
         self._listed = time.monotonic()
         self._silent: dict[str, tuple[float, str]] = {}  # by UUID: when it was asked last, and why it does not answer
         self._trials: dict[str, _Trial] = {}  # by the slot's id
+        self.left_out: dict[str, str] = {}  # by the slot's id: why it was left out when it was looked at last
         if problem := self._problem():
             raise RunnerUnavailable(problem, "Start with fewer `--slots`, or with `--slots auto`.")
 
@@ -49,7 +50,9 @@ class SlotTable:
         Args:
             last: the last experiment in it.
         """
+        self.left_out.pop(slot.id, None)
         if slot.device and (why := self._silence(slot.device) or self._unusable(slot, profile, last)):
+            self.left_out[slot.id] = why
             step = "It is used again as soon as its GPU answers; the operator looks at `nvidia-smi`."
             raise RunnerUnavailable(f"Slot {slot.id} ({slot.device}) is left out: {why}.", step)
 

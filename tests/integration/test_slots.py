@@ -26,9 +26,12 @@ _TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, p
 def executor(tmp_path: Path, data: Path) -> LocalExecutor:
     if cores() < 2:
         pytest.skip("two runs at once need two cores")
-    state = (tmp_path / "a tag").resolve()
-    site = RunSite(state / "runs", state / "kernels", data, tmp_path, tmp_path, SlotRequest(2, "smoke"))
-    return LocalExecutor(site)
+    return two_slots(tmp_path, data, "a tag")
+
+
+def two_slots(home: Path, data: Path, tag: str) -> LocalExecutor:
+    state = (home / tag).resolve()
+    return LocalExecutor(RunSite(state / "runs", state / "kernels", data, home, home, SlotRequest(2, "smoke")))
 
 
 def start(executor: LocalExecutor, number: int, stand_in: str, lasts: dict[str, Experiment]) -> Slot:
@@ -53,6 +56,9 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     assert [start(executor, 1, "hang", lasts).id, start(executor, 2, "unigram", lasts).id] == ["0", "1"]
     with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Slot 0 is busy: .* Slot 1 is"):
         executor.require_free("smoke", lasts)
+    other = two_slots(tmp_path, data, "of another server")
+    with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Another run .*00001 lives. Another .*00002"):
+        other.require_free("smoke", {})
     alone = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
     with pytest.raises(DeviceBusy, match=r"a tag/runs/0000[12] lives"):
         alone.require_free("smoke", {})
@@ -66,6 +72,7 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     until(lambda: not executor.handle(1).alive())
     assert executor.require_free("smoke", lasts).id == "0", "the slot of the dead run is free again"
     assert not processes_of(executor, 1), "what it left was ended before"
+    assert other.require_free("smoke", {}).id == "0"
     assert ended(executor, 1).outcome is Outcome.LOST
     assert ended(executor, 2).outcome is Outcome.FINISHED
     alone.require_free("smoke", {})

@@ -177,13 +177,19 @@ def _device() -> Any:
     if first.startswith("MIG-"):
         return pynvml.nvmlDeviceGetHandleByUUID(first)
     if first.startswith("GPU-"):
-        every = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        whole = next((one for one in every if str(pynvml.nvmlDeviceGetUUID(one)).startswith(first)), None)
+        whole = next((one for one in _answering() if str(pynvml.nvmlDeviceGetUUID(one)).startswith(first)), None)
     else:
         whole = pynvml.nvmlDeviceGetHandleByIndex(int(first)) if first.isdecimal() else None
     if whole is None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
     return next(_slices(whole), whole)
+
+
+def _answering() -> Iterator[Any]:
+    """The GPUs of the machine, less those that are lost: ours may be another."""
+    for number in range(pynvml.nvmlDeviceGetCount()):
+        with suppress(pynvml.NVMLError):
+            yield pynvml.nvmlDeviceGetHandleByIndex(number)
 
 
 def _slices(whole: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from server.runs.executor import (
     RunRequest,
     RunSite,
     Slot,
+    ending,
     make_order,
     make_spec,
     request_cancel,
@@ -32,7 +33,7 @@ from server.study.study import Study
 from tests.support.builders import attempt, experiment
 from tests.support.polling import ended, until
 from tests.support.repositories import make_quick
-from tests.support.runs import site
+from tests.support.runs import local_executor, site
 from trainer.contract import ORDER_VARIABLE, Entry, Spec, utc_now
 
 
@@ -117,6 +118,21 @@ def test_the_local_executor_keeps_one_handle_for_a_run(tmp_path: Path) -> None:
     executor = LocalExecutor(site(tmp_path, tmp_path, tmp_path))
     seam: Executor = executor  # checked by pyright
     assert seam.handle(3) is executor.handle(3) and seam.handle(3) is not seam.handle(4)
+
+
+@pytest.mark.parametrize(("slot", "told"), [(None, "no GPU."), ("1", "no GPU. It ran in slot 1.")])
+def test_a_failure_of_the_machine_names_the_slot_where_there_are_several(
+    tmp_path: Path, slot: str | None, told: str
+) -> None:
+    executor = local_executor(tmp_path, tmp_path, tmp_path)
+    failed = Result(outcome=Outcome.ENV_FAIL, reason="no GPU.", cause="no_device", finished_at=utc_now())
+    executor.signs = False
+    for number, result in ((1, failed), (2, failed.model_copy(update={"outcome": Outcome.CRASHED}))):
+        executor.runs.path(number).mkdir(parents=True)
+        (executor.runs.path(number) / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+    runs = [attempt(number).model_copy(update={"slot": slot}) for number in (1, 2)]
+    found = [ending(executor, run, executor.runs.of(run.number)) for run in runs]
+    assert [one and one.reason for one in found] == [told, "no GPU."]
 
 
 def test_a_run_folder_holds_the_whole_spec_and_who_looks_changes_nothing(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ told["held"] = free({{"0": held}})
 gpu("1:99999991")
 told["held elsewhere"] = free({{"0": held}})
 gpu("lost 1:lost")
-told["none"] = free()
+told["none"], told["left out"] = free(), dict(executor.left_out)
 gpu("")
 executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
 with device_leases(place / "another repository", "gpu", "0", "GPU-stand-in") as leases:
@@ -181,6 +181,7 @@ told["asked"] = asked
     assert told["both"] == told["held elsewhere"] == first
     assert told["held"] == told["taken"] == told["tried"] == second
     assert told["asked"] == [first, first], "it is tried again until torch can use it"
+    assert told["left out"] == {"0": "GPU is lost", "1": "GPU is lost"}
     assert told["none"] == (
         "None of the 2 slots is free. Slot 0 (GPU-stand-in) is left out: GPU is lost. "
         "Slot 1 (GPU-1-stand-in) is left out: GPU is lost."
