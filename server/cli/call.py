@@ -26,9 +26,9 @@ def call(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE ...] [-- OPTIONS]",
+            metavar="KEY=VALUE",
             help="Arguments: key=value, typed as the tool has it; key:=JSON; key=@FILE; key=@- from stdin. "
-            "After --: options of `serve`, for a server that is started.",
+            "Options of `serve` are for a server that is started.",
         ),
     ] = None,
     given: Annotated[
@@ -44,9 +44,10 @@ def call(
 ) -> None:
     """Call one tool, and print its answer as JSON.
 
-    The call goes to --url, or to the server over HTTP that works in the workspace. Where none works, one is started for
-    this call; a run that it starts goes on, and the next call finds it. Exit code 0: an answer; 1: the tool refuses,
-    why is on stderr; 2: the call is misspelt; 3: no server can be reached.
+    The call goes to --url, or to the workspace's server over HTTP. Without one, a server is started for this call. A
+    run that it starts goes on, and the next call finds it.
+
+    Exit code 0: an answer; 1: the tool refuses, and stderr says why; 2: the call is misspelt; 3: no server is reached.
     """
     import anyio
 

@@ -75,9 +75,9 @@ def status(
 def stop(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    now: Annotated[bool, typer.Option("--now/--after-run", help="End the run under way, too.")] = False,
+    now: Annotated[bool, typer.Option("--now/--after-run", help="End the current run, too.")] = False,
 ) -> None:
-    """End the night: no run is started any more. `autoresearch resume` takes it back."""
+    """End the study: no new run is started. `autoresearch resume` undoes it."""
     from server.watch import controls
 
     paths = latest_study(workspace, tag)
@@ -85,14 +85,14 @@ def stop(
 
 
 def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
-    """Start no run until `autoresearch resume`; a run under way goes on."""
+    """Start no new run until `autoresearch resume`. The current run finishes."""
     from server.watch import controls
 
     _out.print(controls.ask(latest_study(workspace, tag), OperatorRequest.PAUSE))
 
 
 def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
-    """Take back `stop` or `pause`."""
+    """Undo `stop` or `pause`."""
     from server.watch import controls
 
     _out.print(controls.ask(latest_study(workspace, tag), None))
@@ -102,14 +102,15 @@ def watch(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where to listen, on this machine alone.")
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Where to listen, on this machine alone; 0: any free one."),
     ] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
-    terminal: Annotated[bool, typer.Option("--terminal/--page", help="Show it in this terminal.")] = False,
+    terminal: Annotated[bool, typer.Option("--terminal/--page", help="Show it in this terminal instead.")] = False,
 ) -> None:
-    """Show a study live, on a page or in the terminal: a study of any server, one that is over, one that comes.
+    """Show a study live, on a page or in the terminal. It may be under way, over, or yet to begin.
 
-    It looks at files and takes no lock. The page can pause, resume and stop the study, as the commands do.
+    Only files are read, and no lock is taken. The page can pause, resume and stop the study, as the commands do.
     """
     from server.notify.notifier import notifying
     from server.study.find_study import study_to_watch

@@ -61,7 +61,7 @@ def history(
     tag: _Tag = "",
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Experiments that are shown.")] = 50,
     wide: Annotated[
-        bool, typer.Option("--wide", help="Every run, repeats too, with commit, decision and trust.")
+        bool, typer.Option("--wide", help="Every run, with commit, decision and trust; repeats are not folded.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
@@ -145,17 +145,15 @@ def report(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     hidden: Annotated[
-        bool, typer.Option("--hidden", help="Run baseline and best again, on what scored nothing at night.")
+        bool, typer.Option("--hidden", help="Run baseline and best again, on text that the study did not use.")
     ] = False,
     seeds: _Seeds = 1,
-    html: Annotated[
-        bool, typer.Option("--html", help="A page for people: into the study's folder, or --output.")
-    ] = False,
-    md: Annotated[bool, typer.Option("--md", help="The same as Markdown, on standard output.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="A page for people, in the study's folder or --output.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="The same as Markdown.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
 ) -> None:
-    """Tell what a night has brought; with --hidden, how much of it is real. That takes two runs a seed."""
+    """Tell what a study has brought. --hidden measures how much of it holds on unused text: two runs a seed."""
     forms = [form for form, wanted in ((Form.HTML, html), (Form.MD, md), (Form.JSON, json)) if wanted]
     if len(forms) > 1 or (output and not forms):
         raise typer.BadParameter("give one of --html, --md and --json")
@@ -226,15 +224,15 @@ def finalize(
     tag: _Tag = "",
     onto: Annotated[str, typer.Option(metavar="BRANCH", help="What to build on; default: where the checkout is.")] = "",
     name: Annotated[str, typer.Option(metavar="BRANCH", help="The new branch; default: autoresearch-TAG.")] = "",
-    squash: Annotated[bool, typer.Option("--squash", help="One commit of all.")] = False,
+    squash: Annotated[bool, typer.Option("--squash", help="One commit for all changes.")] = False,
     only: Annotated[
-        str, typer.Option(metavar="sure|all|4,7", help="Changes larger than the noise, all that were kept, or some.")
+        str, typer.Option(metavar="sure|all|4,7", help="Kept changes larger than the noise, all of them, or these.")
     ] = "sure",
     pr: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the text of a pull request, and the chart beside it.")
     ] = None,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Train the text without each change, too: is it still worth it?")
+        bool, typer.Option("--ablate", help="Also measure without each change: is it still worth it?")
     ] = False,
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each, with --ablate.")] = 3,
 ) -> None:
@@ -291,7 +289,7 @@ def notify(
     workspace: _Workspace = Path(),
     test: Annotated[bool, typer.Option("--test", help="Send a message to every address.")] = False,
 ) -> None:
-    """Say where messages about a study go, and when; with --test, send one. `watch` and `drive` send them.
+    """Show where messages about a study go, and when. --test sends one. `watch` and `drive` send them.
 
     Addresses come from AUTORESEARCH_NOTIFY, or from .autoresearch/notify.toml, which only you may read.
     """
@@ -323,7 +321,7 @@ def transfer(
     ] = 1800,
     depth: Annotated[int, typer.Option(min=0, help="Blocks of the model: DEPTH of train.py. 0: as it is.")] = 0,
 ) -> None:
-    """Train an experiment and the baseline longer, or larger, and tell whether the gain holds."""
+    """Train an experiment and the baseline for longer, or larger, and tell whether the gain holds."""
     from server.study.reruns import RerunRequest
 
     question = RerunRequest(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})

@@ -35,9 +35,18 @@ def serve(
     budget: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: program.md's.")
     ] = None,
-    profile: Annotated[ProfileName | None, typer.Option(help="Class of machine; default: what is found.")] = None,
+    profile: Annotated[
+        ProfileName | None,
+        typer.Option(metavar="PROFILE", help="Class of machine, such as cpu, gpu-8gb, gpu; default: what is found."),
+    ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME|PATH", envvar="AUTORESEARCH_DATA", help="What `autoresearch prepare` made.")
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            envvar="AUTORESEARCH_DATA",
+            show_envvar=False,
+            help="A data set that `autoresearch prepare` made.",
+        ),
     ] = "embedded",
     slots: Annotated[
         str,
@@ -53,7 +62,8 @@ def serve(
             min=0,
             metavar="SECONDS",
             envvar="AUTORESEARCH_WAIT_SECONDS",
-            help="For how long a call may wait for a run; default: the client's own timeout.",
+            show_envvar=False,
+            help="For how long a call may wait; default: the client's own timeout.",
         ),
     ] = None,
     http: Annotated[
@@ -63,19 +73,20 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Another name of this machine, over HTTP.")
     ] = None,
-    token: Annotated[bool, typer.Option("--token/--no-token", help="Ask for a bearer token over HTTP.")] = True,
+    token: Annotated[bool, typer.Option("--token/--no-token", help="Over HTTP, ask for a bearer token.")] = True,
     require: Annotated[
         Require | None,
         typer.Option(
-            help="Guards around train.py. Default: all that the machine has. "
-            "sealed: run nothing that lacks one; nothing: put on none, and say so with every result."
+            help="Guards around train.py. sealed: start no run without all of them. nothing: use none, and mark every "
+            "result. Default: those that the machine has."
         ),
     ] = None,
 ) -> None:
     """Serve MCP on stdin and stdout, or over HTTP.
 
-    Without --tag the last night goes on while it is paused, or has a run whose result was not looked at, and for three
-    hours after its last row or the operator's last word; then a new one begins.
+    Without --tag, the last study goes on while it is paused, while a result was not read yet, and for three hours after
+    its last experiment or the operator's last request. After that, a new study begins. The environment variable
+    AUTORESEARCH_WAIT_SECONDS stands for --wait, and AUTORESEARCH_DATA for --data.
     """
     import gc
 
@@ -142,7 +153,7 @@ def drive(
     max_tokens: Annotated[int, typer.Option(min=0, help="End when the client has used so many, in and out.")] = 0,
     serving: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPTIONS OF SERVE]", help="Such as --tag, --budget, --profile, --data."),
+        typer.Argument(metavar="OPTIONS OF SERVE", help="Such as --tag, --budget, --profile, --data."),
     ] = None,
 ) -> None:
     """Run a study with an installed client, without you: it is started again when it stops early, fails or hangs.
@@ -274,14 +285,14 @@ def demo(
     ] = None,
     profile: Annotated[
         ProfileName | None,
-        typer.Option(help="Class of machine; default: cpu, with --quick smoke, which the script's ideas are about."),
+        typer.Option(metavar="PROFILE", help="Class of machine; default: cpu, with --quick smoke."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer ideas, a tiny model: under a minute.")] = False,
     task: Annotated[
-        str, typer.Option(metavar="NAME", help="An example that is no language model's, with its own changes.")
+        str, typer.Option(metavar="NAME", help="One of the examples of `init --task`, with changes of its own.")
     ] = "",
 ) -> None:
-    """Drive a short night without any LLM: the real server, a real client, real training on the CPU."""
+    """Show a short study without any LLM: the real server, a real client, real training on the CPU."""
     import anyio
 
     from server.cli.demo import Demo, TaskDemo

@@ -31,10 +31,10 @@ _Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git reposito
 def init(
     folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")],
     task: Annotated[
-        str, typer.Option(metavar="NAME", help="An example that is no language model's; a wrong name lists them.")
+        str, typer.Option(metavar="NAME", help="An example other than the language model; a wrong name lists them.")
     ] = "",
 ) -> None:
-    """Make a workspace from nothing: program.md, train.py or the files of an example, a git repository, a commit."""
+    """Make a workspace from nothing: program.md, train.py or an example's files, a git repository, a commit."""
     from server.cli.scaffold import create
 
     for line in create(folder, task):
@@ -58,7 +58,7 @@ def prepare(
     vocab: Annotated[int, typer.Option(min=300, max=65536, help="Tokens of the vocabulary.")] = 8192,
     retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
 ) -> None:
-    """Download text, or read a folder of .txt and .parquet, and make of it what `serve --data` trains on."""
+    """Make a data set for `serve --data`: download text, or read a folder of .txt and .parquet files."""
     from server.foreign.load import load
     from server.runs.hardware import probe
 
@@ -126,12 +126,10 @@ def connect(
         ),
     ],
     workspace: _Workspace = Path(),
-    write: Annotated[bool, typer.Option("--write", help="Install it instead of printing it.")] = False,
-    http: Annotated[
-        str, typer.Option(metavar="URL", help="A server that listens there, in place of a local one.")
-    ] = "",
+    write: Annotated[bool, typer.Option("--write", help="Install it.")] = False,
+    http: Annotated[str, typer.Option(metavar="URL", help="Use the server that listens there, not a local one.")] = "",
 ) -> None:
-    """Print, or install, the configuration that lets a client use this workspace."""
+    """Print the configuration that lets a client use this workspace, or install it with --write."""
     from server.api.http.address import client_url
     from server.clients.client_config import ServerEntry, configuration, moved_by, serving, target
     from server.clients.client_config import write as install
@@ -159,9 +157,9 @@ def install_service(
     user: Annotated[
         str, typer.Option(metavar="NAME", help="The account it has; made if it does not exist.")
     ] = "autoresearch",
-    write: Annotated[bool, typer.Option("--write", help="Do it, as root, instead of printing it.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Install it, as root.")] = False,
 ) -> None:
-    """Print, or install, a systemd service under an account of its own, out of reach of a shell of the agent's."""
+    """Print a systemd service with an account of its own, which an agent's shell cannot reach, or install it."""
     from server.clients.service import Service, require_systemd
     from server.foreign.load import load
     from server.study.find_study import tag_to_serve

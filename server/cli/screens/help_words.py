@@ -13,6 +13,8 @@ def in_plain_words(command: Any) -> Any:
     """The command of typer's, and all below it, with types that people know. What an option says itself stays."""
     for below in getattr(command, "commands", {}).values():
         in_plain_words(below)
+    if command.help:  # a paragraph is folded by whoever shows it, not where the source is
+        command.help = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(command.help).split("\n\n"))
     listed: Callable[[Any], list[Any]] = command.get_params
 
     def get_params(context: Any) -> list[Any]:
