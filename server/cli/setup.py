@@ -20,7 +20,7 @@ _out = console()
 _err = console(stderr=True)
 _COLUMNS = 80
 _FREE = 1000  # columns of what is no terminal
-_STATE = 10  # columns of a check's state
+_STATE = 13  # columns of a check's state
 _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
@@ -95,26 +95,25 @@ def doctor(
     with waiting(_out, "checking: torch and the compiler take a while"):
         for check in checks:
             broken |= check.state == "fix"
-            _print_check(check)
+            _print_check(check, str(workspace.resolve()))
     if broken:
         raise SystemExit(1)
 
 
-def _print_check(check: "Check") -> None:
-    """A line of state and detail, folded between words; then what to do about it."""
-    from server.cli.screens.layout import wrapped
+def _print_check(check: "Check", here: str) -> None:
+    """A line of state and detail, folded between words, but not in the path `here`; then what to do about it."""
+    from server.cli.screens.layout import whole, wrapped
 
     width, told, indent = columns(_out), f"{check.name}: {check.detail}", _STATE + 1
-    lines = wrapped(told, width, indent) if width < _FREE else folded(told, _COLUMNS - indent)
+    lines = (
+        wrapped(told.replace(here, whole(here)), width, indent) if width < _FREE else folded(told, _COLUMNS - indent)
+    )
     mark = (f"{check.state:<{_STATE}} ", _COLOURS[check.state])
     _out.print(Text.assemble(mark, (check.name, "bold"), lines[0].removeprefix(check.name)))
     for line in lines[1:]:
         _out.print(line if width < _FREE else f"{'':<{indent}}{line}")
     if check.remedy:
-        first, *rest = wrapped(check.remedy, width, indent)
-        _out.print(f"{'':<{_STATE - 2}} → {first}")
-        for line in rest:
-            _out.print(line)
+        _out.print(f"{'':<8} → {check.remedy}")  # in one line: it may be a command
 
 
 def connect(

@@ -135,11 +135,13 @@ class Service(NamedTuple):
 
     def after(self) -> str:
         """What the operator does next."""
-        token = Home(self.workspace).token
+        read = shlex.join(["sudo", "cat", str(Home(self.workspace).token)])
+        edit = shlex.join(["sudo", "-u", self.user, "-e", str(self.workspace / "program.md")])
+        fetch = shlex.join(["git", "-c", f"safe.directory={self.workspace}", "fetch", str(self.workspace)])
         return (
-            f"The agent's account gets the token and the address, and no more: sudo cat {token}\n"
-            f"program.md is the service's now: sudo -u {self.user} -e {self.workspace / 'program.md'}\n"
-            f"What was kept: git -c safe.directory={self.workspace} fetch {self.workspace}"
+            f"The agent's account gets the token and the address, and no more: {read}\n"
+            f"program.md is the service's now: {edit}\n"
+            f"What was kept: {fetch}"
         )
 
 

@@ -1,6 +1,7 @@
 """Lines of facts and commands, folded between words: a path or a command that is copied stays whole."""
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +12,8 @@ from rich.text import Text
 
 from server.text import printable
 
+_BLANK = "\ue000"  # stands for one that is no place to break; no text has it
+_COMMAND = re.compile(r"`[^`]*`")
 _NAME = 10  # columns of the name of a fact
 _LEAST = 40  # columns for what follows, in however narrow a terminal
 
@@ -18,11 +21,17 @@ _LEAST = 40  # columns for what follows, in however narrow a terminal
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
     """One line of text in lines of so many columns, all but the first with `indent` blanks before them.
 
-    Only a blank is a place to break: a path without blanks is longer than the line rather than in two.
+    Only a blank is a place to break, and none in `a command`, or in what is `whole`: that is longer than the line
+    rather than in two.
     """
-    room = max(width - indent, _LEAST)
+    room, text = max(width - indent, _LEAST), _COMMAND.sub(lambda found: whole(found[0]), text)
     found = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False) or [""]
-    return [found[0], *(f"{'':<{indent}}{line}" for line in found[1:])]
+    return [line.replace(_BLANK, " ") for line in (found[0], *(f"{'':<{indent}}{line}" for line in found[1:]))]
+
+
+def whole(text: str) -> str:
+    """A path, say, for `wrapped` to keep in one line, blanks and all."""
+    return text.replace(" ", _BLANK)
 
 
 def facts(told: Iterable[tuple[str, str]], width: int) -> list[str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from server.cli.screens.layout import whole
 from server.errors import LedgerUnavailable
 from server.foreign.load import is_defined
 from server.paths import StudyPaths
@@ -67,7 +68,7 @@ def situation(folder: Path, examine: Examine) -> Situation:
     top = next((path for path in (here, *here.parents) if (path / ".git").exists()), None)
     if top is None:
         return Situation(
-            f"{here} is not in a git repository, so there is nothing to work on yet.",
+            f"{whole(str(here))} is not in a git repository, so there is nothing to work on yet.",
             [
                 ("autoresearch init my-night", "a new workspace: a program.md, a train.py, a commit"),
                 ("autoresearch adopt DIR", "or set up a git repository of yours, for a goal of your own"),
@@ -76,7 +77,7 @@ def situation(folder: Path, examine: Examine) -> Situation:
             ],
         )
     if top != here and not is_defined(here) and is_defined(top):
-        return Situation(f"The workspace is {top}.", [(f"cd {shlex.quote(str(top))}", "go there"), _ALL])
+        return Situation(f"The workspace is {whole(str(top))}.", [(f"cd {shlex.quote(str(top))}", "go there"), _ALL])
     with suppress(LedgerUnavailable):
         return _of_study(latest_study(folder, ""))
     return _before(folder, here, examine)
@@ -84,9 +85,10 @@ def situation(folder: Path, examine: Examine) -> Situation:
 
 def _before(folder: Path, here: Path, examine: Examine) -> Situation:
     """Before the first study."""
+    name = whole(str(here))
     if not is_defined(folder):
         return Situation(
-            f"{here} has no program.md: nothing says what is to be improved.",
+            f"{name} has no program.md: nothing says what is to be improved.",
             [
                 ("autoresearch adopt", "look at this repository, ask, measure the noise, write program.md"),
                 ("autoresearch init my-night", "or make a new workspace that trains a small language model"),
@@ -97,15 +99,15 @@ def _before(folder: Path, here: Path, examine: Examine) -> Situation:
     for check in examine(folder):
         if check.name in _BEFORE and check.state == "fix":
             remedy = f" To do: {check.remedy.rstrip('.')}." if check.remedy else ""
-            problem = f"{check.name}: {check.detail.rstrip('.')}."
-            return Situation(f"{here} is not ready. {problem}{remedy}", [_DOCTOR, _ALL])
+            problem = f"{check.name}: {check.detail.rstrip('.').replace(str(here), name)}."
+            return Situation(f"{name} is not ready. {problem}{remedy}", [_DOCTOR, _ALL])
         if check.name == _CLIENT:
             clients = check.detail.removeprefix(_CONFIGURED) if check.detail.startswith(_CONFIGURED) else ""
             break
     if not clients:
         connect = ("autoresearch connect claude-code --write", f"or {_OTHERS}; then start it in this folder")
-        return Situation(f"{here} is ready, and no client is connected yet.", [_READY, connect, _DRIVE, _ALL])
-    told = f"{here} is ready. Start a client here ({clients}) and say: start a night of experiments."
+        return Situation(f"{name} is ready, and no client is connected yet.", [_READY, connect, _DRIVE, _ALL])
+    told = f"{name} is ready. Start a client here ({clients}) and say: start a night of experiments."
     return Situation(told, [_READY, _DRIVE, _WATCH, _ALL])
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from server.cli.screens.layout import whole
 from server.cli.screens.next_steps import state_in_words, steps_of
 from server.metric import Metric
 from server.paths import StudyPaths
@@ -40,7 +41,7 @@ def facts_of(summary: Summary, paths: StudyPaths) -> list[tuple[str, str]]:
     ideas = [f"{note.number}: {shorten(note.text, _WORDS)}" for note in summary.notes if note.idea and note.open]
     return [
         ("study", f"{head.tag} on branch {head.branch}"),
-        ("workspace", str(paths.home.root.resolve())),
+        ("workspace", whole(str(paths.home.root.resolve()))),
         ("state", state_in_words(summary)),
         ("now", shorten(now.description, _WORDS) if now else ""),
         ("task", f"{head.task + ': ' if head.task else ''}{better} is better"),
@@ -63,7 +64,7 @@ def metric_of(shown: MetricView) -> Metric:
 def _run(summary: Summary) -> str:
     head = summary.study
     parts = [f"{head.budget:g} s" if head.budget else "", f"profile {head.profile}" if head.profile else ""]
-    parts.append(f"data {head.dataset}" if head.dataset and not head.metric.unit else "")
+    parts.append(f"data {head.dataset}" if head.dataset and head.metric.places is not None else "")
     return ", ".join(part for part in parts if part)
 
 
