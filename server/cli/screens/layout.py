@@ -15,7 +15,7 @@ from server.text import printable
 _BLANK = "\ue000"  # stands for one that is no place to break; no text has it
 _COMMAND = re.compile(r"`[^`]*`")
 _NAME = 10  # columns of the name of a fact
-_LEAST = 40  # columns for what follows, in however narrow a terminal
+_LEAST = 30  # columns for what follows, in however narrow a terminal
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
