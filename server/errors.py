@@ -9,6 +9,7 @@ AutoresearchError
 │   ├── TextEnded           a run of this code has failed its audit
 │   ├── NightOver           a limit is reached, or the operator has said so
 │   ├── UnknownExperiment   no experiment has this number
+│   ├── UnknownLane         nobody has opened a lane of this name
 │   ├── UnknownVerdict      no run can have this verdict
 │   ├── UnknownNote         no open idea has this number
 │   └── UnknownDocument     the library has no such document, or the document no such section
@@ -76,6 +77,10 @@ class NightOver(Refusal):
 
 class UnknownExperiment(Refusal):
     """No experiment has this number."""
+
+
+class UnknownLane(Refusal):
+    """Nobody has opened a lane of this name."""
 
 
 class UnknownVerdict(Refusal):

@@ -10,6 +10,7 @@ from pathlib import Path
 HOME = ".autoresearch"
 CHART = "progress.png"  # written where `export png` is called
 LOCK = "autoresearch.lock"
+MAIN = "main"  # the lane whose worktree is on the branch
 TOKEN = "token"
 _PAGE_TOKEN = "page-token"
 _ADDRESS = "http.json"
@@ -95,6 +96,19 @@ class StudyPaths:
     def worktree(self) -> Path:
         """A git worktree on the study's branch: the candidate's text."""
         return self.state / "worktree"
+
+    @property
+    def lanes(self) -> Path:
+        """A folder for each lane; of main, it has no worktree."""
+        return self.state / "lanes"
+
+    def lane_worktree(self, lane: str) -> Path:
+        """A git worktree on no branch: the candidate's text in a lane that is not main."""
+        return self.lanes / lane / "worktree"
+
+    def lane_base(self, lane: str) -> Path:
+        """Names the commit that a lane's candidate was built on, once the incumbent has moved on without it."""
+        return self.lanes / lane / "base"
 
     @property
     def runs(self) -> Path:

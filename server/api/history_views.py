@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from server.api.next_actions import next_sentences
-from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, StatusReply
+from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, StatusReply, SweepReply, SweepRow
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
@@ -13,16 +13,17 @@ from server.history import segments
 from server.history.lessons import lessons
 from server.history.segments import current_metric
 from server.library.reading.answers import Asked, ReferenceLibrary
-from server.records import Value, Verdict, decision_name
+from server.records import Experiment, Value, Verdict, decision_name
 from server.reporting.position import Position, position
-from server.reporting.summary import table_row
+from server.reporting.summary import table_row, who_found_what
 from server.reporting.view_words import headline_words
 from server.source import patch
 from server.study.study import Study
+from server.study.sweep_queue import Sweep, SweepItem
 from server.text import ANSWER, clip, fence_output, first_lines
 
 _DECISIONS = ("kept", "discarded", "revoked")
-_KNOWN = (*map(str, Verdict), "running", *_DECISIONS)
+_KNOWN = (*map(str, Verdict), "running", "queued", *_DECISIONS)
 _LOG_BYTES = 4096
 _BEST_REPORTED = 5  # rows of another tool's log among the lessons
 _LAST_REPORTED = 10
@@ -92,6 +93,8 @@ def lessons_reply(study: Study) -> HistoryReply:
     metric = current_metric(study.ledger, task)
     found, log = lessons(study.ledger, metric), reported(study.workspace.root, task)
     reply = HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
+    if agents := who_found_what(study.ledger.all()):
+        reply = reply.model_copy(update={"agents": agents})
     if not log.rows:
         return reply
     best = best_first(log.rows, lambda value: -metric.sign * value)[:_BEST_REPORTED]
@@ -167,3 +170,25 @@ def fit_status(reply: StatusReply) -> StatusReply:
             break
         reply = reply.model_copy(update={"memory": reply.memory.cut(most)})
     return reply
+
+
+def sweep_reply(study: Study) -> SweepReply | None:
+    """The last sweep, if nothing else was started since."""
+    sweep = study.queue.sweep
+    last = study.ledger.measured(sweep.lane) if sweep else None
+    if sweep is None or (sweep.ended and last and last.number > max(_sweep_numbers(sweep), default=last.number)):
+        return None
+    return SweepReply(
+        description=sweep.description,
+        ended=sweep.ended,
+        left=sum(item.experiment is None and not item.skipped for item in sweep.items),
+        rows=[_sweep_row(item, study.ledger.get(item.experiment) if item.experiment else None) for item in sweep.items],
+    )
+
+
+def _sweep_numbers(sweep: Sweep) -> list[int]:
+    return [item.experiment for item in sweep.items if item.experiment is not None]
+
+
+def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
+    return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=table_row(experiment) if experiment else None)

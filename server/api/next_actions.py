@@ -1,10 +1,24 @@
 """The legal next calls, which come with every answer."""
 
+from string import ascii_lowercase
+
+from server.api.lanes.rows import owns
+from server.api.lanes.seat import HERE, Seat
 from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
-from server.study.lane import differs_in_files
-from server.study.phase import HISTORY, NO_SESSION, SESSION_STEP, Move, NextAction, Phase, call, next_actions
+from server.study.lane import Lane, differs_in_files
+from server.study.phase import (
+    HISTORY,
+    NO_SESSION,
+    SESSION_STEP,
+    UNFINISHED,
+    Move,
+    NextAction,
+    Phase,
+    call,
+    next_actions,
+)
 from server.study.study import Study
 from server.task import requirements
 from server.task.definition import Task
@@ -13,14 +27,70 @@ from server.vcs.git_environment import tracked
 from trainer.contract import UNSCORED, Referee
 
 _MANY = 3  # runs in a row
+_LETTERS = ascii_lowercase[1:]  # lanes beside main
 _STARTING_NOTHING = {Move.WAIT_EXPERIMENT, Move.CANCEL_EXPERIMENT, Move.DISCARD, HISTORY}
 
 
-def next_calls(study: Study) -> list[NextAction]:
-    """What may be called now; first the baseline's repeats, as many as program.md asks for."""
-    phase, words = study.phase(), words_of(study.program().task)
+def next_calls(study: Study, seat: Seat = HERE) -> list[NextAction]:
+    """What may be called now, in the seat's lane first."""
+    calls = _in_lane(_next_calls(study, seat), seat.lane, seat)
+    more = _elsewhere(study, seat) if study.ledger.incumbent() else []
+    if not more or not calls or calls[0].tool != Move.WAIT_EXPERIMENT:
+        return [*calls, *more]
+    return [calls[0].model_copy(update={"why": "waits for the result"}), *more, *calls[1:]]
+
+
+def _in_lane(actions: list[NextAction], lane: str, seat: Seat) -> list[NextAction]:
+    """The calls as this client makes them in a lane."""
+    if lane == seat.home:
+        return actions
+    moves = set(map(str, Move))
+    return [
+        action.model_copy(update={"arguments": {**action.arguments, "lane": lane}}) if action.tool in moves else action
+        for action in actions
+    ]
+
+
+def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
+    """What the client may do in other lanes of its own, all the more while its run here goes on."""
+    here, words = study.lanes.at(seat.lane), words_of(study.program().task)
+    run, told, busy = here.run(), list[NextAction](), 0
+    for lane in study.lanes.all():
+        if lane.id == here.id or not owns(study, seat, lane):
+            continue
+        phase = lane.phase()
+        busy += phase is not Phase.IDLE
+        if phase not in (Phase.IDLE, *UNFINISHED):
+            told += _in_lane(next_actions(phase, words)[:1], lane.id, seat)
+    if study.queue.active or study.head_moved or limits.why_study_over(study):
+        return [action for action in told if action.tool != Move.RUN_EXPERIMENT]
+    if run is None or not run.running:
+        return told
+    if busy < len(study.executor.slots):
+        told.append(_prepare(study, seat, run.number))
+    if busy:
+        told.append(NextAction(tool=Move.WAIT_EXPERIMENT, arguments={"any": "true"}, why="waits for the first to end"))
+    return told
+
+
+def _prepare(study: Study, seat: Seat, number: int) -> NextAction:
+    lanes = {lane.id: lane for lane in study.lanes.all()}
+    prefix = f"{seat.agent[:18]}-" if seat.agent else ""
+    names = (name for name in (seat.home, *(f"{prefix}{letter}" for letter in _LETTERS)) if name != seat.lane)
+    name = next((name for name in names if name not in lanes or lanes[name].phase() is Phase.IDLE), seat.home)
+    why = (
+        f"while {number} runs, prepare the next candidate in lane {name}; run_experiment there queues it, and it "
+        f"starts when {number} has ended"
+    )
+    return _in_lane([call(Move.APPLY_PATCH, why, "patch")], name, seat)[0]
+
+
+def _next_calls(study: Study, seat: Seat) -> list[NextAction]:
+    """What may be called in the lane; first the baseline's repeats, as many as program.md asks for."""
+    lane, task = study.lanes.at(seat.lane), study.program().task
+    phase, words = study.phase(seat.lane), words_of(task)
     usual = next_actions(phase, words)
-    if study.queue.active:
+    if study.queue.active and study.queue.active.lane == lane.id:
         return [
             call(Move.WAIT_EXPERIMENT, "waits for the sweep; there is nothing else to do"),
             call(Move.CANCEL_EXPERIMENT, "ends the sweep", "reason"),
@@ -29,13 +99,13 @@ def next_calls(study: Study) -> list[NextAction]:
     if moved := study.head_moved:
         back = [action for action in usual if action.tool in _STARTING_NOTHING]
         return [_notice(f"Nothing new is started: {moved}"), *back]
-    if phase is Phase.RUNNING:
-        return [*usual, *_afterwards(study)]
-    if why := limits.why_study_over(study):
+    if phase in UNFINISHED:
+        held = [_notice(f"nothing is started now: {study.slots.held}")] if study.slots.held else []
+        return [*usual, *held * (phase is Phase.QUEUED), *_afterwards(study)]
+    if why := limits.why_study_over(study, lane.id):
         return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
-    task = study.program().task
     told = (segments.changed_task(study.ledger, task.sha256, task.paired), _other_files(study, task), _unscored(study))
-    return [*(_notice(why) for why in told if why), *_with_baseline(study, phase, usual)]
+    return [*(_notice(why) for why in told if why), *_with_baseline(study, lane, phase, usual)]
 
 
 def _other_files(study: Study, task: Task) -> str:
@@ -64,9 +134,9 @@ def sentences(actions: list[NextAction]) -> list[str]:
     return [action.sentence() for action in actions]
 
 
-def next_sentences(study: Study) -> list[str]:
+def next_sentences(study: Study, seat: Seat = HERE) -> list[str]:
     """`next_calls`, as an agent reads them."""
-    return sentences(next_calls(study))
+    return sentences(next_calls(study, seat))
 
 
 def _notice(why: str) -> NextAction:
@@ -111,7 +181,7 @@ def _afterwards(study: Study) -> list[NextAction]:
     return [_notice(f"afterwards nothing new is started: {why}. {limits.what_is_left(study)}")] if why else []
 
 
-def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> list[NextAction]:
+def _with_baseline(study: Study, lane: Lane, phase: Phase, actions: list[NextAction]) -> list[NextAction]:
     usual, incumbent, task = actions, study.ledger.incumbent(), study.program().task
     if phase is Phase.IDLE and (alarm := audit_failures.alarm(study.ledger)):
         return [*_without_runs(usual), _notice(alarm)]
@@ -119,7 +189,7 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
         return [_notice(why), *actions]
     if phase is Phase.IDLE and (untried := revocations.untried(study.ledger)):
         actions = [*actions, _once_more(untried)]
-    last = study.lane.run()
+    last = lane.run()
     if last and last.result and last.result.outcome is Outcome.ENV_FAIL and last.result.cause != "judge":
         doctor = _doctor(study)
         actions = {Phase.BASELINE_FAILED: [actions[0], doctor], Phase.FAILED: [*actions, doctor]}.get(phase, actions)
@@ -128,6 +198,7 @@ def _with_baseline(study: Study, phase: Phase, actions: list[NextAction]) -> lis
     if task.paired:  # each run measures the incumbent as well, and tells its own error
         return actions
     done, wanted = comparisons.incumbent_value(study.ledger, incumbent, task)[1], task.baseline_runs
+    done += sum(row.attempt.of == incumbent.number for row in study.ledger.unfinished())
     if done >= wanted:
         return actions
     why = f"measures the baseline again ({done} of {wanted} runs: they tell the noise)"

@@ -70,6 +70,8 @@ class StatusReply(Reply, Scored):
     keeps: dict[str, int] | None = None  # changes that were kept, by how sure their gain is
     noise: NoiseReply | None
     running: Running | None
+    lane: str = ""  # that phase, candidate_sha256 and next_actions are about; left out for main
+    lanes: dict[str, str] | None = None  # where each one stands; left out while main is the only one
     limits: str  # what ends the night, and how far it has come
     over: str  # why no run is started any more; empty while the night goes on
     bill: str = ""  # what the driven clients have cost so far, as they tell it; empty where nothing is known
@@ -130,8 +132,10 @@ class SweepReply(Value):
 class RunReply(Reply, Scored):
     """A run under way or over."""
 
-    status: str  # running, or the outcome
+    status: str  # queued, running, or the outcome
     experiment: int
+    lane: str = ""  # left out for main
+    place: int | None = None  # in the queue, while it waits for a slot; 1 comes next
     description: str
     running: Running | None = None
     verdict: str | None = None
@@ -198,4 +202,5 @@ class HistoryReply(Reply, Scored):
     detail: Detail | None = None
     lessons: Lessons | None = None
     notes: list[Note] | None = None  # newest first
+    agents: dict[str, str] | None = None  # with lessons: what each named client has tried and found
     reported: list[Reported] | None = None  # of another tool's log: nothing here has measured them

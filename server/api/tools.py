@@ -1,6 +1,8 @@
 """The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
+from functools import cached_property
+from contextlib import suppress
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
@@ -12,6 +14,9 @@ from pydantic import Field
 
 from server.api import history_views, views
 from server.api.arguments import Change
+from server.api.http.auth import client_name
+from server.api.lanes.rows import to_watch
+from server.api.lanes.seat import Seat, require_lane
 from server.api.mcp_tasks import View
 from server.api.schemas import (
     DecisionReply,
@@ -27,7 +32,10 @@ from server.api.schemas import (
 from server.api.timeouts import call_timeout
 from server.errors import AutoresearchError, LedgerDamaged
 from server.library.reading.answers import Asked, ReferenceLibrary
+from server.paths import MAIN
 from server.study import limits
+from server.study.background import dispatch
+from server.study.phase import UNFINISHED
 from server.study.study import Study
 
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
@@ -44,6 +52,10 @@ _Wait = Annotated[
 ]
 _Start = Annotated[int, Field(ge=1, description="First line wanted")]
 _End = Annotated[int, Field(ge=0, description="Last line wanted; 0 is the end of the file")]
+_Lane = Annotated[
+    str, Field(max_length=100, description="Which lane: a-z, 0-9 and -, at most 20; default: your own, at first main")
+]
+_Ctx = Context[Any, Any] | None
 _Reason = Annotated[str, Field(min_length=1, max_length=2000, description="Why, in one line, for the history")]
 
 _Source = Annotated[
@@ -56,9 +68,13 @@ class Tools:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self.reference = ReferenceLibrary(study.workspace.paths.home.library)
         self._lock = anyio.Lock()
         self._ending = False
+
+    @cached_property
+    def reference(self) -> ReferenceLibrary:
+        """The library beside program.md."""
+        return ReferenceLibrary(self._study.workspace.paths.home.library)
 
     def stop_waiting(self) -> None:
         """Let every call that waits for a run answer at once: its client asks nothing more. The run goes on."""
@@ -74,6 +90,8 @@ class Tools:
                 except LedgerDamaged:  # under our hands: it is made anew, and the move once more
                     self._study.mend()
                     return function(*args, **kwargs)
+                finally:
+                    self._dispatch()
 
         async with self._lock:
             try:
@@ -83,10 +101,15 @@ class Tools:
             except OSError as error:
                 raise ToolError(f"The machine fails: {error}. {_FAILING}") from error
 
-    async def status(self) -> StatusReply:
+    def _dispatch(self) -> None:
+        """Start what waits for a slot that is free since. What fails is tried again in the background."""
+        with suppress(AutoresearchError, OSError):
+            dispatch(self._study)
+
+    async def status(self, ctx: _Ctx = None) -> StatusReply:
         """Where the night stands. Call it first, and whenever you have lost track. Returns task, budget, branch,
         incumbent, noise, counts, what is running, the machine, and the legal next calls. Next: one of next_actions."""
-        return await self.call(views.status, self._study)
+        return await self.call(views.status, self._study, seat(ctx))
 
     async def read_program(self, start_line: _Start = 1, end_line: _End = 0) -> TextReply:
         """The researcher's instructions (program.md), as they are now: a human may edit them at night. Call it before
@@ -101,11 +124,13 @@ class Tools:
         path: Annotated[
             str, Field(max_length=500, description="Which file, where the candidate has several; empty lists them")
         ] = "",
+        lane: _Lane = "",
+        ctx: _Ctx = None,
     ) -> TextReply:
         """The candidate: train.py, or the files that program.md calls editable. Call it before you write a patch, and
         after one was refused as stale. Returns the text with line numbers (not part of it) and its sha256; where there
         are several files and no path is given, a list of them and the sha256 of all. Next: apply_patch."""
-        return await self.call(views.read_train, self._study, start_line, end_line, path)
+        return await self.call(views.read_train, self._study, start_line, end_line, path, seat(ctx, lane))
 
     async def apply_patch(
         self,
@@ -122,13 +147,15 @@ class Tools:
                 description="In place of a patch: apply what this earlier experiment changed (three-way)",
             ),
         ] = 0,
+        lane: _Lane = "",
+        ctx: _Ctx = None,
     ) -> PatchReply:
         """Change the candidate train.py: one idea. Formats, told apart by themselves: SEARCH/REPLACE blocks (<<<<<<<
         SEARCH, =======, >>>>>>> REPLACE), a unified diff, or *** Begin Patch blocks. Only train.py, which must still
         parse and stay within 630 lines and 64 KiB. All or nothing: a refusal says why and quotes the nearest text.
         Returns the diff against the incumbent, and the nearest earlier attempts with what became of them. Next:
         run_experiment, or another apply_patch."""
-        return await self.call(views.apply_patch, self._study, patch, base_sha256, experiment)
+        return await self.call(views.apply_patch, self._study, patch, base_sha256, experiment, seat(ctx, lane))
 
     async def run_experiment(
         self,
@@ -137,13 +164,16 @@ class Tools:
         hypothesis: Annotated[str, Field(max_length=2000, description="Why it should help")] = "",
         source: _Source = "",
         wait_seconds: _Wait = None,
+        lane: _Lane = "",
     ) -> RunReply:
         """Commit the candidate and train it for the fixed budget. Call it after apply_patch; the first run of a tag is
-        the baseline, the unmodified train.py. Returns the finished result with its verdict, or status "running" when
-        the wait ends first: then call wait_experiment. Ending this call never ends the run. Verdict "promising": call
-        it again, on the same candidate, until runs with other seeds have decided. Next: keep or discard."""
-        await self.call(views.start_run, self._study, description, hypothesis, source)
-        return await self._follow(ctx, wait_seconds)
+        the baseline, the unmodified train.py. Returns the finished result with its verdict, or status "running" or
+        "queued" when the wait ends first: then call wait_experiment. Ending this call never ends the run. Verdict
+        "promising": call it again, on the same candidate, until runs with other seeds have decided. Next: keep or
+        discard."""
+        at = seat(ctx, lane)
+        await self.call(views.start_run, self._study, description, hypothesis, source, at)
+        return await self._follow(ctx, wait_seconds, at)
 
     async def sweep(
         self,
@@ -159,44 +189,56 @@ class Tools:
         ],
         description: Annotated[str, Field(min_length=3, max_length=200, description="One line: what this looks for")],
         wait_seconds: _Wait = None,
+        lane: _Lane = "",
     ) -> RunReply:
         """Try constants one after the other without a turn of yours between them. Call it when an idea is a question of
         values. The server runs each change on the incumbent of its moment, confirms, keeps and discards by the same
         rule as ever. Returns the last run, and under `sweep` what became of each change; status "running" means: call
         wait_experiment, or cancel_experiment to end the sweep. Next: apply_patch."""
         given = [{name: str(value) for name, value in change.items()} for change in changes]
-        await self.call(views.start_sweep, self._study, description, given)
-        return await self._follow(ctx, wait_seconds)
+        at = seat(ctx, lane)
+        await self.call(views.start_sweep, self._study, description, given, at)
+        return await self._follow(ctx, wait_seconds, at)
 
-    async def wait_experiment(self, ctx: Context[Any, Any], wait_seconds: _Wait = None) -> RunReply:
+    async def wait_experiment(
+        self,
+        ctx: Context[Any, Any],
+        wait_seconds: _Wait = None,
+        lane: _Lane = "",
+        any: Annotated[bool, Field(description="Return with the first run that ends, in whichever lane")] = False,
+    ) -> RunReply:
         """Wait another slice of time for the run under way, or in a paused night for the operator. Call it while the
-        status is "running", as often as it takes; there is nothing else to do meanwhile. Returns the result, at once if
-        the run is over; changes nothing. Next: keep or discard, or wait_experiment again."""
-        wait, begun = self._wait(ctx, wait_seconds), anyio.current_time()
+        status is "running" or "queued", as often as it takes. Returns the result, at once if the run is over; with
+        `any` that of the first run that ends in any lane. Changes nothing. Next: keep or discard, or wait_experiment
+        again."""
+        wait, begun, at = self._wait(ctx, wait_seconds), anyio.current_time(), seat(ctx, lane)
         told = begun - _PROGRESS_SECONDS
-        while await self.call(limits.is_paused, self._study) and not self._is_over(begun, wait):
+        await self.call(require_lane, self._study, at)
+        while not any and await self.call(limits.is_paused, self._study, at.lane) and not self._is_over(begun, wait):
             if (now := anyio.current_time()) - told >= _PROGRESS_SECONDS:
                 told = now
                 await ctx.report_progress(now - begun, None, "paused by the operator")
             await anyio.sleep(_LOOK_SECONDS)
-        return await self._follow(ctx, max(wait - (anyio.current_time() - begun), 0.0))
+        left = max(wait - (anyio.current_time() - begun), 0.0)
+        return await self._follow(ctx, left, at, await self.call(to_watch, self._study, at) if any else None)
 
-    async def cancel_experiment(self, ctx: Context[Any, Any], reason: _Reason) -> RunReply:
+    async def cancel_experiment(self, ctx: Context[Any, Any], reason: _Reason, lane: _Lane = "") -> RunReply:
         """End the run under way. Call it only when its result is of no use any more: its time is lost. Returns the
         run, recorded as cancelled, without a score. Next: apply_patch (repair), run_experiment or discard."""
-        await self.call(views.cancel, self._study, reason)
-        return await self._follow(ctx, None)
+        at = seat(ctx, lane)
+        await self.call(views.cancel, self._study, reason, at)
+        return await self._follow(ctx, None, at)
 
-    async def keep(self, reason: _Reason) -> DecisionReply:
+    async def keep(self, reason: _Reason, lane: _Lane = "", ctx: _Ctx = None) -> DecisionReply:
         """Make the measured candidate the incumbent: the branch moves to it. Call it when the verdict is "improved" or
         "simpler"; anything else is refused. Returns the new incumbent. Next: apply_patch with the next idea."""
-        return await self.call(views.keep, self._study, reason)
+        return await self.call(views.keep, self._study, reason, seat(ctx, lane))
 
-    async def discard(self, reason: _Reason) -> DecisionReply:
+    async def discard(self, reason: _Reason, lane: _Lane = "", ctx: _Ctx = None) -> DecisionReply:
         """Give the candidate up: train.py is the incumbent's again. Call it when the verdict is not better, or to drop
         a patch. The attempt stays in history and in git under its number. Returns the incumbent. Next: apply_patch
         with the next idea."""
-        return await self.call(views.discard, self._study, reason)
+        return await self.call(views.discard, self._study, reason, seat(ctx, lane))
 
     async def history(
         self,
@@ -255,15 +297,21 @@ class Tools:
         asked = Asked(query, id, section, limit, offset)
         return await self.call(history_views.read_library, self._study, self.reference, asked)
 
-    async def _follow(self, ctx: Context[Any, Any], wait_seconds: float | None) -> RunReply:
-        """Wait for the end of the run, telling its progress; leaving this function leaves the run alone."""
+    async def _follow(
+        self, ctx: Context[Any, Any], wait_seconds: float | None, at: Seat, watched: set[int] | None = None
+    ) -> RunReply:
+        """Wait for the end of the lane's run, telling its progress; leaving this function leaves the run alone.
+
+        Args:
+            watched: of several lanes, runs of which the first that ends is the answer.
+        """
         begun = anyio.current_time()
         told = begun - _PROGRESS_SECONDS
         wait = self._wait(ctx, wait_seconds)
         while True:
-            reply = await self.call(views.show_run, self._study)
+            reply = await self.call(views.show_first, self._study, watched or set(), at)
             now = anyio.current_time()
-            if reply.status != "running" or self._is_over(begun, wait):
+            if reply.status not in UNFINISHED or self._is_over(begun, wait):
                 return reply
             if now - told >= _PROGRESS_SECONDS:
                 told = now
@@ -286,7 +334,7 @@ class Tools:
     async def view(self, handle: str) -> View:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""
         reply = await self.call(views.show_run, self._study, int(handle))
-        if reply.status == "running":
+        if reply.status in UNFINISHED:
             return View(message=_progress(reply))
         return View(message=reply.verdict or reply.status, result=_result(reply))
 
@@ -294,7 +342,14 @@ class Tools:
 def running(answered: CallToolResult) -> str | None:
     """The number of the run that an answer leaves running."""
     told: dict[str, Any] = answered.structured_content or {}
-    return str(told["experiment"]) if told.get("status") == "running" else None
+    return str(told["experiment"]) if told.get("status") in UNFINISHED else None
+
+
+def seat(ctx: _Ctx, lane: str = "") -> Seat:
+    """Whose call it is, and in which lane: without a name in its token a client is in main."""
+    headers = (ctx.headers if ctx else None) or {}
+    agent = client_name(headers.get("authorization", ""))
+    return Seat(lane or agent or MAIN, agent or MAIN, agent)
 
 
 def _result(reply: RunReply) -> CallToolResult:
@@ -305,6 +360,8 @@ def _result(reply: RunReply) -> CallToolResult:
 
 def _progress(reply: RunReply) -> str:
     """One line for a person: "step 812, loss 3.41, 241/300 s"."""
+    if reply.status == "queued":
+        return f"queued, place {reply.place}"
     running, left = reply.running, f", {reply.sweep.left} left in the sweep" if reply.sweep else ""
     return (_stage(running) if running else "deciding") + left
 

@@ -4,7 +4,9 @@ import math
 from itertools import accumulate
 
 from server.api import history_views
-from server.api.history_views import fit_status
+from server.api.history_views import fit_status, sweep_reply
+from server.api.lanes.rows import lanes_told, place_of
+from server.api.lanes.seat import HERE, Seat, require_lane, require_name
 from server.api.next_actions import next_calls, next_sentences, sentences
 from server.api.schemas import (
     DecisionReply,
@@ -14,8 +16,6 @@ from server.api.schemas import (
     Running,
     RunReply,
     StatusReply,
-    SweepReply,
-    SweepRow,
     TextReply,
 )
 from server.errors import PatchRefused
@@ -27,10 +27,11 @@ from server.history.lessons import study_memory
 from server.history.segments import current_metric
 from server.history.similar_attempts import nearest
 from server.library.reading.shelf import count
+from server.paths import MAIN
 from server.records import Experiment, Purpose, decision_name
 from server.reporting.bill import bill_in_words
 from server.reporting.position import Position
-from server.reporting.summary import IncumbentSummary, bits, incumbent_summary, table_row
+from server.reporting.summary import IncumbentSummary, bits, incumbent_summary
 from server.reporting.view_model import Counts
 from server.reporting.view_words import headline_words
 from server.runs.boundary import boundary
@@ -40,24 +41,27 @@ from server.source.editable import nearest as nearest_path
 from server.source.hunks import split_lines
 from server.study import limits, sweep
 from server.study.git_repair import lost
+from server.study.lane import Lane
 from server.study.ledger_rebuild import edited
-from server.study.phase import Move, Phase, require
+from server.study.phase import UNFINISHED, Move, Phase, require
 from server.study.study import Study
-from server.study.sweep_queue import Sweep, SweepItem
 from server.task.definition import Task
 from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
-_WAIT_FOR_TASK = "It is {}, {:.0f} s at the most from here. There is nothing else to do: call wait_experiment()."
-_WAIT = "About {:.0f} s of training remain, then the evaluation. There is nothing else to do: call wait_experiment()."
+_WAIT_FOR_TASK = "It is {1}, {0:.0f} s at the most from here. {2}"
+_WAIT = "About {0:.0f} s of training remain, then the evaluation. {2}"
+_NOTHING_ELSE = "There is nothing else to do: call wait_experiment()."
+_MEANWHILE = "Meanwhile prepare the next candidate, as next_actions says; then call wait_experiment()."
 
 
-def status(study: Study) -> StatusReply:
+def status(study: Study, seat: Seat = HERE) -> StatusReply:
     """The snapshot."""
     last, incumbent = study.settle(), study.ledger.incumbent()
+    lane = study.lanes.at(seat.lane)
     task, counts, first = study.program().task, study.ledger.counts(), study.ledger.baseline()
     baseline = first if first and first.attempt.task == task.sha256 else None  # another task's score is another number
-    calls, stand = next_calls(study), history_views.where_it_stands(study)
+    calls, stand = next_calls(study, seat), history_views.where_it_stands(study)
     reply = StatusReply(
         next_actions=sentences(calls),
         next_tools=[action.tool for action in calls if action.tool],
@@ -71,7 +75,9 @@ def status(study: Study) -> StatusReply:
         budget_seconds=study.budget_seconds(),
         tag=study.workspace.tag,
         branch=study.workspace.branch,
-        phase=study.phase(),
+        phase=lane.phase(),
+        lane="" if lane.id == MAIN else lane.id,
+        lanes=lanes_told(study, seat) or None,
         experiments=comparisons.count_experiments(study.ledger),
         counts=counts,
         audit_failures=len(study.ledger.failed()),
@@ -82,7 +88,7 @@ def status(study: Study) -> StatusReply:
         headline=headline_words(task.measure, stand.headline) if stand and stand.headline else "",
         keeps=_keeps(stand.counts) if stand else None,
         noise=_noise(stand, task) if incumbent and stand else None,
-        running=_running(study, last) if last and last.running else None,
+        running=_under_way(study, lane),
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
         bill=bill_in_words(study.workspace.paths),
@@ -100,9 +106,16 @@ def status(study: Study) -> StatusReply:
         environment=study.hardware,
         program=shorten(study.program().gist),
         program_sha256=study.program().sha256,
-        candidate_sha256=study.workspace.candidate_sha256(),
+        candidate_sha256=lane.candidate_sha256(),
     )
     return fit_status(reply)
+
+
+def _under_way(study: Study, lane: Lane) -> Running | None:
+    """The lane's run, else the first of any other lane."""
+    rows = [row for row in study.ledger.unfinished() if not row.queued]
+    rows.sort(key=lambda row: study.lanes.of(row) is not lane)
+    return _running(study, rows[0]) if rows else None
 
 
 def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
@@ -110,12 +123,21 @@ def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
     return _numbered(study, study.program().text, start_line, end_line, "read_program(")
 
 
-def read_train(study: Study, start_line: int, end_line: int, path: str = "") -> TextReply:
+def read_train(
+    study: Study,
+    start_line: int,
+    end_line: int,
+    path: str = "",
+    seat: Seat = HERE,
+) -> TextReply:
     """Lines of a file of the candidate; `end_line` 0 is the last. Of several files without a path, which there are.
 
     Raises PatchRefused: there is no such file.
     """
-    files = study.lane.candidate()
+    require_name(seat)
+    study.settle()
+    lane = study.lanes.at(seat.lane)
+    files = lane.candidate()
     if not path and len(files) == 1:
         return _numbered(study, files.text, start_line, end_line, "read_train(")
     if not path:
@@ -141,14 +163,21 @@ def _listing(files: Candidate) -> str:
     return "\n".join(f"{path}  {lines} lines  {size} bytes  {hashed}" for path, lines, size, hashed in rows)
 
 
-def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> PatchReply:
-    """Apply a patch, or an earlier attempt's. Raises Refusal."""
-    sweep.require_free(study)
+def apply_patch(
+    study: Study,
+    text: str,
+    base_sha256: str,
+    number: int,
+    seat: Seat = HERE,
+) -> PatchReply:
+    """Apply a patch, or an earlier attempt's, in a lane, which is opened by that. Raises Refusal."""
+    require_name(seat)
+    sweep.require_free(study, seat.lane)
     if bool(text) == bool(number):
         raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
-    before, after, diff, _ = study.apply_patch(text, base_sha256, number)
+    before, after, diff, _ = study.apply_patch(text, base_sha256, number, seat.lane)
     told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent." + _tried_elsewhere(study, diff)
     note = (
         told + audit_failures.known(study.ledger, after)
@@ -156,7 +185,7 @@ def apply_patch(study: Study, text: str, base_sha256: str, number: int) -> Patch
         else "The candidate is identical to the incumbent again."
     )
     return PatchReply(
-        next_actions=next_sentences(study),
+        next_actions=next_sentences(study, seat),
         diff=first_lines(diff, f"read_train() has {_told(after)} as it is"),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
@@ -178,46 +207,70 @@ def _told(candidate: Candidate) -> str:
     return next(iter(candidate)) if len(candidate) == 1 else "each file"
 
 
-def start_run(study: Study, description: str, hypothesis: str, source: str = "") -> RunReply:
-    """Start a run."""
-    sweep.require_free(study)
-    limits.require_open(study)
-    return _run(study, study.run(description, hypothesis, source))
+def start_run(study: Study, description: str, hypothesis: str, source: str = "", seat: Seat = HERE) -> RunReply:
+    """Start a run, or queue it."""
+    require_lane(study, seat)
+    sweep.require_free(study, seat.lane)
+    limits.require_open(study, seat.lane)
+    return _run(study, study.run(description, hypothesis, seat.lane, seat.agent, source), seat)
 
 
-def start_sweep(study: Study, description: str, changes: list[dict[str, str]]) -> RunReply:
+def start_sweep(study: Study, description: str, changes: list[dict[str, str]], seat: Seat = HERE) -> RunReply:
     """Start a sweep."""
-    sweep.begin(study, description, changes)
-    return show_run(study)
+    require_lane(study, seat)
+    sweep.begin(study, description, changes, study.lanes.at(seat.lane).id)
+    return show_run(study, seat=seat)
 
 
-def show_run(study: Study, number: int = 0) -> RunReply:
-    """A run, under way or over; 0 is the last one. Raises WrongPhase when there was none."""
-    last = study.settle()
-    require(study.phase(), Move.WAIT_EXPERIMENT, words=study.words())
-    assert last is not None
-    return _run(study, (study.ledger.get(number) if number else None) or last)
+def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
+    """A run, queued, under way or over; 0 is the lane's last one. Raises WrongPhase when there was none."""
+    study.settle()
+    row = study.ledger.get(number) if number else None
+    lane = study.lanes.of(row) if row else study.lanes.at(seat.lane)
+    row = row or lane.run() or study.ledger.incumbent()
+    require(lane.phase() if row is None else Phase.IDLE, Move.WAIT_EXPERIMENT, words=study.words())
+    assert row is not None
+    return _run(study, row, seat._replace(lane=lane.id))
 
 
-def cancel(study: Study, reason: str) -> Reply:
-    """Ask for the end of the run."""
-    swept = study.queue.active
-    study.queue.end(f"cancelled: {reason}")
-    if swept is None or study.phase() is Phase.RUNNING:
-        study.cancel(reason)
-    return Reply(next_actions=next_sentences(study))
+def show_first(study: Study, watched: set[int], seat: Seat) -> RunReply:
+    """Of the watched runs the first that has ended; while none has, and where none is watched, the lane's run."""
+    study.settle()
+    rows = [row for row in map(study.ledger.get, sorted(watched)) if row and row.result]
+    if rows:
+        return show_run(study, min(rows, key=lambda row: row.result.finished_at if row.result else "").number, seat)
+    return show_run(study, min(watched, default=0), seat)
 
 
-def keep(study: Study, reason: str) -> DecisionReply:
-    """Keep the candidate."""
-    sweep.require_free(study)
-    return _decided(study, study.keep(reason))
+def cancel(study: Study, reason: str, seat: Seat = HERE) -> Reply:
+    """Ask for the end of the lane's run."""
+    require_lane(study, seat)
+    swept = study.queue.active if study.queue.active and study.queue.active.lane == seat.lane else None
+    if swept:
+        study.queue.end(f"cancelled: {reason}")
+    if swept is None or study.phase(seat.lane) in UNFINISHED:
+        study.cancel(_by(study, reason, seat), seat.lane)
+    return Reply(next_actions=next_sentences(study, seat))
 
 
-def discard(study: Study, reason: str) -> DecisionReply:
-    """Discard the candidate."""
-    sweep.require_free(study)
-    return _decided(study, study.discard(reason))
+def _by(study: Study, reason: str, seat: Seat) -> str:
+    """The reason, with the client that ends what another has asked for."""
+    run = study.lanes.at(seat.lane).run()
+    return f"{reason} (by {seat.agent})" if seat.agent and run and run.attempt.agent != seat.agent else reason
+
+
+def keep(study: Study, reason: str, seat: Seat = HERE) -> DecisionReply:
+    """Keep the lane's candidate."""
+    require_lane(study, seat)
+    sweep.require_free(study, seat.lane)
+    return _decided(study, study.keep(reason, seat.lane, seat.agent), seat)
+
+
+def discard(study: Study, reason: str, seat: Seat = HERE) -> DecisionReply:
+    """Discard the lane's candidate."""
+    require_lane(study, seat)
+    sweep.require_free(study, seat.lane)
+    return _decided(study, study.discard(reason, seat.lane, seat.agent), seat)
 
 
 def _standing(study: Study) -> IncumbentSummary | None:
@@ -291,27 +344,31 @@ def _running(study: Study, experiment: Experiment) -> Running:
     )
 
 
-def _run(study: Study, experiment: Experiment) -> RunReply:
+def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
+    lane, swept = study.lanes.of(experiment), study.queue.active
+    calls = next_calls(study, seat)
     running = RunReply(
-        next_actions=next_sentences(study),
-        status="running",
+        next_actions=sentences(calls),
+        status="queued" if experiment.queued else "running",
         experiment=experiment.number,
+        lane=experiment.attempt.lane or "",
         description=experiment.attempt.description,
         sweep=sweep_reply(study),
     )
     result, judgement = experiment.result, experiment.judgement
-    if study.queue.active and result is not None:
+    if swept and swept.lane == lane.id and result is not None:
         return running.model_copy(update={"why": study.queue.waits or None})  # between two runs of the sweep
+    if experiment.queued:
+        return running.model_copy(update=place_of(study, experiment))
     if result is None or judgement is None:
         now = _running(study, experiment)
-        of_task = experiment.attempt.task is not None
-        left = (
-            _WAIT_FOR_TASK.format(now.stage, now.remaining_seconds) if of_task else _WAIT.format(now.remaining_seconds)
-        )
+        told = _WAIT_FOR_TASK if experiment.attempt.task is not None else _WAIT
+        more = any(action.tool == Move.APPLY_PATCH for action in calls)
+        left = told.format(now.remaining_seconds, now.stage, _MEANWHILE if more else _NOTHING_ELSE)
         return running.model_copy(update={"running": now, "why": left})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
-    root = study.lane.measured()
-    open_ = study.phase() not in (Phase.IDLE, Phase.PATCHED)  # else the candidate was left for another text
+    root = lane.measured()
+    open_ = lane.phase() not in (Phase.IDLE, Phase.PATCHED)  # else the candidate was left for another text
     helps = open_ and root is not None and experiment.attempt.of is not None and root.number <= experiment.number
     subject = root if root and helps and root.judgement and root.decision is None else experiment
     over = {
@@ -342,32 +399,11 @@ def _beside(study: Study, experiment: Experiment) -> FigureComparison | None:
     return compare_figures(experiment.result.figures, other, alike)
 
 
-def _decided(study: Study, experiment: Experiment | None) -> DecisionReply:
+def _decided(study: Study, experiment: Experiment | None, seat: Seat) -> DecisionReply:
     return DecisionReply(
-        next_actions=next_sentences(study),
+        next_actions=next_sentences(study, seat),
         decision=decision_name(experiment) if experiment else "discarded",
         experiment=experiment.number if experiment else None,
         branch=study.workspace.branch,
         incumbent=_standing(study),
     )
-
-
-def sweep_reply(study: Study) -> SweepReply | None:
-    """The last sweep, if nothing else was started since."""
-    sweep, last = study.queue.sweep, study.lane.measured()
-    if sweep is None or (sweep.ended and last and last.number > max(_sweep_numbers(sweep), default=last.number)):
-        return None
-    return SweepReply(
-        description=sweep.description,
-        ended=sweep.ended,
-        left=sum(item.experiment is None and not item.skipped for item in sweep.items),
-        rows=[_sweep_row(item, study.ledger.get(item.experiment) if item.experiment else None) for item in sweep.items],
-    )
-
-
-def _sweep_numbers(sweep: Sweep) -> list[int]:
-    return [item.experiment for item in sweep.items if item.experiment is not None]
-
-
-def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
-    return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=table_row(experiment) if experiment else None)

@@ -221,7 +221,8 @@ def _over(workspace: Path, paths: StudyPaths, idle: float) -> str:
 
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         last = ledger.last()
-        if last and last.running and not RunFolders(paths.runs).of(last.number).over():
+        runs = (RunFolders(paths.runs).of(row.number) for row in ledger.unfinished() if not row.queued)
+        if any(not run.over() for run in runs):
             return ""
         if why := limits.why_over(paths.state, load(workspace / "program.md", paths.state).task, ledger):
             return why

@@ -49,7 +49,7 @@ class DriveLimits(Value):
 
 def runs_over(counts: Mapping[str, int]) -> int:
     """How many runs are over, of a ledger's counts."""
-    return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running"))
+    return sum(count for verdict, count in counts.items() if verdict not in ("kept", "running", "queued"))
 
 
 class Driver:
@@ -87,7 +87,7 @@ class Driver:
                 return reason
             fruitless = 0 if self._last() != seen else fruitless + 1
             worked = worked or not fruitless
-            if fruitless >= _FRUITLESS and not worked and not self._runs(seen):
+            if fruitless >= _FRUITLESS and not worked and not self._runs():
                 return f"the client was started {fruitless} times and measured nothing: see {self.log}"
             pause = shift.pauses[min(fruitless, len(shift.pauses) - 1)]
             tell(f"the client stopped after {self.measured() - before} experiments; it is started again in {pause:g} s")
@@ -99,9 +99,10 @@ class Driver:
     def _last(self) -> Experiment | None:
         return self._ask(Ledger.last, None)
 
-    def _runs(self, last: Experiment | None) -> bool:
-        """Whether the run goes on, whatever the ledger knows of its end: that is written when a client asks."""
-        return last is not None and last.running and self._folders.of(last.number).alive()
+    def _runs(self) -> bool:
+        """Whether a run goes on, whatever the ledger knows of its end: that is written when a client asks."""
+        rows = self._ask(Ledger.unfinished, list[Experiment]())
+        return any(self._folders.of(row.number).alive() for row in rows if not row.queued)
 
     def _decided(self) -> bool:
         """Whether nothing that was measured waits for its keep or discard."""
@@ -112,8 +113,9 @@ class Driver:
         """Why the night is over, once no run goes on; empty while it is only paused."""
         last, word = self._last(), read_request(self.paths.state)
         if word is OperatorRequest.STOP:
-            return "" if self._runs(last) else limits.REQUEST_REASONS[word]
-        return "" if word or last is None or last.running else self._ask(self._reached, "")
+            return "" if self._runs() else limits.REQUEST_REASONS[word]
+        waits = word or last is None or self._ask(Ledger.unfinished, list[Experiment]())
+        return "" if waits else self._ask(self._reached, "")
 
     def _reached(self, ledger: Ledger) -> str:
         return limits.why_over(self.paths.state, load(self._workspace / "program.md", self.paths.state).task, ledger)
@@ -200,7 +202,7 @@ class Driver:
     def _idle(self) -> float:
         """For how many seconds no run has gone on, begun or been decided, in a night that is not paused."""
         last = self._last()
-        if last != self._seen or self._runs(last) or read_request(self.paths.state) is OperatorRequest.PAUSE:
+        if last != self._seen or self._runs() or read_request(self.paths.state) is OperatorRequest.PAUSE:
             self._seen, self._stirred = last, time.monotonic()
         return time.monotonic() - self._stirred
 

@@ -10,6 +10,7 @@ from server.history import audit_failures, paired_runs, revocations, segments
 from server.history.ledger import Ledger
 from server.history.segments import comparable, comparable_scores, segment, undisturbed
 from server.metric import Metric, percent
+from server.paths import MAIN
 from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference
@@ -20,13 +21,26 @@ from trainer.contract import MetricSource, Referee
 
 _LOOK_BACK = 40  # runs whose curves tell what a good one looks like
 _NO_EXPERIMENTS = {Verdict.REFUSED, Verdict.CONFIRMATION, Verdict.REFERENCE, "kept"}
-_NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running"}  # no idea had its trial
+_NO_TRIALS = _NO_EXPERIMENTS | {Verdict.ENV_FAIL, Verdict.LOST, Verdict.CANCELLED, "running", "queued"}  # untried
 _MAY_BE_KEPT = {Verdict.IMPROVED, Verdict.SIMPLER}
 _WINNING = {Verdict.PROMISING, *_MAY_BE_KEPT}
 _UNLIKELY = 4.0  # standard errors; a keep by luck, which was selected for it, makes two or three
 _UNLIKE = "The incumbent's runs since it was kept are worse than luck explains"
 _ANY = Metric("score", "lower")  # its means are those of any linear metric
+_SAME = "But for comments, layout, prints and seeds this is experiment"
+_CHANGE_IT = "Change it further with apply_patch(patch), or call discard()."
 STALE_RUNS = 30  # after so many runs a machine may have changed
+
+
+def built_on(ledger: Ledger, attempt: Attempt) -> Experiment | None:
+    """The incumbent that a candidate was built on, which alone it is compared with; None before there is one.
+
+    Another lane may have moved the incumbent since.
+    """
+    incumbent = ledger.incumbent()
+    if incumbent is None or incumbent.commit == attempt.parent:
+        return incumbent
+    return next((row for row in ledger.kept() if row.commit == attempt.parent), incumbent)
 
 
 def reference(ledger: Ledger, incumbent: Experiment, like: Experiment, metric: Metric) -> Reference:
@@ -137,7 +151,7 @@ def _runs(ledger: Ledger, candidate: Experiment) -> list[Experiment]:
 
 def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
     """Whether other code scores runs than at the incumbent's last run, in a sentence; empty if not."""
-    incumbent = ledger.incumbent()
+    incumbent = built_on(ledger, candidate.attempt)
     last = ledger.get(_freshest(ledger, incumbent)) if incumbent else None
     before, now = last.attempt.referee if last else "", candidate.attempt.referee
     if not last or not before or not now or before == now:
@@ -146,7 +160,7 @@ def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
 
 
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
-    incumbent = ledger.incumbent()
+    incumbent = built_on(ledger, candidate.attempt)
     assert incumbent and incumbent.score and candidate.score
     of_models = {rule.sha256, candidate.attempt.task, incumbent.attempt.task} == {None}
     if rule.keep_rule == "any" and of_models:
@@ -158,13 +172,15 @@ def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> 
     if judged[-1].attempt.task != rule.sha256:
         return decision_rule.outdated((judged[-1].score or candidate.score).value)
     if paired_runs.is_paired(judged[-1], rule.measure):
-        return paired_runs.assess(ledger, incumbent, judged, rule, simpler)
+        beside = ledger.incumbent() or incumbent  # each run has measured the one of its time
+        return paired_runs.assess(ledger, beside, judged, rule, simpler)
     return _unpaired(ledger, judged, rule, simpler)
 
 
 def _unpaired(ledger: Ledger, judged: list[Experiment], rule: Task, simpler: bool) -> Assessment:
     """What the candidate's runs amount to against runs of the incumbent's own."""
-    incumbent, candidate, like, metric = ledger.incumbent(), judged[0], judged[-1], rule.measure
+    candidate, like, metric = judged[0], judged[-1], rule.measure
+    incumbent = built_on(ledger, candidate.attempt)
     assert incumbent
     known = reference(ledger, incumbent, like, metric)
     known = known.model_copy(update={"least": rule.least_effect})
@@ -205,7 +221,7 @@ def _decided(
     A text may do so beside a candidate that shall win: the time tells it what its run is for, if nothing else does. The
     baseline is the operator's and has no reason to, so that its runs tell whether the machine has changed.
     """
-    found, incumbent, baseline = decide(known), ledger.incumbent(), ledger.baseline()
+    found, incumbent, baseline = decide(known), ledger.get(known.experiment), ledger.baseline()
     assert incumbent and baseline
     if found.verdict not in _WINNING or not (gap := _gap(ledger, incumbent, known, like)):
         return found
@@ -300,6 +316,13 @@ def incumbent_value(ledger: Ledger, incumbent: Experiment, rule: Task | None = N
     return (metric.mean(scores) if scores else provisional), len(scores)
 
 
+def require_alone(ledger: Ledger, fingerprint: str, lane: str) -> None:
+    """Refuse code that another lane measures now. Raises AlreadyMeasured."""
+    for row in ledger.unfinished():
+        if row.attempt.of is None and row.attempt.fingerprint == fingerprint and (row.attempt.lane or MAIN) != lane:
+            raise AlreadyMeasured(f"{_SAME} {row.number}, which is {row.verdict}.", _CHANGE_IT)
+
+
 def require_new(ledger: Ledger, fingerprint: str, *asked: object) -> None:
     """Refuse code that was measured before, unless what it was built on was revoked since. Raises AlreadyMeasured.
 
@@ -310,11 +333,8 @@ def require_new(ledger: Ledger, fingerprint: str, *asked: object) -> None:
     same, asked = ledger.same_code(fingerprint), (*asked, *(None, False)[len(asked) - 3 :])
     if same and same.score and same.value is not None and segments.circumstances(same.attempt) == asked:
         shown = Metric(same.score.name, "lower", same.score.unit, places=6 if same.attempt.task is None else None)
-        raise AlreadyMeasured(
-            f"But for comments, layout, prints and seeds this is experiment {same.number}, which was {same.verdict}: "
-            f"{shown.word(same.value)}.",
-            "Change it further with apply_patch(patch), or call discard().",
-        )
+        told = f"{_SAME} {same.number}, which was {same.verdict}: {shown.word(same.value)}."
+        raise AlreadyMeasured(told, _CHANGE_IT)
 
 
 _COMPARED = (

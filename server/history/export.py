@@ -4,7 +4,7 @@ results.tsv on disk is written whole after every move, but a line is made anew o
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from csv import DictWriter
 from io import StringIO
 from pathlib import Path
@@ -132,8 +132,23 @@ def _status(experiment: Experiment) -> str:
     return _STATUS.get(decision_name(experiment), decision_name(experiment))
 
 
+def settled_before(rows: Sequence[Experiment], measured: Experiment | None) -> int:
+    """Of the rows with lower numbers none changes any more, unless it is revoked: 0 if there are none.
+
+    A row is final once the row of a later new train.py follows it; in several lanes, once it has ended and is decided.
+
+    Args:
+        rows: those that were not final before. measured: the last one of a new train.py.
+    """
+    if measured is None:
+        return 0
+    open_ = (row.number for row in rows if row.attempt.of is None and not row.decision and row.value is not None)
+    unfinished = (row.number for row in rows if row.running)
+    return min(measured.number, next(open_, measured.number), next(unfinished, measured.number))
+
+
 class ResultsFile:
-    """A row is final once the row of a later new train.py follows it: only what came since is read again.
+    """Only rows that may still change, and new ones, are read again.
 
     The exception is a row that is revoked, or the first one of another metric: then all lines are made anew.
     """
@@ -171,8 +186,7 @@ class ResultsFile:
         self._metric = metric
         lines = [(row.number, tsv_line(row, metric)) for row in rows]
         write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)], metric))
-        measured = ledger.measured()
-        self._final = measured.number - 1 if measured else 0
+        self._final = max(settled_before(rows, ledger.measured()) - 1, 0)
         self._lines += "".join(line for number, line in lines if number <= self._final)
 
     def _whole(self, ledger: Ledger) -> bool:

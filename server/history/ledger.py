@@ -9,24 +9,17 @@ import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from server.errors import LedgerDamaged, LedgerUnavailable
 from server.history import chain
+from server.history import ledger_schema as tables
 from server.history.chain import Chain, Entry, Mark
-from server.history.ledger_schema import FORMAT, SCHEMA, UNCHAINED, VERSION, beside, columns
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.source.language import Change
 
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
-_FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
-_ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
-# Only such a verdict is ever kept, and the index by it leaves few rows to be read.
-_REVOKED = """WHERE verdict IN ('improved', 'simpler') AND NOT kept AND instr(document, '"revocation":')"""
-_CATEGORY = "category"
-_MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 100  # rows read at once
 _RECENT = 100  # repeated runs that tell the noise: older ones may be of another day's machine
 
@@ -55,7 +48,7 @@ class Ledger:
             else:
                 # Opened again, a ledger stays as old as its last row: that tells nights apart.
                 before = path.stat()
-                self._connection.executescript(_DURABLE if made else _DURABLE + SCHEMA)
+                self._connection.executescript(_DURABLE if made else _DURABLE + tables.SCHEMA)
                 if not made:
                     self._begin_chain()
                     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -97,10 +90,10 @@ class Ledger:
 
     def begin(self, attempt: Attempt, made: Change | None = None) -> None:
         """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
-        row, features = Experiment(attempt=attempt), {**made.features, _CATEGORY: made.category} if made else {}
+        row, features = Experiment(attempt=attempt), {**made.features, tables.CATEGORY: made.category} if made else {}
         with self._writing(), self._connection:  # all of it or nothing
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", columns(row))
+            self._connection.execute(f"INSERT INTO experiments VALUES {tables.MARKS}", tables.columns(row))
             self._link(row)
             places = [(feature, row.number, value) for feature, value in features.items()]
             self._connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", places)
@@ -108,6 +101,10 @@ class Ledger:
     def finish(self, number: int, result: Result, judgement: Judgement) -> Experiment:
         """Write down how a run ended and what that means. Raises LedgerUnavailable."""
         return self._replace(number, result=result, judgement=judgement)
+
+    def start(self, attempt: Attempt) -> Experiment:
+        """Write down that a run which waited starts now, and with what. Raises LedgerUnavailable."""
+        return self._replace(attempt.number, attempt=attempt)
 
     def decide(self, number: int, decision: Decision) -> Experiment:
         """Write down what became of an experiment. Raises LedgerUnavailable."""
@@ -121,7 +118,7 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             for row in revoked:
                 self._require_ours(row.number)
-                self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", columns(row))
+                self._connection.execute(f"REPLACE INTO experiments VALUES {tables.MARKS}", tables.columns(row))
                 self._link(row)
 
     def put_back(self, number: int, row: Experiment | None) -> None:
@@ -130,7 +127,7 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("DELETE FROM experiments WHERE number = ?", (number,))
             if row:
-                self._connection.execute(f"INSERT INTO experiments VALUES {_MARKS}", columns(row))
+                self._connection.execute(f"INSERT INTO experiments VALUES {tables.MARKS}", tables.columns(row))
             self._link(row, number, Mark.RESTORED)
 
     def chain(self) -> Chain | None:
@@ -138,7 +135,7 @@ class Ledger:
         if not self._ask("SELECT 1 FROM sqlite_master WHERE name = 'chain'"):
             return None
         with self._speaking():
-            return chain.read(self._connection.execute(_ENTRIES))
+            return chain.read(self._connection.execute(tables.ENTRIES))
 
     def edited(self) -> list[int]:
         """Numbers of the rows that are not as a server wrote them; none where a chain that is broken cannot tell."""
@@ -160,12 +157,19 @@ class Ledger:
     def get(self, number: int) -> Experiment | None:
         return next(self._select("WHERE number = ?", number), None)
 
-    def last(self) -> Experiment | None:
-        return next(self._select("ORDER BY number DESC LIMIT 1"), None)
+    def last(self, lane: str = "") -> Experiment | None:
+        """The last row, of one lane or of all."""
+        where, values = tables.in_lane(lane)
+        return next(self._select(f"WHERE {where} ORDER BY number DESC LIMIT 1", *values), None)
 
-    def measured(self) -> Experiment | None:
-        """The last run of a train.py that was new: what a decision is about."""
-        return next(self._select("WHERE purpose = 'measure' ORDER BY number DESC LIMIT 1"), None)
+    def measured(self, lane: str = "") -> Experiment | None:
+        """The last run of a train.py that was new, in one lane or in all: what a decision is about."""
+        where, values = tables.in_lane(lane)
+        return next(self._select(f"WHERE purpose = 'measure' AND {where} ORDER BY number DESC LIMIT 1", *values), None)
+
+    def unfinished(self) -> list[Experiment]:
+        """The runs under way and those that wait for a slot, oldest first."""
+        return list(self._select("WHERE verdict IN ('running', 'queued') ORDER BY number"))
 
     def repeats(self, number: int, purpose: Purpose) -> list[Experiment]:
         """The later runs of experiment `number`'s train.py, oldest first."""
@@ -185,7 +189,7 @@ class Ledger:
     def failed(self, code: str = "") -> list[int]:
         """Numbers of the runs that ended `invalid`, ascending; with a fingerprint, those of this code."""
         which, value = ("fingerprint", code) if code else ("verdict", "invalid")
-        return sorted(number for (number,) in self._rows(f"{_FAILED} AND {which} = ?", value))
+        return sorted(number for (number,) in self._rows(f"{tables.FAILED} AND {which} = ?", value))
 
     def baseline(self) -> Experiment | None:
         """The experiment that was kept first."""
@@ -197,7 +201,7 @@ class Ledger:
 
     def revoked(self) -> list[Experiment]:
         """The experiments that were kept and do not stand any more, oldest first."""
-        return list(self._select(f"{_REVOKED} ORDER BY number"))
+        return list(self._select(f"{tables.REVOKED} ORDER BY number"))
 
     def page(self, limit: int, offset: int, verdict: str = "") -> list[Experiment]:
         """`limit` experiments, newest first, of one verdict or of all."""
@@ -216,7 +220,7 @@ class Ledger:
         """(number, text, columns) of every row as it is written, oldest first, in pages: the texts are not read."""
         after, query = -1, "SELECT * FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
         while rows := self._ask(query, after, _PAGE):
-            yield from ((row[0], str(row[-1]), beside(row)) for row in rows)
+            yield from ((row[0], str(row[-1]), tables.beside(row)) for row in rows)
             after = rows[-1][0]
 
     def experiments(self) -> int:
@@ -248,7 +252,7 @@ class Ledger:
             f"SELECT number, count(*) AS shared FROM changes WHERE feature IN ({','.join('?' * len(wanted))}) "
             "GROUP BY number HAVING shared >= ?"
         )
-        count = f"SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{_CATEGORY}'"
+        count = f"SELECT count(*) FROM changes AS b WHERE b.number = a.number AND feature != '{tables.CATEGORY}'"
         counted = f"SELECT number, shared, ({count}) AS whole FROM ({having}) AS a LIMIT -1 OFFSET 0"
         order = f"1.0 * shared / ({len(wanted)} + whole - shared) DESC, number DESC"
         return self._rows(f"SELECT * FROM ({counted}) ORDER BY {order} LIMIT ?", *wanted, least, limit)
@@ -256,18 +260,18 @@ class Ledger:
     def features(self, number: int) -> dict[str, str]:
         """What experiment `number` changed."""
         query = "SELECT feature, value FROM changes WHERE number = ? AND feature != ?"
-        return dict(self._rows(query, number, _CATEGORY))
+        return dict(self._rows(query, number, tables.CATEGORY))
 
     def category_of(self) -> dict[int, str]:
         """The kind of idea of each experiment that has one, by number."""
-        return dict(self._rows("SELECT number, value FROM changes WHERE feature = ?", _CATEGORY))
+        return dict(self._rows("SELECT number, value FROM changes WHERE feature = ?", tables.CATEGORY))
 
     def gains(self, task: str | None = None) -> list[tuple[str, float]]:
         """(kind of idea, delta) of each that was kept by this task and has both, oldest first."""
         rows = self._rows(
             "SELECT value, json_extract(document, '$.judgement.delta') FROM experiments JOIN changes USING (number) "
             "WHERE kept AND feature = ? AND json_extract(document, '$.attempt.task') IS ? ORDER BY number",
-            *(_CATEGORY, task),
+            *(tables.CATEGORY, task),
         )
         return [(kind, delta) for kind, delta in rows if delta is not None]
 
@@ -294,10 +298,10 @@ class Ledger:
         """Whether the file holds a ledger; False of a new one, or of one that was not made to the end."""
         if self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the file is damaged")
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, UNCHAINED, FORMAT):
-            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {FORMAT})")
-        return found == FORMAT
+        found, ours = self._connection.execute("PRAGMA user_version").fetchone()[0], tables.FORMAT
+        if found not in (0, tables.UNCHAINED, ours):
+            raise sqlite3.NotSupportedError(f"written by another version (format {found}, this server knows {ours})")
+        return found == ours
 
     def _replace(self, number: int, **parts: Any) -> Experiment:
         row = self.get(number)
@@ -306,7 +310,7 @@ class Ledger:
         with self._writing(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._require_ours(number)
-            self._connection.execute(f"REPLACE INTO experiments VALUES {_MARKS}", columns(after))
+            self._connection.execute(f"REPLACE INTO experiments VALUES {tables.MARKS}", tables.columns(after))
             self._link(after)
         return after
 
@@ -314,7 +318,8 @@ class Ledger:
         """Refuse to go on with a row that somebody else has edited: its copy in git would be overwritten."""
         stored = self._connection.execute("SELECT * FROM experiments WHERE number = ?", (number,)).fetchone()
         query = "SELECT copy, columns FROM chain WHERE number = ? ORDER BY place DESC LIMIT 1"
-        if self._connection.execute(query, (number,)).fetchone() != (chain.copy_name(stored[-1]), beside(stored)):
+        said = self._connection.execute(query, (number,)).fetchone()
+        if said != (chain.copy_name(stored[-1]), tables.beside(stored)):
             raise sqlite3.DatabaseError(f"somebody else edited experiment {number}")
 
     def _begin_chain(self) -> None:
@@ -324,15 +329,15 @@ class Ledger:
             begun = self._connection.execute("SELECT 1 FROM chain").fetchone()  # a number that is set begins no other
             rows: list[Any] = [] if begun else self._connection.execute("SELECT * FROM experiments").fetchall()
             for row in rows:
-                self._enter(Entry(row[0], chain.copy_name(row[-1]), beside(row), Mark.BEFORE))
-            self._connection.execute(VERSION)
+                self._enter(Entry(row[0], chain.copy_name(row[-1]), tables.beside(row), Mark.BEFORE))
+            self._connection.execute(tables.VERSION)
 
     def _link(self, row: Experiment | None, number: int = 0, mark: Mark | None = None) -> None:
         mark = self.mark if mark is None else mark
         if row is None:
             return self._enter(Entry(number, "", "", mark))
-        stored = columns(row)
-        self._enter(Entry(row.number, chain.copy_name(stored[-1]), beside(stored), mark))
+        stored = tables.columns(row)
+        self._enter(Entry(row.number, chain.copy_name(stored[-1]), tables.beside(stored), mark))
 
     def _enter(self, entry: Entry) -> None:
         last = self._connection.execute("SELECT link FROM chain ORDER BY place DESC LIMIT 1").fetchone()
@@ -348,10 +353,10 @@ class Ledger:
         return (self._read(document) for (document,) in rows)
 
     def _read(self, document: str) -> Experiment:
-        with self._speaking():
-            try:
-                return _experiment(document)
-            except ValueError as error:
+        try:
+            return tables.read_row(document)
+        except ValueError as error:
+            with self._speaking():
                 raise sqlite3.DatabaseError(f"a row cannot be read: {str(error).splitlines()[0]}") from error
 
     @contextmanager
@@ -384,12 +389,6 @@ class Ledger:
                 if type(error) is sqlite3.NotSupportedError
                 else "The operator frees space or restores write access; then status() tells what was done.",
             ) from error
-
-
-@lru_cache(maxsize=128)  # a call asks for the same few rows several times, and so does the next one
-def _experiment(document: str) -> Experiment:
-    """The row that a text stands for. Nobody changes it. Raises ValueError."""
-    return Experiment.model_validate_json(document)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,8 +1,10 @@
 """The tables of a ledger, and the formats that were written. Pure."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+from server.paths import MAIN
 from server.records import Experiment
 
 FORMAT = 3
@@ -29,6 +31,7 @@ CREATE TABLE IF NOT EXISTS changes (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS changed ON changes (number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
+CREATE INDEX IF NOT EXISTS in_lanes ON experiments (number) WHERE instr(document, '"lane":"');
 CREATE TABLE IF NOT EXISTS chain (
     place INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,
@@ -41,6 +44,28 @@ CREATE INDEX IF NOT EXISTS linked ON chain (number, place);
 CREATE INDEX IF NOT EXISTS marked ON chain (mark, number) WHERE mark != '';
 """
 VERSION = f"PRAGMA user_version = {FORMAT}"
+CATEGORY = "category"
+MARKS = "(?, ?, ?, ?, ?, ?, ?)"
+ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
+FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
+# Only such a verdict is ever kept, and the index by it leaves few rows to be read.
+REVOKED = """WHERE verdict IN ('improved', 'simpler') AND NOT kept AND instr(document, '"revocation":')"""
+_LANE = """instr(document, '"lane":"')"""
+
+
+def in_lane(lane: str) -> tuple[str, tuple[str, ...]]:
+    """The condition for rows of a lane, and its values; of "" for all rows."""
+    if not lane:
+        return "1", ()
+    if lane == MAIN:
+        return f"NOT {_LANE}", ()
+    return f"{_LANE} AND instr(document, ?)", (f'"lane":"{lane}"',)
+
+
+@lru_cache(maxsize=128)  # a call asks for the same few rows several times, and so does the next one
+def read_row(document: str) -> Experiment:
+    """The row that a text stands for. Nobody changes it. Raises ValueError."""
+    return Experiment.model_validate_json(document)
 
 
 def columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:

@@ -41,11 +41,7 @@ class Outcome(StrEnum):
 
 
 class Trust(StrEnum):
-    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give.
-
-    Of the evaluators `sealed` gives SEALED, `judged` JUDGED, `karpathy` AUDITED, `command` PRINTED at most. Where every
-    guard held, they allow SEALED, where some did AUDITED, where none did UNCONFINED.
-    """
+    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give."""
 
     SEALED = "sealed"  # a language model's score, audited, and every guard held
     JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
@@ -128,7 +124,10 @@ class Attempt(Value):
     dataset: str = "embedded"
     seed: int
     budget_seconds: float = Field(gt=0)
-    started_at: str  # ISO 8601, UTC; for people: order is by number
+    started_at: str  # ISO 8601, UTC; for people: order is by number. While it is queued: when it was asked for
+    lane: str | None = None  # whose candidate it runs; None: main
+    agent: str | None = None  # the client that asked for it, by the name that its token carries; None: it has none
+    queued_at: str | None = None  # when it was asked for, if no slot was free then
     slot: str | None = None  # that it ran in; None: the executor has one slot, which is "0"
     concurrency: int | None = None  # runs that could be under way at once when it was made; None: 1
 
@@ -136,6 +135,11 @@ class Attempt(Value):
     def beside_others(self) -> bool:
         """Whether other runs could be under way at the same time."""
         return (self.concurrency or 1) > 1
+
+    @property
+    def committed_at(self) -> str:
+        """The date of its commits, which are made before a run that waits is started."""
+        return self.queued_at or self.started_at
 
 
 class Score(Value):
@@ -236,10 +240,8 @@ class Figures(Value):
         """Why the machine was not itself during the training; empty if it was."""
         if self.gpu_strangers:
             return f"the GPU was shared with {self.gpu_strangers}"
-        if (self.slowed_share or 0.0) > SLOWED_SHARE:
-            return (
-                f"heat or a lack of power slowed the GPU down for {100 * (self.slowed_share or 0.0):.0f} % of the time"
-            )
+        if (share := self.slowed_share or 0.0) > SLOWED_SHARE:
+            return f"heat or a lack of power slowed the GPU down for {100 * share:.0f} % of the time"
         return ""
 
 
@@ -291,6 +293,7 @@ class Decision(Value):
     kept: bool
     reason: str = ""
     decided_at: str
+    agent: str | None = None  # who decided, where that was another client than the one that asked for the run
 
 
 class Revocation(Value):
@@ -316,7 +319,13 @@ class Experiment(Value):
 
     @property
     def running(self) -> bool:
+        """Whether it has not ended: it may wait in the queue as well."""
         return self.result is None
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for a slot. A row that has waited is given its slot when its run starts."""
+        return self.result is None and self.attempt.queued_at is not None and self.attempt.slot is None
 
     @property
     def kept(self) -> bool:
@@ -349,8 +358,8 @@ class Experiment(Value):
 
     @property
     def verdict(self) -> str:
-        """The verdict's name, or `running`."""
-        return self.judgement.verdict.value if self.judgement else "running"
+        """The verdict's name, `running` or `queued`."""
+        return self.judgement.verdict.value if self.judgement else "queued" if self.queued else "running"
 
     @property
     def label(self) -> str:
@@ -367,11 +376,9 @@ def decision_name(experiment: Experiment) -> str:
     """kept, discarded, revoked, or what it waits for; empty for a run that judges another experiment."""
     if experiment.attempt.of is not None and not experiment.running:
         return ""
-    if experiment.revocation is not None:
-        return "revoked"
     if experiment.decision is not None:
-        return "kept" if experiment.kept else "discarded"
-    return "running" if experiment.running else "open"
+        return "revoked" if experiment.revocation else "kept" if experiment.kept else "discarded"
+    return experiment.verdict if experiment.running else "open"
 
 
 class Progress(Value):

@@ -69,7 +69,10 @@ def stored_score(fields: dict[str, Any]) -> dict[str, Any]:
 
 _VALUES = {NAME: "value", "baseline_val_bpb": "baseline"}  # the fields of answers, and the names that all tasks have
 # What an answer leaves out where it says nothing, as for most language models.
-_MAY_BE_SILENT = (*_VALUES.values(), "unit", "each_run", "reported", "bill", "headline", "keeps", "standing", "error")
+_MAY_BE_SILENT = (
+    *(*_VALUES.values(), "unit", "each_run", "reported", "bill", "headline", "keeps", "standing", "error"),
+    *("lane", "lanes", "place", "agents"),
+)
 
 
 def with_values(data: Any) -> Any:

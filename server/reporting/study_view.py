@@ -16,6 +16,7 @@ from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.foreign.load import load
 from server.history import audit_failures, revocations
 from server.history.chain import Mark
+from server.history.export import settled_before
 from server.history.ledger import Ledger
 from server.history.notes import Note
 from server.locks import lock_holder, lock_path
@@ -138,13 +139,18 @@ class StudyView:
 
     def now(self) -> Now | None:
         """The run under way; None while there is none."""
-        last = next(reversed(self._rows.values()), None)
-        if last is None or not last.running or (folder := self.runs.of(last.number)).over():
+        if not (run := self._under_way()):
             return None
+        last, folder = run, self.runs.of(run.number)
         past = list(self._rows.values())[-_PAST:]
         incumbent = next((row for row in reversed(self._rows.values()) if row.kept), None)
         other = self.runs.of(incumbent.number).curve(_CURVE) if incumbent else []
         return now_view(last, folder.progress(), past, (folder.curve(_CURVE), other))
+
+    def _under_way(self) -> Experiment | None:
+        """Of the runs that go on the last one, in whichever lane."""
+        running = (row for row in reversed(self._rows.values()) if row.running and not row.queued)
+        return next((row for row in running if not self.runs.of(row.number).over()), None)
 
     def detail(self, number: int) -> Detail | None:
         """An experiment in depth, a repeated run as the experiment that it repeats; None: there is none.
@@ -191,17 +197,15 @@ class StudyView:
         return fresh
 
     def _read(self, ledger: Ledger) -> list[Experiment]:
-        """Every row, the oldest first. Read again is what may have changed: rows from the last new code on, which are
-        decided after their repeats, and what was revoked or put back since.
-        """
+        """Every row, the oldest first. Read again is what may have changed: what is not final, revoked or put back."""
         restored, revoked = ledger.marked(Mark.RESTORED), {row.number: row for row in ledger.revoked()}
         if restored != self._restored:
             self._final, self._restored = 0, restored
         rows = {number: revoked.get(number, row) for number, row in self._rows.items() if number < self._final}
         rows |= {row.number: row for row in ledger.all(after=max(rows, default=0))}
-        measured = ledger.measured()
-        self._rows, self._final = rows, measured.number if measured else 0
-        return list(rows.values())
+        told = list(rows.values())
+        self._rows, self._final = rows, settled_before(told, ledger.measured())
+        return told
 
     def _nothing(self, told: Told) -> Summary:
         """The summary of a study in which nothing was measured yet."""
@@ -267,7 +271,7 @@ class StudyView:
         )
 
     def _state(self, ledger: Ledger, last: Experiment | None, task: Task | None) -> tuple[StudyState, str]:
-        if last and last.running and not self.runs.of(last.number).over():
+        if self._under_way():
             return StudyState.RUNNING, ""
         if (asked := read_request(self.paths.state)) is not None:
             paused = asked is OperatorRequest.PAUSE

@@ -1,6 +1,7 @@
 """Summaries of experiments that several views show: a row of the history, the incumbent. Pure."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from pydantic import model_serializer, model_validator
@@ -52,6 +53,7 @@ class TableRow(Scored):
     trust: str  # sealed, judged, audited, printed or unconfined; empty without a score
     seconds: float | None
     description: str
+    lane: str = ""  # left out for main
 
 
 def bits(experiment: Experiment, value: float | None) -> float | None:
@@ -89,4 +91,15 @@ def table_row(experiment: Experiment, kept: Line | None = None) -> TableRow:
         trust=experiment.trust,
         seconds=figures.total_seconds,
         description=experiment.attempt.description,
+        lane=experiment.attempt.lane or "",
     )
+
+
+def who_found_what(experiments: Iterable[Experiment]) -> dict[str, str]:
+    """How many experiments each client has asked for, and how many of them were kept, by the name in its token."""
+    tried, kept = Counter[str](), Counter[str]()
+    for row in experiments:
+        if row.attempt.agent and row.attempt.of is None and not row.attempt.baseline:
+            tried[row.attempt.agent] += 1
+            kept[row.attempt.agent] += row.kept
+    return {name: f"{count} experiments, {kept[name]} kept" for name, count in sorted(tried.items())}

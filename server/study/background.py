@@ -1,7 +1,8 @@
 """What the server does without being asked, for as long as it runs.
 
-It imports the result of a run that has ended, goes on with a sweep, counts the hours, and shows that it lives: by a
-file's time, which whoever asks for its health looks at. A server that is stopped, hangs or cannot write shows nothing.
+It imports the results of runs that have ended, starts those that wait for a slot, goes on with a sweep, counts the
+hours, and shows that it lives: by a file's time, which whoever asks for its health looks at. A server that is stopped,
+hangs or cannot write shows nothing.
 """
 
 import logging
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import anyio
 
+from server.errors import RunnerUnavailable, Unavailable
 from server.paths import StudyPaths
-from server.study import sweep
+from server.records import Outcome
+from server.study import limits, sweep
 from server.study.limits import HoursCounter
 from server.study.study import Study
 
@@ -20,6 +23,7 @@ STALE_SECONDS = 60.0  # after which a server is not well; twice the longest paus
 _SHOWN_SECONDS = 10.0
 _COUNTED_SECONDS = 60.0
 _SWEEPING_SECONDS = 0.2
+_QUEUE_SECONDS = 0.1  # between two looks whether a slot is free
 _IDLE_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0  # between two tries while the machine fails
 _log = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class Background:
         """Look after a study; `call` makes a move on it while nobody else does, and may raise anything."""
         self._study, self._call = study, call
         self._shown = self._counted = 0.0
+        self._queued = False  # whether runs wait for a slot
         self._hours = HoursCounter(study.workspace.state)
 
     async def run(self) -> None:
@@ -45,7 +50,13 @@ class Background:
                 if not failing:
                     _log.exception("The night rests, and goes on as soon as it can.")
                 failing = min(2 * failing or _SWEEPING_SECONDS, _LONGEST_SECONDS)
-            await anyio.sleep(failing or (_SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS))
+            await anyio.sleep(failing or self._pause)
+
+    @property
+    def _pause(self) -> float:
+        if self._queued:
+            return _QUEUE_SECONDS
+        return _SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS
 
     def _beat(self) -> None:
         self._study.queue.save()
@@ -53,6 +64,8 @@ class Background:
             sweep.step(self._study)
         finally:  # a sweep that waits is not a server that hangs
             self._study.settle()
+            dispatch(self._study)
+            self._queued = bool(self._study.slots.waiting())
             self._tell()
 
     def _tell(self) -> None:
@@ -63,6 +76,31 @@ class Background:
         if now - self._shown > _SHOWN_SECONDS:
             self._study.workspace.paths.pulse.touch()
             self._shown = now
+
+
+def dispatch(study: Study) -> None:
+    """Start runs that wait, as many as slots are free; one that a limit forbids is ended. It raises nothing of theirs.
+
+    What cannot be started now goes on waiting: `study.slots.held` says why.
+    """
+    study.slots.held = ""
+    for row in study.slots.waiting():
+        if not study.slots.vacant():
+            return
+        why, passes = limits.why_held(study, row)
+        if why and not passes:
+            study.refuse(row, f"No run is started: {why}.")
+            continue
+        try:
+            if not why:
+                study.start(row)
+        except RunnerUnavailable as error:
+            why = error.problem
+        except Unavailable as error:  # as of a commit that git has lost
+            study.refuse(row, error.problem, Outcome.ENV_FAIL)
+        if why:
+            study.slots.held = why
+            return
 
 
 def seconds_since_heartbeat(state: Path, lock: Path) -> float:

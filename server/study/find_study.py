@@ -66,10 +66,9 @@ def _is_unfinished(study: StudyPaths) -> bool:
         return True
     try:
         with closing(Ledger(study.ledger, read_only=True)) as ledger:
-            last = ledger.last()
+            return bool(ledger.unfinished())
     except LedgerUnavailable:
         return False
-    return last is not None and last.running
 
 
 class OperatorRequest(StrEnum):

@@ -22,6 +22,7 @@ from server.paths import StudyPaths
 from server.records import Experiment
 from server.runs.run_folder import RunFolders
 from server.source.candidate import Candidate
+from server.starting.request import AT_START
 from server.vcs import objects
 from server.vcs.commit_message import attempt_message
 from server.vcs.objects import Made, TreeEntry
@@ -171,9 +172,8 @@ class _Healer:
         """What was done that somebody should know."""
         told: list[str] = []
         if self._again:
-            told.append(
-                f"Git had lost the commits of experiments {numbers_in_words(self._again)}: they were made again."
-            )
+            numbers = numbers_in_words(self._again)
+            told.append(f"Git had lost the commits of experiments {numbers}: they were made again.")
         if aside := self._workspace.refs.mended:
             told.append(f"packed-refs was damaged: what git cannot read was left out. The old file is {aside.name}.")
         if self._kept:
@@ -243,8 +243,7 @@ class _Healer:
             if self._work(attempt) != self._work(row.commit):  # an earlier verdict's is ours
                 self._keep(row.number, attempt)
         if blob and blob != self._wants[row.number].copy:
-            found = copy(self._workspace, blob)
-            if found is None or found.number != row.number or not self._ours(found, blob, row):
+            if (found := copy(self._workspace, blob)) is None or not self._ours(found, blob, row):
                 self._keep(row.number, blob)
 
     def _ours(self, found: Experiment, blob: str, row: Experiment) -> bool:
@@ -273,7 +272,8 @@ class _Healer:
 def _earlier(found: Experiment, row: Experiment) -> bool:
     """Whether `found` may be what `row` was before: the same attempt, with less of what became of it."""
     parts = (found.result, row.result), (found.decision, row.decision), (found.revocation, row.revocation)
-    same = found.attempt.model_copy(update={"commit": row.attempt.commit}) == row.attempt
+    later = {name: getattr(row.attempt, name) for name in ("commit", *(AT_START if found.queued else ()))}
+    same = found.attempt.model_copy(update=later) == row.attempt
     return same and all(before is None or before == now for before, now in parts)
 
 
@@ -314,7 +314,7 @@ class Remake:
         if not trees:
             return "the commit they were built on is lost as well"
         message = attempt_message(attempt, row.result, row.judgement.verdict if row.judgement else None)
-        made = objects.commit(trees[-1].name, attempt.parent, message, attempt.started_at)
+        made = objects.commit(trees[-1].name, attempt.parent, message, attempt.committed_at)
         if made.name != row.commit:
             return "what can be made of their train.py is another commit"
         self.made |= {one.name: one for one in (*blobs.values(), *trees, made)}

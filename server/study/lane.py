@@ -1,25 +1,40 @@
-"""A lane: one candidate on its way through its runs to a decision. A study has one lane today, `main`."""
+"""Lanes: in each, one candidate is on its way through its runs to a decision. Every study has the lane `main`.
+
+All lanes share the incumbent and the history. The worktree of `main` is on the study's branch; the others, which are
+made when something is first written in them, are on no branch. When the incumbent moves, a candidate stays what it was
+built on: `base` names that until the candidate is brought to the incumbent of now.
+"""
 
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from server.errors import StaleText, WorkspaceUnusable
+from server.errors import PatchRefused, StaleText, UnknownLane, WorkspaceUnusable
+from server.files import write_whole
 from server.history import audit_failures
 from server.history.ledger import Ledger
 from server.library.store import is_library
-from server.paths import HOME, Home
+from server.paths import HOME, MAIN, Home
 from server.records import Experiment
 from server.source import patch
 from server.source.candidate import Candidate
 from server.source.editable import OF_TASKS, Editable
-from server.study.phase import Phase, derive
+from server.study.phase import JUDGED, Phase, derive
 from server.task.definition import Task
+from server.text import clip
 from server.vcs.workspace import Workspace
 from trainer.contract import Referee
 
-MAIN = "main"
+LANE = re.compile(r"[a-z0-9-]{1,20}")  # its name
+_MOST = 16  # lanes that are open at once
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CONFLICT = (
+    "The candidate stays as it is. Make those places as the incumbent has them with apply_patch(patch), or call "
+    "discard(reason) and write the change anew."
+)
+_OPENING = "apply_patch(patch, lane=NAME) opens another one"
 _FILES = ("editable", "off_limits", "hidden", "link", "judge", "hidden_final", "kind")
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
@@ -70,10 +85,92 @@ class Lane:
 
     def __init__(self, ledger: Ledger, workspace: Workspace, lane_id: str = MAIN) -> None:
         self._ledger, self._workspace, self.id = ledger, workspace, lane_id
+        self._folder, self._base = workspace.folder(lane_id), workspace.paths.lane_base(lane_id)
+
+    @property
+    def worktree(self) -> Path:
+        """Where the candidate is, or will be."""
+        return self._folder.worktree.path
+
+    @property
+    def opened(self) -> bool:
+        """Whether the lane has a worktree."""
+        return self.id == MAIN or self._folder.worktree.exists()
 
     def candidate(self) -> Candidate:
-        """The editable files in the lane's worktree. Raises WorkspaceUnusable if one is no plain text file."""
-        return self._workspace.candidate()
+        """The editable files in the lane's worktree; while it has none, of what it would begin with.
+
+        Raises WorkspaceUnusable if one is no plain text file.
+        """
+        return self._folder.candidate() if self.opened else self._workspace.files(self._beginning())
+
+    def _beginning(self) -> str:
+        """The commit that a worktree is made of: of a candidate that is under way, which somebody has deleted, its own.
+
+        Else the incumbent's.
+        """
+        run, root = self.run(), self.measured()
+        left = root if root and (root.decision is None or (run and run.running)) else None
+        return left.attempt.commit if left else self._workspace.tip()
+
+    def mount(self) -> None:
+        """Make the worktree if there is none. Raises WorkspaceUnusable."""
+        if self.id != MAIN:
+            begun = self._beginning()
+            if self._folder.worktree.mount("", begun):
+                self._folder.write(self._workspace.files(begun))  # git may have changed line ends on the way
+
+    def close(self) -> None:
+        """Remove the worktree, whose candidate is the incumbent. Raises WorkspaceUnusable."""
+        self._base.unlink(missing_ok=True)
+        self._folder.worktree.remove()
+
+    def base(self) -> str:
+        """The commit of the incumbent that the candidate was built on."""
+        with suppress(OSError, UnicodeDecodeError):
+            if _COMMIT.fullmatch(told := self._base.read_text(encoding="utf-8").strip()):
+                return told
+        root = self.measured()
+        return root.attempt.parent if root and not root.decision and self.holds(root) else self._workspace.tip()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the candidate was built on another incumbent than the one of now."""
+        return self.base() != self._workspace.tip()
+
+    def rebased(self, incumbent: Experiment) -> Candidate:
+        """The candidate's change on the incumbent of now. Raises PatchRefused, with both sides of what conflicts."""
+        name, theirs = f"experiment {incumbent.number}", self._workspace.files(incumbent.commit)
+        try:
+            merged = self._workspace.rebase(self._workspace.files(self.base()), self.candidate(), theirs, name)
+        except PatchRefused as refused:
+            raise PatchRefused(refused.problem, _CONFLICT) from None
+        if merged == theirs:
+            raise PatchRefused(f"The incumbent, {name}, has all of this change already.", "Call discard(reason).")
+        return merged
+
+    def stay(self, commit: str) -> None:
+        """Write down what the candidate was built on, before the incumbent moves; what was written down stays."""
+        if not self._base.exists():
+            self._base.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._base, f"{commit}\n")
+
+    def follow(self) -> None:
+        """Bring a candidate that is no other than the incumbent of before to the incumbent of now."""
+        if not self._base.exists() or ((run := self.run()) and run.running):
+            return
+        base, tip = self.base(), self._workspace.tip()
+        now, old, new = self._sha256(), self._workspace.files(base).sha256, self._workspace.files(tip)
+        if base == tip or now == new.sha256:
+            self._base.unlink(missing_ok=True)
+        elif now == old:
+            self.write(new)
+            self._base.unlink(missing_ok=True)
+
+    def reset(self, incumbent: Candidate) -> None:
+        """Make the incumbent, or what was brought to it, the candidate."""
+        self.write(incumbent)
+        self._base.unlink(missing_ok=True)
 
     def patched(self, base: Candidate, text: str, base_sha256: str) -> Candidate:
         """`base`, the candidate, after a patch. Raises PatchRefused; StaleText: it was written against another text."""
@@ -83,13 +180,27 @@ class Lane:
         require_fresh(base, base_sha256)
         return patch.patched(base, text, workspace.file, exact=bool(base_sha256))
 
+    def reapplied(self, base: Candidate, number: int, base_sha256: str) -> Candidate:
+        """`base` with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
+        require_fresh(base, base_sha256)
+        found = self._ledger.get(number)
+        assert found is not None
+        before, theirs = (self._workspace.files(commit) for commit in (found.attempt.parent, found.commit))
+        return self._workspace.merge(before, base, theirs, f"experiment {number}")
+
     def require_unspoiled(self) -> None:
         """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused."""
-        self._workspace.require_unspoiled()
+        if self.opened:
+            self._folder.require_unspoiled()
 
     def write(self, candidate: Candidate) -> None:
         """Replace the files in the worktree, all or none. Raises WorkspaceUnusable."""
-        self._workspace.write_candidate(candidate)
+        self.mount()
+        self._folder.write(candidate)
+
+    def candidate_sha256(self) -> str:
+        """Of the candidate's files; empty if one is no plain text file."""
+        return self._folder.sha256() if self.opened else self.candidate().sha256
 
     def holds(self, experiment: Experiment) -> bool:
         """Whether the candidate is the one that this experiment has measured."""
@@ -97,11 +208,11 @@ class Lane:
 
     def run(self) -> Experiment | None:
         """The lane's last run, whatever it was for; None before the first."""
-        return self._ledger.last()
+        return self._ledger.last(self.id)
 
     def measured(self) -> Experiment | None:
         """The lane's last run of a candidate that was new: a decision is about that one."""
-        return self._ledger.measured()
+        return self._ledger.measured(self.id)
 
     def failure(self) -> Experiment | None:
         """The first run of the candidate's code that failed its audit; None if none did."""
@@ -109,10 +220,22 @@ class Lane:
             return audit_failures.failure_of(self._ledger, self.candidate())
         return None
 
+    def overtaken(self) -> bool:
+        """Whether the incumbent has moved since the undecided candidate was built on it."""
+        root, incumbent = self.measured(), self._ledger.incumbent()
+        if root is None or incumbent is None or root.decision or root.attempt.baseline:
+            return False
+        return root.attempt.parent != incumbent.commit
+
     def phase(self) -> Phase:
         """What may be done with the candidate now. A run whose result was not imported still counts as running."""
-        known = self.run(), self.measured(), self._ledger.incumbent()
-        return derive(*known, self._sha256(), self.failure() is not None)
+        root, incumbent = self.measured(), self._ledger.incumbent()
+        known = self._sha256(), self.failure() is not None
+        found = derive(self.run(), root, incumbent, *known)
+        if found in JUDGED and root and self.overtaken():
+            # Of another text by now the measured one says nothing.
+            return Phase.STALE if self.holds(root) else derive(self.run(), None, incumbent, *known)
+        return found
 
     def _sha256(self) -> str:
         """The candidate's hash; empty if a file is no plain text.
@@ -120,7 +243,7 @@ class Lane:
         Where program.md has changed `editable` since, the rows have the hash of other files. Then the candidate counts
         as the one whose files at these paths are the same.
         """
-        found = self._workspace.candidate_sha256()
+        found = self.candidate_sha256()
         if self._workspace.editable.plain or not found:
             return found
         for row in (self.measured(), self._ledger.incumbent()):
@@ -128,6 +251,70 @@ class Lane:
                 if row and self._workspace.files(row.attempt.commit).sha256 == found:
                     return row.attempt.train_sha256
         return found
+
+
+class Lanes:
+    """The lanes of a study, as the disk and the ledger have them."""
+
+    def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
+        self._ledger, self._workspace = ledger, workspace
+        self.main = Lane(ledger, workspace)
+        self._known = {MAIN: self.main}
+
+    def at(self, name: str) -> Lane:
+        """The lane of this name. Until there is an incumbent, all that is done is about the baseline, in main."""
+        if self._ledger.incumbent() is None:
+            return self.main
+        return self._known.setdefault(name or MAIN, Lane(self._ledger, self._workspace, name or MAIN))
+
+    def of(self, row: Experiment) -> Lane:
+        """The lane of a row."""
+        return self.at(row.attempt.lane or MAIN)
+
+    def all(self) -> list[Lane]:
+        """Those that are open: main, those with a worktree, and those with something to wait for."""
+        folder = self._workspace.paths.lanes
+        names = {path.parent.name for path in folder.glob("*/worktree")} if folder.is_dir() else set[str]()
+        names |= {row.attempt.lane for row in self._ledger.unfinished() if row.attempt.lane}
+        return [self.main, *(self.at(name) for name in sorted(names) if LANE.fullmatch(name) and name != MAIN)]
+
+    def require(self, name: str) -> None:
+        """Refuse the name of a lane that nobody has opened. Raises UnknownLane."""
+        names = [lane.id for lane in self.all()]
+        if name and name not in names and self._ledger.last(name) is None:
+            raise UnknownLane(f"There is no lane {clip(name, 40)!r}.", f"{lanes_in_words(names)}; {_OPENING}.")
+
+    def make_room(self, name: str) -> None:
+        """Close the idle lane that was used least lately, where too many are open for another one.
+
+        Raises UnknownLane: none is idle.
+        """
+        lanes = [lane for lane in self.all() if lane is not self.main]
+        if self.at(name).opened or len(lanes) < _MOST - 1:
+            return
+        idle = [lane for lane in lanes if lane.phase() is Phase.IDLE]
+        if not idle:
+            step = "Go on in one of them, or discard what is in it."
+            raise UnknownLane(f"{_MOST} lanes are open, and each has a candidate.", step)
+        min(idle, key=lambda lane: run.number if (run := lane.run()) else 0).close()
+
+    def stay(self) -> None:
+        """Before the incumbent moves: write down what each candidate was built on. Of one lane alone: nothing."""
+        if len(lanes := self.all()) > 1 and (incumbent := self._ledger.incumbent()):
+            for lane in lanes:
+                lane.stay(incumbent.commit)
+
+    def follow(self) -> None:
+        """After the incumbent has moved: bring along what nobody has changed."""
+        if self._workspace.paths.lanes.is_dir():
+            for lane in self.all():
+                with suppress(WorkspaceUnusable):  # who looks at the lane is told
+                    lane.follow()
+
+
+def lanes_in_words(names: Sequence[str]) -> str:
+    """Which lanes there are, without a stop."""
+    return f"The lanes are {', '.join(names)}" if len(names) > 1 else f"The one lane is {names[0]}"
 
 
 def require_fresh(base: Candidate, base_sha256: str) -> None:

@@ -136,7 +136,7 @@ def _behind(found: Ledger, workspace: Workspace, listed: Listed, wants: dict[int
 
 def _known(row: Experiment) -> int:
     """How far a row has come."""
-    return (row.result is not None) + (row.decision is not None) + (row.revocation is not None)
+    return (not row.queued) + (row.result is not None) + (row.decision is not None) + (row.revocation is not None)
 
 
 def _rebuild(path: Path, workspace: Workspace, listed: Listed, old: Ledger | None, mark: Mark) -> str:

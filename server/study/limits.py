@@ -15,33 +15,50 @@ from server.errors import NightOver
 from server.files import write_whole
 from server.history import comparisons
 from server.history.ledger import Ledger
-from server.paths import StudyPaths
-from server.records import Value, Verdict
+from server.paths import MAIN, StudyPaths
+from server.records import Experiment, Purpose, Value, Verdict
 from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
-from server.study.phase import Phase
+from server.study.phase import JUDGED, Phase
 from server.study.study import Study
 from server.task.definition import Task
 from server.task.policy import StudyFacts
 
+_PROMISING = 100  # rows; of what was promising and left undecided, no study has many
 REQUEST_REASONS = {
     OperatorRequest.STOP: "the operator has stopped the night",
     OperatorRequest.PAUSE: "the operator has paused the night",
 }
 
 
-def why_over(state: Path, task: Task, ledger: Ledger) -> str:
-    """Why nothing new may be started; empty while the night goes on. What was better once may still be confirmed."""
+def why_over(state: Path, task: Task, ledger: Ledger, lane: str = "") -> str:
+    """Why nothing new may be started; empty while the night goes on. What was better once may still be confirmed.
+
+    Args:
+        lane: in which something is to be started; "": in any.
+    """
     word = read_request(state)
     if word is not None:
         return REQUEST_REASONS[word]
-    known, measured = study_facts(state, ledger, task), ledger.measured()
-    confirming = measured and measured.decision is None and measured.verdict == Verdict.PROMISING
-    return task.stop.full(known) or ("" if confirming else task.stop.reached(known, task.measure))
+    known = study_facts(state, ledger, task)
+    return task.stop.full(known) or ("" if _confirming(ledger, lane) else task.stop.reached(known, task.measure))
 
 
-def why_study_over(study: Study) -> str:
+def _confirming(ledger: Ledger, lane: str) -> bool:
+    """Whether a candidate, of this lane or of any, was better once."""
+    measured, incumbent = ledger.measured(lane) if lane else None, ledger.incumbent()
+    rows = [measured] if lane else ledger.page(_PROMISING, 0, Verdict.PROMISING)
+    return any(
+        row is not None
+        and row.decision is None
+        and row.verdict == Verdict.PROMISING
+        and (incumbent is None or row.attempt.parent == incumbent.commit)
+        for row in rows
+    )
+
+
+def why_study_over(study: Study, lane: str = "") -> str:
     """`why_over`, for this study."""
-    return why_over(study.workspace.state, study.program().task, study.ledger)
+    return why_over(study.workspace.state, study.program().task, study.ledger, lane)
 
 
 def why_waiting(study: Study) -> str:
@@ -51,25 +68,47 @@ def why_waiting(study: Study) -> str:
     return study.program().task.stop.full(study_facts(study.workspace.state, study.ledger))
 
 
+def why_held(study: Study, row: Experiment) -> tuple[str, bool]:
+    """Why a run that waits is not started, and whether that may pass; empty if it is started."""
+    if word := read_request(study.workspace.state):
+        return REQUEST_REASONS[word], True
+    task, ledger = study.program().task, study.ledger
+    known = study_facts(study.workspace.state, ledger, task)
+    if why := task.stop.full(known):
+        return why, True
+    if row.attempt.purpose is Purpose.CONFIRM:
+        return "", False
+    waiting = sum(other.queued and other.attempt.of is None for other in ledger.unfinished())
+    return task.stop.reached(known.model_copy(update={"experiments": known.experiments - waiting}), task.measure), False
+
+
 def end_of(study: Study) -> str:
     """At which experiment a study has ended, and why; empty while it goes on, is paused, or something is undecided."""
-    if study.phase() is Phase.RUNNING or read_request(study.workspace.state) is OperatorRequest.PAUSE:
+    phases, word = phases_of(study), read_request(study.workspace.state)
+    waits = Phase.QUEUED in phases and word is not OperatorRequest.STOP
+    if Phase.RUNNING in phases or waits or word is OperatorRequest.PAUSE:
         return ""
-    last, measured = study.ledger.last(), study.ledger.measured()
-    if last is None or (measured is not None and measured.decision is None and measured.score is not None):
+    last = study.ledger.last()
+    if last is None or any(phase in JUDGED for phase in phases):
         return ""
     why = why_study_over(study)
     return f"{last.number}: {why}" if why else ""
 
 
-def is_paused(study: Study) -> bool:
-    """Whether the operator has paused a night in which nothing runs."""
-    return study.phase() is not Phase.RUNNING and read_request(study.workspace.state) is OperatorRequest.PAUSE
+def phases_of(study: Study) -> list[Phase]:
+    """Where each lane stands."""
+    study.settle()
+    return [lane.phase() for lane in study.lanes.all()]
 
 
-def require_open(study: Study) -> None:
-    """Refuse to start a run. Raises NightOver."""
-    if why := why_study_over(study):
+def is_paused(study: Study, lane: str = MAIN) -> bool:
+    """Whether the operator has paused a night, and nothing runs in the lane."""
+    return study.phase(lane) is not Phase.RUNNING and read_request(study.workspace.state) is OperatorRequest.PAUSE
+
+
+def require_open(study: Study, lane: str = MAIN) -> None:
+    """Refuse to start a run in a lane. Raises NightOver."""
+    if why := why_study_over(study, lane):
         raise NightOver(f"No run is started: {why}.", what_is_left(study))
 
 

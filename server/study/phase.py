@@ -21,12 +21,18 @@ class Phase(StrEnum):
     IDLE = "idle"  # the candidate is the incumbent
     PATCHED = "patched"  # the candidate differs from the incumbent and was not run
     RUNNING = "running"
+    QUEUED = "queued"  # the candidate's run waits for a slot
     PROMISING = "promising"  # measured, better once: further runs decide
     IMPROVED = "improved"  # measured, may be kept
     WORSE = "worse"  # measured, may not be kept
+    STALE = "stale"  # measured against an incumbent that is none any more: nothing is decided by that
     FAILED = "failed"  # the last run of this candidate has no score
     INVALID = "invalid"  # a run of the candidate's code has failed its audit: the code is ended
     BASELINE_INVALID = "baseline_invalid"  # so has the unmodified train.py
+
+
+JUDGED = (Phase.PROMISING, Phase.IMPROVED, Phase.WORSE)  # by a comparison with the incumbent
+UNFINISHED = (Phase.RUNNING, Phase.QUEUED)
 
 
 class Move(StrEnum):
@@ -90,6 +96,10 @@ _NEXT: dict[Phase, list[NextAction]] = {
         call(Move.WAIT_EXPERIMENT, "waits for the result; there is nothing else to do"),
         call(Move.CANCEL_EXPERIMENT, "ends the run", "reason"),
     ],
+    Phase.QUEUED: [
+        call(Move.WAIT_EXPERIMENT, "waits for a free slot, and for the result"),
+        call(Move.CANCEL_EXPERIMENT, "takes the run out of the queue", "reason"),
+    ],
     Phase.PROMISING: [
         call(Move.RUN_EXPERIMENT, "the next run of the confirmation; the server chooses which", "description"),
         call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
@@ -99,6 +109,11 @@ _NEXT: dict[Phase, list[NextAction]] = {
         call(Move.DISCARD, "back to the incumbent", "reason"),
     ],
     Phase.WORSE: [call(Move.DISCARD, "back to the incumbent", "reason")],
+    Phase.STALE: [
+        call(Move.RUN_EXPERIMENT, "brings the change to the incumbent of now, and measures it anew", "description"),
+        call(Move.APPLY_PATCH, "changes the candidate first", "patch"),
+        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
+    ],
     Phase.FAILED: [
         call(Move.APPLY_PATCH, "repairs the candidate", "patch"),
         call(Move.RUN_EXPERIMENT, "runs the same candidate again", "description"),
@@ -120,7 +135,13 @@ _UNDECIDED = {
     Phase.IMPROVED: "The candidate was measured and waits for a decision.",
     Phase.WORSE: "The candidate was measured and is not better.",
 }
-_RUNNING = {Phase.RUNNING: "An experiment is running, and the candidate is frozen until it ends."}
+_RUNNING = {
+    Phase.RUNNING: "An experiment is running, and the candidate is frozen until it ends.",
+    Phase.QUEUED: "The candidate waits for its run, and is frozen until that has ended.",
+}
+_STALE = {
+    Phase.STALE: "The incumbent has moved since the candidate was measured: that comparison keeps nothing any more."
+}
 _NO_BASELINE = {
     Phase.NEW: "There is no baseline yet: the first run is {original}.",
     Phase.BASELINE_FAILED: "The baseline has no score: {original} must run before it can be changed.",
@@ -130,7 +151,7 @@ _ENDED = {
     Phase.BASELINE_INVALID: "{Original} {invalid}: nothing can be built on it.",
 }
 _NO_INCUMBENT = {Phase.BASELINE_INVALID: _ENDED[Phase.BASELINE_INVALID]}
-_NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase is not Phase.RUNNING}
+_NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase not in UNFINISHED}
 
 _ILLEGAL: dict[Move, dict[Phase, str]] = {
     Move.APPLY_PATCH: _NO_BASELINE | _NO_INCUMBENT | _RUNNING | _UNDECIDED | _UNCONFIRMED,
@@ -141,6 +162,7 @@ _ILLEGAL: dict[Move, dict[Phase, str]] = {
     | _ENDED
     | _RUNNING
     | _UNCONFIRMED
+    | _STALE
     | {
         Phase.IDLE: "There is nothing to keep: the candidate is the incumbent.",
         Phase.PATCHED: "There is nothing to keep: the candidate was not measured.",
@@ -199,21 +221,21 @@ def derive(
     candidate_sha256: str,
     ended: bool = False,
 ) -> Phase:
-    """The phase that the ledger and the candidate's text amount to.
+    """The phase that a lane's rows and its candidate's text amount to.
 
     Args:
         last: the last run. measured: the last run of a new train.py, which later runs confirm or not.
         ended: whether a run of the candidate's code has failed its audit.
     """
-    if last is None or measured is None:
-        return Phase.NEW
-    if last.running:
-        return Phase.RUNNING
+    if last is not None and last.running:
+        return Phase.QUEUED if last.queued else Phase.RUNNING
     if incumbent is None:
+        if last is None or measured is None:
+            return Phase.NEW
         # Of a task no audit ends a code: what was wrong with the baseline may be mended, also outside of git.
         invalid = measured.verdict == Verdict.INVALID and measured.attempt.task is None
         return Phase.BASELINE_INVALID if ended or invalid else Phase.BASELINE_FAILED
-    if measured.decision is None and (found := _undecided(measured, candidate_sha256, ended)):
+    if measured and measured.decision is None and (found := _undecided(measured, candidate_sha256, ended)):
         return found
     if candidate_sha256 == incumbent.attempt.train_sha256:
         return Phase.IDLE

@@ -24,7 +24,6 @@ from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import draw_seed
 from server.runs.spawn import trainer_hash
 from server.source.candidate import Candidate
-from server.study.phase import Phase
 from server.study.study import Study
 from trainer.contract import RunFile, public_half, utc_now
 
@@ -156,7 +155,8 @@ def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show
 
 def require_possible(study: Study, question: RerunRequest) -> None:
     """Refuse what a study cannot be asked now. Raises Unavailable."""
-    if study.phase() is Phase.RUNNING:
+    study.settle()
+    if study.ledger.unfinished():
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     task = study.program().task
     if task.sha256 and question.knobs:

@@ -10,41 +10,40 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from server.errors import HeadMoved, LedgerDamaged, ProgramInvalid, RunnerUnavailable, WorkspaceUnusable
-from server.foreign.load import bring, load, require_scripts
-from server.history import audit_failures, comparisons, revocations, segments
+from server.errors import LedgerDamaged, ProgramInvalid, Refusal, RunnerUnavailable, WorkspaceUnusable
+from server.foreign.load import load
+from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
-from server.paths import Home
-from server.records import Attempt, Experiment, Outcome, Purpose, Result
-from server.runs.executor import Engine, RunRequest, RunSite, SlotRequest, ending, lasts_of, new_key
+from server.paths import MAIN, Home
+from server.records import Attempt, Experiment, Outcome, Result
+from server.runs.executor import Engine, RunRequest, RunSite, Slot, SlotRequest, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
 from server.runs.run_folder import RunFolders
-from server.runs.run_spec import RunLimits, draw_seed
-from server.runs.spawn import require_guards, trainer_hash
-from server.scoring.early_stopping import loss_ceiling
+from server.runs.spawn import require_guards
 from server.serve_options import ServeOptions
 from server.source import patch
 from server.source.candidate import Candidate
 from server.source.language import Change
 from server.source.patch import AppliedPatch
+from server.starting.request import RequestMaker, RunWords, Terms
+from server.starting.slots import Slots
 from server.study import ledger_rebuild
 from server.study.git_repair import heal
-from server.study.lane import Lane, require_fresh, what_may_change
+from server.study.lane import Lane, Lanes, what_may_change
 from server.study.phase import Move, Phase, require
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task.dataset import find
 from server.task.program import Program, remember
 from server.task.task_words import words_of
-from server.task.upstream import PREPARE, audit_asked, reach, require_pinned
 from server.task.words import LANGUAGE_MODEL, Words
-from trainer.contract import CPU_PROFILES, Referee, RunFile, public_half, utc_now
+from trainer.contract import CPU_PROFILES, Referee, utc_now
 
-_CURVE_POINTS = 300
+_REBASED = (Phase.STALE, Phase.PATCHED, Phase.FAILED)  # if the incumbent has moved since
 
 
 class Study:
@@ -99,8 +98,11 @@ class Study:
         self.workspace.state.mkdir(parents=True, exist_ok=True)
         listed = self.workspace.listed()
         self.ledger = ledger_rebuild.open_ledger(self.workspace, self.notebook, listed, distrust)
-        self.lane = Lane(self.ledger, self.workspace)
-        self.verdicts = Verdicts(self.ledger, self.workspace, self.lane)
+        self.lanes = Lanes(self.ledger, self.workspace)
+        self.lane = self.lanes.main
+        self.verdicts = Verdicts(self.ledger, self.workspace, self.lanes)
+        self.slots = Slots(self.ledger, self.executor)
+        self._requests = RequestMaker(self.workspace, self.ledger, self.runs, self.choices)
         self._results = ResultsFile(self.workspace.paths.results)
         self._taken = max([0, *listed.rows, *self.runs.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept
@@ -161,23 +163,16 @@ class Study:
 
     @property
     def head_moved(self) -> str:
-        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's.
+        """What somebody else did to the branch, and the operator's next step; empty while it is the incumbent's."""
+        return self.verdicts.head_moved()
 
-        One that was deleted counts as the incumbent's: `settle` makes it again.
-        """
-        try:
-            self.verdicts.require_branch()
-        except HeadMoved as moved:
-            return str(moved)
-        return ""
-
-    def phase(self) -> Phase:
-        """Where the night stands, after importing the result of a run that has ended meanwhile."""
+    def phase(self, lane: str = MAIN) -> Phase:
+        """Where a lane stands, after importing the results of runs that have ended meanwhile."""
         self.settle()
-        return self.lane.phase()
+        return self.lanes.at(lane).phase()
 
     def settle(self) -> Experiment | None:
-        """The lane's last run; if it has ended meanwhile, with its result imported, exactly once."""
+        """The last run; whatever has ended meanwhile, in any lane, has its result imported, exactly once."""
         if self.ledger.gone or self.ledger.foreign:
             self.mend()
         elif self.workspace.refs.disturbed:
@@ -192,144 +187,164 @@ class Study:
         if self._behind:
             self._behind = not self.verdicts.advance()
         last = self._settle()
+        self.lanes.follow()
         if told := self.verdicts.restart():
             self.notebook.add(told, idea=False, after=last.number if last else 0)
         return last
 
-    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0) -> AppliedPatch:
-        """Change the candidate, or do once more what experiment `number` did: then `text` is empty.
-
-        Raises Refusal; then nothing was changed.
-        """
-        require(self.phase(), Move.APPLY_PATCH, self.verdicts.fact(), self.words())
+    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0, lane: str = MAIN) -> AppliedPatch:
+        """Change a lane's candidate, or do again what experiment `number` did, in place of a text. Raises Refusal."""
+        phase, at = self.phase(lane), self.lanes.at(lane)
+        require(phase, Move.APPLY_PATCH, self.verdicts.fact(at), self.words())
         self.verdicts.require_branch()
-        base, incumbent = self.lane.candidate(), self.incumbent()
-        after = self._reapplied(base, number, base_sha256) if number else self.lane.patched(base, text, base_sha256)
-        self.replace(after)
-        return AppliedPatch(incumbent, after, patch.diff(incumbent, after), base.sha256)
+        self.lanes.make_room(at.id)
+        base = at.candidate()
+        before = self.workspace.files(at.base()) if at.behind else self.incumbent()
+        after = at.reapplied(base, number, base_sha256) if number else at.patched(base, text, base_sha256)
+        self.replace(after, at)
+        return AppliedPatch(before, after, patch.diff(before, after), base.sha256)
 
-    def replace(self, candidate: Candidate) -> None:
-        """Make this the candidate. Raises PatchRefused; then it is what it was."""
+    def replace(self, candidate: Candidate, lane: Lane | None = None) -> None:
+        """Make this a lane's candidate. Raises PatchRefused; then it is what it was."""
         self.verdicts.require_sound(candidate)
-        self.lane.write(candidate)
+        (lane or self.lane).write(candidate)
 
-    def run(self, description: str, hypothesis: str = "", source: str = "") -> Experiment:
-        """Commit the candidate and start its run. Raises Refusal, RunnerUnavailable."""
-        require(phase := self.phase(), Move.RUN_EXPERIMENT, self.verdicts.fact(), self.words())
+    def run(
+        self, description: str, hypothesis: str = "", lane: str = MAIN, agent: str = "", source: str = ""
+    ) -> Experiment:
+        """Commit a lane's candidate and start its run, or queue it where no slot is free.
+
+        What was built on an earlier incumbent is brought to the one of now. Raises Refusal, RunnerUnavailable.
+        """
+        phase, at = self.phase(lane), self.lanes.at(lane)
+        require(phase, Move.RUN_EXPERIMENT, self.verdicts.fact(at), self.words())
         self.verdicts.require_branch()
-        self.lane.require_unspoiled()
-        many, last = len(self.executor.slots), self.ledger.page(1, 0)
-        slot = self.executor.require_free(self.profile, lasts_of(last))
-        task, budget = self.program().task, self.budget_seconds()
-        plan = self.verdicts.plan(phase, task)
+        at.require_unspoiled()
+        slot = None if self.slots.waiting() or not self.slots.vacant() else self.slots.free(self.profile)
+        return self._commission(at, phase, RunWords(description, hypothesis, source, agent), slot)
+
+    def start(self, row: Experiment) -> None:
+        """Start a run that waits. Raises RunnerUnavailable: it waits on; Unavailable."""
+        incumbent, slot = self.ledger.incumbent(), self.slots.free(self.profile)
+        if incumbent and row.attempt.parent != incumbent.commit:
+            told = f"The incumbent moved to experiment {incumbent.number} while this waited."
+            return self._overtake(row, slot, told)
+        key = new_key(self.executor)
+        attempt = self._terms().started(row.attempt, slot, key)
+        request = self.request(attempt, self.workspace.files(attempt.commit), key)
+        with self._whole():
+            self.verdicts.archive(self.ledger.start(attempt))
+        self._start(request.model_copy(update={"slot": slot}))
+
+    def _overtake(self, row: Experiment, slot: Slot, told: str) -> None:
+        """End a row that waits for a comparison with an incumbent of before; a new candidate goes on in a new row."""
+        lane, attempt = self.lanes.of(row), row.attempt
+        run = lane.run()
+        if attempt.of is not None:
+            return self.refuse(row, f"{told} It would decide nothing any more.")
+        if run and run.number == row.number:  # else a server was killed in the middle of this
+            words = RunWords.of(attempt)
+            try:
+                run = self._commission(lane, Phase.PATCHED, words, slot)
+            except Refusal as refused:
+                return self.refuse(row, f"{told} {refused.problem}")
+        return self.refuse(row, f"{told} It goes on, brought to that, as experiment {run.number if run else 0}.")
+
+    def refuse(self, row: Experiment, why: str, outcome: Outcome = Outcome.REFUSED) -> None:
+        """End a run that was never started."""
+        self._import(row, Result(outcome=outcome, reason=why, finished_at=utc_now()))
+
+    def _commission(self, lane: Lane, phase: Phase, words: RunWords, slot: Slot | None) -> Experiment:
+        """Commit a candidate, and start its run in the slot; None: it waits for one."""
+        if phase in _REBASED and lane.behind:
+            with self._whole():
+                phase = self.verdicts.bring_up(lane)
+        plan = self.verdicts.plan(phase, self.program().task, lane)
         if plan.of is None:
             self.verdicts.require_valid(plan.candidate, phase, self.words())
         audit_failures.require_sound(self.ledger, plan.candidate)
-        code, dataset = plan.candidate.fingerprint, "" if task.sha256 else self.dataset.name
+        terms, code = self._terms(), plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_new(self.ledger, code, self.profile, dataset, budget, task.sha256, many > 1)
-        key = new_key(self.executor)  # never written down: its public half, in the row, is enough after a restart
-        attempt = Attempt(
-            number=self.next_number(),
-            baseline=phase in (Phase.NEW, Phase.BASELINE_FAILED),
-            purpose=plan.purpose,
-            of=plan.of,
-            description=description,
-            hypothesis=hypothesis,
-            source=" ".join(source.split()) or None,
-            parent=self.workspace.tip(),
-            commit="",
-            train_sha256=plan.candidate.sha256,
-            fingerprint=code,
-            compressed_bytes=plan.candidate.compressed_bytes,
-            profile=self.profile,
-            dataset=dataset,
-            seed=draw_seed(),
-            task=task.sha256,
-            direction=task.direction if task.sha256 else None,
-            scale=task.scale if task.sha256 else None,
-            referee=trainer_hash(),
-            signer=public_half(key) if key else None,
-            budget_seconds=budget,
-            started_at=utc_now(),
-            slot=slot.id if many > 1 else None,
-            concurrency=many if many > 1 else None,
+            comparisons.require_alone(self.ledger, code, lane.id)
+            same = terms.profile, terms.dataset, terms.budget_seconds, terms.task, terms.slots > 1
+            comparisons.require_new(self.ledger, code, *same)
+        key = new_key(self.executor) if slot else ""  # never written down: its public half, in the row, is enough
+        attempt = terms.attempt(words, slot, key).model_copy(
+            update={
+                "number": self.next_number(),
+                "baseline": phase in (Phase.NEW, Phase.BASELINE_FAILED),
+                "purpose": plan.purpose,
+                "of": plan.of,
+                "parent": self.workspace.tip(),
+                "train_sha256": plan.candidate.sha256,
+                "fingerprint": code,
+                "compressed_bytes": plan.candidate.compressed_bytes,
+                "lane": None if lane.id == MAIN else lane.id,
+            }
         )
         attempt = attempt.model_copy(update={"commit": self.workspace.commit_attempt(attempt, plan.candidate)})
         made = None
         if attempt.of is None and not attempt.baseline:
             made = plan.candidate.changed_from(self.workspace.files(attempt.parent))
-        request = self.request(attempt, plan.candidate, key).model_copy(update={"slot": slot})
+        request = self.request(attempt, plan.candidate, key) if slot else None
         self.begin(attempt, made)
-        self._start(request)
+        if request:
+            self._start(request.model_copy(update={"slot": slot}))
         return Experiment(attempt=attempt)
+
+    def _terms(self) -> Terms:
+        task = self.program().task
+        dataset = "" if task.sha256 else self.dataset.name
+        return Terms.of(task, self.profile, dataset, self.budget_seconds(), len(self.executor.slots))
 
     def request(self, attempt: Attempt, candidate: Candidate, key: str) -> RunRequest:
         """What is asked of the executor. Raises WorkspaceUnusable."""
-        task = self.program().task
-        limits = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
-        limits = limits.beside(self.ledger.baseline(), attempt)
-        if task.early_stop and attempt.of is None and not attempt.baseline:
-            curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
-            limits = limits.model_copy(update={"ceiling": loss_ceiling(curves, attempt.budget_seconds)})
-        root = self.workspace.root
-        if task.kind is Referee.KARPATHY:
-            require_pinned(root, self.workspace.modules(attempt.commit).get(PREPARE))
-            limits = limits.beside_upstream(self.ledger.baseline(), attempt)
-        terms = task.terms(*reach(task, root), audit_asked(segments.trust_so_far(self.ledger, task.sha256)))
-        if terms is None:
-            modules = self.workspace.modules(attempt.commit)
-            return RunRequest(attempt=attempt, text=candidate.text, limits=limits, key=key, modules=modules)
-        known = self.ledger.incumbent()
-        if attempt.purpose is not Purpose.REFERENCE and known and segments.latest(self.ledger, known, task.sha256):
-            limits = limits.model_copy(update={"proven": True})
-        trees = {RunFile.TREE: attempt.commit}
-        if terms.paired:
-            trees[RunFile.INCUMBENT] = attempt.commit if attempt.baseline else self.verdicts.base() or attempt.commit
+        base = self.verdicts.base() or attempt.commit
+        return self._requests.make(self.program().task, attempt, candidate, base).model_copy(update={"key": key})
 
-        def lay_out(folder: Path) -> None:
-            for name, commit in trees.items():
-                self.workspace.lay_out(commit, folder / name)
-                bring(root, task.brought, folder / name)
-                require_scripts(task, folder / name)
+    def cancel(self, reason: str, lane: str = MAIN) -> None:
+        """Ask for the end of a lane's run. Raises Refusal, RunnerUnavailable."""
+        require(self.phase(lane), Move.CANCEL_EXPERIMENT, words=self.words())
+        if run := self.lanes.at(lane).run():
+            if run.queued:
+                self.refuse(run, f"cancelled in the queue: {reason}", Outcome.CANCELLED)
+            else:
+                self.executor.handle(run.number).cancel(reason)
 
-        return RunRequest(attempt=attempt, limits=limits, key=key, referee=task.kind, task=terms, trees=lay_out)
-
-    def cancel(self, reason: str) -> None:
-        """Ask for the end of the run. Raises Refusal, RunnerUnavailable."""
-        require(self.phase(), Move.CANCEL_EXPERIMENT, words=self.words())
-        if run := self.lane.run():
-            self.executor.handle(run.number).cancel(reason)
-
-    def keep(self, reason: str) -> Experiment:
-        """Make the measured candidate the incumbent. Raises Refusal, HeadMoved."""
-        require(self.phase(), Move.KEEP, self.verdicts.fact(), self.words())
+    def keep(self, reason: str, lane: str = MAIN, agent: str = "") -> Experiment:
+        """Make a lane's measured candidate the incumbent. Raises Refusal, HeadMoved."""
+        phase, at = self.phase(lane), self.lanes.at(lane)
+        require(phase, Move.KEEP, self.verdicts.fact(at), self.words())
         self.verdicts.require_branch()
-        root = self.lane.measured()
+        root = at.measured()
         assert root is not None
         with self._whole():
-            self._behind = not self.verdicts.keep(root, reason)
+            self._behind = not self.verdicts.keep(root, reason, agent)
             self._results.write(self.ledger)
         return self.ledger.get(root.number) or root
 
-    def discard(self, reason: str) -> Experiment | None:
+    def discard(self, reason: str, lane: str = MAIN, agent: str = "") -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
-        require(phase := self.phase(), Move.DISCARD, self.verdicts.fact(), self.words())
-        given_up = self.verdicts.given_up(phase)
+        phase, at = self.phase(lane), self.lanes.at(lane)
+        require(phase, Move.DISCARD, self.verdicts.fact(at), self.words())
+        given_up = self.verdicts.given_up(phase, at)
         with self._whole():
             if given_up is not None:
-                given_up = self.verdicts.decide(given_up.number, kept=False, reason=reason)
-            self.verdicts.restore()
+                given_up = self.verdicts.decide(given_up.number, False, reason, agent)
+            self.verdicts.restore(at)
             self._results.write(self.ledger)
         return given_up
 
     def recover(self) -> None:
         """Finish the move that was broken off. Every step may be made twice."""
         self.workspace.prepare(self.verdicts.base())
+        lanes = self.lanes.all()
+        for lane in lanes:
+            lane.mount()
         last = self._settle()
-        if last is None or last.judgement is None:
+        if last is None or (last.judgement is None and len(lanes) == 1):
             return
-        self._behind = not self.verdicts.finish(last, self.program().task)
+        self._behind = not self.verdicts.finish(self.program().task)
         self._tell_revocations()
         self._results.restore(self.ledger)
 
@@ -352,14 +367,6 @@ class Study:
             self.ledger.begin(attempt, made)
             self.verdicts.archive(Experiment(attempt=attempt))
 
-    def _reapplied(self, base: Candidate, number: int, base_sha256: str) -> Candidate:
-        """`base` with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
-        require_fresh(base, base_sha256)
-        found = self.ledger.get(number)
-        assert found is not None
-        before, theirs = (self.workspace.files(commit) for commit in (found.attempt.parent, found.commit))
-        return self.workspace.merge(before, base, theirs, f"experiment {number}")
-
     @contextmanager
     def _whole(self) -> Generator[None]:
         """What of these steps is broken off is finished by the next call."""
@@ -375,14 +382,10 @@ class Study:
         return found
 
     def _settle(self) -> Experiment | None:
-        run = self.lane.run()
-        if (
-            run is None
-            or not run.running
-            or (result := ending(self.executor, run.attempt, self.runs.of(run.number))) is None
-        ):
-            return run
-        return self._import(run, result)
+        for run in self.ledger.unfinished():
+            if not run.queued and (result := ending(self.executor, run.attempt, self.runs.of(run.number))):
+                self._import(run, result)
+        return self.ledger.last()
 
     def _start(self, request: RunRequest) -> None:
         try:
@@ -392,10 +395,9 @@ class Study:
             self._import(Experiment(attempt=request.attempt), failed)
             raise
 
-    def _import(self, experiment: Experiment, result: Result) -> Experiment:
+    def _import(self, experiment: Experiment, result: Result) -> None:
         ended = experiment.model_copy(update={"result": result})
         with self._whole():
             self._behind = not self.verdicts.receive(ended, self.program().task)
             self._tell_revocations()
             self._results.write(self.ledger)
-        return self.ledger.get(experiment.number) or ended

@@ -12,6 +12,7 @@ from server.errors import (
     Unavailable,
     WrongPhase,
 )
+from server.paths import MAIN
 from server.records import Verdict
 from server.study import limits
 from server.study.phase import Phase, next_actions
@@ -21,11 +22,11 @@ from server.study.sweep_queue import Sweep, SweepItem
 _TRIES = 3  # runs in a row that could not even be started: each leaves a row
 
 
-def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None:
+def begin(study: Study, description: str, changes: list[dict[str, str]], lane: str = MAIN) -> None:
     """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
-    require_free(study)
-    limits.require_open(study)
-    phase = study.phase()
+    require_none(study)
+    limits.require_open(study, lane)
+    phase = study.phase(lane)
     if phase is not Phase.IDLE:
         raise WrongPhase(
             f"A sweep starts from the incumbent, and the phase is {phase}.",
@@ -33,7 +34,8 @@ def begin(study: Study, description: str, changes: list[dict[str, str]]) -> None
         )
     for change in changes:
         study.incumbent().with_constants(change)
-    study.queue.begin(Sweep(description=description, items=[SweepItem(knobs=change) for change in changes]))
+    items = [SweepItem(knobs=change) for change in changes]
+    study.queue.begin(Sweep(description=description, items=items, lane=lane))
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
 
@@ -57,8 +59,14 @@ def step(study: Study) -> None:
         raise
 
 
-def require_free(study: Study) -> None:
-    """Refuse an agent's move while the server moves. Raises WrongPhase."""
+def require_free(study: Study, lane: str = MAIN) -> None:
+    """Refuse an agent's move in a lane in which the server moves. Raises WrongPhase."""
+    if study.queue.active and study.queue.active.lane == lane:
+        require_none(study)
+
+
+def require_none(study: Study) -> None:
+    """Refuse a sweep beside another. Raises WrongPhase."""
     sweep = study.queue.active
     if sweep is not None:
         done = sum(item.experiment is not None or bool(item.skipped) for item in sweep.items)
@@ -69,19 +77,29 @@ def require_free(study: Study) -> None:
 
 
 def _move(study: Study, sweep: Sweep) -> None:
-    phase = study.phase()
-    if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study)):
+    phase, lane = study.phase(sweep.lane), sweep.lane
+    if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study, lane)):
         _stop(study, why)
     elif phase is Phase.PROMISING:
-        study.run(f"{sweep.description}: confirmation")
+        study.run(f"{sweep.description}: confirmation", lane=lane)
+    elif phase is Phase.STALE:
+        _measure_anew(study, sweep)
     elif phase is Phase.IMPROVED:
-        study.keep(sweep.description)
+        study.keep(sweep.description, lane)
     elif phase in (Phase.WORSE, Phase.FAILED, Phase.INVALID):
-        study.discard(sweep.description)
+        study.discard(sweep.description, lane)
     elif phase is Phase.PATCHED:  # a server ended between the text and its run
-        study.discard(sweep.description)
+        study.discard(sweep.description, lane)
     elif phase is Phase.IDLE:
         _next(study, sweep)
+
+
+def _measure_anew(study: Study, sweep: Sweep) -> None:
+    """Another lane has moved the incumbent: the change is brought to it, or given up where it conflicts."""
+    try:
+        study.run(f"{sweep.description}: on the incumbent of now", lane=sweep.lane)
+    except Refusal as refused:
+        study.discard(refused.problem, sweep.lane)
 
 
 def _stop(study: Study, why: str) -> None:
@@ -110,11 +128,11 @@ def _next(study: Study, sweep: Sweep) -> None:
         candidate = incumbent.with_constants(item.knobs)
         if candidate == incumbent:
             raise PatchRefused("The incumbent has these values.", "Go on with the next.")
-        study.replace(candidate)
-        run = study.run(f"{sweep.description}: {told}")
+        study.replace(candidate, study.lanes.at(sweep.lane))
+        run = study.run(f"{sweep.description}: {told}", lane=sweep.lane)
     except Refusal as refused:
-        if study.phase() in (Phase.PATCHED, Phase.INVALID):
-            study.discard(refused.problem)
+        if study.phase(sweep.lane) in (Phase.PATCHED, Phase.INVALID):
+            study.discard(refused.problem, sweep.lane)
         study.queue.settle(index, item.model_copy(update={"skipped": refused.problem}))
         return
     study.queue.settle(index, item.model_copy(update={"experiment": run.number}))

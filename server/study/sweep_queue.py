@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from server.files import set_aside, write_whole
+from server.paths import MAIN
 from server.records import Value
 
 
@@ -20,6 +21,7 @@ class Sweep(Value):
     description: str
     items: list[SweepItem]
     ended: str = ""  # why; empty while it goes on
+    lane: str = MAIN
 
     @property
     def next(self) -> int | None:

@@ -10,7 +10,7 @@ from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Re
 from server.scoring.decision_rule import Assessment
 from server.source import patch
 from server.source.candidate import Candidate
-from server.study.lane import Lane
+from server.study.lane import Lane, Lanes
 from server.study.phase import Phase, new_baseline
 from server.task.definition import Task
 from server.task.words import Words
@@ -31,8 +31,8 @@ class RunPlan(NamedTuple):
 class Verdicts:
     """Every method may be called twice and finishes what a killed server left."""
 
-    def __init__(self, ledger: Ledger, workspace: Workspace, lane: Lane) -> None:
-        self._ledger, self._workspace, self._lane = ledger, workspace, lane
+    def __init__(self, ledger: Ledger, workspace: Workspace, lanes: Lanes) -> None:
+        self._ledger, self._workspace, self._lanes = ledger, workspace, lanes
 
     def receive(self, experiment: Experiment, rule: Task) -> bool:
         """Judge a result that has just come in; a baseline is kept at once. Whether the branch could be moved."""
@@ -40,15 +40,25 @@ class Verdicts:
         if judged.verdict == Verdict.BASELINE:
             return self.keep(judged, "the baseline")
         moved = self.revise()
-        self.reassess(rule)
+        self.reassess(self._lanes.of(judged), rule)
+        self._end_others(self._lanes.of(judged), rule)
         return moved
+
+    def _end_others(self, but: Lane, rule: Task) -> None:
+        """What ends a candidate of another lane, whose own runs alone else judge it: each look more could be luck."""
+        for lane in self._lanes.all():
+            root = lane.measured()
+            if lane is not but and root and root.decision is None and self._ended(root):
+                self.reassess(lane, rule)
 
     def revise(self) -> bool:
         """Revoke the keeps that an audit has refuted, and those built on them. Whether the branch could be moved.
 
         The rows first, then the file, then the branch: while it is at what was revoked, the move is unfinished.
         """
-        self._revoke(revocations.due(self._ledger))
+        if due := revocations.due(self._ledger):
+            self._lanes.stay()
+            self._revoke(due)
         revoked, base = self._ledger.revoked(), self.base()
         if not revoked or base is None or not self._workspace.has_branch():
             return True  # a branch that was deleted is made again where it belongs
@@ -57,8 +67,9 @@ class Verdicts:
             return True
         for row in revoked:
             self.archive(row)  # a server that was killed after the rows has not
-        if self._lane.holds(left):
-            self.restore()
+        for lane in self._lanes.all():
+            if lane.holds(left):
+                self.restore(lane)
         try:
             self._workspace.advance(base, left.commit)
         except HeadMoved:
@@ -66,8 +77,7 @@ class Verdicts:
         return True
 
     def _revoke(self, due: dict[int, Revocation]) -> None:
-        if due:
-            self._ledger.revoke(due)
+        self._ledger.revoke(due)
         for number in due:
             if row := self._ledger.get(number):
                 self.archive(row)
@@ -80,9 +90,9 @@ class Verdicts:
         self.record(judged)
         return judged
 
-    def reassess(self, rule: Task) -> None:
-        """Judge the undecided candidate again, by all that was run since."""
-        root = self._lane.measured()
+    def reassess(self, lane: Lane, rule: Task) -> None:
+        """Judge the lane's undecided candidate again, by all that was run since."""
+        root = lane.measured()
         if root is None or root.decision or root.score is None or root.attempt.baseline:
             return
         try:
@@ -92,9 +102,10 @@ class Verdicts:
             if not self._lost(root):  # then its verdict stays
                 raise
 
-    def plan(self, phase: Phase, rule: Task) -> RunPlan:
-        """What the next run is for."""
-        root, incumbent = self._lane.measured(), self._ledger.incumbent()
+    def plan(self, phase: Phase, rule: Task, lane: Lane | None = None) -> RunPlan:
+        """What the lane's next run is for."""
+        lane = lane or self._lanes.main
+        root, incumbent = lane.measured(), self._ledger.incumbent()
         again = incumbent
         if phase is Phase.PROMISING and root:
             wanted = self.assess(root, rule)
@@ -103,60 +114,78 @@ class Verdicts:
             again = self._ledger.get(wanted.of) if wanted.of else incumbent
         if phase in (Phase.PROMISING, Phase.IDLE) and again:
             return RunPlan(self._workspace.files(again.commit), Purpose.REFERENCE, again.number)
-        return RunPlan(self._lane.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
+        return RunPlan(lane.candidate() if incumbent else self._workspace.files(self._workspace.tip()))
 
     def assess(self, candidate: Experiment, rule: Task) -> Assessment:
         """What the candidate's scores amount to, and what has to be run next."""
-        incumbent = self._ledger.incumbent()
+        incumbent = comparisons.built_on(self._ledger, candidate.attempt)
         assert incumbent is not None
         made, kept = (self._workspace.files(commit) for commit in (candidate.commit, incumbent.commit))
         return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=made.simpler_than(kept))
 
-    def finish(self, last: Experiment, rule: Task) -> bool:
-        """Finish what was broken off after the result of `last` came in. Whether the branch could be moved."""
-        root = self._lane.measured()
+    def finish(self, rule: Task) -> bool:
+        """Finish what was broken off after a result came in. Whether the branch could be moved."""
+        lanes = self._lanes.all()
+        for lane in lanes:
+            for row in (lane.run(), lane.measured()):
+                if row and row.judgement:
+                    self.record(row)
+        moved = self.revise()
+        for lane in lanes:
+            moved = self._finish(lane, rule) and moved
+        self._lanes.follow()
+        return moved
+
+    def _finish(self, lane: Lane, rule: Task) -> bool:
+        root = lane.measured()
         if root is None or root.judgement is None:
             return True
-        self.record(last)
-        self.record(root)
-        moved = self.revise()
-        self.reassess(rule)
+        self.reassess(lane, rule)
         root = self._ledger.get(root.number) or root
         if root.revocation:
-            return moved
+            return True
         if root.verdict == Verdict.BASELINE and root.decision is None:
             return self.keep(root, "the baseline")
         if root.kept:
-            return self._advance(root)
-        if root.decision is not None and self._lane.holds(root):
-            self.restore()
-        return moved
+            last = self._last_kept()
+            return last is None or last.number != root.number or self._advance(root)
+        if root.decision is not None and lane.holds(root):
+            self.restore(lane)
+        return True
 
-    def fact(self) -> str:
+    def fact(self, lane: Lane) -> str:
         """What is known of the candidate, in a sentence; empty once it is decided."""
-        if failed := self._lane.failure():
+        if failed := lane.failure():
             return audit_failures.ended(failed)
-        root = self._lane.measured()
+        root = lane.measured()
         if root is None or root.decision is not None:
             return ""
         return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
 
-    def given_up(self, phase: Phase) -> Experiment | None:
+    def given_up(self, phase: Phase, lane: Lane) -> Experiment | None:
         """The experiment that a discard is about; None if the candidate was never measured."""
-        root = self._lane.measured()
+        root = lane.measured()
         if phase is Phase.PATCHED or root is None:
             return None
         # Another patch may have led to code that was ended before: then there is nothing to decide.
         return None if phase is Phase.INVALID and root.decision is not None else root
 
-    def keep(self, experiment: Experiment, reason: str) -> bool:
+    def keep(self, experiment: Experiment, reason: str, agent: str = "") -> bool:
         """Make a candidate the incumbent: the row first, then the branch. Whether the branch could be moved."""
-        return self._advance(self.decide(experiment.number, kept=True, reason=reason))
+        self._lanes.stay()
+        moved = self._advance(self.decide(experiment.number, kept=True, reason=reason, agent=agent))
+        self._lanes.follow()
+        return moved
 
     def advance(self) -> bool:
         """Move the branch to what was kept, if it could not be moved before. Whether it is there."""
-        root = self._lane.measured()
-        return self.revise() and (root is None or not root.kept or self._advance(root))
+        last = self._last_kept()
+        return self.revise() and (last is None or self._advance(last))
+
+    def _last_kept(self) -> Experiment | None:
+        """The incumbent, where nothing was measured since in its lane: its keep may not have been finished."""
+        incumbent = self._ledger.incumbent()
+        return incumbent if incumbent and self._lanes.of(incumbent).measured() == incumbent else None
 
     def base(self) -> str | None:
         """The commit that the branch belongs at: the incumbent's, or what the night began with; None: it is new."""
@@ -220,15 +249,34 @@ class Verdicts:
         if base := self.base():
             self._workspace.require_at(base)
 
+    def head_moved(self) -> str:
+        """What `require_branch` says; empty while the branch is where it belongs, or was deleted."""
+        try:
+            self.require_branch()
+        except HeadMoved as moved:
+            return str(moved)
+        return ""
+
     def restore_branch(self) -> None:
         """Make a deleted branch again, where it belongs. Raises WorkspaceUnusable."""
         if base := self.base():
             self._workspace.restore_branch(base)
 
-    def restore(self) -> None:
-        """Make the incumbent's text the candidate."""
+    def restore(self, lane: Lane) -> None:
+        """Make the incumbent's text the lane's candidate."""
         incumbent = self._ledger.incumbent()
-        self._lane.write(self._workspace.files(incumbent.commit if incumbent else self._workspace.tip()))
+        lane.reset(self._workspace.files(incumbent.commit if incumbent else self._workspace.tip()))
+
+    def bring_up(self, lane: Lane) -> Phase:
+        """Bring a candidate to the incumbent of now. Raises PatchRefused, with what conflicts; nothing was changed."""
+        incumbent, root = self._ledger.incumbent(), lane.measured()
+        assert incumbent
+        self.require_sound(merged := lane.rebased(incumbent))
+        if root and root.decision is None and root.score is not None:
+            why = f"the incumbent moved to experiment {incumbent.number}: it is measured anew on that"
+            self.decide(root.number, kept=False, reason=why)
+        lane.reset(merged)
+        return Phase.PATCHED
 
     def record(self, experiment: Experiment) -> None:
         """Move the attempt's ref; a server killed between row and ref has left none, or an earlier verdict's."""
@@ -240,9 +288,11 @@ class Verdicts:
                 raise
         self.archive(experiment)
 
-    def decide(self, number: int, kept: bool, reason: str) -> Experiment:
-        """Write down what becomes of a candidate."""
-        decision = Decision(kept=kept, reason=reason, decided_at=utc_now())
+    def decide(self, number: int, kept: bool, reason: str, agent: str = "") -> Experiment:
+        """Write down what becomes of a candidate, and who decides, if that is not who has asked for the run."""
+        row = self._ledger.get(number)
+        other = agent if agent and row and agent != row.attempt.agent else None
+        decision = Decision(kept=kept, reason=reason, decided_at=utc_now(), agent=other)
         decided = self._ledger.decide(number, decision)
         self.archive(decided)
         return decided
@@ -306,7 +356,7 @@ class Verdicts:
             verdict = _BESIDE[attempt.purpose]
             why = f"Experiment {attempt.of} again: {comparisons.run_told(experiment, rule)}."
         else:
-            found, incumbent = self.assess(experiment, rule), self._ledger.incumbent()
+            found, incumbent = self.assess(experiment, rule), comparisons.built_on(self._ledger, attempt)
             assert incumbent is not None
             verdict, why = found.verdict, found.why
             if complaint := self._complaint(result, incumbent, rule):

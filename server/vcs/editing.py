@@ -3,6 +3,7 @@
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from git import Repo
 
@@ -16,6 +17,54 @@ from server.vcs.worktree import Worktree
 _HEAD = 8192  # bytes by which a text is known
 _NAMED = 20  # paths in a command
 _QUOTED = 4000  # characters of a conflict
+
+
+class Tree(Protocol):
+    """Where the branch of a study is."""
+
+    def tip(self) -> str: ...
+
+    def names(self) -> dict[str, Entry]:
+        """Everything in the tree of the branch, by path."""
+        ...
+
+
+class CandidateFolder:
+    """The candidate of one worktree: one file, or several."""
+
+    def __init__(self, worktree: Worktree, editable: Editable, tree: Tree) -> None:
+        self.worktree, self._editable, self._tree = worktree, editable, tree
+        self.files = CandidateFiles(worktree, editable)
+
+    def candidate(self) -> Candidate:
+        """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
+        if self._editable.plain:
+            return self.worktree.read(self._editable.plain)
+        return self.files.read(self._tree.names())
+
+    def sha256(self) -> str:
+        """Of the editable files in the worktree; empty if one is no plain text file."""
+        with suppress(WorkspaceUnusable):
+            return self.candidate().sha256
+        return ""
+
+    def require_unspoiled(self) -> None:
+        """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused.
+
+        A language model's is not looked at: nothing of it but train.py is ever taken.
+        """
+        if not self._editable.plain:
+            self.files.require_unspoiled(self._tree.tip(), self._tree.names())
+
+    def write(self, candidate: Candidate) -> None:
+        """Replace the editable files in the worktree, all or none; by globs, what the candidate lacks is removed.
+
+        Raises WorkspaceUnusable, PatchRefused (git ignores a new file); then nothing is changed.
+        """
+        if self._editable.plain:
+            self.worktree.write(candidate)
+        else:
+            self.files.write(candidate, self._tree.names())
 
 
 class CandidateFiles:
@@ -142,8 +191,16 @@ def merge(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candidat
         scratch: a folder for files that are gone afterwards. name: of theirs.
 
     Raises:
-        PatchRefused: with both sides of what conflicts. WorkspaceUnusable.
+        PatchRefused: with both sides of what conflicts, or nothing is changed. WorkspaceUnusable.
     """
+    merged = rebase(repo, scratch, sides, name)
+    if merged == sides[1]:
+        raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
+    return merged
+
+
+def rebase(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candidate], name: str) -> Candidate:
+    """As `merge`, also where the second of the three has all that already."""
     conflicts: list[str] = []
     texts: dict[str, str] = {}
     for path in sorted({path for side in sides for path in side}):
@@ -163,8 +220,6 @@ def merge(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candidat
         )
     if not texts:
         raise PatchRefused(f"What {name} changed would leave no editable file.", "Try something else.")
-    if texts == dict(sides[1]):
-        raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
     return Candidate(texts)
 
 

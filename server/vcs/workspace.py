@@ -14,13 +14,13 @@ from git import Repo
 from git.exc import GitCommandError
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.paths import HOME, Home
+from server.paths import HOME, MAIN, Home
 from server.records import Attempt, Result, Verdict
 from server.source.candidate import Candidate
 from server.source.editable import Editable, listed
 from server.vcs import repository_checks
 from server.vcs.commit_message import attempt_message
-from server.vcs.editing import CandidateFiles, merge
+from server.vcs.editing import CandidateFolder, merge, rebase
 from server.vcs.git_environment import content, exclude, open_repository, translating_git_errors
 from server.vcs.objects import Made, Objects, blob, commit, with_files
 from server.vcs.refs import NOTHING, Refs, mend_packed, way_back
@@ -53,7 +53,7 @@ class Workspace:
         self.state, self.worktree = self.paths.state, self.paths.worktree
         self.program = self.root / "program.md"
         self.refs, self._linked = Refs(repo, self.attempts, self.rows), Worktree(repo, self.worktree)
-        self._files = CandidateFiles(self._linked, editable)
+        self.main = CandidateFolder(self._linked, editable, self)
         self.objects, self.trees = Objects(repo), Trees(repo)
         self._modules: dict[str, Made] = {}  # by name: most are the same at every commit
         self._read: dict[str, Candidate] = {}  # by commit: what a name stands for never changes
@@ -95,6 +95,12 @@ class Workspace:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):
             self.write_candidate(self.files(base or self.tip()))  # git may have changed line ends on the way
+
+    def folder(self, lane: str) -> CandidateFolder:
+        """Where a lane's candidate is, or will be: `main` stands on the branch, any other on no branch."""
+        if lane == MAIN:
+            return self.main
+        return CandidateFolder(Worktree(self._repo, self.paths.lane_worktree(lane)), self.editable, self)
 
     def tip(self) -> str:
         """The commit that the branch is at."""
@@ -138,7 +144,7 @@ class Workspace:
             if not self._repo.is_ancestor(*map(self._repo.commit, (tip, commit))):  # nobody's commits are lost
                 self.refs.swap(f"{self.found}/branch-{tip[:12]}", tip, None)
         texts, names = (self._texts(tip), self._texts(commit)), (self.trees.entries(tip), self.trees.entries(commit))
-        self._files.carry_over(commit, texts, names)
+        self.main.files.carry_over(commit, texts, names)
         self.refs.swap(self._head, commit, tip)
         return tip, commit
 
@@ -200,31 +206,19 @@ class Workspace:
 
     def candidate(self) -> Candidate:
         """The editable files in the worktree. Raises WorkspaceUnusable if one is no plain text file."""
-        return self._linked.read(self.editable.plain) if self.editable.plain else self._files.read(self.names())
+        return self.main.candidate()
 
     def candidate_sha256(self) -> str:
         """Of the editable files in the worktree; empty if one is no plain text file."""
-        with suppress(WorkspaceUnusable):
-            return self.candidate().sha256
-        return ""
+        return self.main.sha256()
 
     def require_unspoiled(self) -> None:
-        """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused.
-
-        A language model's is not looked at: nothing of it but train.py is ever taken.
-        """
-        if not self.editable.plain:
-            self._files.require_unspoiled(self.tip(), self.names())
+        """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused."""
+        self.main.require_unspoiled()
 
     def write_candidate(self, candidate: Candidate) -> None:
-        """Replace the editable files in the worktree, all or none; by globs, what the candidate lacks is removed.
-
-        Raises WorkspaceUnusable, PatchRefused (git ignores a new file); then nothing is changed.
-        """
-        if self.editable.plain:
-            self._linked.write(candidate)
-        else:
-            self._files.write(candidate, self.names())
+        """Replace the editable files in the worktree: `CandidateFolder.write`."""
+        self.main.write(candidate)
 
     def commit(self, candidate: Candidate, parent: str, message: str, date: str) -> str:
         """A commit object: `parent` with the editable files replaced. Moves no ref; equal arguments, equal commit.
@@ -269,11 +263,15 @@ class Workspace:
 
         The attempt says everything but its own commit: number and words, parent, date. Equal arguments, equal commit.
         """
-        return self.commit(candidate, attempt.parent, attempt_message(attempt, result, verdict), attempt.started_at)
+        return self.commit(candidate, attempt.parent, attempt_message(attempt, result, verdict), attempt.committed_at)
 
     def merge(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
         """`ours` with what `theirs` changed since `base`. Raises PatchRefused with both sides of what conflicts."""
         return merge(self._repo, self.state, (base, ours, theirs), name)
+
+    def rebase(self, base: Candidate, ours: Candidate, theirs: Candidate, name: str) -> Candidate:
+        """As `merge`, also where `ours` has all that already. Raises PatchRefused."""
+        return rebase(self._repo, self.state, (base, ours, theirs), name)
 
     def recorded(self, number: int) -> str | None:
         """The commit of an attempt's ref."""

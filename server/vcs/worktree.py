@@ -33,21 +33,34 @@ class Worktree:
         self._entries = Path(str(repo.common_dir)) / "worktrees"
         self._before = path.with_name("candidate.before")  # the old files, while several are replaced
 
-    def mount(self, branch: str) -> bool:
-        """Make the folder if it is not there, half made, or not this repository's. Whether it was made."""
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def mount(self, branch: str, commit: str = "") -> bool:
+        """Make the folder if it is not there, half made, or not this repository's. Whether it was made.
+
+        Args:
+            branch: that is checked out in it. commit: in its place, in a folder that is on no branch.
+        """
         with translating_git_errors("Preparing the worktree"):
-            if self._linked(branch):
+            if self._linked(commit or f"ref: refs/heads/{branch}"):
                 return False
             set_aside(self.path)
             self._before.unlink(missing_ok=True)
             # Twice: over what git remembers of a folder that is gone, too. Never `prune`: the user's may be unplugged.
-            self._repo.git.worktree("add", "--force", "--force", "--no-checkout", str(self.path), branch)
+            what = ("--detach", str(self.path), commit) if commit else (str(self.path), branch)
+            self._repo.git.worktree("add", "--force", "--force", "--no-checkout", *what)
             with Repository(self.path) as linked:
                 harden(
                     linked, self._repo.git.version_info
                 )  # before a file is written: the user's filters may depend on where this is
                 linked.git.reset("--hard", "--quiet", "--no-recurse-submodules")
         return True
+
+    def remove(self) -> None:
+        """Remove the folder with what is in it, and what git knows of it. Raises WorkspaceUnusable."""
+        with translating_git_errors("Removing the worktree"):
+            self._repo.git.worktree("remove", "--force", "--force", str(self.path))
 
     def read(self, paths: Iterable[str]) -> Candidate:
         """Files of the folder. Raises WorkspaceUnusable if one is no plain text file."""
@@ -229,10 +242,13 @@ class Worktree:
                     linked.git.read_tree(commit)
                 os.replace(fresh, fresh.with_name("index"))
 
-    def _linked(self, branch: str) -> bool:
+    def _linked(self, at: str) -> bool:
         """Whether git's entry and the folder name each other; if the repository was moved or copied, they do again.
 
         `git worktree repair` would do for a move; in a copy it takes the original's worktrees away from it.
+
+        Args:
+            at: what its HEAD says, should a power cut have left it empty.
         """
         pointer = self.path / ".git"
         if not pointer.is_file():
@@ -247,7 +263,7 @@ class Worktree:
             write_whole(entry / "gitdir", f"{pointer}\n")
         head = entry / "HEAD"
         if not head.is_file() or not head.read_bytes().strip():  # as a power cut leaves it
-            write_whole(head, f"ref: refs/heads/{branch}\n")
+            write_whole(head, f"{at}\n")
         if not _same(_entry(pointer), entry):
             write_whole(pointer, f"gitdir: {entry}\n")
         return True

@@ -43,10 +43,10 @@ def _require(paths: StudyPaths) -> None:
 
 
 def _end_run(paths: StudyPaths) -> bool:
-    """End the run under way. Returns whether there was one."""
+    """End the runs under way. Returns whether there were any."""
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
-        last = ledger.last()
-    if last is None or not last.running or not (run := RunFolders(paths.runs).of(last.number)).alive():
-        return False
-    request_cancel(run, "the operator stopped the night")
-    return True
+        runs = [RunFolders(paths.runs).of(row.number) for row in ledger.unfinished() if not row.queued]
+    alive = [run for run in runs if run.alive()]
+    for run in alive:
+        request_cancel(run, "the operator stopped the night")
+    return bool(alive)

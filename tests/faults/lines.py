@@ -7,7 +7,7 @@ from contextlib import closing
 import anyio
 
 from server.serve_options import ServeOptions
-from server.study.phase import Phase
+from server.study.background import dispatch
 from server.study.study import Study
 from tests.faults.catalogue import fault
 from tests.faults.night import PATIENCE, TAG, Night
@@ -18,9 +18,18 @@ _LINES = 1500  # about what a night of three experiments takes
 
 @fault(f"kill -9 at a random line of the server's code, x{_LIVES}", trials=20, short=True)
 async def lines(night: Night) -> None:
+    await _killed(night)
+
+
+@fault(f"kill -9 at a random line of the server's code while two lanes share a slot, x{_LIVES}", trials=10)
+async def lines_of_two_lanes(night: Night) -> None:
+    await _killed(night, "main", "b")
+
+
+async def _killed(night: Night, *lanes: str) -> None:
     for _ in night.times(_LIVES):
         count = night.chance.randrange(1, _LINES)
-        command = [sys.executable, "-m", "tests.faults.moves", str(night.repository), str(count)]
+        command = [sys.executable, "-m", "tests.faults.moves", str(night.repository), str(count), *lanes]
         ended = await anyio.run_process(command, check=False)
         assert ended.returncode in (0, -signal.SIGKILL), (count, ended.stderr.decode()[-2000:])
         for told in ended.stdout.decode().splitlines():
@@ -33,7 +42,8 @@ async def lines(night: Night) -> None:
 
 
 async def _settle(night: Night) -> None:
-    """The next server, until the run under way is over."""
+    """The next server, until no run is under way or waits."""
     with closing(Study(night.repository, TAG, ServeOptions(profile="smoke"))) as session, anyio.fail_after(PATIENCE):
-        while session.phase() is Phase.RUNNING:  # noqa: ASYNC110  # of another process: no event tells
-            await anyio.sleep(0.05)
+        while session.settle() and session.ledger.unfinished():
+            await anyio.sleep(0.05)  # of another process: no event tells
+            dispatch(session)

@@ -76,8 +76,8 @@ class Web:
         return found
 
     @asynccontextmanager
-    async def client(self, mode: Mode = "auto") -> AsyncGenerator[Client]:
-        headers = {"Authorization": f"Bearer {self.token}"}
+    async def client(self, mode: Mode = "auto", name: str = "") -> AsyncGenerator[Client]:
+        headers = {"Authorization": f"Bearer {self.token}{name}"}
         async with httpx2.AsyncClient(headers=headers, timeout=PATIENCE) as web:
             url = f"http://127.0.0.1:{self.port}/mcp"
             async with Client(streamable_http_client(url, http_client=web), mode=mode) as client:
@@ -212,6 +212,14 @@ async def test_a_crowd_of_strangers_keeps_nobody_out_and_uses_nothing_up(tmp_pat
                     assert crowded.ask(Authorization="")[0] == 401
         assert crowded.end() == 0
         assert crowded.process.stderr and not crowded.process.stderr.read()
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_name_behind_the_token_gives_a_client_a_lane_of_its_own(web: Web, mode: Mode) -> None:
+    async with web.client(mode, "@ada") as ada, web.client(mode) as other:
+        assert "shared by all clients that are named so" in (await call(ada, "status"))["lanes"]["ada"]
+        assert "lanes" not in await call(other, "status")
+    assert web.ask(Authorization=f"Bearer {web.token}x@ada")[0] == 401
 
 
 def test_health_is_open_and_discovery_finds_no_issuer(web: Web) -> None:

@@ -25,6 +25,8 @@ from server.paths import HOME, TOKEN
 
 TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SHORTEST = 16  # characters
+_NAMED = "@"
+_NAME = re.compile(r"[a-z0-9-]{1,20}")  # as a lane's
 
 
 class BearerToken:
@@ -41,9 +43,22 @@ class BearerToken:
         self._token = _checked_token(told if told is not None else _read_or_make(file), self.where).encode()
 
     def opens(self, header: str) -> bool:
-        """Whether an Authorization header carries the token; takes as long for a near miss as for nonsense."""
+        """Whether an Authorization header carries the token; takes as long for a near miss as for nonsense.
+
+        A client may put its name behind the token (`client_name`).
+        """
         scheme, _, token = header.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)
+        told = token.strip()
+        return scheme.lower() == "bearer" and (self._is(told) or self._is(told.rpartition(_NAMED)[0]))
+
+    def _is(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self._token)
+
+
+def client_name(header: str) -> str:
+    """The name of a client that sends `Authorization: Bearer TOKEN@NAME`; empty if it sends none."""
+    token, at, name = header.strip().rpartition(_NAMED)
+    return name if at and token and _NAME.fullmatch(name) else ""
 
 
 def _checked_token(token: str, where: str) -> str:

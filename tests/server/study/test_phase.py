@@ -14,6 +14,8 @@ LEGAL: dict[Phase, set[Move]] = {
     Phase.IDLE: {APPLY, RUN, WAIT},
     Phase.PATCHED: {APPLY, RUN, WAIT, DISCARD},
     Phase.RUNNING: {WAIT, CANCEL},
+    Phase.QUEUED: {WAIT, CANCEL},
+    Phase.STALE: {APPLY, RUN, WAIT, DISCARD},
     Phase.PROMISING: {RUN, WAIT, DISCARD},
     Phase.IMPROVED: {WAIT, KEEP, DISCARD},
     Phase.WORSE: {WAIT, DISCARD},

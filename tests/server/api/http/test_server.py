@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.http.auth import BearerToken
+from server.api.http.auth import BearerToken, client_name
 from server.api.http.server import Address, bind_socket
 from server.errors import Unavailable
 
@@ -25,6 +25,15 @@ def test_the_token_is_made_once_and_read_by_its_owner_alone(tmp_path: Path, monk
         BearerToken(file)
     monkeypatch.setenv("AUTORESEARCH_TOKEN", "a-token-of-enough-letters")
     assert BearerToken(file).opens("Bearer a-token-of-enough-letters")
+
+
+def test_a_client_may_put_its_name_behind_the_token(tmp_path: Path) -> None:
+    bearer = BearerToken(tmp_path / "token")
+    token = (tmp_path / "token").read_text(encoding="ascii").strip()
+    assert bearer.opens(f"Bearer {token}@ada") and not bearer.opens(f"Bearer {token[:-1]}@ada")
+    assert not bearer.opens("Bearer @ada") and not bearer.opens(f"Bearer ada@{token}")
+    assert client_name(f"Bearer {token}@ada-2") == "ada-2"
+    assert not any(map(client_name, (f"Bearer {token}", f"Bearer {token}@", f"Bearer {token}@A b", "", "@ada")))
 
 
 def test_a_server_does_not_stand_open_to_others() -> None:

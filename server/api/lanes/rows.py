@@ -1,0 +1,56 @@
+"""The lanes of a study, in a few words each, and the runs in them that somebody waits for."""
+
+from server.api.lanes.seat import HERE, Seat
+from server.records import Experiment
+from server.study.lane import Lane
+from server.study.phase import JUDGED, Phase
+from server.study.study import Study
+
+_ITS_MOVE = (*JUDGED, Phase.FAILED, Phase.INVALID)
+
+
+def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
+    """Where each lane stands, by its name; empty while main is the only one."""
+    places, lanes = [row.number for row in study.slots.waiting()], study.lanes.all()
+    if len(lanes) == 1 and not seat.agent:
+        return {}
+    found: dict[str, str] = {}
+    for lane in lanes:
+        run = lane.run()
+        told = [f"{lane.phase()}{f', experiment {run.number}' if run else ''}"]
+        if run and run.number in places:
+            told.append(f"place {places.index(run.number) + 1}")
+        if run and run.attempt.agent:
+            told.append(f"by {run.attempt.agent}")
+        found[lane.id] = ", ".join(told)
+    if seat.agent:
+        found[seat.home] = f"{found.get(seat.home, Phase.IDLE)}; shared by all clients that are named so"
+    return found
+
+
+def place_of(study: Study, experiment: Experiment) -> dict[str, object]:
+    """What an answer says of a run that waits."""
+    place = [row.number for row in study.slots.waiting()].index(experiment.number) + 1
+    held = f" Nothing is started now: {study.slots.held}" if study.slots.held else ""
+    return {"place": place, "why": f"It waits for a slot, at place {place} of the queue.{held}"}
+
+
+def owns(study: Study, seat: Seat, lane: Lane) -> bool:
+    """Whether the lane is this client's: what another one has asked for last is not."""
+    run = lane.run()
+    if run is None:
+        return lane.id == seat.home or not seat.agent or lane.id.startswith(f"{seat.agent[:18]}-")
+    return lane.id == seat.home or (run.attempt.agent or "") == seat.agent
+
+
+def to_watch(study: Study, seat: Seat = HERE) -> set[int]:
+    """The runs of a client to wait for, where any will do; where it has none, those of all.
+
+    What has ended and waits for the client's move comes first.
+    """
+    study.settle()
+    own = [lane for lane in study.lanes.all() if owns(study, seat, lane)]
+    ended = {run.number for lane in own if lane.phase() in _ITS_MOVE and (run := lane.run())}
+    rows = study.ledger.unfinished()
+    under_way = {row.number for row in rows if study.lanes.of(row) in own}
+    return ended or under_way or {row.number for row in rows}

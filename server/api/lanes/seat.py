@@ -1,0 +1,34 @@
+"""Whose call it is, and which lane it is about."""
+
+from typing import NamedTuple
+
+from server.errors import UnknownLane
+from server.paths import MAIN
+from server.study.lane import LANE
+from server.study.study import Study
+from server.text import clip
+
+
+class Seat(NamedTuple):
+    """A client in a lane."""
+
+    lane: str = MAIN
+    home: str = MAIN  # the client's own lane, which its calls are about where they name none
+    agent: str = ""  # the client's name, as its token has it
+
+
+HERE = Seat()
+
+
+def require_name(seat: Seat) -> None:
+    """Refuse what cannot be the name of a lane. Raises UnknownLane."""
+    if not LANE.fullmatch(seat.lane):
+        raise UnknownLane(f"{clip(seat.lane, 40)!r} is no name of a lane.", "Use 1 to 20 of a-z, 0-9 and -.")
+
+
+def require_lane(study: Study, seat: Seat) -> None:
+    """Refuse a lane that nobody has opened; a client's own needs no opening. Raises UnknownLane."""
+    require_name(seat)
+    if seat.lane != seat.home:
+        study.settle()
+        study.lanes.require(seat.lane)
