@@ -1,8 +1,8 @@
 """The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
 
 from collections.abc import Callable
-from functools import cached_property
 from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
@@ -172,7 +172,7 @@ class Tools:
         "promising": call it again, on the same candidate, until runs with other seeds have decided. Next: keep or
         discard."""
         at = seat(ctx, lane)
-        await self.call(views.start_run, self._study, description, hypothesis, source, at)
+        await self.call(views.start_run, self._study, description, hypothesis, at, source)
         return await self._follow(ctx, wait_seconds, at)
 
     async def sweep(

@@ -207,7 +207,7 @@ def _told(candidate: Candidate) -> str:
     return next(iter(candidate)) if len(candidate) == 1 else "each file"
 
 
-def start_run(study: Study, description: str, hypothesis: str, source: str = "", seat: Seat = HERE) -> RunReply:
+def start_run(study: Study, description: str, hypothesis: str, seat: Seat = HERE, source: str = "") -> RunReply:
     """Start a run, or queue it."""
     require_lane(study, seat)
     sweep.require_free(study, seat.lane)

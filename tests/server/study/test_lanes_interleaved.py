@@ -155,7 +155,7 @@ def _walked(folder: Path, seed: int, moves: int) -> Walk:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_interleaving_keeps_one_chain(tmp_path: Path, seed: int) -> None:
-    walk = _walked(tmp_path, seed, 25)
+    walk = _walked(tmp_path, seed, 35)
     assert len(walk.told) > 5 and walk.kept
 
 
