@@ -40,7 +40,14 @@ from server.reporting.view_model import (
     Summary,
 )
 from server.reporting.view_rows import fold, seconds_between
-from server.reporting.view_summary import Surroundings, empty_summary, now_view, scale_of, summarize
+from server.reporting.view_summary import (
+    Surroundings,
+    empty_summary,
+    lanes_of,
+    now_view,
+    scale_of,
+    summarize,
+)
 from server.runs.run_folder import RunFolders
 from server.study import limits
 from server.study.background import STALE_SECONDS, seconds_since_heartbeat
@@ -99,10 +106,12 @@ class StudyView:
         with ledger.one_call():
             rows, task = self._read(ledger), self._task()
             metric = self._metric(task, rows)
+            at_work = self.under_way()
             around = Surroundings(
                 head=self._head(ledger, rows, task, metric),
                 health=self._health(ledger, rows),
-                now=self.now(),
+                now=at_work[-1] if at_work else None,
+                lanes=lanes_of(at_work),
                 notes=self._notes(),
                 limits=self._limits(ledger, task, metric),
                 hidden=told.hidden or hidden_of(self.paths, rows, scale_of(ledger, metric)),
@@ -129,28 +138,28 @@ class StudyView:
         rows, metric = self.material()
         return position(self._ledger, metric) if self._ledger and rows else None
 
-    def pulse(self) -> tuple[StudyHead, Now | None] | None:
+    def pulse(self) -> tuple[StudyHead, list[Now]] | None:
         """What changes while a run goes on, without a look at rows; None before the first summary."""
         if (ledger := self._ledger) is None:
             return None
         rows, task = list(self._rows.values()), self._task()
         with ledger.one_call():
-            return self._head(ledger, rows, task, self._metric(task, rows)), self.now()
+            return self._head(ledger, rows, task, self._metric(task, rows)), self.under_way()
 
-    def now(self) -> Now | None:
-        """The run under way; None while there is none."""
-        if not (run := self._under_way()):
-            return None
-        last, folder = run, self.runs.of(run.number)
+    def under_way(self) -> list[Now]:
+        """The runs under way, the oldest first."""
         past = list(self._rows.values())[-_PAST:]
+        found = [row for row in past if row.running and not row.queued and not self.runs.of(row.number).over()]
+        if not found:
+            return []
         incumbent = next((row for row in reversed(self._rows.values()) if row.kept), None)
         other = self.runs.of(incumbent.number).curve(_CURVE) if incumbent else []
-        return now_view(last, folder.progress(), past, (folder.curve(_CURVE), other))
+        folders = ((row, self.runs.of(row.number)) for row in found)
+        return [now_view(row, folder.progress(), past, (folder.curve(_CURVE), other)) for row, folder in folders]
 
-    def _under_way(self) -> Experiment | None:
-        """Of the runs that go on the last one, in whichever lane."""
-        running = (row for row in reversed(self._rows.values()) if row.running and not row.queued)
-        return next((row for row in running if not self.runs.of(row.number).over()), None)
+    def now(self) -> Now | None:
+        """The run under way, of several the one that began last; None while there is none."""
+        return next(reversed(self.under_way()), None)
 
     def detail(self, number: int) -> Detail | None:
         """An experiment in depth, a repeated run as the experiment that it repeats; None: there is none.

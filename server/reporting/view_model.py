@@ -306,7 +306,7 @@ class Bill(Value):
 
 
 class Lane(Value):
-    """One of several candidates at once; a study of today has none beside `Summary.now`."""
+    """One of several candidates that run at once; the one that began last is `Summary.now` as well."""
 
     name: str
     now: Now | None

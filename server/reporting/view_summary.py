@@ -278,6 +278,11 @@ def now_view(
     )
 
 
+def lanes_of(at_work: Sequence[Now]) -> list[Lane]:
+    """The runs under way as lanes; none where there is one at most, which `Summary.now` is."""
+    return [Lane(name=str(place), now=now) for place, now in enumerate(at_work, 1)] if len(at_work) > 1 else []
+
+
 def _remaining(row: Experiment, progress: Progress, past: Sequence[Experiment]) -> tuple[float | None, float | None]:
     """Seconds until the verdict, and the share that is done; None where nothing tells it."""
     like = [run.result.figures for run in past if run.result and run.score and run.attempt.task == row.attempt.task]

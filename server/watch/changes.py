@@ -21,6 +21,7 @@ from server.errors import AutoresearchError
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView, Told
 from server.reporting.view_model import Summary
+from server.reporting.view_summary import lanes_of
 from trainer.contract import RunFile
 
 LOOK_SECONDS = 0.25
@@ -203,8 +204,9 @@ class Changes:
         slow = (paths.notes, paths.lost, self.view.root / "program.md")
         last = self._summary.rows.number[-1] if self._summary and self._summary.rows.number else 0
         now = self._summary.now.number if self._summary and self._summary.now else last
-        run = self.view.runs.path(now)
-        fast = (paths.request, run / RunFile.PROGRESS, run / RunFile.RESULT)
+        lanes = [lane.now.number for lane in self._summary.lanes if lane.now] if self._summary else []
+        runs = [self.view.runs.path(number) for number in lanes or [now]]
+        fast = (paths.request, *(run / name for run in runs for name in (RunFile.PROGRESS, RunFile.RESULT)))
         return tuple(map(_stat, slow)), tuple(map(_stat, fast))
 
     def _read(self) -> list[tuple[str, dict[str, Any]]]:
@@ -214,7 +216,7 @@ class Changes:
         columns = summary.rows.model_dump()
         self._rows = dict(zip(summary.rows.number, zip(*columns.values(), strict=True), strict=True))
         rest = summary.model_dump(mode="json", exclude={"rows", "cursor"})
-        self._head = json.dumps([rest["study"], rest["now"]])
+        self._head = json.dumps([rest["study"], rest["now"], rest["lanes"]])
         if before is None or set(known) - set(self._rows) or before.study.tag != summary.study.tag:
             return [("reset", {})]
         places = [at for at, (number, row) in enumerate(self._rows.items()) if known.get(number) != row]
@@ -227,13 +229,18 @@ class Changes:
         """What the run under way and the server do."""
         if (found := self.view.pulse()) is None:
             return self._read() if self._summary and self._summary.rows.number else []
-        head, now = found
-        told = {"study": head.model_dump(mode="json"), "now": now.model_dump(mode="json") if now else None}
+        head, at_work = found
+        now, lanes = at_work[-1] if at_work else None, lanes_of(at_work)
+        told = {
+            "study": head.model_dump(mode="json"),
+            "now": now.model_dump(mode="json") if now else None,
+            "lanes": [lane.model_dump(mode="json") for lane in lanes],
+        }
         if (text := json.dumps([*told.values()])) == self._head:
             return []
         self._head = text
         if self._summary:
-            self._summary = self._summary.model_copy(update={"study": head, "now": now})
+            self._summary = self._summary.model_copy(update={"study": head, "now": now, "lanes": lanes})
         return [("now", told)]
 
 

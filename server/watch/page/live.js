@@ -53,7 +53,7 @@ const live = {
     });
     source.addEventListener("open", () => { this.wait = 1000; this.heard = performance.now(); this.broken = false; if (D) beat(); });
     on("update", update);
-    on("now", told => { if (!D) return; D.study = told.study; D.now = told.now; nowAt = performance.now(); beat(true); });
+    on("now", told => { if (!D) return; D.study = told.study; D.now = told.now; D.lanes = told.lanes ?? []; nowAt = performance.now(); beat(true); });
     on("reset", () => this.again().catch(() => {}));
     on("trouble", told => trouble(told.text));
     on("tick", () => D && beat());

@@ -72,7 +72,8 @@ function running() {
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
     N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
-    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })));
+    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 }),
+    D.lanes.length > 1 && h("ul", { class: "small", "aria-label": "Beside it" }, D.lanes.filter(lane => lane.now && lane.now.number !== N.number).map(({ now }) => h("li", { class: "row" }, go(now.number), h("span", { class: "text one", style: { flex: "1" } }, clean(now.description, 120)), h("span", { class: "soft" }, said(now.stage)))))));
 }
 
 const TABS = { experiments: "Experiments", lessons: "Lessons", notes: "Notes and ideas", trust: "Trust and health" };

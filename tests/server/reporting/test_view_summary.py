@@ -59,6 +59,19 @@ def test_before_the_best_was_measured_again_the_headline_is_provisional(tmp_path
     assert any("provisional" in text for text in told)
 
 
+def test_several_runs_at_once_are_lanes_of_which_the_last_is_the_one_under_way(tmp_path: Path) -> None:
+    view = view_of(tmp_path, [*NIGHT, *(Experiment(attempt=made(number, f"idea {number}")) for number in (9, 10, 11))])
+    with running(view.paths, 9, elapsed=100.0), running(view.paths, 11):
+        summary = view.summary()
+        assert [lane.now.number for lane in summary.lanes if lane.now] == [9, 11]  # nobody works on 10 any more
+        assert summary.now and summary.now.number == 11
+        pulse = view.pulse()
+        assert pulse and [now.number for now in pulse[1]] == [9, 11]
+    with running(view.paths, 11):
+        summary = view.summary()
+        assert summary.lanes == [] and summary.now and summary.now.number == 11
+
+
 def test_the_numbers_are_those_of_status(tmp_path: Path) -> None:
     view = view_of(tmp_path, NIGHT)
     summary, ledger = view.summary(), Ledger(view.paths.ledger, read_only=True)
