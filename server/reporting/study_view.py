@@ -148,10 +148,9 @@ class StudyView:
 
     def under_way(self) -> list[Now]:
         """The runs under way, the oldest first."""
-        past = list(self._rows.values())[-_PAST:]
-        found = [row for row in past if row.running and not row.queued and not self.runs.of(row.number).over()]
-        if not found:
+        if not (found := self._running()):
             return []
+        past = list(self._rows.values())[-_PAST:]
         incumbent = next((row for row in reversed(self._rows.values()) if row.kept), None)
         other = self.runs.of(incumbent.number).curve(_CURVE) if incumbent else []
         folders = ((row, self.runs.of(row.number)) for row in found)
@@ -160,6 +159,10 @@ class StudyView:
     def now(self) -> Now | None:
         """The run under way, of several the one that began last; None while there is none."""
         return next(reversed(self.under_way()), None)
+
+    def _running(self) -> list[Experiment]:
+        last = list(self._rows.values())[-_PAST:]
+        return [row for row in last if row.running and not row.queued and not self.runs.of(row.number).over()]
 
     def detail(self, number: int) -> Detail | None:
         """An experiment in depth, a repeated run as the experiment that it repeats; None: there is none.
@@ -280,7 +283,7 @@ class StudyView:
         )
 
     def _state(self, ledger: Ledger, last: Experiment | None, task: Task | None) -> tuple[StudyState, str]:
-        if self._under_way():
+        if self._running():
             return StudyState.RUNNING, ""
         if (asked := read_request(self.paths.state)) is not None:
             paused = asked is OperatorRequest.PAUSE

@@ -246,7 +246,8 @@ def test_a_study_that_does_not_exist_or_is_damaged_is_refused(tmp_path: Path) ->
         gather(StudyPaths(tmp_path / ".autoresearch" / "none"))
 
 
-FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"  # a write fails midway, as on a full disk
+# A write fails midway, as on a full disk.
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
 
 def test_on_a_full_disk_the_last_report_stays_and_it_is_said_what_was_not_written(small: StudyPaths) -> None:

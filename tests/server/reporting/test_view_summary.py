@@ -67,6 +67,8 @@ def test_several_runs_at_once_are_lanes_of_which_the_last_is_the_one_under_way(t
         assert summary.now and summary.now.number == 11
         pulse = view.pulse()
         assert pulse and [now.number for now in pulse[1]] == [9, 11]
+    with running(view.paths, 9):
+        assert view.summary().study.state is StudyState.RUNNING  # the last one is over, and another goes on
     with running(view.paths, 11):
         summary = view.summary()
         assert summary.lanes == [] and summary.now and summary.now.number == 11
