@@ -262,16 +262,24 @@ def _text(answer: Any) -> str:
     return re.sub(r"^Error executing tool \w+: ", "", told)
 
 
-def _figures(rows: list[Experiment], metric: Metric, stand: Position) -> list[str]:
+def _figures(rows: list[Experiment], metric: Metric, stand: Position | None = None) -> list[str]:
     experiments = [row for row in rows if row.verdict != Verdict.REFUSED and row.attempt.of is None]
+    kept = [row.value for row in experiments if row.kept and row.value is not None]
     again = sum(row.attempt.of is not None for row in rows)
     results = [row.result.figures for row in rows if row.result]
+    told = kept_words(stand.counts) if stand else f"{len(kept)} kept (the baseline is one)"
     lines = [
-        f"{len(experiments)} experiments, {again} runs to judge them, {kept_words(stand.counts)}, "
+        f"{len(experiments)} experiments, {again} runs to judge them, {told}, "
         f"{sum(figures.total_seconds or 0 for figures in results):.0f} s of runs"
     ]
-    if stand.headline:
-        lines.append(f"{metric.name}: {headline_words(metric, stand.headline)}")
+    headline = stand.headline if stand else None
+    ends = (headline.baseline.value, headline.best.value) if headline else (kept[0], kept[-1]) if kept else None
+    if len(kept) > 1 and ends:
+        lines.append(metric.step(*ends, 2))
+    else:
+        lines.append("no idea was kept: none was better than the noise")
+    if headline:
+        lines.append(headline_words(metric, headline))
     scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
     if scored:
         overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]
