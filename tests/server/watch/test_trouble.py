@@ -43,6 +43,7 @@ def test_after_a_sleep_the_page_has_what_was_written_meanwhile(browser: Browser,
         assert tab.ask("window.untouched") == 1
 
 
+@pytest.mark.thorough
 def test_a_clock_that_is_set_changes_no_time_on_the_page_and_makes_it_ask_anew(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_clock_that_is_set_changes_no_time_on_the_page_and_makes_it_ask_anew(
             assert (tab.ask(ages), tab.ask("document.querySelector('#since').textContent")) == (before, since)
 
 
+@pytest.mark.thorough  # tests/server/watch/test_changes.py has it without a browser
 def test_a_ledger_that_is_damaged_and_rebuilt_is_followed_without_a_reload(browser: Browser, tmp_path: Path) -> None:
     root = workspace(tmp_path, NIGHT)
     ledger = study_paths(root).ledger
