@@ -18,6 +18,7 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -68,7 +69,9 @@ def _prepared(given: argparse.Namespace, console: Console) -> str:
     """Do it, and say what there is now."""
     _hide_from_git(given.data)
     if given.what == EMBEDDED:
-        found = embedded.load(given.data)
+        with _Bars(console) as bars:
+            bars.wait("tokenising the embedded text")
+            found = embedded.load(given.data)
         return f"embedded: {len(found.train):,} training tokens; nights use it unless they are told otherwise"
     name = given.name or (given.what if given.what in PRESETS else Path(given.what).resolve().name)
     if not _NAME.fullmatch(name) or (name in _TAKEN and name != given.what):
@@ -121,8 +124,14 @@ class _Bars:
     """One bar a file, and one a pass over the text."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._terminal = console.is_terminal
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+        )
+        self._progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
     def __enter__(self) -> "_Bars":
         return self
@@ -130,6 +139,11 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         if self._progress.live.is_started:  # without a bar it would draw an empty line
             self._progress.stop()
+
+    def wait(self, what: str) -> None:
+        """Show that something of unknown length goes on; on a terminal alone."""
+        if self._terminal:
+            self._bar(what, None)
 
     def advance(self, what: str) -> Advance:
         """What tells the bar `what` how far it is."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from server.cli.terminal import columns, console, folded, print_json
+from server.cli.terminal import console, folded, print_json
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _out = console()
 _err = console(stderr=True)
 _COLUMNS = 80
-_FREE = 1000  # columns of what is no terminal
 _STATE = 13  # columns of a check's state
 _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
@@ -104,14 +103,17 @@ def _print_check(check: "Check", here: str) -> None:
     """A line of state and detail, folded between words, but not in the path `here`; then what to do about it."""
     from server.cli.screens.layout import whole, wrapped
 
-    width, told, indent = columns(_out), f"{check.name}: {check.detail}", _STATE + 1
-    lines = (
-        wrapped(told.replace(here, whole(here)), width, indent) if width < _FREE else folded(told, _COLUMNS - indent)
-    )
+    told, indent = f"{check.name}: {check.detail}", _STATE + 1
+    if _out.is_terminal:
+        glued = told.replace(": ", whole(": "), 1).replace(here, whole(here))  # a name is never alone on its line
+        first, *rest = wrapped(glued, _out.width, indent)
+    else:
+        first, *rest = folded(told, _COLUMNS - indent)
+        rest = [f"{'':<{indent}}{line}" for line in rest]
     mark = (f"{check.state:<{_STATE}} ", _COLOURS[check.state])
-    _out.print(Text.assemble(mark, (check.name, "bold"), lines[0].removeprefix(check.name)))
-    for line in lines[1:]:
-        _out.print(line if width < _FREE else f"{'':<{indent}}{line}")
+    _out.print(Text.assemble(mark, (check.name, "bold"), first.removeprefix(check.name)))
+    for line in rest:
+        _out.print(line)
     if check.remedy:
         _out.print(f"{'':<8} → {check.remedy}")  # in one line: it may be a command
 
