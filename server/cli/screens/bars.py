@@ -11,7 +11,6 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from server.errors import AutoresearchError
 from server.paths import StudyPaths
 from server.reporting.bill import time_in_words
 from server.reporting.study_view import StudyView
@@ -102,34 +101,37 @@ class _StudyBar(Progress):
         self._paths, self._hours, self._most = paths, hours, experiments
         self._begun, self._looked = time.monotonic(), 0.0
         self._before: int | None = None
+        self._bar: TaskID | None = None
         super().__init__(*_columns(), console=out, expand=True, refresh_per_second=1)
-        self._bar: TaskID = self.add_task("starting the client", total=None, left="")
+        self._bar = self.add_task("starting the client", total=None, left="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """What is drawn; before it, the look that it needs."""
-        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+        if self._bar is not None and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
-            with suppress(AutoresearchError, OSError):  # another process writes just now: what is shown stays
-                self._look()
+            with suppress(Exception):  # files that are being written: no bar ends a study, and what is shown stays
+                self._look(self._bar)
         yield from super().get_renderables()
 
-    def _look(self) -> None:
+    def _look(self, bar: TaskID) -> None:
         with closing(StudyView(self._paths)) as view:
             told = view.summary()
         if self._before is None:
             self._before = told.counts.experiments
         passed, done = (time.monotonic() - self._begun) / 3600, told.counts.experiments - self._before
-        shares = [passed / self._hours] if self._hours > 0 else []
-        shares += [done / self._most] if self._most > 0 else []
-        left = [time_in_words(max(3600 * (self._hours - passed), 0.0))] if self._hours > 0 else []
-        left += [f"{max(self._most - done, 0)} experiments"] if self._most > 0 else []
+        limits: list[tuple[float, str]] = []  # how far it is on the way to each, and what is left
+        if self._hours > 0:
+            limits.append((passed / self._hours, time_in_words(max(3600 * (self._hours - passed), 0.0))))
+        if self._most > 0:
+            limits.append((done / self._most, f"{max(self._most - done, 0)} to do"))
+        share, left = max(limits, default=(0.0, ""))
         kept = f"{done} done, {told.counts.kept} kept"
         self.update(
-            self._bar,
+            bar,
             description=printable(_now(told)),
-            total=1.0 if shares else None,
-            completed=min(max(shares, default=0.0), 1.0),
-            left=", ".join([kept, *(f"{one} left" for one in left)]),
+            total=1.0 if limits else None,
+            completed=min(share, 1.0),
+            left=f"{kept}, {left} left" if limits else kept,
         )
 
 

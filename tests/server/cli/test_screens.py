@@ -19,11 +19,12 @@ from rich.console import Console
 from server.cli.doctor import examine
 from server.cli.entry import app
 from server.cli.scaffold import create
-from server.cli.screens.bars import RunBar
+from server.cli.screens.bars import RunBar, driving
 from server.cli.screens.help_words import in_plain_words
 from server.cli.screens.history_list import as_json, kept_in_words, listed, screen
 from server.cli.screens.layout import commands, facts, shown, wrapped
 from server.cli.screens.next_steps import situation
+from server.errors import only_cause
 from server.history.ledger import Ledger
 from server.locks import RepositoryLock, lock_path
 from server.paths import StudyPaths
@@ -247,3 +248,28 @@ def test_a_bar_tells_what_runs_how_far_it_is_and_what_is_left(tmp_path: Path) ->
     with (tmp_path / "file").open("w") as file, RunBar(Console(file=file), 4, 90.0) as bar:
         bar.tell("experiment 1, run 1 of 2: training, 3 s")
     assert (tmp_path / "file").read_text(encoding="utf-8") == ""
+
+
+def test_the_bar_of_a_driven_study_tells_the_run_under_way_and_what_is_left(tmp_path: Path) -> None:
+    create(tmp_path / "work")
+    paths = made_studies.study_paths(tmp_path / "work")
+    made_studies.write(paths, [*night(), Experiment(attempt=made(8, "wider"))])
+    with made_studies.running(paths, 8), (tmp_path / "terminal").open("w") as file:
+        out = Console(file=file, force_terminal=True, width=80)
+        with driving(out, paths, hours=8.0, experiments=0):
+            out.print("the client stopped")
+    drawn = (tmp_path / "terminal").read_text(encoding="utf-8")
+    assert (
+        "#8 training: wider" in drawn and "0 done, 1 kept, 8 h 00 min left" in drawn and "the client stopped" in drawn
+    )
+    with (tmp_path / "file").open("w") as file, driving(Console(file=file), paths, hours=8.0, experiments=0):
+        pass
+    assert (tmp_path / "file").read_text(encoding="utf-8") == ""
+
+
+def test_what_one_exception_alone_has_caused_is_told_at_any_depth() -> None:
+    cause, other = ValueError("no"), KeyError("x")
+    assert only_cause(ExceptionGroup("a", [ExceptionGroup("b", [cause])])) is cause
+    assert only_cause(cause) is cause
+    both = ExceptionGroup("b", [cause, other])
+    assert only_cause(ExceptionGroup("a", [both])) is both
