@@ -4,9 +4,7 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from server.cli.doctor import examine
-from server.cli.entry import app
+from server.cli.entry import _serving_last, app, main  # pyright: ignore[reportPrivateUsage]
 from server.cli.scaffold import create
 from server.cli.screens.bars import RunBar, driving
 from server.cli.screens.help_words import in_plain_words
@@ -110,27 +108,44 @@ def test_a_path_or_a_command_is_never_broken_and_words_are() -> None:
     assert facts([("empty", ""), ("state", "on")], 80) == ["state       on"]
 
 
-def autoresearch(folder: Path, *words: str | Path, **settings: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "server.cli", *map(str, words)]
-    root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": root, **settings}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command in `tmp_path/work`; returns its exit code and what it prints."""
 
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        return int(ended.value.code or 0), capsys.readouterr().out
 
-def test_the_same_for_programs_and_for_people_in_any_width(tmp_path: Path) -> None:
     create(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("COLUMNS", "80")
+    return run
+
+
+def test_the_same_for_programs_and_for_people(tmp_path: Path, command: Callable[..., tuple[int, str]]) -> None:
     made_studies.write(made_studies.study_paths(tmp_path / "work"), night())
-    code, told = autoresearch(tmp_path / "work", "history", COLUMNS="80")
+    code, told = command("history")
     assert code == 0 and max(map(cell_len, told.splitlines())) <= 80 and "\x1b" not in told
-    code, told = autoresearch(tmp_path / "work", "history", "--wide")
-    assert code == 0 and LONG.strip() in told and "confirmation" in told
-    code, told = autoresearch(tmp_path / "work", "status", "--json")
+    code, told = command("history", "--wide")
+    assert code == 0 and "confirmation" in told
+    code, told = command("status", "--json")
     snapshot = json.loads(told)
     assert code == 0 and snapshot["counts"]["experiments"] == 5 and snapshot["next"][0]["command"]
-    code, told = autoresearch(tmp_path / "work", "health", "--json")
+    code, told = command("status")
+    assert code == 0 and "state       no server works on it now" in told and "experiment 3: 2.0312" in told
+    code, told = command("health", "--json")
     assert code == 2 and json.loads(told)["health"] == "off" and json.loads(told)["code"] == 2
+    code, told = command()
+    assert code == 0 and told.startswith("Study t1: no server works on it now")
+
+
+def test_options_of_serve_are_found_among_those_of_the_command() -> None:
+    built = typer.main.get_command(app)
+    assert _serving_last(built, ["drive", "sweep", "--budget", "60"]) == "drive sweep -- --budget 60".split()
+    words = "call note --token t text=x --no-token --workspace w --tag y".split()
+    assert _serving_last(built, words) == "call note --token t text=x --workspace w -- --no-token --tag y".split()
+    assert _serving_last(built, ["history", "--tag", "x"]) == ["history", "--tag", "x"]
 
 
 @pytest.mark.parametrize("shape", ["nothing", "git", "program", "broken"])
