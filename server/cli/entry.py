@@ -122,10 +122,10 @@ def _start_whole(words: list[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-P", "-c", again], environment)
 
 
-def _serving_last(command: Any, words: list[str]) -> list[str]:
+def _serving_last(command: Any, words: Sequence[str]) -> list[str]:
     """Options of `serve` behind `--`, where a command that starts a server is given them among its own."""
-    if words[:1] not in (["drive"], ["call"]):
-        return words
+    if not words or words[0] not in ("drive", "call"):
+        return list(words)
     serve, own = (
         {
             name: not one.is_flag

@@ -143,7 +143,7 @@ def test_the_same_for_programs_and_for_people(tmp_path: Path, command: Callable[
 def test_options_of_serve_are_found_among_those_of_the_command() -> None:
     built = typer.main.get_command(app)
     assert _serving_last(built, ["drive", "sweep", "--budget", "60"]) == "drive sweep -- --budget 60".split()
-    words: list[str] = "call note --token t text=x --no-token --workspace w --tag y".split()
+    words = "call note --token t text=x --no-token --workspace w --tag y".split()
     assert _serving_last(built, words) == "call note --token t text=x --workspace w -- --no-token --tag y".split()
     assert _serving_last(built, ["history", "--tag", "x"]) == ["history", "--tag", "x"]
 
