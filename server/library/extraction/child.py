@@ -39,12 +39,12 @@ def main() -> None:
 
 def _bound() -> None:
     sys.setrecursionlimit(_RECURSION)
-    limits = ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0))
-    for what, value in limits:
+    limits = ((resource.RLIMIT_AS, MEMORY, 0), (resource.RLIMIT_CPU, CPU_SECONDS, 10), (resource.RLIMIT_CORE, 0, 0))
+    for what, value, more in limits:  # a soft limit of CPU seconds ends by SIGXCPU, which tells it from other ends
         hard = resource.getrlimit(what)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        most = value + more if hard == resource.RLIM_INFINITY else min(value + more, hard)
         with suppress(OSError, ValueError):  # macOS knows no bound of the address space
-            resource.setrlimit(what, (value, value))
+            resource.setrlimit(what, (min(value, most), most))
 
 
 def _read(kind: Kind, data: bytes, told: dict[str, str]) -> dict[str, Any]:

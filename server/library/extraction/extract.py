@@ -64,14 +64,14 @@ def _of_end(fetched: Fetched, ended: Ended) -> SourceUnreadable:
         return _refusal(fetched, Reason.LARGE, f"its text has more than {_MOST_OUTPUT // 1_000_000} MB")
     if ended.problem == "time":
         return _refusal(fetched, Reason.TIME, f"more than {_SECONDS:.0f} seconds")
-    if ended.code in (-signal.SIGXCPU, -signal.SIGKILL):
+    if ended.code == -signal.SIGXCPU:
         return _refusal(fetched, Reason.TIME, "the limit of CPU seconds is reached")
-    last = ended.errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-    if last and last[0].startswith("MemoryError"):
+    last = (ended.errors.decode("utf-8", "replace").strip().splitlines() or [""])[-1]
+    if ended.code == -signal.SIGKILL or last.startswith("MemoryError"):  # the first by the kernel, out of memory
         return _refusal(fetched, Reason.MEMORY)
     if ended.code is not None and ended.code < 0:
         return _refusal(fetched, Reason.CRASHED, signal.Signals(-ended.code).name)
-    return _refusal(fetched, Reason.CRASHED, (last[0] if last else f"exit code {ended.code}")[:_NAME])
+    return _refusal(fetched, Reason.CRASHED, (last or f"exit code {ended.code}")[:_NAME])
 
 
 def _refusal(fetched: Fetched, reason: Reason, detail: str = "") -> SourceUnreadable:

@@ -59,7 +59,7 @@ def read_pdf(data: bytes) -> dict[str, Any]:
 
 def _largest(ordered: Sequence[Sequence[Line]]) -> str:
     """What is set in the largest letters on the first page."""
-    first = [line for line in (ordered[0] if ordered else []) if len(_WORD.findall(line.text)) > 0]
+    first = [line for lines in ordered[:1] for line in lines if _WORD.search(line.text)]
     size = max((line.size for line in first), default=0.0)
     return " ".join(line.text.strip() for line in first if line.size == size)[:300]
 

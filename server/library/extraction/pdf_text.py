@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import pypdfium2
-from pypdfium2 import raw
+import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
+import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
 
 from server.library.extraction.text.charset import visible
 from server.library.extraction.text.reasons import Reason, Unreadable
 
+raw: Any = pypdfium2.raw
 MOST_PAGES = 2000
 MOST_CHARACTERS = 6_000_000
 _MONO = re.compile(r"mono|courier|consol|typewriter|cmtt|menlo|inconsolata|sfmono|lmtt|txtt|nimbusmon|fixed|code", re.I)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 from server.library.extraction.html.tree import CODE, Element, drop, has_class, names, swap, text_of, words
 
@@ -66,7 +67,7 @@ def take_code(root: Element) -> None:
             _put(code, _text(code), _language(code))
 
 
-def _placed(found: Iterable[Element]) -> Iterator[Element]:
+def _placed(found: Iterable[Any]) -> Iterator[Any]:
     """Those that no earlier step has taken out."""
     return (one for one in found if one.getparent() is not None)
 

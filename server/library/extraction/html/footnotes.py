@@ -46,10 +46,7 @@ def take_notes(part: Element) -> Notes:
     wanted = {one.get("href")[1:]: one for one in part.iter("a") if (one.get("href") or "").startswith("#")}
     taken: set[Element] = set()
     for one in part.xpath(_PLACES):
-        name = one.get("id")
-        if name is None:
-            inner = one.xpath(".//*[@id]/@id")
-            name = next((each for each in inner if each in wanted), None)
+        name = str(one.get("id") or next((each for each in one.xpath(".//*[@id]/@id") if each in wanted), ""))
         if name not in wanted or name in notes.labels or not taken.isdisjoint((one, *one.iterancestors())):
             continue
         body = one if one.tag != "dt" else one.getnext()

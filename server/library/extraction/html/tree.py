@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lxml import etree
-from lxml import html as lxml_html
+import lxml.etree  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
+import lxml.html  # pyright: ignore[reportMissingTypeStubs]
 
 from server.library.extraction.text.charset import visible
 from server.library.extraction.text.reasons import Reason, Unreadable
 
 Element = Any  # lxml.html.HtmlElement, whose types are not published
+etree: Any = lxml.etree  # pyright: ignore
+lxml_html: Any = lxml.html
 
 CODE, MATHS, RUN = "x-code", "x-math", "x-run"
 MOST_DEPTH = 200  # elements above each other
@@ -70,7 +72,8 @@ def _parsed(text: str) -> tuple[Element, bool]:
 
 def _without_deep_tags(text: str) -> str:
     """The page without tags that are far down; a paragraph begins instead. Those that need no end tag stay."""
-    depth, parts, end = 0, [], 0
+    depth, end = 0, 0
+    parts: list[str] = []
     for found in _TAG.finditer(text):
         if found[2].lower() in _UNCLOSED:
             continue
@@ -172,6 +175,14 @@ def swap(element: Element, tag: str, text: str, **attributes: str) -> Element:
 def attached(element: Element, root: Element) -> bool:
     """Whether the element is still in the tree."""
     return element is root or any(one is root for one in element.iterancestors())
+
+
+def to_html(element: Element) -> str:
+    return str(lxml_html.tostring(element, encoding="unicode"))
+
+
+def text_of_html(html: str) -> str:
+    return str(lxml_html.fromstring(html).text_content())
 
 
 def text_of(element: Element) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from server.library.extraction.html.tree import Element, text_of, words
 from server.library.extraction.text.charset import visible
@@ -53,7 +53,7 @@ _LICENCES = (
     "copyright",
 )
 _DATE = re.compile(r"\b(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?")
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS: list[str] = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _WORDED = re.compile(
     r"\b(?:(\d{1,2})(?:st|nd|rd|th)?\s+)?([A-Za-z]{3})[a-z]*\.?\s+(?:(\d{1,2})(?:st|nd|rd|th)?,?\s+)?(\d{4})\b"
 )
@@ -65,6 +65,8 @@ _KNOWN_LICENCES = (
 _MOST_LD = 2_000_000  # characters
 _MOST_PARTS = 2000
 _LONG = 300
+_ABOUT = re.compile(r"Article|Posting|WebPage|Report|Chapter|Book|Dataset|SoftwareSource|Creative|Review")
+_BELOW = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")
 _DIVIDERS = re.compile(r"\s+(?:[|•·»:–—-]|::|\\|/)\s+")
 _NO_NAME = re.compile(r"^(?:https?:|www\.|@)|^(?:admin|administrator|author|unknown|none|staff)$", re.I)
 
@@ -109,29 +111,28 @@ def _linked_data(root: Element) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         for part, _ in zip(_parts(ahead), range(_MOST_PARTS), strict=False):
-            kind = part.get("@type")
-            kinds = [kind] if isinstance(kind, str) else kind if isinstance(kind, list) else []
-            if any(
-                re.search(
-                    r"Article|Posting|WebPage|Report|Chapter|Book|Dataset|SoftwareSource|Creative|Review", str(one)
-                )
-                for one in kinds
-            ):
+            if any(_ABOUT.search(str(one)) for one in _list(part.get("@type"))):
                 yield part
+
+
+def _list(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return cast("list[Any]", value)
+    return [] if value is None else [value]
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _parts(ahead: list[Any]) -> Iterator[dict[str, Any]]:
     while ahead:
         one = ahead.pop(0)
         if isinstance(one, list):
-            ahead += one
-        elif isinstance(one, dict):
-            yield one
-            ahead += [
-                one[name]
-                for name in ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")
-                if isinstance(one.get(name), list | dict)
-            ]
+            ahead += _list(one)
+        elif part := _object(one):
+            yield part
+            ahead += [part[name] for name in _BELOW if isinstance(part.get(name), list | dict)]
 
 
 def _title(root: Element, named: dict[str, list[str]], told: list[dict[str, Any]]) -> str:
@@ -179,13 +180,12 @@ def _people(given: Iterable[str]) -> list[str]:
 
 
 def _names_of(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    names = [one.get("name") if isinstance(one, dict) else one for one in values]
+    names = [_object(one).get("name") if isinstance(one, dict) else one for one in _list(value)]
     return [_line(one) for one in names if isinstance(one, str)]
 
 
 def _published(root: Element, named: dict[str, list[str]], told: list[dict[str, Any]]) -> str:
-    given = [one for name in _DATES[:-2] for one in named.get(name, [])]
+    given: list[Any] = [one for name in _DATES[:-2] for one in named.get(name, [])]
     given[:0] = [part["datePublished"] for part in told if isinstance(part.get("datePublished"), str)]
     given += [
         one.get("datetime") or one.get("content") for one in root.xpath('.//*[@itemprop="datePublished" or @pubdate]')
@@ -193,7 +193,7 @@ def _published(root: Element, named: dict[str, list[str]], told: list[dict[str, 
     given += [one.get("datetime") for one in root.xpath(".//time[@datetime]")[:1]]
     given += [text_of(one) for one in root.xpath('.//*[contains(@class,"ltx_date")]|.//div[@class="dateline"]')]
     given += [one for name in _DATES[-2:] for one in named.get(name, [])]
-    return next(filter(None, map(iso_date, filter(None, given))), "")
+    return next((date for one in given if one and (date := iso_date(str(one)))), "")
 
 
 def iso_date(text: str) -> str:

@@ -5,11 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import readability
+import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
-from lxml import html as lxml_html
 
-from server.library.extraction.html.tree import Element, drop, words
+from server.library.extraction.html.tree import Element, drop, text_of_html, to_html, words
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.weighing import OUTSIDE, features, likely, second
 from server.library.extraction.page.weights import FIRST, SECOND
@@ -46,8 +45,7 @@ def _trafilatura(root: Element, url: str) -> str:
 
 def _readability(root: Element, url: str) -> str:
     try:
-        page = readability.Document(lxml_html.tostring(root, encoding="unicode"), url=url or None)
-        return lxml_html.fromstring(page.summary(html_partial=True)).text_content()
+        return text_of_html(readability.Document(to_html(root), url=url or None).summary(html_partial=True))
     except Exception:
         return ""
 

@@ -155,7 +155,8 @@ def _around(values: Sequence[float], sizes: Sequence[int]) -> list[tuple[float, 
 
 
 def _running(values: Sequence[float], sizes: Sequence[int]) -> list[float]:
-    mean, found = 0.0, []
+    mean = 0.0
+    found: list[float] = []
     for value, size in zip(values, sizes, strict=True):
         found.append(mean)
         mean += (value - mean) * (1 - math.exp(-size / _AROUND))

@@ -1,7 +1,7 @@
 """Markdown and plain text: normalised, and the front matter of Markdown taken apart from its text."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -47,13 +47,15 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
     text = text.lstrip("\n")
     if not (found := _FRONT.match(text)):
         return {}, text
+    told: Any = {}
     try:
         told = yaml.safe_load(found[1]) if len(found[1]) <= _MOST_FRONT and "&" not in found[1] else {}
     except (yaml.YAMLError, ValueError, RecursionError):
-        told = {}
+        pass
     if not isinstance(told, dict):
         return {}, text
-    known = {str(name).lower(): value for name, value in told.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    given = cast("dict[object, object]", told)
+    known = {str(name).lower(): value for name, value in given.items()}
     fields = {
         field: next((_said(known[name]) for name in names if name in known), "") for field, names in _NAMES.items()
     }
@@ -61,9 +63,9 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
     return {name: value for name, value in fields.items() if value}, text[found.end() :]
 
 
-def _said(value: object) -> str:
-    parts = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
-    names = (part.get("name", "") if isinstance(part, dict) else part for part in parts)  # pyright: ignore
+def _said(value: Any) -> str:
+    parts: list[Any] = value if isinstance(value, list) else [value]
+    names = [cast("dict[str, Any]", part).get("name", "") if isinstance(part, dict) else part for part in parts]
     return ", ".join(" ".join(str(name).split()) for name in names if name)[:_TITLE]
 
 
