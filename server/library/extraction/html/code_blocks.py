@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from server.library.extraction.html.tree import CODE, Element, drop, has_class, names, swap, text_of, words
 
@@ -120,7 +120,10 @@ def _block(pre: Element) -> None:
     while (above := top.getparent()) is not None and above.tag in ("div", "figure", "span", "pre", "p", "code"):
         if not _WRAPPER.search(names(above)) and above.tag in ("div", "figure", "p"):
             break
-        if len(list(islice(above.iter("pre", CODE), 2))) != 1 or len(text_of(above)) > 2 * len(text) + 80:
+        if (
+            sum(1 for _ in islice(cast("Iterator[Any]", above.iter("pre", CODE)), 2)) != 1
+            or len(text_of(above)) > 2 * len(text) + 80
+        ):
             break
         if above.find(".//figcaption") is not None or len(words(text_of(above))) > size + 4:
             break

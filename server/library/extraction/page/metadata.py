@@ -53,7 +53,7 @@ _LICENCES = (
     "copyright",
 )
 _DATE = re.compile(r"\b(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?")
-_MONTHS: list[str] = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS: tuple[str, ...] = (*"jan feb mar apr may jun jul aug sep oct nov dec".split(),)
 _WORDED = re.compile(
     r"\b(?:(\d{1,2})(?:st|nd|rd|th)?\s+)?([A-Za-z]{3})[a-z]*\.?\s+(?:(\d{1,2})(?:st|nd|rd|th)?,?\s+)?(\d{4})\b"
 )
@@ -165,7 +165,7 @@ def _without_site(title: str, named: dict[str, list[str]]) -> str:
 
 
 def _author(root: Element, named: dict[str, list[str]], told: list[dict[str, Any]]) -> str:
-    given = next((named[name] for name in _AUTHORS if name in named), [])
+    given: list[str] = next((named[name] for name in _AUTHORS if name in named), list[str]())
     if not (found := _people(given)):
         found = _people(name for part in told for name in _names_of(part.get("author")))
     if not found:

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
@@ -45,7 +45,8 @@ def _trafilatura(root: Element, url: str) -> str:
 
 def _readability(root: Element, url: str) -> str:
     try:
-        return text_of_html(readability.Document(to_html(root), url=url or None).summary(html_partial=True))
+        found: Any = readability.Document(to_html(root), url=url or None)
+        return text_of_html(found.summary(html_partial=True))
     except Exception:
         return ""
 

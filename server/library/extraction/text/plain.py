@@ -64,7 +64,7 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
 
 
 def _said(value: Any) -> str:
-    parts: list[Any] = value if isinstance(value, list) else [value]
+    parts = cast("list[Any]", value) if isinstance(value, list) else [value]
     names = [cast("dict[str, Any]", part).get("name", "") if isinstance(part, dict) else part for part in parts]
     return ", ".join(" ".join(str(name).split()) for name in names if name)[:_TITLE]
 

@@ -36,7 +36,8 @@ def pdf(pages: Sequence[Sequence[Text]], extra: str = "") -> bytes:
             "/Resources << /Font << /F1 3 0 R /F2 4 0 R /F3 5 0 R >> >> >>"
         )
     objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
-    out, places = bytearray(b"%PDF-1.7\n"), []
+    out = bytearray(b"%PDF-1.7\n")
+    places: list[int] = []
     for number, one in enumerate(objects):
         places.append(len(out))
         out += f"{number + 1} 0 obj\n{one}\n".encode()
@@ -53,7 +54,8 @@ def pdf(pages: Sequence[Sequence[Text]], extra: str = "") -> bytes:
 
 def column(words: Sequence[str], x: float, y: float, width: int = 48) -> list[Text]:
     """Words set in lines of so many characters, from the height y downwards."""
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for word in words:
         if line and len(line) + len(word) >= width:
             lines.append(line)
