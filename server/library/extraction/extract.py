@@ -14,7 +14,7 @@ from server.library.extraction.text.reasons import SENTENCES, Reason
 _PROGRAM = ("-m", "server.library.extraction.child")
 _MOST_BYTES = 20_000_000
 _MOST_OUTPUT = 32_000_000
-_SECONDS = 300.0  # of the clock; what hangs ends earlier, by its CPU seconds
+_SECONDS = 600.0  # of the clock; what hangs ends earlier, by its CPU seconds
 _NAME = 200  # characters of a source in a sentence
 
 

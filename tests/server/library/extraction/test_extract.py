@@ -51,6 +51,13 @@ def test_a_refusal_in_the_process_is_a_sentence_here() -> None:
     assert refused.value.problem == "a b has no text to read."
 
 
+@pytest.mark.thorough
+def test_a_page_of_5_mb_is_read_within_the_limits() -> None:
+    item = b"<p>The optimizer keeps an average of the gradient, and <b>divides</b> each step by its <a href='x'>root</a>.</p>"
+    page = b"<html><body><div class='story'>" + item * (5_000_000 // len(item)) + b"</div></body></html>"
+    assert extract(fetched(page)).markdown.count("The optimizer") == page.count(b"The optimizer")
+
+
 HOSTILE = {
     "crash": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashes the program that reads it (SIGSEGV)"),
     "loop": ("while True: pass", "takes too long"),
