@@ -147,10 +147,15 @@ def share(found: list[str], true: list[str]) -> float | None:
     return sum((Counter(found) & Counter(true)).values()) / len(true)
 
 
-def articles(folder: Path) -> Iterator[Page]:
+Wanted = Callable[[str], bool]  # by the page's name in NAMES
+
+
+def articles(folder: Path, wanted: Wanted) -> Iterator[Page]:
     """scrapinghub/article-extraction-benchmark."""
     truth = json.loads((folder / "ground-truth.json").read_text("utf-8"))
     for path in sorted((folder / "html").glob("*.html.gz")):
+        if not wanted(f"aeb/{path.name.removesuffix('.html.gz')}"):
+            continue
         told = truth[path.name.removesuffix(".html.gz")]
         yield Page(
             "aeb",
@@ -161,8 +166,10 @@ def articles(folder: Path) -> Iterator[Page]:
         )
 
 
-def mozilla(folder: Path) -> Iterator[Page]:
+def mozilla(folder: Path, wanted: Wanted) -> Iterator[Page]:
     for path in sorted((folder / "test" / "test-pages").iterdir()):
+        if not wanted(f"readability/{path.name}"):
+            continue
         expected = lxml.html.fromstring(f"<div>{(path / 'expected.html').read_text('utf-8')}</div>").text_content()
         yield Page(
             "readability",
@@ -173,20 +180,20 @@ def mozilla(folder: Path) -> Iterator[Page]:
         )
 
 
-def defuddle(folder: Path) -> Iterator[Page]:
+def defuddle(folder: Path, wanted: Wanted) -> Iterator[Page]:
     for path in sorted((folder / "tests" / "fixtures").glob("*.html")):
         expected = folder / "tests" / "expected" / f"{path.stem}.md"
-        if expected.exists():
+        if expected.exists() and wanted(f"defuddle/{path.stem}"):
             text = re.sub(r"\A```json.*?\n```\n", "", expected.read_text("utf-8"), flags=re.S)
             yield Page("defuddle", path.stem, path.read_bytes(), "https://example.com/", plain(text))
 
 
-def strings(folder: Path) -> Iterator[Page]:
+def strings(folder: Path, wanted: Wanted) -> Iterator[Page]:
     """trafilatura's own pages, with strings that must and must not be there."""
     for url, told in json.loads((folder / "tests" / "evaldata.json").read_text("utf-8")).items():
         places = [folder / "tests" / place / told["file"] for place in ("eval", "cache")]
         path = next((place for place in places if place.exists()), None)
-        if path is not None:
+        if path is not None and wanted(f"traf/{told['file']}"):
             required, leaked = tuple(told.get("with", ())), tuple(told.get("without", ()))
             yield Page("traf", told["file"], path.read_bytes(), url, required=required, leaked=leaked)
 
@@ -220,7 +227,7 @@ def measure(page: Page, markdown: str) -> dict[str, float | None]:
 
 def pages_of(told: argparse.Namespace) -> Iterator[Page]:
     only = set(told.only.read_text("utf-8").split("\n")) if told.only else None
-    sets: dict[str, Callable[[Path], Iterator[Page]]] = {
+    sets: dict[str, Callable[[Path, Wanted], Iterator[Page]]] = {
         "article-extraction-benchmark": articles,
         "readability": mozilla,
         "defuddle": defuddle,
@@ -228,7 +235,7 @@ def pages_of(told: argparse.Namespace) -> Iterator[Page]:
     }
     for name, read in sets.items():
         if (told.sets / name).is_dir():
-            yield from (page for page in read(told.sets / name) if only is None or f"{page.kind}/{page.name}" in only)
+            yield from read(told.sets / name, lambda page: only is None or page in only)
     if told.docs:
         yield from documentation(told.docs)
 
