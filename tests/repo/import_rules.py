@@ -61,7 +61,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "trainer.run.compiler",
         "trainer.upstream.hooks",
     ),
-    "lxml": ("server.library.extraction.html", "server.library.extraction.page"),
+    "lxml": ("server.library.extraction.html.tree",),
     "matplotlib": ("server.reporting.chart",),
     "mcp": (
         "server.api",

@@ -1,4 +1,4 @@
-"""How likely each block of a page is text of it: by what two libraries say of it, its surroundings, its looks. Pure.
+"""How likely each block of a page is text of it: by what two libraries say of it, its surroundings, its looks.
 
 The weights come from a logistic regression over pages whose text is known (benchmarks/library_weights.py).
 A second regression sees what the first says of the blocks around.

@@ -1,7 +1,6 @@
 """Bytes read as text: by the byte order mark, as UTF-8, by what was declared, by detection; and invisible characters.
 
-A declaration is believed only where the bytes bear it out: servers and pages often name the wrong one. Pure, but for
-the detection.
+A declaration is believed only where the bytes bear it out: servers and pages often name the wrong one.
 """
 
 import re
