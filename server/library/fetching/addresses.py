@@ -1,4 +1,4 @@
-"""Which addresses may be connected to: those of the public internet, and what the operator has opened. Pure."""
+"""Which addresses may be connected to: those of the public internet, and what the operator has opened."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
