@@ -213,11 +213,22 @@ class _Stream(httpcore2.NetworkStream):
     def __init__(self, inner: httpcore2.NetworkStream, deadline: Deadline, read_seconds: float) -> None:
         self._inner, self._deadline, self._read_seconds = inner, deadline, read_seconds
 
+    @contextmanager
+    def _within(self) -> Generator[float]:
+        """The seconds of one step. Raises SourceUnreachable: those of all steps are over, before it or in it."""
+        try:
+            yield self._deadline.left(self._read_seconds)
+        except httpcore2.TimeoutException:
+            self._deadline.left(self._read_seconds)
+            raise
+
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._deadline.left(self._read_seconds))
+        with self._within() as seconds:
+            return self._inner.read(max_bytes, seconds)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._deadline.left(self._read_seconds))
+        with self._within() as seconds:
+            self._inner.write(buffer, seconds)
 
     def close(self) -> None:
         self._inner.close()
@@ -225,8 +236,8 @@ class _Stream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        seconds = self._deadline.left(self._read_seconds)
-        secured = self._inner.start_tls(ssl_context, server_hostname, seconds)
+        with self._within() as seconds:
+            secured = self._inner.start_tls(ssl_context, server_hostname, seconds)
         return _Stream(secured, self._deadline, self._read_seconds)
 
     def get_extra_info(self, info: str) -> object:

@@ -76,6 +76,7 @@ def test_a_file_is_read_each_time_and_another_of_its_name_is_another(library: Li
     assert library.get("muon")[1] == "# Other\n\nText.\n"
 
 
+@pytest.mark.thorough
 def test_a_page_that_a_browser_has_saved_knows_where_it_is_from(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_page_that_a_browser_has_saved_knows_where_it_is_from(
     assert before.items() <= state(library).items()
 
 
+@pytest.mark.thorough
 def test_a_web_archive_is_a_page_too(library: Library, tmp_path: Path) -> None:
     pytest.importorskip("trafilatura")
     (tmp_path / "page.mhtml").write_bytes(
@@ -117,20 +119,6 @@ def test_what_fails_leaves_no_trace(site: Site, library: Library, tmp_path: Path
             adding(library).add(source, Wishes())
         assert refused.value.problem.endswith(".") and "\n" not in str(refused.value), source
     assert not library.folder.exists()
-
-
-def test_a_disk_that_is_full_leaves_the_library_as_it_was(library: Library, tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_bytes(MUON)
-    adding(library).add("a.md", Wishes())
-    before = state(library)
-    (tmp_path / "b.md").write_bytes(b"# " + b"b" * 240 + b"\n\n" + MUON)
-    (library.folder / f".{'b' * 60}.md.new").mkdir()  # cleared up
-    place = library.folder / f"{'b' * 60}.md"
-    place.mkdir()  # what a rename cannot replace
-    place = place.rename(library.folder / "title.md")
-    assert adding(library).add("b.md", Wishes(title="title")).id == "title-2"
-    place.rmdir()
-    assert before.items() <= state(library).items()
 
 
 def test_a_repository_is_added_and_follows_its_commits(library: Library, tmp_path: Path) -> None:
