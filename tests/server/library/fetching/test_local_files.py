@@ -15,7 +15,7 @@ ADDRESS = "https://example.org/blog/muon.html"
     "head",
     [
         b"<!-- saved from url=(0034)https://example.org/blog/muon.html -->",
-        b"<!--\n Page saved with SingleFile \n url: https://example.org/blog/muon.html \n saved date: Mon Jan 1 2026\n-->",
+        b"<!--\n Page saved with SingleFile\n url: https://example.org/blog/muon.html\n saved date: Mon Jan 1\n-->",
         b'<link href="https://example.org/blog/muon.html" rel="canonical">',
         b"<link rel=canonical href=https://example.org/blog/muon.html>",
     ],
