@@ -63,6 +63,7 @@ def test_a_page_is_fetched_once_and_again_only_with_refresh(site: Site, library:
     assert text.endswith("And more.\n") and (document.licence, document.tags) == ("MIT", ("optimizer",))
 
 
+@pytest.mark.thorough
 def test_a_file_is_read_each_time_and_another_of_its_name_is_another(library: Library, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
