@@ -109,13 +109,13 @@ def instructions(task: Task) -> str:
 def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
     """The server over an open study. `at_end`: writes the report, once the study is over."""
     tools, task = Tools(study), study.program().task
-    words, changes = words_of(task), InMemorySubscriptionBus()
+    words, changes, readable = words_of(task), InMemorySubscriptionBus(), tools.reference.exists()
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(Background(study, tools.call).run)
-            group.start_soon(_tell_of_library, tools, changes)
+            group.start_soon(_tell_of_library, tools, readable, changes)
             if at_end:
                 group.start_soon(_leave_report, study, tools, at_end)
             yield
@@ -124,7 +124,7 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
     server = StdioServer(
         "autoresearch",
         title="autoresearch",
-        instructions=instructions(task) + (_LIBRARY_INSTRUCTIONS if tools.reference.exists() else ""),
+        instructions=instructions(task) + (_LIBRARY_INSTRUCTIONS if readable else ""),
         version=__version__,
         tools=register_tools(tools, words),
         extensions=[Tasks(WAITING, running, tools.view, study.workspace.paths.tasks), chart_panel(task.measure)],
@@ -152,9 +152,8 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
     return server
 
 
-async def _tell_of_library(tools: Tools, changes: InMemorySubscriptionBus) -> None:
+async def _tell_of_library(tools: Tools, before: bool, changes: InMemorySubscriptionBus) -> None:
     """Tell whoever listens that there is a library now, or none any more: other tools are listed then."""
-    before = await to_thread.run_sync(tools.reference.exists)
     while True:
         await anyio.sleep(_REPORT_SECONDS)
         if (now := await to_thread.run_sync(tools.reference.exists)) != before:

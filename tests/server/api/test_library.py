@@ -97,6 +97,18 @@ async def test_the_library_is_read_without_network_and_without_a_change(
     assert (study.phase(), git(study.workspace.root, "rev-parse", "HEAD")) == (phase, head)
 
 
+async def test_the_index_is_no_file_of_the_users(study: Study, repository: Path) -> None:
+    add(study)
+    study.close()
+    git(repository, "add", "library")
+    again = Study(repository, "t1", ServeOptions(profile="smoke"))
+    async with Client(create(again)) as client:
+        await told(client, query="momentum")
+    assert (repository / "library" / ".index.sqlite").exists()
+    assert git(repository, "status", "--porcelain") == "A  library/muon.md"
+    again.close()
+
+
 async def test_the_document_of_a_repository_is_a_resource_too(study: Study) -> None:
     add(study, "repo@ab12cd3/docs/a")
     async with Client(create(study)) as client:
