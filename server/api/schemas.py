@@ -85,11 +85,16 @@ class StatusReply(Reply, Scored):
     compiler: str = ""  # why nothing was compiled in the last run; empty where torch.compile works
     device: str = ""  # why a GPU that may be here cannot be used, and the operator is asked; empty if there is no such
     memory: Memory
-    library: int = 0  # documents of the reference library
+    library: int = 0  # documents of the reference library; absent where there is none
     environment: Hardware
     program: str  # how program.md begins; read_program() has the whole
     program_sha256: str
     candidate_sha256: str
+
+    @model_serializer(mode="wrap")
+    def _as_answered(self, dump: Callable[[Any], dict[str, Any]]):  # without a type: the schema is that of the fields
+        told = lm_names.without_values(dump(self))
+        return told if self.library else {name: value for name, value in told.items() if name != "library"}
 
 
 class TextReply(Reply):
