@@ -105,6 +105,11 @@ def slot_leases(home: Path) -> list[Path]:
     return sorted(home.glob(_SLOT.format("*")))
 
 
+def slot_taken(home: Path, slot: str) -> bool:
+    """Whether somebody has the lease of a slot just now."""
+    return is_held(home / _SLOT.format(slot))
+
+
 def last_runs(home: Path, leases: Sequence[Lease]) -> set[str]:
     """The folders of the runs that had these leases last; of a whole machine's, also those of its slots."""
     signed = [one.run for one in leases] + [_signed(path) for path in slot_leases(home) if not leases[0].shared]

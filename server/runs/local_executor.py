@@ -49,11 +49,13 @@ class LocalExecutor:
     def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
         """The first slot in which no run lives, and whose GPU answers and was given back.
 
+        For one that somebody lets go of in this moment it is waited, unless another is free.
+
         Raises:
             RunnerUnavailable: names what is in the way of each.
         """
         found: list[RunnerUnavailable] = []
-        for slot in self.slots:
+        for slot in sorted(self.slots, key=lambda one: device_lock.slot_taken(self._site.home, one.id)):
             try:
                 self._require(slot, profile, lasts.get(slot.id))
                 return slot

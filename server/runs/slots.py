@@ -26,7 +26,8 @@ class SlotTable:
     def __init__(self, request: SlotRequest) -> None:
         """Raises RunnerUnavailable: there are not as many as the operator asks for."""
         self._request = request
-        self._gpus = self._visible()
+        found = self._visible()
+        self._gpus, self._hangs = found or [], found is None
         self._listed = time.monotonic()
         self._silent: dict[str, tuple[float, str]] = {}  # by UUID: when it was asked last, and why it does not answer
         self._trials: dict[str, _Trial] = {}  # by the slot's id
@@ -38,7 +39,7 @@ class SlotTable:
         """Every slot, also of a GPU that does not answer. A GPU that was added has the last."""
         if self._request.slots == "auto" and time.monotonic() - self._listed > _LIST_SECONDS:
             self._listed = time.monotonic()
-            self._gpus += [uuid for uuid in self._visible() if uuid not in self._gpus]
+            self._gpus += [uuid for uuid in self._visible() or [] if uuid not in self._gpus]
         wanted = self._request.slots
         if self._gpus:
             return tuple(Slot(str(place), uuid) for place, uuid in enumerate(self._gpus[: _count(wanted)]))
@@ -56,9 +57,10 @@ class SlotTable:
             step = "It is used again as soon as its GPU answers; the operator looks at `nvidia-smi`."
             raise RunnerUnavailable(f"Slot {slot.id} ({slot.device}) is left out: {why}.", step)
 
-    def _visible(self) -> list[str]:
+    def _visible(self) -> list[str] | None:
+        """UUIDs of the GPUs that may have a slot; None: their driver hangs."""
         asked, profile = self._request
-        return (visible_gpus() or []) if asked is not None and profile in GPU_PROFILES else []
+        return visible_gpus() if asked is not None and profile in GPU_PROFILES else []
 
     def _problem(self) -> str:
         asked, profile = self._request
@@ -66,8 +68,9 @@ class SlotTable:
             return ""
         told = f"{asked} slots are asked for, and "
         if profile in GPU_PROFILES:
-            one = "torch may see 1 GPU" if most == 1 else f"torch may see {most} GPUs of one kind"
-            return f"{told}{one if self._gpus else 'no driver names GPUs: NVIDIA alone does'}."
+            few = "torch may see 1 GPU" if most == 1 else f"torch may see {most} GPUs of one kind"
+            none = "the driver of the GPUs hangs" if self._hangs else "no driver names GPUs: NVIDIA's alone does"
+            return f"{told}{few if self._gpus else none}."
         if profile not in CPU_PROFILES:
             return f"{told}this machine has one GPU for all: one run at a time uses it."
         most = cores()

@@ -146,6 +146,7 @@ def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show
         request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})
     last = study.ledger.last()
     slot = executor.require_free(attempt.profile, lasts_of([last] if last else []))
+    attempt = attempt.model_copy(update={"slot": attempt.slot and slot.id})
     with startable():
         runs.folder.mkdir(parents=True, exist_ok=True)
         write_whole(attempt_path(runs, attempt.number), attempt.model_dump_json(exclude_none=True))
