@@ -10,7 +10,6 @@ from pathlib import Path
 HOME = ".autoresearch"
 CHART = "progress.png"  # written where `export png` is called
 LOCK = "autoresearch.lock"
-MAIN = "main"  # the lane whose worktree is on the branch
 TOKEN = "token"
 _PAGE_TOKEN = "page-token"
 _ADDRESS = "http.json"

@@ -32,7 +32,7 @@ from server.api.schemas import (
 from server.api.timeouts import call_timeout
 from server.errors import AutoresearchError, LedgerDamaged
 from server.library.reading.answers import Asked, ReferenceLibrary
-from server.paths import MAIN
+from server.records import MAIN
 from server.study import limits
 from server.study.background import dispatch
 from server.study.phase import UNFINISHED

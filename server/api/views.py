@@ -27,8 +27,7 @@ from server.history.lessons import study_memory
 from server.history.segments import current_metric
 from server.history.similar_attempts import nearest
 from server.library.reading.shelf import count
-from server.paths import MAIN
-from server.records import Experiment, Purpose, decision_name
+from server.records import MAIN, Experiment, Purpose, decision_name
 from server.reporting.bill import bill_in_words
 from server.reporting.position import Position
 from server.reporting.summary import IncumbentSummary, bits, incumbent_summary

@@ -134,6 +134,12 @@ def _program(found: "ForeignWorkspace", own: Mapping[str, Any], goal_file: str, 
     )
 
 
+def prepare(root: Path, task: Task, folder: Path) -> None:
+    """`bring` what the task needs into the tree of a run, and `require_scripts`. Raises WorkspaceUnusable."""
+    bring(root, task.brought, folder)
+    require_scripts(task, folder)
+
+
 def require_scripts(task: Task, folder: Path) -> None:
     """Refuse a run whose commit lacks what measures it: no candidate has done that. Raises WorkspaceUnusable.
 

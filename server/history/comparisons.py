@@ -10,8 +10,7 @@ from server.history import audit_failures, paired_runs, revocations, segments
 from server.history.ledger import Ledger
 from server.history.segments import comparable, comparable_scores, segment, undisturbed
 from server.metric import Metric, percent
-from server.paths import MAIN
-from server.records import Attempt, Experiment, Figures, Purpose, Value, Verdict
+from server.records import MAIN, Attempt, Experiment, Figures, Purpose, Value, Verdict
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference
 from server.scoring.noise import Noise, all_alike, estimate_noise, since_drift

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from server.paths import MAIN
-from server.records import Experiment
+from server.records import MAIN, Experiment
 
 FORMAT = 3
 UNCHAINED = 2  # the format before the chain

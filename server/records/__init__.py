@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_s
 from server.metric import Direction, Scale
 from server.records import lm_names
 
+MAIN = "main"  # the lane whose worktree is on the study's branch; no row names it
 SLOWED_SHARE = 0.1  # of a training; less is no disturbance
 
 

@@ -1,1 +1,1 @@
-"""How runs start: what an executor is asked for, and which of those that wait comes next."""
+"""How runs start."""

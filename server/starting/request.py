@@ -1,10 +1,10 @@
 """What a run is made with, and what an executor is asked for: limits, files and terms."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from server.foreign.load import bring, require_scripts
 from server.history import audit_failures, comparisons, segments
 from server.history.ledger import Ledger
 from server.metric import Direction, Scale
@@ -106,6 +106,7 @@ class RequestMaker:
     ledger: Ledger
     runs: RunFolders
     choices: ServeOptions
+    prepare: Callable[[Path, Task, Path], None]  # puts what git does not have of a repository into a run's files
 
     def make(self, task: Task, attempt: Attempt, candidate: Candidate, base: str) -> RunRequest:
         """A request without key and slot.
@@ -131,8 +132,7 @@ class RequestMaker:
         def lay_out(folder: Path) -> None:
             for name, commit in trees.items():
                 self.workspace.lay_out(commit, folder / name)
-                bring(root, task.brought, folder / name)
-                require_scripts(task, folder / name)
+                self.prepare(root, task, folder / name)
 
         return RunRequest(attempt=attempt, limits=limits, referee=task.kind, task=terms, trees=lay_out)
 

@@ -16,8 +16,8 @@ from server.files import write_whole
 from server.history import audit_failures
 from server.history.ledger import Ledger
 from server.library.store import is_library
-from server.paths import HOME, MAIN, Home
-from server.records import Experiment
+from server.paths import HOME, Home
+from server.records import MAIN, Experiment
 from server.source import patch
 from server.source.candidate import Candidate
 from server.source.editable import OF_TASKS, Editable

@@ -15,8 +15,8 @@ from server.errors import NightOver
 from server.files import write_whole
 from server.history import comparisons
 from server.history.ledger import Ledger
-from server.paths import MAIN, StudyPaths
-from server.records import Experiment, Purpose, Value, Verdict
+from server.paths import StudyPaths
+from server.records import MAIN, Experiment, Purpose, Value, Verdict
 from server.study.find_study import RESUME_HOURS, OperatorRequest, read_request
 from server.study.phase import JUDGED, Phase
 from server.study.study import Study

@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 
 from server.errors import LedgerDamaged, ProgramInvalid, Refusal, RunnerUnavailable, WorkspaceUnusable
-from server.foreign.load import load
+from server.foreign.load import load, prepare
 from server.history import audit_failures, comparisons, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
-from server.paths import MAIN, Home
-from server.records import Attempt, Experiment, Outcome, Result
+from server.paths import Home
+from server.records import MAIN, Attempt, Experiment, Outcome, Result
 from server.runs.executor import Engine, RunRequest, RunSite, Slot, SlotRequest, ending, new_key
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
@@ -102,7 +102,7 @@ class Study:
         self.lane = self.lanes.main
         self.verdicts = Verdicts(self.ledger, self.workspace, self.lanes)
         self.slots = Slots(self.ledger, self.executor)
-        self._requests = RequestMaker(self.workspace, self.ledger, self.runs, self.choices)
+        self._requests = RequestMaker(self.workspace, self.ledger, self.runs, self.choices, prepare)
         self._results = ResultsFile(self.workspace.paths.results)
         self._taken = max([0, *listed.rows, *self.runs.numbers()])
         self._broken_off, self._behind = True, False  # behind: the branch, of what was kept

@@ -12,8 +12,7 @@ from server.errors import (
     Unavailable,
     WrongPhase,
 )
-from server.paths import MAIN
-from server.records import Verdict
+from server.records import MAIN, Verdict
 from server.study import limits
 from server.study.phase import Phase, next_actions
 from server.study.study import Study

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from server.files import set_aside, write_whole
-from server.paths import MAIN
-from server.records import Value
+from server.records import MAIN, Value
 
 
 class SweepItem(Value):

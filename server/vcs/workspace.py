@@ -15,8 +15,8 @@ from git.exc import GitCommandError
 
 from server.errors import HeadMoved, WorkspaceUnusable
 from server.library.reading.index import NAME as INDEX
-from server.paths import HOME, MAIN, Home
-from server.records import Attempt, Result, Verdict
+from server.paths import HOME, Home
+from server.records import MAIN, Attempt, Result, Verdict
 from server.source.candidate import Candidate
 from server.source.editable import Editable, listed
 from server.vcs import repository_checks

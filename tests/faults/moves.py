@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from server.errors import DeviceBusy, Refusal
-from server.paths import MAIN
+from server.records import MAIN
 from server.serve_options import ServeOptions
 from server.study.background import dispatch
 from server.study.phase import Phase

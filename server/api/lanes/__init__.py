@@ -1,1 +1,1 @@
-"""Lanes as clients see them: whose call is about which, and where each stands."""
+"""Lanes as clients see them."""

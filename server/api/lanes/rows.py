@@ -10,7 +10,7 @@ _ITS_MOVE = (*JUDGED, Phase.FAILED, Phase.INVALID)
 
 
 def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
-    """Where each lane stands, by its name; empty while main is the only one."""
+    """Where each lane stands, by its name; empty while there is main alone."""
     places, lanes = [row.number for row in study.slots.waiting()], study.lanes.all()
     if len(lanes) == 1 and not seat.agent:
         return {}

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from server.errors import UnknownLane
-from server.paths import MAIN
+from server.records import MAIN
 from server.study.lane import LANE
 from server.study.study import Study
 from server.text import clip
