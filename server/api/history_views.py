@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from server.api.next_actions import next_sentences
-from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, StatusReply, SweepReply, SweepRow
+from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, Running, StatusReply, SweepReply, SweepRow
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
@@ -18,9 +18,10 @@ from server.reporting.position import Position, position
 from server.reporting.summary import table_row, who_found_what
 from server.reporting.view_words import headline_words
 from server.source import patch
+from server.study.lane import Lane
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
-from server.text import ANSWER, clip, fence_output, first_lines
+from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _DECISIONS = ("kept", "discarded", "revoked")
 _KNOWN = (*map(str, Verdict), "running", "queued", *_DECISIONS)
@@ -192,3 +193,30 @@ def _sweep_numbers(sweep: Sweep) -> list[int]:
 
 def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
     return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=table_row(experiment) if experiment else None)
+
+
+def under_way(study: Study, lane: Lane) -> Running | None:
+    """The lane's run, else the first of any other lane."""
+    rows = [row for row in study.ledger.unfinished() if not row.queued]
+    rows.sort(key=lambda row: study.lanes.of(row) is not lane)
+    return running_told(study, rows[0]) if rows else None
+
+
+def running_told(study: Study, experiment: Experiment) -> Running:
+    """Where a run is, and how long it may still take."""
+    progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
+    before = dict.fromkeys(("starting", "preflight", "setup"), budget)
+    left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
+    if experiment.attempt.task is not None:  # build and checks have limits of their own
+        left = (progress.limit_seconds or budget) - progress.elapsed_seconds
+    return Running(
+        experiment=experiment.number,
+        description=shorten(experiment.attempt.description),
+        stage=progress.stage,
+        elapsed_seconds=progress.elapsed_seconds,
+        remaining_seconds=round(max(left, 0.0), 1),
+        steps=progress.steps,
+        loss=progress.loss,
+        compiler=progress.compiler,
+        gpu_strangers=progress.gpu_strangers,
+    )

@@ -4,7 +4,7 @@ import math
 from itertools import accumulate
 
 from server.api import history_views
-from server.api.history_views import fit_status, sweep_reply
+from server.api.history_views import fit_status, running_told, sweep_reply, under_way
 from server.api.lanes.rows import lanes_told, place_of
 from server.api.lanes.seat import HERE, Seat, require_lane, require_name
 from server.api.next_actions import next_calls, next_sentences, sentences
@@ -13,7 +13,6 @@ from server.api.schemas import (
     NoiseReply,
     PatchReply,
     Reply,
-    Running,
     RunReply,
     StatusReply,
     TextReply,
@@ -40,7 +39,6 @@ from server.source.editable import nearest as nearest_path
 from server.source.hunks import split_lines
 from server.study import limits, sweep
 from server.study.git_repair import lost
-from server.study.lane import Lane
 from server.study.ledger_rebuild import edited
 from server.study.phase import UNFINISHED, Move, Phase, require
 from server.study.study import Study
@@ -56,10 +54,8 @@ _MEANWHILE = "Meanwhile prepare the next candidate, as next_actions says; then c
 
 def status(study: Study, seat: Seat = HERE) -> StatusReply:
     """The snapshot."""
-    last, incumbent = study.settle(), study.ledger.incumbent()
-    lane = study.lanes.at(seat.lane)
-    task, counts, first = study.program().task, study.ledger.counts(), study.ledger.baseline()
-    baseline = first if first and first.attempt.task == task.sha256 else None  # another task's score is another number
+    last, incumbent, lane = study.settle(), study.ledger.incumbent(), study.lanes.at(seat.lane)
+    task, counts, baseline = study.program().task, study.ledger.counts(), _baseline(study)
     calls, stand = next_calls(study, seat), history_views.where_it_stands(study)
     reply = StatusReply(
         next_actions=sentences(calls),
@@ -87,7 +83,7 @@ def status(study: Study, seat: Seat = HERE) -> StatusReply:
         headline=headline_words(task.measure, stand.headline) if stand and stand.headline else "",
         keeps=_keeps(stand.counts) if stand else None,
         noise=_noise(stand, task) if incumbent and stand else None,
-        running=_under_way(study, lane),
+        running=under_way(study, lane),
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
         bill=bill_in_words(study.workspace.paths),
@@ -108,13 +104,6 @@ def status(study: Study, seat: Seat = HERE) -> StatusReply:
         candidate_sha256=lane.candidate_sha256(),
     )
     return fit_status(reply)
-
-
-def _under_way(study: Study, lane: Lane) -> Running | None:
-    """The lane's run, else the first of any other lane."""
-    rows = [row for row in study.ledger.unfinished() if not row.queued]
-    rows.sort(key=lambda row: study.lanes.of(row) is not lane)
-    return _running(study, rows[0]) if rows else None
 
 
 def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
@@ -272,6 +261,12 @@ def discard(study: Study, reason: str, seat: Seat = HERE) -> DecisionReply:
     return _decided(study, study.discard(reason, seat.lane, seat.agent), seat)
 
 
+def _baseline(study: Study) -> Experiment | None:
+    """Of the measurement that program.md asks for: another task's score is another number."""
+    first = study.ledger.baseline()
+    return first if first and first.attempt.task == study.program().task.sha256 else None
+
+
 def _standing(study: Study) -> IncumbentSummary | None:
     incumbent = study.ledger.incumbent()
     if incumbent is None:
@@ -324,25 +319,6 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str
     )
 
 
-def _running(study: Study, experiment: Experiment) -> Running:
-    progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
-    before = dict.fromkeys(("starting", "preflight", "setup"), budget)
-    left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
-    if experiment.attempt.task is not None:  # build and checks have limits of their own
-        left = (progress.limit_seconds or budget) - progress.elapsed_seconds
-    return Running(
-        experiment=experiment.number,
-        description=shorten(experiment.attempt.description),
-        stage=progress.stage,
-        elapsed_seconds=progress.elapsed_seconds,
-        remaining_seconds=round(max(left, 0.0), 1),
-        steps=progress.steps,
-        loss=progress.loss,
-        compiler=progress.compiler,
-        gpu_strangers=progress.gpu_strangers,
-    )
-
-
 def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     lane, swept = study.lanes.of(experiment), study.queue.active
     calls = next_calls(study, seat)
@@ -360,7 +336,7 @@ def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     if experiment.queued:
         return running.model_copy(update=place_of(study, experiment))
     if result is None or judgement is None:
-        now = _running(study, experiment)
+        now = running_told(study, experiment)
         told = _WAIT_FOR_TASK if experiment.attempt.task is not None else _WAIT
         more = any(action.tool == Move.APPLY_PATCH for action in calls)
         left = told.format(now.remaining_seconds, now.stage, _MEANWHILE if more else _NOTHING_ELSE)

@@ -5,7 +5,7 @@ An experiment grows by addition, never by filling in blanks: an `Attempt` is a f
 `Revocation` when a later audit has shown that what was kept must not stand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_s
 
 from server.metric import Direction, Scale
 from server.records import lm_names
+from server.records.trust import Trust, trust_mark
 
 MAIN = "main"  # the lane whose worktree is on the study's branch; no row names it
 SLOWED_SHARE = 0.1  # of a training; less is no disturbance
@@ -39,34 +40,6 @@ class Outcome(StrEnum):
     LOST = "lost"
     CANCELLED = "cancelled"
     STOPPED_EARLY = "stopped_early"  # its loss was hopeless, and program.md says not to wait
-
-
-class Trust(StrEnum):
-    """How far a run's score can be believed, the best first: the lower of what evaluator and guards can give."""
-
-    SEALED = "sealed"  # a language model's score, audited, and every guard held
-    JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
-    AUDITED = "audited"  # the referee or a judge measured it, and some guard did not hold
-    PRINTED = "printed"  # the code under test ran in the process that told the number
-    UNCONFINED = "unconfined"  # no guard held: the code under test could do what the operator's account can
-
-
-def trust_mark(best: Trust, guards: Mapping[str, str]) -> Trust:
-    """How far a score can be believed: the lower of what its evaluator and the guards around the code can give.
-
-    | evaluator | every guard held | some held | none held |
-    |---|---|---|---|
-    | `sealed` | sealed | audited | unconfined |
-    | `judged` | judged | audited | unconfined |
-    | `karpathy` | audited | audited | unconfined |
-    | `command` | printed | printed | unconfined |
-
-    Args:
-        best: the highest mark that the evaluator can give. guards: of each, "held" or why not.
-    """
-    held = [state == "held" for state in guards.values()]
-    allowed = Trust.UNCONFINED if not any(held) else Trust.SEALED if all(held) else Trust.AUDITED
-    return max(allowed, best, key=list(Trust).index)
 
 
 class Purpose(StrEnum):

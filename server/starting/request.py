@@ -61,6 +61,11 @@ class Terms:
         direction, scale = (task.direction, task.scale) if task.sha256 else (None, None)
         return cls(profile, dataset, budget_seconds, task.sha256, direction, scale, slots)
 
+    @property
+    def circumstances(self) -> tuple[str, str, float, str | None, bool]:
+        """Within which the same code is not measured twice (server.history.segments)."""
+        return self.profile, self.dataset, self.budget_seconds, self.task, self.slots > 1
+
     def attempt(self, words: RunWords, slot: Slot | None, key: str) -> Attempt:
         """An attempt that says nothing of its candidate yet. `slot` None: it is queued."""
         now = utc_now()

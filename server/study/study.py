@@ -89,9 +89,9 @@ class Study:
         self.profile = self.choices.profile or self._machines_profile()
 
     def _machines_profile(self) -> str:
-        known = self.ledger.incumbent() or self.ledger.last()
-        last, files = known.attempt.profile if known else "", self.workspace.files(self.workspace.tip())
-        return default_profile(self.hardware, last, files.get(self.workspace.file, ""))
+        known, files = self.ledger.incumbent() or self.ledger.last(), self.workspace.files(self.workspace.tip())
+        last, text = known.attempt.profile if known else "", files.get(self.workspace.file, "")
+        return default_profile(self.hardware, last, text)
 
     def _open(self, distrust: bool = False) -> None:
         """Open the history, or make it anew from git; with `distrust` every row of it is read first."""
@@ -266,8 +266,7 @@ class Study:
         terms, code = self._terms(), plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_alone(self.ledger, code, lane.id)
-            same = terms.profile, terms.dataset, terms.budget_seconds, terms.task, terms.slots > 1
-            comparisons.require_new(self.ledger, code, *same)
+            comparisons.require_new(self.ledger, code, *terms.circumstances)
         key = new_key(self.executor) if slot else ""  # never written down: its public half, in the row, is enough
         attempt = terms.attempt(words, slot, key).model_copy(
             update={
@@ -350,9 +349,8 @@ class Study:
 
     def _tell_revocations(self) -> None:
         """Leave a note of each, once."""
-        known = {note.text for note in self.notebook.notes}
         for by, text in revocations.told(self.ledger).items():
-            if text not in known:
+            if text not in {note.text for note in self.notebook.notes}:
                 self.notebook.add(text, idea=False, after=by)
 
     def next_number(self) -> int:
@@ -377,9 +375,7 @@ class Study:
             raise
 
     def _load_program(self) -> Program:
-        found = load(self._program_path, self._state)
-        remember(self._state, found)
-        return found
+        return remember(self._state, load(self._program_path, self._state))
 
     def _settle(self) -> Experiment | None:
         for run in self.ledger.unfinished():

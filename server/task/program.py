@@ -88,13 +88,18 @@ def remembered(state: Path) -> str | None:
     return "" if StudyPaths(state).front_matter.exists() else None
 
 
-def remember(state: Path, found: Program) -> None:
-    """Note in the folder of a study that it has had a front matter: if that is gone later, `load` refuses."""
+def remember(state: Path, found: Program) -> Program:
+    """Note in the folder of a study that it has had a front matter: if that is gone later, `load` refuses.
+
+    Returns:
+        `found`.
+    """
     paths, whose = StudyPaths(state), found.format if found.bare else ""
     known = remembered(state)
     if paths.ledger.exists() and (known is None or (known and not whose)) and (whose or not found.bare):
         with suppress(OSError):  # a full disk: the next call tries again
             paths.front_matter.write_text(whose, encoding="utf-8")
+    return found
 
 
 @lru_cache(maxsize=1)  # what a call reads is nearly always what the last one has read, and YAML is slow

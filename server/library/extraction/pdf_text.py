@@ -219,9 +219,16 @@ def _joined(lines: list[Line]) -> list[Line]:
             blank = " " if line.left - last.right > _BLANK * size and not last.text.endswith(HYPHEN) else ""
             larger = last if len(last.text) >= len(line.text) else line
             found[-1] = Line(
-                last.text.rstrip() + blank + line.text, larger.size, last.left, line.right, larger.bottom,
-                max(last.top, line.top), last.mono and line.mono, last.bold and line.bold, line.page,
-            )  # fmt: skip
+                last.text.rstrip() + blank + line.text,
+                larger.size,
+                last.left,
+                line.right,
+                larger.bottom,
+                max(last.top, line.top),
+                last.mono and line.mono,
+                last.bold and line.bold,
+                line.page,
+            )
         else:
             found.append(line)
     return found

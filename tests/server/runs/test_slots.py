@@ -132,10 +132,7 @@ told["hangs"] = refused(many.require, one, "gpu", None)
     assert told["added"] == [*every, ["3", "GPU-3-stand-in"]]
 
 
-def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: dict[str, str], tmp_path: Path) -> None:
-    told = scene(
-        environment,
-        f"""
+_FREE_SLOTS = """
 from server.records import Experiment, Outcome
 from server.runs.device_lock import device_leases
 from server.runs.spawn import TorchView
@@ -143,21 +140,21 @@ from server.runs.local_executor import LocalExecutor
 from tests.support.builders import attempt
 from tests.support.lifecycle import measured
 from tests.support.polling import until
-place = Path({str(tmp_path)!r})
+place = Path(@PLACE@)
 executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
 
-def free(lasts={{}}):
+def free(lasts={}):
     with suppress(AutoresearchError):
         return executor.require_free("gpu", lasts).device
     return refused(executor.require_free, "gpu", lasts)
 
-run = attempt(6).model_copy(update={{"profile": "gpu", "slot": "0", "concurrency": 2}})
+run = attempt(6).model_copy(update={"profile": "gpu", "slot": "0", "concurrency": 2})
 held = Experiment(attempt=run, result=measured(2.0, gpu_held="99999991"))
 told["both"] = free()
 gpu("99999991")
-told["held"] = free({{"0": held}})
+told["held"] = free({"0": held})
 gpu("1:99999991")
-told["held elsewhere"] = free({{"0": held}})
+told["held elsewhere"] = free({"0": held})
 gpu("lost 1:lost")
 told["none"], told["left out"] = free(), dict(executor.left_out)
 gpu("")
@@ -165,8 +162,8 @@ executor = LocalExecutor(RunSite(place, place, place, place, place / "home", Slo
 with device_leases(place / "another repository", "gpu", "0", "GPU-stand-in") as leases:
     leases[-1].sign(Path("/where/it/runs"))
     told["taken"] = free()
-no_device = {{"outcome": Outcome.ENV_FAIL, "score": None, "cause": "no_device"}}
-failed = {{"0": Experiment(attempt=run, result=held.result.model_copy(update=no_device))}}
+no_device = {"outcome": Outcome.ENV_FAIL, "score": None, "cause": "no_device"}
+failed = {"0": Experiment(attempt=run, result=held.result.model_copy(update=no_device))}
 asked = []
 def trial(profile, gpu):
     asked.append(gpu)
@@ -175,8 +172,11 @@ slots.torch_view, slots._TRY_SECONDS = trial, 0
 told["tried"] = free(failed)
 until(lambda: free(failed) == "GPU-stand-in")
 told["asked"] = asked
-""",
-    )
+"""
+
+
+def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: dict[str, str], tmp_path: Path) -> None:
+    told = scene(environment, _FREE_SLOTS.replace("@PLACE@", repr(str(tmp_path))))
     first, second = "GPU-stand-in", "GPU-1-stand-in"
     assert told["both"] == told["held elsewhere"] == first
     assert told["held"] == told["taken"] == told["tried"] == second

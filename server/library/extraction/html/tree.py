@@ -18,7 +18,9 @@ Element = Any  # lxml.html.HtmlElement, whose types are not published
 etree: Any = lxml.etree  # pyright: ignore
 lxml_html: Any = lxml.html
 
-CODE, MATHS, RUN = "x-code", "x-math", "x-run"
+CODE = "x-code"
+MATHS = "x-math"
+RUN = "x-run"
 MOST_DEPTH = 200  # elements above each other
 MOST_ELEMENTS = 600_000
 _XML = re.compile(r"^\s*<\?xml[^>]{0,500}\?>")
