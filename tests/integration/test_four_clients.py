@@ -67,9 +67,9 @@ class Agent:
         other = value - 1 if self._asked % 3 == 0 else value + 1000 * self._asked
         patch = f"*** Begin Patch\n*** Update File: {self.path}\n@@\n-{value}\n+{other}\n*** End Patch"
         await self.call("apply_patch", patch=patch)
-        reply = await self._run()
+        reply = await self.run()
         while reply["verdict"] in ("promising", "refused"):  # again, or brought to another incumbent
-            reply = await self._run()
+            reply = await self.run()
         if reply["verdict"] in ("improved", "simpler"):
             kept = await self._client.call_tool("keep", {"reason": "better"})
             if not kept.is_error:
@@ -77,7 +77,7 @@ class Agent:
         await self.call("discard", reason="no better")
         return int(reply["experiment"])
 
-    async def _run(self) -> dict[str, Any]:
+    async def run(self) -> dict[str, Any]:
         reply = await self.call("run_experiment", description=f"turn {self.path}, {self._asked}")
         while reply["status"] in ("running", "queued"):
             reply = await self.call("wait_experiment", wait_seconds=60)
@@ -92,7 +92,7 @@ async def test_four_clients_share_two_slots_fairly_and_nothing_is_lost(tmp_path:
     with web.process:
         try:
             async with web.client(name="@ada") as first:
-                reply = await Agent(first, "ada")._run()
+                reply = await Agent(first, "ada").run()
                 assert reply["verdict"] == "baseline"
             async with anyio.create_task_group() as group:
                 for name in AGENTS:
