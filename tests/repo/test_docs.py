@@ -28,7 +28,7 @@ def test_links_between_the_docs_resolve() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 134
+    assert len(README.splitlines()) <= 120
 
 
 def test_what_is_said_of_trust_is_shown_by_tests_that_exist() -> None:
@@ -47,6 +47,9 @@ def test_what_is_said_of_trust_is_shown_by_tests_that_exist() -> None:
 async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> None:
     table = README.partition("## Tools")[2].partition("Every answer")[0]
     named = {name for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    library = study.workspace.paths.home.library
+    library.mkdir()
+    (library / "a-page.md").write_text("# A page\n\nIts text.\n", encoding="utf-8")  # `library` is listed with one
     async with Client(create(study)) as client:
         assert named == {tool.name for tool in (await client.list_tools()).tools}
 
