@@ -170,6 +170,8 @@ def fit_status(reply: StatusReply) -> StatusReply:
         if len(reply.model_dump_json(indent=2).encode()) < _STATUS_BYTES:
             break
         reply = reply.model_copy(update={"memory": reply.memory.cut(most)})
+    else:
+        reply = reply.model_copy(update={"headline": ""})  # incumbent and baseline tell it as well
     return reply
 
 

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from server.api import history_views, views
 from server.api.arguments import Change
-from server.api.http.auth import client_name
 from server.api.lanes.rows import to_watch
-from server.api.lanes.seat import Seat, require_lane
+from server.api.lanes.seat import Seat, client_name, require_lane
 from server.api.mcp_tasks import View
 from server.api.schemas import (
     DecisionReply,

@@ -292,8 +292,7 @@ class Experiment(Value):
         return self.attempt.number
 
     @property
-    def running(self) -> bool:
-        """Whether it has not ended: it may wait in the queue as well."""
+    def running(self) -> bool:  # or queued
         return self.result is None
 
     @property

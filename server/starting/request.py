@@ -55,16 +55,16 @@ class Terms:
     scale: Scale | None
     slots: int
 
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """What code that was measured before was measured with: `segments.circumstances`."""
+        return self.profile, self.dataset, self.budget_seconds, self.task, self.slots > 1
+
     @classmethod
     def of(cls, task: Task, profile: str, dataset: str, budget_seconds: float, slots: int) -> "Terms":
         """Those of program.md and of the server."""
         direction, scale = (task.direction, task.scale) if task.sha256 else (None, None)
         return cls(profile, dataset, budget_seconds, task.sha256, direction, scale, slots)
-
-    @property
-    def circumstances(self) -> tuple[str, str, float, str | None, bool]:
-        """Within which the same code is not measured twice (server.history.segments)."""
-        return self.profile, self.dataset, self.budget_seconds, self.task, self.slots > 1
 
     def attempt(self, words: RunWords, slot: Slot | None, key: str) -> Attempt:
         """An attempt that says nothing of its candidate yet. `slot` None: it is queued."""

@@ -266,7 +266,7 @@ class Study:
         terms, code = self._terms(), plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
             comparisons.require_alone(self.ledger, code, lane.id)
-            comparisons.require_new(self.ledger, code, *terms.circumstances)
+            comparisons.require_new(self.ledger, code, *terms.asked)
         key = new_key(self.executor) if slot else ""  # never written down: its public half, in the row, is enough
         attempt = terms.attempt(words, slot, key).model_copy(
             update={

@@ -81,7 +81,8 @@ def results(repository: Path) -> str:
 def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str, Any]) -> None:
     assert not lost(recorded["rows"], exported(repository))
     assert command("export", "tsv", "--workspace", repository).startswith(recorded["results"])
-    words, told = (in_a_wide_terminal(name, "--workspace", repository) for name in ("history", "report"))
+    words = in_a_wide_terminal("history", "--wide", "--workspace", repository)
+    told = in_a_wide_terminal("report", "--workspace", repository)
     for row in recorded["rows"]:
         assert row["attempt"]["description"] in words
         assert not row.get("decision", {}).get("kept") or row["attempt"]["description"] in told

@@ -25,8 +25,7 @@ from server.paths import HOME, TOKEN
 
 TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SHORTEST = 16  # characters
-_NAMED = "@"
-_NAME = re.compile(r"[a-z0-9-]{1,20}")  # as a lane's
+_NAMED = "@"  # server.api.lanes.seat reads what follows
 
 
 class BearerToken:
@@ -45,7 +44,7 @@ class BearerToken:
     def opens(self, header: str) -> bool:
         """Whether an Authorization header carries the token; takes as long for a near miss as for nonsense.
 
-        A client may put its name behind the token (`client_name`).
+        A client may put its name behind the token (server.api.lanes.seat).
         """
         scheme, _, token = header.partition(" ")
         told = token.strip()
@@ -53,12 +52,6 @@ class BearerToken:
 
     def _is(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self._token)
-
-
-def client_name(header: str) -> str:
-    """The name of a client that sends `Authorization: Bearer TOKEN@NAME`; empty if it sends none."""
-    token, at, name = header.strip().rpartition(_NAMED)
-    return name if at and token and _NAME.fullmatch(name) else ""
 
 
 def _checked_token(token: str, where: str) -> str:

@@ -20,6 +20,12 @@ class Seat(NamedTuple):
 HERE = Seat()
 
 
+def client_name(header: str) -> str:
+    """The name of a client that sends `Authorization: Bearer TOKEN@NAME`; empty if it sends none."""
+    token, at, name = header.strip().rpartition("@")
+    return name if at and token and LANE.fullmatch(name) else ""
+
+
 def require_name(seat: Seat) -> None:
     """Refuse what cannot be the name of a lane. Raises UnknownLane."""
     if not LANE.fullmatch(seat.lane):

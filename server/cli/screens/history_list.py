@@ -10,7 +10,7 @@ from server.history.ledger import Ledger
 from server.history.segments import metric_shown
 from server.metric import Metric
 from server.records import Experiment, Verdict, decision_name
-from server.reporting.view_model import Kind
+from server.reporting.view_model import Kind, Standing
 from server.reporting.view_rows import Line, fold, lines
 from server.reporting.view_summary import scale_of
 from server.reporting.view_words import shown_change, shown_size
@@ -26,6 +26,7 @@ _USUAL = {  # the decision that follows from a verdict, which needs no word
     "revoked": tuple(Verdict),
     "": tuple(Verdict),
 }
+_UNSURE = {Standing.NOISE: "in the noise", Standing.PROVISIONAL: "provisional"}
 _GAP = 2  # columns between two
 _LEAST = 16  # columns for what was tried
 _KEPT = 20  # numbers in a line
@@ -124,7 +125,7 @@ def _columns(shown: Sequence[Line], metric: Metric) -> tuple[list[str], list[lis
     cells = [
         [
             str(one.row.number),
-            _verdict(one.row),
+            _verdict(one),
             f"{value:>{longest}}{error}",
             "" if one.change is None else shown_change(metric, one.change),
             printable(one.row.attempt.description),
@@ -145,9 +146,12 @@ def _error(one: Line, metric: Metric) -> str:
     return "" if one.value_error is None or not one.value_error else f" ± {shown_size(metric, one.value_error)}"
 
 
-def _verdict(row: Experiment) -> str:
-    """The verdict, and the decision where it does not follow from it."""
+def _verdict(one: Line) -> str:
+    """The verdict, and the decision where it does not follow from it, or how unsure it is."""
+    row = one.row
     decision, verdict = decision_name(row), row.verdict
+    if unsure := _UNSURE.get(one.standing) if one.kind is Kind.KEPT else "":
+        return f"{verdict}, {unsure}"
     usual = row.running or verdict in _USUAL.get(decision, ())
     return row.label if usual else f"{verdict}, {decision}"
 

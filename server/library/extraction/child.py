@@ -1,4 +1,4 @@
-"""What reads foreign bytes: `python -m server.library.extraction.child`, started confined.
+"""What reads foreign bytes: `python -P -m server.library.extraction.child`, started confined.
 
 Its standard input is one line of JSON (kind, charset, url) and the bytes of a source. It prints JSON: the fields of an
 Extract, or `refused` with the reason. It bounds itself before it reads: hostile input may crash it, and nothing else.

@@ -35,11 +35,13 @@ def test_report_and_history_tell_a_sure_keep_from_one_within_the_noise(root: Pat
     assert "1.0000 → 0.9695" in told and "best single score was 0.9680" in told and "provisional" in told
     assert "4 experiments, 2 kept (1 sure, 1 within the noise, 0 provisional)" in told
     assert "optimizer: 1 tried, 1 kept, val_bpb −0.0320 ± 0.0" in told
-    for command in ("report", "history"):
+    for command in (["report"], ["history", "--wide"]):
         lines = {
-            line.split("│")[1].strip(): line for line in said(command, "--workspace", root).splitlines() if "│" in line
+            line.split("│")[1].strip(): line for line in said(*command, "--workspace", root).splitlines() if "│" in line
         }
         assert "kept, within the noise" in lines["9"] and "kept, within" not in lines["4"] and "baseline" in lines["1"]
+    told = {line.split()[0]: line for line in said("history", "--workspace", root).splitlines()}
+    assert "improved, in the noise" in told["9"] and "improved  " in told["4"]
 
 
 def test_exports_say_how_sure_each_keep_is(root: Path) -> None:

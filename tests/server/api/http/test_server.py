@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server.api.http.auth import BearerToken, client_name
+from server.api.http.auth import BearerToken
 from server.api.http.server import Address, bind_socket
+from server.api.lanes.seat import client_name
 from server.errors import Unavailable
 
 
