@@ -109,9 +109,8 @@ class Lane:
 
         Else the incumbent's.
         """
-        run, root = self.run(), self.measured()
-        left = root if root and (root.decision is None or (run and run.running)) else None
-        return left.attempt.commit if left else self._workspace.tip()
+        root = self.measured()
+        return root.attempt.commit if root and root.decision is None else self._workspace.tip()
 
     def mount(self) -> None:
         """Make the worktree if there is none. Raises WorkspaceUnusable."""
