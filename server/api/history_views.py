@@ -24,7 +24,7 @@ from server.study.sweep_queue import Sweep, SweepItem
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _DECISIONS = ("kept", "discarded", "revoked")
-_KNOWN = (*map(str, Verdict), "running", "queued", *_DECISIONS)
+_KNOWN = (*map(str, Verdict), "queued", "running", *_DECISIONS)
 _LOG_BYTES = 4096
 _BEST_REPORTED = 5  # rows of another tool's log among the lessons
 _LAST_REPORTED = 10

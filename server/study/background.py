@@ -18,6 +18,7 @@ from server.records import Outcome
 from server.study import limits, sweep
 from server.study.limits import HoursCounter
 from server.study.study import Study
+from trainer.contract import RunFile
 
 STALE_SECONDS = 60.0  # after which a server is not well; twice the longest pause
 _SHOWN_SECONDS = 10.0
@@ -36,7 +37,7 @@ class Background:
         """Look after a study; `call` makes a move on it while nobody else does, and may raise anything."""
         self._study, self._call = study, call
         self._shown = self._counted = 0.0
-        self._queued = False  # whether runs wait for a slot
+        self._ending: list[Path] = []  # results to come of runs for whose slots others wait
         self._hours = HoursCounter(study.workspace.state)
 
     async def run(self) -> None:
@@ -50,13 +51,15 @@ class Background:
                 if not failing:
                     _log.exception("The night rests, and goes on as soon as it can.")
                 failing = min(2 * failing or _SWEEPING_SECONDS, _LONGEST_SECONDS)
-            await anyio.sleep(failing or self._pause)
+            await self._rest(failing or (_SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS))
 
-    @property
-    def _pause(self) -> float:
-        if self._queued:
-            return _QUEUE_SECONDS
-        return _SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, while runs wait only until one under way has ended: at the cost of a look at a file or two."""
+        until = anyio.current_time() + seconds
+        while (left := until - anyio.current_time()) > 0:
+            await anyio.sleep(min(left, _QUEUE_SECONDS) if self._ending else left)
+            if any(result.exists() for result in self._ending):
+                return
 
     def _beat(self) -> None:
         self._study.queue.save()
@@ -65,8 +68,12 @@ class Background:
         finally:  # a sweep that waits is not a server that hangs
             self._study.settle()
             dispatch(self._study)
-            self._queued = bool(self._study.slots.waiting())
+            self._ending = self._results() if self._study.slots.waiting() else []
             self._tell()
+
+    def _results(self) -> list[Path]:
+        running = (row.number for row in self._study.ledger.unfinished() if not row.queued)
+        return [self._study.runs.path(number) / RunFile.RESULT for number in running]
 
     def _tell(self) -> None:
         now = time.monotonic()

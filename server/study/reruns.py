@@ -157,7 +157,7 @@ def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show
 def require_possible(study: Study, question: RerunRequest) -> None:
     """Refuse what a study cannot be asked now. Raises Unavailable."""
     study.settle()
-    if study.ledger.unfinished():
+    if any(not row.queued for row in study.ledger.unfinished()):
         raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
     task = study.program().task
     if task.sha256 and question.knobs:
