@@ -3,7 +3,7 @@
 from string import ascii_lowercase
 
 from server.api.lanes.rows import owns
-from server.api.lanes.seat import HERE, Seat
+from server.api.lanes.seat import HERE, Seat, current_seat
 from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
@@ -134,9 +134,9 @@ def sentences(actions: list[NextAction]) -> list[str]:
     return [action.sentence() for action in actions]
 
 
-def next_sentences(study: Study, seat: Seat = HERE) -> list[str]:
-    """`next_calls`, as an agent reads them."""
-    return sentences(next_calls(study, seat))
+def next_sentences(study: Study, seat: Seat | None = None) -> list[str]:
+    """`next_calls`, as an agent reads them; without a seat, those of who is answered."""
+    return sentences(next_calls(study, seat or current_seat()))
 
 
 def _notice(why: str) -> NextAction:

@@ -15,16 +15,14 @@ from pydantic import Field
 from server.api import history_views, views
 from server.api.arguments import Change
 from server.api.lanes.rows import to_watch
-from server.api.lanes.seat import HERE, Seat, client_name, require_lane
+from server.api.lanes.seat import Seat, client_name, require_lane, seated
 from server.api.mcp_tasks import View
-from server.api.next_actions import next_sentences
 from server.api.schemas import (
     DecisionReply,
     HistoryReply,
     LibraryReply,
     NoteReply,
     PatchReply,
-    Reply,
     Running,
     RunReply,
     StatusReply,
@@ -47,7 +45,6 @@ _FAILING = "The next call finishes what was begun: call status() in a minute; th
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_Answer = TypeVar("_Answer", bound=Reply)
 _Wait = Annotated[
     float | None,
     Field(ge=0, le=3600, description="Seconds this call may wait for the result; default: what your client bears"),
@@ -108,16 +105,12 @@ class Tools:
         with suppress(AutoresearchError, OSError):
             dispatch(self._study)
 
-    async def _seated(self, at: Seat, function: Callable[_P, _Answer], *args: _P.args, **kwargs: _P.kwargs) -> _Answer:
-        """`call`, for an answer that ends with the next calls in main: those of the seat in their place."""
+    async def _seated(self, at: Seat, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """`call`, for an answer whose next calls are those of a seat."""
 
-        def answer() -> _Answer:
-            reply = function(*args, **kwargs)
-            if at == HERE:
-                return reply
-            own = len(reply.next_actions) - len(next_sentences(self._study))
-            told = [*reply.next_actions[:own], *next_sentences(self._study, at)]
-            return reply.model_copy(update={"next_actions": told})
+        def answer() -> _T:
+            with seated(at):
+                return function(*args, **kwargs)
 
         return await self.call(answer)
 

@@ -67,10 +67,10 @@ class TwoSlots(HeldExecutor):
     count = 2
 
 
-def end(study: Study, number: int, value: float | None = None) -> Experiment:
-    """End a run, with a score or by a crash, and import its result."""
+def end(study: Study, number: int, how: float | Result | None = None) -> Experiment:
+    """End a run, with a score, another result or by a crash, and import it."""
     crashed = Result(outcome=Outcome.CRASHED, reason="no", finished_at="2026-01-01T12:00:00+00:00")
-    _end(study.runs.path(number), crashed if value is None else measured(value))
+    _end(study.runs.path(number), how if isinstance(how, Result) else crashed if how is None else measured(how))
     study.settle()
     row = study.ledger.get(number)
     assert row and row.result

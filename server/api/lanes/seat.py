@@ -1,5 +1,8 @@
 """Whose call it is, and which lane it is about."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from server.errors import UnknownLane
@@ -18,6 +21,22 @@ class Seat(NamedTuple):
 
 
 HERE = Seat()
+_SEAT = ContextVar("seat", default=HERE)
+
+
+@contextmanager
+def seated(at: Seat) -> Generator[None]:
+    """Around what answers a client: where no other seat is named, the next calls are its own."""
+    before = _SEAT.set(at)
+    try:
+        yield
+    finally:
+        _SEAT.reset(before)
+
+
+def current_seat() -> Seat:
+    """The seat of the call that is answered."""
+    return _SEAT.get()
 
 
 def client_name(header: str) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 from server.history.ledger import Ledger
 from server.history.segments import metric_shown
 from server.metric import Metric
-from server.records import Experiment, Verdict, decision_name
+from server.records import Verdict, decision_name
 from server.reporting.view_model import Kind, Standing
 from server.reporting.view_rows import Line, fold, lines
 from server.reporting.view_summary import scale_of

@@ -12,10 +12,12 @@ from server.api.lanes.seat import Seat
 from server.errors import AlreadyMeasured, PatchRefused, UnknownLane, WrongPhase
 from server.records import Purpose
 from server.serve_options import ServeOptions
+from server.study import sweep
 from server.study.background import dispatch
 from server.study.find_study import OperatorRequest, write_request
 from server.study.phase import Phase
 from server.study.study import Study
+from tests.support.failing_audits import INVALID
 from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
 from tests.support.repositories import HARDLY_LEARNS, make_repository
 
@@ -296,3 +298,58 @@ def test_one_code_is_not_run_in_two_lanes(study: Study) -> None:
     patched(study, "x = 1", "b")
     with pytest.raises(AlreadyMeasured, match="experiment 2"):
         study.run("the same", lane="b")
+
+
+def test_a_sweep_goes_on_while_another_lane_moves_the_incumbent(place: Path) -> None:
+    with closing(opened(place, TwoSlots)) as study:
+        study.run("the baseline")
+        end(study, 1, 2.0)
+        sweep.begin(study, "rates", [{"RATE": "2e-6"}, {"RATE": "3e-6"}])
+        patched(study, "y = 1", "b", at="model =")
+        study.run("two", lane="b")
+        end(study, 3, 1.5)
+        study.keep("better", "b")
+        end(study, 2, 1.9)
+        assert study.phase() is Phase.STALE, "better than what it was built on, and nothing is kept by that"
+        sweep.step(study)
+        anew = study.lane.run()
+        assert anew and anew.number == 4 and anew.attempt.parent == study.workspace.tip()
+        end(study, 4, 1.6)
+        for _ in range(2):
+            sweep.step(study)
+        assert study.queue.active and [item.experiment for item in study.queue.active.items] == [2, 5]
+        with pytest.raises(WrongPhase, match="sweep is under way"):
+            views.apply_patch(study, "x", "", 0)
+        patched(study, "z = 1", "b")
+
+
+def test_a_revoked_keep_is_taken_out_of_the_lanes_that_were_built_on_it(study: Study) -> None:
+    patched(study, "x = 1")
+    study.run("one")
+    end(study, 2, 1.9)
+    study.keep("better")
+    patched(study, "y = 1", "b", at="model =")
+    assert "x = 1" in study.lanes.at("b").candidate().text
+    study.run("the incumbent again")
+    end(study, 3, INVALID)
+    assert study.ledger.revoked() and "x = 1" not in study.lane.candidate().text
+    assert study.phase("b") is Phase.PATCHED
+    row = study.run("two", lane="b")
+    text = study.workspace.files(row.commit).text
+    assert "y = 1" in text and "x = 1" not in text and row.attempt.parent == study.workspace.tip()
+
+
+def test_what_is_queued_when_its_incumbent_is_revoked_goes_on_without_it(study: Study) -> None:
+    patched(study, "x = 1")
+    study.run("one")
+    end(study, 2, 1.9)
+    study.keep("better")
+    study.run("the incumbent again")
+    patched(study, "y = 1", "b", at="model =")
+    study.run("two", lane="b")
+    end(study, 3, INVALID)
+    dispatch(study)
+    row = study.lanes.at("b").run()
+    assert row and row.number == 5 and row.running and not row.queued
+    text = study.workspace.files(row.commit).text
+    assert "y = 1" in text and "x = 1" not in text
