@@ -84,6 +84,7 @@ class Agent:
         return reply
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.thorough
 @pytest.mark.skipif(cores() < 2, reason="two slots need two cores")
 async def test_four_clients_share_two_slots_fairly_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 
 from server.cli.entry import _spelt_out  # pyright: ignore[reportPrivateUsage]
+from server.cli.serve import _slots  # pyright: ignore[reportPrivateUsage]
 from server.clients import client_config
 from server.clients.client_config import ServerEntry
 from server.errors import ProgramInvalid, Unavailable
@@ -29,6 +31,13 @@ def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_
     assert done.returncode == 1 and done.stdout == ""
     assert "There is no" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slots", ["0", "-1", "two"])
+def test_slots_are_a_number_or_auto(slots: str) -> None:
+    with pytest.raises(BadParameter, match="a number from 1 on, or auto"):
+        _slots(slots)
+    assert (_slots(""), _slots("auto"), _slots("4")) == (None, "auto", 4)
 
 
 def test_no_client_is_led_to_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -41,6 +41,47 @@ def asked(slots, profile="gpu"):
     return [[one.id, one.device] for one in SlotTable(SlotRequest(slots, profile)).all()]
 
 """
+_FREE = """
+from server.records import Experiment, Outcome
+from server.runs.device_lock import device_leases
+from server.runs.spawn import TorchView
+from server.runs.local_executor import LocalExecutor
+from tests.support.builders import attempt
+from tests.support.lifecycle import measured
+from tests.support.polling import until
+place = Path(os.environ["HOME"])
+executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
+
+def free(lasts={}):
+    with suppress(AutoresearchError):
+        return executor.require_free("gpu", lasts).device
+    return refused(executor.require_free, "gpu", lasts)
+
+run = attempt(6).model_copy(update={"profile": "gpu", "slot": "0", "concurrency": 2})
+held = Experiment(attempt=run, result=measured(2.0, gpu_held="99999991"))
+told["both"] = free()
+gpu("99999991")
+told["held"] = free({"0": held})
+gpu("1:99999991")
+told["held elsewhere"] = free({"0": held})
+gpu("lost 1:lost")
+told["none"], told["left out"] = free(), dict(executor.left_out)
+gpu("")
+executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
+with device_leases(place / "another repository", "gpu", "0", "GPU-stand-in") as leases:
+    leases[-1].sign(Path("/where/it/runs"))
+    told["taken"] = free()
+no_device = {"outcome": Outcome.ENV_FAIL, "score": None, "cause": "no_device"}
+failed = {"0": Experiment(attempt=run, result=held.result.model_copy(update=no_device))}
+asked = []
+def trial(profile, gpu):
+    asked.append(gpu)
+    return TorchView(problem="no kernels for it" if len(asked) == 1 else "")
+slots.torch_view, slots._TRY_SECONDS = trial, 0
+told["tried"] = free(failed)
+until(lambda: free(failed) == "GPU-stand-in")
+told["asked"] = asked
+"""
 
 
 @pytest.fixture
@@ -132,51 +173,8 @@ told["hangs"] = refused(many.require, one, "gpu", None)
     assert told["added"] == [*every, ["3", "GPU-3-stand-in"]]
 
 
-_FREE_SLOTS = """
-from server.records import Experiment, Outcome
-from server.runs.device_lock import device_leases
-from server.runs.spawn import TorchView
-from server.runs.local_executor import LocalExecutor
-from tests.support.builders import attempt
-from tests.support.lifecycle import measured
-from tests.support.polling import until
-place = Path(@PLACE@)
-executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
-
-def free(lasts={}):
-    with suppress(AutoresearchError):
-        return executor.require_free("gpu", lasts).device
-    return refused(executor.require_free, "gpu", lasts)
-
-run = attempt(6).model_copy(update={"profile": "gpu", "slot": "0", "concurrency": 2})
-held = Experiment(attempt=run, result=measured(2.0, gpu_held="99999991"))
-told["both"] = free()
-gpu("99999991")
-told["held"] = free({"0": held})
-gpu("1:99999991")
-told["held elsewhere"] = free({"0": held})
-gpu("lost 1:lost")
-told["none"], told["left out"] = free(), dict(executor.left_out)
-gpu("")
-executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
-with device_leases(place / "another repository", "gpu", "0", "GPU-stand-in") as leases:
-    leases[-1].sign(Path("/where/it/runs"))
-    told["taken"] = free()
-no_device = {"outcome": Outcome.ENV_FAIL, "score": None, "cause": "no_device"}
-failed = {"0": Experiment(attempt=run, result=held.result.model_copy(update=no_device))}
-asked = []
-def trial(profile, gpu):
-    asked.append(gpu)
-    return TorchView(problem="no kernels for it" if len(asked) == 1 else "")
-slots.torch_view, slots._TRY_SECONDS = trial, 0
-told["tried"] = free(failed)
-until(lambda: free(failed) == "GPU-stand-in")
-told["asked"] = asked
-"""
-
-
-def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: dict[str, str], tmp_path: Path) -> None:
-    told = scene(environment, _FREE_SLOTS.replace("@PLACE@", repr(str(tmp_path))))
+def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: dict[str, str]) -> None:
+    told = scene(environment, _FREE)
     first, second = "GPU-stand-in", "GPU-1-stand-in"
     assert told["both"] == told["held elsewhere"] == first
     assert told["held"] == told["taken"] == told["tried"] == second
