@@ -42,13 +42,7 @@ def next_calls(study: Study, seat: Seat = HERE) -> list[NextAction]:
 
 def _in_lane(actions: list[NextAction], lane: str, seat: Seat) -> list[NextAction]:
     """The calls as this client makes them in a lane."""
-    if lane == seat.home:
-        return actions
-    moves = set(map(str, Move))
-    return [
-        action.model_copy(update={"arguments": {**action.arguments, "lane": lane}}) if action.tool in moves else action
-        for action in actions
-    ]
+    return actions if lane == seat.home else [action.in_lane(lane) for action in actions]
 
 
 def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from server.api import history_views
 from server.api.history_views import fit_status, running_told, sweep_reply, under_way
-from server.api.lanes.rows import lanes_told, place_of
+from server.api.lanes.rows import lanes_told, place_of, stale_told
 from server.api.lanes.seat import HERE, Seat, require_lane, require_name
 from server.api.next_actions import next_calls, next_sentences, sentences
 from server.api.schemas import (
@@ -48,8 +48,9 @@ from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
 _WAIT_FOR_TASK = "It is {1}, {0:.0f} s at the most from here. {2}"
 _WAIT = "About {0:.0f} s of training remain, then the evaluation. {2}"
+_MOVING = (Move.APPLY_PATCH, Move.RUN_EXPERIMENT, Move.KEEP, Move.DISCARD)
 _NOTHING_ELSE = "There is nothing else to do: call wait_experiment()."
-_MEANWHILE = "Meanwhile prepare the next candidate, as next_actions says; then call wait_experiment()."
+_MEANWHILE = "Meanwhile go on in another lane, as next_actions says; then call wait_experiment()."
 
 
 def status(study: Study, seat: Seat = HERE) -> StatusReply:
@@ -338,7 +339,7 @@ def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     if result is None or judgement is None:
         now = running_told(study, experiment)
         told = _WAIT_FOR_TASK if experiment.attempt.task is not None else _WAIT
-        more = any(action.tool == Move.APPLY_PATCH for action in calls)
+        more = any(action.tool in _MOVING for action in calls)
         left = told.format(now.remaining_seconds, now.stage, _MEANWHILE if more else _NOTHING_ELSE)
         return running.model_copy(update={"running": now, "why": left})
     # A run that confirms a candidate, or the incumbent beside it, is answered with what it made of the candidate.
@@ -349,7 +350,7 @@ def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     over = {
         "status": result.outcome.value,
         "verdict": subject.verdict,
-        "why": subject.judgement.why if subject.judgement else judgement.why,
+        "why": (subject.judgement or judgement).why + stale_told(study, lane),
         "bits": bits(experiment, experiment.score.value) if experiment.score else None,
         "value": experiment.score.value if experiment.score else None,
         "unit": history_views.unit_of(study),

@@ -340,6 +340,12 @@ class Experiment(Value):
         return "revoked" if self.revocation else self.verdict
 
     @property
+    def described(self) -> str:
+        """What it tries; of a lane beside main, with its name."""
+        lane, tries = self.attempt.lane, self.attempt.description
+        return f"[{lane}] {tries}" if lane else tries
+
+    @property
     def commit(self) -> str:
         """The commit that stands for this experiment in git."""
         return self.judgement.commit if self.judgement else self.attempt.commit

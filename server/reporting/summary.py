@@ -103,8 +103,3 @@ def who_found_what(experiments: Iterable[Experiment]) -> dict[str, str]:
             tried[row.attempt.agent] += 1
             kept[row.attempt.agent] += row.kept
     return {name: f"{count} experiments, {kept[name]} kept" for name, count in sorted(tried.items())}
-
-
-def described(row: Experiment) -> str:
-    """What a row tries; of a lane beside main, with its name."""
-    return f"[{row.attempt.lane}] {row.attempt.description}" if row.attempt.lane else row.attempt.description

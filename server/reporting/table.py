@@ -8,7 +8,7 @@ from rich.text import Text
 
 from server.metric import Metric
 from server.records import Experiment
-from server.reporting.summary import described, table_row
+from server.reporting.summary import table_row
 from server.reporting.view_rows import Line
 from server.reporting.view_words import KEPT
 from server.text import printable
@@ -47,7 +47,7 @@ def history_table(
             score = metric.number(line.value, 4) if row.attempt.task == task else _of_others(row, line.value)
         delta = "" if line.delta is None else metric.number(line.delta, 4, "+")
         first = (str(line.experiment), line.commit[:7], line.verdict, decision)
-        cells = (*first, score, delta, line.trust, described(row))
+        cells = (*first, score, delta, line.trust, row.described)
         drawn.add_row(*(Text(printable(cells[at])) for at in shown), style=_STYLES.get(line.decision, ""))
     return drawn
 

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from server.history.comparisons import compare_figures
 from server.records import Experiment, Figures, Point, Value
-from server.reporting.summary import described
 from server.reporting.view_model import Kind, Standing
 from server.reporting.view_rows import Folded, Scale, line_of
 from server.reporting.view_summary import gap_curve, thinned
@@ -117,7 +116,7 @@ def detail(folded: Folded, row: Experiment, scale: Scale, evidence: Evidence) ->
         number=row.number,
         commit=row.commit,
         parent=row.attempt.parent,
-        description=described(row),
+        description=row.described,
         hypothesis=row.attempt.hypothesis,
         source=row.attempt.source or "",
         category=evidence.category,

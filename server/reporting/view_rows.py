@@ -9,7 +9,6 @@ from datetime import datetime
 
 from server.metric import Metric
 from server.records import Experiment, Purpose, Verdict
-from server.reporting.summary import described
 from server.reporting.view_model import CategoryGain, Kind, Rows, Standing
 
 SURE = 2.0  # errors of a gain that other runs than the one that selected it have found
@@ -204,7 +203,7 @@ def columns(told: Sequence[Line], scale: Scale, categories: Mapping[int, str]) -
             started=[round(seconds_between(start, one.row.attempt.started_at)) for one in told],
             seconds=[one.row.result.figures.total_seconds if one.row.result else None for one in told],
             category=[ideas.place(categories.get(one.row.number, "")) for one in told],
-            description=[described(one.row)[:_DESCRIPTION] for one in told],
+            description=[one.row.described[:_DESCRIPTION] for one in told],
             comparable=[int(scale.comparable(one.row)) for one in told],
             again=[one.again for one in told],
         ),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from server.errors import WrongPhase
-from server.records import Experiment, Value, Verdict
+from server.records import MAIN, Experiment, Value, Verdict
 from server.task.words import LANGUAGE_MODEL, Words
 
 
@@ -52,6 +52,12 @@ class NextAction(Value):
     tool: str  # to be called; empty for what only the operator or the user can do
     arguments: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])  # None: the caller's
     why: str
+
+    def in_lane(self, lane: str) -> "NextAction":
+        """The action with the lane named, if it is a move."""
+        if self.tool not in set(map(str, Move)):
+            return self
+        return self.model_copy(update={"arguments": {**self.arguments, "lane": lane}})
 
     def sentence(self) -> str:
         """The action as an agent reads it."""
@@ -197,12 +203,12 @@ def legal(phase: Phase, move: Move) -> bool:
     return phase not in _ILLEGAL[move]
 
 
-def require(phase: Phase, move: Move, fact: str = "", words: Words = LANGUAGE_MODEL) -> None:
+def require(phase: Phase, move: Move, fact: str = "", words: Words = LANGUAGE_MODEL, lane: str = MAIN) -> None:
     """Refuse a move that is not legal.
 
     Args:
         fact: a sentence with the numbers behind the phase, for the reader of the refusal.
-        words: what the study calls things.
+        words: what the study calls things. lane: which the calls are about.
 
     Raises:
         WrongPhase: says why not, and which calls are legal now.
@@ -210,7 +216,8 @@ def require(phase: Phase, move: Move, fact: str = "", words: Words = LANGUAGE_MO
     if legal(phase, move):
         return
     problem = words.fill(f"{move} is refused. {_ILLEGAL[move][phase]}")
-    calls = "; or ".join(action.sentence() for action in next_actions(phase, words))
+    actions = next_actions(phase, words)
+    calls = "; or ".join((action if lane == MAIN else action.in_lane(lane)).sentence() for action in actions)
     raise WrongPhase(f"{problem} {fact}".rstrip(), f"Legal now: {calls}.")
 
 

@@ -195,7 +195,7 @@ class Study:
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0, lane: str = MAIN) -> AppliedPatch:
         """Change a lane's candidate, or do again what experiment `number` did, in place of a text. Raises Refusal."""
         phase, at = self.phase(lane), self.lanes.at(lane)
-        require(phase, Move.APPLY_PATCH, self.verdicts.fact(at), self.words())
+        require(phase, Move.APPLY_PATCH, self.verdicts.fact(at), self.words(), at.id)
         self.verdicts.require_branch()
         self.lanes.make_room(at.id)
         base = at.candidate()
@@ -217,7 +217,7 @@ class Study:
         What was built on an earlier incumbent is brought to the one of now. Raises Refusal, RunnerUnavailable.
         """
         phase, at = self.phase(lane), self.lanes.at(lane)
-        require(phase, Move.RUN_EXPERIMENT, self.verdicts.fact(at), self.words())
+        require(phase, Move.RUN_EXPERIMENT, self.verdicts.fact(at), self.words(), at.id)
         self.verdicts.require_branch()
         at.require_unspoiled()
         slot = None if self.slots.waiting() or not self.slots.vacant() else self.slots.free(self.profile)
@@ -313,7 +313,7 @@ class Study:
     def keep(self, reason: str, lane: str = MAIN, agent: str = "") -> Experiment:
         """Make a lane's measured candidate the incumbent. Raises Refusal, HeadMoved."""
         phase, at = self.phase(lane), self.lanes.at(lane)
-        require(phase, Move.KEEP, self.verdicts.fact(at), self.words())
+        require(phase, Move.KEEP, self.verdicts.fact(at), self.words(), at.id)
         self.verdicts.require_branch()
         root = at.measured()
         assert root is not None
@@ -325,7 +325,7 @@ class Study:
     def discard(self, reason: str, lane: str = MAIN, agent: str = "") -> Experiment | None:
         """Go back to the incumbent. Returns the experiment given up, None if the candidate was never measured."""
         phase, at = self.phase(lane), self.lanes.at(lane)
-        require(phase, Move.DISCARD, self.verdicts.fact(at), self.words())
+        require(phase, Move.DISCARD, self.verdicts.fact(at), self.words(), at.id)
         given_up = self.verdicts.given_up(phase, at)
         with self._whole():
             if given_up is not None:

@@ -35,6 +35,14 @@ def place_of(study: Study, experiment: Experiment) -> dict[str, object]:
     return {"place": place, "why": f"It waits for a slot, at place {place} of the queue.{held}"}
 
 
+def stale_told(study: Study, lane: Lane) -> str:
+    """That a lane's comparison decides nothing any more: a sentence, with a blank before it; empty if it does."""
+    incumbent = study.ledger.incumbent()
+    if incumbent is None or lane.phase() is not Phase.STALE:
+        return ""
+    return f" The incumbent is experiment {incumbent.number} by now: run_experiment() measures the change anew on that."
+
+
 def owns(study: Study, seat: Seat, lane: Lane) -> bool:
     """Whether the lane is this client's: what another one has asked for last is not."""
     run = lane.run()

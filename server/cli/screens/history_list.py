@@ -128,7 +128,7 @@ def _columns(shown: Sequence[Line], metric: Metric) -> tuple[list[str], list[lis
             _verdict(one),
             f"{value:>{longest}}{error}",
             "" if one.change is None else shown_change(metric, one.change),
-            printable(one.row.attempt.description),
+            printable(one.row.described),
         ]
         for one, (value, error) in zip(shown, values, strict=True)
     ]
