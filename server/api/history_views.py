@@ -169,10 +169,14 @@ def fit_status(reply: StatusReply) -> StatusReply:
     for most in _LINE_BYTES:
         if len(reply.model_dump_json(indent=2).encode()) < _STATUS_BYTES:
             break
-        reply = reply.model_copy(update={"memory": reply.memory.cut(most)})
-    else:
-        reply = reply.model_copy(update={"headline": ""})  # incumbent and baseline tell it as well
+        reply = reply.model_copy(update={"memory": reply.memory.cut(most), **(_said_once(reply) if most < 40 else {})})
     return reply
+
+
+def _said_once(reply: StatusReply) -> dict[str, object]:
+    """Without what the snapshot says twice: incumbent and baseline tell the headline as well."""
+    moved, calls = reply.head_moved, reply.next_actions
+    return {"headline": "", "next_actions": [one.replace(moved, "see head_moved.") if moved else one for one in calls]}
 
 
 def sweep_reply(study: Study) -> SweepReply | None:

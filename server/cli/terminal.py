@@ -20,7 +20,10 @@ def console(stderr: bool = False) -> Console:
 
 def columns(out: Console) -> int:
     """How many columns a line may take. What is no terminal has room for all, unless COLUMNS says how much."""
-    return out.width if out.is_terminal or "COLUMNS" in os.environ else 1000
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal():
+        return int(told)
+    return out.width if out.is_terminal else 1000
 
 
 def _forget_narrow() -> None:

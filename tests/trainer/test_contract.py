@@ -30,7 +30,7 @@ def test_every_entry_is_a_module_of_the_trainer() -> None:
 
 def test_a_spec_that_an_older_server_wrote_is_read() -> None:
     told = json.loads(SPEC.to_json())
-    assert Spec.from_json(json.dumps(told)) == SPEC
+    assert json.loads(Spec.from_json(json.dumps(told)).to_json()) == told
     del told["referee"]
     assert Spec.from_json(json.dumps(told)).referee == "sealed"
 

@@ -131,7 +131,7 @@ def test_history_shows_what_was_kept_or_given_up_and_knows_every_verdict(study: 
 
     assert shown(9, 0, "kept") == (2, [3, 1]) and shown(1, 1, "discarded") == (2, [2])
     assert shown(2, 1, "worse") == (5, [4, 3]) and shown(9, 0, "crashed") == (0, []) and shown(9, 0, "")[0] == 5
-    known = r"no verdict 'wrose'. Known are baseline, .*, running, queued, kept, discarded"
+    known = r"no verdict 'wrose'. Known are baseline, .*, queued, running, kept, discarded"
     with pytest.raises(UnknownVerdict, match=known):
         history_views.list_experiments(study, 9, 0, "wrose")
 
