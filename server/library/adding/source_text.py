@@ -2,6 +2,7 @@
 
 import ast
 import re
+import warnings
 from pathlib import PurePosixPath
 
 _LANGUAGES = {
@@ -22,6 +23,7 @@ _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$|^(\S.{0,200})\n(?:=+|-{3
 _SKIPPED = re.compile(r"^(?:#|```|~~~|[-*_=]{3,}\s*$|!\[|\[!\[|<|\||\.\. )")
 _SENTENCE = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!et al)(?<=[.!?])\s+(?=[A-Z\"'(`\[])")
 _MOST_SENTENCE = 200
+_MOST_LINE = 2_000  # characters that are looked at for a heading or a sentence
 
 
 def language(path: str) -> str:
@@ -40,7 +42,8 @@ def as_markdown(path: str, text: str) -> str:
 def _python(text: str, lines: list[str]) -> list[str]:
     """The sections of a Python file; none where it is no Python of this version."""
     try:
-        tree = ast.parse(text)
+        with warnings.catch_warnings(action="ignore"):  # of a stranger's escape sequences
+            tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     sections, at = ([_quoted(doc)] if (doc := ast.get_docstring(tree)) else []), 0
@@ -58,8 +61,11 @@ def _python(text: str, lines: list[str]) -> list[str]:
 
 
 def _title(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
-    inside = [ast.unparse(one) for one in node.bases] if isinstance(node, ast.ClassDef) else [ast.unparse(node.args)]
     word = "class " if isinstance(node, ast.ClassDef) else ""
+    try:
+        inside = [ast.unparse(one) for one in (node.bases if isinstance(node, ast.ClassDef) else [node.args])]
+    except (ValueError, RecursionError):  # what can be parsed may be too deep to be written
+        inside = ["…"]
     title = f"{word}{node.name}({', '.join(inside)})".replace("`", "'").replace("\n", " ")
     return title if len(title) <= _MOST_SENTENCE else f"{word}{node.name}(…)"
 
@@ -107,5 +113,5 @@ def first_sentence(markdown: str) -> str:
 
 def _plain(text: str) -> str:
     """One line of a table: links as their words, no bars."""
-    words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split()))
+    words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text[:_MOST_LINE].split()))
     return re.sub(r"[*_]{2,}", "", words).replace("|", "\\|")

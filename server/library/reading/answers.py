@@ -210,6 +210,8 @@ def _outline(sections: list[Section]) -> list[str]:
     told = list[str]()
     for deepest in range(6, 0, -1):
         shown = [(number, one) for number, one in enumerate(sections, 1) if one.level <= deepest]
+        if len(shown) > _OUTLINE_ROOM:  # however short they are, they do not fit
+            continue
         told = [f"{'  ' * (one.level - 1)}{number}. {one_line(one.title, 120)}" for number, one in shown]
         if told and _size("\n".join(told)) <= _OUTLINE_ROOM:
             return told

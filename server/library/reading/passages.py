@@ -54,11 +54,11 @@ def outline(text: str) -> list[Section]:
     """The sections of a document, in its order. What stands before the first heading is in none."""
     lines = text.split("\n")
     heads = [(block, path) for block, path in _with_paths(lines) if block.level]
-    found = list[Section]()
-    for place, (block, path) in enumerate(heads):
-        later = (other.first for other, _ in heads[place + 1 :] if other.level <= block.level)
-        found.append(Section(block.level, path, block.first, next(later, len(lines))))
-    return found
+    found, ends = list[Section](), [len(lines)] * 7  # by level: where a section ends that begins above
+    for block, path in reversed(heads):
+        found.append(Section(block.level, path, block.first, ends[block.level]))
+        ends[block.level :] = [block.first] * (7 - block.level)
+    return found[::-1]
 
 
 def passages(text: str) -> list[Passage]:

@@ -64,6 +64,12 @@ def test_what_cannot_be_parsed_is_fences_of_bounded_length(path: str, text: str)
     assert all(len(body.splitlines()) <= 60 for body in fences)
 
 
+@pytest.mark.parametrize("default", ["-" * 400 + "1", "x" + ".a" * 2000, "+".join("a" * 1500)])
+def test_what_is_too_deep_to_be_written_again_still_has_its_section(default: str) -> None:
+    found = as_markdown("a.py", f"def f(a={default}):\n    pass\n\n\nclass A({default}):\n    pass\n")
+    assert "## `f(…)`" in found and "## `class A(…)`" in found and default in found
+
+
 def test_a_fence_in_code_does_not_end_the_fence_around_it() -> None:
     assert "````python\nx = '```'\n````" in as_markdown("a.py", "x = '```'\n")
 

@@ -1,5 +1,7 @@
 """Passages: of a readable size, within one section, never a half of a fence or of a table."""
 
+import time
+
 import pytest
 
 from server.library.reading.passages import PASSAGE, heading_path, outline, passages
@@ -60,3 +62,13 @@ def test_the_outline_has_sections_with_what_is_below_them() -> None:
         (1, "E", 11, 12),
     ]
     assert heading_path(found[2].path) == "A > B link > C"
+
+
+def test_the_outline_takes_a_time_in_proportion_to_the_headings() -> None:
+    def seconds(headings: int) -> float:
+        began = time.process_time()
+        assert len(outline("# a\n" * headings)) == headings
+        return time.process_time() - began
+
+    few = min(seconds(3_000) for _ in range(3))
+    assert seconds(24_000) < 24 * few  # 8 times as many: with their square it would be 64
