@@ -59,3 +59,5 @@ class Document(Value):
     tags: tuple[str, ...] = ()
     commit: str = ""  # of a repository
     path: str = ""  # within it
+    include: tuple[str, ...] = ()  # of its index: globs of the files that the operator has asked for
+    said: tuple[str, ...] = ()  # which of title and licence are the operator's words: they hold when the source changes

@@ -43,6 +43,11 @@ class Library:
         found = (found[0] for path in _markdown(self.folder) if (found := self._read(path)))
         return sorted(found, key=lambda one: one.id)
 
+    def inside(self, folder: str) -> dict[str, tuple[Document, str]]:
+        """The documents of a repository and their Markdown, by id; none where it is not here."""
+        found = (found for path in _markdown(self.folder / folder) if (found := self._read(path)))
+        return {document.id: (document, markdown) for document, markdown in found}
+
     def _read(self, path: Path) -> tuple[Document, str] | None:
         found = parse(text) if (text := _text(path)) is not None else None
         name = path.relative_to(self.folder).as_posix().removesuffix(".md")

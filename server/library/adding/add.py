@@ -130,8 +130,8 @@ class Adding:
             return self._counted(State.KNOWN, known)
         with git_objects.opened(source, self._reach, self._limits) as opened:
             name = folder_name(source.name, opened.commit)
-            before = {one.id: one for one in self._library.documents() if one.id.startswith(f"{name}/")}
-            same = before.get(f"{name}/{INDEX}")
+            before = self._library.inside(name)
+            same = before[f"{name}/{INDEX}"][0] if f"{name}/{INDEX}" in before else None
             about = same or known
             terms = Terms(
                 source=source.name,
@@ -140,14 +140,15 @@ class Adding:
                 title=wishes.title or (about.title if about else ""),
                 licence=wishes.licence or (same.licence if same else ""),
                 tags=wishes.tags or (about.tags if about else ()),
+                include=tuple(dict.fromkeys((*(about.include if about else ()), *map(one_line, wishes.include)))),
             )
-            include = (*wishes.include, *(one.path for one in before.values() if one.path))
-            made = documents(opened, terms, include)
+            made = documents(opened, terms)
         with self._library.changing():
             index = made[f"{INDEX}.md"][0]
-            if before.keys() == {one.id for one, _ in made.values()} and all(
-                self._is_as_before(one.id, one, text) for one, text in made.values()
-            ):
+            before = self._library.inside(name)
+            if {one.id: render(one, text) for one, text in made.values()} == {
+                place: render(*there) for place, there in before.items()
+            }:
                 return self._counted(State.UNCHANGED, index)
             self._library.write_folder(name, made, known.id.partition("/")[0] if known else "")
         return self._counted(State.REPLACED if known or before else State.ADDED, index)
@@ -180,23 +181,26 @@ def _document(fetched: Fetched, found: Extract, wishes: Wishes, known: Document 
     """A document of what was read. What the operator has said of it before still holds."""
     markdown = found.markdown.encode("utf-8", "replace").decode("utf-8").rstrip() + "\n"
     sha256 = _sha256(fetched)
-    title = wishes.title or (known.title if known else "") or found.title or _title(fetched, markdown)
+    said = {one for one in ("title", "licence") if getattr(wishes, one) or (known and one in known.said)}
+    title = wishes.title or (known.title if known and "title" in said else "")
+    licence = wishes.licence or (known.licence if known and "licence" in said else "")
     document = Document(
         id=known.id if known else "",
         kind=found.kind,
         source=one_line(fetched.source),
         final_url=one_line(fetched.final_url),
-        title=one_line(title),
+        title=one_line(title or found.title or _title(fetched, markdown)),
         author=one_line(found.author),
         published=one_line(found.published),
         fetched=known.fetched if known and known.sha256 == sha256 else fetched.fetched,
         sha256=sha256,
         text_sha256=text_sha256(markdown),
-        licence=one_line(wishes.licence or (known.licence if known else "") or found.licence),
+        licence=one_line(licence or found.licence),
         words=len(markdown.split()),
         extractor=found.extractor,
         lossy=found.lossy,
         tags=tuple(map(one_line, wishes.tags)) or (known.tags if known else ()),
+        said=tuple(sorted(said)),
     )
     return document, markdown
 

@@ -56,6 +56,7 @@ class Terms(NamedTuple):
     title: str = ""
     licence: str = ""
     tags: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()  # globs of further files
 
 
 def repository_name(source: str) -> str:
@@ -71,16 +72,13 @@ def folder_name(source: str, commit: str) -> str:
     return f"{repository_name(source)}@{commit[:7]}"
 
 
-def documents(opened: Repository, terms: Terms, include: Sequence[str]) -> dict[str, tuple[Document, str]]:
+def documents(opened: Repository, terms: Terms) -> dict[str, tuple[Document, str]]:
     """What is written of a repository, by the path below its folder: chosen files, and the index.
-
-    Args:
-        include: globs of further files.
 
     Raises:
         SourceUnreachable: it has no file that is chosen, or more than are taken.
     """
-    chosen = _chosen(opened.files(), include, terms.source)
+    chosen = _chosen(opened.files(), terms.include, terms.source)
     contents = opened.contents([blob.oid for blob, _ in chosen])
     licence = terms.licence or _licence(contents[blob.oid] for blob, _ in chosen if _LICENCE.fullmatch(blob.path))
     terms = terms._replace(licence=licence)
@@ -89,7 +87,7 @@ def documents(opened: Repository, terms: Terms, include: Sequence[str]) -> dict[
         if found := _document(blob, place, contents[blob.oid], terms):
             made[place] = found
     if not made:
-        raise _nothing(terms.source, include)
+        raise _nothing(terms.source, terms.include)
     return {f"{INDEX}.md": _index(made, terms), **made}
 
 
@@ -102,26 +100,33 @@ def _nothing(source: str, include: Sequence[str]) -> SourceUnreachable:
 
 def _chosen(blobs: Iterable[Blob], include: Sequence[str], source: str) -> list[tuple[Blob, str]]:
     """The files, and where each is written. Names that no file system may have, or has already, are made other ones."""
-    taken, found = {folded(f"{INDEX}.md")}, list[tuple[Blob, str]]()
-    for blob in blobs:
-        if not (_CHOSEN.fullmatch(blob.path) or glob_matches(include, blob.path)):
-            continue
-        if place := safe_path(blob.path):
-            place = place if place.lower().endswith(".md") else f"{place}.md"
-            place = numbered(f"{place[:-3]}.md", partial(_is_taken, taken=frozenset(taken)))
-            taken.add(folded(place))
-            found.append((blob, place))
-    if len(found) > _MOST_FILES or sum(blob.size for blob, _ in found) > _MOST_BYTES:
-        told = f"{source} has {len(found)} files of that kind, of {sum(blob.size for blob, _ in found) / 1e6:.1f} MB."
-        raise SourceUnreachable(told, f"Name fewer: {_MOST_FILES} files of {_MOST_BYTES / 1e6:.0f} MB are taken.")
+    chosen = [
+        (blob, place if place.lower().endswith(".md") else f"{place}.md")
+        for blob in blobs
+        if (_CHOSEN.fullmatch(blob.path) or glob_matches(include, blob.path)) and (place := safe_path(blob.path))
+    ]
+    size = sum(blob.size for blob, _ in chosen)
+    if len(chosen) > _MOST_FILES or size > _MOST_BYTES:
+        told = f"{source} has {len(chosen):,} files of that kind, of {size / 1e6:.1f} MB."
+        raise SourceUnreachable(told, f"Name fewer: {_MOST_FILES:,} files of {_MOST_BYTES / 1e6:.0f} MB are taken.")
+    files, folders, found = {folded(f"{INDEX}.md")}, set[str](), list[tuple[Blob, str]]()
+    for blob, path in chosen:
+        place = numbered(f"{path[:-3]}.md", partial(_is_taken, files=files, folders=folders))
+        files.add(folded(place))
+        folders.update(_above(folded(place)))
+        found.append((blob, place))
     return found
 
 
-def _is_taken(place: str, taken: Set[str]) -> bool:
+def _is_taken(place: str, files: Set[str], folders: Set[str]) -> bool:
     """Whether a file is there, or a folder of its name, or a file in place of a folder above it."""
     own = folded(place)
-    above = {own.rsplit("/", depth)[0] for depth in range(1, own.count("/") + 1)}
-    return own in taken or bool(above & taken) or any(one.startswith(f"{own}/") for one in taken)
+    return own in files or own in folders or not files.isdisjoint(_above(own))
+
+
+def _above(place: str) -> list[str]:
+    """The folders that a file is in."""
+    return [place.rsplit("/", depth)[0] for depth in range(1, place.count("/") + 1)]
 
 
 def _document(blob: Blob, place: str, data: bytes, terms: Terms) -> tuple[Document, str] | None:
@@ -174,7 +179,8 @@ def _index(made: dict[str, tuple[Document, str]], terms: Terms) -> tuple[Documen
         f"# {terms.title or name}\n\n{terms.source} at commit {terms.commit}{licence}.\n\n"
         f"| file | heading | begins with |\n|---|---|---|\n{rows}"
     )
-    return _made(f"{INDEX}.md", markdown, terms._replace(title=terms.title or name)), markdown
+    index = _made(f"{INDEX}.md", markdown, terms._replace(title=terms.title or name))
+    return index.model_copy(update={"include": terms.include}), markdown
 
 
 def _cell(text: str) -> str:

@@ -139,11 +139,22 @@ def test_a_repository_is_added_and_follows_its_commits(library: Library, tmp_pat
     wider = adding(library).add("thing", Wishes(include=("*.py",)))
     assert (wider.state, wider.documents, wider.id) == (State.REPLACED, 3, first.id)
     assert adding(library).add("thing", Wishes()).state is State.UNCHANGED  # what was asked for once stays
-    git(folder, "commit", "-q", "--allow-empty", "-m", "two")
+    (folder / "new.py").write_text("def new():\n    pass\n", encoding="utf-8")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "two")
     later = adding(library).add("thing", Wishes())
     assert later.state is State.REPLACED and later.id != first.id
+    assert {one.path for one in library.documents()} == {"", "README.md", "train.py", "new.py"}
     assert {one.id.partition("/")[0] for one in library.documents()} == {later.id}
     assert {one.tags for one in library.documents()} == {("fork",)}
+
+
+def test_what_the_operator_has_said_holds_and_the_rest_follows_the_source(library: Library, tmp_path: Path) -> None:
+    for told, wishes in (("First", Wishes(title="Mine")), ("Second", Wishes())):
+        (tmp_path / "page.md").write_text(f"---\ntitle: {told}\nlicense: {told}\n---\n\nA text.\n", encoding="utf-8")
+        name = adding(library).add("page.md", wishes).id
+    document = library.get(name)[0]
+    assert (document.title, document.licence) == ("Mine", "Second")
 
 
 def test_nothing_is_piped_in(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What is taken of a repository: what it says of itself, what was asked for, and nothing that could do harm."""
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,10 @@ def commit(folder: Path, files: dict[str, str]) -> None:
 
 def taken(folder: Path, *include: str) -> dict[str, tuple[Document, str]]:
     with opened(read_source(str(folder)), Reach()) as repository:
-        terms = Terms("https://example.org/me/thing.git", repository.commit, "2026-01-02T03:04:05+00:00")
-        return documents(repository, terms, include)
+        terms = Terms(
+            "https://example.org/me/thing.git", repository.commit, "2026-01-02T03:04:05+00:00", include=include
+        )
+        return documents(repository, terms)
 
 
 def test_what_a_repository_says_of_itself_is_taken(tmp_path: Path) -> None:
@@ -107,8 +110,25 @@ def test_more_files_than_anybody_reads_are_refused(tmp_path: Path) -> None:
     lines = "".join(f"100644 {blob}\tdocs/n{number}.md\n" for number in range(2001))
     subprocess.run(["git", "update-index", "--index-info"], cwd=tmp_path / "thing", input=lines.encode(), check=True)
     git(tmp_path / "thing", "commit", "-qm", "many")
-    with pytest.raises(SourceUnreachable, match="2004 files"):
+    with pytest.raises(SourceUnreachable, match="2,004 files"):
         taken(tmp_path / "thing")
+
+
+def test_a_tree_that_names_one_file_many_times_is_refused_soon(tmp_path: Path) -> None:
+    folder = tmp_path / "thing"
+    commit(folder, {"README.md": "# x\n"})
+    blob = git(folder, "rev-parse", "HEAD:README.md")
+
+    def seconds(count: int) -> float:
+        lines = "".join(f"100644 {blob}\tdocs/n{number}.md\n" for number in range(count))
+        subprocess.run(["git", "update-index", "--index-info"], cwd=folder, input=lines.encode(), check=True)
+        git(folder, "commit", "-qm", "many")
+        began = time.process_time()
+        with pytest.raises(SourceUnreachable, match="files of that kind"):
+            taken(folder)
+        return time.process_time() - began
+
+    assert (few := seconds(2_000)) and seconds(12_000) < 15 * few  # 6 times as many: with their square it would be 36
 
 
 @pytest.mark.parametrize(
