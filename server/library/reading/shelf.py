@@ -5,22 +5,17 @@ with a dot are skipped.
 """
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
-import yaml
-
+from server.library.front_matter import of_others
 from server.library.reading.passages import outline
 from server.library.reading.visible import one_line, seen, visible
 
 MOST_BYTES = 2 << 20  # of one document: the rest of a larger one is not read
 _MOST_DOCUMENTS = 10_000
-_MOST_FRONT = 16_000  # characters
-_FRONT = re.compile(r"\ufeff?-{3}[ \t]*\n(.*?)^(?:-{3}|\.{3})[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_LINE = re.compile(r"^(\w+):[ \t]*(.*)$", re.MULTILINE)
 
 
 class File(NamedTuple):
@@ -94,41 +89,25 @@ def data(path: Path) -> bytes:
 def parse(name: str, text: str) -> Text:
     """A document of its text: what its front matter says, and the visible text below it."""
     text = text.replace("\r\n", "\n")
-    front = _FRONT.match(text[: _MOST_FRONT + 10])
-    fields = _fields(seen(front[1])) if front else {}
-    body = visible(text[front.end() :] if front and fields else text.removeprefix("\ufeff")).strip("\n")
+    told, rest = of_others(text, seen)
+    fields = {key: one_line(value) for key, value in told.items()}
+    body = visible(rest).strip("\n")
     title = fields.get("title") or next((one.title for one in outline(body[:4000]) if one.title), name)
-    told = {key: fields.get(key, "") for key in ("source", "kind", "author", "published", "fetched", "licence", "tags")}
+    about = {
+        key: fields.get(key, "") for key in ("source", "kind", "author", "published", "fetched", "licence", "tags")
+    }
     other = fields.get("id", "")
     return Text(
         Entry(
             name,
             one_line(title),
-            **told,
+            **about,
             words=len(body.split()),
             lossy=fields.get("lossy", "").lower() == "true",
             known_as=other if other != name else "",
         ),
         body,
     )
-
-
-def _fields(text: str) -> dict[str, str]:
-    """The fields of a front matter, each as one line; none where it is no mapping."""
-    try:  # scalars stay texts, and no tag makes anything else
-        told: Any = yaml.load(text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        told = {key: value.strip("\"'") for key, value in _LINE.findall(text)}  # people write `title: Adam: a method`
-    if not isinstance(told, dict):
-        return {}
-    return {str(key): one_line(_scalar(value)) for key, value in cast("dict[Any, Any]", told).items()}
-
-
-def _scalar(value: Any) -> str:
-    """A text, or a list of texts; nothing of what is nested, which aliases can make as large as they want."""
-    if isinstance(value, list):
-        return ", ".join(one for one in cast("list[Any]", value)[:50] if isinstance(one, str))
-    return value if isinstance(value, str) else ""
 
 
 def _documents(library: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -1,15 +1,14 @@
 """Markdown and plain text: normalised, and the front matter of Markdown taken apart from its text."""
 
 import re
-from typing import Any, cast
-
-import yaml
+from collections.abc import Mapping
+from typing import Any
 
 from server.library.document import Kind
 from server.library.extraction.text.charset import decode, visible
 from server.library.extraction.text.reasons import Reason, Unreadable
+from server.library.front_matter import of_others
 
-_FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t]*#*[ \t]*$|^(\S.*)\n=+[ \t]*$", re.M)
@@ -20,8 +19,7 @@ _NAMES = {
     "published": ("date", "published", "pubdate", "created"),
     "licence": ("license", "licence", "rights"),
 }
-_MOST_FRONT = 20_000  # characters: YAML of a stranger, and no more of it than a head needs
-_TITLE = 300
+_LONGEST = 300  # characters of a field
 
 
 def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any]:
@@ -33,7 +31,8 @@ def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any
     text = visible(decode(data, charset)).expandtabs(4) if kind is Kind.TEXT else visible(decode(data, charset))
     fields: dict[str, str] = {}
     if kind is Kind.MARKDOWN:
-        fields, text = _front_matter(text)
+        told, text = of_others(text)
+        fields = _metadata(told)
         text = _without_comments(text)
     text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip("\n")
     if not text.strip():
@@ -43,30 +42,11 @@ def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any
     return {"kind": kind, "markdown": text + "\n", "extractor": "as it is", **fields}
 
 
-def _front_matter(text: str) -> tuple[dict[str, str], str]:
-    text = text.lstrip("\n")
-    if not (found := _FRONT.match(text)):
-        return {}, text
-    told: Any = {}
-    try:
-        told = yaml.safe_load(found[1]) if len(found[1]) <= _MOST_FRONT and "&" not in found[1] else {}
-    except (yaml.YAMLError, ValueError, RecursionError):
-        pass
-    if not isinstance(told, dict):
-        return {}, text
-    given = cast("dict[object, object]", told)
-    known = {str(name).lower(): value for name, value in given.items()}
-    fields = {
-        field: next((_said(known[name]) for name in names if name in known), "") for field, names in _NAMES.items()
-    }
+def _metadata(told: Mapping[str, str]) -> dict[str, str]:
+    """The fields of an Extract, as its author's front matter has them."""
+    fields = {field: next((told[name] for name in names if told.get(name)), "") for field, names in _NAMES.items()}
     fields["published"] = date[0] if (date := _DATE.search(fields["published"])) else ""
-    return {name: value for name, value in fields.items() if value}, text[found.end() :]
-
-
-def _said(value: Any) -> str:
-    parts = cast("list[Any]", value) if isinstance(value, list) else [value]
-    names = [cast("dict[str, Any]", part).get("name", "") if isinstance(part, dict) else part for part in parts]
-    return ", ".join(" ".join(str(name).split()) for name in names if name)[:_TITLE]
+    return {name: value[:_LONGEST] for name, value in fields.items() if value}
 
 
 def _without_comments(text: str) -> str:

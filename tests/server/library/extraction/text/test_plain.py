@@ -14,7 +14,13 @@ def test_front_matter_becomes_metadata() -> None:
     assert [found[name] for name in ("title", "author", "published", "licence")] == ["A", "B, C", "2024-05-06", "MIT"]
 
 
-@pytest.mark.parametrize("front", ["a: [", "a: &a [*a, *a]", "- a\n- b", "x: " + "[" * 5000])
+def test_a_title_is_read_as_people_write_it() -> None:
+    """As the reader of the library does, which has the same front matters before it."""
+    found = read_plain(b"---\ntitle: Adam: a method\n---\n# B\n", "", Kind.MARKDOWN, "")
+    assert (found["title"], found["markdown"]) == ("Adam: a method", "# B\n")
+
+
+@pytest.mark.parametrize("front", ["author: 0x" + "f" * 9000, "a: [", "a: &a [*a, *a]", "- a\n- b", "x: " + "[" * 5000])
 def test_front_matter_of_a_stranger_cannot_break_it(front: str) -> None:
     found = read_plain(f"---\n{front}\n---\n# B\n".encode(), "", Kind.MARKDOWN, "")
     assert "# B" in str(found["markdown"]) and found["title"] == "B"
