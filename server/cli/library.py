@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from server.text import clip, printable
 if TYPE_CHECKING:
     from server.library.adding.add import Adding, Wishes
     from server.library.document import Document
+    from server.library.reading import shelf
     from server.library.store import Library
 
 app = typer.Typer(
@@ -126,11 +128,15 @@ def _all_sources(library: "Library") -> list[str]:
 @app.command("list")
 def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> None:
     """List the documents; a repository is one line."""
-    found = _library(workspace).documents()
+    library = _library(workspace)
+    found = library.documents()
+    others = _by_hand(library, {document.id for document in found})
     if as_json:
-        _print_json([document.model_dump(mode="json") for document in found])
+        _print_json(
+            [document.model_dump(mode="json") for document in found] + [text.entry._asdict() for text in others]
+        )
         return
-    if not found:
+    if not found and not others:
         _out.print("The library is empty: `autoresearch library add SOURCE` adds a page, a paper or a repository.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -140,7 +146,22 @@ def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> No
         fields = (document.id, document.kind, f"{document.words:,}", document.licence, document.fetched[:10])
         title = clip(printable(document.title), 80) + ("  [tables or mathematics lost]" if document.lossy else "")
         table.add_row(*(printable(field) for field in fields), title)
+    for one in (text.entry for text in others):
+        fields = (one.id, one.kind or "by hand", f"{one.words:,}", one.licence, one.fetched[:10], clip(one.title, 80))
+        table.add_row(*(printable(field) for field in fields))
     _out.print(table, soft_wrap=False, width=columns(_out))
+
+
+def _by_hand(library: "Library", known: Set[str]) -> list["shelf.Text"]:
+    """The documents that `add` has not written: the agent reads them like the others."""
+    from server.library.reading import shelf
+
+    found = list[shelf.Text]()
+    for file in shelf.files(library.folder):
+        if file.id not in known:
+            with suppress(OSError):  # gone meanwhile
+                found.append(shelf.read(file))
+    return found
 
 
 def _rows(found: Iterable["Document"]) -> list["Document"]:
@@ -183,9 +204,15 @@ def show(name: _Id, workspace: _Workspace = Path(), as_json: _Json = False) -> N
     """Print a document as Markdown; of a repository, its index."""
     library = _library(workspace)
     is_folder = "@" in name and "/" not in name
-    document, markdown = library.get(f"{name}/INDEX" if is_folder else name.removesuffix(".md"))
+    name = f"{name}/INDEX" if is_folder else name.removesuffix(".md")
+    others = _by_hand(library, {document.id for document in library.documents()})
+    if written := next((text for text in others if text.entry.id == name), None):
+        about, markdown = written.entry._asdict(), f"{written.body}\n"
+    else:
+        document, markdown = library.get(name)
+        about = document.model_dump(mode="json")
     if as_json:
-        _print_json({**document.model_dump(mode="json"), "markdown": markdown})
+        _print_json({**about, "markdown": markdown})
     else:
         sys.stdout.write(_CONTROLS.sub("", markdown))
 

@@ -69,7 +69,14 @@ class Library:
 
     @contextmanager
     def changing(self) -> Generator[None]:
-        """While documents are written or removed: nobody else does. The folder is made where there is none."""
+        """While documents are written or removed: nobody else does. The folder is made where there is none.
+
+        Raises:
+            WorkspaceUnusable: the folder is the project's, and would be withheld from the candidate.
+        """
+        if not is_library(self.folder) and (other := _other_file(self.folder)):
+            step = "Name another workspace with --workspace, or move the project's folder away."
+            raise WorkspaceUnusable(f"{self.folder} is a folder of the project: it has {other}.", step)
         self.folder.mkdir(exist_ok=True)
         ignored = self.folder / _IGNORED
         if not os.path.lexists(ignored):
@@ -155,6 +162,15 @@ def is_library(folder: Path) -> bool:
     """Whether `add` has made this folder: a project may have one of the same name."""
     text = _text(folder / _IGNORED)
     return text is not None and text.startswith(_MARK)
+
+
+def _other_file(folder: Path) -> str:
+    """A file that no library has; empty if there is none. Documents may be there first, and what begins with a dot."""
+    for root, inside, names in os.walk(folder):
+        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        if other := next((one for one in sorted(names) if not one.startswith(".") and not one.endswith(".md")), ""):
+            return (Path(root) / other).relative_to(folder).as_posix()
+    return ""
 
 
 def _markdown(folder: Path) -> Iterator[Path]:

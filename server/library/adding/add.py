@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from server.library.adding.repository import Terms, documents, folder_name
 from server.library.adding.source_text import first_heading
 from server.library.document import Document, Extract, Fetched
-from server.library.extraction.extract import extract
+from server.library.extraction.extract import extract, require_extra
 from server.library.fetching import arxiv, git_objects
 from server.library.fetching.git_objects import GitLimits
 from server.library.fetching.local_files import read_file, read_stdin
@@ -93,6 +93,8 @@ class Adding:
         known = self._known(lambda one: one.source == source.name and not one.commit)
         if known and source.is_remote and not wishes.say_something:
             return _added(State.KNOWN, known)
+        if source.is_remote:
+            require_extra(source.name)
         fetched = self._fetch(source)
         found = extract(fetched)
         with self._library.changing():

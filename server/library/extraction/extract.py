@@ -3,12 +3,13 @@
 import json
 import signal
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from server.errors import SourceUnreadable
 from server.library.document import Extract, Fetched, Kind
 from server.library.extraction.confinement import Ended, run_confined
-from server.library.extraction.text.kinds import UnknownKind, kind_of
+from server.library.extraction.text.kinds import UnknownKind, is_plain_name, kind_of
 from server.library.extraction.text.reasons import SENTENCES, Reason
 
 _PROGRAM = ("-m", "server.library.extraction.child")
@@ -16,6 +17,7 @@ _MOST_BYTES = 20_000_000
 _MOST_OUTPUT = 32_000_000
 _SECONDS = 600.0  # of the clock; what hangs ends earlier, by its CPU seconds
 _NAME = 200  # characters of a source in a sentence
+_LIBRARIES = ("trafilatura", "readability", "pypdfium2")  # of the extra: pages and papers need them
 
 
 def extract(fetched: Fetched) -> Extract:
@@ -39,6 +41,21 @@ def extract(fetched: Fetched) -> Extract:
         return Extract.model_validate(answer)
     except ValueError:
         raise _refusal(fetched, Reason.CRASHED, "its answer makes no sense") from None
+
+
+def require_extra(name: str) -> None:
+    """Refuse what is to be fetched and cannot be read afterwards.
+
+    Args:
+        name: of a source. Markdown and text need nothing, where their name tells what they are.
+
+    Raises:
+        SourceUnreadable: a library of the extra is missing.
+    """
+    missing = next((one for one in _LIBRARIES if find_spec(one) is None), "")
+    if missing and not is_plain_name(name):
+        problem, step = SENTENCES[Reason.NO_EXTRA]
+        raise SourceUnreadable(problem.format(detail=missing), step)
 
 
 def _ask(fetched: Fetched, kind: Kind) -> Mapping[str, Any]:

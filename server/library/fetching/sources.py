@@ -158,7 +158,8 @@ def is_ref(text: str) -> bool:
 def _local(told: str) -> Source:
     name = os.path.normpath(told)
     if "\0" not in told and os.path.isdir(told):
-        name = Path(told).resolve().name if os.path.basename(name) in (".", "..") else name
+        if os.path.basename(name) in (".", ".."):  # its name, and it is found again from here
+            name = os.path.join(name, "..", Path(told).resolve().name).removeprefix("./")
         return Source(kind=SourceKind.FOLDER, name=name, target=str(Path(told).absolute()))
     if "\0" not in told and os.path.lexists(told):
         return Source(kind=SourceKind.FILE, name=name, target=str(Path(told).absolute()))

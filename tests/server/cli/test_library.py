@@ -48,6 +48,16 @@ def test_the_life_of_a_document(workspace: Path) -> None:
     assert json.loads(told("list", "--json")) == [] and json.loads(told("reindex", "--json")) == {"passages": 0}
 
 
+def test_a_document_that_was_written_by_hand_is_listed_and_shown(workspace: Path) -> None:
+    (workspace / "library").mkdir()
+    (workspace / "library" / "rates.md").write_text("# Rates\n\nWarm up.\n", encoding="utf-8")
+    told("add", "muon.md")
+    assert [one["id"] for one in json.loads(told("list", "--json"))] == ["muon", "rates"]
+    assert re.search(r"rates +by hand .*Rates", told("list"))
+    assert told("show", "rates") == "# Rates\n\nWarm up.\n"
+    assert json.loads(told("show", "rates", "--json"))["markdown"] == "# Rates\n\nWarm up.\n"
+
+
 def test_a_repository_is_one_line_and_its_index_is_shown(workspace: Path) -> None:
     folder = workspace / "thing"
     (folder / "docs").mkdir(parents=True)

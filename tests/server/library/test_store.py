@@ -160,3 +160,15 @@ def test_a_library_is_told_from_a_folder_of_the_same_name(library: Library, tmp_
     (other / ".gitignore").write_text("*.pyc\n", encoding="utf-8")
     write(library, made())
     assert is_library(library.folder) and not is_library(other) and not is_library(tmp_path / "nowhere")
+
+
+def test_a_folder_of_the_project_is_not_taken_for_a_library(library: Library) -> None:
+    """The candidate may be working in it: made a library, it would be withheld from it."""
+    (library.folder / "src").mkdir(parents=True)
+    (library.folder / "notes.md").write_text("# Mine\n", encoding="utf-8")
+    (library.folder / "src" / "code.c").write_text("int x;\n", encoding="utf-8")
+    with pytest.raises(WorkspaceUnusable, match=r"folder of the project: it has src/code\.c"):
+        write(library, made())
+    assert names(library) == ["notes.md", "src"] and not is_library(library.folder)
+    (library.folder / "src" / "code.c").unlink()
+    assert write(library, made()).id == "muon" and is_library(library.folder)

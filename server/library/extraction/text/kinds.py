@@ -61,6 +61,11 @@ def kind_of(data: bytes, content_type: str = "", name: str = "") -> Kind:
     return _kind_of_text(data, content_type.lower(), name)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name or an address ends as Markdown's or a text's does."""
+    return bool(_MARKDOWN_NAME.search(name) or _TEXT_NAME.search(name))
+
+
 def _kind_of_text(data: bytes, content_type: str, name: str) -> Kind:
     if _MARKDOWN_NAME.search(name) or "markdown" in content_type:
         return Kind.MARKDOWN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import AutoresearchError, SourceUnreachable
+from server.errors import AutoresearchError, SourceUnreachable, SourceUnreadable
 from server.library.adding.add import Adding, State, Wishes
 from server.library.fetching.addresses import Allowed
 from server.library.fetching.reach import Reach
@@ -155,6 +155,19 @@ def test_what_the_operator_has_said_holds_and_the_rest_follows_the_source(librar
         name = adding(library).add("page.md", wishes).id
     document = library.get(name)[0]
     assert (document.title, document.licence) == ("Mine", "Second")
+
+
+def test_without_the_extra_no_page_is_fetched(site: Site, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "readability", None)  # as Python has it where there is none
+    site.pages["/a"] = page(SAVED)
+    for source in (f"{site.url}/a", "2502.16982"):
+        with pytest.raises(SourceUnreadable) as refused:
+            adding(library).add(source, Wishes())
+        assert "readability is missing" in refused.value.problem and "pip install" in refused.value.next_step
+    assert not site.asked
+    with pytest.raises(SourceUnreachable, match="no such page"):
+        adding(library).add(f"{site.url}/notes.md?raw=1", Wishes())
+    assert len(site.asked) == 1
 
 
 def test_nothing_is_piped_in(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

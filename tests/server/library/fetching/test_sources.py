@@ -69,7 +69,12 @@ def test_files_and_folders_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_source("./a.html").kind is SourceKind.FILE
     assert read_source("./a.html").name == read_source("a.html").name == "a.html"
     assert read_source(".").kind is SourceKind.FOLDER
-    assert read_source(".").name == tmp_path.name
+    here = read_source(".")
+    assert here.name == f"../{tmp_path.name}"
+    (tmp_path / "below").mkdir()
+    for told in (here.name, "below/.."):  # what is saved is found again
+        again = read_source(told)
+        assert Path(again.target).resolve() == tmp_path and again.name.endswith(here.name)
 
 
 @pytest.mark.parametrize(
