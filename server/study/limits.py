@@ -72,6 +72,8 @@ def why_held(study: Study, row: Experiment) -> tuple[str, bool]:
     """Why a run that waits is not started, and whether that may pass; empty if it is started."""
     if word := read_request(study.workspace.state):
         return REQUEST_REASONS[word], True
+    if study.head_moved:  # else it would be built on what somebody else has put there
+        return study.head_moved, True
     task, ledger = study.program().task, study.ledger
     known = study_facts(study.workspace.state, ledger, task)
     if why := task.stop.full(known):

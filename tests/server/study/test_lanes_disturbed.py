@@ -1,0 +1,124 @@
+"""Lanes, while somebody else moves the branch, deletes a folder, or queues more than the slots can take."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.api import views
+from server.api.lanes.seat import Seat
+from server.errors import AlreadyMeasured
+from server.records import Verdict
+from server.serve_options import ServeOptions
+from server.study.background import dispatch
+from server.study.phase import Phase
+from server.study.study import Study
+from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
+from tests.support.repositories import HARDLY_LEARNS, git, make_repository
+
+
+def opened(folder: Path, engine: type[HeldExecutor] = HeldExecutor) -> Study:
+    return Study(folder, "t1", ServeOptions(profile="smoke"), engine)
+
+
+def baseline(study: Study) -> None:
+    study.run("the baseline")
+    end(study, 1, 2.0)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    root = make_repository(tmp_path / "work", HARDLY_LEARNS)
+    program = "---\nname: lanes\nbudget_seconds: 1\nkeep_rule: any\n---\nDo research.\n"
+    (root / "program.md").write_text(program, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def study(place: Path) -> Iterator[Study]:
+    with closing(opened(place)) as study:
+        baseline(study)
+        yield study
+
+
+def test_nothing_that_waits_is_built_on_what_somebody_else_has_committed(study: Study, place: Path) -> None:
+    patched(study, "x = 1")
+    patched(study, "y = 1", "b", at="model =")
+    study.run("one")
+    study.run("two", lane="b")
+    end(study, 2, 1.9)
+    study.keep("better")
+    kept, branch = study.workspace.tip(), f"refs/heads/{study.workspace.branch}"
+    strange = git(place, "commit-tree", "-p", kept, "-m", "the operator's", f"{kept}^{{tree}}")
+    git(place, "update-ref", branch, strange)
+    dispatch(study)
+    row = study.ledger.get(3)
+    assert row and row.queued and study.ledger.get(4) is None, "it waits on"
+    assert "somebody else moved it" in str(views.show_run(study, 0, Seat("b")).why)
+    git(place, "update-ref", branch, kept)
+    dispatch(study)
+    goes_on = study.ledger.get(4)
+    assert goes_on and goes_on.running and goes_on.attempt.parent == kept
+
+
+def test_a_client_with_many_runs_in_the_queue_does_not_go_before_one_that_was_not_served(study: Study) -> None:
+    patched(study, "x = 0")
+    study.run("served", agent="a")
+    for number in range(1, 9):
+        patched(study, f"x = {number}", f"a-{number}")
+        study.run("more", lane=f"a-{number}", agent="a")
+    patched(study, "z = 1", "b")
+    study.run("the first", lane="b", agent="b")
+    assert study.slots.waiting()[0].attempt.agent == "b"
+
+
+def test_a_run_that_never_started_had_no_slot(study: Study) -> None:
+    patched(study, "x = 1")
+    patched(study, "y = 1", "b", at="model =")
+    running = study.run("one", agent="a")
+    study.run("two", lane="b", agent="b")
+    study.cancel("no", "b")
+    for lane, agent in (("c", "a"), ("b", "b")):
+        patched(study, f"z = '{agent}'", lane)
+        study.run("next", lane=lane, agent=agent)
+    assert study.slots.waiting()[0].attempt.agent == "b", "what was cancelled in the queue has not served it"
+    assert running.number == 2
+
+
+def test_a_keep_is_finished_also_where_the_folder_of_its_lane_is_gone(study: Study, place: Path) -> None:
+    patched(study, "y = 1", "b")
+    study.run("two", lane="b")
+    end(study, 2, 1.9)
+    folder = study.lanes.at("b").worktree
+    study.lanes.stay()
+    study.verdicts.decide(2, kept=True, reason="better")  # and then the server is killed
+    study.close()
+    shutil.rmtree(folder)
+    with closing(opened(place)) as after:
+        kept = after.ledger.get(2)
+        assert kept and after.workspace.tip() == kept.commit and not after.head_moved
+        assert after.phase() is Phase.IDLE and "y = 1" in after.lane.candidate().text
+
+
+def test_a_candidate_that_has_all_of_the_new_incumbent_is_measured_anew(place: Path) -> None:
+    with closing(opened(place, TwoSlots)) as study:
+        baseline(study)
+        patched(study, "x = 1")
+        study.run("x")
+        patched(study, "x = 1", "b")
+        patched(study, "y = 1", "b", at="model =")
+        study.run("x and y", lane="b")
+        end(study, 2, 1.9)
+        study.keep("better")
+        assert end(study, 3, 1.7).verdict == Verdict.IMPROVED and study.phase("b") is Phase.STALE
+        row = study.run("x and y", lane="b")
+        first = study.ledger.get(3)
+        assert first and row.attempt.fingerprint == first.attempt.fingerprint
+        assert row.attempt.parent == study.workspace.tip()
+        end(study, 4, 1.95)
+        study.discard("worse than x alone", "b")
+        patched(study, "y = 1", "b", at="model =")
+        with pytest.raises(AlreadyMeasured):
+            study.run("once more", lane="b")
