@@ -33,4 +33,6 @@ class Slots:
 
     def _started(self) -> list[Experiment]:
         """The last rows that have, or had, a slot, newest first."""
-        return [row for row in self.ledger.page(_RECENT * len(self.executor.slots), 0) if not row.queued]
+        beside = len(self.ledger.unfinished())  # however many wait, they do not hide who was served
+        rows = self.ledger.page(_RECENT * len(self.executor.slots) + beside, 0)
+        return [row for row in rows if row.attempt.queued_at is None or row.attempt.slot is not None]
