@@ -133,6 +133,8 @@ class Verdicts:
         moved = self.revise()
         for lane in lanes:
             moved = self._finish(lane, rule) and moved
+        if last := self._last_kept():  # its lane's folder may be gone
+            moved = self._advance(last) and moved
         self._lanes.follow()
         return moved
 
@@ -146,10 +148,7 @@ class Verdicts:
             return True
         if root.verdict == Verdict.BASELINE and root.decision is None:
             return self.keep(root, "the baseline")
-        if root.kept:
-            last = self._last_kept()
-            return last is None or last.number != root.number or self._advance(root)
-        if root.decision is not None and lane.holds(root):
+        if root.decision is not None and not root.kept and lane.holds(root):
             self.restore(lane)
         return True
 
