@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from server.errors import PatchRefused, StaleText, UnknownLane, WorkspaceUnusable
 from server.files import write_whole
-from server.history import audit_failures
+from server.history import audit_failures, comparisons
 from server.history.ledger import Ledger
 from server.library.store import is_library
 from server.paths import HOME, Home
@@ -191,6 +191,22 @@ class Lane:
         """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused."""
         if self.opened:
             self._folder.require_unspoiled()
+
+    def require_new(self, code: str, *asked: object) -> None:
+        """Refuse code that is being measured, or was; not what the lane has last measured on an earlier incumbent.
+
+        Such code may contain what was kept since, so that it is the same on the incumbent of now. Raises
+        AlreadyMeasured.
+
+        Args:
+            code: its fingerprint. asked: as for `comparisons.require_new`.
+        """
+        comparisons.require_alone(self._ledger, code, self.id)
+        root, incumbent = self.measured(), self._ledger.incumbent()
+        assert incumbent
+        overtaken = root and not root.kept and root.attempt.parent != incumbent.commit
+        if not (root and overtaken and root.attempt.fingerprint == code):
+            comparisons.require_new(self._ledger, code, *asked)
 
     def write(self, candidate: Candidate) -> None:
         """Replace the files in the worktree, all or none. Raises WorkspaceUnusable."""

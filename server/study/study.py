@@ -12,7 +12,7 @@ from pathlib import Path
 
 from server.errors import LedgerDamaged, ProgramInvalid, Refusal, RunnerUnavailable, WorkspaceUnusable
 from server.foreign.load import load, prepare
-from server.history import audit_failures, comparisons, revocations
+from server.history import audit_failures, revocations
 from server.history.export import ResultsFile
 from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
@@ -265,8 +265,7 @@ class Study:
         audit_failures.require_sound(self.ledger, plan.candidate)
         terms, code = self._terms(), plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):
-            comparisons.require_alone(self.ledger, code, lane.id)
-            comparisons.require_new(self.ledger, code, *terms.asked)
+            lane.require_new(code, *terms.asked)
         key = new_key(self.executor) if slot else ""  # never written down: its public half, in the row, is enough
         attempt = terms.attempt(words, slot, key).model_copy(
             update={
