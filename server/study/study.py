@@ -302,7 +302,7 @@ class Study:
 
     def cancel(self, reason: str, lane: str = MAIN) -> None:
         """Ask for the end of a lane's run. Raises Refusal, RunnerUnavailable."""
-        require(self.phase(lane), Move.CANCEL_EXPERIMENT, words=self.words())
+        require(self.phase(lane), Move.CANCEL_EXPERIMENT, words=self.words(), lane=lane)
         if run := self.lanes.at(lane).run():
             if run.queued:
                 self.refuse(run, f"cancelled in the queue: {reason}", Outcome.CANCELLED)

@@ -76,6 +76,7 @@ def require_none(study: Study) -> None:
 
 
 def _move(study: Study, sweep: Sweep) -> None:
+    _follow(study, sweep)
     phase, lane = study.phase(sweep.lane), sweep.lane
     if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study, lane)):
         _stop(study, why)
@@ -93,10 +94,29 @@ def _move(study: Study, sweep: Sweep) -> None:
         _next(study, sweep)
 
 
+def _follow(study: Study, sweep: Sweep) -> None:
+    """Name the last change by the run that it goes on as, where another lane has moved the incumbent meanwhile."""
+    begun = [index for index, item in enumerate(sweep.items) if item.experiment is not None]
+    root = study.lanes.at(sweep.lane).measured()
+    if not begun or root is None:
+        return
+    item = sweep.items[begun[-1]]
+    known = study.ledger.get(item.experiment or 0)
+    if known is None or root.number <= known.number:
+        return
+    # Any other row is of the next change: a server was killed before it could write that down.
+    if root.attempt.description in (known.attempt.description, _anew(sweep)):
+        study.queue.settle(begun[-1], item.model_copy(update={"experiment": root.number}))
+
+
+def _anew(sweep: Sweep) -> str:
+    return f"{sweep.description}: on the incumbent of now"
+
+
 def _measure_anew(study: Study, sweep: Sweep) -> None:
     """Another lane has moved the incumbent: the change is brought to it, or given up where it conflicts."""
     try:
-        study.run(f"{sweep.description}: on the incumbent of now", lane=sweep.lane)
+        study.run(_anew(sweep), lane=sweep.lane)
     except Refusal as refused:
         study.discard(refused.problem, sweep.lane)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from server.api import views
+from server.api import history_views, views
 from server.api.lanes.seat import Seat
 from server.errors import AlreadyMeasured
 from server.records import Verdict
 from server.serve_options import ServeOptions
+from server.study import sweep
 from server.study.background import dispatch
 from server.study.phase import Phase
 from server.study.study import Study
@@ -122,3 +123,18 @@ def test_a_candidate_that_has_all_of_the_new_incumbent_is_measured_anew(place: P
         patched(study, "y = 1", "b", at="model =")
         with pytest.raises(AlreadyMeasured):
             study.run("once more", lane="b")
+
+
+def test_a_sweep_tells_of_the_run_that_its_change_went_on_as(study: Study) -> None:
+    patched(study, "x = 1")
+    study.run("one")
+    sweep.begin(study, "rates", [{"RATE": "0.01"}], "b")
+    end(study, 2, 1.9)
+    study.keep("better")
+    dispatch(study)
+    end(study, 4, 1.8)
+    while study.queue.active:
+        sweep.step(study)
+    told = history_views.sweep_reply(study)
+    row = told.rows[0].experiment if told else None
+    assert row and (row.experiment, row.decision) == (4, "kept")
