@@ -68,15 +68,18 @@ def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
 
 
 def _prepare(study: Study, seat: Seat, number: int) -> NextAction:
-    lanes = {lane.id: lane for lane in study.lanes.all()}
     prefix = f"{seat.agent[:18]}-" if seat.agent else ""
     names = (name for name in (seat.home, *(f"{prefix}{letter}" for letter in _LETTERS)) if name != seat.lane)
-    name = next((name for name in names if name not in lanes or lanes[name].phase() is Phase.IDLE), seat.home)
-    why = (
-        f"while {number} runs, prepare the next candidate in lane {name}; run_experiment there queues it, and it "
-        f"starts when {number} has ended"
-    )
+    name = next((name for name in names if _is_free(study, seat, study.lanes.at(name))), seat.home)
+    queued = f"queues it, and it starts when {number} has ended"
+    then = "starts it: a slot is free" if study.slots.vacant() and not study.slots.waiting() else queued
+    why = f"while {number} runs, prepare the next candidate in lane {name}; run_experiment there {then}"
     return _in_lane([call(Move.APPLY_PATCH, why, "patch")], name, seat)[0]
+
+
+def _is_free(study: Study, seat: Seat, lane: Lane) -> bool:
+    """Whether a client may begin a candidate in a lane: not in one that another client goes on in."""
+    return lane.phase() is Phase.IDLE and owns(study, seat, lane)
 
 
 def _next_calls(study: Study, seat: Seat) -> list[NextAction]:

@@ -78,7 +78,8 @@ def why_held(study: Study, row: Experiment) -> tuple[str, bool]:
     known = study_facts(study.workspace.state, ledger, task)
     if why := task.stop.full(known):
         return why, True
-    if row.attempt.purpose is Purpose.CONFIRM:
+    helps = row.attempt.of is not None and _confirming(ledger, row.attempt.lane or MAIN)
+    if helps or row.attempt.purpose is Purpose.CONFIRM:
         return "", False
     waiting = sum(other.queued and other.attempt.of is None for other in ledger.unfinished())
     return task.stop.reached(known.model_copy(update={"experiments": known.experiments - waiting}), task.measure), False

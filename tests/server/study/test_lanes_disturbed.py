@@ -9,8 +9,9 @@ import pytest
 
 from server.api import history_views, views
 from server.api.lanes.seat import Seat
+from server.api.next_actions import next_sentences
 from server.errors import AlreadyMeasured
-from server.records import Verdict
+from server.records import Figures, Outcome, Purpose, Result, Score, Verdict
 from server.serve_options import ServeOptions
 from server.study import sweep
 from server.study.background import dispatch
@@ -27,6 +28,13 @@ def opened(folder: Path, engine: type[HeldExecutor] = HeldExecutor) -> Study:
 def baseline(study: Study) -> None:
     study.run("the baseline")
     end(study, 1, 2.0)
+
+
+def cost(value: float) -> Result:
+    score = Score(name="cost", value=value)
+    return Result(
+        outcome=Outcome.FINISHED, reason="ok", score=score, figures=Figures(), finished_at="2026-01-01T12:00:00+00:00"
+    )
 
 
 @pytest.fixture
@@ -138,3 +146,40 @@ def test_a_sweep_tells_of_the_run_that_its_change_went_on_as(study: Study) -> No
     told = history_views.sweep_reply(study)
     row = told.rows[0].experiment if told else None
     assert row and (row.experiment, row.decision) == (4, "kept")
+
+
+def test_what_decides_about_a_candidate_is_run_also_where_it_waits_past_the_limit(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    root.mkdir()
+    program = "---\nname: sums\ncommand: cat value\nmetric: cost\neditable: value\nstop: {experiments: 3}\n---\nGo.\n"
+    (root / "program.md").write_text(program, encoding="utf-8")
+    (root / "value").write_text("100\n", encoding="utf-8")
+    for words in ("init --quiet --initial-branch=main", "add .", "commit --quiet -m start"):
+        git(root, *words.split())
+    with closing(opened(root)) as study:
+        study.run("the baseline")
+        end(study, 1, cost(100.0))
+        for number, lane in enumerate(("main", "b"), 2):
+            study.apply_patch(f"<<<<<<< SEARCH\n100\n=======\n{100 - number}\n>>>>>>> REPLACE", lane=lane)
+            study.run(lane, lane=lane)
+        end(study, 2, cost(99.9))
+        dispatch(study)
+        end(study, 3, cost(99.8))
+        assert (study.phase(), study.phase("b")) == (Phase.PROMISING, Phase.PROMISING)
+        first, waits = study.run("again"), study.run("again", lane="b")
+        assert first.attempt.purpose is waits.attempt.purpose is Purpose.REFERENCE and waits.queued
+        end(study, first.number, cost(100.1))
+        dispatch(study)
+        row = study.ledger.get(waits.number)
+        assert row and row.running and not row.queued, row and row.result
+
+
+def test_what_may_be_done_meanwhile_is_told_by_the_slots_and_by_whose_lane_it_is(place: Path) -> None:
+    with closing(opened(place, TwoSlots)) as study:
+        baseline(study)
+        study.run("the incumbent again", lane="b", agent="b")
+        end(study, 2, 2.0)
+        patched(study, "x = 1")
+        study.run("one")
+        told = next(one for one in next_sentences(study) if "prepare" in one)
+        assert "lane c" in told and "a slot is free" in told, "b is another client's"
