@@ -25,6 +25,10 @@ _CHANGING = """
 """.split()
 
 
+# A server that dies while it reads from git leaves a stream half read, which complains when it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore:.*_CatFileContentStream:pytest.PytestUnraisableExceptionWarning")
+
+
 class Killed(BaseException):
     """The server dies here."""
 
