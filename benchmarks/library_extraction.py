@@ -96,7 +96,8 @@ def by_markitdown() -> dict[str, Callable[[Page], str]]:
 
 def plain(markdown: str) -> str:
     """The text of Markdown: without addresses, images and signs."""
-    text = re.sub(r"!\[[^\]]*\]\([^()\s]*(?:\([^()]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)", " ", markdown)
+    text = re.sub(r"<svg\b.*?</svg>", " ", markdown, flags=re.S)
+    text = re.sub(r"!\[[^\]]*\]\([^()\s]*(?:\([^()]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)", " ", text)
     link = r"\[((?:[^\[\]]|\\.|\[[^\]]*\])*)\]\((?:[^()\s\\]|\\.|\([^()]*\))*(?:\s+\"(?:[^\"\\]|\\.)*\")?\)"
     text = re.sub(link, r"\1", text)
     text = re.sub(r"^\s*(?:```+|~~~+).*$", " ", text, flags=re.M)
@@ -205,7 +206,8 @@ def documentation(folder: Path) -> Iterator[Page]:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """One line without the signs of emphasis, code, tables and headings: strings are looked for in it."""
+    return " ".join(re.sub(r"<br>|[|#>]+", " ", re.sub(r"[*_`~]+", "", text)).split())
 
 
 def measure(page: Page, markdown: str) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 `python benchmarks/library_weights.py SETS --only NAMES [--write]` reads the sets that benchmarks/library_extraction.py
 names. Figures come from five folds, each measured with weights from the other four: F1 of words of trafilatura,
-readability-lxml, the first regression, the second, and of blocks chosen by the truth.
+readability-lxml, the first regression, the second, what is made of it, and of blocks chosen by the truth.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from server.library.extraction.html.maths import take_maths
 from server.library.extraction.html.tree import parse, words
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.metadata import read_metadata
-from server.library.extraction.page.vote import FEW, ask, coverage
+from server.library.extraction.page.vote import FEW, ask, coverage, settle
 from server.library.extraction.page.weighing import features, second
 from server.library.extraction.text.charset import decode
 
@@ -50,9 +50,9 @@ class Sample:
         self.usable = bool(given and self.blocks and len(self.truth) > 4)
         if not self.usable:
             return
-        seen = [coverage(self.blocks, one) for one in (given[0], given[-1])]
+        self.seen = [coverage(self.blocks, one) for one in (given[0], given[-1])]
         self.title = frozenset(words(title))
-        self.known = np.array(features(self.blocks, seen, self.title))
+        self.known = np.array(features(self.blocks, self.seen, self.title))
         self.labels = np.array(coverage(self.blocks, self.truth))
         sizes = np.array([len(block.words) for block in self.blocks], float)
         self.weights = np.minimum(sizes / max(50, len(self.truth)), _MOST_WEIGHT)
@@ -125,12 +125,13 @@ def main() -> None:
         first, last = train([one for at, one in enumerate(samples) if at % _FOLDS != fold])
         for one in samples[fold::_FOLDS]:
             p = _sigmoid(one.known @ first)
-            kept = (p > 0.5, _sigmoid(one.after(p) @ last) > 0.5, one.labels > 0.5)
+            sure = _sigmoid(one.after(p) @ last) > 0.5
+            kept = (p > 0.5, sure, settle(one.blocks, list(sure), one.seen, one.title), one.labels > 0.5)
             alone = (_f1(Counter(each), Counter(one.truth)) for each in one.opinions)
             figures.setdefault(one.kind, []).append((*alone, *map(one.f1, kept)))
     for kind, rows in figures.items():
         means = (f"{statistics.mean(column):.4f}" for column in zip(*rows, strict=True))
-        print(kind, len(rows), "pages: trafilatura, readability, first, second, best blocks", *means)
+        print(kind, len(rows), "pages: trafilatura, readability, first, second, settled, best blocks", *means)
     if told.write:
         first, last = train(samples)
         lines = [

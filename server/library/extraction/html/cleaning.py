@@ -6,7 +6,7 @@ from server.library.extraction.html.tree import Element, drop, has_class, text_o
 
 _NEVER = (
     "script style template iframe object embed canvas svg form button input select textarea dialog clipboard-copy "
-    "frame frameset applet audio video map head link meta datalist option noframes progress meter"
+    "frame frameset applet audio video map head title link meta datalist option noframes progress meter"
 ).split()
 _SMALL_FORM = 60  # words; a longer form is a page in one (ASP.NET wraps all of it)
 _ZERO = r"0+(?:\.0+)?\s*(?:px|r?em|pt|%|ex|ch|vw|vh)?\s*(?:!\s*important\s*)?(?:;|$)"
@@ -29,7 +29,11 @@ _HIDING = re.compile(
     r")",
     re.I,
 )
-_COLOURS = re.compile(r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*(#\w{3,8}|[a-z]+|rgba?\([^)]*\))", re.I)
+_COLOURS = re.compile(  # whole values: two variables are no two equal colours
+    r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*(#\w{3,8}|[a-z]+|rgba?\([^)]*\))\s*(?:!\s*important\s*)?(?=;|$)",
+    re.I,
+)
+_NO_COLOURS = {"inherit", "initial", "unset", "revert", "currentcolor"}
 _UNSEEN_CLASS = re.compile(
     r"\s(?:sr-only|visually-?hidden|screen-reader(?:-text|-only)?|screenreader\S*|visuallyhidden|element-invisible|a11y-hidden|"
     r"assistive-text|skip-link|skip-to-content|d-none(?!.*\sd-\w+-(?:block|flex|inline|table|grid))|u-hidden|is-hidden|mw-jump-link|noprint|mw-editsection|"
@@ -92,7 +96,9 @@ def _is_hidden(one: Element) -> bool:
     if _HIDING.search(style) and "background-clip" not in style:
         return True
     colours = {name.lower(): "".join(value.lower().split()) for name, value in _COLOURS.findall(style)}
-    if len(colours) == 2 and len(set(colours.values())) == 1:  # letters in the colour of their ground
+    if (
+        len(colours) == 2 and len(set(colours.values()) - _NO_COLOURS) == 1 and len(set(colours.values())) == 1
+    ):  # letters in the colour of their ground
         return True
     decorative = (one.get("aria-hidden") or "").lower() == "true"
     return decorative and not has_class(one, "line") and len(words(text_of(one))) < _MORE_THAN_DECORATION

@@ -46,7 +46,7 @@ _LINE = re.compile(
     r"\s(?:line|code-line|cm-line|CodeMirror-line|view-line|ec-line|token-line|hljs-ln-line|ltx_listingline|react-code-line\S*|blob-code\S*)\s"
 )
 _EDITORS = (
-    './/*[contains(concat(" ",@class," ")," cm-content ") or contains(@class,"CodeMirror-code") or '
+    './/*[contains(concat(" ",@class," ")," cm-content ") and .//*[contains(@class,"cm-line")] or contains(@class,"CodeMirror-code") or '
     'contains(concat(" ",@class," ")," view-lines ")]'
 )
 
@@ -165,6 +165,9 @@ def _drop_numbers(element: Element) -> None:
             and _NUMBERS.search(f" {one.get('class') or ''} ")
             and not _LINE.search(f" {one.get('class') or ''} ")
         ):
+            drop(one)
+    for one in element.xpath('.//span[contains(@style,"user-select")]'):  # Chroma's, without classes
+        if text_of(one).strip().isdigit() and re.search(r"user-select\s*:\s*none", one.get("style")):
             drop(one)
 
 

@@ -57,6 +57,7 @@ def parse(text: str) -> Element:
         raise Unreadable(Reason.DEEP)
     if sum(1 for _ in root.iter()) > MOST_ELEMENTS:
         raise Unreadable(Reason.LARGE, f"it has more than {MOST_ELEMENTS} elements")
+    _put_streamed(root)
     make_shallow(root)
     _make_visible(root)
     return root
@@ -85,6 +86,20 @@ def _without_deep_tags(text: str) -> str:
             end = found.end()
         depth = max(0, depth - 1) if found[1] else depth
     return "".join([*parts, text[end:]])
+
+
+def _put_streamed(root: Element) -> None:
+    """React sends parts of a page hidden, after the rest: a script would put each where a template waits for it."""
+    parts = {one.get("id")[2:]: one for one in root.xpath('.//*[@hidden and starts-with(@id,"S:")]')}
+    for hole in root.xpath('.//template[starts-with(@id,"B:") or starts-with(@id,"P:")]') if parts else ():
+        part = parts.pop(hole.get("id")[2:], None)
+        if part is None or any(above is part for above in hole.iterancestors()):
+            continue
+        keep_tail(part, part.tail)
+        part.attrib.pop("hidden")
+        part.tail = hole.tail
+        hole.getparent().replace(hole, part)
+        hole.tail = None
 
 
 def _windows(found: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ from server.library.extraction.html.tree import MATHS, Element, drop, has_class,
 # (what made the page, where its text is), the most certain first.
 _KNOWN = (
     ("GitHub", '//*[contains(@class,"markdown-body") and contains(@class,"entry-content")]'),
+    ("GitHub's discussions", '//*[contains(@class,"markdown-body") and contains(@class,"comment-body")]'),
     ("LaTeXML", '//article[contains(@class,"ltx_document")]'),
     ("LaTeXML", '//div[contains(concat(" ",@class," ")," ltx_document ")][not(@role)]'),
     ("LaTeXML", '//div[contains(concat(" ",@class," ")," ltx_page_content ")]'),
@@ -49,7 +50,7 @@ _KNOWN = (
 )
 _MARK = re.compile(r'"( ?[\w-]{5,} ?)"')  # a class or an id in a path
 _LEAST = 20  # words of a part that is one
-_MOST_POSTS = 12
+_MOST_POSTS = {"Stack Exchange": 12, "GitHub's discussions": 50}  # pages of several texts
 # Parts of such pages that are no text: lists of pages, editors' links, footers of the software.
 _AROUND = re.compile(
     r"\s(?:printfooter|navbox\S*|vertical-navbox|catlinks|md-source-file|md-content__button|prev-next-\S+|ltx_page_footer|ltx_page_header|"
@@ -69,12 +70,12 @@ def known_parts(root: Element) -> tuple[str, list[Element]]:
     for made_by, path in _KNOWN:
         if not any(mark.strip() in marks for mark in _MARK.findall(path)):
             continue
-        found = [one for one in root.xpath(path) if _has_text(one)]
+        found = [one for one in root.xpath(path) if made_by in _MOST_POSTS or _has_text(one)]
         if found:
             inner = set(found)
             outer = [one for one in found if inner.isdisjoint(one.iterancestors())]
-            if made_by == "Stack Exchange":
-                return made_by, outer[:_MOST_POSTS]
+            if made_by in _MOST_POSTS:
+                return made_by, outer[: _MOST_POSTS[made_by]]
             return made_by, [max(outer, key=lambda one: len(text_of(one)))]
     return "", []
 

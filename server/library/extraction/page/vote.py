@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
 
-from server.library.extraction.html.tree import Element, drop, text_of_html, to_html, words
+from server.library.extraction.html.tree import CODE, HEADINGS, MATHS, Element, drop, text_of_html, to_html, words
 from server.library.extraction.page.blocks import Block, blocks_of
-from server.library.extraction.page.weighing import OUTSIDE, features, likely, second
+from server.library.extraction.page.weighing import OUTSIDE, features, home, likely, second
 from server.library.extraction.page.weights import FIRST, SECOND
 
 _RUN = 4  # words
 FEW = 10  # words: fewer are no opinion
+_LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
+_ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
 
 
@@ -77,7 +79,58 @@ def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list
     named = frozenset(words(title))
     first = likely(features(blocks, seen, named), FIRST)
     sure = likely(second(first, blocks, named), SECOND)
-    return [one >= 0.5 for one in sure]
+    return settle(blocks, [one >= 0.5 for one in sure], seen, named)
+
+
+def settle(
+    blocks: Sequence[Block], kept: Sequence[bool], seen: Sequence[Sequence[float]], title: frozenset[str]
+) -> list[bool]:
+    """What no weight may decide: a page has a text, code stands with the text around it, a title is told apart."""
+    sizes = [len(block.words) for block in blocks]
+    held = [sum(size for size, share in zip(sizes, each, strict=True) if share > 0.5) for each in seen]
+    longest = held.index(max(held))
+    if sum(size for size, keep in zip(sizes, kept, strict=True) if keep) < _LEAST_SHARE * held[longest]:
+        kept = [share > 0.5 for share in seen[longest]]
+    found = [keep or _goes_along(blocks, kept, at) for at, keep in enumerate(kept)]
+    for at, block in enumerate(blocks):
+        if found[at] and is_title(block, title):
+            found[at] = False
+            break
+    return found
+
+
+def is_title(block: Block, title: frozenset[str]) -> bool:
+    given = set(block.words)
+    return block.place[0] == "h1" and len(given & title) > _ALIKE * len(given)
+
+
+def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int) -> bool:
+    """Whether code or a formula stands beside text that is kept, or a heading right above it."""
+    tag = blocks[at].place[0]
+    if tag in (CODE, MATHS):
+        return any(_beside(blocks, kept, at, step) for step in (-1, 1))
+    below = blocks[at + 1].place[0] if at + 1 < len(blocks) else ""
+    return tag in HEADINGS - {"h1"} and below not in HEADINGS and _beside(blocks, kept, at, 1)
+
+
+def _beside(blocks: Sequence[Block], kept: Sequence[bool], at: int, step: int) -> bool:
+    """Whether the next block that way is kept text of the same part, and no more like what is around a text."""
+    other = at + step
+    while 0 <= other < len(blocks) and blocks[other].place[0] in (CODE, MATHS) and not kept[other]:
+        other += step
+    if not 0 <= other < len(blocks) or not kept[other]:
+        return False
+    same = home(_alone(blocks[at].element)) is home(blocks[other].element)
+    return same and blocks[at].junk <= blocks[other].junk
+
+
+def _alone(element: Element) -> Element:
+    """The outermost element that holds nothing else."""
+    while (above := element.getparent()) is not None and len(above) == 1:
+        if (above.text or "").strip() or (element.tail or "").strip():
+            break
+        element = above
+    return element
 
 
 def _looks_like_text(block: Block) -> bool:

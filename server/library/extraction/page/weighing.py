@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from server.library.extraction.html.tree import Element
 from server.library.extraction.page.blocks import Block
 
 _AROUND = 40  # words on each side of a block
@@ -166,15 +167,16 @@ def _running(values: Sequence[float], sizes: Sequence[int]) -> list[float]:
 def _beside(blocks: Sequence[Block], values: Sequence[float], sizes: Sequence[int]) -> list[float]:
     """The mean over the blocks of the same parent, or the same list or table."""
     sums: dict[object, tuple[float, int]] = {}
-    parents = [_home(block) for block in blocks]
+    parents = [home(block.element) for block in blocks]
     for parent, value, size in zip(parents, values, sizes, strict=True):
         whole, count = sums.get(parent, (0.0, 0))
         sums[parent] = (whole + value * size, count + size)
     return [sums[parent][0] / sums[parent][1] for parent in parents]
 
 
-def _home(block: Block) -> object:
-    above = block.element.getparent()
+def home(element: Element) -> object:
+    """What an element is a part of: lists, tables and quotations do not count."""
+    above = element.getparent()
     while above is not None and above.tag in ("li", "ul", "ol", "tr", "td", "tbody", "dl", "blockquote", "figure"):
         above = above.getparent()
     return above
