@@ -29,9 +29,8 @@ _HIDING = re.compile(
     r")",
     re.I,
 )
-_COLOURS = re.compile(  # whole values: two variables are no two equal colours
-    r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*(#\w{3,8}|[a-z]+|rgba?\([^)]*\))\s*(?:!\s*important\s*)?(?=;|$)",
-    re.I,
+_COLOURS = re.compile(  # not var(...): two variables are no two equal colours
+    r"(?:^|;)\s*(color|background(?:-color)?)\s*:\s*(#\w{3,8}|rgba?\([^)]*\)|[a-z]+\b(?!\())", re.I
 )
 _NO_COLOURS = {"inherit", "initial", "unset", "revert", "currentcolor"}
 _UNSEEN_CLASS = re.compile(

@@ -46,7 +46,8 @@ _LINE = re.compile(
     r"\s(?:line|code-line|cm-line|CodeMirror-line|view-line|ec-line|token-line|hljs-ln-line|ltx_listingline|react-code-line\S*|blob-code\S*)\s"
 )
 _EDITORS = (
-    './/*[contains(concat(" ",@class," ")," cm-content ") and .//*[contains(@class,"cm-line")] or contains(@class,"CodeMirror-code") or '
+    './/*[contains(concat(" ",@class," ")," cm-content ") and .//*[contains(@class,"cm-line")] or '
+    'contains(@class,"CodeMirror-code") or '
     'contains(concat(" ",@class," ")," view-lines ")]'
 )
 

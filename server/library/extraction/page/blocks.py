@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from server.library.extraction.html.tables import is_layout
 from server.library.extraction.html.tree import (
@@ -17,6 +18,8 @@ from server.library.extraction.html.tree import (
     words,
 )
 
+_KIN = 3  # ancestors that tell which blocks are alike
+_DIGITS = re.compile(r"\d+")
 _WHOLE = (CODE, MATHS, "hr", "img", "figcaption", "caption", *HEADINGS)
 JUNK = re.compile(
     r"(?:^|[\s_-])(?:share|sharing|social|related|recommend\w*|newsletter|subscribe|subscription|promo\w*|sponsor\w*|advert\w*|ads?|"
@@ -37,6 +40,7 @@ class Block:
     text: str
     place: tuple[str, ...]  # tags of the elements around it, the innermost first
     junk: int  # how many elements around it are named like what is not text
+    kin: str  # tags and classes of the element and of those around it, without numbers: the same for like blocks
 
 
 def blocks_of(body: Element) -> list[Block]:
@@ -86,4 +90,9 @@ def _collect(element: Element, blocky: set[Element], place: tuple[str, ...], jun
         text = text_of(child)
         if counted := words(text):
             links = sum(len(words(text_of(link))) for link in child.iter("a"))
-            found.append(Block(child, counted, links, text, (child.tag, *place), named))
+            found.append(Block(child, counted, links, text, (child.tag, *place), named, _kin(child)))
+
+
+def _kin(element: Element) -> str:
+    chain = (element, *islice(element.iterancestors(), _KIN))
+    return " ".join(f"{one.tag}.{_DIGITS.sub('', one.get('class') or '')}" for one in chain)

@@ -10,11 +10,14 @@ import trafilatura
 
 from server.library.extraction.html.tree import CODE, HEADINGS, MATHS, Element, drop, text_of_html, to_html, words
 from server.library.extraction.page.blocks import Block, blocks_of
+from server.library.extraction.page.metadata import article_body
 from server.library.extraction.page.weighing import OUTSIDE, features, home, likely, second
 from server.library.extraction.page.weights import FIRST, SECOND
 
 _RUN = 4  # words
 FEW = 10  # words: fewer are no opinion
+_LEAST_TOLD = 50  # words
+_MOSTLY = 0.7
 _LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
 _ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
@@ -25,6 +28,7 @@ class Opinions(NamedTuple):
 
     trafilatura: list[str]
     readability: list[str]
+    told: list[str] = []  # noqa: RUF012  the text that the page's own metadata give
 
 
 def ask(root: Element, url: str) -> Opinions:
@@ -32,7 +36,7 @@ def ask(root: Element, url: str) -> Opinions:
     logging.disable(logging.CRITICAL)  # each complains about many pages
     if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
         return Opinions([], [])
-    return Opinions(words(_trafilatura(root, url)), words(_readability(root, url)))
+    return Opinions(words(_trafilatura(root, url)), words(_readability(root, url)), words(article_body(root)))
 
 
 def _trafilatura(root: Element, url: str) -> str:
@@ -72,14 +76,23 @@ def keep_text(root: Element, opinions: Opinions, title: str = "") -> Element:
 
 def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list[bool]:
     """For each block whether it is text of the page. Where one library has no opinion, that of the other counts."""
-    given = [one for one in opinions if len(one) >= FEW]
+    given = [one for one in opinions[:2] if len(one) >= FEW]
     if not given:
         return [_looks_like_text(block) for block in blocks]
     seen = [coverage(blocks, one) for one in (given[0], given[-1])]
     named = frozenset(words(title))
-    first = likely(features(blocks, seen, named), FIRST)
+    first = likely(features(blocks, seen, named, told_of(blocks, opinions.told)), FIRST)
     sure = likely(second(first, blocks, named), SECOND)
     return settle(blocks, [one >= 0.5 for one in sure], seen, named)
+
+
+def told_of(blocks: Sequence[Block], text: Sequence[str]) -> list[float]:
+    """The share of each block's words in the text of the metadata; empty if that is short, or not of this page."""
+    if len(text) < _LEAST_TOLD:
+        return []
+    found = coverage(blocks, text)
+    held = sum(len(block.words) for block, share in zip(blocks, found, strict=True) if share > 0.5)
+    return found if held > _MOSTLY * len(text) else []
 
 
 def settle(

@@ -29,17 +29,21 @@ class _Share(NamedTuple):
     second: float
 
 
-def features(blocks: Sequence[Block], seen: Sequence[Sequence[float]], title: frozenset[str]) -> list[list[float]]:
+def features(
+    blocks: Sequence[Block], seen: Sequence[Sequence[float]], title: frozenset[str], told: Sequence[float] = ()
+) -> list[list[float]]:
     """For each block what is known of it.
 
     Args:
         seen: for each of the two opinions, the share of each block's words in it. title: words of the page's title.
+        told: the same share in the text that the page's metadata give; empty where they give none.
     """
     sizes = [len(block.words) for block in blocks]
     page = _page(seen, sizes)
     around = [_around(each, sizes) for each in seen]
     beside = [_beside(blocks, each, sizes) for each in seen]
     reach = [_reach(each, sizes) for each in seen]
+    kin = [_means(values, sizes, [block.kin for block in blocks]) for values in seen]
     found: list[list[float]] = []
     for at, block in enumerate(blocks):
         one, two = seen[0][at], seen[1][at]
@@ -49,9 +53,24 @@ def features(blocks: Sequence[Block], seen: Sequence[Sequence[float]], title: fr
         looks = _looks(block, title)
         opinions = [share.both * value for value in (1.0, page[1], page[2], page[3])]
         opinions += [part * value for part in (share.first, share.second) for value in page]
-        told = [1.0, *looks, *inside, inside[0] * inside[1], *opinions, *page[1:4]]
-        found.append([*told, *_near(near, page), *_together(share, near, looks, page)])
+        known = [1.0, *looks, *inside, inside[0] * inside[1], *opinions, *page[1:4]]
+        known += [*_near(near, page), *_together(share, near, looks, page)]
+        found.append([*known, *_alike(share, kin[0][at], kin[1][at]), *_told(share, told[at] if told else None)])
     return found
+
+
+def _alike(share: _Share, kin: float, kin_two: float) -> list[float]:
+    """What the opinions hold of the blocks with the same tags and classes around them."""
+    both = min(kin, kin_two)
+    parts = [part * value for part, value in zip(share[1:], (kin, kin_two), strict=True)]
+    return [kin, kin_two, both, *parts, *(part * both for part in share), kin_two * (1 - share.both)]
+
+
+def _told(share: _Share, told: float | None) -> list[float]:
+    """What the page's own metadata say: nothing, or whether the block is in the text that they give."""
+    if told is None:
+        return [0.0] * 6
+    return [1.0, told, *(part * told for part in share), share.both * (1 - told)]
 
 
 def _page(seen: Sequence[Sequence[float]], sizes: Sequence[int]) -> list[float]:
@@ -166,12 +185,16 @@ def _running(values: Sequence[float], sizes: Sequence[int]) -> list[float]:
 
 def _beside(blocks: Sequence[Block], values: Sequence[float], sizes: Sequence[int]) -> list[float]:
     """The mean over the blocks of the same parent, or the same list or table."""
+    return _means(values, sizes, [home(block.element) for block in blocks])
+
+
+def _means(values: Sequence[float], sizes: Sequence[int], groups: Sequence[object]) -> list[float]:
+    """For each block the mean of its group."""
     sums: dict[object, tuple[float, int]] = {}
-    parents = [home(block.element) for block in blocks]
-    for parent, value, size in zip(parents, values, sizes, strict=True):
-        whole, count = sums.get(parent, (0.0, 0))
-        sums[parent] = (whole + value * size, count + size)
-    return [sums[parent][0] / sums[parent][1] for parent in parents]
+    for group, value, size in zip(groups, values, sizes, strict=True):
+        whole, count = sums.get(group, (0.0, 0))
+        sums[group] = (whole + value * size, count + size)
+    return [sums[group][0] / sums[group][1] for group in groups]
 
 
 def home(element: Element) -> object:

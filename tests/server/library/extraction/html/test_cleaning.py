@@ -60,3 +60,18 @@ def test_what_is_shown_stays() -> None:
         read_page(f"<article class='md-content__inner'>{FILL}{shown}</article>".encode(), "", "")["markdown"]
     )
     assert all(word in markdown for word in ("SEEN", "TOO", "ALSO"))
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "background:var(--ground);color:var(--letters)",
+        "color:inherit;background:inherit",
+        "color:#000;background:#fff",
+    ],
+)
+def test_what_only_looks_hidden_stays(style: str) -> None:
+    page = (
+        f'<html><body><article class="md-content__inner"><div style="{style}">{FILL}SEEN</div></article></body></html>'
+    )
+    assert "SEEN" in str(read_page(page.encode(), "", "")["markdown"])

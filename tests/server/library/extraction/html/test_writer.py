@@ -93,6 +93,12 @@ CODE = {
         "<span class='cl'>a\n</span></span><span class='line'><span class='ln'>2</span><span class='cl'>  b\n</span></span></code></pre>",
         "```go\na\n  b\n```",
     ),
+    "line numbers told by a style": (
+        "<pre><code><span><span style='user-select:none'> 1</span><span>a\n</span></span>"
+        "<span><span style='user-select:none'> 2</span><span>  b\n</span></span></code></pre>",
+        "```\na\n  b\n```",
+    ),
+    "a theme, not an editor": ("<div class=cm-content>text</div><pre>a</pre>", "text\n\n```\na\n```"),
     "breaks": ("<pre>a<br>  b</pre>", "```\na\n  b\n```"),
     "an element for each line": ("<pre><code><div>a</div><div>  b</div></code></pre>", "```\na\n  b\n```"),
     "lines without line feeds": ("<pre><span class=line>a</span><span class=line>  b</span></pre>", "```\na\n  b\n```"),

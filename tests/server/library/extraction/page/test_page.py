@@ -121,3 +121,37 @@ def test_an_article_at_the_bottom_of_a_deep_page_is_read() -> None:
     for between in ("", "x"):
         page = f"<body>{f'<div>{between}' * 5000}<article class='md-content__inner'><h2>Deep</h2><p>{TEXT * 2}</p></article></body>"
         assert "## Deep\n\nThe optimizer" in read(page)["markdown"]
+
+
+def test_parts_that_react_sends_late_are_put_where_they_belong() -> None:
+    late = "<div hidden id='S:1'><h2>Second</h2>" + f"<p>{TEXT}</p>" * 3 + "</div>"
+    page = (
+        f"<body><article><h2>First</h2><p>{TEXT}</p><template id='B:1'></template><p>Last. {TEXT}</p></article>{late}"
+    )
+    found = read(page + "<div hidden id='S:2'><p>LEAK</p></div></body>")["markdown"]
+    assert found.index("First") < found.index("Second") < found.index("Last.") and "LEAK" not in found
+
+
+def test_the_text_of_a_page_of_unknown_software_keeps_its_code_and_headings() -> None:
+    code = "<div class=highlight><pre>import torch\nfrom torch import nn</pre></div>"
+    part = f"<h2>Advice</h2><p>{TEXT}</p>{code}<p><span class=math-block data-math='x^2'></span></p>"
+    page = f"<head><title>Of the page</title></head><body><article><h1>Of the page</h1><p>{TEXT}</p>{part * 2}</article></body>"
+    found = read(page)
+    assert found["markdown"].count("import torch\n") == found["markdown"].count("## Advice") == 2
+    assert found["markdown"].count("$$\nx^2\n$$") == 2
+    assert found["title"] == "Of the page" and "# Of" not in found["markdown"].replace("## ", "")  # told once
+
+
+def test_a_page_whose_blocks_are_all_unlikely_has_the_text_that_a_library_finds() -> None:
+    around = (
+        "<div class='menu sidebar widget'><div class='related more'><div class='share comments'>{}</div></div></div>"
+    )
+    found = read(f"<body>{around.format(f'<div class=meta><p>{TEXT}</p><p>{TEXT}</p></div>' * 4)}</body>")["markdown"]
+    assert found.count("The optimizer keeps") >= 4
+
+
+def test_every_post_of_a_discussion_is_read() -> None:
+    posts = (f"<div class='comment-body markdown-body'><p>{says}</p></div>" for says in ("Why?", TEXT, "Thanks."))
+    found = read(f"<body><div class=menu>NOT</div>{''.join(posts)}</body>")
+    assert found["markdown"].split("\n\n")[0] == "Why?" and found["markdown"].endswith("Thanks.\n")
+    assert "GitHub" in found["extractor"] and "NOT" not in found["markdown"]
