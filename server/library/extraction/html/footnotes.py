@@ -62,6 +62,11 @@ def take_notes(part: Element) -> Notes:
     return notes
 
 
+def is_note(name: str) -> bool:
+    """Whether an id is named like that of a footnote."""
+    return bool(_PREFIX.match(name))
+
+
 def _label(name: str, link: Element, notes: Notes) -> str:
     """What the page calls the note, or else its number. One that has a name keeps it."""
     shown = text_of(link).strip().strip("[]()^ ")

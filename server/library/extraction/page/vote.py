@@ -3,11 +3,13 @@
 import copy
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
 
+from server.library.extraction.html.footnotes import is_note
 from server.library.extraction.html.tree import CODE, HEADINGS, MATHS, Element, drop, text_of_html, to_html, words
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.metadata import article_body
@@ -18,6 +20,7 @@ _RUN = 4  # words
 FEW = 10  # words: fewer are no opinion
 _LEAST_TOLD = 50  # words
 _MOSTLY = 0.7
+_NOTE = 2  # elements between a footnote and its paragraphs
 _LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
 _ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
@@ -104,7 +107,8 @@ def settle(
     longest = held.index(max(held))
     if sum(size for size, keep in zip(sizes, kept, strict=True) if keep) < _LEAST_SHARE * held[longest]:
         kept = [share > 0.5 for share in seen[longest]]
-    found = [keep or _goes_along(blocks, kept, at) for at, keep in enumerate(kept)]
+    noted = _noted(blocks, kept)
+    found = [keep or _goes_along(blocks, kept, at) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)]
     for at, block in enumerate(blocks):
         if found[at] and is_title(block, title):
             found[at] = False
@@ -115,6 +119,20 @@ def settle(
 def is_title(block: Block, title: frozenset[str]) -> bool:
     given = set(block.words)
     return block.place[0] == "h1" and len(given & title) > _ALIKE * len(given)
+
+
+def _noted(blocks: Sequence[Block], kept: Sequence[bool]) -> set[str]:
+    """The ids of the footnotes that kept text refers to."""
+    links = (one for block, keep in zip(blocks, kept, strict=True) if keep for one in block.element.iter("a"))
+    targets = (link.get("href") or "" for link in links)
+    return {target[1:] for target in targets if target.startswith("#") and is_note(target[1:])}
+
+
+def _is_noted(block: Block, noted: set[str]) -> bool:
+    if not noted:
+        return False
+    above = (block.element, *islice(block.element.iterancestors(), _NOTE))
+    return not noted.isdisjoint((*(one.get("id") for one in above), *block.element.xpath(".//@id")))
 
 
 def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int) -> bool:

@@ -155,3 +155,11 @@ def test_every_post_of_a_discussion_is_read() -> None:
     found = read(f"<body><div class=menu>NOT</div>{''.join(posts)}</body>")
     assert found["markdown"].split("\n\n")[0] == "Why?" and found["markdown"].endswith("Thanks.\n")
     assert "GitHub" in found["extractor"] and "NOT" not in found["markdown"]
+
+
+def test_a_footnote_that_the_text_refers_to_is_read_wherever_it_stands() -> None:
+    """In a part of the page that is no text by its name, on a page of unknown software."""
+    text = f"<div><p>{TEXT}<a href='#fn:1'>1</a></p><p>{TEXT}</p></div>"
+    note = "<div class='sidebar widget'><ol><li id='fn:1'><p>See the notes.</p></li></ol><p>Our offers today.</p></div>"
+    found = read(f"<body>{text * 1}{f'<p>{TEXT}</p>' * 4}{note}</body>")["markdown"]
+    assert "[^1]: See the notes." in found and "offers" not in found
