@@ -2,9 +2,11 @@
 
 import pytest
 
-from server.library.extraction.html.tree import parse
+from server.library.extraction.html.tree import parse, words
+from server.library.extraction.page.blocks import blocks_of
 from server.library.extraction.page.metadata import iso_date, read_metadata
 from server.library.extraction.page.page import read_page
+from server.library.extraction.page.vote import coverage, settle
 from server.library.extraction.text.reasons import Reason, Unreadable
 
 TEXT = "The optimizer keeps an average of the gradient, and divides each step by its root, which helps rare features. "
@@ -142,12 +144,12 @@ def test_the_text_of_a_page_of_unknown_software_keeps_its_code_and_headings() ->
     assert found["title"] == "Of the page" and "# Of" not in found["markdown"].replace("## ", "")  # told once
 
 
-def test_a_page_whose_blocks_are_all_unlikely_has_the_text_that_a_library_finds() -> None:
-    around = (
-        "<div class='menu sidebar widget'><div class='related more'><div class='share comments'>{}</div></div></div>"
-    )
-    found = read(f"<body>{around.format(f'<div class=meta><p>{TEXT}</p><p>{TEXT}</p></div>' * 4)}</body>")["markdown"]
-    assert found.count("The optimizer keeps") >= 4
+def test_a_page_whose_blocks_are_all_unlikely_has_the_text_of_the_longer_opinion() -> None:
+    body = parse(f"<body><div class=menu>Home</div>{f'<p>{TEXT}</p>' * 3}<p>Our offers</p></body>").find(".//body")
+    blocks = blocks_of(body)
+    seen = [coverage(blocks, words(text)) for text in (TEXT, "Our offers")]
+    kept = settle(blocks, [False] * len(blocks), seen, frozenset())
+    assert [block.text for block, keep in zip(blocks, kept, strict=True) if keep] == [TEXT] * 3
 
 
 def test_every_post_of_a_discussion_is_read() -> None:
