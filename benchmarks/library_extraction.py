@@ -98,7 +98,7 @@ def plain(markdown: str) -> str:
     """The text of Markdown: without addresses, images and signs."""
     text = re.sub(r"<svg\b.*?</svg>", " ", markdown, flags=re.S)
     text = re.sub(r"!\[[^\]]*\]\([^()\s]*(?:\([^()]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)", " ", text)
-    link = r"\[((?:[^\[\]]|\\.|\[[^\]]*\])*)\]\((?:[^()\s\\]|\\.|\([^()]*\))*(?:\s+\"(?:[^\"\\]|\\.)*\")?\)"
+    link = r"\[((?:[^\[\]\\]|\\.|\[[^\]]*\])*)\]\((?:[^()\s\\]|\\.|\([^()]*\))*(?:\s+\"(?:[^\"\\]|\\.)*\")?\)"
     text = re.sub(link, r"\1", text)
     text = re.sub(r"^\s*(?:```+|~~~+).*$", " ", text, flags=re.M)
     text = re.sub(r"</?(?:sup|sub|br|u|mark|iframe|video|img|span|div)\b[^>]*>", " ", text)

@@ -31,6 +31,9 @@ _MARKED = re.compile(
 )
 _IMAGES = './/img[contains(@class,"math") or contains(@class,"latex") or contains(@class,"tex")][@alt]'
 _DATA = ("data-math", "data-tex", "data-latex", "data-expr", "data-katex", "data-formula")
+_CERTAIN = re.compile(
+    r"\\[A-Za-z]{2,}[\s{\\_^(].*(?:\\[A-Za-z]{2,}|[_^{])", re.S
+)  # in a text that may be about anything
 _COMMAND = re.compile(r"\\[A-Za-z]+|[_^{}=]")
 
 
@@ -45,8 +48,10 @@ def take_maths(root: Element) -> None:
     for one in root.xpath('.//*[contains(concat(" ",@class," ")," katex ")]'):  # without MathML
         if one.getparent() is not None and one.find(f".//{MATHS}") is None and (found := _annotation(one)):
             _put(one, found, has_class(one.getparent(), *_DISPLAY))
-    for one in root.xpath(_IMAGES):
-        if _COMMAND.search(one.get("alt")) or "mwe-math" in names(one):
+    marked = set(root.xpath(_IMAGES))
+    for one in root.xpath(".//img[@alt]"):
+        pattern = _COMMAND if one in marked else _CERTAIN
+        if pattern.search(one.get("alt")) or (one in marked and "mwe-math" in names(one)):
             _put(one, one.get("alt"), _is_display(one))
     _delimited(root)
     for one in list(root.iter("mjx-container", "mjx-assistive-mml")):

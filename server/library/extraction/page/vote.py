@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,7 +11,17 @@ import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
 
 from server.library.extraction.html.footnotes import is_note
-from server.library.extraction.html.tree import CODE, HEADINGS, MATHS, Element, drop, text_of_html, to_html, words
+from server.library.extraction.html.tree import (
+    CODE,
+    HEADINGS,
+    MATHS,
+    Element,
+    drop,
+    text_of,
+    text_of_html,
+    to_html,
+    words,
+)
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.metadata import article_body
 from server.library.extraction.page.weighing import OUTSIDE, features, home, likely, second
@@ -21,6 +32,17 @@ FEW = 10  # words: fewer are no opinion
 _LEAST_TOLD = 50  # words
 _MOSTLY = 0.7
 _NOTE = 2  # elements between a footnote and its paragraphs
+_LABEL = 3  # words
+_LINE = 40  # words of a line that leads elsewhere
+_LINKED = 0.4
+_ELSEWHERE = re.compile(
+    r"\W*(?:read (?:more|also|next)|see more|also read|more (?:on|from|about|in)\b|related\b|don'?t miss|recommended\b|"
+    r"(?:le|te) puede interesar|(?:lea|lee|ver) tambi[eé]n|tambi[eé]n (?:lea|le puede)|mehr zum thema|"
+    r"lesen sie (?:auch|mehr)|"
+    r"lies auch|auch interessant|(?:à|a) lire|lire aussi|leia (?:tamb[eé]m|mais)|leggi anche|lees ook|"
+    r"czytaj (?:też|także|również)|läs (?:också|mer)|читайте также)",
+    re.I,
+)
 _LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
 _ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
@@ -109,11 +131,18 @@ def settle(
         kept = [share > 0.5 for share in seen[longest]]
     noted = _noted(blocks, kept)
     found = [keep or _goes_along(blocks, kept, at) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)]
+    found = [keep and not _leads_away(block) for keep, block in zip(found, blocks, strict=True)]
     for at, block in enumerate(blocks):
         if found[at] and is_title(block, title):
             found[at] = False
             break
     return found
+
+
+def _leads_away(block: Block) -> bool:
+    """Whether a line only names another page of the site: many stand between the paragraphs of news."""
+    size = len(block.words)
+    return size <= _LINE and block.links > _LINKED * size and bool(_ELSEWHERE.match(block.text))
 
 
 def is_title(block: Block, title: frozenset[str]) -> bool:
@@ -129,30 +158,48 @@ def _noted(blocks: Sequence[Block], kept: Sequence[bool]) -> set[str]:
 
 
 def _is_noted(block: Block, noted: set[str]) -> bool:
-    if not noted:
-        return False
+    """Whether a block is a footnote: by its class, or because kept text refers to it."""
     above = (block.element, *islice(block.element.iterancestors(), _NOTE))
+    if any("footnote" in (one.get("class") or "").lower() for one in above):
+        return True
     return not noted.isdisjoint((*(one.get("id") for one in above), *block.element.xpath(".//@id")))
 
 
 def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int) -> bool:
-    """Whether code or a formula stands beside text that is kept, or a heading right above it."""
+    """Whether code or a formula stands beside or between text that is kept, or a heading right above it."""
     tag = blocks[at].place[0]
-    if tag in (CODE, MATHS):
-        return any(_beside(blocks, kept, at, step) for step in (-1, 1))
-    below = blocks[at + 1].place[0] if at + 1 < len(blocks) else ""
-    return tag in HEADINGS - {"h1"} and below not in HEADINGS and _beside(blocks, kept, at, 1)
-
-
-def _beside(blocks: Sequence[Block], kept: Sequence[bool], at: int, step: int) -> bool:
-    """Whether the next block that way is kept text of the same part, and no more like what is around a text."""
-    other = at + step
-    while 0 <= other < len(blocks) and blocks[other].place[0] in (CODE, MATHS) and not kept[other]:
-        other += step
-    if not 0 <= other < len(blocks) or not kept[other]:
+    if _is_set_apart(blocks[at]):
+        near = [_next_text(blocks, kept, at, step) for step in (-1, 1)]
+        between = all(one is not None and kept[one] for one in near)
+        return between or any(one is not None and kept[one] and _same_part(blocks[at], blocks[one]) for one in near)
+    below = at + 1
+    if tag not in HEADINGS - {"h1"} or below == len(blocks) or blocks[below].place[0] in HEADINGS:
         return False
-    same = home(_alone(blocks[at].element)) is home(blocks[other].element)
-    return same and blocks[at].junk <= blocks[other].junk
+    return kept[below] and _same_part(blocks[at], blocks[below])
+
+
+def _is_set_apart(block: Block) -> bool:
+    """Whether a block is nothing but code or a formula."""
+    if block.place[0] in (CODE, MATHS):
+        return True
+    return any(len(words(text_of(one))) == len(block.words) for one in block.element.iter(CODE, MATHS))
+
+
+def _next_text(blocks: Sequence[Block], kept: Sequence[bool], at: int, step: int) -> int | None:
+    """The next block that way that is neither code nor the label of a button beside it."""
+    at += step
+    while 0 <= at < len(blocks):
+        label = not kept[at] and len(blocks[at].words) <= _LABEL
+        if not label and not _is_set_apart(blocks[at]):
+            return at
+        at += step
+    return None
+
+
+def _same_part(block: Block, other: Block) -> bool:
+    """Whether both belong to one part of the page, and the one is no more like what is around a text."""
+    same = home(_alone(block.element)) is home(other.element)
+    return same and block.junk <= other.junk
 
 
 def _alone(element: Element) -> Element:

@@ -136,6 +136,10 @@ MATHS = {
         "<div class='math notranslate'>\\[a_b *c*\\]</div><p><span class='math'>\\(d\\)</span></p>",
         "$$\na_b *c*\n$$\n\n$d$",
     ),
+    "a picture whose text is TeX": (
+        "<p>a <img src=/e.svg alt='\\exp(x) - \\log(y)'> <img src=/f.png alt='From C:\\Windows'></p>",
+        "a $\\exp(x) - \\log(y)$ ![From C:\\Windows](https://site.org/f.png)",
+    ),
     "raw in text": ("<p>a $x_1 * y_2$ and \\(z\\) for $5 and $6</p>", "a $x_1 * y_2$ and $z$ for $5 and $6"),
     "LaTeXML": (
         "<table class='ltx_equation ltx_eqn_table'><tr><td><math alttext='\\displaystyle a=b' display=block></math></td><td>(1)</td></tr></table>",

@@ -165,3 +165,16 @@ def test_a_footnote_that_the_text_refers_to_is_read_wherever_it_stands() -> None
     note = "<div class='sidebar widget'><ol><li id='fn:1'><p>See the notes.</p></li></ol><p>Our offers today.</p></div>"
     found = read(f"<body>{text * 1}{f'<p>{TEXT}</p>' * 4}{note}</body>")["markdown"]
     assert "[^1]: See the notes." in found and "offers" not in found
+
+
+@pytest.mark.parametrize("says", ["Read more: ", "Lesen Sie auch: ", "Le puede interesar: "])
+def test_a_line_that_only_leads_to_another_page_is_no_text(says: str) -> None:
+    away = f"<p>{says}<a href='/b'>Ten rules for a learning rate</a></p>"
+    found = read(f"<body><article>{f'<p>{TEXT}</p>' * 3}{away}{f'<p>{TEXT}</p>' * 3}</article></body>")["markdown"]
+    assert found.count("The optimizer") == 6 and "Ten rules" not in found
+
+
+def test_code_between_two_paragraphs_is_kept_whatever_stands_around_it() -> None:
+    code = "<div class='frame widget'><div><b>Copy</b><pre>tasks.withType { x }</pre></div></div>"
+    found = read(f"<body><article>{f'<p>{TEXT}</p>' * 3}{code}{f'<p>{TEXT}</p>' * 3}</article></body>")["markdown"]
+    assert "tasks.withType { x }" in found
