@@ -13,6 +13,7 @@ LOCK = "autoresearch.lock"
 TOKEN = "token"
 _PAGE_TOKEN = "page-token"
 _ADDRESS = "http.json"
+LIBRARY_INDEX = ".index.sqlite"  # in the folder of the library
 _LEDGER = "ledger.sqlite3"
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.cli.terminal import columns, console
-from server.paths import Home
+from server.paths import LIBRARY_INDEX, Home
 from server.text import clip, printable
 
 if TYPE_CHECKING:
@@ -235,10 +235,10 @@ def remove(name: _Id, workspace: _Workspace = Path(), as_json: _Json = False) ->
 @app.command()
 def reindex(workspace: _Workspace = Path(), as_json: _Json = False) -> None:
     """Make the search index anew. A search keeps it up to date by itself: this is for an index that is damaged."""
-    from server.library.reading.index import NAME, Index
+    from server.library.reading.index import Index
 
     folder = _library(workspace).folder
-    (folder / NAME).unlink(missing_ok=True)
+    (folder / LIBRARY_INDEX).unlink(missing_ok=True)
     passages = Index(folder).refresh() if folder.is_dir() else 0
     if as_json:
         _print_json({"passages": passages})

@@ -14,8 +14,7 @@ from git import Repo
 from git.exc import GitCommandError
 
 from server.errors import HeadMoved, WorkspaceUnusable
-from server.library.reading.index import NAME as INDEX
-from server.paths import HOME, Home
+from server.paths import HOME, LIBRARY_INDEX, Home
 from server.records import MAIN, Attempt, Result, Verdict
 from server.source.candidate import Candidate
 from server.source.editable import Editable, listed
@@ -93,7 +92,7 @@ class Workspace:
             self.state.mkdir(parents=True, exist_ok=True)  # first: what is begun is finished by the next server
             exclude(self._repo, f"/{HOME}/")
             if (library := self.paths.home.library).is_dir():  # its index is no file of the user's
-                exclude(self._repo, f"/{library.name}/{INDEX}*")
+                exclude(self._repo, f"/{library.name}/{LIBRARY_INDEX}*")
             if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
         if self._linked.mount(self.branch):

@@ -18,8 +18,8 @@ from server.errors import LibraryUnavailable
 from server.library.reading import query, shelf
 from server.library.reading.passages import passages
 from server.library.reading.shelf import File
+from server.paths import LIBRARY_INDEX
 
-NAME = ".index.sqlite"
 _FORMAT = 1
 _BUSY_SECONDS = 5.0
 _RECENT_NS = 2 * 10**9  # a file that was changed so shortly before it was read may change again within its time stamp
@@ -53,7 +53,7 @@ class Index:
     """The index of one folder of documents. Safe for several threads, and beside other processes."""
 
     def __init__(self, library: Path) -> None:
-        self._library, self._path = library, library / NAME
+        self._library, self._path = library, library / LIBRARY_INDEX
         self._lock = threading.Lock()
         self._memory: sqlite3.Connection | None = None
 
@@ -82,7 +82,10 @@ class Index:
                 except sqlite3.Error as error:
                     if not _is_damaged(error):  # locked, read-only, a full disk, or no full-text search
                         break
-                    for name in (f"{NAME}-journal", NAME):  # the journal first: it must not be played into a new file
+                    for name in (
+                        f"{LIBRARY_INDEX}-journal",
+                        LIBRARY_INDEX,
+                    ):  # the journal first: it must not be played into a new file
                         with suppress(OSError):
                             (self._library / name).unlink()
             return self._from_memory(asked)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.library.reading.index import NAME, Index
+from server.library.reading.index import Index
+from server.paths import LIBRARY_INDEX
 from tests.support.commands import write_tree
 
 PAGES = {
@@ -85,7 +86,7 @@ def test_what_answers_comes_first(library: Path, question: str, wanted: str) -> 
 def test_any_text_is_a_question(library: Path, question: str) -> None:
     index = Index(library)
     assert isinstance(index.search(question, 8), list) and isinstance(index.search(question, 3, 2, "muon"), list)
-    assert (library / NAME).exists(), "it was answered by the index, and not because that was given up"
+    assert (library / LIBRARY_INDEX).exists(), "it was answered by the index, and not because that was given up"
 
 
 def test_a_search_in_one_document_finds_nothing_of_another(library: Path) -> None:
@@ -150,10 +151,10 @@ def damage(path: Path, how: str) -> None:
 def test_a_damaged_index_is_made_again(library: Path, how: str) -> None:
     index = Index(library)
     assert first(index, "moments") == "adam"
-    damage(library / NAME, how)
+    damage(library / LIBRARY_INDEX, how)
     (library / "new.md").write_text("Gossip averages weights.")
     assert (first(index, "moments"), first(index, "gossip")) == ("adam", "new")
-    with sqlite3.connect(library / NAME) as connection:
+    with sqlite3.connect(library / LIBRARY_INDEX) as connection:
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (len(PAGES) + 1,)
     connection.close()
 
@@ -161,7 +162,7 @@ def test_a_damaged_index_is_made_again(library: Path, how: str) -> None:
 def test_an_index_that_is_a_link_is_not_written_to(library: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (library / NAME).symlink_to(victim)
+    (library / LIBRARY_INDEX).symlink_to(victim)
     assert first(Index(library), "moments") == "adam" and victim.read_text() == "precious"
 
 
@@ -171,7 +172,7 @@ def test_a_folder_that_cannot_be_written_is_searched_in_memory(library: Path) ->
     try:
         index = Index(library)
         assert first(index, "moments") == "adam" and first(index, "newton") == "muon"
-        assert not (library / NAME).exists()
+        assert not (library / LIBRARY_INDEX).exists()
     finally:
         library.chmod(0o755)
 
@@ -182,7 +183,7 @@ def test_an_index_that_another_process_holds_is_not_waited_for_in_vain(
     monkeypatch.setattr("server.library.reading.index._BUSY_SECONDS", 0.05)
     Index(library).refresh()
     (library / "new.md").write_text("Gossip averages weights.")
-    holder = sqlite3.connect(library / NAME, isolation_level=None)
+    holder = sqlite3.connect(library / LIBRARY_INDEX, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     assert first(Index(library), "gossip") == "new"
     holder.close()
