@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from server.library.front_matter import of_others
+from server.library.reading import front_matter
 from server.library.reading.passages import outline
-from server.library.reading.visible import one_line, seen, visible
+from server.library.reading.visible import one_line, visible
 
 MOST_BYTES = 2 << 20  # of one document: the rest of a larger one is not read
 _MOST_DOCUMENTS = 10_000
@@ -89,8 +89,7 @@ def data(path: Path) -> bytes:
 def parse(name: str, text: str) -> Text:
     """A document of its text: what its front matter says, and the visible text below it."""
     text = text.replace("\r\n", "\n")
-    told, rest = of_others(text, seen)
-    fields = {key: one_line(value) for key, value in told.items()}
+    fields, rest = front_matter.split(text)
     body = visible(rest).strip("\n")
     title = fields.get("title") or next((one.title for one in outline(body[:4000]) if one.title), name)
     about = {

@@ -7,7 +7,7 @@ from typing import Any
 from server.library.document import Kind
 from server.library.extraction.text.charset import decode, visible
 from server.library.extraction.text.reasons import Reason, Unreadable
-from server.library.front_matter import of_others
+from server.library.reading import front_matter
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
@@ -19,7 +19,6 @@ _NAMES = {
     "published": ("date", "published", "pubdate", "created"),
     "licence": ("license", "licence", "rights"),
 }
-_LONGEST = 300  # characters of a field
 
 
 def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def read_plain(data: bytes, charset: str, kind: Kind, url: str) -> dict[str, Any
     text = visible(decode(data, charset)).expandtabs(4) if kind is Kind.TEXT else visible(decode(data, charset))
     fields: dict[str, str] = {}
     if kind is Kind.MARKDOWN:
-        told, text = of_others(text)
+        told, text = front_matter.split(text)
         fields = _metadata(told)
         text = _without_comments(text)
     text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip("\n")
@@ -46,7 +45,7 @@ def _metadata(told: Mapping[str, str]) -> dict[str, str]:
     """The fields of an Extract, as its author's front matter has them."""
     fields = {field: next((told[name] for name in names if told.get(name)), "") for field, names in _NAMES.items()}
     fields["published"] = date[0] if (date := _DATE.search(fields["published"])) else ""
-    return {name: value[:_LONGEST] for name, value in fields.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _without_comments(text: str) -> str:
