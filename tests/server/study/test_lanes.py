@@ -317,7 +317,9 @@ def test_a_sweep_goes_on_while_another_lane_moves_the_incumbent(place: Path) -> 
         end(study, 4, 1.6)
         for _ in range(2):
             sweep.step(study)
-        assert study.queue.active and [item.experiment for item in study.queue.active.items] == [2, 5]
+        assert study.queue.active and [item.experiment for item in study.queue.active.items] == [4, 5], (
+            "the row it went on as"
+        )
         with pytest.raises(WrongPhase, match="sweep is under way"):
             views.apply_patch(study, "x", "", 0)
         patched(study, "z = 1", "b")
