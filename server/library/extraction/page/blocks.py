@@ -82,7 +82,7 @@ def _collect(element: Element, blocky: set[Element], place: tuple[str, ...], jun
     for child in element:
         if not isinstance(child.tag, str):
             continue
-        named = junk + bool(JUNK.search(names(child)))
+        named = junk + _is_junk(child)
         inner = child in blocky and child.tag not in _WHOLE
         if inner and not (child.tag == "table" and not is_layout(child)):
             _collect(child, blocky, (child.tag, *place), named, found)
@@ -91,6 +91,16 @@ def _collect(element: Element, blocky: set[Element], place: tuple[str, ...], jun
         if counted := words(text):
             links = sum(len(words(text_of(link))) for link in child.iter("a"))
             found.append(Block(child, counted, links, text, (child.tag, *place), named, _kin(child)))
+
+
+def _is_junk(element: Element) -> bool:
+    """Whether it is named like what is around a text. A restaurant's menu has paragraphs, a page's menu has links."""
+    found = JUNK.search(names(element))
+    if found is None:
+        return False
+    return (
+        found[0].strip(" _-").lower() != "menu" or len(element.findall(".//p")) < 2 or element.find(".//a") is not None
+    )
 
 
 def _kin(element: Element) -> str:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from server.library.extraction.html.tree import (
     MATHS,
     Element,
     drop,
+    names,
     text_of,
     text_of_html,
     to_html,
@@ -32,6 +34,8 @@ FEW = 10  # words: fewer are no opinion
 _LEAST_TOLD = 50  # words
 _MOSTLY = 0.7
 _NOTE = 2  # elements between a footnote and its paragraphs
+_LEAST_NAMED = 40  # words
+_TEXT_NAME = re.compile(r"[\s_-](?:article|entry|post|story)[-_]?(?:content|body|text)\s", re.I)
 _LABEL = 3  # words
 _LINE = 40  # words of a line that leads elsewhere
 _LINKED = 0.4
@@ -129,6 +133,7 @@ def settle(
     longest = held.index(max(held))
     if sum(size for size, keep in zip(sizes, kept, strict=True) if keep) < _LEAST_SHARE * held[longest]:
         kept = [share > 0.5 for share in seen[longest]]
+    kept = _in_named(blocks, kept) or kept
     noted = _noted(blocks, kept)
     found = [keep or _goes_along(blocks, kept, at) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)]
     found = [keep and not _leads_away(block) for keep, block in zip(found, blocks, strict=True)]
@@ -137,6 +142,27 @@ def settle(
             found[at] = False
             break
     return found
+
+
+def _in_named(blocks: Sequence[Block], kept: Sequence[bool]) -> list[bool]:
+    """The blocks of the one element that is named as the text, where nearly nothing of it was kept; else nothing."""
+    places = [_named_text(block.element) for block in blocks]
+    sizes: Counter[Element] = Counter()
+    for place, block in zip(places, blocks, strict=True):
+        if place is not None:
+            sizes[place] += len(block.words)
+    if len(sizes) != 1:
+        return []
+    held = sum(
+        len(block.words) for place, block, keep in zip(places, blocks, kept, strict=True) if keep and place is not None
+    )
+    ((_, size),) = sizes.items()
+    return [place is not None for place in places] if size >= _LEAST_NAMED and held < _LEAST_SHARE * size else []
+
+
+def _named_text(element: Element) -> Element | None:
+    """The outermost element around it that is named as the text of an article."""
+    return next((one for one in reversed([element, *element.iterancestors()]) if _TEXT_NAME.search(names(one))), None)
 
 
 def _leads_away(block: Block) -> bool:

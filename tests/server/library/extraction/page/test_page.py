@@ -178,3 +178,19 @@ def test_code_between_two_paragraphs_is_kept_whatever_stands_around_it() -> None
     code = "<div class='frame widget'><div><b>Copy</b><pre>tasks.withType { x }</pre></div></div>"
     found = read(f"<body><article>{f'<p>{TEXT}</p>' * 3}{code}{f'<p>{TEXT}</p>' * 3}</article></body>")["markdown"]
     assert "tasks.withType { x }" in found
+
+
+def test_an_element_that_is_named_as_the_text_counts_where_nothing_of_it_is_likely() -> None:
+    short = "<div class='js-article-content'><h2>Section</h2><p>The step is divided by the root of the average.</p>"
+    short += (
+        "<p>It needs a warm-up of a hundred steps, or the second moment is wrong at first, and the loss goes up.</p>"
+    )
+    short += "<p>Decay goes apart from the gradient, on matrices only.</p></div>"
+    long = f"<div class=legal>{f'<p>{TEXT}</p>' * 20}</div>"
+    found = read(f"<body><main>{short}{long}</main></body>")["markdown"]
+    assert "needs a warm-up" in found
+
+
+def test_a_menu_with_dishes_is_text() -> None:
+    body = parse("<body><div id=menu><p>Soup</p><p>Bread</p></div><div class=menu><a href=/>Home</a></div></body>")
+    assert [block.junk for block in blocks_of(body.find(".//body"))] == [0, 0, 1]
