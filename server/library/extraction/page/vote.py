@@ -161,8 +161,9 @@ def _in_named(blocks: Sequence[Block], kept: Sequence[bool]) -> list[bool]:
 
 
 def _named_text(element: Element) -> Element | None:
-    """The outermost element around it that is named as the text of an article."""
-    return next((one for one in reversed([element, *element.iterancestors()]) if _TEXT_NAME.search(names(one))), None)
+    """The outermost element around it that is named as the text of an article; a body's name is that of the page."""
+    above = [one for one in (element, *element.iterancestors()) if one.tag not in ("body", "html")]
+    return next((one for one in reversed(above) if _TEXT_NAME.search(names(one))), None)
 
 
 def _leads_away(block: Block) -> bool:
