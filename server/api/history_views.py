@@ -175,8 +175,7 @@ def fit_status(reply: StatusReply) -> StatusReply:
 
 def _said_once(reply: StatusReply) -> dict[str, object]:
     """Without what the snapshot says twice: incumbent and baseline tell the headline as well."""
-    moved, calls = reply.head_moved, reply.next_actions
-    return {"headline": "", "next_actions": [one.replace(moved, "see head_moved.") if moved else one for one in calls]}
+    return {"headline": "", "head_moved": "The branch was moved: next_actions says where." if reply.head_moved else ""}
 
 
 def sweep_reply(study: Study) -> SweepReply | None:
