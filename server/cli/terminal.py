@@ -22,7 +22,8 @@ def columns(out: Console) -> int:
     """How many columns a line may take. What is no terminal has room for all, unless COLUMNS says how much."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal():
-        return int(told)
+        out.width = int(told)  # what the console took when it was made may be another
+        return out.width
     return out.width if out.is_terminal else 1000
 
 
