@@ -4,8 +4,8 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from server.files import write_whole
 from server.library.document import Document, Kind
 from server.library.front_matter import parse, render
 from server.library.names import folded, numbered, slug
+from server.library.reading.shelf import markdown_files
 
 INDEX = "INDEX"  # the document of a repository that lists its others
 _IGNORED = ".gitignore"
@@ -40,12 +41,12 @@ class Library:
 
     def documents(self) -> list[Document]:
         """All that `add` has written, by id. What a person has put beside them is left out."""
-        found = (found[0] for path in _markdown(self.folder) if (found := self._read(path)))
+        found = (found[0] for path, _ in markdown_files(self.folder) if (found := self._read(path)))
         return sorted(found, key=lambda one: one.id)
 
     def inside(self, folder: str) -> dict[str, tuple[Document, str]]:
         """The documents of a repository and their Markdown, by id; none where it is not here."""
-        found = (found for path in _markdown(self.folder / folder) if (found := self._read(path)))
+        found = (found for path, _ in markdown_files(self.folder / folder) if (found := self._read(path)))
         return {document.id: (document, markdown) for document, markdown in found}
 
     def _read(self, path: Path) -> tuple[Document, str] | None:
@@ -55,7 +56,7 @@ class Library:
 
     def get(self, name: str) -> tuple[Document, str]:
         """A document by its id, and its Markdown. Raises UnknownDocument."""
-        for path in _markdown(self.folder):
+        for path, _ in markdown_files(self.folder):
             if path.relative_to(self.folder).as_posix() == f"{name}.md" and (found := self._read(path)):
                 return found
         raise self._unknown(name)
@@ -171,23 +172,6 @@ def _other_file(folder: Path) -> str:
         if other := next((one for one in sorted(names) if not one.startswith(".") and not one.endswith(".md")), ""):
             return (Path(root) / other).relative_to(folder).as_posix()
     return ""
-
-
-def _markdown(folder: Path) -> Iterator[Path]:
-    """Regular files with this ending at and below a folder, by name; none that begins with a dot."""
-    try:
-        with os.scandir(folder) as found:
-            inside = sorted(found, key=lambda one: one.name)
-    except OSError:
-        return
-    for one in inside:
-        with suppress(OSError):
-            if one.name.startswith("."):
-                continue
-            if one.is_dir(follow_symlinks=False):
-                yield from _markdown(folder / one.name)
-            elif one.name.endswith(".md") and one.is_file(follow_symlinks=False):
-                yield folder / one.name
 
 
 def _text(path: Path) -> str | None:

@@ -110,11 +110,11 @@ def parse(name: str, text: str) -> Text:
 
 
 def _documents(library: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    return iter(()) if library.is_symlink() else _markdown(library)
+    return iter(()) if library.is_symlink() else markdown_files(library)
 
 
-def _markdown(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Regular Markdown files at and below a folder, in the order of their names."""
+def markdown_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Regular Markdown files at and below a folder, by name; none that begins with a dot, and nothing behind a link."""
     try:
         with os.scandir(folder) as found:
             inside = sorted(found, key=lambda one: one.name)
@@ -125,7 +125,7 @@ def _markdown(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             if one.name.startswith("."):
                 continue
             if one.is_dir(follow_symlinks=False):
-                yield from _markdown(folder / one.name)
+                yield from markdown_files(folder / one.name)
             elif one.name.endswith(".md") and one.is_file(follow_symlinks=False):
                 yield folder / one.name, one.stat(follow_symlinks=False)
         except OSError:  # gone meanwhile
