@@ -14,7 +14,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -33,7 +33,6 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp_types.version import is_version_at_least
 
 from server import __version__
-from server.adopt.adoption import look
 from server.api import history_views, views
 from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
@@ -52,6 +51,9 @@ from server.task.task_words import editable_in_words, metric_in_words, only_file
 from server.task.words import LANGUAGE_MODEL, Words, in_words
 from server.text import ANSWER, fence_output
 from trainer.contract import MetricSource, Referee
+
+if TYPE_CHECKING:
+    from server.adopt.interview import Place
 
 _log = logging.getLogger(__name__)
 AtEnd = Callable[[StudyPaths], object]
@@ -269,7 +271,7 @@ def setup_prompt(root: Path) -> Setup:
     async def setup(ctx: Context[None, Any], folder: str = "") -> str | InputRequiredResult:
         """Set up a study for a goal of your own in a folder: what is measured, how, and on which files."""
         try:
-            place = await to_thread.run_sync(partial(look, root, folder))
+            place = await to_thread.run_sync(partial(_look, root, folder))
         except Unavailable as error:
             return f"No study can be set up in {root} yet. {error}"
         rounds = ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _ROUNDS)
@@ -285,6 +287,13 @@ def setup_prompt(root: Path) -> Setup:
         return place.answered(answer.content or {}) if answer.action == "accept" else _CLOSED
 
     return setup
+
+
+def _look(root: Path, folder: str) -> "Place":
+    """Loaded when it is asked for: a server starts without it."""
+    from server.adopt.adoption import look
+
+    return look(root, folder)
 
 
 def _has_forms(ctx: Context[None, Any]) -> bool:

@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from server.adopt.interview import Given, Question, parts
 from server.cli.terminal import console
+
+if TYPE_CHECKING:  # a server starts without them
+    from server.adopt.interview import Given, Question
 
 _List = list[str] | None
 _Text = str | None
@@ -47,6 +49,8 @@ def adopt(
     show: Annotated[bool, typer.Option("--print", help="Print program.md, and write nothing.")] = False,
 ) -> None:
     """Write a program.md for your own goal: what is measured, how, on which files, and how much the number moves."""
+    from server.adopt.interview import Given
+
     given = Given(
         goal=goal,
         command=command,
@@ -69,10 +73,12 @@ def adopt(
 
 
 def _listed(told: list[str] | None) -> tuple[str, ...] | None:
+    from server.adopt.interview import parts
+
     return None if told is None else tuple(part for one in told for part in parts(one))
 
 
-def _adopt(folder: Path, given: Given, dialogue: "Terminal", commit: bool | None, show: bool) -> None:
+def _adopt(folder: Path, given: "Given", dialogue: "Terminal", commit: bool | None, show: bool) -> None:
     from server.adopt.adoption import Adoption, require_no_program, write_program
     from server.vcs.checkout import Checkout
 
@@ -107,7 +113,7 @@ class Terminal:
     def answers(self) -> bool:
         return self._yes or self.asks
 
-    def ask(self, question: Question) -> str:
+    def ask(self, question: "Question") -> str:
         if self._yes:
             return question.default
         if question.about:
