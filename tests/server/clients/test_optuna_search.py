@@ -22,7 +22,7 @@ from server.task.definition import Task
 from server.task.fields import Range
 from tests.support.builders import only
 from tests.support.lifecycle import ran
-from tests.support.polling import stretched
+from tests.support.polling import PATIENCE
 from tests.support.repositories import QUICK, make_quick
 from tests.support.webhook import webhook
 
@@ -37,7 +37,7 @@ def drive_sweep(repository: Path, **environment: str) -> "subprocess.CompletedPr
         text=True,
         cwd=Path(__file__).parents[3],
         env={**os.environ, "COLUMNS": "300", **environment},
-        timeout=stretched(120),
+        timeout=PATIENCE,
     )
 
 
