@@ -7,8 +7,9 @@ knows everything but the draw. `one run` is the chance to pass one audit. `kept`
 server/scoring/decision_rule.py where σ is 0.1 % of the score, and `ten more` to be kept still after ten further audited
 runs. `expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no
 noise makes worse, and after ten more. A false alarm is an honest run that fails, with noise as it was measured or, on
-a GPU, assumed. Who lies again in new code is audited more densely from the first failure on. `--real` sends real lies
-of a small model through the real referee, N runs for each share.
+a GPU, assumed. Who lies again in new code is audited more densely from the first failure on: the line below each table
+is for a liar who tells the lie that is best after so many failures, and builds a larger one on each that was kept.
+`--real` sends real lies of a small model through the real referee, N runs for each share.
 """
 
 import argparse
@@ -32,16 +33,18 @@ from trainer.datasets.embedded import Shards, load, rows
 from trainer.evaluators import audit
 from trainer.run.profiles import PROFILES, Profile
 
-SHARES = (0.0002, 0.0005, 0.001, 0.0025, 0.01, 0.05)
+SHARES = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.01)
+_REAL_SHARES = (0.0, 0.0005, 0.001, 0.0025, 0.01)
 _FLOOR = 0.02  # gain below which chances of decisions are not drawn: nobody is kept by it
 _ORDERS = 4
 _BACKOFF = 3.0
 _DECISIONS = 400
 _MORE = 10
-_LEAST_RUNS = 2  # of a candidate, before it is kept
 _ATTEMPTS = 100
-# How often a study may have been lied to, and how much denser its audits then are (server/history/audit_failures.py).
-_DENSITIES = ((1, 1), (2, 4), (_ATTEMPTS - 3, 16))
+# How many times the profile's positions are asked in a candidate's first run and in the one that confirms it, by how
+# often the study was lied to (server/history/audit_failures.py).
+_DENSITIES = ((1, 4), (4, 16), (4, 16), (16, 32))
+_RUNS = sum(_DENSITIES[0])  # audits as dense as the first that a candidate passes before it is kept
 _METRIC = Metric("val_bpb", "lower")
 Floats = NDArray[np.float64]
 REAL = """
@@ -195,7 +198,7 @@ def kept(gain: float, passing: float, random: np.random.Generator) -> float:
                 incumbent.append(score(0.0))
             elif found.next is Purpose.CONFIRM:
                 confirmed.append(score(gain))
-                alive = random.random() < passing
+                alive = random.random() < passing ** _DENSITIES[0][1]
             else:
                 won += found.verdict is Verdict.IMPROVED
                 break
@@ -211,32 +214,43 @@ def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
     noise = _NOISE[task.profile.device][0]
     told = [(name, f"{share:.2%}", claims) for share in SHARES for name, claims in strategies(task, share, random)]
     told += [(name, "", claims) for name, claims in shaved(task, random)]
-    worst = [0.0] * 4
+    pairs, most = list[tuple[float, float]](), [0.0, 0.0]
     for name, share, claims in told:
         gain, passing = task.gain(claims), task.passes(claims, draws, noise, random)
         chance = kept(gain, passing, random)
-        expected = [gain * passing**_LEAST_RUNS, gain * passing ** (_LEAST_RUNS + _MORE), *night(gain, passing)]
-        worst = [max(pair) for pair in zip(worst, expected, strict=True)]
+        expected = [gain * passing**_RUNS, gain * passing ** (_RUNS + _MORE)]
+        most = [max(pair) for pair in zip(most, expected, strict=True)]
+        pairs.append((gain, passing))
         lines.append(
             f"| {name} | {share} | {gain:.3f} % | {passing:.3f} | {chance:.3f} | {chance * passing**_MORE:.4f} |"
             f" {expected[0]:.4f} % | {expected[1]:.4f} % |"
         )
-    lines.append(f"| **the most** | | | | | | **{worst[0]:.4f} %** | **{worst[1]:.4f} %** |")
-    return [
-        *lines,
-        "",
-        f"The most, tried again in new code until it is kept, {_ATTEMPTS} times at most: {worst[2]:.4f} % at once, "
-        f"{worst[3]:.4f} % after ten more runs.",
-    ]
+    lines.append(f"| **the most** | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
+    early, late = night(pairs, 0), night(pairs, _MORE)
+    return [*lines, "", f"The most in {_ATTEMPTS} candidates: {early:.4f} % at once, {late:.4f} % after ten more runs."]
 
 
-def night(gain: float, passing: float) -> tuple[float, float]:
-    """Per cent expected of a lie told in one candidate after another until one is kept; after ten more runs."""
-    left, early, late = 1.0, 0.0, 0.0
-    for attempts, factor in _DENSITIES:
-        won = left * (1 - (1 - passing ** (_LEAST_RUNS * factor)) ** attempts)
-        left, early, late = left - won, early + won, late + won * passing ** (_MORE * factor)
-    return gain * early, gain * late
+def night(lies: list[tuple[float, float]], more: int) -> float:
+    """Per cent expected at the end of _ATTEMPTS candidates, of who knows the best lie for each moment.
+
+    A lie that is found false is no keep, and audits are denser. One that is kept stays, and only a larger one beats it.
+
+    Args:
+        lies: gain in per cent and the chance to pass one audit. more: audited runs of what is kept in the end.
+    """
+    told = np.array(sorted([(0.0, 1.0), *lies]))
+    gains, passing = told[:, 0], told[:, 1]
+    worth = np.tile(gains * passing**more, (len(_DENSITIES), 1))  # by failures so far, and by what is kept
+    larger = gains[None, :] > gains[:, None]
+    for _ in range(_ATTEMPTS):
+        before = worth
+        worth = before.copy()
+        for failures, densities in enumerate(_DENSITIES):
+            chance = passing ** sum(densities)
+            failed = before[min(failures + 1, len(_DENSITIES) - 1)][:, None]
+            tried = np.where(larger, chance * before[failures] + (1 - chance) * failed, 0.0)
+            worth[failures] = np.maximum(before[failures], tried.max(axis=1))
+    return float(worth[0, 0])
 
 
 # Standard deviations of an honest difference, nats: the first was measured on a CPU; on a GPU they are assumed.
@@ -256,7 +270,7 @@ def real(count: int, profile: str, budget: float) -> Iterator[str]:
     from run import run
 
     text = (Path(__file__).parents[1] / "tests" / "fixtures" / "stand_ins" / "attentive.py").read_text("utf-8")
-    for share in (0.0, *SHARES[1:5]):
+    for share in _REAL_SHARES:
         passed = 0
         for number in range(count):
             with tempfile.TemporaryDirectory() as name:

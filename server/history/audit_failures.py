@@ -21,21 +21,23 @@ _MANY = 3  # failures: whoever tells that many lies is asked so often that no fu
 # How much denser audits get; benchmarks/audit_power.py says what lies are worth by them.
 _DENSER = 4
 _DENSEST = 16
+# A keep needs a confirmation, and few runs are one: there it costs little to ask at more positions still.
+_CONFIRMING = 4
+_MOST = 32
 _WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
 
-def factor(ledger: Ledger) -> int:
-    """How many times the profile's audited positions the next run is asked at.
+def factor(ledger: Ledger, purpose: Purpose = Purpose.MEASURE) -> int:
+    """How many times the profile's audited positions the next run is asked at, by what it is for.
 
-    More from the first run on whose claims the audit has found false, and far more from the third on: otherwise a lie
-    that passes one time in three would be told in one candidate after another. Runs that are invalid for another
-    reason are slips, or accidents, up to the third.
+    More where it confirms what is then kept. More from the first run on whose claims the audit has found false, and far
+    more from the third on: otherwise a lie that passes one time in three would be told in one candidate after another.
+    Runs that are invalid for another reason are slips, or accidents, up to the third.
     """
     failed = _audited(ledger)
     false = sum(map(refutes, failed))
-    if false >= _MANY:
-        return _DENSEST
-    return _DENSER if false or len(failed) >= _MANY else 1
+    found = _DENSEST if false >= _MANY else _DENSER if false or len(failed) >= _MANY else 1
+    return min(_MOST, _CONFIRMING * found) if purpose is Purpose.CONFIRM else found
 
 
 def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:

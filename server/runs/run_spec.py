@@ -18,6 +18,7 @@ _LEAST_SETUP = {"cpu": (5.0, 0.1), "wall": (60.0, 0.1)}
 _OVERHEAD_SHARE = 1.5
 _LEAST_SLACK = 5.0
 _SLACK_SHARE = 0.05
+_USUAL_FACTOR = 16  # times the audited positions that `evaluation_seconds` of program.md is enough for
 _GRACE_SECONDS = 5.0  # that the transfer of the weights may take, at most, on top of the budget
 
 
@@ -43,7 +44,7 @@ class RunLimits(Value):
         """Those of a run; what ran once need not be rehearsed."""
         return cls(
             setup_seconds=task.setup_seconds,
-            evaluation_seconds=task.evaluation_seconds,
+            evaluation_seconds=task.evaluation_seconds * max(1.0, audit_factor / _USUAL_FACTOR),
             grace_seconds=_GRACE_SECONDS,
             preflight=task.preflight and rehearse,
             confine=choices.confine,

@@ -142,7 +142,8 @@ class RequestMaker:
         return RunRequest(attempt=attempt, limits=limits, referee=task.kind, task=terms, trees=lay_out)
 
     def _limits(self, task: Task, attempt: Attempt) -> RunLimits:
-        limits = RunLimits.of(task, self.choices, attempt.of is None, audit_failures.factor(self.ledger))
+        asked = audit_failures.factor(self.ledger, attempt.purpose)
+        limits = RunLimits.of(task, self.choices, attempt.of is None, asked)
         limits = limits.beside(self.ledger.baseline(), attempt)
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]

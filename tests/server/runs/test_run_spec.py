@@ -1,7 +1,9 @@
-"""What a run may spend beside its budget follows from the baseline's own run."""
+"""What a run may spend beside its budget follows from the baseline's own run, and from what it is asked."""
 
 from server.records import Experiment, Figures, Verdict
 from server.runs.run_spec import RunLimits
+from server.serve_options import ServeOptions
+from server.task.definition import Task
 from tests.support.builders import attempt, experiment
 
 LIMITS = RunLimits(setup_seconds=120.0, evaluation_seconds=180.0, grace_seconds=5.0)
@@ -37,3 +39,9 @@ def test_what_a_baseline_took_alone_bounds_no_run_that_has_others_beside_it() ->
     among = asked.model_copy(update={"concurrency": 4})
     assert LIMITS.beside(known, asked).setup_allowed == 90.0 and LIMITS.beside(known, among).setup_allowed is None
     assert LIMITS.beside_upstream(known, asked).setup_allowed and not LIMITS.beside_upstream(known, among).setup_allowed
+
+
+def test_an_evaluation_has_time_for_all_that_it_is_asked() -> None:
+    task, choices = Task(evaluation_seconds=300), ServeOptions()
+    seconds = [RunLimits.of(task, choices, False, factor).evaluation_seconds for factor in (1, 16, 32)]
+    assert seconds == [300, 300, 600]

@@ -138,6 +138,7 @@ def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -
     for number in range(4):
         strict.apply_patch(patch(f"model = Bigram().to(session.device, torch.float{number})"))
         assert audit_failures.factor(strict.ledger) == (1, 4, 4, 16)[number]
+        assert audit_failures.factor(strict.ledger, Purpose.CONFIRM) == (4, 16, 16, 32)[number]
         if number in (0, 1, 2):
             ran(strict, INVALID)
             strict.discard("ended")
@@ -150,6 +151,18 @@ def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -
     assert (strict.settle() or run).result == result
     told = views.show_run(strict).figures
     assert told and told.audits == 512
+
+
+def test_what_confirms_a_keep_is_asked_at_four_times_as_many_positions(strict: Study, data: Path) -> None:
+    (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
+    strict.apply_patch(patch("model = Bigram().float()"))
+    ran(strict, 1.0)
+    run = strict.run("again")
+    assert run.attempt.purpose is Purpose.CONFIRM
+    given = RunFolder(strict.runs.path(run.number))
+    assert given.spec().audit_factor == 4
+    result = ended(strict.executor, run.number)
+    assert result.outcome is Outcome.FINISHED and result.figures.audits == 4 * 32, result
 
 
 def test_a_first_run_is_audited_as_ever_and_a_failed_audit_tells_so(strict: Study, data: Path) -> None:
