@@ -1,7 +1,7 @@
 """What an agent is told of the library: the catalogue, passages that answer a question, a document in pages.
 
-Every word of a document, its title and its headings included, stands in a fence that names it as quoted. An answer is
-at most some 20,000 tokens.
+Every word of a document, its title and its headings included, stands in a fence that names it as quoted; so does its
+id, unless it is a plain name. What to call next holds no word of it. An answer is at most some 20,000 tokens.
 """
 
 import difflib
@@ -26,6 +26,7 @@ _PASSAGE = 5_000  # characters that are shown of one: more is a long table, or c
 _LINE = 2_000  # characters: a longer line is shown as several
 _CATALOGUE = "library(): the documents"
 _NEAR = 5
+_PLAIN = re.compile(r"[A-Za-z0-9_.@/+-]{1,100}")  # a name without blanks; others are quoted like a text
 
 
 class Asked(NamedTuple):
@@ -109,7 +110,7 @@ class ReferenceLibrary:
         hits = self._index.search(query, limit + 1, offset, name)
         shown = _fitting(map(_quoted, hits[:limit], range(offset + 1, offset + limit + 1)), _ROOM)
         calls = [
-            f"{_call(hit.id, offset=hit.line)}: reads on where passage {number} begins"
+            f"library(id of passage {number}, offset={hit.line}): reads on where that passage begins"
             for number, hit in enumerate(hits[: min(len(shown), 3)], offset + 1)
         ]
         after = offset + len(shown) if len(hits) > len(shown) else 0
@@ -127,21 +128,22 @@ class ReferenceLibrary:
         lines = _lines(text.body)
         chosen = None
         if section:
-            chosen = _section(file.id, sections, section)
+            chosen = _section(sections, section)
             lines = _lines("\n".join(text.body.split("\n")[chosen.first : chosen.last]))
         parts, room = list[str](), _ROOM
         if not offset and not chosen:
             about = _told(text.entry) + (" Tables and formulas are lost or damaged in it." if text.entry.lossy else "")
             told = "\n".join([about, *_outline(sections)] if len(sections) > 1 else [about])
-            parts.append(fence_quotation(told, f"library document {json.dumps(file.id)} in short"))
+            parts.append(fence_quotation(told, f"{_labelled(file.id)} in short"))
             room -= _size(parts[0])
         shown = _fitting(lines[offset:], room)
         after = offset + len(shown) if offset + len(shown) < len(lines) else 0
         what = f"lines {min(offset + 1, len(lines))} to {offset + len(shown)} of {len(lines)}"
         of = f"section {sections.index(chosen) + 1} of " if chosen else ""
-        parts.append(fence_quotation("\n".join(shown), f"{of}library document {json.dumps(file.id)}, {what}"))
-        on = [f"{_call(file.id, str(sections.index(chosen) + 1) if chosen else '', after)}: reads on"] if after else []
-        calls = [*on, f"{_call(file.id)[:-1]}, section=...): one section"] if len(sections) > 1 else on
+        parts.append(fence_quotation("\n".join(shown), f"{of}{_labelled(file.id)}, {what}"))
+        same = "id and section" if chosen else "id"
+        on = [f"library with the same {same} and offset={after}: reads on"] if after else []
+        calls = [*on, "library with the same id and section=...: one section"] if len(sections) > 1 else on
         return Answer(
             documents=len(found), text="\n".join(filter(None, parts)), next_offset=after, calls=(*calls, _CATALOGUE)
         )
@@ -156,7 +158,7 @@ class ReferenceLibrary:
         same = [file for file in found if asked == self._entry(file).known_as]
         if len(same) == 1:
             return same[0]
-        near = difflib.get_close_matches(asked, known, n=_NEAR, cutoff=0.4)
+        near = difflib.get_close_matches(asked, filter(_PLAIN.fullmatch, known), n=_NEAR, cutoff=0.4)
         hint = f"Near are: {', '.join(map(json.dumps, near))}. " if near else ""
         raise UnknownDocument(f"There is no document {json.dumps(asked[:80])}.", f"{hint}{_CATALOGUE}.")
 
@@ -176,15 +178,12 @@ class ReferenceLibrary:
             return shelf.read(file)
         except OSError as error:
             why = error.strerror or str(error)
-            raise UnknownDocument(f"{json.dumps(file.id)} cannot be read: {why}.", f"{_CATALOGUE}.") from error
+            raise UnknownDocument(f"That document cannot be read: {why}.", f"{_CATALOGUE}.") from error
 
 
-def _call(name: str, section: str = "", offset: int = 0) -> str:
-    """The call that reads a document."""
-    told = [f"id={json.dumps(name, ensure_ascii=False)}"]
-    told += [f"section={json.dumps(section)}"] if section else []
-    told += [f"offset={offset}"] if offset else []
-    return f"library({', '.join(told)})"
+def _labelled(name: str) -> str:
+    """A document in the line that opens a quotation. The author of a file chose its name: one like a text stays inside."""
+    return f"library document {json.dumps(name)}" if _PLAIN.fullmatch(name) else "library document"
 
 
 def _told(entry: Entry) -> str:
@@ -200,9 +199,8 @@ def _quoted(hit: Hit, number: int) -> str:
     if len(text) > _PASSAGE:
         text = text[: text.rfind("\n", 0, _PASSAGE) + 1] or text[:_PASSAGE]
         text = f"{text.rstrip()}\n[{hit.text.count(chr(10), len(text)) + 1} more lines]"
-    return fence_quotation(
-        f"{one_line(headings, 300)}\n{text}", f"passage {number}, library document {json.dumps(hit.id)}"
-    )
+    above = [one_line(headings, 300)] if _PLAIN.fullmatch(hit.id) else [f"id: {hit.id}", one_line(headings, 300)]
+    return fence_quotation("\n".join([*above, text]), f"passage {number}, {_labelled(hit.id)}")
 
 
 def _outline(sections: list[Section]) -> list[str]:
@@ -220,7 +218,7 @@ def _outline(sections: list[Section]) -> list[str]:
     return [*fitting, f"[{len(sections) - len(fitting)} more sections]"]
 
 
-def _section(name: str, sections: list[Section], asked: str) -> Section:
+def _section(sections: list[Section], asked: str) -> Section:
     """A section by its number, or by its title, the whole of it or a part. Raises UnknownDocument."""
     plain = " ".join(asked.lower().split()).strip("#. ")
     if plain.isdecimal() and len(plain) < 9 and 0 < int(plain) <= len(sections):
@@ -235,8 +233,8 @@ def _section(name: str, sections: list[Section], asked: str) -> Section:
         return fits
     count = f"It has sections 1 to {len(sections)}" if sections else "It has no sections"
     raise UnknownDocument(
-        f"{json.dumps(name)} has no section {json.dumps(one_line(asked, 80))}.",
-        f"{count}: {_call(name)} shows its outline.",
+        f"The document has no section {json.dumps(one_line(asked, 80))}.",
+        f"{count}: library with that id alone shows its outline.",
     )
 
 
