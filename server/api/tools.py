@@ -33,7 +33,7 @@ from server.errors import AutoresearchError, LedgerDamaged
 from server.library.reading.answers import Asked, ReferenceLibrary
 from server.records import MAIN
 from server.study import limits
-from server.study.background import dispatch
+from server.study.background import dispatch, hand_over
 from server.study.phase import UNFINISHED
 from server.study.study import Study
 
@@ -321,7 +321,7 @@ class Tools:
         told = begun - _PROGRESS_SECONDS
         wait = self._wait(ctx, wait_seconds)
         while True:
-            reply = await self.call(views.show_first, self._study, watched or set(), at)
+            reply = await self.call(self._look, watched or set(), at)
             now = anyio.current_time()
             if reply.status not in UNFINISHED or self._is_over(begun, wait):
                 return reply
@@ -329,6 +329,10 @@ class Tools:
                 told = now
                 await ctx.report_progress(now - begun, None, _progress(reply))
             await anyio.sleep(_LOOK_SECONDS)
+
+    def _look(self, watched: set[int], at: Seat) -> RunReply:
+        hand_over(self._study)
+        return views.show_first(self._study, watched, at)
 
     def _is_over(self, begun: float, wait: float) -> bool:
         return self._ending or anyio.current_time() - begun >= wait

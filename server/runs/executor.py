@@ -117,7 +117,8 @@ class Executor(Protocol):
         """The slot that a run may start in now.
 
         Args:
-            profile: class of machine of the run. lasts: the last experiment of each slot by its id (`lasts_of`).
+            profile: class of machine of the run. lasts: the last experiment of each slot by its id (`lasts_of`); the
+                run of one without a result may be over all the same.
 
         Raises:
             RunnerUnavailable: there is none; names what is in the way. DeviceBusy: other runs are.

@@ -1,11 +1,14 @@
 """The slots of an executor, as the rows of a study fill them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from server.history.ledger import Ledger
-from server.records import Experiment
-from server.runs.executor import Executor, Slot, lasts_of
+from server.records import Experiment, Outcome
+from server.runs.executor import Executor, Slot, ending, lasts_of
+from server.runs.run_folder import RunFolders
 from server.starting.order import in_order
+from trainer.contract import RunFile
 
 _RECENT = 8  # rows a slot, among which is the last one of each
 
@@ -16,6 +19,8 @@ class Slots:
 
     ledger: Ledger
     executor: Executor
+    runs: RunFolders
+    results: tuple[Path, ...] = ()  # to come, of the runs that were under way after the last move
     held: str = ""  # why nothing is started that waits, though a slot is free; empty where it is
 
     def waiting(self) -> list[Experiment]:
@@ -24,12 +29,34 @@ class Slots:
         return in_order(queued, self._started()) if queued else []
 
     def vacant(self) -> bool:
-        """Whether fewer runs are under way than there are slots."""
-        return sum(not row.queued for row in self.ledger.unfinished()) < len(self.executor.slots)
+        """Whether fewer runs are under way than there are slots.
+
+        One more may begin before the result of one that is over is imported: that takes longer than a start.
+        """
+        under_way, count = len(self.under_way()), len(self.executor.slots)
+        return under_way < count or (under_way == count and bool(self.over()))
+
+    def under_way(self) -> list[Experiment]:
+        """The runs that were started, and whose results are not imported."""
+        return [row for row in self.ledger.unfinished() if not row.queued]
+
+    def over(self) -> list[Experiment]:
+        """Those of them that have a score and left nothing behind: no other end is without meaning for the next run."""
+        return [row for row in self.under_way() if self._is_over(row)]
+
+    def look(self) -> None:
+        """Note which results are to come."""
+        self.results = tuple(self.runs.path(row.number) / RunFile.RESULT for row in self.under_way())
 
     def free(self, profile: str) -> Slot:
         """One that a run of this profile may start in. Raises RunnerUnavailable, DeviceBusy."""
         return self.executor.require_free(profile, lasts_of(self._started()))
+
+    def _is_over(self, row: Experiment) -> bool:
+        result = ending(self.executor, row.attempt, self.runs.of(row.number))
+        if result is None or result.outcome is not Outcome.FINISHED:
+            return False
+        return not (result.figures.unkillable or result.figures.gpu_held)
 
     def _started(self) -> list[Experiment]:
         """The last rows that have, or had, a slot, newest first."""

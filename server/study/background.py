@@ -18,13 +18,13 @@ from server.records import Outcome
 from server.study import limits, sweep
 from server.study.limits import HoursCounter
 from server.study.study import Study
-from trainer.contract import RunFile
 
 STALE_SECONDS = 60.0  # after which a server is not well; twice the longest pause
 _SHOWN_SECONDS = 10.0
 _COUNTED_SECONDS = 60.0
 _SWEEPING_SECONDS = 0.2
-_QUEUE_SECONDS = 0.1  # between two looks whether a slot is free
+_RESULT_SECONDS = 0.05  # between two looks whether a run has ended
+_START_SECONDS = 0.2  # between two whether one has begun
 _IDLE_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0  # between two tries while the machine fails
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Background:
         """Look after a study; `call` makes a move on it while nobody else does, and may raise anything."""
         self._study, self._call = study, call
         self._shown = self._counted = 0.0
-        self._ending: list[Path] = []  # results to come of runs for whose slots others wait
+        self._seen: set[Path] = set()  # results that have ended a rest: one that cannot be imported ends no other
         self._hours = HoursCounter(study.workspace.state)
 
     async def run(self) -> None:
@@ -54,26 +54,23 @@ class Background:
             await self._rest(failing or (_SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS))
 
     async def _rest(self, seconds: float) -> None:
-        """Sleep, while runs wait only until one under way has ended: at the cost of a look at a file or two."""
+        """Sleep until a run has ended, at the most so long: at the cost of a look at a file or two."""
         until = anyio.current_time() + seconds
         while (left := until - anyio.current_time()) > 0:
-            await anyio.sleep(min(left, _QUEUE_SECONDS) if self._ending else left)
-            if any(result.exists() for result in self._ending):
+            await anyio.sleep(min(left, _RESULT_SECONDS if self._study.slots.results else _START_SECONDS))
+            if new := {path for path in self._study.slots.results if path not in self._seen and path.exists()}:
+                self._seen = {path for path in self._seen if path in self._study.slots.results} | new
                 return
 
     def _beat(self) -> None:
         self._study.queue.save()
+        hand_over(self._study)
         try:
             sweep.step(self._study)
         finally:  # a sweep that waits is not a server that hangs
             self._study.settle()
             dispatch(self._study)
-            self._ending = self._results() if self._study.slots.waiting() else []
             self._tell()
-
-    def _results(self) -> list[Path]:
-        running = (row.number for row in self._study.ledger.unfinished() if not row.queued)
-        return [self._study.runs.path(number) / RunFile.RESULT for number in running]
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -85,11 +82,28 @@ class Background:
             self._shown = now
 
 
+def hand_over(study: Study) -> None:
+    """Start what waits in the slots of runs that are over, before their results are imported.
+
+    Not during a sweep: its next move may be a keep, and what were started before would be measured for nothing.
+    """
+    if not study.queue.active and study.slots.waiting():
+        study.repair()
+        dispatch(study)
+
+
 def dispatch(study: Study) -> None:
     """Start runs that wait, as many as slots are free; one that a limit forbids is ended. It raises nothing of theirs.
 
     What cannot be started now goes on waiting: `study.slots.held` says why.
     """
+    try:
+        _dispatch(study)
+    finally:
+        study.slots.look()
+
+
+def _dispatch(study: Study) -> None:
     study.slots.held = ""
     for row in study.slots.waiting():
         if not study.slots.vacant():

@@ -82,7 +82,9 @@ def why_held(study: Study, row: Experiment) -> tuple[str, bool]:
     if helps or row.attempt.purpose is Purpose.CONFIRM:
         return "", False
     waiting = sum(other.queued and other.attempt.of is None for other in ledger.unfinished())
-    return task.stop.reached(known.model_copy(update={"experiments": known.experiments - waiting}), task.measure), False
+    over = sum(other.attempt.of is None for other in study.slots.over())  # a trial, as soon as it is imported
+    now = {"experiments": known.experiments - waiting, "since_keep": known.since_keep + over}
+    return task.stop.reached(known.model_copy(update=now), task.measure), False
 
 
 def end_of(study: Study) -> str:

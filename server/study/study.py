@@ -61,7 +61,7 @@ class Study:
             Unavailable: with the next step for the operator; nothing was changed unless the tag is new.
         """
         self._program_path, self._state = workspace / "program.md", Home(workspace).study(tag).state
-        self._load: Callable[[], Program] = self._load_program
+        self._load: Callable[[], Program] = lambda: remember(self._state, load(self._program_path, self._state))
         self.choices = choices or ServeOptions()
         self.hardware: Hardware = as_torch_sees_it(probe())
         usual = self.choices.profile or default_profile(self.hardware, "", "")
@@ -101,7 +101,7 @@ class Study:
         self.lanes = Lanes(self.ledger, self.workspace)
         self.lane = self.lanes.main
         self.verdicts = Verdicts(self.ledger, self.workspace, self.lanes)
-        self.slots = Slots(self.ledger, self.executor)
+        self.slots = Slots(self.ledger, self.executor, self.runs)
         self._requests = RequestMaker(self.workspace, self.ledger, self.runs, self.choices, prepare)
         self._results = ResultsFile(self.workspace.paths.results)
         self._taken = max([0, *listed.rows, *self.runs.numbers()])
@@ -173,6 +173,15 @@ class Study:
 
     def settle(self) -> Experiment | None:
         """The last run; whatever has ended meanwhile, in any lane, has its result imported, exactly once."""
+        self.repair()
+        last = self._settle()
+        self.lanes.follow()
+        if told := self.verdicts.restart():
+            self.notebook.add(told, idea=False, after=last.number if last else 0)
+        return last
+
+    def repair(self) -> None:
+        """Finish what was broken off, and mend what others have damaged, before anything else is done."""
         if self.ledger.gone or self.ledger.foreign:
             self.mend()
         elif self.workspace.refs.disturbed:
@@ -186,11 +195,6 @@ class Study:
                 self.verdicts.restore_branch()
         if self._behind:
             self._behind = not self.verdicts.advance()
-        last = self._settle()
-        self.lanes.follow()
-        if told := self.verdicts.restart():
-            self.notebook.add(told, idea=False, after=last.number if last else 0)
-        return last
 
     def apply_patch(self, text: str, base_sha256: str = "", number: int = 0, lane: str = MAIN) -> AppliedPatch:
         """Change a lane's candidate, or do again what experiment `number` did, in place of a text. Raises Refusal."""
@@ -372,9 +376,6 @@ class Study:
         except BaseException:
             self._broken_off = True
             raise
-
-    def _load_program(self) -> Program:
-        return remember(self._state, load(self._program_path, self._state))
 
     def _settle(self) -> Experiment | None:
         for run in self.ledger.unfinished():

@@ -47,7 +47,7 @@ class HeldExecutor:
         return [Slot(str(place)) for place in range(self.count)]
 
     def require_free(self, profile: str, lasts: Mapping[str, Experiment]) -> Slot:
-        taken = {slot for slot, row in lasts.items() if row.running}
+        taken = {slot for slot, row in lasts.items() if row.running and self.handle(row.number).alive()}
         if free := [slot for slot in self.slots if slot.id not in taken]:
             return free[0]
         raise DeviceBusy("Every slot is taken.", "Wait.")
@@ -75,6 +75,11 @@ def end(study: Study, number: int, how: float | Result | None = None) -> Experim
     row = study.ledger.get(number)
     assert row and row.result
     return row
+
+
+def end_unseen(study: Study, number: int, result: Result) -> None:
+    """End a run; nobody imports its result yet."""
+    _end(study.runs.path(number), result)
 
 
 def _end(folder: Path, result: Result) -> None:
