@@ -1,4 +1,7 @@
-"""What a process could tell a later one by the files that it reads or names, and how that is prevented in a trial."""
+"""What train.py's processes could tell others, and how that is prevented in a trial.
+
+A later one: by the files that it reads or names. One of another run that works at the same time: by anything.
+"""
 
 import sys
 from collections.abc import Callable
@@ -7,9 +10,11 @@ from pathlib import Path
 
 from trainer.contract import Spec
 from trainer.processes import process_tree
+from trainer.processes.quiet import NoRest, Quiet
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
-from trainer.run.clock import RunEnded
+from trainer.run.clock import RunEnded, StageClock
+from trainer.run.profiles import PROFILES
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox import lookups
 from trainer.sandbox.traces import Traces
@@ -63,6 +68,48 @@ class FileTraces:
         if not closed:
             raise RunEnded("invalid", "train.py's process kept files within its reach when validation text came.")
         return others
+
+
+class Neighbours:
+    """The other runs on this machine: none works while this one is shown validation text, nor this one while they are.
+
+    That is where the budget is CPU seconds: who rests loses none.
+    """
+
+    def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher) -> None:
+        self._stage, self._spec, self._launcher = stage, spec, launcher
+        self._quiet: Quiet | None = None
+
+    def join(self) -> None:
+        """Work beside them; called before the trial has a process. Raises RunEnded: somebody cancelled the run."""
+        if PROFILES[self._spec.profile].clock == "cpu":
+            began, helpers = self._stage.now(), lambda: self._launcher.pids
+            folder = Path(self._spec.data).parent  # beside the data, which all runs of a workspace share
+            self._quiet = Quiet(folder, self._spec.cookie, helpers, self._stage.wait)
+            self._stage.rested(self._stage.now() - began)
+            self._stage.rest = lambda: self._rested(Quiet.rest)
+
+    def send_to_rest(self) -> None:
+        """From here on no other run works, until `leave`. Raises RunEnded."""
+        self._stage.rested(self._rested(Quiet.be_alone))
+
+    def leave(self) -> None:
+        """The processes of the trial are dead."""
+        if self._quiet:
+            self._quiet.leave()
+
+    def _rested(self, turn: Callable[[Quiet], float]) -> float:
+        try:
+            return turn(self._quiet) if self._quiet else 0.0
+        except NoRest as error:
+            told = (
+                "Another run on this machine works on while validation text is to be shown. Is its supervisor stopped?"
+            )
+            raise RunEnded("env_fail", told, cause="neighbour") from error
+        except TimeoutError as error:
+            raise RunEnded(
+                "env_fail", f"Another run is shown validation text, and {error}.", cause="neighbour"
+            ) from error
 
 
 def require_idle(others: dict[int, str]) -> None:

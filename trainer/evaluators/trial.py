@@ -15,10 +15,9 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
 from trainer.evaluators.evaluation_plan import EvaluationPlan
-from trainer.evaluators.file_traces import FileTraces, can_be_closed, require_idle
+from trainer.evaluators.file_traces import FileTraces, Neighbours, can_be_closed, require_idle
 from trainer.processes import scratch
 from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
@@ -37,7 +36,7 @@ from trainer.processes.usage import METER, Usage
 from trainer.run.child import ChildProcess, known_figures
 from trainer.run.child_launch import LaunchedChild, Launcher
 from trainer.run.clock import RunEnded, StageClock
-from trainer.run.deadline import Deadline, allowed, check_batches, rebuilding
+from trainer.run.deadline import Deadline, allowed, check_readings, rebuilding
 from trainer.run.early_stop import EarlyStop
 from trainer.run.failure_cause import BROKEN
 from trainer.run.profiles import LEAST_WALL_SECONDS, PROFILES, WALL_SHARE
@@ -66,6 +65,7 @@ class Trial:
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
         self._traces = FileTraces(run_folder.place, spec, launcher)
+        self._neighbours = Neighbours(self.stage, spec, launcher)
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
         self._used = 0.0  # seconds of the budget that a long set-up has cost
@@ -75,6 +75,7 @@ class Trial:
     def prepare(self) -> None:
         """Once before the pass, on no clock. Raises RunEnded: somebody cancelled the run."""
         self.guards |= self._traces.erase(self.stage.watch)
+        self._neighbours.join()
 
     def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
         """The whole pass.
@@ -91,6 +92,8 @@ class Trial:
             self.gpu_monitor.end()
         if self._kernels and self._spec.keeps_kernels:
             scratch.save_kernels(self.folders["candidate"], self._kernels)  # it has not seen validation text yet
+        if plan.secret:
+            self._neighbours.send_to_rest()
         submitted, used = time.monotonic(), self._usages[0].read(now=True)
         claims = self._shown(candidate, replica.pid, plan)
         used = self._usages[0].read(now=True) - used
@@ -137,7 +140,8 @@ class Trial:
         return candidate, replica
 
     def close(self) -> None:
-        """Once all processes are dead: give back what was made to measure them."""
+        """Once all processes are dead: give back what was made to measure them, and let other runs go on."""
+        self._neighbours.leave()
         for usage in self._usages:
             usage.close()
 
@@ -300,7 +304,7 @@ class Trial:
             candidate.tell("rows", full.tobytes(), shape=full.shape)
             claims[first : first + height] = candidate.floats("claims", height, length)[: len(batch)]
             readings.append(self._read())
-        self._check_batches(readings)
+        check_readings(readings, self._spec.budget_seconds, self._profile.clock)
         require_idle(others)
         claims[~self._scored(rows)] = 0.0
         if not np.isfinite(claims).all():
@@ -308,12 +312,6 @@ class Trial:
         if claims.min() < -1e-4:
             raise RunEnded("invalid", "A negative -log p was claimed: no probability is above one.")
         return claims
-
-    def _check_batches(self, readings: Sequence[float], plus: float = 0.0) -> None:
-        """Readings of the clock before the first batch and after each. `plus` seconds passed before the first began."""
-        taken = [after - before for before, after in pairwise(readings)]
-        taken[0] = max(0.0, taken[0] - plus)
-        check_batches(taken, self._spec.budget_seconds, self._profile.clock)
 
     def _scored(self, rows: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Which targets count, bool [R, T]: a special token has no bytes, and what is said of it does not matter."""
@@ -352,7 +350,8 @@ class Trial:
                 some = audit.chosen(probes, worst, self._profile.rows)
                 cause = audit.cause(claimed[worst], self._asked_again(replica, some, plan.rows, answers[worst]), device)
             raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
-        self._check_batches(readings, plus=rebuilding(len(weights), self._profile.clock))
+        plus, clock = rebuilding(len(weights), self._profile.clock), self._profile.clock
+        check_readings(readings, self._spec.budget_seconds, clock, plus)
         return usage.read(now=True)
 
     def _asked_again(

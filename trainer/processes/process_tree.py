@@ -65,6 +65,34 @@ def stop_descendants(cookie: str, but: int, spared: frozenset[int]) -> dict[int,
     return used(stopped)
 
 
+def stop_all(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
+    """Stop every process that `kill_descendants` would end, until two looks in a row find none that works.
+
+    Returns:
+        Those that are stopped. Raises TimeoutError: some still work after KILL_SECONDS.
+    """
+    deadline, quiet, told = time.monotonic() + KILL_SECONDS, 0, set[psutil.Process]()
+    while quiet < 2:
+        working = [process for process in _alive(cookie, spared) if process not in told or not _rests(process)]
+        for process in working:
+            told.add(process)
+            with suppress(psutil.Error):
+                process.suspend()
+        quiet = 0 if working else quiet + 1
+        if working and time.monotonic() > deadline:
+            raise TimeoutError(f"processes of train.py cannot be stopped: {', '.join(str(one.pid) for one in working)}")
+    return list(told)
+
+
+def _rests(process: psutil.Process) -> bool:
+    """Whether a process is stopped, or waits in the kernel for what makes it stop next."""
+    if Path("/proc/self/task").is_dir():
+        return _stopped(process.pid, "TtZXD")
+    with suppress(psutil.Error):
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    return True
+
+
 def used(pids: Iterable[int]) -> dict[int, str]:
     """The CPU time of each process that is not gone, to the nanosecond, thread by thread (Linux)."""
     return {pid: told for pid in pids if (told := _used(pid))}
@@ -78,13 +106,13 @@ def _used(pid: int) -> str:
     return " ".join(told)
 
 
-def _stopped(pid: int) -> bool:
-    """Whether all threads of a process are stopped, or have ended."""
+def _stopped(pid: int, resting: str = "TtZX") -> bool:
+    """Whether all threads of a process are in one of these states: stopped, or ended."""
     states: list[str] = []
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with suppress(OSError):
             states.append(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0])
-    return all(state in "TtZX" for state in states)
+    return all(state in resting for state in states)
 
 
 def _sweep(spared: frozenset[int]) -> set[int]:

@@ -17,10 +17,6 @@ _CURVE_POINTS = 300  # at most, over the whole budget
 Clock = Callable[[], float]  # seconds since it was made
 
 
-def _wall(since: float) -> Clock:
-    return lambda: time.monotonic() - since
-
-
 class RunEnded(Exception):
     """The run is over, and has no score."""
 
@@ -47,13 +43,15 @@ class StageClock:
     def __init__(self, run_folder: RunFolder) -> None:
         self._run_folder = run_folder
         self._name, self._what, self._limit, self._cap = "starting", "the start", float("inf"), float("inf")
-        self._entered, self._clock = time.monotonic(), _wall(time.monotonic())
+        self._rested = 0.0
+        self._entered, self._clock = self.now(), self._wall(self.now())
         self._reported = self._plotted = 0.0
         self._told: dict[str, Any] = {}
         self._whole = False
         self._spare = 0.0
         self.strangers: str | None = None  # who else is on the GPU, for the progress message
         self.look: Callable[[], object] = float  # called with every watch: a meter must see what lives for a moment
+        self.rest: Callable[[], float] = float  # called with every watch; seconds for which train.py was stopped
 
     def enclose(self, name: str, limit: float, what: str) -> None:
         """One stage for all that follows: later calls of `enter` change nothing."""
@@ -71,14 +69,22 @@ class StageClock:
             return
         self._name, self._what, self._limit, self._cap = name, what, limit, cap
         self._spare = 0.0
-        self._entered = time.monotonic()
-        self._clock = clock or _wall(self._entered)
+        self._entered = self.now()
+        self._clock = clock or self._wall(self._entered)
         self._report()
 
     def extend(self, seconds: float) -> None:
         """Give the stage some seconds more than the limit that it tells."""
         if not self._whole:
             self._spare = seconds
+
+    def now(self) -> float:
+        """Seconds on a monotonic clock, without those in which train.py was stopped for other runs."""
+        return time.monotonic() - self._rested
+
+    def rested(self, seconds: float) -> None:
+        """train.py was stopped for so long: no stage counts that."""
+        self._rested += seconds
 
     @property
     def elapsed(self) -> float:
@@ -88,12 +94,19 @@ class StageClock:
     @property
     def wall(self) -> float:
         """Seconds of wall time."""
-        return time.monotonic() - self._entered
+        return self.now() - self._entered
+
+    def wait(self) -> None:
+        """Called again and again while train.py is stopped. Raises RunEnded: somebody cancelled the run."""
+        if (reason := self._run_folder.cancelled()) is not None:
+            raise RunEnded("cancelled", f"Cancelled: {reason}")
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._report()
 
     def watch(self) -> None:
         """Called at least every 0.1 s. Raises RunEnded when the stage is over time or somebody cancelled the run."""
-        if (reason := self._run_folder.cancelled()) is not None:
-            raise RunEnded("cancelled", f"Cancelled: {reason}")
+        self.wait()
+        self.rested(self.rest())
         self.look()
         self.check(self.elapsed)
         if self.wall > self._cap:
@@ -101,8 +114,6 @@ class StageClock:
             raise RunEnded(
                 "timeout", f"{self._what.capitalize()} {used}: the machine was too busy, or train.py waited."
             )
-        if time.monotonic() - self._reported >= _REPORT_SECONDS:
-            self._report()
 
     def check(self, seconds: float) -> None:
         """Raises RunEnded when so many seconds of the stage's clock are too many."""
@@ -117,6 +128,9 @@ class StageClock:
             self._plotted = self.elapsed
             beside = {name: told.get(name) for name in ("lr", "grad_norm")}
             self._run_folder.plot({"seconds": round(self.elapsed, 3), "step": step, "loss": loss, **beside})
+
+    def _wall(self, since: float) -> Clock:
+        return lambda: self.now() - since
 
     def _report(self) -> None:
         self._reported = time.monotonic()

@@ -6,6 +6,7 @@ weights explains it. What it takes beyond counts as training, because a process 
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from trainer.contract import Spec
 from trainer.run.clock import RunEnded, StageClock
@@ -85,6 +86,18 @@ def check_batches(seconds: Sequence[float], budget: float, clock: str) -> None:
             f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
             "work that belongs between session.start() and session.submit(model)?",
         )
+
+
+def check_readings(readings: Sequence[float], budget: float, clock: str, plus: float = 0.0) -> None:
+    """Hold an evaluation against `check_batches`. Raises RunEnded.
+
+    Args:
+        readings: of the clock, in seconds, before the first batch and after each.
+        plus: seconds that passed before the first batch began.
+    """
+    taken = [after - before for before, after in pairwise(readings)]
+    taken[0] = max(0.0, taken[0] - plus)
+    check_batches(taken, budget, clock)
 
 
 def rebuilding(size: int, clock: str) -> float:

@@ -1,0 +1,127 @@
+"""Runs beside one another take turns: whose processes work while one wishes to be alone, and what that costs them."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from tests.support.polling import until
+from trainer.processes import process_tree
+from trainer.processes.quiet import NoRest, Quiet
+
+_WORKS = """
+import sys, time
+count = 0
+while True:
+    count += 1
+    open(sys.argv[1], "w").write(str(count))
+    time.sleep(0.002)
+"""
+
+
+def nothing() -> None:
+    """What a run that waits has to look after."""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[list[Quiet]]:
+    """Two runs."""
+    with ExitStack() as stack:
+        runs = [Quiet(tmp_path / "data", f"run {number}", frozenset, nothing) for number in range(2)]
+        for run in runs:
+            stack.callback(run.leave)
+        yield runs
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process that works, and where it counts."""
+    path = tmp_path / "count"
+    with subprocess.Popen([sys.executable, "-c", _WORKS, str(path)]) as process:
+        until(lambda: path.exists() and path.read_text())
+        yield process, path
+        process.kill()
+
+
+def test_a_run_rests_while_another_is_alone_and_then_goes_on(
+    made: list[Quiet], works: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    one, other = made
+    process, path = works
+    rested = list[float]()
+    looks = Thread(target=lambda: until(lambda: rested.append(other.rest()) or sum(rested) > 0))
+    looks.start()
+    assert one.be_alone() == one.rest() == 0.0  # who is alone rests no more
+    assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    before = path.read_text()
+    time.sleep(0.2)
+    assert path.read_text() == before and not sum(rested)
+    one.leave()
+    looks.join()
+    assert sum(rested) > 0.2
+    until(lambda: path.read_text() not in (before, ""))
+
+
+def test_who_wishes_to_be_alone_while_another_is_waits_and_rests(
+    made: list[Quiet], works: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    one, other = made
+    looks = Thread(target=lambda: until(lambda: other.rest()))
+    looks.start()
+    one.be_alone()
+    rested = list[float]()
+    third = Thread(target=lambda: rested.append(other.be_alone()))  # as soon as its rest is over
+    one.leave()
+    looks.join()
+    third.start()
+    third.join()
+    assert rested == [0.0] and works[0].poll() is None
+
+
+def test_nobody_begins_while_one_is_alone(made: list[Quiet], tmp_path: Path) -> None:
+    one, other = made
+    other.leave()
+    one.be_alone()
+    waited = list[int]()
+
+    def wait() -> None:
+        waited.append(1)
+        if len(waited) == 3:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        Quiet(tmp_path / "data", "third", frozenset, wait)
+    one.leave()
+    Quiet(tmp_path / "data", "third", frozenset, nothing).leave()
+
+
+def test_a_run_that_does_not_rest_is_not_waited_for_without_end(
+    made: list[Quiet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.processes.quiet._PATIENCE_SECONDS", 0.1)
+    with pytest.raises(NoRest):
+        made[0].be_alone()
+
+
+def test_processes_that_fork_on_and_on_are_stopped_all_the_same() -> None:
+    forks = "import os, time\nwhile True:\n    if os.fork() == 0: time.sleep(0.01); os._exit(0)\n"
+    forks += "    try: os.waitpid(-1, os.WNOHANG)\n    except OSError: pass\n    time.sleep(0.001)"
+    with subprocess.Popen([sys.executable, "-c", forks]) as process:
+        until(lambda: psutil.Process(process.pid).children())
+        stopped = process_tree.stop_all("a cookie", frozenset())
+        assert process.pid in {one.pid for one in stopped}
+        before = psutil.Process(process.pid).cpu_times().user
+        living = {one.pid for one in psutil.Process(process.pid).children()}
+        time.sleep(0.1)
+        assert psutil.Process(process.pid).cpu_times().user == before
+        assert {one.pid for one in psutil.Process(process.pid).children()} == living
+        process.kill()
+        for one in stopped:
+            if one.is_running():
+                one.kill()

@@ -1,0 +1,123 @@
+"""While one run is shown validation text, the processes of the other runs beside it rest.
+
+What processes that work at the same time can tell each other is not bounded: by memory that is taken, by numbers that
+the kernel gives out, by caches. So a run that has seen the text must not meet one that still trains, nor its replica.
+Whose budget is seconds of wall time cannot rest without losing some: there runs work on (docs/channels.md).
+
+Two files are locked. Who wishes to be alone locks the first one, and who sees that rests; the second is shared by all
+whose processes work. Locks end with their supervisor, and its processes with it.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from trainer.processes.process_tree import stop_all
+
+_WISH, _ROOM = "alone.lock", "working.lock"
+_LOOK_SECONDS = 0.02
+_PATIENCE_SECONDS = 120.0  # for the others to rest: each looks ten times a second, and may compute in between
+
+
+class NoRest(Exception):
+    """Another run does not rest."""
+
+
+class Quiet:
+    """The turns of one run."""
+
+    def __init__(self, folder: Path, cookie: str, helpers: Callable[[], frozenset[int]], wait: Callable[[], None]):
+        """Of a run that works from here on, as soon as nobody is alone.
+
+        Args:
+            folder: that the runs share. cookie: of the run's processes. helpers: those of them that go on.
+            wait: called again and again while the run waits; what it raises ends the waiting.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._cookie, self._helpers, self._wait = cookie, helpers, wait
+        self._alone = False
+        self._wish, self._room = (_opened(folder / name) for name in (_WISH, _ROOM))
+        try:
+            self._until(self._enter)
+        except BaseException:
+            self.leave()
+            raise
+
+    def rest(self) -> float:
+        """Let the processes rest if another run wishes to be alone, and until it is not. Returns the seconds of that.
+
+        Called about ten times a second. Raises TimeoutError: they cannot be stopped.
+        """
+        if self._alone or not self._wished():
+            return 0.0
+        return self._resting(self._enter)
+
+    def be_alone(self) -> float:
+        """Have all others rest from here on; `leave` ends that. Returns the seconds that the run's own have rested.
+
+        Raises:
+            NoRest: another run does not rest. TimeoutError: the run's own processes cannot be stopped.
+        """
+        wish = lambda: _locked(self._wish, fcntl.LOCK_EX)  # noqa: E731
+        rested = 0.0 if wish() else self._resting(wish)
+        self._alone = True
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        self._until(lambda: _locked(self._room, fcntl.LOCK_EX), _PATIENCE_SECONDS)
+        return rested
+
+    def leave(self) -> None:
+        """The run's processes are dead."""
+        for descriptor in (self._room, self._wish):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._room = self._wish = -1
+
+    def _wished(self) -> bool:
+        if not _locked(self._wish, fcntl.LOCK_SH):
+            return True
+        fcntl.flock(self._wish, fcntl.LOCK_UN)
+        return False
+
+    def _enter(self) -> bool:
+        """Work among others, unless one of them wishes to be alone."""
+        if not _locked(self._wish, fcntl.LOCK_SH):
+            return False
+        try:
+            return _locked(self._room, fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._wish, fcntl.LOCK_UN)
+
+    def _resting(self, until: Callable[[], bool]) -> float:
+        began = time.monotonic()
+        stopped = stop_all(self._cookie, self._helpers())
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        self._until(until)
+        for process in stopped:
+            with suppress(psutil.Error):
+                process.resume()
+        return time.monotonic() - began
+
+    def _until(self, done: Callable[[], bool], patience: float = float("inf")) -> None:
+        end = time.monotonic() + patience
+        while not done():
+            self._wait()
+            if time.monotonic() > end:
+                raise NoRest
+            time.sleep(_LOOK_SECONDS)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
