@@ -18,6 +18,7 @@ from tests.support.runs import local_executor, start_run
 STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
 BASE = (STAND_INS / "attentive.py").read_text(encoding="utf-8")
 _AT_ONCE = 2
+_PATIENCE = 1200.0  # seconds: more than a run's own limits together, so that it ends by its own word
 
 
 class Case(Value):
@@ -103,7 +104,7 @@ def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -
         executor = local_executor(folder / f"{number}", data, folder / "imports")  # a device each
         about = attempt(number).model_copy(update={"profile": case.profile, "budget_seconds": 0.8})
         start_run(executor, about, case.text, terms)
-        result = ended(executor, number)
+        result = ended(executor, number, _PATIENCE)
         log = executor.runs.of(number).log_tail(1 << 20)
         return Ended(case=case, result=result, log=log, left=[found.pid for found in processes_of(executor, number)])
 

@@ -39,9 +39,9 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def ended(executor: Executor, number: int = 1) -> Result:
+def ended(executor: Executor, number: int = 1, patience: float = PATIENCE) -> Result:
     """The result of a run, once it is there."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while (result := executor.handle(number).result()) is None:
         assert time.monotonic() < deadline, executor.handle(number).progress()
         time.sleep(0.05)
