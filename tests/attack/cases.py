@@ -12,7 +12,7 @@ from server.records import Result, Value
 from server.runs.run_spec import RunLimits
 from server.source import patch
 from tests.support.builders import attempt
-from tests.support.polling import ended, processes_of
+from tests.support.polling import ended, processes_of, stretched
 from tests.support.runs import local_executor, start_run
 
 STAND_INS = Path(__file__).parents[1] / "fixtures" / "stand_ins"
@@ -96,7 +96,7 @@ def run_all(chosen: Iterable[Case], folder: Path, data: Path, preflight: bool) -
         number, case = numbered
         terms = RunLimits(
             setup_seconds=300,
-            evaluation_seconds=case.evaluation_seconds,
+            evaluation_seconds=stretched(case.evaluation_seconds),
             grace_seconds=0.7,
             preflight=preflight,
             setup_allowed=case.setup_allowed,
