@@ -12,7 +12,7 @@ from typing import Any
 
 from server.files import write_whole
 from server.history.ledger import Ledger
-from server.records import Experiment, Figures, Verdict, decision_name, lm_names
+from server.records import MAIN, Experiment, Figures, Verdict, decision_name, lm_names
 
 _COLUMNS = ("commit", lm_names.COLUMN, "memory_gb", "status", "description")
 _More = Mapping[int, Mapping[str, Any]]
@@ -82,11 +82,14 @@ def jsonl(experiments: Iterable[Experiment], more: _More | None = None) -> str:
 def csv(experiments: Iterable[Experiment], more: _More | None = None) -> str:
     """Every experiment as a line under names: a spreadsheet's form of what the ledger knows, one column a figure.
 
+    Lane and agent have columns where there are any.
+
     Args:
         more: further columns, by number.
     """
     rows, told = list(experiments), more or {}
-    flat = [{**_flat(row), **told.get(row.number, {})} for row in rows]
+    lanes, agents = any(row.attempt.lane for row in rows), any(row.attempt.agent for row in rows)
+    flat = [{**_flat(row, lanes, agents), **told.get(row.number, {})} for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = StringIO()
     writer = DictWriter(text, names, lineterminator="\n")
@@ -95,7 +98,7 @@ def csv(experiments: Iterable[Experiment], more: _More | None = None) -> str:
     return text.getvalue()
 
 
-def _flat(row: Experiment) -> dict[str, Any]:
+def _flat(row: Experiment, lanes: bool, agents: bool) -> dict[str, Any]:
     score, judged = row.score, row.judgement
     known = {
         "experiment": row.number,
@@ -108,6 +111,8 @@ def _flat(row: Experiment) -> dict[str, Any]:
         "delta": judged.delta if judged and not row.revocation else None,
         "trust": row.trust,
         "description": " ".join(row.attempt.description.split()),
+        **({"lane": row.attempt.lane or MAIN} if lanes else {}),
+        **({"agent": row.attempt.agent or ""} if agents else {}),
         **({"source": row.attempt.source} if row.attempt.source else {}),
         "of": row.attempt.of,
         "started_at": row.attempt.started_at,

@@ -33,6 +33,7 @@ _LOOK_SECONDS = 10.0
 _OTHERS_SECONDS = 60.0  # after which a process that sends is no longer there
 _FULL_GB = 1.0
 _WORDS = 100  # bytes of a description
+_NAME = 40  # bytes of an agent's
 _log = logging.getLogger(__name__)
 _Tell = Callable[[str], None]
 
@@ -174,7 +175,7 @@ def see(summary: Summary, rows: Sequence[Experiment], metric: Metric, over: str 
         paused=study.state is StudyState.PAUSED,
         failures=_failures(rows),
         disk=f"The disk has {health.disk_gb:.1f} GB left." if full else "",
-        gains=_gains(summary, metric),
+        gains=_gains(summary, rows, metric),
         measured=counts.experiments,
     )
 
@@ -186,15 +187,17 @@ def _line(summary: Summary, metric: Metric) -> str:
     return f"{best}{counts.sure} sure of {max(counts.experiments - 1, 0)} · {time_}"
 
 
-def _gains(summary: Summary, metric: Metric) -> list[Gain]:
-    """What was kept, confirmed, and is larger than two errors."""
+def _gains(summary: Summary, experiments: Sequence[Experiment], metric: Metric) -> list[Gain]:
+    """What was kept, confirmed, and is larger than two errors; of several agents, with the one that found it."""
     rows, found = summary.rows, list[Gain]()
+    finders = {row.number: row.attempt.agent for row in experiments} if summary.agents else {}
     for at, number in enumerate(rows.number):
         standing, value, change = summary.standings[rows.standing[at]], rows.value[at], rows.change[at]
         sure = standing == Standing.SURE and rows.confirmations[at] and Kind(summary.kinds[rows.kind[at]]) is Kind.KEPT
         if sure and value is not None and change is not None:
             size = minus(with_error(metric, metric.sign * change, rows.error[at]))
-            told = f"{metric.number(value, 4)} ({size}, #{number}) {shorten(rows.description[at], _WORDS)}"
+            by = f", by {shorten(agent, _NAME)}" if (agent := finders.get(number)) else ""
+            told = f"{metric.number(value, 4)} ({size}, #{number}{by}) {shorten(rows.description[at], _WORDS)}"
             found.append(Gain(number=number, told=told))
     return found
 

@@ -44,6 +44,11 @@ class Bill(Value):
     agent: AgentBill | None = None
 
     @property
+    def time_of(self) -> str:
+        """What the seconds are those of, as people call it."""
+        return "GPU" if self.device and self.device.lower() != "cpu" else "run time"
+
+    @property
     def seconds_a_gain(self) -> float | None:
         """Of the device, for one sure gain."""
         return self.seconds / self.sure_gains if self.sure_gains else None

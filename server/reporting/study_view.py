@@ -31,6 +31,7 @@ from server.reporting.view_model import (
     Bill,
     Health,
     Hidden,
+    Lane,
     Limit,
     MetricView,
     NoteView,
@@ -53,6 +54,7 @@ from server.study import limits
 from server.study.background import STALE_SECONDS, seconds_since_heartbeat
 from server.study.find_study import OperatorRequest, read_request
 from server.study.git_repair import lost
+from server.study.lane import LANE
 from server.study.ledger_rebuild import edited
 from server.task.definition import Task
 from server.task.policy import StudyFacts
@@ -111,7 +113,7 @@ class StudyView:
                 head=self._head(ledger, rows, task, metric),
                 health=self._health(ledger, rows),
                 now=at_work[-1] if at_work else None,
-                lanes=lanes_of(at_work),
+                lanes=self.lanes(at_work),
                 notes=self._notes(),
                 limits=self._limits(ledger, task, metric),
                 hidden=told.hidden or hidden_of(self.paths, rows, scale_of(ledger, metric)),
@@ -155,6 +157,12 @@ class StudyView:
         other = self.runs.of(incumbent.number).curve(_CURVE) if incumbent else []
         folders = ((row, self.runs.of(row.number)) for row in found)
         return [now_view(row, folder.progress(), past, (folder.curve(_CURVE), other)) for row, folder in folders]
+
+    def lanes(self, at_work: Sequence[Now]) -> list[Lane]:
+        """The lanes of the rows that were read, and of the runs under way."""
+        folder = self.paths.lanes
+        found = (path.parent.name for path in folder.glob("*/worktree")) if folder.is_dir() else ()
+        return lanes_of(list(self._rows.values()), at_work, {name for name in found if LANE.fullmatch(name)})
 
     def now(self) -> Now | None:
         """The run under way, of several the one that began last; None while there is none."""
@@ -292,7 +300,7 @@ class StudyView:
             return StudyState.OVER, why
         server, pulse = self._server()
         if server == "hangs":
-            return StudyState.HANGS, f"its server has shown no sign of life for {(pulse or 0) / 60:.0f} minutes"
+            return StudyState.HANGS, f"its server has shown no sign of life for {(pulse or 0) / 60:.0f} min"
         if server == "off":
             return StudyState.OFF, "no server works here; the next one takes a run under way up"
         return (StudyState.IDLE, "") if last else (StudyState.EMPTY, "")

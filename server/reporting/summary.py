@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import model_serializer, model_validator
 
 from server.records import Experiment, Figures, Value, decision_name, lm_names
-from server.reporting.view_rows import Line
+from server.reporting.view_model import Kind
+from server.reporting.view_rows import Line, kind_of
 from server.text import shorten
 
 
@@ -99,7 +100,8 @@ def who_found_what(experiments: Iterable[Experiment]) -> dict[str, str]:
     """How many experiments each client has asked for, and how many of them were kept, by the name in its token."""
     tried, kept = Counter[str](), Counter[str]()
     for row in experiments:
-        if row.attempt.agent and row.attempt.of is None and not row.attempt.baseline:
+        judged = row.attempt.of is not None or row.attempt.baseline
+        if row.attempt.agent and not judged and kind_of(row) not in (Kind.REFUSED, Kind.RUNNING):
             tried[row.attempt.agent] += 1
-            kept[row.attempt.agent] += row.kept
+            kept[row.attempt.agent] += kind_of(row) is Kind.KEPT
     return {name: f"{count} experiments, {kept[name]} kept" for name, count in sorted(tried.items())}

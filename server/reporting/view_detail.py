@@ -59,6 +59,7 @@ class Detail(Value):
     description: str
     hypothesis: str
     source: str  # where the idea comes from; empty: not told
+    agent: str = ""  # the client that asked for it, by the name in its token; empty: it has none
     category: str
     seed: int
     started: str
@@ -119,6 +120,7 @@ def detail(folded: Folded, row: Experiment, scale: Scale, evidence: Evidence) ->
         description=row.described,
         hypothesis=row.attempt.hypothesis,
         source=row.attempt.source or "",
+        agent=row.attempt.agent or "",
         category=evidence.category,
         seed=row.attempt.seed,
         started=row.attempt.started_at,

@@ -305,11 +305,39 @@ class Bill(Value):
     more: dict[str, Any] = {}
 
 
+class LaneState(StrEnum):
+    """Where a lane's candidate is, as far as rows tell it."""
+
+    RUNNING = "running"
+    QUEUED = "queued"
+    OPEN = "open"  # measured, waits for a decision
+    IDLE = "idle"  # nothing of it is measured: the agent works on it
+
+
 class Lane(Value):
-    """One of several candidates that run at once; the one that began last is `Summary.now` as well."""
+    """One of several candidates on their way; of those that run the one that began last is `Summary.now` as well."""
 
     name: str
+    agent: str = ""  # who asked for its last run, by the name in its token; empty: it has none
+    state: LaneState = LaneState.RUNNING
+    number: int | None = None  # of its last run; None: none yet
+    place: int | None = None  # in the queue, from 1
+    slot: str = ""  # that its run is in; empty where there is one alone
+    description: str = ""
     now: Now | None
+
+
+class AgentView(Value):
+    """What one of several agents has found."""
+
+    name: str  # as its token has it; empty: of clients without a name
+    experiments: int  # without the baseline, and without those that were refused or run
+    kept: int
+    sure: int
+    best: int | None  # its kept change with the largest gain; None: it has none
+    change: float | None  # of that one
+    error: float | None
+    seconds: float  # of all runs that it has asked for
 
 
 class Summary(Value):
@@ -323,7 +351,9 @@ class Summary(Value):
     noise: NoiseView | None = None
     counts: Counts = Counts()
     now: Now | None = None
-    lanes: list[Lane] = []
+    lanes: list[Lane] = []  # none where there is one lane and one slot
+    slots: int = 1  # runs that can be under way at once
+    agents: list[AgentView] = []  # none where there is one agent alone
     kinds: list[str] = [str(kind) for kind in Kind]
     standings: list[str] = [str(standing) for standing in Standing]
     verdicts: list[str] = []

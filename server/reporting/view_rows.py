@@ -9,7 +9,7 @@ from datetime import datetime
 
 from server.metric import Metric
 from server.records import Experiment, Purpose, Verdict
-from server.reporting.view_model import CategoryGain, Kind, Rows, Standing
+from server.reporting.view_model import AgentView, CategoryGain, Kind, Rows, Standing
 
 SURE = 2.0  # errors of a gain that other runs than the one that selected it have found
 SURE_ONCE = 4.0  # of one that the selecting run alone has found: luck, which it was selected for, makes two or three
@@ -230,6 +230,37 @@ def _seconds(told: str) -> float | None:
         return datetime.fromisoformat(told).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def agents_of(experiments: Sequence[Experiment], told: Sequence[Line], scale: Scale) -> list[AgentView]:
+    """Who has found what, whoever found most first; nothing where one agent alone has worked."""
+    groups: dict[str, list[Line]] = defaultdict(list)
+    for one in told:
+        if not one.row.attempt.baseline and one.kind not in (Kind.REFUSED, Kind.RUNNING):
+            groups[one.row.attempt.agent or ""].append(one)
+    if len(groups) < 2:
+        return []
+    seconds: dict[str, float] = defaultdict(float)
+    for row in experiments:
+        seconds[row.attempt.agent or ""] += (row.result.figures.total_seconds if row.result else None) or 0.0
+    found = [_agent_of(name, group, scale, seconds[name]) for name, group in groups.items()]
+    return sorted(found, key=lambda one: (-one.kept, one.name))
+
+
+def _agent_of(name: str, tried: Sequence[Line], scale: Scale, seconds: float) -> AgentView:
+    kept = [one for one in tried if one.kind is Kind.KEPT]
+    like = (one for one in kept if one.change is not None and scale.comparable(one.row))
+    best = max(like, key=lambda one: scale.gain(one.change), default=None)
+    return AgentView(
+        name=name,
+        experiments=len(tried),
+        kept=len(kept),
+        sure=sum(one.standing is Standing.SURE for one in kept),
+        best=best.row.number if best else None,
+        change=best.change if best else None,
+        error=best.error if best else None,
+        seconds=round(seconds, 1),
+    )
 
 
 def category_gains(told: Sequence[Line], scale: Scale, categories: Mapping[int, str]) -> list[CategoryGain]:

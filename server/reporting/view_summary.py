@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.history import comparisons, segments
@@ -10,7 +10,7 @@ from server.history.ledger import Ledger
 from server.history.lessons import lessons
 from server.history.paired_runs import is_paired, standing
 from server.metric import Metric
-from server.records import Experiment, Point, Progress, Purpose
+from server.records import MAIN, Experiment, Point, Progress, Purpose
 from server.reporting.view_model import (
     Bill,
     Counts,
@@ -21,6 +21,7 @@ from server.reporting.view_model import (
     Knob,
     KnobPoint,
     Lane,
+    LaneState,
     LessonsView,
     Limit,
     Measured,
@@ -33,14 +34,16 @@ from server.reporting.view_model import (
     StudyHead,
     Summary,
 )
-from server.reporting.view_rows import Folded, Line, Scale, category_gains, columns, fold, kind_of, lines
+from server.reporting.view_rows import Folded, Line, Scale, agents_of, category_gains, columns, fold, kind_of, lines
 from server.reporting.view_words import machine_facts, trust_facts
+from server.starting.order import in_order
 
 _FOUND = 2.0  # sigmas that the rule finds three times in four (benchmarks/keep_rules.py)
 _KNOB_POINTS = 400  # last values of knobs that are shown
 _SMOOTH = 8  # points of a loss curve whose mean is compared
 _CURVE = 60  # points that are shown
 _LIKE = 20  # last runs that tell how long one takes
+_UNFINISHED = 200  # last rows, among which are those that run or wait
 _END_SECONDS = 2.0  # from the end of an evaluation to the verdict
 
 
@@ -96,6 +99,8 @@ def summarize(ledger: Ledger, experiments: Sequence[Experiment], metric: Metric,
         counts=_counts(ledger, experiments, told),
         now=around.now,
         lanes=around.lanes,
+        slots=slots_of(experiments),
+        agents=agents_of(experiments, told, scale),
         verdicts=verdicts,
         categories=ideas,
         rows=rows,
@@ -278,9 +283,49 @@ def now_view(
     )
 
 
-def lanes_of(at_work: Sequence[Now]) -> list[Lane]:
-    """The runs under way as lanes; none where there is one at most, which `Summary.now` is."""
-    return [Lane(name=str(place), now=now) for place, now in enumerate(at_work, 1)] if len(at_work) > 1 else []
+def slots_of(rows: Sequence[Experiment]) -> int:
+    """How many runs could be under way at once when the last one was started."""
+    return next((row.attempt.concurrency or 1 for row in reversed(rows) if not row.queued), 1)
+
+
+def lanes_of(rows: Sequence[Experiment], at_work: Sequence[Now], opened: Collection[str]) -> list[Lane]:
+    """The lanes of a study, main first; none where there is one lane and one slot.
+
+    Args:
+        rows: every row, the oldest first. at_work: the runs under way. opened: lanes beside main that have a worktree.
+    """
+    nows, found = {now.number: now for now in at_work}, list[Lane]()
+    recent = rows[-_UNFINISHED:]
+    queue = in_order([row for row in recent if row.queued], [row for row in recent if not row.queued])
+    for row in recent:
+        if row.number in nows or row.queued:
+            found.append(_lane(row, nows.get(row.number), queue))
+    names = {MAIN, *opened} - {lane.name for lane in found}
+    if len(found) + len(names) < 2 and slots_of(rows) == 1:
+        return []
+    for row in reversed(rows):
+        if not names:
+            break
+        if (name := row.attempt.lane or MAIN) in names and row.attempt.of is None:
+            names.remove(name)
+            found.append(_lane(row, None, queue))
+    found += [Lane(name=name, state=LaneState.IDLE, now=None) for name in names]
+    return sorted(found, key=lambda lane: (lane.name != MAIN, lane.name, lane.number or 0))
+
+
+def _lane(row: Experiment, now: Now | None, queue: Sequence[Experiment]) -> Lane:
+    waits = row.value is not None and not row.decision and not row.revocation
+    state = LaneState.OPEN if waits else LaneState.IDLE
+    return Lane(
+        name=row.attempt.lane or MAIN,
+        agent=row.attempt.agent or "",
+        state=LaneState.QUEUED if row.queued else LaneState.RUNNING if now else state,
+        number=row.number,
+        place=queue.index(row) + 1 if row.queued else None,
+        slot=row.attempt.slot or "",
+        description=row.attempt.description,
+        now=now,
+    )
 
 
 def _remaining(row: Experiment, progress: Progress, past: Sequence[Experiment]) -> tuple[float | None, float | None]:

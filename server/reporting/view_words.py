@@ -1,11 +1,24 @@
 """What is said of an experiment and of a study in words, with numbers as people read them. Pure."""
 
 import math
+from collections.abc import Sequence
 
 from server.metric import Metric
 from server.records import Verdict
-from server.reporting.view_model import Counts, Fact, Headline, Health, Hidden, Kind, NoiseView, Standing
+from server.reporting.view_model import (
+    Counts,
+    Fact,
+    Headline,
+    Health,
+    Hidden,
+    Kind,
+    Lane,
+    LaneState,
+    NoiseView,
+    Standing,
+)
 from server.reporting.view_rows import Line, Scale
+from server.text import printable, shorten
 
 _SEALED = {
     "sealed": (True, "The code under test was sealed off from what scores it"),
@@ -20,6 +33,7 @@ KEPT = {
     Standing.NOISE: "kept, within the noise",
     Standing.PROVISIONAL: "kept, provisional",
 }
+_WORDS = 100  # bytes of a description
 _LISTED = 8  # numbers of experiments in a sentence
 
 
@@ -52,6 +66,23 @@ def headline_words(metric: Metric, headline: Headline) -> str:
     again = "provisional, not measured again since it was kept"
     again = again if headline.provisional else f"measured again by {_runs(best.runs)}"
     return f"{way}, {again}; the best single score was {metric.number(headline.single.value, 4)}"
+
+
+def lanes_in_words(lanes: Sequence[Lane], slots: int) -> list[str]:
+    """How many slots are busy, and where each lane is, a line each; nothing where there is one of each."""
+    if not lanes:
+        return []
+    busy = sum(lane.state is LaneState.RUNNING for lane in lanes)
+    return [f"{busy} of {slots} slot{'' if slots == 1 else 's'} busy", *map(_lane, lanes)]
+
+
+def _lane(lane: Lane) -> str:
+    by = f" of {lane.agent}" if lane.agent and lane.agent != lane.name else ""
+    if lane.state is LaneState.IDLE or lane.number is None:
+        return printable(f"lane {lane.name}{by}: no run")
+    states = {LaneState.QUEUED: f"waits at place {lane.place}", LaneState.OPEN: "waits for a decision"}
+    what = states.get(lane.state) or (lane.now.stage if lane.now else "running")
+    return printable(f"lane {lane.name}{by}: {lane.number}, {what}: {shorten(lane.description, _WORDS)}")
 
 
 def kept_words(counts: Counts) -> str:

@@ -1,7 +1,7 @@
 """What changes in a study, told to everybody who watches: found without reading rows, sent once, replayed if missed.
 
-Four times a second it looks at the times of a few files. Where one has changed, it asks SQLite for a number that grows
-with each write of another process. Only what has changed is read, and only that is sent.
+While somebody listens, it looks at the times of a few files four times a second. Where one has changed, it asks SQLite
+for a number that grows with each write of another process. Only what has changed is read, and only that is sent.
 """
 
 import json
@@ -21,10 +21,10 @@ from server.errors import AutoresearchError
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView, Told
 from server.reporting.view_model import Summary
-from server.reporting.view_summary import lanes_of
 from trainer.contract import RunFile
 
 LOOK_SECONDS = 0.25
+_ALONE_SECONDS = 10.0  # between two looks while nobody listens
 STIR_SECONDS = 3.0  # after a change, in which another one may leave a file's time as it is: some disks count in seconds
 TICK_SECONDS = 10.0
 _RING = 256  # events that can be replayed
@@ -62,6 +62,7 @@ class Changes:
         self.boot, self._sequence = token_hex(4), 0
         self._ring: deque[Event] = deque(maxlen=_RING)
         self._listeners: set[MemoryObjectSendStream[Event]] = set()
+        self._heard = anyio.Event()  # set when somebody begins to listen
         self._summary: Summary | None = None
         self._rows: dict[int, tuple[object, ...]] = {}
         self._files: tuple[object, ...] = ()
@@ -79,11 +80,19 @@ class Changes:
         try:
             while True:
                 await self.look()
-                await anyio.sleep(LOOK_SECONDS)
+                await self._pause()
         finally:
             for listener in list(self._listeners):
                 listener.close()
             self.view.close()
+
+    async def _pause(self) -> None:
+        if self._listeners:
+            await anyio.sleep(LOOK_SECONDS)
+            return
+        self._heard = anyio.Event()
+        with anyio.move_on_after(_ALONE_SECONDS):
+            await self._heard.wait()
 
     async def look(self) -> None:
         """Look once, and tell what has changed."""
@@ -112,7 +121,8 @@ class Changes:
 
     async def summary(self) -> str:
         """The study as it was last told, as JSON, with the cursor that its changes follow."""
-        if self._summary is None:
+        if self._summary is None or not self._listeners:
+            self._stirred = time.monotonic()  # nobody has looked for a while
             await self.look()
         known = self._summary
         if known is None:
@@ -143,6 +153,8 @@ class Changes:
     def _listening(self) -> Generator[MemoryObjectReceiveStream[Event]]:
         sender, receiver = anyio.create_memory_object_stream[Event](_QUEUE)
         self._listeners.add(sender)
+        self._stirred = time.monotonic()
+        self._heard.set()
         try:
             with receiver:
                 yield receiver
@@ -206,7 +218,11 @@ class Changes:
         now = self._summary.now.number if self._summary and self._summary.now else last
         lanes = [lane.now.number for lane in self._summary.lanes if lane.now] if self._summary else []
         runs = [self.view.runs.path(number) for number in lanes or [now]]
-        fast = (paths.request, *(run / name for run in runs for name in (RunFile.PROGRESS, RunFile.RESULT)))
+        fast = (
+            paths.request,
+            paths.lanes,
+            *(run / name for run in runs for name in (RunFile.PROGRESS, RunFile.RESULT)),
+        )
         return tuple(map(_stat, slow)), tuple(map(_stat, fast))
 
     def _read(self) -> list[tuple[str, dict[str, Any]]]:
@@ -230,7 +246,7 @@ class Changes:
         if (found := self.view.pulse()) is None:
             return self._read() if self._summary and self._summary.rows.number else []
         head, at_work = found
-        now, lanes = at_work[-1] if at_work else None, lanes_of(at_work)
+        now, lanes = at_work[-1] if at_work else None, self.view.lanes(at_work)
         told = {
             "study": head.model_dump(mode="json"),
             "now": now.model_dump(mode="json") if now else None,

@@ -15,7 +15,14 @@ from server.metric import Metric
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView
 from server.reporting.view_model import Headline, MetricView, Now, Standing, Summary
-from server.reporting.view_words import KEPT, headline_words, kept_words, shown_change, shown_size
+from server.reporting.view_words import (
+    KEPT,
+    headline_words,
+    kept_words,
+    lanes_in_words,
+    shown_change,
+    shown_size,
+)
 from server.text import printable
 
 _LOOK_SECONDS = 1.0
@@ -51,6 +58,8 @@ def drawn(summary: Summary) -> RenderableType:
     parts += [Text(f"{limit.name}: {limit.told}", style="dim") for limit in summary.limits]
     if summary.now:
         parts.append(_now(summary.now))
+    if summary.lanes:
+        parts += [Text(lane, style="dim") for lane in lanes_in_words(summary.lanes, summary.slots)]
     parts.append(_table(summary))
     warnings = [fact for fact in summary.health.facts if not fact.good]
     parts += [Text(f"! {printable(fact.text)}. {printable(fact.more)}", style="yellow") for fact in warnings]

@@ -154,6 +154,7 @@ class Night:
             seed=42,
             budget_seconds=self._task.budget_seconds,
             started_at=(self._clock - timedelta(seconds=self._seconds)).isoformat(),
+            **{name: more.pop(name) for name in ("source", "lane", "agent") if name in more},
         )
         if of is None and not attempt.baseline:
             before = Candidate(self.files)

@@ -33,7 +33,7 @@ from server.study.background import STALE_SECONDS
 
 _CONNECTIONS = 256
 _BACKLOG = 128  # so many are accepted at once, before one can be hung up on
-_EXPIRY_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 1.0  # between two looks whether to end, and whom to close the connection to
 _EXIT_SECONDS = 1.5
 
 
@@ -136,8 +136,8 @@ async def listen(
     whole: ASGIApp = AuthMiddleware(_slashless(app), bearer, hosts, limiter.authenticate)
     if beside.page:
         whole = _with_page(whole, beside.page, hosts, limiter)
-    web = _Web(_config(whole, limiter))
-    await _serve(web, listening, limiter, beside.page)
+    web = _Web(_config(whole, limiter), limiter)
+    await _serve(web, listening, beside.page)
     if web.hollow:
         raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
 
@@ -147,7 +147,7 @@ async def listen_for_page(page: SitePage, listening: socket.socket) -> None:
     limiter = ConnectionLimiter(_room(), BODY_SECONDS)
     config = _config(_with_page(_nothing, page, (), limiter), limiter)
     config.lifespan = "off"
-    await _serve(_Web(config), listening, limiter, page)
+    await _serve(_Web(config, limiter), listening, page)
 
 
 def _config(app: ASGIApp, limiter: ConnectionLimiter) -> uvicorn.Config:
@@ -163,10 +163,9 @@ def _config(app: ASGIApp, limiter: ConnectionLimiter) -> uvicorn.Config:
     )
 
 
-async def _serve(web: "_Web", listening: socket.socket, limiter: ConnectionLimiter, page: SitePage | None) -> None:
+async def _serve(web: "_Web", listening: socket.socket, page: SitePage | None) -> None:
     async with anyio.create_task_group() as group:
-        await group.start(_end_on_signal, web, limiter)
-        group.start_soon(_close_expired, limiter)
+        await group.start(_end_on_signal, web)
         if page:
             group.start_soon(page.run)
         await web.serve(sockets=[listening])
@@ -227,14 +226,24 @@ def _counted(limiter: ConnectionLimiter) -> type[H11Protocol]:
     return Counted
 
 
-async def _close_expired(limiter: ConnectionLimiter) -> None:
-    while True:
-        await anyio.sleep(_EXPIRY_LOOK_SECONDS)
-        limiter.close_expired()
-
-
 class _Web(uvicorn.Server):
     hollow = False  # what it served has ended
+
+    def __init__(self, config: uvicorn.Config, limiter: ConnectionLimiter) -> None:
+        super().__init__(config)
+        self._limiter, self._ends = limiter, anyio.Event()
+
+    async def main_loop(self) -> None:
+        """Look once a second: uvicorn looks ten times, and an idle server would do little else than wake up."""
+        while not await self.on_tick(0):
+            with anyio.move_on_after(_LOOK_SECONDS):
+                await self._ends.wait()
+
+    def end(self) -> None:
+        """Close what is unauthenticated, and end."""
+        self._limiter.close_unauthenticated()
+        self.should_exit = True
+        self._ends.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -243,11 +252,12 @@ class _Web(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end: also when the app's lifespan is over, after which uvicorn would answer errors for ever."""
+        self._limiter.close_expired()
         self.hollow = isinstance(self.lifespan, LifespanOn) and self.lifespan.shutdown_event.is_set()
         return self.hollow or await super().on_tick(counter)
 
 
-async def _end_on_signal(web: uvicorn.Server, limiter: ConnectionLimiter, *, task_status: TaskStatus[None]) -> None:
+async def _end_on_signal(web: "_Web", *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
@@ -256,8 +266,7 @@ async def _end_on_signal(web: uvicorn.Server, limiter: ConnectionLimiter, *, tas
             timer.daemon = True
             timer.start()
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # calls that end with us are no errors
-            limiter.close_unauthenticated()
-            web.should_exit = True
+            web.end()
 
 
 def _health(quiet: Callable[[], float]) -> Callable[[Request], Awaitable[JSONResponse]]:

@@ -8,11 +8,11 @@ from server.metric import Metric
 from server.paths import StudyPaths
 from server.reporting.bill import time_in_words
 from server.reporting.study_view import StudyView
-from server.reporting.view_model import Headline, Measured, MetricView, NoiseView, Summary
-from server.reporting.view_words import shown_change, shown_size
+from server.reporting.view_model import AgentView, Headline, Measured, MetricView, NoiseView, Summary
+from server.reporting.view_words import lanes_in_words, shown_change, shown_size
 from server.text import printable, shorten
 
-_TABLES = {"rows", "lessons", "kinds", "standings", "verdicts", "categories", "cursor", "lanes"}
+_TABLES = {"rows", "lessons", "kinds", "standings", "verdicts", "categories", "cursor"}
 _CURVES = {"curve", "against"}
 _WORDS = 120  # bytes of a description
 
@@ -28,7 +28,9 @@ def summary_of(paths: StudyPaths) -> Summary:
 
 def as_json(summary: Summary, paths: StudyPaths) -> dict[str, Any]:
     """The snapshot for programs: the summary without its tables and curves, and the next commands."""
-    told = summary.model_dump(mode="json", exclude={**dict.fromkeys(_TABLES, True), "now": _CURVES})
+    told = summary.model_dump(
+        mode="json", exclude={**dict.fromkeys(_TABLES, True), "now": _CURVES, "lanes": {"__all__": {"now": _CURVES}}}
+    )
     steps = [{"command": command, "what": what} for command, what in steps_of(summary)]
     return {"workspace": str(paths.home.root.resolve()), **told, "next": steps}
 
@@ -44,11 +46,13 @@ def facts_of(summary: Summary, paths: StudyPaths) -> list[tuple[str, str]]:
         ("workspace", whole(str(paths.home.root.resolve()))),
         ("state", state_in_words(summary)),
         ("now", shorten(now.description, _WORDS) if now else ""),
+        ("lanes", "; ".join(lanes_in_words(summary.lanes, summary.slots))),
         ("task", f"{head.task + ': ' if head.task else ''}{better} is better"),
         ("a run", _run(summary)),
         ("best", _best(summary.headline, metric)),
         ("noise", _noise(summary.noise, metric)),
         ("tried", _tried(summary)),
+        ("agents", "; ".join(_agent(one, metric) for one in summary.agents)),
         ("limits", "; ".join(f"{limit.name}: {limit.told}" for limit in summary.limits)),
         ("ideas", "; ".join(ideas)),
         ("trust", "; ".join(fact.text for fact in summary.health.facts if not fact.good)),
@@ -85,6 +89,11 @@ def _best(headline: Headline | None, metric: Metric) -> str:
 def _measured(one: Measured, metric: Metric) -> str:
     error = "" if one.error is None else f" ± {shown_size(metric, one.error)}"
     return f"{metric.number(one.value, 4)}{error}"
+
+
+def _agent(one: AgentView, metric: Metric) -> str:
+    best = f", best {shown_change(metric, one.change)} (#{one.best})" if one.change is not None else ""
+    return f"{printable(one.name) or 'without a name'} kept {one.kept} of {one.experiments}{best}"
 
 
 def _noise(noise: NoiseView | None, metric: Metric) -> str:

@@ -27,6 +27,7 @@ _LINE = 2_000  # characters: a longer line is shown as several
 _CATALOGUE = "library(): the documents"
 _NEAR = 5
 _PLAIN = re.compile(r"[A-Za-z0-9_.@/+-]{1,100}")  # a name without blanks; others are quoted like a text
+_MARKS = dict.fromkeys(map(ord, '"“”„‟'), "'")
 
 
 class Asked(NamedTuple):
@@ -83,13 +84,16 @@ class ReferenceLibrary:
         return self.answer(Asked(id=name or " ")).text
 
     def told(self, source: str) -> str:
-        """The source of an idea as an agent has told it, and title and address of each document that it names."""
+        """The source of an idea as an agent has told it, and title and address of each document that it names.
+
+        A title is quoted: somebody else wrote it, and it may read like words of ours.
+        """
         if not source:
             return ""
         known = {file.id: file for file in shelf.files(self._folder)}
         names = dict.fromkeys(word.strip("<>()[]\"'`.") for word in re.split(r"[\s,;]+", source))
         entries = [self._entry(known[name]) for name in names if name in known]
-        cited = "; ".join(", ".join(filter(None, (entry.title, entry.source))) for entry in entries)
+        cited = "; ".join(", ".join(filter(None, (_title(entry), one_line(entry.source)))) for entry in entries)
         return f"{source} ({cited})" if cited else source
 
     def _catalogue(self, found: list[File], offset: int) -> Answer:
@@ -184,6 +188,12 @@ class ReferenceLibrary:
 def _labelled(name: str) -> str:
     """A document in the line that opens a quotation. The author of a file chose its name: one like a text stays inside."""
     return f"library document {json.dumps(name)}" if _PLAIN.fullmatch(name) else "library document"
+
+
+def _title(entry: Entry) -> str:
+    """In quotation marks that nothing in it can close; empty where there is none."""
+    title = one_line(entry.title).translate(_MARKS)
+    return f"“{title}”" if title else ""
 
 
 def _told(entry: Entry) -> str:

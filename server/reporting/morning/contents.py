@@ -83,6 +83,7 @@ class Report(Value):
     kept: list[KeptChange]
     kept_left: int  # earlier ones that are not listed
     categories: list[list[str]]  # kind of idea, tried, kept, brought
+    agents: list[list[str]] = Field(default_factory=list[list[str]])  # name, tried, kept, sure, best gain, run time
     others: list[OtherChange]
     others_left: int  # that are not listed
     failures: list[Failure]

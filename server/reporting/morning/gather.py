@@ -61,6 +61,7 @@ def gather(paths: StudyPaths) -> Report:
         kept=[_kept(row, details.get(row.number), summary, metric, library) for row in kept[-_LISTED_KEPT:]],
         kept_left=max(len(kept) - _LISTED_KEPT, 0),
         categories=_categories(summary, metric),
+        agents=_agents(summary, metric),
         others=_others(summary, metric)[:_OTHERS],
         others_left=max(len(_others(summary, metric)) - _OTHERS, 0),
         failures=_failures(rows),
@@ -83,9 +84,12 @@ def _about(summary: Summary, bill: Bill, of_models: bool) -> list[str]:
 def _costs(summary: Summary, bill: Bill) -> list[Number]:
     """The device's time, and what the agent has cost; without a client that tells it, how long the study took."""
     each = bill.seconds_a_gain
-    name = "GPU" if bill.device and bill.device.lower() != "cpu" else "run time"
     found = [
-        Number(name=name, value=_hours(bill.seconds), more=f"{_hours(each)} a sure gain" if each else "no sure gain")
+        Number(
+            name=bill.time_of,
+            value=_hours(bill.seconds),
+            more=f"{_hours(each)} a sure gain" if each else "no sure gain",
+        )
     ]
     agent = bill.agent
     if agent is None or not agent.tokens:
@@ -162,6 +166,21 @@ def _categories(summary: Summary, metric: Metric) -> list[list[str]]:
     return [
         [gain.category, str(gain.tried), str(gain.kept), _size(gain.change, gain.error, metric) if gain.kept else ""]
         for gain in summary.lessons.gains
+    ]
+
+
+def _agents(summary: Summary, metric: Metric) -> list[list[str]]:
+    """Who has found what; nothing where one agent alone has worked."""
+    return [
+        [
+            one.name or "without a name",
+            str(one.experiments),
+            str(one.kept),
+            str(one.sure),
+            f"{_size(one.change, one.error, metric)} (#{one.best})" if one.best else "",
+            _hours(one.seconds),
+        ]
+        for one in summary.agents
     ]
 
 

@@ -12,6 +12,8 @@ from server.text import shorten
 _DESCRIPTION = 90  # bytes of a change in the paragraph
 _LARGE = 0.25  # share of the whole gain that is worth a clause
 _SMALL_HOURS = (0, 5)
+_NAME = 40  # bytes of an agent's
+_FINDERS = 4
 
 
 def title(summary: Summary) -> str:
@@ -35,10 +37,11 @@ def lead(summary: Summary, metric: Metric) -> list[Words]:
         return [Words(text=_nothing(summary))]
     tried = f"{many} change{'' if many == '1' else 's'}"
     kept = "none was kept" if not counts.kept else f"{counts.kept} {'was' if counts.kept == 1 else 'were'} kept"
-    words = [Words(text=f"In {time} the agent tried {tried}; {kept}. ")]
+    who = f"{len(summary.agents)} agents" if summary.agents else "the agent"
+    words = [Words(text=f"In {time} {who} tried {tried}; {kept}. ")]
     words += _gain(summary.headline, metric) if counts.kept else _no_gain(summary, metric)
     if counts.kept:
-        words += _parts(summary, metric)
+        words += [*_parts(summary, metric), *_finders(summary)]
     return [*words, *_after(summary, metric)]
 
 
@@ -100,6 +103,16 @@ def _parts(summary: Summary, metric: Metric) -> list[Words]:
         start = "" if words else "Of the kept ones "
         words.append(Words(text=f"{start}{_standing(counts.sure, counts.kept - counts.sure)} "))
     return words
+
+
+def _finders(summary: Summary) -> list[Words]:
+    """Who has kept how many, of several agents."""
+    found = [one for one in summary.agents if one.kept]
+    if not found:
+        return []
+    told = ", ".join(f"{shorten(one.name or 'clients without a name', _NAME)} {one.kept}" for one in found[:_FINDERS])
+    more = f" and {len(found) - _FINDERS} others" if len(found) > _FINDERS else ""
+    return [Words(text=f"Kept changes by agent: {told}{more}. ")]
 
 
 def _standing(sure: int, unsure: int) -> str:

@@ -148,6 +148,7 @@ def _diff_line(line: DiffLine) -> Html:
 def _rest(report: Report) -> Html:
     """What kinds of ideas helped, what did not, what failed, what next, how far to trust it, and the bill."""
     return together(
+        _agents(report),
         _kinds(report),
         _others(report),
         _failed(report.failures),
@@ -155,6 +156,15 @@ def _rest(report: Report) -> Html:
         _trust(report),
         _bill(report.bill),
     )
+
+
+def _agents(report: Report) -> Html | None:
+    """Where there is more than one."""
+    if not report.agents:
+        return None
+    rows: list[list[Child]] = [[*line] for line in report.agents]
+    head = ["agent", "changes tried", "kept", "sure", "best gain ± error", report.bill.time_of]
+    return together(el("h2", "Who found what"), _table("Who found what", head, rows, right=(1, 2, 3, 4, 5)))
 
 
 def _kinds(report: Report) -> Html | None:

@@ -18,6 +18,7 @@ def markdown(report: Report, metric: Metric) -> str:
         "".join(map(_word, report.lead)),
         table([escaped(one.name) for one in report.numbers], [[_cell(one.value, one.more) for one in report.numbers]]),
         *_kept(report, metric),
+        *_agents(report),
         *_others(report),
         *_failed(report),
         *_next(report),
@@ -70,6 +71,13 @@ def _change(one: KeptChange) -> str:
     head, diff = f"<details><summary>\n\n{summary}\n\n</summary>", fenced("\n".join([*lines, *more]), "diff")
     inner = [head, why, source, beside, diff]
     return "\n\n".join([*filter(None, inner), "</details>"])
+
+
+def _agents(report: Report) -> list[str]:
+    if not report.agents:
+        return []
+    head = ["agent", "changes tried", "kept", "sure", "best gain ± error", report.bill.time_of]
+    return ["## Who found what", table(head, [[escaped(cell) for cell in line] for line in report.agents])]
 
 
 def _others(report: Report) -> list[str]:

@@ -24,6 +24,7 @@ const h = (tag, props, ...kids) => fill(document.createElement(tag), props, kids
 const s = (tag, props, ...kids) => fill(document.createElementNS(SVG, tag), props, kids);
 function put(at, ...kids) {
   at = typeof at === "string" ? $(at) : at;
+  if (kids.length === 1 && typeof kids[0] === "string" && kids[0] && at.childNodes.length === 1 && at.firstChild.nodeType === 3 && at.firstChild.data === clean(kids[0])) return at; // as it is: nothing is drawn or read aloud anew
   at.replaceChildren();
   return fill(at, null, kids);
 }
@@ -69,6 +70,7 @@ function span(seconds) {
   if (hours) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
   return minutes ? `${minutes} min ${String(t % 60).padStart(2, "0")} s` : `${t} s`;
 }
+const duration = seconds => seconds < 5400 ? span(seconds) : `${(seconds / 3600).toFixed(1)} h`;
 const grouped = n => String(n).replace(/\B(?=(\d{3})+$)/g, ","); // of a whole number
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const said = word => word.replaceAll("_", " ");

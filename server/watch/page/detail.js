@@ -67,6 +67,7 @@ function parts(row, found) {
   return [found.disturbance && h("p", { class: "amber text" }, clean(found.disturbance, 300)),
     found.hypothesis && block("Hypothesis", h("p", { class: "text" }, clean(found.hypothesis, 3000))),
     found.source && h("p", { class: "soft small text" }, "Source: ", clean(found.source, 600)),
+    found.agent && h("p", { class: "soft small text" }, "Asked for by ", clean(found.agent, 60)),
     found.diff.length > 0 && block(row.change == null || found.against == null ? "Change" : ["Change against ", go(found.against)], diff(found)),
     found.traceback && block("Traceback", h("pre", { class: "log", tabindex: 0, "aria-label": "Traceback" }, clean(found.traceback, 6000))),
     found.curve.length > 2 && block("Loss", curves(found.curve, found.against_curve, found.gap, { width: Math.max(280, $("detail").clientWidth - 38) })),

@@ -3,8 +3,12 @@ const STALE = 25000; // ms without a word of the server, which speaks every ten 
 const live = {
   csrf: "", cursor: "", source: null, heard: 0, broken: false, wait: 1000, timer: 0,
 
-  // Whether what is shown may be old.
+  // Whether what is shown may be old, and how that is told.
   quiet() { return this.broken || performance.now() - this.heard > STALE; },
+  silence() { // in steps, as it is read aloud
+    const t = Math.floor(passed(this.heard));
+    return this.broken ? "no connection" : `silent for ${t < 60 ? `${t - t % 5} s` : `${Math.floor(t / 60)} min`}`;
+  },
 
   async begin() {
     const token = /^#t=(.+)/.exec(location.hash)?.[1];
@@ -140,7 +144,7 @@ function refresh() { // the panel, without taking away what somebody types or wh
 function beat(all = false) {
   head();
   controls();
-  if (all || D.now && !document.hidden) running();
+  if (all || D.now && !document.hidden) running(all);
 }
 function trouble(text) {
   put("banner", clean(text, 400));

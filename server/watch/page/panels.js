@@ -6,14 +6,15 @@ function head() {
   $("state").hidden = false;
   $("report").hidden = !rows.length;
   const asked = S.state === "running" && S.asked ? (S.asked === "pause" ? "pauses after this run" : "stops after this run") : "";
-  $("state").className = `pill ${lost ? "lost" : asked ? "asked" : S.state}`;
-  put($("state").lastElementChild, lost ? "no connection" : asked || STATES[S.state] || S.state);
-  $("state").title = clean(S.why, 300);
+  const pill = { class: `pill ${lost ? "lost" : asked ? "asked" : S.state}`, title: clean(S.why, 300) };
+  for (const key in pill) if ($("state").getAttribute(key) !== pill[key]) $("state").setAttribute(key, pill[key]);
+  put($("state").lastElementChild, lost ? live.silence() : asked || STATES[S.state] || S.state);
   put("tag", S.tag);
-  $("tag").title = clean(S.task, 200);
+  if ($("tag").title !== clean(S.task, 200)) $("tag").title = clean(S.task, 200);
   const more = D.now ? D.quiet + passed(toldAt) : 0;
   put("since", S.started ? span(S.elapsed + more) : "");
-  document.title = D.headline ? `${num(D.headline.best.value)} (${change(D.headline.change)}) · ${S.tag}` : `${S.tag} · autoresearch`;
+  const title = D.headline ? `${num(D.headline.best.value)} (${change(D.headline.change)}) · ${S.tag}` : `${S.tag} · autoresearch`;
+  if (document.title !== title) document.title = title;
 }
 
 function controls() { // rebuilt only when they differ, so that the focus stays
@@ -47,7 +48,7 @@ function headline() {
   const fact = (label, value, more) => h("div", {}, h("dt", {}, label), h("dd", {}, value, more && h("small", {}, ` ${more}`)));
   const parts = [C.sure && `${C.sure} sure`, C.noise && `${C.noise} in the noise`, C.provisional && `${C.provisional} provisional`].filter(Boolean).join(", ");
   const bill = D.bill?.cost_usd != null ? `agent $${D.bill.cost_usd.toFixed(2)}` : "";
-  put("facts", fact("experiments", C.experiments, `${C.runs} runs`), fact("kept", C.kept, parts), fact("failed", C.failed), fact("since a keep", C.since_keep), fact("time of runs", D.spent.seconds < 5400 ? span(D.spent.seconds) : `${(D.spent.seconds / 3600).toFixed(1)} h`, bill));
+  put("facts", fact("experiments", C.experiments, `${C.runs} runs`), fact("kept", C.kept, parts), fact("failed", C.failed), fact("since a keep", C.since_keep), fact("time of runs", duration(D.spent.seconds), bill));
 }
 
 function latest() {
@@ -58,22 +59,37 @@ function latest() {
     h("span", { class: row.kind === "kept" && better(row.change) ? "green" : "soft" }, row.change == null ? short(row) : change(row.change)), h("span", { class: "soft" }, ago(row))))));
 }
 
-function running() {
+function running(all = true) {
   const N = D.now, S = D.study;
   if (!N) {
     const why = S.why ? capital(S.why) + "." : S.state === "idle" ? "The agent has not started the next run." : !rows.length ? "Start a study with your client, or with `autoresearch serve`. Its first run is the baseline." : "";
-    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)));
+    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)), lanes(0));
   }
   const t = passed(nowAt), training = N.stage === "training";
-  const share = N.share == null ? null : Math.min(1, N.share + (training && N.share < 1 ? t / N.budget : 0)), left = N.eta == null ? null : Math.max(0, N.eta - t);
-  const when = left == null ? "" : left < 1 ? "verdict any moment" : `verdict in ${left < 90 ? `${Math.round(left)} s` : `≈ ${Math.round(left / 60)} min`}`;
+  const share = shareOf(N, t), left = leftOf(N, t), when = left && `verdict ${left}`;
+  const key = [when, share && Math.round(200 * share), D.lanes.map(({ now }) => now && leftOf(now, t))].join(); // a clock alone draws nothing that looks the same
+  if (!all && running.key === key) return;
+  running.key = key;
   const gap = N.gap != null && Math.abs(N.gap) >= .0005 ? `, ${Math.abs(N.gap).toFixed(3)} ${N.gap < 0 ? "below" : "above"} the incumbent's at this point` : "";
   put("now", h("div", { class: "stack", style: { gap: "8px" } }, h("header", {}, h("h2", {}, h("span", { class: "blue", "aria-hidden": "true" }, "● "), `#${N.number}`, N.of && ["  ", go(N.of, `#${N.of} again`)], ` · ${said(N.stage)}`), h("span", { class: "soft small" }, when)),
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
     N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
-    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 }),
-    D.lanes.length > 1 && h("ul", { class: "small", "aria-label": "Beside it" }, D.lanes.filter(lane => lane.now && lane.now.number !== N.number).map(({ now }) => h("li", { class: "row" }, go(now.number), h("span", { class: "text one", style: { flex: "1" } }, clean(now.description, 120)), h("span", { class: "soft" }, said(now.stage)))))));
+    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })), lanes(t));
+}
+const shareOf = (now, t) => now.share == null ? null : Math.min(1, now.share + (now.stage === "training" && now.share < 1 ? t / now.budget : 0));
+function leftOf(now, t) {
+  const left = now.eta == null ? null : Math.max(0, now.eta - t);
+  return left == null ? "" : left < 1 ? "any moment" : `in ${left < 90 ? `${Math.round(left)} s` : `≈ ${Math.round(left / 60)} min`}`;
+}
+function lanes(t) { // every candidate on its way, where there is more than one lane or slot
+  if (!D.lanes.length) return;
+  const busy = D.lanes.filter(lane => lane.state === "running").length, waiting = D.lanes.filter(lane => lane.place).length;
+  const sign = { running: "blue", queued: "soft", open: "amber", idle: "soft" };
+  const state = ({ state, place, now }) => ({ running: now && `${said(now.stage)}, ${leftOf(now, t) || "runs"}`, queued: `place ${place} in the queue`, open: "waits for a decision", idle: "no run" })[state] || state;
+  return h("section", { class: "lanes small", "aria-label": "Lanes" }, h("header", { class: "soft" }, h("h2", {}, "Lanes"), h("span", {}, `${busy} of ${plural(D.slots, "slot")} busy${waiting ? `, ${plural(waiting, "run")} waiting` : ""}`)),
+    h("ul", { tabindex: D.lanes.length > 4 ? 0 : null, role: "list" }, D.lanes.map(lane => h("li", {}, h("div", { class: "row" }, h("b", { class: "text one" }, h("span", { class: sign[lane.state], "aria-hidden": "true" }, lane.state === "running" ? "● " : "○ "), clean(lane.name, 40)), lane.agent && lane.agent !== lane.name && h("span", { class: "soft text one" }, clean(lane.agent, 40)), h("span", { class: `grow ${sign[lane.state]}` }, state(lane))),
+      lane.number && lane.state !== "idle" && h("div", { class: "row" }, go(lane.number), h("span", { class: "text one grow" }, clean(lane.description, 160)))))));
 }
 
 const TABS = { experiments: "Experiments", lessons: "Lessons", notes: "Notes and ideas", trust: "Trust and health" };
@@ -155,11 +171,12 @@ function line(row) {
 
 function lessons() {
   const T = D.lessons, most = Math.max(...T.gains.map(gain => Math.abs(gain.change)), 1e-12);
-  if (!T.gains.length && !T.knobs.length) return put("panel", h("p", { class: "soft" }, "There is nothing to learn from yet: it takes a few experiments."));
+  if (!T.gains.length && !T.knobs.length && !D.agents.length) return put("panel", h("p", { class: "soft" }, "There is nothing to learn from yet: it takes a few experiments."));
   const kinds = h("div", { class: "kinds" }, T.gains.map(gain => [h("span", { class: "text" }, clean(gain.category, 30)), h("i", { style: { width: `${Math.max(0, 100 * Math.abs(gain.change) / most)}%` } }), h("b", { class: better(gain.change) ? "green" : "soft" }, gain.kept ? [change(gain.change), gain.error != null && h("span", { class: "soft" }, ` ± ${size(gain.error)}`)] : "–"), h("span", { class: "soft" }, `${gain.kept} of ${gain.tried} kept`)]));
   const near = h("ul", { class: "list" }, T.near.slice(0, 6).map(miss => h("li", {}, go(miss.number, `#${miss.number} ${clean(miss.description, 110)}`), " ", h("span", { class: "soft" }, change(miss.change, 1), miss.sigmas != null && `, ${miss.sigmas.toFixed(1)} σ`))),
     T.pairs.map(pair => h("li", { class: "text small" }, h("b", {}, "Never tried together: "), clean(pair, 240).replace(/-(?=\d)/g, MINUS))), !T.near.length && h("li", { class: "soft" }, "Nothing was close."));
-  put("panel", h("div", { class: "stack", style: { gap: "26px" } }, h("div", { class: "cols" }, h("div", {}, h("h3", {}, "What each kind of idea has brought"), kinds), h("div", {}, h("h3", {}, "What nearly worked"), near)),
+  const finder = one => [h("span", { class: "text" }, clean(one.name || "without a name", 40)), h("span", { class: "soft" }, `${one.kept} of ${one.experiments} kept${one.sure ? `, ${one.sure} sure` : ""}`), h("span", {}, one.best && [h("b", { class: better(one.change) ? "green" : "soft" }, change(one.change), one.error != null && h("span", { class: "soft" }, ` ± ${size(one.error)}`)), " ", go(one.best)]), h("span", { class: "soft" }, duration(one.seconds))];
+  put("panel", h("div", { class: "stack", style: { gap: "26px" } }, D.agents.length > 0 && h("div", {}, h("h3", {}, "Who found what: kept, the best gain, time of runs"), h("div", { class: "kinds" }, D.agents.map(finder))), h("div", { class: "cols" }, h("div", {}, h("h3", {}, "What each kind of idea has brought"), kinds), h("div", {}, h("h3", {}, "What nearly worked"), near)),
     T.knobs.length > 0 && h("div", {}, h("h3", {}, `What each knob was set to, and the change to the incumbent of its day (${metric().direction} is better)`), h("div", { class: "knobs" }, T.knobs.slice(0, 24).map(knob)))));
 }
 function knob({ name: label, points }, at, all, W = 200, H = 104) {
@@ -191,10 +208,9 @@ function trust() {
   const fact = one => h("li", { class: "fact" }, h("span", { class: one.good ? "green" : "amber", "aria-label": one.good ? "good" : "mind" , role: "img" }, one.good ? "✓" : "!"), h("div", { class: "text" }, clean(one.text, 600), (one.more || one.numbers.length > 0) && h("div", { class: "soft small" }, one.numbers.map(n => [go(n), " "]), clean(one.more, 600))));
   const state = { on: P.pulse == null ? "alive" : `alive, a sign of life ${Math.round(P.pulse)} s ago`, off: "none works here", hangs: "hangs: no sign of life" }[P.server] ?? P.server;
   const facts = [["server", state], ["agent", D.agent], ["device", P.device], ["profile", D.study.profile], ["data", D.study.dataset], ["disk free", P.disk_gb != null && `${P.disk_gb.toFixed(0)} GB`], ["branch", D.study.branch]].filter(([, value]) => value);
-  const hours = seconds => seconds < 5400 ? span(seconds) : `${(seconds / 3600).toFixed(1)} h`;
   const tokens = bill && [bill.tokens_in != null && `${(bill.tokens_in / 1e6).toFixed(1)} M tokens in`, bill.tokens_out != null && `${(bill.tokens_out / 1e3).toFixed(0)} k out`, bill.cost_usd != null && `$${bill.cost_usd.toFixed(2)}`].filter(Boolean).join(", ");
   put("panel", h("div", { class: "cols" }, h("div", {}, h("h3", {}, "How far to trust it"), h("ul", { class: "list" }, P.facts.map(fact), !P.facts.length && h("li", { class: "soft" }, "Nothing was measured yet."))),
     h("div", { class: "stack", style: { gap: "20px" } }, h("div", {}, h("h3", {}, "Health"), h("dl", { class: "figs" }, facts.map(([k, v]) => [h("dt", {}, k), h("dd", { class: "wide2 text" }, clean(v, 120))]))),
-      B.seconds > 0 && h("div", {}, h("h3", {}, "What the runs took"), h("div", { class: "meter parts", role: "img", "aria-label": "Shares of the time" }, Object.keys(parts).map(k => h("i", { style: { width: `${100 * B[k] / B.seconds}%`, background: parts[k] } }))), h("p", { class: "soft small", style: { "margin-top": "6px" } }, Object.keys(parts).filter(k => B[k] > 0).map((k, at) => [at > 0 && " · ", h("span", { "aria-hidden": "true", style: { color: parts[k] } }, "■ "), `${k} ${hours(B[k])}`]))),
+      B.seconds > 0 && h("div", {}, h("h3", {}, "What the runs took"), h("div", { class: "meter parts", role: "img", "aria-label": "Shares of the time" }, Object.keys(parts).map(k => h("i", { style: { width: `${100 * B[k] / B.seconds}%`, background: parts[k] } }))), h("p", { class: "soft small", style: { "margin-top": "6px" } }, Object.keys(parts).filter(k => B[k] > 0).map((k, at) => [at > 0 && " · ", h("span", { "aria-hidden": "true", style: { color: parts[k] } }, "■ "), `${k} ${duration(B[k])}`]))),
       bill && h("div", {}, h("h3", {}, "The agent's bill"), h("p", {}, [bill.client, tokens].filter(Boolean).join(": "))))));
 }

@@ -82,6 +82,15 @@ def test_results_on_disk_get_the_columns_of_a_task_with_its_first_row(tmp_path: 
         assert file.read_text(encoding="utf-8") == tsv(ledger.all()) and file.stat().st_mtime_ns >= before
 
 
+def test_csv_has_columns_of_lane_and_agent_where_there_are_any_and_the_tsv_stays_as_it_is() -> None:
+    rows = [experiment(1, Verdict.BASELINE, 2.0, kept=True), experiment(2, Verdict.WORSE, 2.1, kept=False)]
+    assert {"lane", "agent"}.isdisjoint(csv(rows).splitlines()[0].split(","))
+    named = rows[1].model_copy(update={"attempt": rows[1].attempt.model_copy(update={"lane": "b", "agent": "ada"})})
+    told = list(reader.DictReader(csv([rows[0], named]).splitlines()))
+    assert [(row["lane"], row["agent"]) for row in told] == [("main", ""), ("b", "ada")]
+    assert tsv([rows[0], named]) == tsv(rows)
+
+
 def test_csv_and_jsonl_have_every_figure_of_a_task_by_its_own_name() -> None:
     row = of_task(experiment(1, Verdict.BASELINE, 12.5, kept=True), "latency", "µs", Trust.JUDGED)
     assert row.result and row.result.score

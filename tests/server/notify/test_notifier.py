@@ -194,6 +194,18 @@ def test_a_new_gain_is_told_with_its_error(paths: StudyPaths, service: Service) 
     assert "#4) A to 2" in message.text and "1 sure of 1" in message.text
 
 
+def test_of_several_agents_a_gain_tells_whose_it_is(tmp_path: Path) -> None:
+    make_repository(tmp_path / "work", constants(A=1))
+    night = Night(tmp_path / "work")
+    night.baseline(2.0, (2.001, 1.999))
+    night.tried({"train.py": constants(A=2)}, 1.8, Verdict.IMPROVED, "A to 2", [1.8, 1.801], agent="ada", lane="ada")
+    night.tried({"train.py": constants(A=9)}, 1.9, Verdict.WORSE, "A to 9", agent="bea\x1b[31m", lane="bea")
+    paths = StudyPaths(night.write())
+    paths.notified.write_text('{"begun": true, "told": 3, "baseline": true}', encoding="utf-8")
+    (message,) = Notifier(paths, Settings(), lambda line: None).look()
+    assert "#4, by ada) [ada] A to 2" in message.text
+
+
 def test_whoever_drives_is_not_held_up_by_a_dead_service_and_its_failure_is_told_once(
     paths: StudyPaths, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

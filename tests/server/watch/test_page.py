@@ -45,9 +45,9 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 
 
 @contextmanager
-def shown(browser: Browser, watch: Watch, **size: int) -> Generator[Tab]:
-    """A tab with the page, once it shows a study. Nothing may be refused or thrown by then."""
-    tab = browser.page(watch.link, **size)
+def shown(browser: Browser, watch: Watch | str, **size: int) -> Generator[Tab]:
+    """A tab with the page, or that of a link, once it shows a study. Nothing may be refused or thrown by then."""
+    tab = browser.page(watch if isinstance(watch, str) else watch.link, **size)
     try:
         tab.until("!document.querySelector('#main').hidden && document.querySelector('#head').textContent")
         yield tab

@@ -1,14 +1,20 @@
 """The page through troubles of a machine: sleep, a clock that is set, a ledger that is rebuilt, killed servers."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from server.locks import lock_path
+from server.study.background import STALE_SECONDS
+from server.watch.door import Door
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.server.watch.test_page import shown, workspace
 from tests.support.app_host import needs_browser
@@ -25,6 +31,31 @@ FETCHED = "performance.getEntriesByType('resource').filter(e => e.name.endsWith(
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(tmp_path_factory.mktemp("profile")) as started:
         yield started
+
+
+STATE = "document.querySelector('#state').textContent"
+HURRY = """(() => {
+    const now = performance.now.bind(performance);
+    let ahead = 0;
+    performance.now = () => now() + ahead;
+    window.hurry = setInterval(() => ahead += 400, 100);
+})()"""  # a steady clock that goes five times as fast, until `hurry` is cleared
+
+
+@contextmanager
+def served(root: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """A server of the study."""
+    words = ["serve", "--workspace", str(root), "--tag", "t1", "--profile", "smoke", *options]
+    with subprocess.Popen(
+        [sys.executable, "-c", "from server.cli import main; main()", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        cwd=Path(__file__).parents[3],
+    ) as server:
+        yield server
+        server.kill()
 
 
 def runs(tab: Tab, count: int) -> None:
@@ -84,21 +115,41 @@ def test_a_server_that_is_killed_and_started_again_is_seen_on_the_page(
 ) -> None:
     root = make_quick(tmp_path / "w", data)
     write(study_paths(root), NIGHT)
-
-    def serve() -> "subprocess.Popen[bytes]":
-        words = ["serve", "--workspace", str(root), "--tag", "t1", "--profile", "smoke"]
-        return subprocess.Popen(
-            [sys.executable, "-c", "from server.cli import main; main()", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[3],
-        )
-
-    state = "document.querySelector('#state').textContent"
     with closing(Watch(root, "--tag", "t1")) as watch, shown(browser, watch) as tab:
         for _ in range(2):
-            with serve() as server:
-                tab.until(f"!{state}.includes('no server')")
-                server.kill()
-            tab.until(f"{state}.includes('no server')")
+            with served(root):
+                tab.until(f"!{STATE}.includes('no server')")
+            tab.until(f"{STATE}.includes('no server')")
+
+
+def test_a_server_that_is_stopped_is_told_on_its_own_page_and_on_that_of_watch_and_comes_back(
+    browser: Browser, tmp_path: Path, data: Path
+) -> None:
+    root = make_quick(tmp_path / "w", data)
+    paths = study_paths(root)
+    write(paths, NIGHT)
+    with served(root, "--http", "127.0.0.1:0") as server, closing(Watch(root, "--tag", "t1")) as watch:
+        assert server.stderr
+        port = re.search(r"127\.0\.0\.1:(\d+)/", server.stderr.readline())
+        assert port
+        link = Door.of(paths.home).link(f"http://127.0.0.1:{port[1]}")
+        with shown(browser, link) as own, shown(browser, watch) as beside:
+            for tab in (own, beside):
+                tab.until(f"{STATE}.includes('waits for the agent')")
+            own.ask("window.untouched = 1")
+            best = own.ask("document.querySelector('#head').textContent")
+            server.send_signal(signal.SIGSTOP)
+            old = time.time() - 2 * STALE_SECONDS
+            os.utime(lock_path(root), (old, old))
+            own.ask(HURRY)
+            own.until(f"/silent for \\d+ s/.test({STATE})")
+            own.ask("clearInterval(hurry)")
+            assert own.ask("[...document.querySelectorAll('#controls button')].every(b => b.disabled)")
+            assert own.ask("document.querySelector('#head').textContent") == best
+            beside.until(f"{STATE}.includes('server hangs')")
+            assert "no sign of life for 2 min" in beside.text()
+            server.send_signal(signal.SIGCONT)
+            for tab in (own, beside):
+                tab.until(f"{STATE}.includes('waits for the agent')")
+            own.until("[...document.querySelectorAll('#controls button')].some(b => !b.disabled)")
+            assert own.ask("window.untouched") == 1
