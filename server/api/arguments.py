@@ -148,7 +148,7 @@ def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
         if name not in optional or not _is_nothing(value, optional[name])
     }
     if blank := next((name for name in told.keys() - optional if not told[name] and arguments[name]), None):
-        raise ToolError(f"{blank} has only blanks. Write a few words and call again; nothing was changed.")
+        raise ToolError(f"{blank} is blank. Write a few words, and call again; nothing was changed.")
     return told
 
 
@@ -167,8 +167,8 @@ def _told(error: dict[str, Any], known: list[str]) -> tuple[str, str, str]:
     kind, place = error["type"], [str(step)[:80] for step in error["loc"][:3]]  # further down, pydantic names types
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known) or 'none'}"
-        return repr(place[-1]), f"is no argument of this tool: {hint}", ""
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+        return repr(place[-1]), f"is not an argument of this tool: {hint}", ""
     if kind in _WORDS:
         words = _WORDS[kind].format(**error.get("ctx", {}))
     else:

@@ -64,7 +64,7 @@ def read_line(line: bytes) -> Line:
     except (ValueError, RecursionError) as error:
         return Line("", _unread(text, error))
     if isinstance(told, list):  # a batch, which protocol versions since 2025-06-18 do not have
-        why = "Batches are not supported: send each message on a line of its own."
+        why = "Batches are not supported: send each message on its own line."
         return Line("", _each(cast("list[Any]", told), why))
     if answer := _refused(told) or _nameless(told):
         return Line("", [answer])
@@ -81,7 +81,7 @@ def long_line(start: bytes, end: bytes) -> Answer:
     request = _found_id(start)
     if request is None and (found := _LAST.search(end)):
         request = json.loads(found[1])
-    return failure(request, INVALID_REQUEST, f"The message has more than {MAX_LINE} bytes.")
+    return failure(request, INVALID_REQUEST, f"The message is longer than {MAX_LINE} bytes.")
 
 
 def _parsed(text: str) -> tuple[Any, bool]:
@@ -94,7 +94,7 @@ def _parsed(text: str) -> tuple[Any, bool]:
 
 def _unread(text: str, error: Exception) -> list[Answer]:
     if len(several := _objects(text)) > 1:
-        return _each(several, "A line has several messages: send each on a line of its own.")
+        return _each(several, "The line has several messages: send each on its own line.")
     return [failure(_found_id(text.encode()), PARSE_ERROR, f"The message is not JSON: {error}.")]
 
 
@@ -136,7 +136,7 @@ def request_id(text: str) -> object:
 def _refused(told: object) -> Answer | None:
     """The error for what is no message; None for one, and for a notification, which nobody waits for."""
     if not isinstance(told, dict):
-        return failure(None, INVALID_REQUEST, "A message is a JSON object.")
+        return failure(None, INVALID_REQUEST, "A message must be a JSON object.")
     message = cast("Answer", told)
     method, request, params = message.get("method"), message.get("id"), message.get("params")
     quiet = isinstance(method, str) and ("id" not in message or (request is None and method.startswith(_NOTICES)))
@@ -144,10 +144,10 @@ def _refused(told: object) -> Answer | None:
         return None  # a notification, or a reply to a request of ours
     named = isinstance(request, str | int) and not isinstance(request, bool)
     wrongs = (
-        (not named, INVALID_REQUEST, f"A request's id is a string or a whole number, not {_short(request)}."),
-        (not isinstance(method, str), INVALID_REQUEST, f"A request's method is a string, not {_short(method)}."),
-        (message.get("jsonrpc") != "2.0", INVALID_REQUEST, 'A request has "jsonrpc": "2.0".'),
-        (not isinstance(params, dict | None), INVALID_PARAMS, "A request's params are an object."),
+        (not named, INVALID_REQUEST, f"A request's id must be a string or a whole number, not {_short(request)}."),
+        (not isinstance(method, str), INVALID_REQUEST, f"A request's method must be a string, not {_short(method)}."),
+        (message.get("jsonrpc") != "2.0", INVALID_REQUEST, 'A request must have "jsonrpc": "2.0".'),
+        (not isinstance(params, dict | None), INVALID_PARAMS, "A request's params must be an object."),
     )
     echo = request if named or isinstance(request, float) else None
     return next((failure(echo, code, why) for wrong, code, why in wrongs if wrong), None)
@@ -162,7 +162,7 @@ def _nameless(message: Answer) -> Answer | None:
     name = params.get(key)
     if isinstance(name, str) and name:
         return None
-    why = f"params.{key} is the {key} of a {what}, a string, not {_short(name)}: {names} has the {key}s."
+    why = f"params.{key} must be the {key} of a {what}, a string, not {_short(name)}: {names} has the {key}s."
     return failure(message["id"], INVALID_PARAMS, why)
 
 

@@ -132,7 +132,12 @@ class Tasks(Extension):
         }
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         if record.cancelled:
-            return {**task, "status": "cancelled", "statusMessage": "Nobody waits for it here.", "lastUpdatedAt": now}
+            return {
+                **task,
+                "status": "cancelled",
+                "statusMessage": "No request waits for it here.",
+                "lastUpdatedAt": now,
+            }
         try:
             view = await self._look(record.handle)
         except Exception as error:

@@ -63,7 +63,9 @@ def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
     if busy < len(study.executor.slots):
         told.append(_prepare(study, seat, run.number))
     if busy:
-        told.append(NextAction(tool=Move.WAIT_EXPERIMENT, arguments={"any": "true"}, why="waits for the first to end"))
+        told.append(
+            NextAction(tool=Move.WAIT_EXPERIMENT, arguments={"any": "true"}, why="waits for the first run to end")
+        )
     return told
 
 
@@ -71,9 +73,9 @@ def _prepare(study: Study, seat: Seat, number: int) -> NextAction:
     prefix = f"{seat.agent[:18]}-" if seat.agent else ""
     names = (name for name in (seat.home, *(f"{prefix}{letter}" for letter in _LETTERS)) if name != seat.lane)
     name = next((name for name in names if _is_free(study, seat, study.lanes.at(name))), seat.home)
-    queued = f"queues it, and it starts when {number} has ended"
-    then = "starts it: a slot is free" if study.slots.vacant() and not study.slots.waiting() else queued
-    why = f"while {number} runs, prepare the next candidate in lane {name}; run_experiment there {then}"
+    queued = f"queues it, and it starts when experiment {number} has ended"
+    then = "starts it at once: a slot is free" if study.slots.vacant() and not study.slots.waiting() else queued
+    why = f"while experiment {number} runs, prepare the next candidate in lane {name}; run_experiment there {then}"
     return _in_lane([call(Move.APPLY_PATCH, why, "patch")], name, seat)[0]
 
 
@@ -95,12 +97,12 @@ def _next_calls(study: Study, seat: Seat) -> list[NextAction]:
         ]
     if moved := study.head_moved:
         back = [action for action in usual if action.tool in _STARTING_NOTHING]
-        return [_notice(f"Nothing new is started: {moved}"), *back]
+        return [_notice(f"No new runs: {moved}"), *back]
     if phase in UNFINISHED:
-        held = [_notice(f"nothing is started now: {study.slots.held}")] if study.slots.held else []
+        held = [_notice(f"no run starts now: {study.slots.held}")] if study.slots.held else []
         return [*usual, *held * (phase is Phase.QUEUED), *_afterwards(study)]
     if why := limits.why_study_over(study, lane.id):
-        return [_notice(f"No run is started: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
+        return [_notice(f"No new runs: {why}. {limits.what_is_left(study)}"), *_without_runs(usual)]
     told = (segments.changed_task(study.ledger, task.sha256, task.paired), _other_files(study, task), _unscored(study))
     return [*(_notice(why) for why in told if why), *_with_baseline(study, lane, phase, usual)]
 
@@ -110,8 +112,8 @@ def _other_files(study: Study, task: Task) -> str:
     if not differs_in_files(task, study.opened_with):
         return ""
     return (
-        "program.md was changed in which files may be edited, and that counts once the operator starts the server "
-        f"anew: until then it is {study.workspace.editable}"
+        "program.md now names other editable files. That takes effect when the operator restarts the server; until "
+        f"then the editable files are {study.workspace.editable}"
     )
 
 
@@ -121,8 +123,8 @@ def _unscored(study: Study) -> str:
     if len(rows) < _MANY or not all(row.result and row.result.cause == UNSCORED for row in rows):
         return ""
     return (
-        f"the judge could score none of the last {_MANY} runs, and it can score the incumbent: change what the "
-        "candidate answers, or ask the operator whether the judge should take such answers"
+        f"the judge could not score any of the last {_MANY} runs, but it can score the incumbent: change what the "
+        "candidate answers, or ask the operator whether the judge should accept such answers"
     )
 
 
@@ -142,8 +144,8 @@ def _notice(why: str) -> NextAction:
 
 
 def _once_more(untried: list[int]) -> NextAction:
-    others = f"; so may those of {', '.join(map(str, untried[1:]))}" if untried[1:] else ""
-    why = f"its keep was built on a revoked one: its change may be tried again on the incumbent{others}"
+    others = f"; so may the changes of {', '.join(map(str, untried[1:]))}" if untried[1:] else ""
+    why = f"it was built on an experiment that is revoked: its change may be tried again on the incumbent{others}"
     return NextAction(tool=Move.APPLY_PATCH, arguments={"experiment": untried[0]}, why=why)
 
 
@@ -166,16 +168,16 @@ def why_no_baseline(study: Study) -> str:
             return ""
         known = requirements.other_workspaces(root, tracked(root, "."))
         told = f" ({known})" if known else ""
-        return f"The baseline cannot work: {NO_SESSION}{told}. The operator has to {SESSION_STEP}."
+        return f"The baseline cannot work: {NO_SESSION}{told}. The operator must {SESSION_STEP}."
     lacks = [lack for lack in requirements.lacking(task, root, tracked(root, ".")) if lack.fatal]
     steps = "; ".join(f"{lack.problem} ({lack.remedy})" for lack in lacks)
-    return f"The baseline cannot work: {steps}. The operator mends that first." if lacks else ""
+    return f"The baseline cannot work: {steps}. The operator must fix that first." if lacks else ""
 
 
 def _afterwards(study: Study) -> list[NextAction]:
     """What an agent should know while it waits: that nothing comes after this."""
     why = limits.why_study_over(study)
-    return [_notice(f"afterwards nothing new is started: {why}. {limits.what_is_left(study)}")] if why else []
+    return [_notice(f"no new runs after this: {why}. {limits.what_is_left(study)}")] if why else []
 
 
 def _with_baseline(study: Study, lane: Lane, phase: Phase, actions: list[NextAction]) -> list[NextAction]:
@@ -198,5 +200,5 @@ def _with_baseline(study: Study, lane: Lane, phase: Phase, actions: list[NextAct
     done += sum(row.attempt.of == incumbent.number for row in study.ledger.unfinished())
     if done >= wanted:
         return actions
-    why = f"measures the baseline again ({done} of {wanted} runs: they tell the noise)"
+    why = f"measures the baseline again (run {done} of {wanted} is done; they measure the noise)"
     return [call(Move.RUN_EXPERIMENT, why, "description"), *_without_runs(usual)]

@@ -46,7 +46,7 @@ from server.task.definition import Task
 from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
 
-_WAIT_FOR_TASK = "It is {1}, {0:.0f} s at the most from here. {2}"
+_WAIT_FOR_TASK = "It is {1}, for {0:.0f} s more at most. {2}"
 _WAIT = "About {0:.0f} s of training remain, then the evaluation. {2}"
 _MOVING = (Move.APPLY_PATCH, Move.RUN_EXPERIMENT, Move.KEEP, Move.DISCARD)
 _NOTHING_ELSE = "There is nothing else to do: call wait_experiment()."
@@ -135,7 +135,7 @@ def read_train(
         return reply.model_copy(update={"sha256": files.sha256})
     name = path.removeprefix("./")
     if name not in files:
-        step = f"Editable are {study.workspace.editable}; other files can be read in {study.workspace.worktree}."
+        step = f"The editable files are {study.workspace.editable}. Read other files in {study.workspace.worktree}."
         raise PatchRefused(f"There is no {clip(name)} in the candidate. {nearest_path(name, files.keys())}", step)
     return _numbered(study, files[name], start_line, end_line, f'read_train(path="{name}", ')
 
@@ -163,7 +163,9 @@ def apply_patch(
     require_name(seat)
     sweep.require_free(study, seat.lane)
     if bool(text) == bool(number):
-        raise PatchRefused("Nothing was changed.", "Give either a patch, or the number of an experiment to do again.")
+        raise PatchRefused(
+            "Nothing was changed.", "Give either a patch, or the number of an experiment whose change to apply."
+        )
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
     before, after, diff, _ = study.apply_patch(text, base_sha256, number, seat.lane)
@@ -189,7 +191,7 @@ def _tried_elsewhere(study: Study, diff: str) -> str:
     log = reported(study.workspace.root, task)
     changed = "\n".join(line[1:] for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---"))
     found = [row_told(row, task.metric.unit) for row in tried_before(log, changed)]
-    return f" Perhaps tried before, as {log.file} reports: {'; '.join(found)}." if found else ""
+    return f" Perhaps tried before, according to {log.file}: {'; '.join(found)}." if found else ""
 
 
 def _told(candidate: Candidate) -> str:
@@ -292,7 +294,7 @@ def _noise(stand: Position, task: Task) -> NoiseReply | None:
         sigma=found.sigma,
         repeats=found.repeats,
         smallest_effect=found.smallest,
-        note=f"{assumed}; the incumbent is known to ±{now}, after one more run of it to ±{after}",
+        note=f"{assumed}; the incumbent is known to ±{now}, and to ±{after} after one more run",
     )
 
 
@@ -308,7 +310,7 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str
     numbered = [clip(f"{number:>4}  {line}", ANSWER) for number, line in enumerate(lines[first - 1 : last], first)]
     fitting = sum(size <= ANSWER for size in accumulate(len(line) + 1 for line in numbered))
     numbered = numbered[: max(fitting, 1)]
-    further = [f"{call}start_line={first + len(numbered)}): reads on"] if first + len(numbered) <= last else []
+    further = [f"{call}start_line={first + len(numbered)}): the next part"] if first + len(numbered) <= last else []
     last = min(last, first + len(numbered) - 1)
     return TextReply(
         next_actions=[*first_calls, *further, *next_sentences(study)],

@@ -30,16 +30,17 @@ LANGUAGE_MODEL = Words(
 
 # What texts of tools, resources and refusals say of a language model, and what they say of another task.
 _OTHERWISE = {
-    "The candidate: train.py, or the files": "The candidate: the files",
+    "Read the candidate: train.py, or the files": "Read the candidate: the files",
     "The candidate train.py": "The candidate",
     "the candidate train.py": "the candidate",
-    "Only train.py, which must still parse and stay within 630 lines and 64 KiB.": "Only files that program.md lets "
-    "you edit (status names them): several in one patch, each named in a header or above its block, also added and "
-    "deleted.",
+    "Only train.py can be changed. It must still parse, and may have 630 lines and 64 KiB at most.": "Only files that "
+    "program.md lets you edit (status names them) can be changed, added or deleted: several in one patch, each named "
+    "in "
+    "a header or above its block.",
     "Commit the candidate and train it for the fixed budget.": "Commit the candidate and measure it: a run {run}.",
     "the unmodified train.py": "{original}",
     "runs with other seeds": "further runs",
-    "train.py is the incumbent's again": "its files are the incumbent's again",
+    "return to the incumbent's train.py": "return to the incumbent's files",
     "diff, loss curve, timings": "diff, timings",
     "or kept, discarded or revoked": "or kept, discarded, revoked, or reported (what another tool's log has)",
     "constants at train.py's top level": "constants of {candidate} by name",

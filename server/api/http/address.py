@@ -27,10 +27,10 @@ class Parts(NamedTuple):
 
 def client_url(told: str) -> str:
     """The URL that a client is given, made whole: what is left away is as `serve --http` has it. Raises Unavailable."""
-    step = f"Write it as the server tells it, such as http://{DEFAULT_ADDRESS}{PATH}."
+    step = f"Write it as the server prints it, such as http://{DEFAULT_ADDRESS}{PATH}."
     scheme, host, port, path = split(told, step)
     if port == 0:
-        raise Unavailable(f"{told!r} has no port that a server listens on.", step)
+        raise Unavailable(f"{told!r} has no port that a server can listen on.", step)
     if port is None and (is_loopback(host) or not _SCHEME.match(told.strip())):
         port = DEFAULT_PORT  # else the scheme's own, as of a proxy
     path = PATH if path.lower() in ("", PATH) else path
@@ -56,19 +56,19 @@ def split(told: str, step: str) -> Parts:
     told = told.strip()
     scheme = _SCHEME.match(told)
     if scheme and scheme[1].lower() not in ("http", "https"):
-        raise Unavailable(f"{scheme[1]}:// is no address of a server over HTTP.", step)
+        raise Unavailable(f"{scheme[1]}:// is not an address of a server over HTTP.", step)
     rest = told[scheme.end() :] if scheme else told
     if rest.isdecimal() and not scheme:
         rest = f":{rest}"
     elif _is_number(rest, 6) and not _is_number(rest.rpartition(":")[0], 6):
         rest = f"[{rest}]"
     if "@" in rest.partition("/")[0]:
-        raise Unavailable("The address has a user's name or a password.", f"The server asks for a token alone. {step}")
+        raise Unavailable("The address has a user name or a password.", f"The server asks only for a token. {step}")
     found = _PARTS.fullmatch(rest)
     host, port = ((found[1] or found[2]).lower(), found[3]) if found else ("", None)
     named = bool(scheme and host) or port or _is_number(host) or is_loopback(host)
     if not found or not named or host in ("http", "https") or int(port or 0) > _MOST_PORT:
-        raise Unavailable(f"{clip(told)!r} is no address.", step)
+        raise Unavailable(f"{clip(told)!r} is not an address.", step)
     path = (found[4] or "").rstrip("/")
     return Parts((scheme[1] if scheme else "http").lower(), host or "127.0.0.1", int(port) if port else None, path)
 

@@ -57,8 +57,13 @@ class BearerToken:
 def _checked_token(token: str, where: str) -> str:
     token = token.strip()
     if len(token) < _SHORTEST or not token.isascii() or " " in token:
-        problem = f"The token {where} has fewer than {_SHORTEST} characters, or others than letters, digits and signs."
-        raise Unavailable(problem, "Make one with `openssl rand -hex 24`, or remove it: the server then makes one.")
+        problem = (
+            f"The token {where} has fewer than {_SHORTEST} characters, or has characters other than letters, digits "
+            "and signs."
+        )
+        raise Unavailable(
+            problem, "Make a token with `openssl rand -hex 24`, or remove it: the server then makes its own."
+        )
     return token
 
 
@@ -72,7 +77,7 @@ def _read_or_make(file: Path) -> str:
     except OSError as error:
         raise Unavailable(f"{file} cannot be written: {error.strerror}.", f"Set {TOKEN_VARIABLE} instead.") from error
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise Unavailable(f"Others than its owner can read {file}.", f"Remove it, or run `chmod 600 {file}`.")
+        raise Unavailable(f"Users other than its owner can read {file}.", f"Remove it, or run `chmod 600 {file}`.")
     return file.read_text(encoding="utf-8")
 
 
@@ -98,7 +103,7 @@ class AuthMiddleware:
         authenticate: Callable[[Peer], None],
         body_seconds: float = BODY_SECONDS,
     ) -> None:
-        """`bearer` None: no token is asked for. `hosts`: names this server is called by, beside loopback's.
+        """`bearer` None: no token is needed. `hosts`: names this server is called by, beside loopback's.
 
         `authenticate` is told of every connection that has shown the token.
         """
@@ -130,7 +135,11 @@ class AuthMiddleware:
     def _refusal(self, path: str, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if _host_name(host) not in self._hosts:
-            return 421, f"This server is not called {host!r}: start it with --allow-host {_host_name(host) or 'NAME'}."
+            return (
+                421,
+                f"This server does not answer to the name {host!r}: start it with --allow-host "
+                f"{_host_name(host) or 'NAME'}.",
+            )
         if origin is not None and _host_name(origin.partition("://")[2]) not in self._hosts:
             return 403, f"Pages from {origin!r} may not call this server."
         if self._bearer is None or path.startswith(_OPEN) or self._bearer.opens(headers.get("authorization", "")):

@@ -45,11 +45,11 @@ class Address:
         parts = split(told, f"Write HOST:PORT, such as {DEFAULT_ADDRESS}.")
         if parts.scheme == "https":
             raise Unavailable(
-                f"{told!r} asks for https, which the server does not speak.",
-                "Listen on HOST:PORT behind a proxy with a certificate (docs/remote.md).",
+                f"{told!r} asks for https, which the server does not support.",
+                "Listen on HOST:PORT, behind a proxy that has a certificate (docs/remote.md).",
             )
         if parts.path.lower() not in ("", PATH):
-            raise Unavailable(f"{told!r} has a path: the server answers at {PATH}.", "Write HOST:PORT alone.")
+            raise Unavailable(f"{told!r} has a path: the server answers at {PATH}.", "Write only HOST:PORT.")
         self.host, self.port = parts.host, DEFAULT_PORT if parts.port is None else parts.port
 
     @property
@@ -64,8 +64,10 @@ class Address:
             return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except (OSError, UnicodeError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or error
-            problem = f"{self.host}:{self.port} cannot be listened on: {why}."
-            raise Unavailable(problem, "Name another with --http HOST:PORT, or end what listens there.") from error
+            problem = f"The server cannot listen on {self.host}:{self.port}: {why}."
+            raise Unavailable(
+                problem, "Name another address with --http HOST:PORT, or end the process that listens there."
+            ) from error
 
     def url(self, port: int) -> str:
         """What this machine calls the server by, once it listens on `port`."""
@@ -81,8 +83,8 @@ def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[st
     others = [name for name in (address.host, *hosts) if not is_loopback(name)]
     if bearer is None and others:
         raise Unavailable(
-            f"{others[0]} can be reached by others, and no token would be asked for.",
-            "Leave --no-token away, or listen on 127.0.0.1 and let an ssh tunnel lead there.",
+            f"Others can reach {others[0]}, and the server would not ask for a token.",
+            "Leave out --no-token, or listen on 127.0.0.1 and reach it through an ssh tunnel.",
         )
 
 
@@ -139,7 +141,7 @@ async def listen(
     web = _Web(_config(whole, limiter), limiter)
     await _serve(web, listening, beside.page)
     if web.hollow:
-        raise Unavailable("The server has ended by itself; why is written above.", "Start it again: the night goes on.")
+        raise Unavailable("The server ended unexpectedly; the reason is above.", "Start it again: the study goes on.")
 
 
 async def listen_for_page(page: SitePage, listening: socket.socket) -> None:

@@ -24,15 +24,15 @@ def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
             told.append(f"by {run.attempt.agent}")
         found[lane.id] = ", ".join(told)
     if seat.agent:
-        found[seat.home] = f"{found.get(seat.home, Phase.IDLE)}; shared by all clients that are named so"
+        found[seat.home] = f"{found.get(seat.home, Phase.IDLE)}; shared by all clients of this name"
     return found
 
 
 def place_of(study: Study, experiment: Experiment) -> dict[str, object]:
     """What an answer says of a run that waits."""
     place = [row.number for row in study.slots.waiting()].index(experiment.number) + 1
-    held = f" Nothing is started now: {study.slots.held}" if study.slots.held else ""
-    return {"place": place, "why": f"It waits for a slot, at place {place} of the queue.{held}"}
+    held = f" No run starts now: {study.slots.held}" if study.slots.held else ""
+    return {"place": place, "why": f"It waits for a slot, at place {place} in the queue.{held}"}
 
 
 def stale_told(study: Study, lane: Lane) -> str:
@@ -40,7 +40,10 @@ def stale_told(study: Study, lane: Lane) -> str:
     incumbent = study.ledger.incumbent()
     if incumbent is None or lane.phase() is not Phase.STALE:
         return ""
-    return f" The incumbent is experiment {incumbent.number} by now: run_experiment() measures the change anew on that."
+    return (
+        f" The incumbent is now experiment {incumbent.number}: run_experiment() applies the change to it and "
+        "measures it again."
+    )
 
 
 def owns(study: Study, seat: Seat, lane: Lane) -> bool:

@@ -48,7 +48,9 @@ def client_name(header: str) -> str:
 def require_name(seat: Seat) -> None:
     """Refuse what cannot be the name of a lane. Raises UnknownLane."""
     if not LANE.fullmatch(seat.lane):
-        raise UnknownLane(f"{clip(seat.lane, 40)!r} is no name of a lane.", "Use 1 to 20 of a-z, 0-9 and -.")
+        raise UnknownLane(
+            f"{clip(seat.lane, 40)!r} is not a valid name of a lane.", "Use 1 to 20 characters of a-z, 0-9 and -."
+        )
 
 
 def require_lane(study: Study, seat: Seat) -> None:

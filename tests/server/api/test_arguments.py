@@ -65,7 +65,7 @@ def test_a_text_that_must_say_something_has_more_than_blanks(tools: dict[str, To
     ]
     assert len(texts) == 6
     for model, name in texts:
-        with pytest.raises(ToolError, match=f"^{name} has only blanks. Write a few words"):
+        with pytest.raises(ToolError, match=f"^{name} is blank. Write a few words"):
             given({name: blank}, model)
     assert given({"hypothesis": blank}, tools["run_experiment"].fn_metadata.arg_model) == {"hypothesis": ""}
 
@@ -86,8 +86,8 @@ def test_what_is_seen_of_a_text_stays(tools: dict[str, Tool], text: str) -> None
         ("history", {"limit": 500}, "limit must be at most 200, not 500."),
         ("history", {"experiment": 10**30}, "experiment must be at most"),
         ("history", {"limit": "many"}, "limit must be a whole number, not 'many'."),
-        ("history", {"limt": 5}, "'limt' is no argument of this tool: did you mean limit?"),
-        ("status", {"verbose": True}, "'verbose' is no argument of this tool: known are: none"),
+        ("history", {"limt": 5}, "'limt' is not an argument of this tool: did you mean limit?"),
+        ("status", {"verbose": True}, "'verbose' is not an argument of this tool: it has none"),
         ("note", {"text": None}, "text must be a string, not None."),
         ("note", {"text": "x", "idea": "perhaps"}, "idea must be true or false, not 'perhaps'."),
         ("keep", {}, "reason is required."),

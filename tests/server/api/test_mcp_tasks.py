@@ -72,6 +72,6 @@ async def test_a_client_that_does_not_declare_tasks_waits_in_the_call(study: Stu
     for mode in ("auto", "legacy"):
         async with Client(create(study), mode=mode) as client:
             answer = await client.call_tool("wait_experiment", {})
-            assert answer.is_error and "No experiment was ever started" in str(answer.content)
+            assert answer.is_error and "No experiment has been started yet" in str(answer.content)
             with pytest.raises(MCPError):
                 await ask(client, "tasks/get", "any")

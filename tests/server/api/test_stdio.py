@@ -246,7 +246,7 @@ def test_a_server_that_a_defect_stops_tells_its_client_so() -> None:
         [sys.executable, "-c", program], input=request() + "\n", capture_output=True, text=True, check=False
     )
     told = json.loads(done.stdout)
-    assert told["id"] == 1 and "a defect of autoresearch: ZeroDivisionError" in told["error"]["message"]
+    assert told["id"] == 1 and "a bug in autoresearch: ZeroDivisionError" in told["error"]["message"]
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 

@@ -76,9 +76,9 @@ def test_what_is_no_address_is_refused_with_one(told: str) -> None:
 
 
 def test_what_the_server_does_not_serve_is_told() -> None:
-    with pytest.raises(Unavailable, match=r"does not speak.* proxy"):
+    with pytest.raises(Unavailable, match=r"does not support.* proxy"):
         Address("https://gpubox.example.org:8765")
     with pytest.raises(Unavailable, match=r"has a path: the server answers at /mcp"):
         Address("127.0.0.1:8765/other")
-    with pytest.raises(Unavailable, match="no port that a server listens on"):
+    with pytest.raises(Unavailable, match="no port that a server can listen on"):
         client_url("http://127.0.0.1:0/mcp")

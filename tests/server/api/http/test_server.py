@@ -41,15 +41,15 @@ def test_a_server_does_not_stand_open_to_others() -> None:
     for told in ("127.0.0.1:1", "localhost:1", "[::1]:1", "1"):
         bind_socket(Address(told), None, [])
     for told in ("0.0.0.0:1", "192.0.2.1:1", "[::]:1", "[::1234]:1", "127.evil.example:1", "localhost.evil.example:1"):
-        with pytest.raises(Unavailable, match="can be reached by others"):
+        with pytest.raises(Unavailable, match="Others can reach"):
             bind_socket(Address(told), None, [])
-    with pytest.raises(Unavailable, match=r"gpubox\.example\.org can be reached by others"):
+    with pytest.raises(Unavailable, match=r"Others can reach gpubox\.example\.org"):
         bind_socket(Address("1"), None, ["gpubox.example.org"])  # behind a proxy
     for told in ("host", "host:port", "host:99999"):
-        with pytest.raises(Unavailable, match="is no address"):
+        with pytest.raises(Unavailable, match="is not an address"):
             Address(told)
 
 
 def test_a_port_in_use_is_one_sentence() -> None:
-    with Address("127.0.0.1:0").bind() as taken, pytest.raises(Unavailable, match="cannot be listened on"):
+    with Address("127.0.0.1:0").bind() as taken, pytest.raises(Unavailable, match="cannot listen on"):
         Address(f"127.0.0.1:{taken.getsockname()[1]}").bind()
