@@ -17,36 +17,36 @@ _Text = str | None
 
 
 def adopt(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The top of a git repository.")] = Path(),
-    goal: Annotated[_Text, typer.Option(help="What should become better, for the agent.")] = None,
-    command: Annotated[_Text, typer.Option(metavar="COMMAND", help="The command that is measured.")] = None,
-    build: Annotated[_Text, typer.Option(metavar="COMMAND", help="What builds the code beforehand.")] = None,
-    checks: Annotated[_Text, typer.Option(metavar="COMMAND", help="It says whether the code still works.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The top folder of a git repository.")] = Path(),
+    goal: Annotated[_Text, typer.Option(help="What the agent should improve, in a sentence.")] = None,
+    command: Annotated[_Text, typer.Option(metavar="COMMAND", help="The command to measure.")] = None,
+    build: Annotated[_Text, typer.Option(metavar="COMMAND", help="The command that builds the code first.")] = None,
+    checks: Annotated[
+        _Text, typer.Option(metavar="COMMAND", help="The command that checks whether the code still works.")
+    ] = None,
     metric: Annotated[
-        _Text, typer.Option(metavar="NAME", help="A number that it prints; or cpu, wall, memory.")
+        _Text, typer.Option(metavar="NAME", help="A number that the command prints; or cpu, wall or memory.")
     ] = None,
     unit: Annotated[_Text, typer.Option(help="The unit of the number.")] = None,
-    direction: Annotated[_Text, typer.Option(metavar="lower|higher", help="Which numbers are better.")] = None,
-    editable: Annotated[_List, typer.Option(metavar="GLOB", help="What the agent may change.")] = None,
-    off_limits: Annotated[_List, typer.Option(metavar="GLOB", help="Exceptions from it.")] = None,
-    link: Annotated[
-        _List, typer.Option(metavar="FOLDER", help="A folder that git does not have, shown for reading.")
+    direction: Annotated[
+        _Text, typer.Option(metavar="lower|higher", help="Whether lower or higher numbers are better.")
     ] = None,
+    editable: Annotated[_List, typer.Option(metavar="GLOB", help="Files that the agent may change.")] = None,
+    off_limits: Annotated[_List, typer.Option(metavar="GLOB", help="Files among those that it may not change.")] = None,
+    link: Annotated[_List, typer.Option(metavar="FOLDER", help="A folder outside git that runs may read.")] = None,
     format: Annotated[
-        _Text, typer.Option(metavar="NAME", help="The other tool whose workspace here gives the values.")
+        _Text, typer.Option(metavar="NAME", help="Take the values from the workspace of another tool: its format.")
     ] = None,
     network: Annotated[bool, typer.Option("--network", help="Let the commands use the network.")] = False,
     home: Annotated[bool, typer.Option("--home", help="Let the commands read your home folder.")] = False,
-    limit: Annotated[
-        float, typer.Option(min=1, max=86400, metavar="SECONDS", help="For how long the command may run.")
-    ] = 300,
+    limit: Annotated[float, typer.Option(min=1, max=86400, metavar="SECONDS", help="Time limit of the command.")] = 300,
     noise: Annotated[
-        float, typer.Option(min=0, max=86400, metavar="SECONDS", help="For measuring the noise; 0: do not.")
+        float, typer.Option(min=0, max=86400, metavar="SECONDS", help="Time to spend on measuring the noise; 0: none.")
     ] = 60,
-    hours: Annotated[float, typer.Option(min=0.1, max=1000, metavar="HOURS", help="After which a study ends.")] = 8,
-    yes: Annotated[bool, typer.Option("--yes", help="Take every default, and have the command run.")] = False,
+    hours: Annotated[float, typer.Option(min=0.1, max=1000, metavar="HOURS", help="Length of a study.")] = 8,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept every default, and run the command.")] = False,
     commit: Annotated[bool | None, typer.Option("--commit/--no-commit", help="Commit program.md.")] = None,
-    show: Annotated[bool, typer.Option("--print", help="Print program.md, and write nothing.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print program.md instead of writing it.")] = False,
 ) -> None:
     """Write a program.md for your own goal: what is measured, how, on which files, and how much the number moves."""
     from server.adopt.interview import Given

@@ -22,25 +22,27 @@ class Exit(IntEnum):
 
 
 def call(
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name, as --list shows it.")] = "",
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Name of the tool, as --list shows it.")] = "",
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Arguments: key=value, typed as the tool has it; key:=JSON; key=@FILE; key=@- from stdin. "
-            "Options of `serve` are for a server that is started.",
+            help="Arguments: key=value, read as the tool's type; key:=JSON; key=@FILE; key=@- for stdin. Options of "
+            "`serve` apply to a server started for this call.",
         ),
     ] = None,
     given: Annotated[
-        str, typer.Option("--json", metavar="JSON", help="All arguments as one object, @FILE or @-.")
+        str, typer.Option("--json", metavar="JSON", help="All arguments as one JSON object, @FILE or @-.")
     ] = "",
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     url: Annotated[
-        str, typer.Option(metavar="URL", help="A server over HTTP; default: the one of the workspace.")
+        str, typer.Option(metavar="URL", help="URL of a server over HTTP; default: the workspace's server.")
     ] = "",
-    token: Annotated[str, typer.Option(help="Its token; default: AUTORESEARCH_TOKEN, or the workspace's.")] = "",
-    listed: Annotated[bool, typer.Option("--list", help="Print the tools, and call none.")] = False,
-    schema: Annotated[str, typer.Option(metavar="TOOL", help="Print the JSON schema of its arguments.")] = "",
+    token: Annotated[
+        str, typer.Option(help="Token of the server; default: AUTORESEARCH_TOKEN, or the workspace's token.")
+    ] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List the tools, and call none.")] = False,
+    schema: Annotated[str, typer.Option(metavar="TOOL", help="Print the JSON schema of a tool's arguments.")] = "",
 ) -> None:
     """Call one tool, and print its answer as JSON.
 

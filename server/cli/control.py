@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from server.reporting.study_view import StudyView
 
 _Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
-_Tag = Annotated[str, typer.Option(metavar="NAME", help="The study; default: the latest one.")]
+_Tag = Annotated[str, typer.Option(metavar="NAME", help="Name of the study; default: the latest.")]
 _out = console()
 
 
@@ -53,7 +53,7 @@ def _print_lines(lines: list[str]) -> None:
 def status(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a study stands: what runs, the best so far, what was tried, how far to trust it, what comes next.
 
@@ -75,7 +75,7 @@ def status(
 def stop(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    now: Annotated[bool, typer.Option("--now/--after-run", help="End the current run, too.")] = False,
+    now: Annotated[bool, typer.Option("--now/--after-run", help="Also end the current run.")] = False,
 ) -> None:
     """End the study: no new run is started. `autoresearch resume` undoes it."""
     from server.watch import controls
@@ -103,10 +103,12 @@ def watch(
     tag: _Tag = "",
     port: Annotated[
         int,
-        typer.Option(min=0, max=65535, metavar="PORT", help="Where to listen, on this machine alone; 0: any free one."),
+        typer.Option(min=0, max=65535, metavar="PORT", help="Port on 127.0.0.1; 0: any free port."),
     ] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
-    terminal: Annotated[bool, typer.Option("--terminal/--page", help="Show it in this terminal instead.")] = False,
+    terminal: Annotated[
+        bool, typer.Option("--terminal/--page", help="Show the study in this terminal instead.")
+    ] = False,
 ) -> None:
     """Show a study live, on a page or in the terminal. It may be under way, over, or yet to begin.
 
@@ -166,9 +168,10 @@ def health(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     idle: Annotated[
-        float, typer.Option(min=0, metavar="MINUTES", help="Minutes without a run that end a study.")
+        float,
+        typer.Option(min=0, metavar="MINUTES", help="Minutes without a run after which the study counts as idle."),
     ] = 60.0,
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say whether the study goes on.
 
@@ -195,10 +198,10 @@ def health(
 
 def _health(workspace: Path, paths: StudyPaths, served: LockHolder | None, idle: float) -> tuple[Health, str]:
     if served is None:
-        return Health.OFF, "no server works here; a run under way is taken up by the next one"
+        return Health.OFF, "no server is running; the next one takes over a run that is still going"
     if why := _hangs(workspace, paths.home.study(served.tag).state) or _over(workspace, paths, idle):
-        return Health.OVER, f"server {served.pid} lives, but {why}"
-    return Health.ON, f"server {served.pid} lives"
+        return Health.OVER, f"server {served.pid} is running, but {why}"
+    return Health.ON, f"server {served.pid} is running"
 
 
 def _hangs(workspace: Path, state: Path) -> str:
@@ -207,7 +210,7 @@ def _hangs(workspace: Path, state: Path) -> str:
     from server.study.background import STALE_SECONDS, seconds_since_heartbeat
 
     quiet = seconds_since_heartbeat(state, lock_path(workspace))
-    told = f"it has shown no sign of life for {quiet / 60:.0f} minutes: it hangs, or cannot write"
+    told = f"it has not reported for {quiet / 60:.0f} minutes: it hangs, or cannot write"
     return told if quiet > STALE_SECONDS else ""
 
 
@@ -229,7 +232,7 @@ def _over(workspace: Path, paths: StudyPaths, idle: float) -> str:
         if why := gpu_holders(last):
             return why
     minutes = (time.time() - _latest_end(last, paths.ledger)) / 60
-    return f"no run was started for {minutes:.0f} minutes" if minutes > idle else ""
+    return f"no run has started for {minutes:.0f} minutes" if minutes > idle else ""
 
 
 def _latest_end(last: "Experiment | None", path: Path) -> float:

@@ -94,7 +94,7 @@ class Demo:
                         await self._try(client, step)
         except BaseExceptionGroup as group:  # of the client's tasks, around what one of them has raised
             cause = only_cause(group)
-            told = "Look into it, or start again without other work on the machine."
+            told = "Look into its log, or start again without other work on the machine."
             raise Unavailable(str(cause), told) if isinstance(cause, MCPError | ToolRefused) else cause from None
         self._report()
 
@@ -110,24 +110,28 @@ class Demo:
     def _prepare(self) -> None:
         if (self._source / "program.md").exists() and (self._source / ".git").exists():
             clone_repository(self._source, self._workspace)
-            origin = f"in a clone of {self._source.resolve()}; your own checkout is not touched"
+            origin = f"in a clone of {self._source.resolve()}; your checkout stays as it is"
         else:
             create(self._workspace)
             origin = "in a new workspace"
-        about = f"{self._budget:g} s of training a run (a real night: 300 s), profile {self._profile}, {origin}:"
+        about = f"{self._budget:g} s of training per run (a real night: 300 s), profile {self._profile}, {origin}:"
         self._show_plan("autoresearch demo", about, self._steps())
 
     def _show_plan(self, title: str, about: str, steps: list[Step]) -> None:
         """What will be tried, and where."""
         width = columns(self._out)
-        self._out.print(Text.assemble((title, "bold"), ": a night in miniature. A script plays the agent: no LLM."))
-        for number, what in enumerate(["the baseline, until its spread is known", *(one.description for one in steps)]):
+        self._out.print(
+            Text.assemble((title, "bold"), ": a night in miniature. A script plays the agent; there is no LLM.")
+        )
+        for number, what in enumerate(
+            ["the baseline, repeated until its noise is known", *(one.description for one in steps)]
+        ):
             self._out.print(Text(clip(f"  {number + 1:>2}  {what}", width)))
         for line in [*wrapped(about, width), str(self._workspace), ""]:
             self._out.print(Text(line))
 
     async def _baseline(self, client: Client) -> bool:
-        """Measure the baseline, until its spread is known. Returns whether it has a score."""
+        """Measure the baseline, repeated until its noise is known. Returns whether it has a score."""
         metric = load(self._workspace / "program.md").task.measure
         first = await self._measure(client, "baseline", "")
         if first.value is None:
@@ -139,7 +143,7 @@ class Demo:
         count = f", the mean of {runs.runs} runs" if runs and runs.runs > 1 else ""
         if status.noise:
             sigma, effect = metric.number(status.noise.sigma, 4), metric.number(status.noise.smallest_effect, 4)
-            count += f"; σ {sigma}, so a change is visible from {effect} on"
+            count += f"; σ {sigma}, so changes of {effect} or more are visible"
         self._best = runs.value if runs and runs.value is not None else first.value
         self._tell(first.model_copy(update={"value": self._best}), "baseline", "", f"baseline{count}")
         return True
@@ -213,8 +217,8 @@ class Demo:
             self._out.print(Text(line))
         self._out.print(
             f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
-            f"all of it: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"
-            "next: autoresearch init my-night, or adopt in a repository of yours",
+            f"details: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"
+            "next: autoresearch init my-night, or autoresearch adopt in a repository of your own",
         )
 
 
@@ -267,9 +271,9 @@ def _figures(rows: list[Experiment], metric: Metric, stand: Position | None = No
     kept = [row.value for row in experiments if row.kept and row.value is not None]
     again = sum(row.attempt.of is not None for row in rows)
     results = [row.result.figures for row in rows if row.result]
-    told = kept_words(stand.counts) if stand else f"{len(kept)} kept (the baseline is one)"
+    told = kept_words(stand.counts) if stand else f"{len(kept)} kept (with the baseline)"
     lines = [
-        f"{len(experiments)} experiments, {again} runs to judge them, {told}, "
+        f"{len(experiments)} experiments, {again} runs to confirm them, {told}, "
         f"{sum(figures.total_seconds or 0 for figures in results):.0f} s of runs"
     ]
     headline = stand.headline if stand else None
@@ -277,11 +281,13 @@ def _figures(rows: list[Experiment], metric: Metric, stand: Position | None = No
     if len(kept) > 1 and ends:
         lines.append(metric.step(*ends, 2))
     else:
-        lines.append("no idea was kept: none was better than the noise")
+        lines.append("no idea was kept: no gain was larger than the noise")
     if headline:
         lines.append(headline_words(metric, headline))
     scored = [figures for figures in results if figures.evaluation_seconds and figures.training_seconds]
     if scored:
         overhead = [(figures.total_seconds or 0) - (figures.training_seconds or 0) for figures in scored]
-        lines.append(f"set-up, evaluation and audit: {sum(overhead) / len(overhead):.1f} s a run beside the training")
+        lines.append(
+            f"set-up, evaluation and audit: {sum(overhead) / len(overhead):.1f} s per run in addition to the training"
+        )
     return lines

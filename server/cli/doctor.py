@@ -94,7 +94,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
             yield check()
         except Exception as error:  # what no check foresees costs its own line, and no other
             why = f"cannot be checked: {error or type(error).__name__}"
-            yield Check(name=name, state="fix", detail=why, remedy="restore access there, or report this line")
+            yield Check(name=name, state="fix", detail=why, remedy="restore access there, or report this line as a bug")
 
 
 class _Machine:
@@ -159,24 +159,24 @@ def _device(machine: _Machine) -> Check:
         gone, remedy = why_no_gpu(found), "restart the machine or its driver"
         if not gone:
             hides = os.environ.get("CUDA_VISIBLE_DEVICES")
-            gone = "no NVIDIA GPU" if hides is None else f"no NVIDIA GPU that CUDA_VISIBLE_DEVICES={hides} shows"
-            remedy = "fine for a try; research wants a GPU"
+            gone = "no NVIDIA GPU" if hides is None else f"no NVIDIA GPU is visible with CUDA_VISIBLE_DEVICES={hides}"
+            remedy = "good enough to try it out; for research use a GPU"
             with suppress(Unavailable):
                 if seen := machine.torch.gpu:
-                    gone = f"no GPU that its driver tells of, but torch sees {seen}"
-                    remedy = "serve --profile gpu-8gb, or another of docs/hardware.md, uses it"
+                    gone = f"no driver lists a GPU, but torch sees {seen}"
+                    remedy = "to use it, serve --profile gpu-8gb, or another profile of docs/hardware.md"
         detail = f"{gone}; {found.cores} cores of {found.cpu}, {found.memory_gb} GB; profile {profile}{why}"
         state: State = "fix" if profile in GPU_PROFILES else "warning"
         return Check(name="device", state=state, detail=detail, remedy=remedy)
-    driver = found.driver or (f"driver in trouble: {found.gpu_trouble}" if found.gpu_trouble else "not told")
+    driver = found.driver or (f"the driver has a problem: {found.gpu_trouble}" if found.gpu_trouble else "unknown")
     detail = f"{found.gpu}, {found.gpu_memory_gb} GB, driver {driver}; profile {profile}"
     if others := gpu_pids():
         detail += f"; in use by {', '.join(map(process_name, sorted(others)))}"
-    remedy = "runs beside others are run again: end them" if others else trouble(found, profile)
+    remedy = "runs that share the GPU are repeated: end those processes" if others else trouble(found, profile)
     state = "warning" if remedy else "ok"
     with suppress(Unavailable):
         if problem := machine.torch.problem:
-            state, why, remedy = "fix", f"{why}; {problem}", "as for torch, above"
+            state, why, remedy = "fix", f"{why}; {problem}", "see torch, above"
     return Check(name="device", state=state, detail=f"{detail}{why}", remedy=remedy)
 
 
@@ -187,11 +187,11 @@ def _compiler(profile: str, workspace: Path) -> Check:
         return Check(name="compiler", state="fix", detail=error.problem, remedy=error.next_step)
     if not why:
         return Check(name="compiler", state="ok", detail="torch.compile works")
-    remedy = "runs are eager, and slower: install gcc, g++ and the headers of Python (python3-dev)"
+    remedy = "runs are eager, and slower. To compile, install gcc, g++ and the headers of Python (python3-dev)"
     if "in its path" in why:
-        remedy = "runs are eager, and slower: move the workspace to a path without them"
+        remedy = "runs are eager, and slower. To compile, move the workspace to a path without these characters"
     elif "failed to map segment" in why:
-        remedy = "runs are eager, and slower: move the workspace to a disk that is mounted without noexec"
+        remedy = "runs are eager, and slower. To compile, move the workspace to a disk that is mounted without noexec"
     return Check(name="compiler", state="warning", detail=why, remedy=remedy)
 
 
@@ -203,7 +203,7 @@ def _task(path: Path) -> Task | None:
 def _workspace(path: Path) -> Check:
     found = _night(path, what_may_change(task) if (task := _task(path)) else Editable(("train.py",)), task)
     if task is None and found.state == "fix" and is_defined(path) and not (path / "train.py").exists():
-        return Check(name="workspace", state="warning", detail="not known", remedy="as for program.md, below")
+        return Check(name="workspace", state="warning", detail="not known", remedy="see program.md, below")
     return found
 
 
@@ -234,16 +234,16 @@ def _code(workspace: Workspace, file: str) -> Check | None:
 
 def _state(workspace: Workspace, file: str) -> Check:
     if gone := lost(workspace.state):
-        return Check(name="workspace", state="warning", detail=gone, remedy="the night goes on without them")
+        return Check(name="workspace", state="warning", detail=gone, remedy="the study goes on without them")
     if ours := tracked(workspace.root, HOME):
-        detail = f"git tracks {ours[0]}: whoever checks out or stashes changes the history of the night"
+        detail = f"git tracks {ours[0]}: a checkout or a stash would change the history of the study"
         return Check(name="workspace", state="warning", detail=detail, remedy=f"git rm --cached -r {HOME}")
     if doubts := workspace.doubts():
-        remedy = "put what a run needs into git as plain files, and name in `editable` what the agent may change"
+        remedy = "commit what a run needs as plain files, and name in `editable` what the agent may change"
         return Check(name="workspace", state="warning", detail=" ".join(doubts), remedy=remedy)
     if folders := submodules(workspace.root):
         detail = f"{workspace.root}; {file} cannot import from {', '.join(folders)}"
-        remedy = "a night's worktree has no submodules: copy what is needed into the repository"
+        remedy = "a study's worktree has no submodules: copy what is needed into the repository"
         return Check(name="workspace", state="warning", detail=detail, remedy=remedy)
     return Check(name="workspace", state="ok", detail=str(workspace.root))
 
@@ -253,8 +253,8 @@ def _program(path: Path) -> Check:
         program = load(path / "program.md", Home(path).study(tag_to_serve(path)).state)
     except Unavailable as error:
         return Check(name="program.md", state="fix", detail=error.problem, remedy=error.next_step)
-    told = "; no front matter, so all of this is defaults" if program.bare and not program.task.referee else ""
-    told = f"; as {program.format} has it" if program.format else told
+    told = "; no front matter, so these are the defaults" if program.bare and not program.task.referee else ""
+    told = f"; from the files of {program.format}" if program.format else told
     detail = f"{printable(program.task.name)}; {program.task.budget_seconds:g} s a run{told}"
     return Check(name="program.md", state="ok", detail=detail)
 
@@ -262,7 +262,7 @@ def _program(path: Path) -> Check:
 def _referee(path: Path) -> Check:
     """Which referee was found and why, what it will run, and what of that is missing."""
     if (program := load_valid(path)) is None:
-        return Check(name="referee", state="warning", detail="not known", remedy="as for program.md, above")
+        return Check(name="referee", state="warning", detail="not known", remedy="see program.md, above")
     task = program.task
     found = f"{task.kind}, because {task.kind_reason}"
     if task.kind is Referee.SEALED:
@@ -270,14 +270,14 @@ def _referee(path: Path) -> Check:
     try:
         files = tracked(path, ".")
     except WorkspaceUnusable:
-        return Check(name="referee", state="warning", detail=found, remedy="as for the workspace, above")
+        return Check(name="referee", state="warning", detail=found, remedy="see workspace, above")
     may = requirements.editable_files(task, files)
     told = f"a run {requirements.run_told(task)}; it measures {metric_told(task)}"
     detail = f"{found}; {told}; editable: {requirements.named(may) or 'nothing'}"
     lacks = sorted([*requirements.lacking(task, path, files), *program.remarks], key=lambda lack: not lack.fatal)
     if not lacks:
         tried = requirements.to_try(task)
-        remedy = f"to see that the baseline passes: {tried}" if tried else ""
+        remedy = f"to check that the baseline passes: {tried}" if tried else ""
         return Check(name="referee", state="ok", detail=detail, remedy=remedy)
     problems = "; ".join(lack.problem for lack in lacks)
     remedy = "; ".join(dict.fromkeys(lack.remedy for lack in lacks))
@@ -293,23 +293,23 @@ def _data(folder: Path, told: str, hardware: Hardware) -> Check:
     others = [name for name in prepared(folder) if name != found.name]
     detail = f"{found}; also prepared: {', '.join(others)}" if others else str(found)
     if found.name == EMBEDDED and hardware.gpu is not None:
-        remedy = "too small for a GPU: autoresearch prepare climbmix, then serve --data climbmix"
-        return Check(name="data", state="warning", detail=f"a smoke test only: {detail}", remedy=remedy)
+        remedy = "it is too small for a GPU: autoresearch prepare climbmix, then serve --data climbmix"
+        return Check(name="data", state="warning", detail=f"only good for a smoke test: {detail}", remedy=remedy)
     return Check(name="data", state="ok", detail=detail)
 
 
 def _disk(path: Path) -> Check:
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     if why := _unwritable(existing):
-        return Check(name="disk", state="fix", detail=why, remedy="a night writes a few hundred MB there")
+        return Check(name="disk", state="fix", detail=why, remedy="a study writes a few hundred MB there")
     free, kind = shutil.disk_usage(existing).free / 2**30, file_system(existing)
     state: State = "ok" if free >= _WARN_GB else "warning" if free >= _STOP_GB else "fix"
-    remedy = "" if state == "ok" else "free some space: a night writes a few hundred MB"
+    remedy = "" if state == "ok" else "free some space: a study writes a few hundred MB"
     left = os.statvfs(existing)
     if left.f_files and left.f_favail < _LEAST_FILES:
-        state, remedy = "fix", f"only {left.f_favail} more files can be made on it: remove some"
+        state, remedy = "fix", f"only {left.f_favail} more files fit on it: remove some"
     if state == "ok" and kind.startswith(_REMOTE):
-        state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not hold on this one"
+        state, remedy = "warning", "keep the workspace on a local disk: locks and fsync may not work on this one"
     return Check(name="disk", state=state, detail=f"{free:.1f} GB free, {kind}", remedy=remedy)
 
 
@@ -333,7 +333,7 @@ def _confinement(profile: str) -> Check:
     detail = "; ".join(f"{name}: {state}" for name, state in found.items())
     if all(state == "held" for state in found.values()):
         return Check(name="confinement", state="ok", detail=f"sealed ({detail})")
-    remedy = "runs are still scored by the referee; run agents you do not trust in a container"
+    remedy = "the referee still computes the score; run an agent that you do not trust in a container"
     return Check(name="confinement", state="warning", detail=detail, remedy=remedy)
 
 
@@ -343,7 +343,7 @@ def _account(workspace: Path) -> Check:
     if found.word != UNKNOWN:  # the same account is how a server is usually started, and nothing that has gone wrong
         return Check(name="account", state="ok", detail=f"{found.word}: {found.detail}")
     way = "autoresearch install-service" if sys.platform == "linux" else "docs/service.md"
-    remedy = f"with a shell of the server's account nothing is guaranteed: {way}"
+    remedy = f"an agent with a shell of the server's account can forge results. To separate the accounts: {way}"
     return Check(name="account", state="warning", detail=f"{found.word}: {found.detail}", remedy=remedy)
 
 
@@ -360,11 +360,11 @@ def _ledger(workspace: Path) -> Check:
 
 def _rows(ledger: Ledger) -> Check:
     if told := edited_now(ledger) or edited(ledger):
-        return Check(name="ledger", state="warning", detail=told, remedy="find out who has a shell of this account")
+        return Check(name="ledger", state="warning", detail=told, remedy="find out who else uses this account")
     if ledger.chain() is None:
-        return Check(name="ledger", state="ok", detail="from before the chain: a server begins it")
+        return Check(name="ledger", state="ok", detail="its rows are not chained yet: the next server begins the chain")
     before = ledger.marked(Mark.BEFORE)
-    detail = f"experiments {numbers_in_words(before)} are from before the chain" if before else "every row is chained"
+    detail = f"experiments {numbers_in_words(before)} are older than the chain" if before else "every row is chained"
     return Check(name="ledger", state="ok", detail=detail)
 
 
@@ -374,7 +374,7 @@ def _port() -> Check:
             listener.bind(("127.0.0.1", DEFAULT_PORT))
         except OSError as error:
             detail = f"port {DEFAULT_PORT} is taken: {os.strerror(error.errno or 0)}"
-            return Check(name="port", state="warning", detail=detail, remedy="only matters for serving over HTTP")
+            return Check(name="port", state="warning", detail=detail, remedy="this matters only for serving over HTTP")
     return Check(name="port", state="ok", detail=f"{DEFAULT_PORT} is free")
 
 

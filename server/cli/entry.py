@@ -21,9 +21,9 @@ from server.serve_options import DEFAULT_ADDRESS, after_dashes
 _USAGE = 2  # exit code
 _ROOM = 500  # characters that are told of an error
 _REMEDIES = {  # the next step, by what the system says
-    errno.ELOOP: "Remove the link there that leads to itself, then call again.",
-    errno.EISDIR: "Move the folder there away, then call again.",
-    errno.ENOTDIR: "Move away the file that stands where a folder must be, then call again.",
+    errno.ELOOP: "Remove the link that leads to itself, then call again.",
+    errno.EISDIR: "Move that folder away, then call again.",
+    errno.ENOTDIR: "Move away the file that is in the place of a folder, then call again.",
     errno.ENOENT: "Make the folder, or correct the link or the name, then call again.",
     errno.ENAMETOOLONG: "Use a shorter path.",
     errno.ENOTCONN: "Mount the file system there again, then call again.",
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(words, str(error), _REMEDIES.get(error.errno or 0, "Free space or restore access there, then call again."))
     except Exception as error:
         told = traceback.format_exception_only(error)[-1].strip()[:_ROOM]
-        _answer(words, f"This is a defect of autoresearch: {told}", "Its log on stderr has the traceback: report it.")
+        _answer(words, f"This is a bug in autoresearch: {told}", "The traceback is on stderr: please report it.")
         raise
     except SystemExit as ended:
         if ended.code == _USAGE:

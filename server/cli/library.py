@@ -33,7 +33,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _List = Annotated[list[str] | None, typer.Option()]
 _Workspace = Annotated[Path, typer.Option(help="The folder that program.md is in.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-_Id = Annotated[str, typer.Argument(metavar="ID", help="As `autoresearch library list` shows it.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the document, as `autoresearch library list` shows it.")]
 
 
 @app.command()
@@ -42,22 +42,24 @@ def add(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
-            help="An address, a file of HTML, PDF, Markdown or text, - for HTML on standard input, an arXiv id, "
-            "the https address of a git repository (@REF behind it names a commit), or the folder of one.",
+            help="A web address; a file (HTML, PDF, Markdown or text); - for HTML on standard input; an arXiv id; "
+            "the https address of a git repository, with @REF for a branch, tag or commit; or the folder of a git "
+            "repository.",
         ),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Further files of a repository: 'src/**/*.py'. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Further files of a repository, such as 'src/**/*.py'. Repeatable."),
     ] = None,
-    title: Annotated[str, typer.Option(help="What to call it; default: its own title.")] = "",
-    licence: Annotated[str, typer.Option("--licence", "--license", help="Its licence, where it names none.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by. Repeatable.")] = None,
+    title: Annotated[str, typer.Option(help="Title; default: the title that the source has.")] = "",
+    licence: Annotated[str, typer.Option("--licence", "--license", help="Licence, if the source names none.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find the document by. Repeatable.")] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Fetch again what is there; without SOURCE, everything.")
+        bool, typer.Option("--refresh", help="Fetch existing documents again; without SOURCE, all of them.")
     ] = False,
     allow_address: Annotated[
         list[str] | None,
-        typer.Option(metavar="CIDR|HOST", help="Open an address of your own network, such as 10.0.0.0/8. Repeatable."),
+        typer.Option(metavar="CIDR|HOST", help="Allow addresses of your own network, such as 10.0.0.0/8. Repeatable."),
     ] = None,
     workspace: _Workspace = Path(),
     as_json: _Json = False,
@@ -179,8 +181,8 @@ def _rows(found: Iterable["Document"]) -> list["Document"]:
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words, as one would ask a search engine.")],
-    limit: Annotated[int, typer.Option(min=1, max=50, help="Passages.")] = 8,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words to search for, as in a search engine.")],
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages to show.")] = 8,
     workspace: _Workspace = Path(),
     as_json: _Json = False,
 ) -> None:
@@ -254,7 +256,7 @@ def _library(workspace: Path) -> "Library":
     root = workspace.resolve()
     if not any((root / name).exists() for name in ("program.md", ".git", Home(root).library.name)):
         raise WorkspaceUnusable(
-            f"{root} is no workspace: it has no program.md.", "Call it there, or name the folder with --workspace."
+            f"{root} is not a workspace: it has no program.md.", "Call it in a workspace, or name one with --workspace."
         )
     return Library(Home(root).library)
 

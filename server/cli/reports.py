@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _out = console()
 _err = console(stderr=True)
 _Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
-_Tag = Annotated[str, typer.Option(metavar="NAME", help="The study; default: the latest one.")]
-_Seeds = Annotated[int, typer.Option(min=1, help="Runs of each.")]
+_Tag = Annotated[str, typer.Option(metavar="NAME", help="Name of the study; default: the latest.")]
+_Seeds = Annotated[int, typer.Option(min=1, help="Runs of each, with different seeds.")]
 
 
 class Form(StrEnum):
@@ -52,18 +52,19 @@ def _seconds(told: str | float) -> float:
     """Seconds, minutes or hours, as people write them."""
     found = re.fullmatch(r"([0-9.]+)\s*(s|m|h|)", str(told))
     if not found:
-        raise typer.BadParameter(f"{told!r} is no time: write 90, 30m or 2h")
+        raise typer.BadParameter(f"{told!r} is not a time: write 90, 30m or 2h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def history(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Experiments that are shown.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many experiments to show.")] = 50,
     wide: Annotated[
-        bool, typer.Option("--wide", help="Every run, with commit, decision and trust; repeats are not folded.")
+        bool,
+        typer.Option("--wide", help="Show every run, with commit, decision and trust; repeats have their own lines."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what was tried, newest first: one line an experiment."""
     from server.cli.screens import history_list
@@ -102,12 +103,15 @@ def _warnings(workspace: Path, ledger: "Ledger") -> list[str]:
 
 def export(
     format: Annotated[
-        Format, typer.Argument(help="results.tsv, one JSON object a line, a table of all figures, or the chart.")
+        Format,
+        typer.Argument(
+            help="tsv: results.tsv; jsonl: one JSON object per line; csv: a table of all figures; png: the chart."
+        ),
     ],
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Default: standard output; of a chart, progress.png.")
+        Path | None, typer.Option(metavar="FILE", help="Default: standard output; for a chart, progress.png.")
     ] = None,
 ) -> None:
     """Write the history for other tools."""
@@ -145,12 +149,17 @@ def report(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     hidden: Annotated[
-        bool, typer.Option("--hidden", help="Run baseline and best again, on text that the study did not use.")
+        bool,
+        typer.Option(
+            "--hidden", help="Train baseline and best again, and score them on text that the study did not use."
+        ),
     ] = False,
     seeds: _Seeds = 1,
-    html: Annotated[bool, typer.Option("--html", help="A page for people, in the study's folder or --output.")] = False,
-    md: Annotated[bool, typer.Option("--md", help="The same as Markdown.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write the report as a web page, into the study's folder or --output.")
+    ] = False,
+    md: Annotated[bool, typer.Option("--md", help="Write the report as Markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
 ) -> None:
     """Tell what a study has brought. --hidden measures how much of it holds on unused text: two runs a seed."""
@@ -214,7 +223,7 @@ def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
     try:
         write_whole(target, text)
     except OSError as error:
-        step = "Free space or restore access there, or name another --output; what was there is as it was."
+        step = "Free space or restore access there, or name another --output. The old file is unchanged."
         raise Unavailable(f"{target} was not written: {error.strerror or error}.", step) from error
     _err.print(f"wrote {target}")
 
@@ -222,19 +231,26 @@ def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
 def finalize(
     workspace: _Workspace = Path(),
     tag: _Tag = "",
-    onto: Annotated[str, typer.Option(metavar="BRANCH", help="What to build on; default: where the checkout is.")] = "",
-    name: Annotated[str, typer.Option(metavar="BRANCH", help="The new branch; default: autoresearch-TAG.")] = "",
-    squash: Annotated[bool, typer.Option("--squash", help="One commit for all changes.")] = False,
+    onto: Annotated[
+        str, typer.Option(metavar="BRANCH", help="Branch to build on; default: the current commit of the checkout.")
+    ] = "",
+    name: Annotated[
+        str, typer.Option(metavar="BRANCH", help="Name of the new branch; default: autoresearch-TAG.")
+    ] = "",
+    squash: Annotated[bool, typer.Option("--squash", help="Make one commit of all changes.")] = False,
     only: Annotated[
-        str, typer.Option(metavar="sure|all|4,7", help="Kept changes larger than the noise, all of them, or these.")
+        str,
+        typer.Option(
+            metavar="sure|all|4,7", help="Which kept changes: those larger than the noise, all, or these numbers."
+        ),
     ] = "sure",
     pr: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the text of a pull request, and the chart beside it.")
+        Path | None, typer.Option(metavar="FILE", help="Write the text of a pull request, with the chart beside it.")
     ] = None,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Also measure without each change: is it still worth it?")
+        bool, typer.Option("--ablate", help="Also measure the result without each change, to see what each is worth.")
     ] = False,
-    seeds: Annotated[int, typer.Option(min=2, help="Runs of each, with --ablate.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each variant, with --ablate.")] = 3,
 ) -> None:
     """Make a branch to merge: a commit for each kept change, with its measured effect. Your checkout stays as it is."""
     from server.finalize import branch, telling
@@ -301,9 +317,9 @@ def notify(
     settings = load_settings(home)
     if not settings.urls:
         step = f'Write urls = ["https://ntfy.sh/TOPIC"] into {home.notify} (chmod 600), or set AUTORESEARCH_NOTIFY.'
-        raise Unavailable("No address is named: no messages are sent.", step)
+        raise Unavailable("No address is configured, so no messages are sent.", step)
     quiet = f", not in the quiet hours {settings.quiet}" if settings.quiet else ""
-    _out.print(f"told: {', '.join(settings.events)}{quiet}")
+    _out.print(f"messages for: {', '.join(settings.events)}{quiet}")
     told = test_message(settings, None) if test else [(channel.name, "") for channel in settings.channels]
     for name, why in told:
         _out.print(f"{name}: {why or ('sent' if test else 'not tried; --test tries it')}")
@@ -312,14 +328,16 @@ def notify(
 
 
 def transfer(
-    experiment: Annotated[int, typer.Argument(min=1, help="The experiment whose gain is in question.")],
+    experiment: Annotated[int, typer.Argument(min=1, help="The experiment to check.")],
     workspace: _Workspace = Path(),
     tag: _Tag = "",
     seeds: _Seeds = 3,
     budget: Annotated[
-        float, typer.Option(parser=_seconds, metavar="TIME", help="Training time a run: 90, 30m, 2h.")
+        float, typer.Option(parser=_seconds, metavar="TIME", help="Training time per run: 90, 30m, 2h.")
     ] = 1800,
-    depth: Annotated[int, typer.Option(min=0, help="Blocks of the model: DEPTH of train.py. 0: as it is.")] = 0,
+    depth: Annotated[
+        int, typer.Option(min=0, help="Number of blocks of the model (DEPTH in train.py); 0: unchanged.")
+    ] = 0,
 ) -> None:
     """Train an experiment and the baseline for longer, or larger, and tell whether the gain holds."""
     from server.study.reruns import RerunRequest

@@ -28,7 +28,7 @@ def example(name: str, tasks: Path = TASKS) -> Path:
     if name not in (known := examples(tasks)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        there = f"There are {', '.join(known)}." if known else "None came with this installation."
+        there = f"There are {', '.join(known)}." if known else "This installation has no examples."
         raise WorkspaceUnusable(f"There is no task {name!r}.", f"{hint}{there}")
     return tasks / name
 
@@ -92,7 +92,7 @@ def _fill(folder: Path, files: dict[str, Path]) -> None:
             more = ignored.read_text(encoding="utf-8") if ignored else ""
             (folder / ".gitignore").write_text(_IGNORED + more, encoding="utf-8")
     except OSError as error:
-        raise WorkspaceUnusable(f"{folder} cannot be filled: {error}.", "Name a folder that can be written.") from error
+        raise WorkspaceUnusable(f"{folder} cannot be written: {error}.", "Name another folder.") from error
 
 
 def _remove(made: list[Path], folders: list[Path]) -> None:

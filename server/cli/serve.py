@@ -30,14 +30,14 @@ class Require(StrEnum):
 def serve(
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     tag: Annotated[
-        str, typer.Option(metavar="NAME", help="The study; default: the one under way, else today's date.")
+        str, typer.Option(metavar="NAME", help="Name of the study; default: the current study, or else today's date.")
     ] = "",
     budget: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: program.md's.")
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: as in program.md.")
     ] = None,
     profile: Annotated[
         ProfileName | None,
-        typer.Option(metavar="PROFILE", help="Class of machine, such as cpu, gpu-8gb, gpu; default: what is found."),
+        typer.Option(metavar="PROFILE", help="Class of machine, such as cpu, gpu-8gb or gpu; default: detected."),
     ] = None,
     data: Annotated[
         str,
@@ -52,8 +52,8 @@ def serve(
         str,
         typer.Option(
             metavar="auto|K",
-            help="Runs at once. auto: one for each GPU, which it sees alone; K: on the first K GPUs, or K on the CPU's "
-            "cores. Default: one, which sees every GPU.",
+            help="Runs at the same time. auto: one on each GPU, which sees no other GPU; K: on the first K GPUs, or "
+            "K on the cores of the CPU. Default: one run, which sees all GPUs.",
         ),
     ] = "",
     wait: Annotated[
@@ -63,22 +63,24 @@ def serve(
             metavar="SECONDS",
             envvar="AUTORESEARCH_WAIT_SECONDS",
             show_envvar=False,
-            help="For how long a call may wait; default: the client's own timeout.",
+            help="How long a call may wait for a run; default: the client's own timeout.",
         ),
     ] = None,
     http: Annotated[
         str | None,
-        typer.Option(metavar="[HOST:PORT]", help=f"Serve over HTTP, in place of stdio; alone: {DEFAULT_ADDRESS}."),
+        typer.Option(
+            metavar="[HOST:PORT]", help=f"Serve over HTTP instead of stdio; without an address: {DEFAULT_ADDRESS}."
+        ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Another name of this machine, over HTTP.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another host name of this machine, for HTTP.")
     ] = None,
-    token: Annotated[bool, typer.Option("--token/--no-token", help="Over HTTP, ask for a bearer token.")] = True,
+    token: Annotated[bool, typer.Option("--token/--no-token", help="Ask for a bearer token, over HTTP.")] = True,
     require: Annotated[
         Require | None,
         typer.Option(
-            help="Guards around train.py. sealed: start no run without all of them. nothing: use none, and mark every "
-            "result. Default: those that the machine has."
+            help="Guards around train.py. sealed: start no run unless all guards hold. nothing: use no guards, and "
+            "mark every result. Default: all guards that this machine has."
         ),
     ] = None,
 ) -> None:
@@ -127,7 +129,7 @@ def _slots(told: str) -> int | Literal["auto"] | None:
         return "auto" if told else None
     if told.isdecimal() and int(told) > 0:
         return int(told)
-    raise typer.BadParameter("a number from 1 on, or auto, is meant.", param_hint="--slots")
+    raise typer.BadParameter("give auto, or a number from 1 on.", param_hint="--slots")
 
 
 def _return_memory() -> None:
@@ -142,18 +144,24 @@ def drive(
     client: Annotated[
         str,
         typer.Argument(
-            help="claude-code, codex, opencode, gemini; or sweep, which needs no LLM but optuna.",
+            help="claude-code, codex, opencode or gemini; or sweep, which needs optuna and no LLM.",
             autocompletion=lambda: ["claude-code", "codex", "opencode", "gemini", "sweep"],
         ),
     ],
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
-    hours: Annotated[float, typer.Option(min=0, metavar="HOURS", help="End after so long; 0: never.")] = 8.0,
-    experiments: Annotated[int, typer.Option(min=0, help="End after so many runs; 0: never.")] = 0,
-    max_cost: Annotated[float, typer.Option(min=0, metavar="USD", help="End when the client has cost so much.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(min=0, help="End when the client has used so many, in and out.")] = 0,
+    hours: Annotated[float, typer.Option(min=0, metavar="HOURS", help="End after this time; 0: never.")] = 8.0,
+    experiments: Annotated[int, typer.Option(min=0, help="End after this many runs; 0: never.")] = 0,
+    max_cost: Annotated[
+        float, typer.Option(min=0, metavar="USD", help="End when the client has cost this much; 0: no limit.")
+    ] = 0.0,
+    max_tokens: Annotated[
+        int, typer.Option(min=0, help="End when the client has used this many tokens, in and out; 0: no limit.")
+    ] = 0,
     serving: Annotated[
         list[str] | None,
-        typer.Argument(metavar="OPTIONS OF SERVE", help="Such as --tag, --budget, --profile, --data."),
+        typer.Argument(
+            metavar="OPTIONS OF SERVE", help="Options of serve, such as --tag, --budget, --profile, --data."
+        ),
     ] = None,
 ) -> None:
     """Run a study with an installed client, without you: it is started again when it stops early, fails or hangs.
@@ -176,7 +184,7 @@ def drive(
     with suppress(ProgramInvalid):  # told by the server that the client starts
         words = words_of(load(workspace / "program.md").task)
     night = Driver(client, workspace.resolve(), serving or [], start(words=words))
-    out.print(f"driving {client}; its words go to {night.log}; end the night with Ctrl-C")
+    out.print(f"driving {client}; its output goes to {night.log}; Ctrl-C ends the study")
     _drive(night, limits, lambda tell: night.run(limits, tell))
 
 
@@ -203,7 +211,7 @@ def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[
                 reason = run(lambda line: out.print(line))
             ended.append(reason)
         except KeyboardInterrupt:
-            reason = "interrupted; a run under way goes on"
+            reason = "interrupted; the current run goes on"
         except Unavailable as error:
             if night.measured() > before:  # else it has not begun, and whoever started it reads why
                 ended.append(error.problem)
@@ -267,10 +275,10 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     bearer = BearerToken(study.workspace.paths.home.token) if ask else None
     bind_socket(address, bearer, hosts)
     with address.bind() as listening:
-        where = f"the token is {bearer.where}" if bearer else "no token is asked for"
+        where = f"the token is {bearer.where}" if bearer else "no token is needed"
         port, paths = listening.getsockname()[1], study.workspace.paths
         page = Page(Door.of(paths.home), Changes(lambda: paths), PAGE_VIEWS)
-        shown = f"{page.prefix}/ is a page for people, whose token is in {paths.home.page_token}"
+        shown = f"the live page is at {page.prefix}/, its token in {paths.home.page_token}"
         console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
@@ -281,15 +289,18 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
 def demo(
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
-        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Training a run; default: 8, with --quick 0.5.")
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: 8, with --quick 0.5."),
     ] = None,
     profile: Annotated[
         ProfileName | None,
         typer.Option(metavar="PROFILE", help="Class of machine; default: cpu, with --quick smoke."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer ideas, a tiny model: under a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Try fewer ideas with a tiny model, in under a minute.")
+    ] = False,
     task: Annotated[
-        str, typer.Option(metavar="NAME", help="One of the examples of `init --task`, with changes of its own.")
+        str, typer.Option(metavar="NAME", help="Run an example of `init --task`, with its own prepared changes.")
     ] = "",
 ) -> None:
     """Show a short study without any LLM: the real server, a real client, real training on the CPU."""

@@ -28,9 +28,9 @@ _Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git reposito
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The new workspace; made if it does not exist.")],
+    folder: Annotated[Path, typer.Argument(help="The new workspace; it is created if necessary.")],
     task: Annotated[
-        str, typer.Option(metavar="NAME", help="An example other than the language model; a wrong name lists them.")
+        str, typer.Option(metavar="NAME", help="An example other than the language model; an unknown name lists them.")
     ] = "",
 ) -> None:
     """Make a workspace from nothing: program.md, train.py or an example's files, a git repository, a commit."""
@@ -51,11 +51,13 @@ def prepare(
     workspace: _Workspace = Path(),
     shards: Annotated[
         int,
-        typer.Option(min=0, help="Files to download, some 60 million tokens each; 0: enough for the machine."),
+        typer.Option(min=0, help="Files to download, of about 60 million tokens each; 0: enough for this machine."),
     ] = 0,
-    name: Annotated[str, typer.Option(metavar="NAME", help="For a folder's text; default: the folder's name.")] = "",
-    vocab: Annotated[int, typer.Option(min=300, max=65536, help="Tokens of the vocabulary.")] = 8192,
-    retries: Annotated[int, typer.Option(min=0, help="Times that a download is tried again.")] = 5,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of a data set made from a folder; default: the folder's name.")
+    ] = "",
+    vocab: Annotated[int, typer.Option(min=300, max=65536, help="Size of the vocabulary.")] = 8192,
+    retries: Annotated[int, typer.Option(min=0, help="How often to retry a download.")] = 5,
 ) -> None:
     """Make a data set for `serve --data`: download text, or read a folder of .txt and .parquet files."""
     from server.foreign.load import load
@@ -77,9 +79,9 @@ def prepare(
 def doctor(
     workspace: _Workspace = Path(),
     data: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="The data set that `serve` will be given.")
+        str, typer.Option(metavar="NAME|PATH", help="The data set that you will give to `serve`.")
     ] = "embedded",
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.doctor import examine
@@ -128,7 +130,9 @@ def connect(
     ],
     workspace: _Workspace = Path(),
     write: Annotated[bool, typer.Option("--write", help="Install it.")] = False,
-    http: Annotated[str, typer.Option(metavar="URL", help="Use the server that listens there, not a local one.")] = "",
+    http: Annotated[
+        str, typer.Option(metavar="URL", help="Use the server at this address instead of a local one.")
+    ] = "",
 ) -> None:
     """Print the configuration that lets a client use this workspace, or install it with --write."""
     from server.api.http.address import client_url
@@ -137,7 +141,9 @@ def connect(
     from server.errors import Unavailable
 
     if not workspace.is_dir():
-        raise Unavailable(f"There is no folder {workspace}.", "`autoresearch init` makes one; or correct --workspace.")
+        raise Unavailable(
+            f"There is no folder {workspace}.", "Run `autoresearch init` to make one, or correct --workspace."
+        )
     folder = workspace.resolve()
     place = ServerEntry(url=client_url(http)) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
@@ -149,16 +155,16 @@ def connect(
 
 
 def _because(variable: str) -> str:
-    return f" ({variable} says so: start the client with it, too)" if variable else ""
+    return f" (because {variable} is set: start the client with it, too)" if variable else ""
 
 
 def install_service(
     workspace: _Workspace = Path(),
-    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")] = DEFAULT_ADDRESS,
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Address to listen on.")] = DEFAULT_ADDRESS,
     user: Annotated[
-        str, typer.Option(metavar="NAME", help="The account it has; made if it does not exist.")
+        str, typer.Option(metavar="NAME", help="Account of the service; it is created if necessary.")
     ] = "autoresearch",
-    write: Annotated[bool, typer.Option("--write", help="Install it, as root.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Install the service, as root.")] = False,
 ) -> None:
     """Print a systemd service with an account of its own, which an agent's shell cannot reach, or install it."""
     from server.clients.service import Service, require_systemd

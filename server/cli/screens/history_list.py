@@ -58,7 +58,7 @@ def screen(found: Listed, limit: int, width: int) -> list[Text]:
     """The list for people: what it shows, one line an experiment, and what is kept."""
     shown = found.told[:limit]
     if not shown:
-        return [Text("No experiment was run yet.")]
+        return [Text("No experiment has run yet.")]
     names, cells = _columns(shown, found.metric)
     alike = _alike(names, cells)
     kept = [at for at in range(len(names)) if names[at] not in alike]
@@ -68,7 +68,7 @@ def screen(found: Listed, limit: int, width: int) -> list[Text]:
     for one, row in zip(shown, cells, strict=True):
         drawn.append(Text(_line([row[at] for at in kept], sizes), _STYLES.get(one.kind, "")))
     every = [f"{name} {value}" for name, value in alike.items() if value]
-    return [Text(f"{_head(found, len(shown))}{'; in every line: ' + ', '.join(every) if every else ''}"), *drawn]
+    return [Text(f"{_head(found, len(shown))}{'; all rows: ' + ', '.join(every) if every else ''}"), *drawn]
 
 
 def kept_in_words(found: Listed) -> str:

@@ -19,17 +19,17 @@ _BEFORE = ("workspace", "program.md", "referee")  # what must be well before a s
 _CLIENT = "client"
 _CONFIGURED = "configured: "
 _OTHERS = "claude-desktop, codex, cursor, vscode, gemini, opencode"
-_DOCTOR = ("autoresearch doctor", "every check, and what to do about it")
-_READY = ("autoresearch doctor", "what is ready, what to fix")
+_DOCTOR = ("autoresearch doctor", "all checks, and how to fix what fails")
+_READY = ("autoresearch doctor", "what is ready, and what to fix")
 _ALL = ("autoresearch --help", "every command")
-_REPORT = ("autoresearch report --html", "what the study has brought, on one page")
+_REPORT = ("autoresearch report --html", "the results of the study, on one page")
 _HISTORY = ("autoresearch history", "every experiment")
-_FINALIZE = ("autoresearch finalize", "a branch to merge: one commit a kept change")
-_STATUS = ("autoresearch status", "where it stands, and how far to trust it")
+_FINALIZE = ("autoresearch finalize", "a branch to merge, with one commit for each kept change")
+_STATUS = ("autoresearch status", "the state of the study, and how far to trust it")
 _WATCH = ("autoresearch watch", "the live page; --terminal shows it here")
-_PAUSE = ("autoresearch pause", "start no new run; stop ends the study")
+_PAUSE = ("autoresearch pause", "start no new runs; `stop` ends the study")
 _RESUME = ("autoresearch resume", "let it go on")
-_DRIVE = ("autoresearch drive CLIENT", "the same without you: claude-code, codex, opencode, gemini or sweep")
+_DRIVE = ("autoresearch drive CLIENT", "let a client work without you: claude-code, codex, opencode, gemini or sweep")
 
 
 class Finding(Protocol):
@@ -68,11 +68,11 @@ def situation(folder: Path, examine: Examine) -> Situation:
     top = next((path for path in (here, *here.parents) if (path / ".git").exists()), None)
     if top is None:
         return Situation(
-            f"{whole(str(here))} is not in a git repository, so there is nothing to work on yet.",
+            f"{whole(str(here))} is not in a git repository, so there is no workspace yet.",
             [
-                ("autoresearch init my-night", "a new workspace: a program.md, a train.py, a commit"),
-                ("autoresearch adopt DIR", "or set up a git repository of yours, for a goal of your own"),
-                ("autoresearch demo --quick", "or look on: a study of a minute, without any LLM"),
+                ("autoresearch init my-night", "make a new workspace with a program.md, a train.py and a commit"),
+                ("autoresearch adopt DIR", "or set up your own git repository, for your own goal"),
+                ("autoresearch demo --quick", "or watch a study of a minute, without an LLM"),
                 _ALL,
             ],
         )
@@ -88,10 +88,10 @@ def _before(folder: Path, here: Path, examine: Examine) -> Situation:
     name = whole(str(here))
     if not is_defined(folder):
         return Situation(
-            f"{name} has no program.md: nothing says what is to be improved.",
+            f"{name} has no program.md, which says what to improve.",
             [
-                ("autoresearch adopt", "look at this repository, ask, measure the noise, write program.md"),
-                ("autoresearch init my-night", "or make a new workspace that trains a small language model"),
+                ("autoresearch adopt", "examine this repository, ask you, measure the noise, and write program.md"),
+                ("autoresearch init my-night", "or make a new workspace, which trains a small language model"),
                 _ALL,
             ],
         )
@@ -106,7 +106,7 @@ def _before(folder: Path, here: Path, examine: Examine) -> Situation:
             break
     if not clients:
         connect = ("autoresearch connect claude-code --write", f"or {_OTHERS}; then start it in this folder")
-        return Situation(f"{name} is ready, and no client is connected yet.", [_READY, connect, _DRIVE, _ALL])
+        return Situation(f"{name} is ready, but no client is connected yet.", [_READY, connect, _DRIVE, _ALL])
     told = f"{name} is ready. Start a client here ({clients}) and say: start a night of experiments."
     return Situation(told, [_READY, _DRIVE, _WATCH, _ALL])
 
@@ -130,22 +130,22 @@ def state_in_words(summary: Summary) -> str:
         return f"running {now.number}{again}, {now.stage}{left}{asked}"
     words = {
         StudyState.RUNNING: "running",
-        StudyState.IDLE: "its server waits for the agent's next call",
+        StudyState.IDLE: "the server waits for the agent's next call",
         StudyState.PAUSED: "paused",
         StudyState.STOPPED: "stopped by the operator",
         StudyState.OVER: f"over: {head.why}",
-        StudyState.OFF: "no server works on it now; the next one goes on with it",
-        StudyState.HANGS: f"in trouble: {head.why}",
-        StudyState.EMPTY: "begun, and nothing measured yet",
+        StudyState.OFF: "no server is running; the next one continues it",
+        StudyState.HANGS: f"problem: {head.why}",
+        StudyState.EMPTY: "started; nothing is measured yet",
     }
     return printable(words[head.state] + asked)
 
 
 def steps_of(summary: Summary) -> list[tuple[str, str]]:
     """The commands that make sense now."""
-    again = ("autoresearch doctor", "then start the client here, or `autoresearch drive CLIENT`: it goes on")
-    server = ("autoresearch health", "which server; end it, and start the client again")
-    more = ("program.md", "raise the limit under `stop:` there, and the study goes on")
+    again = ("autoresearch doctor", "to continue, start the client here, or run `autoresearch drive CLIENT`")
+    server = ("autoresearch health", "which server it is; end it, and start the client again")
+    more = ("program.md", "raise the limit under `stop:` to continue the study")
     found: dict[StudyState, list[tuple[str, str]]] = {
         StudyState.RUNNING: [_STATUS, _WATCH, _HISTORY, _PAUSE],
         StudyState.IDLE: [_STATUS, _WATCH, _HISTORY, _PAUSE],

@@ -80,7 +80,7 @@ def _best(headline: Headline | None, metric: Metric) -> str:
     if best.number == first.number:
         return f"the baseline, {told}"
     error = "" if headline.error is None else f" ± {shown_size(metric, headline.error)}"
-    sure = "; provisional, not measured again yet" if headline.provisional else ""
+    sure = "; provisional: not measured again yet" if headline.provisional else ""
     return (
         f"{told}; {shown_change(metric, headline.change)}{error} from the baseline's {_measured(first, metric)}{sure}"
     )
@@ -99,7 +99,7 @@ def _agent(one: AgentView, metric: Metric) -> str:
 def _noise(noise: NoiseView | None, metric: Metric) -> str:
     if noise is None:
         return ""
-    known = f"from {noise.repeats} repeats" if noise.repeats else "assumed, no run was repeated yet"
+    known = f"from {noise.repeats} repeats" if noise.repeats else "assumed: no run was repeated yet"
     return f"one run scatters by {shown_size(metric, noise.sigma)} ({known})"
 
 

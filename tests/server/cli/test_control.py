@@ -56,7 +56,7 @@ def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_ans
 async def test_a_paused_night_starts_nothing_and_waits_for_its_operator(study: Study) -> None:
     ran(study, 2.0)
     write_request(study.workspace.state, OperatorRequest.PAUSE)
-    with pytest.raises(NightOver, match="paused the night"):
+    with pytest.raises(NightOver, match="paused the study"):
         views.start_run(study, "more", "")
     async with Client(create(study)) as client:
         told: list[str] = []
@@ -72,7 +72,7 @@ async def test_a_paused_night_starts_nothing_and_waits_for_its_operator(study: S
         write_request(study.workspace.state, OperatorRequest.PAUSE)
         with anyio.fail_after(PATIENCE):
             waited = await client.call_tool("wait_experiment", {"wait_seconds": 0.1})
-        assert "paused the night" in str(waited.structured_content)
+        assert "paused the study" in str(waited.structured_content)
 
 
 def test_a_pause_holds_a_sweep_and_a_stop_ends_it(study: Study) -> None:
@@ -81,8 +81,8 @@ def test_a_pause_holds_a_sweep_and_a_stop_ends_it(study: Study) -> None:
     study.queue.begin(Sweep(description="rates", items=[same, same, same]))
     write_request(study.workspace.state, OperatorRequest.PAUSE)
     sweep.step(study)
-    assert study.queue.sweep and study.queue.sweep.next == 0 and "paused the night" in study.queue.waits
-    assert "paused the night" in (views.show_run(study).why or "")
+    assert study.queue.sweep and study.queue.sweep.next == 0 and "paused the study" in study.queue.waits
+    assert "paused the study" in (views.show_run(study).why or "")
     write_request(study.workspace.state, None)
     sweep.step(study)
     assert study.queue.active and study.queue.active.next == 1 and study.queue.waits == ""
@@ -100,16 +100,16 @@ def test_a_stop_is_told_in_every_answer_of_a_run_and_outlives_the_server(study: 
     (study.runs.path(2)).mkdir()
     with (study.runs.path(2) / "lease").open("wb") as lease:  # as a supervisor holds it
         fcntl.flock(lease, fcntl.LOCK_EX)
-        assert not any("nothing new is started" in action for action in views.show_run(study).next_actions)
+        assert not any("no new runs after this" in action for action in views.show_run(study).next_actions)
         write_request(study.workspace.state, OperatorRequest.STOP)
         told = views.show_run(study).next_actions
-        assert told[0].startswith("wait_experiment") and "stopped the night. Tell the user" in told[-1]
+        assert told[0].startswith("wait_experiment") and "stopped the study. Tell the user" in told[-1]
         assert history_views.write_note(study, "seen", idea=False, closes=0).next_actions == told
     study.close()
     after = Study(study.workspace.root, "t1", study.choices)
-    with pytest.raises(NightOver, match="stopped the night"):
+    with pytest.raises(NightOver, match="stopped the study"):
         views.start_run(after, "more", "")
-    assert views.status(after).over == "the operator has stopped the night"
+    assert views.status(after).over == "the operator stopped the study"
     after.close()
 
 
@@ -128,7 +128,7 @@ def test_a_word_that_cannot_be_read_stops_the_night(tmp_path: Path) -> None:
 def test_only_a_run_that_goes_on_is_ended(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     begin(study, 1)  # and its supervisor is gone
     control.stop(study.workspace.root, now=True)
-    assert capsys.readouterr().out == "stopped; no run is started now\n"
+    assert capsys.readouterr().out == "stopped; no new runs\n"
 
 
 def test_a_limit_outlives_the_word_that_is_taken_back(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,10 +170,10 @@ def autoresearch(repository: Path, *arguments: str) -> tuple[int, str]:
 
 def test_a_night_without_runs_and_a_run_without_a_supervisor_are_not_on_for_ever(study: Study) -> None:
     code, told = autoresearch(study.workspace.root, "health", "--idle", "0")
-    assert code == 1 and "no run was started for" in told
+    assert code == 1 and "no run has started for" in told
     begin(study, 1)
     code, told = autoresearch(study.workspace.root, "health", "--idle", "0")
-    assert code == 1 and "no run was started for" in told
+    assert code == 1 and "no run has started for" in told
 
 
 def test_no_night_is_off_and_a_broken_program_md_is_one_sentence(study: Study, tmp_path: Path) -> None:
@@ -217,19 +217,19 @@ async def test_the_operator_steers_a_night_from_another_terminal(tmp_path: Path,
         code, told = await anyio.to_thread.run_sync(health_of_stopped, repository, pid)
         assert code == 1 and "no sign of life for 2 minutes" in told
         await call("run_experiment", description="baseline", wait_seconds=0)
-        assert await operator("pause") == (0, "paused; `autoresearch resume` goes on\n")
+        assert await operator("pause") == (0, "paused; `autoresearch resume` continues\n")
         assert (await operator("health"))[0] == 0  # the run goes on
-        assert (await operator("stop", "--now")) == (0, "stopped; the run under way is ended\n")
+        assert (await operator("stop", "--now")) == (0, "stopped; the current run is being ended\n")
         ended = (await call("wait_experiment", wait_seconds=PATIENCE)).structured_content
-        assert (ended["status"], ended["why"]) == ("cancelled", "Cancelled: the operator stopped the night")
+        assert (ended["status"], ended["why"]) == ("cancelled", "Cancelled: the operator stopped the study")
         code, told = await operator("health")
-        assert code == 1 and "over: " in told and "the operator has stopped the night" in told
+        assert code == 1 and "over: " in told and "the operator stopped the study" in told
         refused = await call("run_experiment", description="again")
-        assert refused.is_error and "the operator has stopped the night" in str(refused.content)
+        assert refused.is_error and "the operator stopped the study" in str(refused.content)
         assert (await operator("resume"))[0] == 0
         assert (await operator("health"))[0] == 0
         code, told = await operator("health", "--idle", "0")
-        assert code == 1 and "no run was started for" in told
+        assert code == 1 and "no run has started for" in told
         assert (await call("status")).structured_content["over"] == ""
     code, told = await operator("health")
     assert code == 2 and told.startswith("off: no server")

@@ -80,7 +80,7 @@ def test_doctor_asks_for_no_train_py_where_program_md_cannot_be_read(tmp_path: P
     committed(tmp_path, program__md="---\ncommand: bash bench.sh\neditible: code.py\n---\n", code__py="x = 1\n")
     found = {check.name: check for check in islice(examine(tmp_path), 4)}  # those of torch take seconds
     assert found["program.md"].state == "fix" and "did you mean editable" in found["program.md"].detail
-    assert found["workspace"].remedy == "as for program.md, below" and "train.py" not in found["workspace"].detail
+    assert found["workspace"].remedy == "see program.md, below" and "train.py" not in found["workspace"].detail
 
 
 def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
     files = {"program__md": "# autoresearch\n", "prepare__py": prepare, "train__py": "import prepare\n"}
     committed(tmp_path, **files)
     found = next(check for check in examine(tmp_path) if check.name == "workspace")
-    assert found.state == "fix" and "karpathy/autoresearch's own repository" in found.detail
+    assert found.state == "fix" and "karpathy/autoresearch's repository" in found.detail
     assert "could be taken as it is if prepare.py had TIME_BUDGET; until then" in found.detail
     assert "the four calls of trainer.session" in found.remedy and "`command`" in found.remedy
 

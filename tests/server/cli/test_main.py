@@ -35,7 +35,7 @@ def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_
 
 @pytest.mark.parametrize("slots", ["0", "-1", "two"])
 def test_slots_are_a_number_or_auto(slots: str) -> None:
-    with pytest.raises(BadParameter, match="a number from 1 on, or auto"):
+    with pytest.raises(BadParameter, match="auto, or a number from 1 on"):
         _slots(slots)
     assert (_slots(""), _slots("auto"), _slots("4")) == (None, "auto", 4)
 
@@ -137,7 +137,7 @@ def test_a_server_elsewhere_is_named_by_its_address_and_never_by_its_token() -> 
     for name, client in client_config.CLIENTS.items():
         place = ServerEntry(url="http://127.0.0.1:8765/mcp")
         if client.far is None:
-            with pytest.raises(Unavailable, match="cannot be told the address"):
+            with pytest.raises(Unavailable, match="does not take the address"):
                 client_config.configuration(name, place)
         else:
             text = client_config.configuration(name, place)

@@ -98,7 +98,7 @@ def test_an_example_becomes_a_repository_without_what_gives_its_answer_away(tmp_
 def test_a_wrong_name_of_an_example_lists_them_and_makes_nothing(tmp_path: Path, tasks: Path) -> None:
     with pytest.raises(WorkspaceUnusable, match=r"no task 'sort'\. Did you mean sorting. There are sorting"):
         create(tmp_path / "new", "sort", tasks)
-    with pytest.raises(WorkspaceUnusable, match="None came with this installation"):
+    with pytest.raises(WorkspaceUnusable, match="This installation has no examples"):
         create(tmp_path / "new", "../sorting", tmp_path / "nothing")
     assert not (tmp_path / "new").exists()
 

@@ -93,7 +93,7 @@ def test_columns_that_are_all_alike_are_told_once(tmp_path: Path) -> None:
     head, names, *lines = screen_of(tmp_path, crashes)
     assert head.endswith("in every line: verdict crashed")
     assert names.split() == ["#", "what"] and [line.split() for line in lines] == [["2", "second"], ["1", "first"]]
-    assert screen_of(tmp_path / "none", []) == ["No experiment was run yet."]
+    assert screen_of(tmp_path / "none", []) == ["No experiment has run yet."]
     head, names, _ = screen_of(tmp_path / "one", [BASELINE])
     assert head.startswith("1 experiment,") and names.split() == ["#", "verdict", "val_bpb", "what"]
 
@@ -177,7 +177,7 @@ def test_a_folder_is_told_what_comes_next_before_a_study(tmp_path: Path, shape: 
     [
         (OperatorRequest.PAUSE, "paused", "autoresearch resume"),
         (OperatorRequest.STOP, "stopped by the operator", "autoresearch report --html"),
-        (None, "its server waits for the agent", "autoresearch watch"),
+        (None, "the server waits for the agent", "autoresearch watch"),
     ],
 )
 def test_a_study_is_told_what_comes_next(tmp_path: Path, word: OperatorRequest | None, told: str, step: str) -> None:
