@@ -41,8 +41,8 @@ class RepositoryLock:
             pid, _, other = self._file.read(200).strip().partition(" ")
             self._file.close()
             raise WorkspaceBusy(
-                f"Another autoresearch server (pid {pid or 'unknown'}) works in this repository, on the night {other}.",
-                "Use that one, end it, or start this one in a clone, with another --workspace.",
+                f"Another autoresearch server (pid {pid or 'unknown'}) works in this repository, on the study {other}.",
+                "Use that server, end it, or start this one in a clone, with another --workspace.",
             )
         self._file.truncate(0)
         self._file.write(f"{os.getpid()} {tag}\n")

@@ -49,7 +49,7 @@ class Background:
                 failing = 0.0
             except Exception:
                 if not failing:
-                    _log.exception("The night rests, and goes on as soon as it can.")
+                    _log.exception("The study pauses, and goes on as soon as it can.")
                 failing = min(2 * failing or _SWEEPING_SECONDS, _LONGEST_SECONDS)
             await self._rest(failing or (_SWEEPING_SECONDS if self._study.queue.active else _IDLE_SECONDS))
 
@@ -110,7 +110,7 @@ def _dispatch(study: Study) -> None:
             return
         why, passes = limits.why_held(study, row)
         if why and not passes:
-            study.refuse(row, f"No run is started: {why}.")
+            study.refuse(row, f"No new runs: {why}.")
             continue
         try:
             if not why:

@@ -41,8 +41,8 @@ def latest_study(workspace: Path, tag: str) -> StudyPaths:
     found = sorted(Home(workspace).studies(tag), key=_last_changed)
     if not found:
         raise LedgerUnavailable(
-            f"There is no history{f' under tag {tag}' if tag else ''} in {workspace.resolve()}.",
-            "Name the workspace with --workspace, or start a night with `autoresearch serve` or `autoresearch demo`.",
+            f"No study{f' {tag}' if tag else ''} found in {workspace.resolve()}.",
+            "Name the workspace with --workspace, or start a study with `autoresearch serve` or `autoresearch demo`.",
         )
     return found[-1]
 

@@ -173,12 +173,16 @@ class _Healer:
         told: list[str] = []
         if self._again:
             numbers = numbers_in_words(self._again)
-            told.append(f"Git had lost the commits of experiments {numbers}: they were made again.")
+            told.append(f"Git had lost the commits of experiments {numbers}: they were created again.")
         if aside := self._workspace.refs.mended:
-            told.append(f"packed-refs was damaged: what git cannot read was left out. The old file is {aside.name}.")
+            told.append(
+                f"packed-refs was damaged: the lines that git cannot read were removed. The old file is {aside.name}."
+            )
         if self._kept:
             names = ", ".join(move.ref for move in self._kept[:_NAMED]) + (", ..." if len(self._kept) > _NAMED else "")
-            told.append(f"Somebody else had changed refs of experiments. What those named is kept: {names}.")
+            told.append(
+                f"Somebody else had changed refs of experiments. The commits that they pointed to are kept: {names}."
+            )
         return told
 
     def losses(self) -> list[str]:
@@ -188,9 +192,9 @@ class _Healer:
             numbers = [number for number, other in self._gone.items() if other == why]
             told.append(f"Git has lost the commits of experiments {numbers_in_words(numbers)}: {why}.")
         if rowless := [number for number in range(1, self._last + 1) if number not in self._wants]:
-            told.append(f"The rows of experiments {numbers_in_words(rowless)} are lost, in the ledger and in git.")
+            told.append(f"The rows of experiments {numbers_in_words(rowless)} are lost, both in the ledger and in git.")
         if told:
-            told.append("The operator puts back what is missing from a backup or a clone, and starts the server again.")
+            told.append("The operator must restore what is missing from a backup or a clone, and restart the server.")
         return told
 
     @cached_property
@@ -316,7 +320,7 @@ class Remake:
         message = attempt_message(attempt, row.result, row.judgement.verdict if row.judgement else None)
         made = objects.commit(trees[-1].name, attempt.parent, message, attempt.committed_at)
         if made.name != row.commit:
-            return "what can be made of their train.py is another commit"
+            return "their train.py gives a different commit"
         self.made |= {one.name: one for one in (*blobs.values(), *trees, made)}
         return ""
 

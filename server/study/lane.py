@@ -31,10 +31,10 @@ LANE = re.compile(r"[a-z0-9-]{1,20}")  # its name
 _MOST = 16  # lanes that are open at once
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CONFLICT = (
-    "The candidate stays as it is. Make those places as the incumbent has them with apply_patch(patch), or call "
-    "discard(reason) and write the change anew."
+    "The candidate is unchanged. Make these places equal to the incumbent's with apply_patch(patch), or call "
+    "discard(reason) and write the change again."
 )
-_OPENING = "apply_patch(patch, lane=NAME) opens another one"
+_OPENING = "apply_patch(patch, lane=NAME) opens another lane"
 _FILES = ("editable", "off_limits", "hidden", "link", "judge", "hidden_final", "kind")
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
@@ -51,11 +51,11 @@ def what_may_change(task: Task, root: Path | None = None) -> Editable:
     if root and is_library(library := Home(root).library):
         withheld[f"{library.name}/"] = "it is the reference library"
     withheld |= dict.fromkeys(task.link, "it is in `link`") | dict.fromkeys(task.hidden, "it is in `hidden`")
-    withheld |= dict.fromkeys(task.brought, "git does not have it, and each run is given a copy of the operator's")
+    withheld |= dict.fromkeys(task.brought, "git does not have it, and each run gets a copy of the operator's file")
     files: dict[str, str] = {}
     for field in ("command", "checks", "worker"):
         files |= dict.fromkeys(_named_in(getattr(task, field)), f"it is named in `{field}`")
-    withheld |= {task.hidden_final: "it is the judge after the night"} if task.hidden_final else {}
+    withheld |= {task.hidden_final: "it is the final judge"} if task.hidden_final else {}
     if task.judge:
         withheld[task.judge] = "it is the judge"
         folder = PurePosixPath(task.judge).parent.as_posix()
@@ -145,7 +145,7 @@ class Lane:
         except PatchRefused as refused:
             raise PatchRefused(refused.problem, _CONFLICT) from None
         if merged == theirs:
-            raise PatchRefused(f"The incumbent, {name}, has all of this change already.", "Call discard(reason).")
+            raise PatchRefused(f"The incumbent, {name}, already contains this change.", "Call discard(reason).")
         return merged
 
     def stay(self, commit: str) -> None:
@@ -309,8 +309,8 @@ class Lanes:
             return
         idle = [lane for lane in lanes if lane.phase() is Phase.IDLE]
         if not idle:
-            step = "Go on in one of them, or discard what is in it."
-            raise UnknownLane(f"{_MOST} lanes are open, and each has a candidate.", step)
+            step = "Continue in one of these lanes, or discard its candidate."
+            raise UnknownLane(f"All {_MOST} lanes are open, and each has a candidate.", step)
         min(idle, key=lambda lane: run.number if (run := lane.run()) else 0).close()
 
     def stay(self) -> None:
@@ -329,7 +329,7 @@ class Lanes:
 
 def lanes_in_words(names: Sequence[str]) -> str:
     """Which lanes there are, without a stop."""
-    return f"The lanes are {', '.join(names)}" if len(names) > 1 else f"The one lane is {names[0]}"
+    return f"The lanes are {', '.join(names)}" if len(names) > 1 else f"The only lane is {names[0]}"
 
 
 def require_fresh(base: Candidate, base_sha256: str) -> None:
@@ -337,6 +337,6 @@ def require_fresh(base: Candidate, base_sha256: str) -> None:
     if base_sha256 and base_sha256 != base.sha256:
         what = next(iter(base)) if len(base) == 1 else "The candidate"
         raise StaleText(
-            f"{what} has sha256 {base.sha256}, the patch was written against {base_sha256}.",
-            "Call read_train() and write the patch against what it shows.",
+            f"{what} has sha256 {base.sha256}, but the patch was written against {base_sha256}.",
+            "Call read_train(), and write the patch against the text that it shows.",
         )

@@ -83,7 +83,9 @@ def _checked(
     for number, row in true.items():
         found.put_back(number, row)
     told = f"Somebody else edited experiments {numbers_in_words(edited)} in the ledger."
-    notebook.add(f"{told} What a server had written was put back from git.", idea=False, after=max(wants, default=0))
+    notebook.add(
+        f"{told} The rows that a server had written were restored from git.", idea=False, after=max(wants, default=0)
+    )
     return wanted(found, {})
 
 
@@ -94,16 +96,16 @@ def edited(ledger: Ledger) -> str:
         told.append("Somebody else edited the chain of the ledger's rows; the ledger was rebuilt from git.")
     if numbers := ledger.marked(Mark.RESTORED):
         rows = numbers_in_words(numbers)
-        told.append(f"Somebody else edited experiments {rows} in the ledger; they were put back from git.")
+        told.append(f"Somebody else edited experiments {rows} in the ledger; they were restored from git.")
     return " ".join(told)
 
 
 def edited_now(ledger: Ledger) -> str:
     """What somebody else has edited and no server has put back yet, in a sentence; empty if nothing."""
     if (chain := ledger.chain()) and chain.broken:
-        return f"Somebody else edited the chain of the ledger's rows at place {chain.broken}: a server rebuilds it."
+        return f"Somebody else edited the chain of the ledger's rows at place {chain.broken}: a server will rebuild it."
     if numbers := ledger.edited():
-        return f"Somebody else edited experiments {numbers_in_words(numbers)}: a server puts them back from git."
+        return f"Somebody else edited experiments {numbers_in_words(numbers)}: a server will restore them from git."
     return ""
 
 
@@ -117,20 +119,20 @@ def _true(workspace: Workspace, listed: Listed, chain: Chain, number: int) -> Ex
     elif row := copy(workspace, entry.copy):
         return row
     else:
-        problem = f"Somebody else edited experiment {number} in the ledger, and git has no copy of what it was."
-    raise LedgerUnavailable(problem, "The operator puts back a backup of both, or goes on with a new --tag.")
+        problem = f"Somebody else edited experiment {number} in the ledger, and git has no copy of the original row."
+    raise LedgerUnavailable(problem, "The operator must restore a backup of both, or continue with a new --tag.")
 
 
 def _behind(found: Ledger, workspace: Workspace, listed: Listed, wants: dict[int, Wanted]) -> str:
     """What git knows and the ledger does not; empty if there is nothing. Raises LedgerDamaged."""
     missing = [number for number in sorted(listed.rows) if number not in wants and copy(workspace, listed.rows[number])]
     if missing:
-        return f"The ledger ended at experiment {max(wants, default=0)}, git knows {missing[-1]}."
+        return f"The ledger ended at experiment {max(wants, default=0)}, but git has {missing[-1]}."
     for number, name in listed.rows.items():
         if number in wants and name != wants[number].copy:
             row, other = found.get(number), copy(workspace, name)
             if row and other and other.number == number and _known(other) > _known(row):
-                return f"The ledger was older than its copy in git, which knows more of experiment {number}."
+                return f"The ledger was older than its copy in git, which has more about experiment {number}."
     return ""
 
 

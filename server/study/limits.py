@@ -25,8 +25,8 @@ from server.task.policy import StudyFacts
 
 _PROMISING = 100  # rows; of what was promising and left undecided, no study has many
 REQUEST_REASONS = {
-    OperatorRequest.STOP: "the operator has stopped the night",
-    OperatorRequest.PAUSE: "the operator has paused the night",
+    OperatorRequest.STOP: "the operator stopped the study",
+    OperatorRequest.PAUSE: "the operator paused the study",
 }
 
 
@@ -114,14 +114,14 @@ def is_paused(study: Study, lane: str = MAIN) -> bool:
 def require_open(study: Study, lane: str = MAIN) -> None:
     """Refuse to start a run in a lane. Raises NightOver."""
     if why := why_study_over(study, lane):
-        raise NightOver(f"No run is started: {why}.", what_is_left(study))
+        raise NightOver(f"No new runs: {why}.", what_is_left(study))
 
 
 def what_is_left(study: Study) -> str:
     """What is left to do in a night that is over, or rests."""
     if read_request(study.workspace.state) is OperatorRequest.PAUSE:
-        return "Wait for the operator's `autoresearch resume` with wait_experiment(); keep and discard work."
-    return "Tell the user what was found, and end; keep and discard still work."
+        return "Wait with wait_experiment() until the operator runs `autoresearch resume`; keep and discard still work."
+    return "Tell the user what was found, and stop; keep and discard still work."
 
 
 def study_facts(state: Path, ledger: Ledger, task: Task | None = None) -> StudyFacts:

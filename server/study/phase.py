@@ -70,11 +70,11 @@ def call(tool: str, why: str, *arguments: str) -> NextAction:
     return NextAction(tool=tool, arguments=dict.fromkeys(arguments), why=why)
 
 
-NO_SESSION = "no Python file in git imports `trainer`, so train.py never starts the clock and never hands in a model"
+NO_SESSION = "no Python file in git imports `trainer`, so train.py cannot start the clock or submit a model"
 SESSION_STEP = (
-    "port train.py to the four calls of trainer.session: Session(), start(), training() and submit(model), as the one "
-    "that `autoresearch init DIR` makes, and commit it; or give program.md a `command`: that measures any number that "
-    "a command prints, and the score's trust is then `printed`"
+    "port train.py to the four calls of trainer.session: Session(), start(), training() and submit(model), as in the "
+    "train.py that `autoresearch init DIR` makes, and commit it; or give program.md a `command`, which measures any "
+    "number that a command prints, with the trust `printed`"
 )
 HISTORY = "history"  # the tool that helps when nothing has to be done
 _REPAIR = "ask the operator to repair and commit {repair} in the checkout, {repaired}"
@@ -89,14 +89,18 @@ _NEXT: dict[Phase, list[NextAction]] = {
         _ASK_FOR_REPAIR,
     ],
     Phase.IDLE: [
-        call(Move.APPLY_PATCH, "one idea, as a change to {candidate}", "patch"),
-        call(HISTORY, "what was tried before"),
-        call(Move.RUN_EXPERIMENT, "measures the incumbent once more, which sharpens every verdict", "description"),
+        call(Move.APPLY_PATCH, "tries one idea, as a change to {candidate}", "patch"),
+        call(HISTORY, "shows what was tried before"),
+        call(
+            Move.RUN_EXPERIMENT,
+            "measures the incumbent once more, which makes every verdict more certain",
+            "description",
+        ),
     ],
     Phase.PATCHED: [
         call(Move.RUN_EXPERIMENT, "measures the candidate", "description"),
         call(Move.APPLY_PATCH, "changes the candidate further", "patch"),
-        call(Move.DISCARD, "drops the candidate, back to the incumbent"),
+        call(Move.DISCARD, "drops the candidate and returns to the incumbent"),
     ],
     Phase.RUNNING: [
         call(Move.WAIT_EXPERIMENT, "waits for the result; there is nothing else to do"),
@@ -107,53 +111,57 @@ _NEXT: dict[Phase, list[NextAction]] = {
         call(Move.CANCEL_EXPERIMENT, "takes the run out of the queue", "reason"),
     ],
     Phase.PROMISING: [
-        call(Move.RUN_EXPERIMENT, "the next run of the confirmation; the server chooses which", "description"),
-        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
+        call(
+            Move.RUN_EXPERIMENT,
+            "the next run of the confirmation; the server chooses whether it is the candidate's or the incumbent's",
+            "description",
+        ),
+        call(Move.DISCARD, "drops the idea and returns to the incumbent", "reason"),
     ],
     Phase.IMPROVED: [
         call(Move.KEEP, "makes the candidate the incumbent", "reason"),
-        call(Move.DISCARD, "back to the incumbent", "reason"),
+        call(Move.DISCARD, "returns to the incumbent", "reason"),
     ],
-    Phase.WORSE: [call(Move.DISCARD, "back to the incumbent", "reason")],
+    Phase.WORSE: [call(Move.DISCARD, "returns to the incumbent", "reason")],
     Phase.STALE: [
-        call(Move.RUN_EXPERIMENT, "brings the change to the incumbent of now, and measures it anew", "description"),
+        call(Move.RUN_EXPERIMENT, "applies the change to the current incumbent, and measures it again", "description"),
         call(Move.APPLY_PATCH, "changes the candidate first", "patch"),
-        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
+        call(Move.DISCARD, "drops the idea and returns to the incumbent", "reason"),
     ],
     Phase.FAILED: [
         call(Move.APPLY_PATCH, "repairs the candidate", "patch"),
         call(Move.RUN_EXPERIMENT, "runs the same candidate again", "description"),
-        call(Move.DISCARD, "gives the idea up, back to the incumbent", "reason"),
+        call(Move.DISCARD, "drops the idea and returns to the incumbent", "reason"),
     ],
     Phase.INVALID: [
         call(
             Move.DISCARD,
-            "gives the idea up, back to the incumbent; then apply_patch with another one",
+            "drops the idea and returns to the incumbent; then call apply_patch with another idea",
             "reason",
         ),
-        call(Move.APPLY_PATCH, "makes another code of the candidate", "patch"),
+        call(Move.APPLY_PATCH, "changes the code of the candidate", "patch"),
     ],
     Phase.BASELINE_INVALID: [_ASK_FOR_REPAIR],
 }
 
-_UNCONFIRMED = {Phase.PROMISING: "The candidate was better once, which may be luck: it must be confirmed first."}
+_UNCONFIRMED = {Phase.PROMISING: "The candidate was better in one run, which may be luck: it must be confirmed first."}
 _UNDECIDED = {
     Phase.IMPROVED: "The candidate was measured and waits for a decision.",
     Phase.WORSE: "The candidate was measured and is not better.",
 }
 _RUNNING = {
-    Phase.RUNNING: "An experiment is running, and the candidate is frozen until it ends.",
-    Phase.QUEUED: "The candidate waits for its run, and is frozen until that has ended.",
+    Phase.RUNNING: "An experiment is running: its candidate cannot change until it ends.",
+    Phase.QUEUED: "The candidate waits for its run, and cannot change until that run ends.",
 }
 _STALE = {
-    Phase.STALE: "The incumbent has moved since the candidate was measured: that comparison keeps nothing any more."
+    Phase.STALE: "The incumbent has changed since the candidate was measured, so that comparison no longer counts."
 }
 _NO_BASELINE = {
     Phase.NEW: "There is no baseline yet: the first run is {original}.",
     Phase.BASELINE_FAILED: "The baseline has no score: {original} must run before it can be changed.",
 }
 _ENDED = {
-    Phase.INVALID: "This code may be neither run again nor kept.",
+    Phase.INVALID: "This code can be neither run again nor kept.",
     Phase.BASELINE_INVALID: "{Original} {invalid}: nothing can be built on it.",
 }
 _NO_INCUMBENT = {Phase.BASELINE_INVALID: _ENDED[Phase.BASELINE_INVALID]}
@@ -162,7 +170,7 @@ _NOT_RUNNING = {phase: "No experiment is running." for phase in Phase if phase n
 _ILLEGAL: dict[Move, dict[Phase, str]] = {
     Move.APPLY_PATCH: _NO_BASELINE | _NO_INCUMBENT | _RUNNING | _UNDECIDED | _UNCONFIRMED,
     Move.RUN_EXPERIMENT: _RUNNING | _UNDECIDED | _ENDED,
-    Move.WAIT_EXPERIMENT: {Phase.NEW: "No experiment was ever started."},
+    Move.WAIT_EXPERIMENT: {Phase.NEW: "No experiment has been started yet."},
     Move.CANCEL_EXPERIMENT: _NOT_RUNNING,
     Move.KEEP: _NO_BASELINE
     | _ENDED

@@ -158,13 +158,13 @@ def require_possible(study: Study, question: RerunRequest) -> None:
     """Refuse what a study cannot be asked now. Raises Unavailable."""
     study.settle()
     if any(not row.queued for row in study.ledger.unfinished()):
-        raise Unavailable("An experiment of the night is running.", "Wait for its end, or cancel it.")
+        raise Unavailable("An experiment of the study is running.", "Wait until it ends, or cancel it.")
     task = study.program().task
     if task.sha256 and question.knobs:
-        raise Unavailable("This task has no such constants.", "Leave out --depth.")
+        raise Unavailable("This task has no DEPTH to change.", "Leave out --depth.")
     if task.sha256 and question.split != "val" and not task.hidden_final:
-        step = "Give program.md a `hidden_final`, a judge for after the night, or leave out --hidden."
-        raise Unavailable("This task has no judge that scores nothing at night.", step)
+        step = "Give program.md a `hidden_final`, a judge that is used only after the study, or leave out --hidden."
+        raise Unavailable("This task has no judge that is reserved for the end.", step)
 
 
 def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:
@@ -172,7 +172,7 @@ def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Una
     before = revocations.last_told(study.ledger)
     enter_failures(study, experiments)
     after = revocations.last_told(study.ledger)
-    return Unavailable(f"{why} {after}" if after != before else why, "Look into its run.log.")
+    return Unavailable(f"{why} {after}" if after != before else why, "Look at its run.log.")
 
 
 def attempt_path(runs: RunFolders, number: int) -> Path:
@@ -218,7 +218,7 @@ def _enter(study: Study, of: Experiment, made: Attempt, folder: Path) -> None:
             "signed_as": made.number,
             "purpose": Purpose.REFERENCE,
             "of": of.number,
-            "description": f"experiment {of.number} again, after the fact",
+            "description": f"experiment {of.number} again, after the study",
             "hypothesis": "",
             "source": None,
             "parent": study.verdicts.base() or study.workspace.tip(),
@@ -248,7 +248,7 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
     told = f"{metric.number(old, 6)} → {metric.number(new, 6)} ({change}, {percent(old, new, 2)})"
     errors = before.error(metric), after.error(metric)
     if errors[0] is None or errors[1] is None:
-        return f"{told}; one run each does not tell it from luck"
+        return f"{told}; with one run each, it may be luck"
     error = math.hypot(errors[0], errors[1])
     sure = "the gain holds" if metric.gain(new, old) > _SURE * error else "the gain does not show"
     return f"{told} ± {metric.shown_error(error)}: {sure}"

@@ -231,7 +231,7 @@ class Study:
         """Start a run that waits. Raises RunnerUnavailable: it waits on; Unavailable."""
         incumbent, slot = self.ledger.incumbent(), self.slots.free(self.profile)
         if incumbent and row.attempt.parent != incumbent.commit:
-            told = f"The incumbent moved to experiment {incumbent.number} while this waited."
+            told = f"The incumbent changed to experiment {incumbent.number} while this run waited."
             return self._overtake(row, slot, told)
         key = new_key(self.executor)
         attempt = self._terms().started(row.attempt, slot, key)
@@ -245,14 +245,18 @@ class Study:
         lane, attempt = self.lanes.of(row), row.attempt
         run = lane.run()
         if attempt.of is not None:
-            return self.refuse(row, f"{told} It would decide nothing any more.")
+            return self.refuse(row, f"{told} Its result would no longer decide anything.")
         if run and run.number == row.number:  # else a server was killed in the middle of this
             words = RunWords.of(attempt)
             try:
                 run = self._commission(lane, Phase.PATCHED, words, slot)
             except Refusal as refused:
                 return self.refuse(row, f"{told} {refused.problem}")
-        return self.refuse(row, f"{told} It goes on, brought to that, as experiment {run.number if run else 0}.")
+        return self.refuse(
+            row,
+            f"{told} Its change was applied to the new incumbent, and continues as experiment "
+            f"{run.number if run else 0}.",
+        )
 
     def refuse(self, row: Experiment, why: str, outcome: Outcome = Outcome.REFUSED) -> None:
         """End a run that was never started."""

@@ -28,7 +28,7 @@ def begin(study: Study, description: str, changes: list[dict[str, str]], lane: s
     phase = study.phase(lane)
     if phase is not Phase.IDLE:
         raise WrongPhase(
-            f"A sweep starts from the incumbent, and the phase is {phase}.",
+            f"A sweep starts from the incumbent, but the phase is {phase}.",
             next_actions(phase, study.words())[0].sentence(),
         )
     for change in changes:
@@ -70,8 +70,8 @@ def require_none(study: Study) -> None:
     if sweep is not None:
         done = sum(item.experiment is not None or bool(item.skipped) for item in sweep.items)
         raise WrongPhase(
-            f"A sweep is under way, change {done} of {len(sweep.items)}: the server decides until it is over.",
-            "Call wait_experiment() until then, or cancel_experiment(reason).",
+            f"A sweep is running, change {done} of {len(sweep.items)}: until it ends, the server decides.",
+            "Call wait_experiment() until it ends, or cancel_experiment(reason).",
         )
 
 
@@ -110,7 +110,7 @@ def _follow(study: Study, sweep: Sweep) -> None:
 
 
 def _anew(sweep: Sweep) -> str:
-    return f"{sweep.description}: on the incumbent of now"
+    return f"{sweep.description}: on the current incumbent"
 
 
 def _measure_anew(study: Study, sweep: Sweep) -> None:
@@ -124,7 +124,7 @@ def _measure_anew(study: Study, sweep: Sweep) -> None:
 def _stop(study: Study, why: str) -> None:
     """End the sweep, or let it wait for what may pass."""
     if resting := limits.why_waiting(study):
-        study.queue.waits = f"Nothing is started: {resting}."
+        study.queue.waits = f"No run starts: {resting}."
     else:
         study.queue.end(why)
 
@@ -146,7 +146,7 @@ def _next(study: Study, sweep: Sweep) -> None:
         incumbent = study.incumbent()
         candidate = incumbent.with_constants(item.knobs)
         if candidate == incumbent:
-            raise PatchRefused("The incumbent has these values.", "Go on with the next.")
+            raise PatchRefused("The incumbent already has these values.", "Leave this change out.")
         study.replace(candidate, study.lanes.at(sweep.lane))
         run = study.run(f"{sweep.description}: {told}", lane=sweep.lane)
     except Refusal as refused:

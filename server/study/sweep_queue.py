@@ -51,7 +51,7 @@ class SweepQueue:
         try:
             self._write(sweep)
         except OSError as error:  # what has reached the disk all the same is overwritten by the next `save`
-            self.sweep = sweep.model_copy(update={"ended": f"it could not be written down: {error}"})
+            self.sweep = sweep.model_copy(update={"ended": f"it could not be saved: {error}"})
             raise
 
     def settle(self, index: int, item: SweepItem) -> None:

@@ -159,7 +159,7 @@ class Verdicts:
         root = lane.measured()
         if root is None or root.decision is not None:
             return ""
-        return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it runs.'}"
+        return f"Experiment {root.number}: {root.judgement.why if root.judgement else 'it is running.'}"
 
     def given_up(self, phase: Phase, lane: Lane) -> Experiment | None:
         """The experiment that a discard is about; None if the candidate was never measured."""
@@ -207,8 +207,8 @@ class Verdicts:
         with suppress(Unavailable, PatchRefused):  # what is wrong with the checkout is told before the next run
             if (moved := self._workspace.restart()) and last:
                 return (
-                    f"Nothing is scored yet, so the baseline is that of commit {moved[1][:12]} now, where the checkout "
-                    f"is. Experiment {last.number} was of {moved[0][:12]}."
+                    f"Nothing has a score yet, so the baseline is now commit {moved[1][:12]}, where the checkout is. "
+                    f"Experiment {last.number} ran commit {moved[0][:12]}."
                 )
         return ""
 
@@ -272,7 +272,7 @@ class Verdicts:
         assert incumbent
         self.require_sound(merged := lane.rebased(incumbent))
         if root and root.decision is None and root.score is not None:
-            why = f"the incumbent moved to experiment {incumbent.number}: it is measured anew on that"
+            why = f"the incumbent changed to experiment {incumbent.number}: the change is measured again on that"
             self.decide(root.number, kept=False, reason=why)
         lane.reset(merged)
         return Phase.PATCHED
@@ -331,9 +331,9 @@ class Verdicts:
         told = ""
         if before.attempt.parent != attempt.parent:
             old, new = before.attempt.parent[:12], attempt.parent[:12]
-            told = f" It is of commit {new} of the checkout, and experiment {before.number} was of {old}."
+            told = f" It ran commit {new} of the checkout, and experiment {before.number} ran {old}."
         if before.attempt.task != attempt.task:
-            told += f" program.md defines another measurement than for experiment {before.number}."
+            told += f" program.md defines a different measurement from that of experiment {before.number}."
         return told
 
     def _judgement(self, experiment: Experiment, rule: Task) -> Judgement:
@@ -370,7 +370,7 @@ class Verdicts:
 def _problem(attempt: Attempt, score: Score, rule: Task) -> str:
     """Why a score cannot be judged at all; empty if it can."""
     problem = rule.measure.problem(score.value) if attempt.task == rule.sha256 else ""
-    return f"{problem}. Give `scale: linear` in program.md if such scores are meant." if problem else ""
+    return f"{problem}. If such scores are intended, write `scale: linear` in program.md." if problem else ""
 
 
 def _rootless(number: int, lost: Experiment) -> str:
@@ -378,5 +378,5 @@ def _rootless(number: int, lost: Experiment) -> str:
     by = f": experiment {lost.revocation.by} failed its audit" if lost.revocation else ""
     return (
         f"It was built on experiment {lost.number}, which is revoked{by}. Discard it; then "
-        f"apply_patch(experiment={number}) tries its change on the incumbent as it is now."
+        f"apply_patch(experiment={number}) tries its change on the current incumbent."
     )

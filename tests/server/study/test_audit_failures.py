@@ -95,7 +95,7 @@ def test_a_doubtful_incumbent_of_another_machine_leaves_no_candidate_open_for_ev
     ran(strict, INVALID)
     strict.apply_patch(patch("model = Bigram()"))
     assert ran(strict, measured(1.5, device="another")).verdict == Verdict.WITHIN_NOISE
-    assert "may not be run again" in (root(strict).judgement or INVALID).model_dump_json()
+    assert "cannot run again" in (root(strict).judgement or INVALID).model_dump_json()
     assert strict.phase() is Phase.WORSE
 
 

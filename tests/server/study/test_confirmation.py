@@ -132,7 +132,7 @@ def test_the_question_may_still_be_decided_when_the_night_has_come_to_a_limit(st
     assert study.keep("confirmed")
     assert limits.why_study_over(study) == "val_bpb 1.980000 has reached the target of 1.99"
     write_request(study.workspace.state, OperatorRequest.STOP)
-    assert views.status(study).over == "the operator has stopped the night"
+    assert views.status(study).over == "the operator stopped the study"
 
 
 def test_the_question_survives_the_server(study: Study, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_incumbent_that_was_not_measured_for_long_is_run_beside_what_is_promi
         study.discard("worse")
     study.apply_patch(patch(OTHERS[0]))
     assert ran(study, 1.95).verdict == Verdict.PROMISING
-    assert "run again beside it" in str(root(study).judgement)
+    assert "runs again next to this one" in str(root(study).judgement)
     assert ran(study, 1.951).attempt.purpose is Purpose.REFERENCE  # the machine is faster now, the idea is nothing
     for score in (1.952, 1.951, 1.95, 1.952):
         if study.phase() is Phase.PROMISING:

@@ -208,7 +208,7 @@ def test_a_lane_that_nobody_has_opened_is_refused_with_those_that_there_are(stud
     patched(study, "x = 1", "b")
     with pytest.raises(UnknownLane, match=r"no lane 'c'.* main, b"):
         move(study, "why", Seat("c"))  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
-    with pytest.raises(UnknownLane, match="no name of a lane"):
+    with pytest.raises(UnknownLane, match="not a valid name of a lane"):
         views.apply_patch(study, "x", "", 0, Seat("No Lane"))
 
 
@@ -320,7 +320,7 @@ def test_a_sweep_goes_on_while_another_lane_moves_the_incumbent(place: Path) -> 
         assert study.queue.active and [item.experiment for item in study.queue.active.items] == [4, 5], (
             "the row it went on as"
         )
-        with pytest.raises(WrongPhase, match="sweep is under way"):
+        with pytest.raises(WrongPhase, match="sweep is running"):
             views.apply_patch(study, "x", "", 0)
         patched(study, "z = 1", "b")
 

@@ -84,7 +84,7 @@ def test_what_the_operator_commits_is_the_next_baseline(root: Path, opened: Open
     study.workspace.lay_out(row.commit, root.parent / "laid")
     assert (root.parent / "laid" / "bench.sh").read_text() == BENCH and not (root.parent / "laid" / "old.txt").exists()
     assert git(study.workspace.worktree, "status", "--porcelain") == ""
-    told = f"It is of commit {mended[:12]} of the checkout, and experiment 1 was of {before[:12]}."
+    told = f"It ran commit {mended[:12]} of the checkout, and experiment 1 ran {before[:12]}."
     assert told in why(study, 2) and any(mended[:12] in note.text for note in study.notebook.notes)
     first = study.ledger.get(1)
     assert first and first.commit and study.workspace.files(first.commit), "nothing is lost"
@@ -157,7 +157,7 @@ def test_other_editable_files_count_after_a_restart(root: Path, opened: Opened) 
     study = opened()
     ran(study, failed())
     mended = commit(root, program__md=TASK.format("[src/**]"), **{"src/code__py": "x = 1\n"})
-    assert any("starts the server anew" in action.why for action in next_calls(study))
+    assert any("restarts the server" in action.why for action in next_calls(study))
     study = opened()
     assert study.workspace.tip() == mended and list(study.lane.candidate()) == ["src/code.py"]
     assert ran(study, result(50)).kept
@@ -177,7 +177,7 @@ def test_a_corrected_program_md_needs_no_commit(root: Path, opened: Opened) -> N
     ran(study, failed(cause="no_command"))
     (root / "program.md").write_text(TASK.format("train.py").replace("bench.sh", "bench.sh --fast"), encoding="utf-8")
     (notice,) = [action for action in next_calls(study) if "another measurement" in action.why]
-    assert "the next run measures the baseline anew" in notice.why and not notice.tool
+    assert "the next run measures the baseline again" in notice.why and not notice.tool
     assert ran(study, result(50)).kept
     assert "program.md defines another measurement than for experiment 1" in why(study, 2)
     assert not any("another measurement" in action.why for action in next_calls(study))
@@ -188,7 +188,7 @@ def test_the_agent_is_told_how_it_goes_on(root: Path, opened: Opened) -> None:
     ran(study, failed(Outcome.INVALID))
     told = views.status(study)
     assert told.next_tools == ["run_experiment"] and "--tag" not in " ".join(told.next_actions)
-    assert "the next run measures what is committed then" in " ".join(told.next_actions)
+    assert "the next run measures the latest commit" in " ".join(told.next_actions)
 
 
 def test_a_branch_that_moved_before_its_note_is_the_baselines(root: Path, opened: Opened) -> None:

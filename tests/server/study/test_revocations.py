@@ -23,8 +23,8 @@ SECOND = "RATE = 0.04"
 MACHINE = [
     "Evaluating took 9.0 s more than batches of 0.10 s explain.",
     "train.py left files that cannot be removed: Directory not empty.",
-    "train.py's process ended during the evaluation. This counts as a failed audit: a run must not choose its score by "
-    "failing.",
+    "train.py's process ended during the evaluation. This counts as a failed audit, so that a run cannot choose its "
+    "score by failing.",
 ]
 
 

@@ -75,7 +75,7 @@ def test_a_keep_that_broke_off_is_finished_by_the_next_call(study: Study) -> Non
     row = improved(study)
     lock = study.workspace.root / ".git" / "refs" / "heads" / f"{study.workspace.branch}.lock"
     lock.touch()
-    with pytest.raises(WorkspaceUnusable, match="Another git is at work"):
+    with pytest.raises(WorkspaceUnusable, match="Another git process works"):
         study.keep("lower")
     lock.unlink()
     assert study.phase() is Phase.IDLE and study.workspace.tip() == row.commit

@@ -45,7 +45,7 @@ async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(
         assert told["status"] == "running" and "sweep" in told["next_actions"][0]
         for tool, given in (("keep", {"reason": "mine"}), ("apply_patch", {"patch": "x"})):
             refused = await client.call_tool(tool, given)
-            assert refused.is_error and "sweep is under way" in str(refused.content)
+            assert refused.is_error and "sweep is running" in str(refused.content)
         told = await call(client, "wait_experiment", wait_seconds=100)
         rows = told["sweep"]["rows"]
         assert told["sweep"]["ended"] == "done" and told["sweep"]["left"] == 0

@@ -102,7 +102,9 @@ def test_a_bound_by_a_figure_that_the_incumbent_never_gave_is_told_and_can_be_me
     for _ in range(2):
         ran(study, nothing)
     patch(study)
-    assert ran(study, result(40)).verdict == Verdict.GUARDRAIL and "no run of the incumbent gave one" in why(study)
+    assert ran(study, result(40)).verdict == Verdict.GUARDRAIL and "no run of the incumbent gave that number" in why(
+        study
+    )
     study.discard("no bound")
     ran(study, result(50))
     patch(study)
