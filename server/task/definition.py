@@ -86,7 +86,7 @@ class Task(KeepRule):
     @classmethod
     def _is_known(cls, told: Any) -> Any:
         if told is not None and told not in tuple(Referee):
-            raise FieldError(f"{told}: there is no such referee; there are {', '.join(Referee)}", "referee")
+            raise FieldError(f"{told} is not a referee; the referees are {', '.join(Referee)}", "referee")
         return told
 
     @field_validator("metric", mode="before")
@@ -117,7 +117,7 @@ class Task(KeepRule):
     @field_validator("judge", "hidden_final")
     @classmethod
     def _is_file(cls, told: str, info: ValidationInfo) -> str:
-        why = globs.problem(told, wild=False) or ("" if told.endswith(".py") else "is no Python file")
+        why = globs.problem(told, wild=False) or ("" if told.endswith(".py") else "is not a Python file")
         if why:
             problem = f"{told!r} {why}; a judge is a file of the repository, such as judge/judge.py"
             raise FieldError(problem, str(info.field_name))
@@ -127,7 +127,9 @@ class Task(KeepRule):
     @classmethod
     def _says_something(cls, told: str, info: ValidationInfo) -> str:
         if not told.strip() or "\0" in told:
-            raise FieldError(f"{told!r} is no command: give one for `sh -c`, or leave it out", str(info.field_name))
+            raise FieldError(
+                f"{told!r} is not a command: give a command for `sh -c`, or leave it out", str(info.field_name)
+            )
         return told
 
     @field_validator("metrics")
@@ -136,7 +138,7 @@ class Task(KeepRule):
         for name in told:
             require_name(name, "metrics", name)
             if name in Figures.model_fields and name not in MEASURED:
-                raise FieldError("the server itself uses this name: call the figure otherwise", "metrics", name)
+                raise FieldError("the server itself uses this name: give the figure another name", "metrics", name)
         return told
 
     @property
@@ -260,7 +262,7 @@ class Task(KeepRule):
         """Before the names in `guardrails` are looked at: in another task any of them would be right elsewhere."""
         given = cast("dict[str, Any]", told if isinstance(told, dict) else {})
         if given.get("guardrails") and any(given.get(name) for name in ("command", "judge", "worker")):
-            raise FieldError(f"this task is no language model's: {_INSTEAD['guardrails']}", "guardrails")
+            raise FieldError(f"this task does not train a language model: {_INSTEAD['guardrails']}", "guardrails")
         return cast("Any", told)
 
     @model_validator(mode="after")
@@ -269,7 +271,7 @@ class Task(KeepRule):
             for name in names:
                 if referee is not self.kind and self._wants(name) and name not in _ALSO.get(self.kind, ()):
                     instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
-                    problem = f"it is read by the referee `{referee}` alone, and this task has `{self.kind}`"
+                    problem = f"only the referee `{referee}` reads it, and this task has `{self.kind}`"
                     raise FieldError(f"{problem} ({self.kind_reason}){instead}", name)
         if self.kind is Referee.SEALED:
             self._require_language_model()
@@ -281,17 +283,19 @@ class Task(KeepRule):
         return self
 
     def _require_language_model(self) -> None:
-        told = "give a `command`, or a `judge` and a `worker`, for another one"
+        told = "for another metric, give a `command`, or a `judge` and a `worker`"
         if "metric" in self.model_fields_set and self.metric.name != lm_names.NAME:
-            raise FieldError(f"the referee `sealed` measures {lm_names.NAME} alone; {told}", "metric")
+            raise FieldError(f"the referee `sealed` measures only {lm_names.NAME}; {told}", "metric")
         if self.metric.unit not in ("", lm_names.UNIT) or self.metric.source:
             raise FieldError(f"unit and source of {lm_names.NAME} are fixed; {told}", "metric")
         if self.direction != "lower":
-            raise FieldError(f"of {lm_names.NAME} the lower is the better one; {told}", "direction")
+            raise FieldError(f"lower is better for {lm_names.NAME}; {told}", "direction")
         if len(self.editable) != 1 or not _MODULE.fullmatch(self.editable[0]):
             raise FieldError("the referee `sealed` runs one Python file at the top of the repository", "editable")
         if self.stop.target is not None and self.stop.target <= 0:
-            raise FieldError(f"it is above 0, got {self.stop.target:g}: no {lm_names.NAME} is less", "stop", "target")
+            raise FieldError(
+                f"it must be above 0, got {self.stop.target:g}: {lm_names.NAME} cannot be lower", "stop", "target"
+            )
         for name in _OF_TASKS:
             if self._wants(name):
                 instead = _INSTEAD.get(name, "it needs a `command`, or a `judge` and a `worker`")
@@ -306,20 +310,20 @@ class Task(KeepRule):
         wanted = {Referee.COMMAND: ("command",), Referee.JUDGED: ("worker", "judge")}[self.kind]
         for name in wanted:
             if not getattr(self, name):
-                raise FieldError(f"the referee `{self.kind}` needs it, and it is missing ({self.kind_reason})", name)
+                raise FieldError(f"the referee `{self.kind}` needs it, but it is missing ({self.kind_reason})", name)
         if self.source not in _SOURCES[self.kind]:
             known = ", ".join(_SOURCES[self.kind])
             raise FieldError(
-                f"`{self.source}` is no source of the referee `{self.kind}`; it has {known}", "metric", "source"
+                f"the referee `{self.kind}` has no source `{self.source}`; it has {known}", "metric", "source"
             )
         if self.metric.name in self.metrics:
             raise FieldError("this is the metric itself: name other figures here", "metrics", self.metric.name)
         if "editable" not in self.model_fields_set:
             raise FieldError("it is missing: name the files that the agent may change, such as [src/**]", "editable")
         if self.scale == "log" and self.stop.target is not None and self.stop.target <= 0:
-            raise FieldError("on a log scale it is above 0", "stop", "target")
+            raise FieldError("on a log scale it must be above 0", "stop", "target")
         if self.hidden_final and self.hidden_final == self.judge:
-            raise FieldError("this is the judge of the night: name another one, with other cases", "hidden_final")
+            raise FieldError("this is the judge of the study: name another judge, with other cases", "hidden_final")
 
     def _require_out_of_reach(self) -> None:
         """What says how good a candidate is must not be part of it."""
@@ -329,7 +333,7 @@ class Task(KeepRule):
         for path, what in places.items():
             at = next((at for at, glob in enumerate(self.editable) if path and glob_matches([glob], path)), None)
             if at is not None and self.may_edit(path):
-                told = f"{self.editable[at]!r} lets the agent change {what}, and with it what is measured"
+                told = f"{self.editable[at]!r} lets the agent change {what}, and so change what is measured"
                 raise FieldError(f"{told}: add it to off_limits", "editable", at)
 
     def _wants(self, name: str) -> bool:

@@ -10,7 +10,7 @@ from trainer.contract import MetricSource
 
 _PRINTED = "metric"  # what a command's number is called, as others have it
 _NAME = re.compile(r"[\w.\-µ]{1,60}")
-_NO_NAME = "is no name: take letters, digits and _ . - µ, 60 at most"
+_NO_NAME = "is not a name: use at most 60 letters, digits and _ . - µ"
 _NO_NAMES = ("__proto__", "constructor", "prototype")  # others who read such lines refuse them as well
 
 
@@ -42,9 +42,9 @@ class Range(Value):
         if not self.choices and not self.low < self.high:
             raise ValueError("give low < high, or choices")
         if self.log and self.low <= 0:
-            raise ValueError("a logarithmic stretch begins above 0")
+            raise ValueError("a logarithmic range must begin above 0")
         if any(str(choice).lower() in ("true", "false") for choice in self.choices):
-            raise ValueError("a choice is a number or a string, and no boolean")
+            raise ValueError("a choice must be a number or a string, not a boolean")
         return self
 
 
@@ -77,7 +77,7 @@ class WatchedFigure(Guardrail):
     @model_validator(mode="after")
     def _bounds_something(self) -> "WatchedFigure":
         if (self.min, self.max, self.share, self.weight) == (None, None, None, None):
-            raise ValueError("give min, max or share, or a weight to have it shown")
+            raise ValueError("give min, max or share, or a weight to show it")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("min is above max: nothing could be kept")
         return self

@@ -6,7 +6,7 @@ from typing import Any
 from server.records import lm_names
 
 WHY = (
-    "the referee `karpathy` takes the repository as it is, and this is fixed there: leave it out, or measure with a "
+    "the referee `karpathy` uses the repository as it is, and this is fixed there: leave it out, or measure with a "
     "`command`"
 )
 # By field, the value that may be said again; None: there is none to give.

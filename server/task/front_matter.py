@@ -62,7 +62,7 @@ def split(text: str, known: Collection[str]) -> FrontMatter:
         return FrontMatter(None, "\n".join(lines))
     last = next((at for at in range(first + 1, len(lines)) if _CLOSING.fullmatch(lines[at])), None)
     if last is None:
-        raise ValueError(f"line {first + 1}: the front matter is not closed by a line ---")
+        raise ValueError(f"line {first + 1}: the front matter has no closing line ---")
     _require_none([""] * (last + 1) + lines[last + 1 :], known)
     fields, places = _parse("\n" * (first + 1) + "\n".join(lines[first + 1 : last]))
     return FrontMatter(fields, "\n".join(lines[last + 1 :]), places)
@@ -105,13 +105,13 @@ def _parse(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise ValueError(f"line {line}: the front matter is no YAML: {error.problem}") from None
+        raise ValueError(f"line {line}: the front matter is not YAML: {error.problem}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ValueError(f"line {line}: the front matter is no YAML: {error.reason}") from None
+        raise ValueError(f"line {line}: the front matter is not YAML: {error.reason}") from None
     except (ValueError, OverflowError) as error:  # an escape in quotes that names no character
         line = loader.line + 1 if loader else 1
-        raise ValueError(f"line {line}: the front matter is no YAML: {error}") from None
+        raise ValueError(f"line {line}: the front matter is not YAML: {error}") from None
     except RecursionError:
         raise ValueError("line 1: the front matter is nested too deeply") from None
     if fields is not None and not isinstance(fields, dict):
@@ -128,7 +128,7 @@ def _place(node: yaml.Node | None, path: Place, places: dict[Place, int], seen: 
     for at, key, value in _children(node):
         line = (key or value).start_mark.line + 1
         if key is not None and (before := places.get((*path, at))) is not None:
-            raise ValueError(f"line {line}, {at}: is given twice, first in line {before}; only one can count")
+            raise ValueError(f"line {line}, {at}: is given twice, first in line {before}")
         places[(*path, at)] = line
         _place(value, (*path, at), places, seen)
 
@@ -160,8 +160,8 @@ def _require_none(lines: list[str], known: Collection[str]) -> None:
         if opens and _are_fields(lines, start, known, before):
             first = number or next(at for at, line in enumerate(lines, 1) if line.strip())
             raise ValueError(
-                f"line {first}: the fields from here on would not be read: a front matter comes first in the "
-                "file, between two lines --- that have nothing before them, not even a space or a comment"
+                f"line {first}: the fields from here on would not be read: a front matter must come first in the "
+                "file, between two lines ---, with nothing before them, not even a space or a comment"
             )
         quote = words[:3] if fenced else "-->" * ("<!--" in words and "-->" not in words)
         before = before and (fenced or not re.search(r"\w", words) or words.startswith(("#", "<!--")))

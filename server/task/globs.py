@@ -8,12 +8,15 @@ _WILD = set("*?[")
 _PROBLEMS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), why)
     for pattern, why in (
-        (r"|\s.*|.*\s", "is empty, or has blanks around it"),
+        (r"|\s.*|.*\s", "is empty, or has spaces around it"),
         (r".*[\x00-\x1f\x7f].*", "has a control character"),
-        (r"[a-z]:.*|.*\\.*", "is a path of Windows: write it with / between its parts, from the top of the repository"),
-        (r"[/~].*|(.*/)?\.\.(/.*)?", "is not below the top of the repository: write it from there, as src/main.c"),
-        (r"(.*/)?\.(/.*)?|.*//.*", "has an empty part, or one that is a dot: leave it out"),
-        (rf"(.*/)?(\.git|{re.escape(HOME)})(/.*)?", f"is in a folder of git's, or of the server's ({HOME})"),
+        (r"[a-z]:.*|.*\\.*", "is a Windows path: write it with /, from the top of the repository"),
+        (
+            r"[/~].*|(.*/)?\.\.(/.*)?",
+            "is outside the repository: write it from the top of the repository, as src/main.c",
+        ),
+        (r"(.*/)?\.(/.*)?|.*//.*", "has an empty part, or a part that is a dot: leave it out"),
+        (rf"(.*/)?(\.git|{re.escape(HOME)})(/.*)?", f"is in a folder of git or of the server ({HOME})"),
     )
 ]
 _SET = re.compile(r"\[[^\]/]+\]")
@@ -28,5 +31,5 @@ def problem(path: str, *, wild: bool = True) -> str:
     if not found and not wild and _WILD & set(path):
         return "is a glob: name one file or folder"
     if not found and any(low > high for one in _SET.findall(path) for low, high in _RANGE.findall(one[1:-1])):
-        return "is no glob: a range in [ ] goes from low to high"
+        return "is not a glob: a range in [ ] goes from low to high"
     return found

@@ -49,7 +49,7 @@ class Guardrail(Value):
         if value > bound if self.share > 1 else value < bound:
             times = f"{value / incumbent:.2f} times " if incumbent > 0 else ""
             against = "" if incumbent > 0 else "against "
-            return f"{name} is {value:g}, {times}{against}the incumbent's {incumbent:g}; allowed is {self.share:g}"
+            return f"{name} is {value:g}, {times}{against}the incumbent's {incumbent:g}; the limit is {self.share:g}"
         return ""
 
 
@@ -65,11 +65,11 @@ class KeepRule(Value):
     def _known_figures(self) -> "KeepRule":
         for name in self.guardrails:
             if Figures.model_fields.get(name) is None:
-                raise ValueError(f"{name} is no figure of a run; measured are {', '.join(MEASURED)}")
+                raise ValueError(f"{name} is not a figure of a run; the figures are {', '.join(MEASURED)}")
             if name not in MEASURED:
                 raise ValueError(
-                    f"{name} is no figure that the referee measures, and train.py can tell a false one; a guardrail "
-                    f"can bound {', '.join(MEASURED)}"
+                    f"the referee does not measure {name}, and train.py could report a false value; a guardrail can "
+                    f"bound {', '.join(MEASURED)}"
                 )
         return self
 
@@ -103,9 +103,9 @@ def figures_complaint(
         if (bound.min, bound.max, bound.share) == (None, None, None):
             continue
         if value is None:
-            return f"{name} has a bound in program.md, and the run gave no number of this name"
+            return f"{name} has a bound in program.md, but the run gave no number of this name"
         if bound.share is not None and known is None:
-            return f"{name} is bounded by the incumbent's in program.md, and no run of the incumbent gave one"
+            return f"program.md bounds {name} by the incumbent's, but no run of the incumbent gave that number"
         if found := bound.complaint(name, value, known):
             return found + by
     return ""
@@ -146,14 +146,14 @@ class StopLimits(Value):
         """Why not even a confirmation can be run; empty if one can."""
         if facts.free_gb >= self.disk_gb:
             return ""
-        return f"{facts.free_gb:.1f} GB of the disk are free, and program.md keeps {self.disk_gb:g} GB free"
+        return f"only {facts.free_gb:.1f} GB of the disk are free, and program.md reserves {self.disk_gb:g} GB"
 
     def reached(self, facts: StudyFacts, metric: Metric) -> str:
         """Which limit the night has come to; empty while none."""
         if self.hours is not None and facts.hours >= self.hours:
-            return f"{self.hours:g} hours are over"
+            return f"the {self.hours:g}-hour limit was reached"
         if self.experiments is not None and facts.experiments >= self.experiments:
-            return f"{self.experiments} experiments are done"
+            return f"the limit of {self.experiments} experiments was reached"
         if self.target is not None and facts.value is not None and metric.reached(facts.value, self.target):
             return f"{metric.word(facts.value)} has reached the target of {self.target:g}"
         if self.plateau is not None and facts.since_keep >= self.plateau:

@@ -65,8 +65,8 @@ def parsed(path: Path, text: str, state: Path | None = None) -> Program:
 def front_matter_gone(path: Path) -> ProgramInvalid:
     """The refusal of a program.md that has lost its front matter in mid-study."""
     return ProgramInvalid(
-        f"{path.name} has no front matter any more, and this study has had one: its limits would be lost.",
-        "The operator puts it back; two lines --- with nothing between them, where the defaults are meant.",
+        f"{path.name} no longer has the front matter that this study began with: its limits would be lost.",
+        "The operator must restore it. For the defaults, write two lines --- with nothing between them.",
     )
 
 
@@ -129,14 +129,14 @@ def read(path: Path) -> str:
         raise ProgramInvalid(
             f"There is no {path.name} in {path.parent.resolve()}.",
             "Name the workspace with --workspace, or make one with `autoresearch init DIR`; `autoresearch adopt` "
-            "writes one for a repository of your own.",
+            "writes a program.md for your own repository.",
         ) from None
     except OSError as error:
         raise _invalid(path, f"cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
         raise _invalid(path, f"has {len(data)} bytes, {MAX_BYTES} are allowed")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _invalid(path, "is UTF-16, not UTF-8: save it as UTF-8")
+        raise _invalid(path, "is UTF-16: save it as UTF-8")
     if (at := data.find(b"\0")) >= 0:
         raise _invalid(path, f"line {len(data[:at].splitlines()) or 1}: it has a NUL byte: save it as UTF-8 text")
     try:
@@ -164,7 +164,7 @@ def _explain(found: FrontMatter, error: dict[str, Any]) -> str:
     }
     known = (inner[names[0]] if len(names) > 1 else Task).model_fields
     near = [name for name in known if name.startswith(names[-1])] or difflib.get_close_matches(names[-1], known, n=1)
-    hint = f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    hint = f", did you mean {near[0]}?" if near else f"; the fields are {', '.join(known)}"
     return f"{where}: there is no such field{hint}"
 
 

@@ -75,7 +75,7 @@ def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[La
         if not (root / path).exists():
             yield Lack(
                 problem=f"link: there is no {path} in {root.absolute()}",
-                remedy=f"make {path}, or take it out of `link`",
+                remedy=f"create {path}, or remove it from `link`",
             )
     for path in task.hidden:
         linked = any(path == link or path.startswith(f"{link}/") for link in task.link)
@@ -83,7 +83,9 @@ def _surroundings(task: Task, root: Path, files: Collection[str]) -> Iterator[La
             yield Lack(problem=f"hidden: {path} matches no file in git", remedy="correct `hidden`, or commit the files")
     for wanted, what in ((task.network, "the network"), (task.home, "the operator's home folder")):
         if wanted:
-            remedy = "leave it out if the task works without: what its code sends or reads there, nobody sees"
+            remedy = (
+                "leave it out if the task works without it: the referee does not see what the code sends or reads there"
+            )
             yield Lack(problem=f"program.md lets the runs use {what}", remedy=remedy, fatal=False)
 
 
@@ -113,7 +115,7 @@ def _judge(field: str, judge: str, root: Path, files: Collection[str]) -> Iterat
         return
     if "*" not in known and (gone := [name for name in _FUNCTIONS if name not in known]):
         told = " and ".join(f"`{name}`" for name in gone)
-        remedy = "a judge has the functions cases(seed) and score(answer, truth): see docs/tasks.md"
+        remedy = "a judge needs the functions cases(seed) and score(answer, truth): see docs/tasks.md"
         yield Lack(problem=f"{field}: {judge} has no {told}", remedy=remedy)
 
 
@@ -142,7 +144,7 @@ def _command(field: str, command: str, root: Path, files: Collection[str]) -> It
         return
     for word in words:
         if _SCRIPT.fullmatch(word) and word.removeprefix("./") not in files and word != first:
-            remedy = f"commit {word}: a run sees what git has; or correct `{field}`"
+            remedy = f"commit {word}, because a run sees only what git has; or correct `{field}`"
             yield Lack(problem=f"{field}: git has no {word}", remedy=remedy, fatal=word in words[1:2])
 
 
@@ -171,8 +173,8 @@ def _own_measure(task: Task, files: Collection[str]) -> Iterator[Lack]:
         for script in scripts:
             if script in files and task.may_edit(script):
                 yield Lack(
-                    problem=f"{field}: the agent may change {script}, and with it what is measured",
-                    remedy=f"add {script} to `off_limits`, if it is no part of the candidate",
+                    problem=f"{field}: the agent may change {script}, and so change what is measured",
+                    remedy=f"add {script} to `off_limits`, unless it is part of the candidate",
                     fatal=False,
                 )
 
@@ -193,19 +195,20 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
     """What a workspace without a Session is, where that can be told, and how it can be measured here."""
     if upstream.upstream_shape(root):
         return (
-            "this is karpathy/autoresearch's own repository, or made after it, and program.md's front matter makes it "
-            "a language model of ours: without a front matter, or with `referee: karpathy` in it, it is taken as it is"
+            "this is karpathy/autoresearch's repository, or made after it, but the front matter of program.md makes "
+            "it one of our language models: without a front matter, or with `referee: karpathy`, it is used as it is"
         )
     if gone := upstream.near_miss(root):
         return (
-            "this is made after karpathy/autoresearch's own repository, and could be taken as it is if prepare.py had "
-            f"{gone}; until then `command: python train.py` measures what it prints, whose trust is `printed`"
+            "this is made after karpathy/autoresearch's repository, and could be used as it is if prepare.py had "
+            f"{gone}; until then `command: python train.py` measures what it prints, with the trust `printed`"
         )
     for script in (".auto/measure.sh", "autoresearch.sh"):
         if script in files:
             return (
-                f"{script} is another tool's, and program.md's front matter makes this a language model of ours: "
-                "without a front matter, or with `format: pi-autoresearch` in it, the workspace is taken as it is"
+                f"{script} belongs to another tool, but the front matter of program.md makes this one of our "
+                "language models: without a front matter, or with `format: pi-autoresearch`, the workspace is used "
+                "as it is"
             )
     return ""
 
@@ -215,4 +218,4 @@ def run_told(task: Task) -> str:
     told = run_in_words(task)
     if task.kind is Referee.KARPATHY:
         return f"{told}; {upstream.promises(task)}"
-    return f"{told}; {task.budget_seconds:g} s at the most"
+    return f"{told}; {task.budget_seconds:g} s at most"

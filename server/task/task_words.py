@@ -18,7 +18,7 @@ _SOURCES = {
     MetricSource.CPU: "{name}, the CPU time of all its processes as the referee reads it",
     MetricSource.WALL: "{name}, the time on the referee's clock",
     MetricSource.MEMORY: "{name}, the peak memory of all its processes as the referee reads it",
-    MetricSource.SCORE: "{name}, which the judge gives the answers",
+    MetricSource.SCORE: "{name}, the judge's score of the answers",
 }
 
 
@@ -33,7 +33,7 @@ def words_of(task: Task) -> Words:
         repair=f"{one or 'the editable files'}, or what measures them",
         invalid="was found invalid",
         run=run_in_words(task),
-        repaired="or program.md: while nothing is scored, the next run measures what is committed then",
+        repaired="or program.md: until something has a score, the next run measures the latest commit",
     )
 
 
@@ -62,11 +62,11 @@ def run_in_words(task: Task) -> str:
         return upstream.run_in_words(task)
     steps = [f"builds it with `{_short(task.build)}`"] if task.build else []
     if task.kind is Referee.COMMAND:
-        steps += [f"holds it against `{_short(task.checks)}` before and after"] if task.checks else []
+        steps += [f"checks it with `{_short(task.checks)}` before and after"] if task.checks else []
         often = f" {task.repeats} times" if task.repeats > 1 else ""
         steps.append(f"runs `{_short(task.command)}`{often}")
     else:
-        steps.append(f"starts `{_short(task.worker)}` and has {task.judge} ask it cases that are drawn in secret")
+        steps.append(f"starts `{_short(task.worker)}`, and {task.judge} asks it secret cases")
     told = steps[0] if len(steps) == 1 else f"{', '.join(steps[:-1])} and {steps[-1]}"
     return f"{told}{', in turns with the incumbent' if task.paired else ''}"
 

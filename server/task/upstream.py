@@ -38,16 +38,16 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 }
 _WHY = f"{PREPARE} has {' and '.join(_FUNCTIONS)}, as karpathy/autoresearch's, and program.md has no front matter"
 _NO_PACKAGES = {"trainer", "server", "prepare", "train"}
-_SEED = "its seed stands in it, so runs of one text differ less than chance would have it"
+_SEED = "its seed is fixed in the file, so repeated runs differ less than with random seeds"
 _PRINTED = (
-    "train.py itself sums up its seconds of training, so only the kill is certain",
+    "train.py itself counts its seconds of training, so only the kill at the end is certain",
     _SEED,
-    "it could read the validation shard, because it is evaluated in its own process",
+    "it is evaluated in its own process, so it could read the validation shard",
 )
 _AUDITED = (
     "its set-up and the compiling in it may take somewhat longer than the baseline's, and could be training",
     _SEED,
-    "text of the validation shard could stand in train.py, for who writes it may know it",
+    "train.py could contain text of the validation shard, if its author knows it",
 )
 
 
@@ -138,7 +138,7 @@ def _budget(task: Task, shape: Upstream) -> float:
         raise ProgramInvalid(f"TIME_BUDGET in {PREPARE} is no plain number of seconds.", step)
     if None not in (told, shape.budget_seconds) and told != shape.budget_seconds:
         both = f"program.md has budget_seconds: {told:g}, and TIME_BUDGET in {PREPARE} is {shape.budget_seconds:g}."
-        raise ProgramInvalid(both, "Take it out of program.md: upstream's train.py goes by TIME_BUDGET.")
+        raise ProgramInvalid(both, "Remove it from program.md: upstream's train.py uses TIME_BUDGET.")
     return cast("float", shape.budget_seconds or told)
 
 
@@ -179,7 +179,7 @@ def lacking(task: Task, root: Path, files: Collection[str]) -> Iterator[tuple[st
     """
     for name in (PREPARE, TRAIN):
         if name not in files:
-            yield f"git has no {name}", f"commit {name}: a run sees what git has", True
+            yield f"git has no {name}", f"commit {name}, because a run sees only what git has", True
     if any(path == _VENV or path.startswith(f"{_VENV}/") for path in files):
         yield f"git has {_VENV}, which belongs to one machine", f"git rm --cached -r {_VENV}, and ignore it", True
     python = _python(task, root)

@@ -131,6 +131,10 @@ def test_doctor_names_the_data_and_calls_the_embedded_corpus_a_smoke_test_on_a_g
     large = laptop.model_copy(update={"gpu": "H200", "gpu_memory_gb": 139.0})
     assert _data(prepared, "embedded", laptop).state == "ok"
     smoke = _data(prepared, "embedded", large)
-    assert smoke.state == "warning" and "smoke test only" in smoke.detail and "also prepared: stories" in smoke.detail
+    assert (
+        smoke.state == "warning"
+        and "only good for a smoke test" in smoke.detail
+        and "also prepared: stories" in smoke.detail
+    )
     assert _data(prepared, "stories", large).state == "ok"
     assert _data(prepared, "nothing", laptop).state == "fix"

@@ -95,7 +95,7 @@ def test_what_is_assumed_of_the_noise_is_of_the_metrics_kind(
 
 
 def test_a_guardrail_must_bound_a_figure_that_there_is() -> None:
-    with pytest.raises(ValidationError, match="no figure of a run"):
+    with pytest.raises(ValidationError, match="not a figure of a run"):
         KeepRule.model_validate({"guardrails": {"beauty": {"min": 1}}})
     with pytest.raises(ValidationError, match="min, max or share"):
         Guardrail()
@@ -107,7 +107,7 @@ def test_a_guardrail_on_what_train_py_tells_is_refused_and_those_that_are_measur
 ) -> None:
     program = tmp_path / "program.md"
     program.write_text(f"---\nguardrails:\n  {name}: {{max: 1}}\n---\n", encoding="utf-8")
-    with pytest.raises(ProgramInvalid, match=f"{name} is no figure that the referee measures.*peak_memory_mb, weights"):
+    with pytest.raises(ProgramInvalid, match=f"{name} the referee does not measure.*peak_memory_mb, weights"):
         load(program)
 
 

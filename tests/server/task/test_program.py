@@ -136,7 +136,7 @@ def test_the_program_md_that_comes_with_us_is_read() -> None:
         (TEXT.replace("budget_seconds", "budget"), "line 3, budget: .*did you mean budget_seconds"),
         (TEXT.replace("experiments", "experiment"), r"line 4, stop\.experiment: .*did you mean experiments"),
         (TEXT.replace("experiments", "runs"), r"stop\.runs: .*known are hours, experiments, target"),
-        (TEXT.replace("stop", "knobs: {LR: {choices: [true, 2]}}\nstop"), "line 4, knobs.LR.*no boolean"),
+        (TEXT.replace("stop", "knobs: {LR: {choices: [true, 2]}}\nstop"), "line 4, knobs.LR.*not a boolean"),
         (TEXT.replace("Do", "D\0"), "line 6: it has a NUL byte"),
         (TEXT.replace("7", "[" * 5000), "nested too deeply"),
         (TEXT.replace("name: t", "name: \a"), "line 2: the front matter is no YAML"),
@@ -144,14 +144,14 @@ def test_the_program_md_that_comes_with_us_is_read() -> None:
         (TEXT.replace("7", "0x" + "f" * 5000), "line 3: .* a number is too long"),
         (TEXT.replace("2}", "0x" + "f" * 5000 + "}"), r"line 4: .* a number is too long"),
         (TEXT.replace("name: t", "0x" + "f" * 5000 + ": t"), "line 2"),
-        (TEXT.replace("7", "!!int 'x'"), "line 3: the front matter is no YAML: invalid literal"),
+        (TEXT.replace("7", "!!int 'x'"), "line 3: the front matter is not YAML: invalid literal"),
         (TEXT.replace("7", "!!int ''"), "line 3: the front matter is no YAML"),
         (TEXT.replace("7", "!!float 'x'"), "line 3: the front matter is no YAML"),
         (TEXT.replace("7", "!!bool 'x'"), "line 3: the front matter is no YAML"),
         (TEXT.replace("7", "!!timestamp 'x'"), "line 3: the front matter is no YAML"),
         (TEXT.replace("7", "!!timestamp '2026-13-45'"), "line 3: the front matter is no YAML"),
         (TEXT.replace("name: t", r'name: "\U00110000"'), "line 2: the front matter is no YAML"),
-        (TEXT.encode("utf-16"), "UTF-16, not UTF-8"),
+        (TEXT.encode("utf-16"), "is UTF-16"),
         (TEXT.encode("utf-16-be"), "line 1: it has a NUL byte"),
         (b"\xff", "not UTF-8"),
     ],
@@ -175,12 +175,12 @@ def test_a_front_matter_that_is_gone_is_refused_until_the_operator_says_that_the
     root, program = study.workspace.root, study.workspace.program
     assert study.budget_seconds() == 0.5
     program.write_text("Do research.\n", encoding="utf-8")
-    with pytest.raises(ProgramInvalid, match="no front matter any more"):
+    with pytest.raises(ProgramInvalid, match="no longer has the front matter"):
         views.status(study)
     told = next(check for check in examine(root) if check.name == "program.md")
-    assert told.state == "fix" and "no front matter any more" in told.detail
+    assert told.state == "fix" and "no longer has the front matter" in told.detail
     study.close()
-    with pytest.raises(ProgramInvalid, match="The operator puts it back"):
+    with pytest.raises(ProgramInvalid, match="The operator must restore it"):
         Study(root, "t1", ServeOptions(profile="smoke"))
     program.write_text("---\n---\nDo research.\n", encoding="utf-8")
     assert study.budget_seconds() == 300
@@ -193,4 +193,4 @@ def test_a_study_that_never_had_a_front_matter_goes_on_without(study: Study) -> 
     kept_baseline(study)
     assert study.budget_seconds() == 300
     told = next(check for check in examine(study.workspace.root) if check.name == "program.md")
-    assert told.state == "ok" and "no front matter, so all of this is defaults" in told.detail
+    assert told.state == "ok" and "no front matter, so these are the defaults" in told.detail

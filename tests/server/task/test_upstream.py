@@ -21,7 +21,7 @@ FILES = ["prepare.py", "train.py", "program.md"]
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace of upstream's shape with all that it needs, and a home folder with its data."""
+    """A workspace of upstream's shape give the full command, and a home folder with its data."""
     home = tmp_path / "home"
     for name in ("data", "tokenizer"):
         (home / ".cache" / "autoresearch" / name).mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_a_train_py_with_a_session_is_ours(root: Path) -> None:
 
 def test_front_matter_alone_makes_it_a_language_model_of_ours_and_doctor_says_how_not(root: Path) -> None:
     assert with_front_matter(root, "name: mine").kind is Referee.SEALED
-    assert "with `referee: karpathy` in it" in other_workspaces(root, FILES)
+    assert "with `referee: karpathy`" in other_workspaces(root, FILES)
     task = with_front_matter(root, "referee: karpathy", "setup_seconds: 9", "metrics: {peak_vram_mb: {share: 1.2}}")
     assert (task.kind, task.setup_seconds, task.budget_seconds) == (Referee.KARPATHY, 9, 1)
     assert task.kind_reason == "program.md names it"
@@ -189,9 +189,9 @@ def test_a_prepare_py_that_changes_is_refused_and_line_ends_are_no_change(root: 
 
 def test_the_promises_that_nobody_can_enforce_are_told(root: Path) -> None:
     audited, printed = task_of(root), with_front_matter(root, "referee: karpathy", "audit: false")
-    assert "sums up its seconds of training" in run_told(printed)
+    assert "counts its seconds of training" in run_told(printed)
     assert "could be training" in run_told(audited)
-    assert all("its seed stands in it" in run_told(task) for task in (audited, printed))
+    assert all("its seed is fixed in the file" in run_told(task) for task in (audited, printed))
     assert "by the logits of train.py's model" in metric_in_words(audited) and "prints" in metric_in_words(printed)
     assert audited.sha256 != printed.sha256
 
