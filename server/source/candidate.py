@@ -82,13 +82,13 @@ class Candidate(Mapping[str, str]):
             raise PatchRefused(
                 f"The candidate's text has {size} bytes when it is compressed, {grown} more than the incumbent's; "
                 f"an experiment may add {MOST_GROWTH}.",
-                "Take learnt weights and other data out of the text: each run learns from its tokens alone. "
-                "Make a large rewrite in several experiments.",
+                "Remove learnt weights and other data from the text: each run may learn only from its tokens. Split "
+                "a large rewrite over several experiments.",
             )
         if grown > 0 and size > most:
             raise PatchRefused(
                 f"The candidate's text has {size} bytes when it is compressed; {most} are allowed.",
-                "Take data, comments or code out of it, and apply the patch again.",
+                "Remove data, comments or code from it, and apply the patch again.",
             )
 
     @cached_property
@@ -164,7 +164,7 @@ class Candidate(Mapping[str, str]):
         python = [path for path in self if language_of(path) is _PYTHON]
         if not python:
             raise PatchRefused(
-                "No editable file is Python: the server knows no constants in them.",
+                "No editable file is Python: the server cannot find constants in them.",
                 "Change them with apply_patch(patch).",
             )
         where = f"{' and '.join(having)} set {name}" if having else f"No editable Python file sets {name}"

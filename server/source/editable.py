@@ -167,7 +167,7 @@ def _clash(path: str, tree: Collection[str]) -> str:
     for name in (path, *_folders(path)):
         other = alike.get(_folded(name), name)
         if other != name:
-            return f"it differs from {other} in capitals or accents alone"
+            return f"it differs from {other} only in capitals or accents"
     known = set(tree)
     if file := next((folder for folder in _folders(path) if folder in known), ""):
         return f"{file} is a file"
@@ -181,7 +181,7 @@ def distinct(paths: Collection[str]) -> str:
     for path in paths:
         for name in (*_folders(path), path):
             if (other := seen.setdefault(_folded(name), name)) != name:
-                return f"{name} differs from {other} in capitals or accents alone."
+                return f"{name} differs from {other} only in capitals or accents."
         if file := next((folder for folder in _folders(path) if folder in known), ""):
             return f"{file} would be a file, and the folder of {path}."
     return ""

@@ -85,7 +85,7 @@ class Text:
     def set_knob(self, text: str, file: str, name: str, value: str) -> str:
         """Refused: there are no constants to be told from other words."""
         raise PatchRefused(
-            f"{file} has no constants that the server can set: it is no Python.",
+            f"{file} has no constants that the server can set: it is not Python.",
             "Change it with apply_patch(patch).",
         )
 

@@ -86,7 +86,8 @@ def _as_written(text: str, patch: str, file: str, exact: bool) -> str:
         after, _ = _applied(text, rounds, file, exact, form)
     if after == text:
         raise PatchRefused(
-            "The patch changes nothing: old and new are equal.", f"Call read_train() to see {file} as it is."
+            "The patch changes nothing: the old and the new lines are equal.",
+            f"Call read_train() to see {file} as it is.",
         )
     return after
 
@@ -141,7 +142,7 @@ def _refuse_stale(base: Candidate, changes: list[FileHunks], base_sha256: str) -
         told = f", {next(iter(files))} alone {alone}" if alone else ""
         raise StaleText(
             f"The candidate has sha256 {base.sha256}{told}; the patch was written against {base_sha256}.",
-            "Call read_train() and write the patch against what it shows.",
+            "Call read_train(), and write the patch against the text that it shows.",
         )
 
 
@@ -195,7 +196,8 @@ class _Files:
             raise PatchRefused("The patch deletes every editable file.", "Leave at least one.")
         if self._texts == dict(self._base):
             raise PatchRefused(
-                "The patch changes nothing: old and new are equal.", "Call read_train() to see the files as they are."
+                "The patch changes nothing: the old and the new lines are equal.",
+                "Call read_train() to see the files as they are.",
             )
         return Candidate(self._texts)
 
@@ -228,13 +230,13 @@ class _Files:
             return None
         path, at = found[0]
         return refusal(
-            f"The lines that the patch looks for in {change.old} are in {path}, from line {at + 1} on.",
+            f"The lines that the patch searches for in {change.old} are in {path}, from line {at + 1} on.",
             f"Name {path} above them, if it is what you mean.",
         )
 
     def _add(self, path: str, text: str) -> None:
         if path in self._texts:
-            raise PatchRefused(f"{path} is there already.", "Change it with '*** Update File: PATH' or a diff of it.")
+            raise PatchRefused(f"{path} exists already.", "Change it with '*** Update File: PATH' or a diff of it.")
         if why := self._editable.why_not_add(path, self._tree):
             raise self._withheld(path, why, "added")
         self._texts[path] = text
@@ -252,13 +254,15 @@ class _Files:
         if path in self._base:
             return PatchRefused(f"The patch has deleted {path} before it changes it.", "Do one of the two.")
         if path in self._tree or not self._editable.allows(path):
-            return self._withheld(path, self._editable.why_not(path) or "it is no plain text file")
+            return self._withheld(path, self._editable.why_not(path) or "it is not a plain text file")
         step = "To add a file, use '*** Add File: PATH', or a diff from /dev/null."
         return PatchRefused(f"There is no {path} in the candidate. {nearest(path, self._base.keys())}", step)
 
     def _withheld(self, path: str, why: str, what: str = "changed") -> PatchRefused:
         files = listed(self._base)
-        return PatchRefused(f"{path} cannot be {what}: {why}.", f"Editable are {self._editable}; there are {files}.")
+        return PatchRefused(
+            f"{path} cannot be {what}: {why}.", f"The editable files are {self._editable}; the candidate has {files}."
+        )
 
 
 def _first_fit(text: str, hunks: list[Hunk]) -> int | None:

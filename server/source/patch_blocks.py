@@ -136,7 +136,7 @@ def _block(lines: list[str], name: str, may_add: bool) -> Hunk:
         return Hunk([Edit(COMES, line) for line in new], name, block=True)
     if not any(line.strip() for line in old):
         raise PatchRefused(
-            f"{name} searches for nothing.",
+            f"{name} has an empty SEARCH part.",
             "Put the line above the place under SEARCH, and the same line followed by the new ones under REPLACE.",
         )
     return Hunk(_edits(old, new), name, line=line, block=True)

@@ -240,7 +240,7 @@ def _named(rounds: list[list[Hunk]], may_be_none: bool = False) -> list[list[Hun
     count = sum(map(len, changing))
     if not count and any(rounds) and not may_be_none:
         raise PatchRefused(
-            "The patch changes nothing: old and new are equal.",
+            "The patch changes nothing: the old and the new lines are equal.",
             "Mark each old line with '-' and each new one with '+'.",
         )
     if not count and not may_be_none:

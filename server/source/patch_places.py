@@ -114,7 +114,7 @@ class Finder:
         if COMES in marks and not head.counted and self.fits(replace(hunk, prose=None)):
             raise PatchRefused(
                 f"The lines below the last blank one of {hunk.name} may be part of it, or prose.",
-                "Leave prose away, or put the patch between two lines of ```.",
+                "Leave out the prose, or put the patch between two lines of ```.",
             )
         return [head] if marks & {COMES, GONE} else [hunk, head]
 

@@ -40,7 +40,7 @@ def absent_anchor(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     """No line of the file is like one of its anchors."""
     missing = next((a for at, a in enumerate(hunk.anchors) if finder.below(hunk.anchors[: at + 1]) is None), "")
     fits = finder.fits(hunk)
-    stands = f" The lines of the hunk stand at {_lines(fits[:10])}." if fits else ""
+    stands = f" The lines of the hunk are at {_lines(fits[:10])}." if fits else ""
     return refusal(
         f"{hunk.name} is anchored at a line that {file} does not have there: @@ {clip(missing)}.{stands}",
         "Write a line of the file behind '@@', or '@@' alone and more lines around the change.",
@@ -50,9 +50,9 @@ def absent_anchor(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
 def above_anchor(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
     """Its text stands elsewhere."""
     return refusal(
-        f"{hunk.name} does not match {file} below its anchor @@ {clip(hunk.anchors[-1])}: "
-        f"it stands at {_lines(fits[:10])}.",
-        "Correct the anchor, or leave it away and add lines around the change.",
+        f"{hunk.name} does not match {file} below its anchor @@ {clip(hunk.anchors[-1])}: it is at "
+        f"{_lines(fits[:10])}.",
+        "Correct the anchor, or leave it out and add lines around the change.",
     )
 
 
@@ -69,8 +69,8 @@ def elsewhere(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
     """It fits where its header does not say, and no line of it tells that this is the place."""
     return refusal(
         f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, and its "
-        "lines stand elsewhere, too, or are indented otherwise, or the other hunks have moved by less: "
-        "it may be meant for lines that have changed since.",
+        "lines also occur elsewhere or with another indentation, or the other hunks have moved by less: it may be "
+        "meant for lines that have changed since.",
         "Call read_train(), and write '@@' without numbers or more lines around the change.",
     )
 
@@ -79,14 +79,14 @@ def without_blanks(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
     """It fits without a blank line at its start or end alone, and no line of it tells that this is the place."""
     return refusal(
         f"{hunk.name} matches {file} at line {fit.at + 1} only without the blank line at its start or end, and its "
-        "lines stand elsewhere, too: it may be meant for lines that have changed since.",
+        "lines also occur elsewhere: it may be meant for lines that have changed since.",
         "Call read_train(), and write the lines as they are now, or more of them around the change.",
     )
 
 
 def unplaced(hunk: Hunk, file: str) -> PatchRefused:
     """It has no text to be found by."""
-    only = "has only blank lines to be found by" if hunk.before else "only adds lines and does not say where"
+    only = "can be found only by blank lines" if hunk.before else "only adds lines and does not say where"
     return refusal(
         f"{hunk.name} {only}; numbers alone may be out of date.",
         f"Put the line of {file} above the place into the hunk, unchanged, or give base_sha256 as well.",
@@ -104,8 +104,8 @@ def conflicting(hunk: Hunk, other: Hunk, number: int, file: str) -> PatchRefused
 def repeated(hunk: Hunk, number: int, file: str) -> PatchRefused:
     """What it adds stands there already."""
     return refusal(
-        f"{hunk.name} seems to be applied already: the lines that it adds stand at line {number} of {file}.",
-        "If they are to come twice, add the lines above and below the place to the hunk.",
+        f"{hunk.name} seems to be applied already: the lines that it adds are at line {number} of {file}.",
+        "If you want them twice, add the lines above and below the place to the hunk.",
     )
 
 
@@ -168,7 +168,7 @@ def _misindented(hunk: Hunk, finder: Finder, places: list[int], file: str) -> Pa
     return refusal(
         f"{hunk.name} does not match {file}: only the indentation differs from line {at + 1}{more}. "
         f"Line {at + first + 1} of {file} is {here!r}, the patch has {there!r}.",
-        "Copy the blanks at the start of each line, too.",
+        "Copy the blanks at the start of each line as well.",
     )
 
 

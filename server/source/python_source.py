@@ -94,7 +94,7 @@ def _readable(file: str = "train.py") -> Generator[None]:
         raise PatchRefused(problem, "Correct the patch and apply it again; nothing was changed.") from None
     except (ValueError, RecursionError, MemoryError) as error:
         problem = f"{file} would not parse: {type(error).__name__}: {error}."
-        step = "Write its deepest expressions in several statements and apply the patch again; nothing was changed."
+        step = "Split its deepest expressions into several statements, and apply the patch again; nothing was changed."
         raise PatchRefused(problem, step) from None
 
 
@@ -141,12 +141,12 @@ def _require_utf8(text: str, file: str) -> None:
             warnings.simplefilter("ignore")
             if ast.dump(ast.parse(text.encode())) == ast.dump(_parse(text)):
                 return
-        problem = "Python would run another text"
+        problem = "Python would run a different text"
     except SyntaxError as error:
         problem = f"Python says {error.msg!r}"
     raise PatchRefused(
         f"{file} is UTF-8 and says that it is not ({first[0].strip(BOM + ' ')[:100]!r}): {problem}.",
-        "Take that comment out, or write utf-8 in it.",
+        "Remove that comment, or write utf-8 in it.",
     )
 
 

@@ -32,7 +32,7 @@ class Checkout:
         """
         if not path.is_dir():
             raise WorkspaceUnusable(f"{path} is not a directory.", "Name the folder of your project.")
-        repo = open_repository(path, f"Make one of it: `{_BEGIN}` there, then call again.")
+        repo = open_repository(path, f"Make it a repository: run `{_BEGIN}` there, then call again.")
         try:
             with translating_git_errors("Looking at the repository"):
                 return cls(repo, *_usable(repo, path))
@@ -93,7 +93,9 @@ def _usable(repo: Repo, path: Path) -> tuple[Path, str]:
             f"Call `autoresearch adopt {root}`; or give the folder a repository of its own: `{_BEGIN}` there.",
         )
     if not repo.head.is_valid():
-        raise WorkspaceUnusable(f"{root} has no commit yet.", "Make one: `git add -A && git commit -m Start` there.")
+        raise WorkspaceUnusable(
+            f"{root} has no commit yet.", "Make a commit: run `git add -A && git commit -m Start` there."
+        )
     if not os.access(root, os.W_OK):
         raise WorkspaceUnusable(f"{root} cannot be written to.", "Restore write access to it.")
     repository_checks.check_new_tag(repo, _TAG)

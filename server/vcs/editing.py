@@ -116,8 +116,8 @@ class CandidateFiles:
         known, fresh = self._present(names)
         if ignored := self._worktree.ignored([path for path in candidate if path not in names and path not in fresh]):
             raise PatchRefused(
-                f"Git ignores {listed(sorted(ignored))}: a file there would be no part of the candidate.",
-                "Choose another name, or have the operator change .gitignore.",
+                f"Git ignores {listed(sorted(ignored))}: a file there would not be part of the candidate.",
+                "Choose another name, or ask the operator to change .gitignore.",
             )
         gone = {*known, *fresh} - candidate.keys()
         executable = {path for path in candidate if path in names and names[path].mode == PLAIN_MODES[1]}
@@ -141,8 +141,8 @@ class CandidateFiles:
         if added := [path for path in spoiled if path not in names]:
             steps.append(f"remove {listed(added)}")
         raise PatchRefused(
-            f"The worktree differs from the branch in what is no part of the candidate: {told}.",
-            f"In {self._worktree.path}: {' and '.join(steps)}; or have the operator change `editable` in program.md.",
+            f"The worktree differs from the branch outside the candidate: {told}.",
+            f"In {self._worktree.path}: {' and '.join(steps)}; or ask the operator to change `editable` in program.md.",
         )
 
     def _present(self, names: dict[str, Entry]) -> tuple[list[str], list[str]]:
@@ -195,7 +195,7 @@ def merge(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candidat
     """
     merged = rebase(repo, scratch, sides, name)
     if merged == sides[1]:
-        raise PatchRefused(f"What {name} changed is in the candidate already.", "Try something else.")
+        raise PatchRefused(f"The change of {name} is already in the candidate.", "Try something else.")
     return merged
 
 
@@ -215,11 +215,11 @@ def rebase(repo: Repo, scratch: Path, sides: tuple[Candidate, Candidate, Candida
             texts[path] = text
     if conflicts:
         raise PatchRefused(
-            "\n".join([f"What {name} changed conflicts with the candidate:", *conflicts])[:_QUOTED],
+            "\n".join([f"The change of {name} conflicts with the candidate:", *conflicts])[:_QUOTED],
             "Write the change against the candidate with apply_patch(patch).",
         )
     if not texts:
-        raise PatchRefused(f"What {name} changed would leave no editable file.", "Try something else.")
+        raise PatchRefused(f"The change of {name} would leave no editable file.", "Try something else.")
     return Candidate(texts)
 
 

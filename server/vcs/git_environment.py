@@ -33,7 +33,7 @@ _SETTINGS = {
 # What git or the system says, and the next step; the first that is found counts.
 _STEPS = {
     ("bad signature 0x", "index file ", "bad index file", "bad index version", "unknown index entry format"): (
-        "In that checkout, `rm -f $(git rev-parse --git-path index) && git reset` makes its index anew; files stay."
+        "In that checkout, `rm -f $(git rev-parse --git-path index) && git reset` creates a new index; the files stay."
     ),
     ("No space left", "Disk quota exceeded", "File too large"): (
         "The disk is full, or this user's share of it: the operator frees space, then call again; nothing was lost."
@@ -41,12 +41,10 @@ _STEPS = {
     ("Read-only file system", "Permission denied", "insufficient permission"): (
         "The operator restores write access to the repository, then call again; nothing was lost."
     ),
-    ("xcrun: error", "xcode-select: "): "The operator installs Apple's tools anew: `xcode-select --install`.",
+    ("xcrun: error", "xcode-select: "): "The operator must install Apple's tools again: `xcode-select --install`.",
     ("Too many open files",): "The operator raises the limit of open files (ulimit -n) and starts the server again.",
     ("File name too long",): "The operator moves the repository to a shorter path.",
-    ("packed-refs",): (
-        "A server leaves out the lines that git cannot read when it is started, and keeps the file as it was."
-    ),
+    ("packed-refs",): ("At its start, a server removes the lines that git cannot read, and keeps the old file."),
     ("Input/output error", "Stale file handle", "Transport endpoint is not connected", "Host is down"): (
         "The disk failed: call again; if it goes on, the operator looks at the disk. Nothing was lost."
     ),
@@ -59,13 +57,13 @@ _STEPS = {
         "unpack tree object",
     ): (
         "Git has lost an object: the operator finds which with `git fsck`, and copies it from a backup or another "
-        "clone, or begins a new night with --tag NAME."
+        "clone, or begins a new study with --tag NAME."
     ),
 }
 _NO_REPOSITORY = (
     "Run `autoresearch init DIR` for a new workspace, or `git init` there and commit program.md and train.py."
 )
-_LOOK = "The operator looks into the repository with `autoresearch doctor`."
+_LOOK = "The operator must check the repository with `autoresearch doctor`."
 _MISREAD = (
     "bad config",
     "unable to access '",
@@ -240,7 +238,7 @@ def _failed(what: str, said: str) -> WorkspaceUnusable:
 def _next_step(said: str) -> str:
     step = next((step for words, step in _STEPS.items() if any(word in said for word in words)), _LOOK)
     if ".lock'" in said and "File exists" in said:
-        step = "Another git is at work there, or was killed at it: call again in ten seconds."
+        step = "Another git process works there, or was killed there: call again in ten seconds."
     elif "dubious ownership" in said:  # git's last line is the command that makes an exception
         step = f"The operator makes it this user's own, or trusts it: `{said.splitlines()[-1].strip()}`."
     return step

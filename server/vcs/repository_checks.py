@@ -38,7 +38,8 @@ def check_repository(repo: Repo, path: Path, tag: str, editable: Editable) -> No
     """What must hold whenever a server starts. Raises WorkspaceUnusable."""
     if not _TAG.fullmatch(tag):
         raise WorkspaceUnusable(
-            f"{tag!r} cannot be a tag.", "Use letters, digits, '.', '_' and '-', at most 100, starting with a letter."
+            f"{tag!r} is not a valid tag.",
+            "Use letters, digits, '.', '_' and '-', at most 100, starting with a letter.",
         )
     if repo.bare or repo.working_tree_dir is None:
         raise WorkspaceUnusable(f"{path.resolve()} is a bare repository.", "Clone it, and name the clone.")
@@ -54,7 +55,7 @@ def check_repository(repo: Repo, path: Path, tag: str, editable: Editable) -> No
     branch = f"autoresearch/{tag}"
     if not repo.head.is_detached and repo.head.reference.path == f"refs/heads/{branch}":
         raise WorkspaceUnusable(
-            f"The checkout is on {branch}, which the night moves.", "Check out another branch: `git switch BRANCH`."
+            f"The checkout is on {branch}, which the study moves.", "Check out another branch: `git switch BRANCH`."
         )
     begun = _commit(repo, f"refs/heads/{branch}")  # a night's text is on its own branch
     start = begun or _commit(repo, "HEAD")
@@ -85,7 +86,7 @@ def check_new_tag(repo: Repo, tag: str) -> None:
         raise WorkspaceUnusable("The checkout's HEAD is detached.", "Check out a branch first: `git switch BRANCH`.")
     if not (Path(str(repo.git_dir)) / "index").exists() and repo.git.ls_tree("--name-only", "HEAD"):
         raise WorkspaceUnusable(
-            "The checkout has no index: git takes every file for deleted.", "Run `git reset` there."
+            "The checkout has no index: git treats every file as deleted.", "Run `git reset` there."
         )
     # A human edits program.md while the server runs; our own state, if somebody committed it, changes with each run.
     dirty = [name for name in _changed(repo) if name != "program.md" and not name.startswith(f"{HOME}/")]
@@ -94,7 +95,7 @@ def check_new_tag(repo: Repo, tag: str) -> None:
         shown = ", ".join(dirty[:3]) + (", ..." if len(dirty) > 3 else "")
         raise WorkspaceUnusable(
             f"The checkout has uncommitted changes: {shown}.",
-            "Commit or stash them: a night starts from a commit.",
+            "Commit or stash them: a study starts from a commit.",
         )
 
 
@@ -132,7 +133,7 @@ def _check_writable(root: Path, common: Path, tag: str) -> None:
     for folder in (study.home.folder, study.state):
         if os.path.lexists(folder) and not folder.is_dir():
             raise WorkspaceUnusable(
-                f"{folder} is in the way: it is no folder.",
+                f"{folder} is in the way: it is not a folder.",
                 "Move it away: the server keeps its state in a folder there.",
             )
     ours = (lock_path(root), study.home.folder, study.state, study.runs, study.worktree, study.ledger)

@@ -56,7 +56,7 @@ class Stack:
             with translating_git_errors("Checking the name"):
                 self._repo.git.check_ref_format(f"refs/heads/{branch}")
         except WorkspaceUnusable:
-            raise WorkspaceUnusable(f"{branch!r} is no name of a branch.", step) from None
+            raise WorkspaceUnusable(f"{branch!r} is not a valid branch name.", step) from None
         if self._refs.resolve(f"refs/heads/{branch}"):
             raise WorkspaceUnusable(f"The branch {branch} exists.", f"{step[:-1]}, or `git branch -D {branch}`.")
 
@@ -154,11 +154,11 @@ class Stack:
             return None
         found = self._read(entry.name) if entry.plain else None
         if found is None:
-            raise WorkspaceUnusable(f"{path} is no file, or git has lost it.", "Look with `git fsck`.")
+            raise WorkspaceUnusable(f"{path} is not a file, or git has lost it.", "Look with `git fsck`.")
         try:
             return found.content.decode("utf-8")
         except UnicodeDecodeError:
-            raise WorkspaceUnusable(f"{path} is no text there.", "Choose another branch with --onto.") from None
+            raise WorkspaceUnusable(f"{path} is not a text file there.", "Choose another branch with --onto.") from None
 
     def _who(self) -> str:
         """Name and address, as git knows the user; ours where it knows none."""

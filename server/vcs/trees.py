@@ -106,7 +106,7 @@ class Trees:
         if modules := [path for path, entry in entries.items() if entry.submodule]:
             told.append(f"Submodules are left out of a run: {listed(modules)}.")
         if pointers := self._pointers({path: entry for path, entry in entries.items() if entry.plain}):
-            told.append(f"A run has pointers of Git LFS in place of the files: {listed(pointers)}.")
+            told.append(f"A run has Git LFS pointers instead of the files: {listed(pointers)}.")
         return told
 
     def lay_out(self, commit: str, folder: Path) -> list[str]:
@@ -120,7 +120,7 @@ class Trees:
         """
         entries = self.entries(commit)
         if odd := [path for path in entries if {part.lower() for part in path.split("/")} & _NO_NAMES]:
-            raise WorkspaceUnusable(f"The commit {commit[:12]} has names that are none: {listed(odd)}.", "Rename them.")
+            raise WorkspaceUnusable(f"The commit {commit[:12]} has invalid file names: {listed(odd)}.", "Rename them.")
         with translating_git_errors(f"Laying out the files of {commit[:12]}"):
             folder.mkdir()
             try:
@@ -253,7 +253,9 @@ def _one_name(path: Path) -> Generator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise WorkspaceUnusable(f"{path} is there already: two names of the commit are one.", "Rename one.") from None
+        raise WorkspaceUnusable(
+            f"{path} exists already: two names in the commit mean the same file here.", "Rename one."
+        ) from None
 
 
 def _link(folder: Path, links: dict[str, bytes]) -> list[str]:

@@ -108,7 +108,7 @@ class Workspace:
         """The commit that the branch is at."""
         found = self.refs.resolve(self._head)
         if found is None:
-            raise HeadMoved(f"The branch {self.branch} is gone.", "Start the server again: it makes the branch anew.")
+            raise HeadMoved(f"The branch {self.branch} is gone.", "Restart the server: it creates the branch again.")
         return found
 
     def require_at(self, commit: str) -> None:
@@ -186,7 +186,10 @@ class Workspace:
             return []
         told, reserved = self.trees.doubts(self.base()), self.editable.reserved(self.trees.entries(self.base()))
         if named := [f"{path} ({why})" for path, why in reserved.items()]:
-            told.append(f"Not editable, though a glob has it, unless `editable` names it in full: {listed(named)}.")
+            told.append(
+                "A glob matches these files, but they are editable only if `editable` names them in full: "
+                f"{listed(named)}."
+            )
         return told
 
     def lay_out(self, commit: str, folder: Path) -> list[str]:

@@ -153,7 +153,7 @@ class Worktree:
         return sorted({path for path in found if editable.allows(path) and not _LEFT.fullmatch(path)})
 
     def text(self, name: str) -> str | None:
-        """A file of the folder that nobody has committed yet; None if it is no plain text file."""
+        """A file of the folder that nobody has committed yet; None if it is not a plain text file."""
         with suppress(WorkspaceUnusable):
             return None if "\0" in (text := self._text(name)) else text
         return None
@@ -277,7 +277,7 @@ class Worktree:
                 study = StudyPaths(other.parent)
                 if other != self.path and study.ledger.exists():
                     raise WorkspaceUnusable(
-                        f"The night of {branch} is in {study.state}.",
+                        f"The study of {branch} is in {study.state}.",
                         f"Use --workspace '{study.home.root}', or another --tag.",
                     )
 

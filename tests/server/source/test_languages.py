@@ -123,7 +123,9 @@ def runs(text: str) -> dict[str, object]:
     ],
 )
 def test_a_text_that_would_run_as_another_one_is_refused(text: str) -> None:
-    with pytest.raises(PatchRefused, match=r"train.py is UTF-8 and says that it is not \(.*coding.* Take that comment"):
+    with pytest.raises(
+        PatchRefused, match=r"train.py is UTF-8 and says that it is not \(.*coding.* Remove that comment"
+    ):
         PYTHON.check(text, "train.py")
 
 

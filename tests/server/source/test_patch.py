@@ -87,7 +87,7 @@ def test_a_byte_order_mark_stays_and_is_in_nobodys_way(seen: str) -> None:
         ("diff --git a/train.py b/train.py\nnew file mode 120000\n" + UNIFIED, "symlink"),
         ("*** Begin Patch\n*** Add File: x.py\n+x\n*** End Patch", "creates a file"),
         ("*** Begin Patch\n*** Delete File: train.py\n*** End Patch", "deletes a file"),
-        (block("", "x\n"), "searches for nothing"),
+        (block("", "x\n"), "has an empty SEARCH part"),
         ("<<<<<<< SEARCH\nline 5\n", "no '>>>>>>> REPLACE'"),
         ("<<<<<<< SEARCH\nline 5\n>>>>>>> REPLACE\n", "exactly one divider"),
         (block("line 5\n", "line 5\n"), "changes nothing"),

@@ -163,10 +163,10 @@ REFUSED = {
         block("b = 1\n    c = 2\n", "d\n"),
         "only the indentation differs from line 3. Line 3 .*'        b = 1'",
     ),
-    "equal": (LETTERS, block("b\n", "b\n"), "old and new are equal"),
+    "equal": (LETTERS, block("b\n", "b\n"), "the old and the new lines are equal"),
     "escaped": (LETTERS, "--- a/train.py\\n+++ b/train.py\\n@@ -2 +2 @@\\n-b\\n+B\\n", "two characters"),
     "more than the page": (LETTERS, block("x" * 200_000 + "\n", "y\n"), "does not match"),
-    "blanks for marks": ("a\n\nb\n", "@@\n \n+ x = 1\n", "only blank lines"),
+    "blanks for marks": ("a\n\nb\n", "@@\n \n+ x = 1\n", "only by blank lines"),
     "half of it behind a fence": ("x\n```\ny\n", "@@\n-x\n+z\n```\n+\n", "outside any hunk"),
     # A copy stands alone once somebody has changed the lines that were meant.
     "a copy alone, moved against the hunk above": (

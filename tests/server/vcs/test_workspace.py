@@ -89,7 +89,7 @@ def test_a_branch_of_that_name_without_its_history_is_refused(repository: Path) 
 
 @pytest.mark.parametrize("tag", ["", "-x", ".x", "a b", "a/b", "a..b", "x.lock", "é", "x" * 101])
 def test_a_tag_that_git_or_a_shell_could_misread_is_refused(repository: Path, tag: str) -> None:
-    refused(repository, "cannot be a tag", tag)
+    refused(repository, "is not a valid tag", tag)
 
 
 def test_preparing_twice_changes_nothing_more(workspace: Workspace) -> None:
@@ -221,7 +221,7 @@ def test_locks_that_a_killed_git_left_at_our_refs_and_indexes_are_removed(worksp
     commit = workspace.commit(only("x = 1\n"), workspace.tip(), "one\n", NOON)
     lock = workspace.root / ".git" / "refs" / "heads" / f"{workspace.branch}.lock"
     lock.touch()
-    with pytest.raises(WorkspaceUnusable, match=r"Another git is at work there.* in ten seconds"):
+    with pytest.raises(WorkspaceUnusable, match=r"Another git process works there.* in ten seconds"):
         workspace.advance(commit, workspace.tip())
     os.utime(lock, (0, 0))
     workspace.advance(commit, workspace.tip())
