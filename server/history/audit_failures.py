@@ -93,7 +93,9 @@ def failure_of(ledger: Ledger, candidate: Candidate) -> Experiment | None:
 def require_sound(ledger: Ledger, candidate: Candidate) -> None:
     """Refuse code that an audit has ended. Raises TextEnded."""
     if failed := failure_of(ledger, candidate):
-        raise TextEnded(ended(failed), "Call discard(reason) if a candidate is open, then apply_patch(another change).")
+        raise TextEnded(
+            ended(failed), "If a candidate is open, call discard(reason); then apply_patch(another change)."
+        )
 
 
 def ended(failed: Experiment) -> str:
@@ -102,7 +104,7 @@ def ended(failed: Experiment) -> str:
     if failed.attempt.task is not None:
         why = failed.judgement.why if failed.judgement else reason
         return f"It is not kept: experiment {failed.number}, a run of it, was invalid. {why}".rstrip()
-    return f"An audit has ended this code: experiment {failed.number}, a run of it, was invalid. {reason}".rstrip()
+    return f"This code failed an audit: experiment {failed.number}, a run of it, was invalid. {reason}".rstrip()
 
 
 def consequence(ledger: Ledger, experiment: Experiment) -> str:
@@ -115,13 +117,13 @@ def consequence(ledger: Ledger, experiment: Experiment) -> str:
     of = ledger.get(attempt.of)
     if attempt.purpose is Purpose.REFERENCE and of and of.kept:
         return f" {_for_keep(ledger, of, experiment)}"
-    return f" This ends the code of experiment {attempt.of}: it is neither run again nor kept."
+    return f" So the code of experiment {attempt.of} is neither run again nor kept."
 
 
 def _for_keep(ledger: Ledger, kept: Experiment, failed: Experiment) -> str:
     """What the failure of a later run means for a keep that stands."""
     if refutes(failed) and not kept.attempt.baseline:
-        return f"This revokes experiment {kept.number}, and every keep that was built on it."
+        return f"This revokes experiment {kept.number}, and every experiment that was built on it."
     incumbent = ledger.incumbent()
     if incumbent and incumbent.number == kept.number:
         return _doubt(kept.number, failed)
@@ -143,7 +145,7 @@ def told(ledger: Ledger) -> str:
     if not failed:
         return ""
     count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1].number}."
-    more = f"Runs are audited at {times} times as many positions." if (times := factor(ledger)) > 1 else ""
+    more = f"Runs are now audited at {times} times as many positions." if (times := factor(ledger)) > 1 else ""
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
 
@@ -173,5 +175,5 @@ def _is_invalid(run: Experiment) -> bool:
 def _doubt(incumbent: int, failed: Experiment) -> str:
     return (
         f"The incumbent, experiment {incumbent}, is in doubt: experiment {failed.number}, a run of its code, was "
-        "invalid. It is not run again; candidates are judged by the runs of it that passed."
+        "invalid. It is not run again; candidates are compared with those of its runs that passed."
     )

@@ -27,7 +27,7 @@ _UNLIKELY = 4.0  # standard errors; a keep by luck, which was selected for it, m
 _UNLIKE = "The incumbent's runs since it was kept are worse than luck explains"
 _ANY = Metric("score", "lower")  # its means are those of any linear metric
 _SAME = "But for comments, layout, prints and seeds this is experiment"
-_CHANGE_IT = "Change it further with apply_patch(patch), or call discard()."
+_CHANGE_IT = "Change it further with apply_patch(patch), or call discard(reason)."
 STALE_RUNS = 30  # after so many runs a machine may have changed
 
 
@@ -155,7 +155,7 @@ def _new_referee(ledger: Ledger, candidate: Experiment) -> str:
     before, now = last.attempt.referee if last else "", candidate.attempt.referee
     if not last or not before or not now or before == now:
         return ""
-    return f"A new referee: the trainer's code was changed since experiment {last.number} ({before} → {now})."
+    return f"The referee is new: the code of the trainer has changed since experiment {last.number} ({before} → {now})."
 
 
 def _weigh(ledger: Ledger, candidate: Experiment, rule: Task, simpler: bool) -> Assessment:
@@ -194,12 +194,14 @@ def _unpaired(ledger: Ledger, judged: list[Experiment], rule: Task, simpler: boo
     first, later = metric.mean(runs[: rule.seeds]), runs[rule.seeds :]
     found = _decided(ledger, like, known, lambda bar: decision_rule.decide(first, later, bar, spread, simpler))
     if rule.kind is not Referee.SEALED and not spread.repeats and _may_be_a_gain(found, known):
-        why = f"{found.why} How much a score moves by itself is not known yet: the incumbent is run again first."
+        why = f"{found.why} The noise is not known yet: the incumbent runs again first."
         again = {"verdict": Verdict.PROMISING, "next": Purpose.REFERENCE, "why": why}
         return found.model_copy(update=again)
     stale = not known.closed and candidate.number - _freshest(ledger, incumbent) > STALE_RUNS
     if found.next is Purpose.CONFIRM and stale:
-        why = f"{found.why} The incumbent was not measured for {STALE_RUNS} runs: it is run again beside it."
+        why = (
+            f"{found.why} The incumbent was not measured in the last {STALE_RUNS} runs: it runs again next to this one."
+        )
         return found.model_copy(update={"next": Purpose.REFERENCE, "why": why})
     return found
 
@@ -226,13 +228,15 @@ def _decided(
         return found
     drifted = _drifted(ledger, baseline, gap, like)
     if drifted is None:
-        told = f"{found.why} {_UNLIKE}: the baseline is run again, to tell whether the machine has changed."
+        told = f"{found.why} {_UNLIKE}: the baseline runs again, to see whether the machine has changed."
         again = {"verdict": Verdict.PROMISING, "next": Purpose.REFERENCE, "of": baseline.number, "why": told}
         return found.model_copy(update=again)
     if drifted:
         return found
     found = decide(known.model_copy(update={"scores": [], "closed": True}))
-    return found.model_copy(update={"why": f"{found.why} {_UNLIKE}, and the baseline's are not: they do not count."})
+    return found.model_copy(
+        update={"why": f"{found.why} {_UNLIKE}, but the baseline's are not: those runs do not count."}
+    )
 
 
 class _Gap(Value):
@@ -384,7 +388,7 @@ def _warnings(figures: Figures, alike: Sequence[Figures]) -> list[str]:
         usual = statistics.median(speeds)
         if abs(figures.tokens_per_second / usual - 1) > _ODD_SPEED:
             told = f"{figures.tokens_per_second:,.0f} tokens/s, {usual:,.0f} in other runs of this train.py"
-            found.append(f"{told}: the machine was not the same.")
+            found.append(f"{told}: the speed of the machine was different.")
     busy = (figures.training_wall_seconds or 0.0) / (figures.training_seconds or 1.0)
     if figures.device == "cpu" and busy > _BUSY:
         found.append(f"{busy:.1f} s passed for each CPU second: the machine was busy, or train.py waited.")

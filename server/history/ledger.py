@@ -381,13 +381,13 @@ class Ledger:
             if type(error) is sqlite3.DatabaseError or (self._file and _identity(self._path) != self._file):
                 raise LedgerDamaged(
                     f"The ledger {self._path} is damaged: {error}.",
-                    "A server moves it aside and rebuilds it from git, with its next call or when it is started.",
+                    "A server moves it aside and rebuilds it from git, at its next call or start.",
                 ) from error
             raise LedgerUnavailable(
                 f"The ledger {self._path} cannot be used: {error}.",
-                "The operator starts the version that wrote it, or a new --tag."
+                "The operator must start the version that wrote it, or begin a new --tag."
                 if type(error) is sqlite3.NotSupportedError
-                else "The operator frees space or restores write access; then status() tells what was done.",
+                else "The operator must free space or restore write access; then status() says what was done.",
             ) from error
 
 

@@ -45,7 +45,7 @@ class Notebook:
             self.notes = _NOTES.validate_json(path.read_bytes()) if path.exists() else []
         except ValueError:
             old = set_aside(path)
-            self.add(f"The notes before this one are damaged. The old file is {old}.", idea=False, after=0)
+            self.add(f"The file of notes was damaged. The old file is {old}.", idea=False, after=0)
 
     def add(self, text: str, idea: bool, after: int, source: str = "") -> Note:
         """Write a note down. Raises OSError; then there is none."""

@@ -63,7 +63,7 @@ def assess(ledger: Ledger, incumbent: Experiment, runs: Sequence[Experiment], ru
     like = runs[-1]
     own = [run for run in runs if run.attempt.parent == incumbent.commit]
     if not own or own[-1] is not like:
-        why = f"It was not measured beside experiment {number}, the incumbent: it is run again."
+        why = f"It was not measured together with experiment {number}, the incumbent: it runs again."
         return _again(like, why)
     told = pairs(comparable(ledger, own, like), metric)
     beside = Beside(
@@ -80,7 +80,7 @@ def assess(ledger: Ledger, incumbent: Experiment, runs: Sequence[Experiment], ru
     found = paired_rule.decide_pairs(told[: rule.seeds], told[rule.seeds :], beside, simpler)
     unknown = found.next is None and not beside.spread.repeats and len(told) == rule.seeds
     if unknown and told[0].gain > 0 and told[0].gain >= metric.least_gain(beside.least, beside.value):
-        why = f"{found.why} How much that moves from run to run is not known yet: it is run again."
+        why = f"{found.why} The noise of that is not known yet: it runs again."
         return found.model_copy(update={"verdict": Verdict.PROMISING, "next": Purpose.CONFIRM, "why": why})
     return found
 

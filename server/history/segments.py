@@ -118,8 +118,8 @@ def changed_task(ledger: Ledger, task: str | None, paired: bool = False) -> str:
     if last is None or last.attempt.task == task:
         return ""
     if ledger.baseline() is None:
-        other = f"program.md defines another measurement than that of experiment {last.number}"
-        return f"{other}, and nothing was scored by that: the next run measures the baseline anew."
+        other = f"program.md defines a different measurement from that of experiment {last.number}"
+        return f"{other}, and that had no score yet: the next run measures the baseline again."
     return _told(last, paired)
 
 
@@ -133,6 +133,6 @@ def _told(before: Experiment, paired: bool) -> str:
     name = f" ({before.score.name})" if before.score else ""
     first = "" if paired else " The incumbent is measured again first."
     return (
-        f"A new segment: program.md defines another measurement than that of experiment {before.number}{name}. "
-        f"Scores from before it are not compared with later ones.{first}"
+        "A new segment begins: program.md defines a different measurement from that of experiment "
+        f"{before.number}{name}. Earlier scores are not compared with later scores.{first}"
     )

@@ -40,15 +40,17 @@ def boundary(root: Path, pid: int = 0) -> Boundary:
         server = psutil.Process(pid or os.getpid())
         account, starter = server.uids().effective, _account(server.ppid())
     except psutil.Error as error:
-        return Boundary(UNKNOWN, f"the server's process cannot be looked at: {error}")
+        return Boundary(UNKNOWN, f"the server's process cannot be inspected: {error}")
     name = _name(account)
     if starter == account:
-        return Boundary(SAME, f"{name} started the server and has a shell: whoever has it can forge every result")
+        return Boundary(
+            SAME, f"{name} started the server and has a shell: anyone with that shell can forge every result"
+        )
     if not _closed(account):
         return Boundary(UNKNOWN, f"the server runs as {name}, who can log in: is that the agent's account?")
     if loose := [str(path) for path in _files(root) if _loose(path, account)]:
         return Boundary(UNKNOWN, f"the server runs as {name}, but others can change {', '.join(loose)}")
-    return Boundary(ANOTHER, f"the server runs as {name}, whom nobody logs in as, and its files are its own")
+    return Boundary(ANOTHER, f"the server runs as {name}, an account without a login, and only it can change its files")
 
 
 def _account(pid: int) -> int | None:

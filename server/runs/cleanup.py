@@ -49,9 +49,7 @@ def gpu_holders(last: Experiment | None, uuid: str = "") -> str:
     figures, ended = last.result.figures, datetime.fromisoformat(last.result.finished_at).timestamp()
     unkillable, lingering = split_pids(figures.unkillable), split_pids(figures.gpu_held)
     left = [pid for pid in unkillable if _holds(pid, ended)] or sorted(_on_gpu(lingering, uuid))
-    return (
-        f"experiment {last.number} has left {', '.join(map(process_name, left))}, which cannot be ended" if left else ""
-    )
+    return f"experiment {last.number} left {', '.join(map(process_name, left))}, which cannot be ended" if left else ""
 
 
 def require_gpu_released(last: Experiment | None, uuid: str = "") -> None:
@@ -64,13 +62,13 @@ def require_run_cleared(run: str, gpu: bool, uuid: str = "") -> None:
     """End what the run in this folder has left, where nobody has looked since. Raises GpuHeld where it stays."""
     left = end_run_processes(run, gpu, uuid)
     if gpu and (pids := sorted(split_pids(left.unkillable) | split_pids(left.gpu_held))):
-        raise _gpu_held(f"the run in {run} has left {', '.join(map(process_name, pids))}, which cannot be ended")
+        raise _gpu_held(f"the run in {run} left {', '.join(map(process_name, pids))}, which cannot be ended")
 
 
 def _gpu_held(told: str) -> GpuHeld:
     return GpuHeld(
         f"The GPU is not free: {told}.",
-        "The operator ends that process, or restarts the machine; run_experiment works as soon as it is gone.",
+        "The operator must end that process, or restart the machine; then run_experiment works again.",
     )
 
 

@@ -75,8 +75,8 @@ class Lease:
         pids = supervisors(run)
         who = f"supervisor {', '.join(map(str, pids))} of the run in" if pids else "the run in"
         return DeviceBusy(
-            f"Another run is on this device: {who} {run} lives.",
-            "Call again when it has ended; to end it now, the operator sends its supervisor SIGTERM.",
+            f"Device busy: {who} {run} is still active.",
+            "Call again when it has ended. To end it now, the operator sends SIGTERM to its supervisor.",
         )
 
 

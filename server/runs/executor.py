@@ -26,7 +26,7 @@ from server.task.dataset import find
 from trainer.contract import Order, Referee, RunFile, Spec, TaskSpec, utc_now
 
 FIRST_SLOT = "0"
-_FORGED = "Somebody else than the run's supervisor wrote result.json: it is not signed. No idea was judged."
+_FORGED = "result.json is not signed, so the run's supervisor did not write it. The idea was not judged."
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def request_cancel(run: RunFolder, reason: str) -> None:
         temporary.write_text(reason, encoding="utf-8")
         temporary.replace(run.path / RunFile.CANCEL)
     except OSError as error:
-        raise RunnerUnavailable(f"The run cannot be cancelled: {error}.", "Wait for its end instead.") from error
+        raise RunnerUnavailable(f"The run cannot be cancelled: {error}.", "Wait until it ends instead.") from error
 
 
 @contextmanager

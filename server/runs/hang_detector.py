@@ -34,7 +34,9 @@ class HangDetector:
         if now - self._suspected <= CHANCE_SECONDS:
             return ""
         told = "did not answer a cancel" if cancelled else "said nothing"
-        return f"The supervisor of this run {told} for {now - self._since:.0f} s, and was ended; no idea was judged."
+        return (
+            f"The supervisor of this run {told} for {now - self._since:.0f} s, and was ended; the idea was not judged."
+        )
 
 
 def _longest_silence(folder: RunFolder) -> float:

@@ -270,7 +270,7 @@ def _silence(uuid: str) -> str:
         kind = getattr(error, "value", None)
         if kind in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION):
             return ""
-        return "the driver does not list it any more" if kind == pynvml.NVML_ERROR_NOT_FOUND else str(error)
+        return "the driver no longer lists it" if kind == pynvml.NVML_ERROR_NOT_FOUND else str(error)
     return ""
 
 

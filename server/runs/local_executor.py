@@ -88,7 +88,7 @@ class LocalExecutor:
         """Refuse to start a run in a slot. Raises RunnerUnavailable."""
         if len(self.slots) > 1 and last and last.running and self.runs.of(last.number).alive():
             raise DeviceBusy(
-                f"Slot {slot.id} is busy: experiment {last.number} is running.", "Wait for its end, or cancel it."
+                f"Slot {slot.id} is busy: experiment {last.number} is running.", "Wait until it ends, or cancel it."
             )
         self._slots.require(slot, profile, last)
         cleanup.require_gpu_released(last, slot.device)

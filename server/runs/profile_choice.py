@@ -121,7 +121,7 @@ def why_no_gpu(hardware: Hardware) -> str:
     """Why no run uses a GPU that may be here; empty if there is none, or runs do."""
     if hardware.gpu is not None or not isinstance(hardware, Machine) or not hardware.gpu_trouble:
         return ""
-    return f"the driver of the GPU is in trouble: {hardware.gpu_trouble}"
+    return f"the driver of the GPU has a problem: {hardware.gpu_trouble}"
 
 
 def reason(machine: Machine, profile: str) -> str:
@@ -130,22 +130,25 @@ def reason(machine: Machine, profile: str) -> str:
     if machine.gpu_slice:
         told.append("a part of a GPU (MIG)")
     if machine.gpus > 1:
-        which = "CUDA_VISIBLE_DEVICES chooses another, serve --slots auto uses each for a run"
+        which = "CUDA_VISIBLE_DEVICES chooses another GPU; serve --slots auto runs one experiment on each"
         told.append(f"the first of {machine.gpus} GPUs that are visible: {which}")
     if machine.gpu_kind.startswith("gfx"):
-        told.append("heat, power and who else computes on it are not known: that takes NVIDIA's driver")
+        told.append("heat, power and other processes on it are unknown: only NVIDIA's driver reports them")
     if plan := PLANS.get(profile):
-        told.append(f"depth {plan.depth}, width {plan.width}; some {plan.steps} steps in five minutes, as computed")
+        told.append(f"depth {plan.depth}, width {plan.width}; about {plan.steps} steps in five minutes, by calculation")
     return "; ".join(told)
 
 
 def trouble(machine: Machine, profile: str) -> str:
     """Why runs may fail on this GPU, and what to do; empty if nothing is known."""
     if machine.torch_build == "cpu":
-        return "torch is built for the CPU and sees no GPU: install a build for it (pytorch.org)"
+        return "this torch is built for the CPU and sees no GPU: install a build for the GPU (pytorch.org)"
     plan, free = PLANS.get(profile), machine.gpu_free_gb
     if profile in GPU_PROFILES and plan and free is not None and free < plan.needed_gb:
-        return f"{free} GB are free, {plan.needed_gb} are needed: end what holds the rest, or micro-batches are halved"
+        return (
+            f"{free} GB are free, {plan.needed_gb} GB are needed: end the processes that hold the rest, or "
+            "micro-batches are halved"
+        )
     return ""
 
 

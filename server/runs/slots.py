@@ -54,8 +54,8 @@ class SlotTable:
         self.left_out.pop(slot.id, None)
         if slot.device and (why := self._silence(slot.device) or self._unusable(slot, profile, last)):
             self.left_out[slot.id] = why
-            step = "It is used again as soon as its GPU answers; the operator looks at `nvidia-smi`."
-            raise RunnerUnavailable(f"Slot {slot.id} ({slot.device}) is left out: {why}.", step)
+            step = "It is used again as soon as its GPU answers. The operator should look at `nvidia-smi`."
+            raise RunnerUnavailable(f"Slot {slot.id} ({slot.device}) is not used: {why}.", step)
 
     def _visible(self) -> list[str] | None:
         """UUIDs of the GPUs that may have a slot; None: their driver hangs."""
@@ -69,10 +69,10 @@ class SlotTable:
         told = f"{asked} slots are asked for, and "
         if profile in GPU_PROFILES:
             few = "torch may see 1 GPU" if most == 1 else f"torch may see {most} GPUs of one kind"
-            none = "the driver of the GPUs hangs" if self._hangs else "no driver names GPUs: NVIDIA's alone does"
+            none = "the driver of the GPUs hangs" if self._hangs else "no driver names GPUs: only NVIDIA's does"
             return f"{told}{few if self._gpus else none}."
         if profile not in CPU_PROFILES:
-            return f"{told}this machine has one GPU for all: one run at a time uses it."
+            return f"{told}this machine has only one GPU, and one run at a time can use it."
         most = cores()
         return f"{told}{most} core{'s' * (most > 1)} can be used: a run needs one." if asked > most else ""
 
@@ -103,7 +103,7 @@ class _Trial:
     def __init__(self, after: int, ask: Callable[[], str]) -> None:
         """Begin it, after experiment `after`."""
         self.why, self._after, self._ended = (
-            f"experiment {after} could not use its GPU, which is being tried",
+            f"experiment {after} could not use its GPU, which is now being tested",
             after,
             0.0,
         )

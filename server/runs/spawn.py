@@ -84,7 +84,7 @@ def probe_guards(counted: bool = False) -> dict[str, str]:
         return TypeAdapter(dict[str, str]).validate_json(_run(Entry.GUARDS, *["counted"] * counted))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
-            f"The guards around train.py cannot be tried: {error}.", "The operator checks the installation."
+            f"The guards around train.py cannot be tested: {error}.", "The operator must check the installation."
         ) from error
 
 
@@ -97,8 +97,8 @@ def require_guards(counted: bool = False) -> None:
     missing = [f"{name} ({state})" for name, state in probe_guards(counted).items() if state != "held"]
     if missing:
         raise RunnerUnavailable(
-            f"Sealed runs are required, and this machine cannot put on every guard: {', '.join(missing)}.",
-            "See `autoresearch doctor`, or start without --require; every result then names what was missing.",
+            f"Sealed runs are required, but this machine lacks some guards: {', '.join(missing)}.",
+            "Run `autoresearch doctor`, or start without --require; then every result names the missing guards.",
         )
 
 
@@ -114,7 +114,7 @@ def compiler(profile: str, workspace: Path) -> str:
         return TypeAdapter(str).validate_json(_run(Entry.COMPILER, profile, str(place.resolve())))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
-            f"The compiler cannot be tried: {error}.", "The operator checks the installation."
+            f"The compiler cannot be tested: {error}.", "The operator must check the installation."
         ) from error
 
 
@@ -141,7 +141,7 @@ def torch_view(profile: str, gpu: str = "") -> TorchView:
         return TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS, gpu=gpu))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
         raise RunnerUnavailable(
-            f"torch cannot be asked what it sees: {error}.", "The operator checks the installation."
+            f"torch cannot be asked which devices it sees: {error}.", "The operator must check the installation."
         ) from error
 
 

@@ -77,13 +77,13 @@ def any_better(metric: Metric, first: float, incumbent: float, number: int) -> A
 
 def disturbed(score: float, disturbance: str) -> Assessment:
     """No run so far that could be judged."""
-    why = f"Not judged: {disturbance}. It is run again."
+    why = f"Not judged: {disturbance}. It runs again."
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=score, next=Purpose.CONFIRM)
 
 
 def outdated(score: float) -> Assessment:
     """The candidate's runs so far measured another task than program.md defines now."""
-    why = "Not judged: program.md defines another measurement than the one of this candidate. It is run again."
+    why = "Not judged: program.md now defines a different measurement from that of this run. It runs again."
     return Assessment(verdict=Verdict.PROMISING, why=why, delta=0.0, value=score, next=Purpose.CONFIRM)
 
 
@@ -119,7 +119,7 @@ def _confirm(first: float, confirmed: Sequence[float], reference: Reference, bar
     delta, runs = value - bar, (len(confirmed), len(reference.scores) or int(reference.closed))
     so_far = f"{metric.shown(value)} over {runs[0]} confirmation{'s' * (runs[0] > 1)} against {metric.shown(bar)}"
     if not runs[1]:
-        why = f"{so_far}, which was selected: the incumbent is measured again before the two are compared."
+        why = f"{so_far}, which was selected by its score: the incumbent is measured again before the two are compared."
         return Assessment(verdict=Verdict.PROMISING, why=why, delta=delta, value=value, next=Purpose.REFERENCE)
     gain = metric.gain(value, bar)
     z = gain / (noise.sigma * math.sqrt(sum(1 / count for count in runs)))
@@ -168,11 +168,11 @@ def _elsewhere(first: float, reference: Reference) -> Assessment:
     """There is no score of the incumbent's that may be compared."""
     told = f"Experiment {reference.experiment} was measured {reference.elsewhere}"
     if reference.closed:
-        why = f"{told} and may not be run again: nothing can be compared with it."
+        why = f"{told} and cannot run again: nothing can be compared with it."
         return Assessment(verdict=Verdict.WITHIN_NOISE, why=why, delta=0.0, value=first)
     return Assessment(
         verdict=Verdict.PROMISING,
-        why=f"{told}: it is run again first.",
+        why=f"{told}: it runs again first.",
         delta=0.0,
         value=first,
         next=Purpose.REFERENCE,

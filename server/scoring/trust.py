@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from server.records import Result, Trust
 
 _PRINTED = "The score is printed by the code under test"
-_UNCHECKED = "The trust is `printed`: the referee has read the number, and no judge has checked what was done for it"
+_UNCHECKED = "The trust is `printed`: the referee has read the number, but no judge has checked how it came about"
 
 
 def trust_told(results: Iterable[Result], read: bool = False) -> str:
@@ -19,4 +19,4 @@ def trust_told(results: Iterable[Result], read: bool = False) -> str:
     unconfined = any(result.trust is Trust.UNCONFINED for result in scored)
     if printed:
         return f"{_UNCHECKED if read else _PRINTED}{', and no guard held' if unconfined else ''}."
-    return "No guard held: the code under test could do what the operator's account can." if unconfined else ""
+    return "No guard held: the code under test could do whatever the operator's account can do." if unconfined else ""

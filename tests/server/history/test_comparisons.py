@@ -91,7 +91,7 @@ def test_a_referee_whose_code_was_changed_is_told_of(tmp_path: Path, before: str
         again = again.model_copy(update={"attempt": again.attempt.model_copy(update={**AGAIN, "referee": now})})
         enter(ledger, again)  # the incumbent's own run by the new one
         later = assess_candidate(ledger, then, Task(), simpler=False).why
-    assert ("A new referee" in why) is told and "A new referee" not in later
+    assert ("The referee is new" in why) is told and "The referee is new" not in later
 
 
 def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
@@ -131,5 +131,5 @@ def test_runs_with_others_beside_them_are_compared_with_their_like_alone(
         enter(ledger, again)
         after = assess_candidate(ledger, candidate, Task(), simpler=False)
     other = "beside other runs" if before else "with no run beside it"
-    assert (f"Experiment 1 was measured {other}: it is run again first." in found.why) is apart
+    assert (f"Experiment 1 was measured {other}: it runs again first." in found.why) is apart
     assert (found.next is Purpose.REFERENCE) is apart and after.next is Purpose.CONFIRM

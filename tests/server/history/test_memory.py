@@ -112,7 +112,7 @@ async def test_a_disk_that_takes_no_note_is_told_with_what_to_do(study: Study) -
     async with Client(create(study)) as client:
         with obstructed(study.workspace.state / "notes.json"):
             told = await client.call_tool("note", {"text": "lost"})
-        assert told.is_error and "The machine fails" in str(told.content) and "call status()" in str(told.content)
+        assert told.is_error and "The machine failed" in str(told.content) and "Call status()" in str(told.content)
         assert not (await client.call_tool("note", {"text": "kept"})).is_error
 
 

@@ -293,7 +293,7 @@ def test_any_better_score_of_a_language_model_is_not_one_of_a_task(ledger: Ledge
         (Trust.JUDGED, HELD, ""),
         (Trust.PRINTED, HELD, " The score is printed by the code under test."),
         (Trust.PRINTED, {}, " The score is printed by the code under test, and no guard held."),
-        (Trust.JUDGED, {}, " No guard held: the code under test could do what the operator's account can."),
+        (Trust.JUDGED, {}, " No guard held: the code under test could do whatever the operator's account can do."),
     ],
 )
 def test_a_keep_on_a_score_that_could_be_made_up_says_so(

@@ -168,7 +168,7 @@ told["hangs"] = refused(many.require, one, "gpu", None)
     assert told["four"] == "4 slots are asked for, and torch may see 3 GPUs of one kind."
     assert told["well"] == told["beside it"] == told["back"] == ""
     assert told["lost"] == "Slot 1 (GPU-1-stand-in) is left out: GPU is lost."
-    assert told["gone"] == "Slot 1 (GPU-1-stand-in) is left out: the driver does not list it any more."
+    assert told["gone"] == "Slot 1 (GPU-1-stand-in) is not used: the driver no longer lists it."
     assert told["hangs"] == "Slot 1 (GPU-1-stand-in) is left out: its driver hangs."
     assert told["added"] == [*every, ["3", "GPU-3-stand-in"]]
 

@@ -1,4 +1,4 @@
-"""Saving time honestly: a run is given up when its loss is above that of every good run, never without good ones."""
+"""Saving time honestly: a run is given up when its loss is higher than in every good run, never without good ones."""
 
 from pathlib import Path
 
@@ -57,5 +57,5 @@ def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -
     terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
     start_run(executor, started, HOPELESS, terms)
     result = ended(executor)
-    assert result.outcome is Outcome.STOPPED_EARLY and "above that of every good run" in result.reason
+    assert result.outcome is Outcome.STOPPED_EARLY and "higher than in every good run" in result.reason
     assert result.score is None
