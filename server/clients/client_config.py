@@ -184,7 +184,7 @@ def write(client: str, place: ServerEntry, workspace: Path, home: Path | None = 
     known = _parse(client, path, before)
     servers = _servers(client, path, known)
     if servers.get(NAME, entry) != entry:
-        raise Unavailable(f"{path} already has another entry {NAME!r}.", "Remove it there, then call again.")
+        raise Unavailable(f"{path} already has a different entry {NAME!r}.", "Remove it there, then call again.")
     if NAME in servers:
         return path
     known[_client(client).key] = {**servers, NAME: entry}
@@ -210,7 +210,7 @@ def user_home() -> Path:
 
 def _client(name: str) -> Client:
     if name not in CLIENTS:
-        raise Unavailable(f"There is no client {name!r}.", f"Known are: {', '.join(CLIENTS)}.")
+        raise Unavailable(f"There is no client {name!r}.", f"The clients are: {', '.join(CLIENTS)}.")
     return CLIENTS[name]
 
 
@@ -219,8 +219,10 @@ def _entry(client: str, place: ServerEntry) -> Entry:
     if not place.url:
         return known.near(place)
     if known.far is None:
-        problem = f"{client} cannot be told the address of a server in its file."
-        raise Unavailable(problem, "Add it among its connectors, or let it start a bridge such as mcp-remote.")
+        problem = f"{client} does not take the address of a server from its file."
+        raise Unavailable(
+            problem, f"Add the server as a connector in {client}, or let it start a bridge such as mcp-remote."
+        )
     return known.far(place)
 
 
@@ -258,7 +260,7 @@ def _servers(client: str, path: Path, known: dict[str, Any]) -> dict[str, Any]:
     key = _client(client).key
     servers: Any = {} if known.get(key) is None else known[key]
     if not isinstance(servers, dict):
-        raise _by_hand(client, f"In {path}, {key} is no table of servers.")
+        raise _by_hand(client, f"In {path}, {key} is not a table of servers.")
     return cast("dict[str, Any]", servers)
 
 
@@ -276,7 +278,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(told: str) -> float:
-    raise ValueError(f"{told} is no JSON")
+    raise ValueError(f"{told} is not JSON")
 
 
 _STRICT: dict[str, Any] = {"object_pairs_hook": _once, "parse_constant": _no_number}

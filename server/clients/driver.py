@@ -78,7 +78,7 @@ class Driver:
             Unavailable: a limit of money is asked for, and this client tells no price.
         """
         if shift.usd > 0 and not self._launch.priced:
-            raise Unavailable(f"{self._client} tells no price of what it does.", "Limit it with --max-tokens.")
+            raise Unavailable(f"{self._client} does not report what it costs.", "Limit it with --max-tokens.")
         over = partial(self._over, shift, time.monotonic(), before := self.measured())
         fruitless, worked, pause = 0, False, 0.0
         while True:
@@ -152,7 +152,7 @@ class Driver:
                     if reason := over():
                         return reason
                     if self._idle() > shift.idle_seconds:
-                        tell(f"the client did nothing for {shift.idle_seconds / 60:g} minutes: it is ended")
+                        tell(f"the client did nothing for {shift.idle_seconds / 60:g} minutes, and is ended")
                         break
                     self.expenses.look()
                     with suppress(OSError):  # a full disk ends runs, not the night
@@ -170,8 +170,11 @@ class Driver:
             return ""
         self._reports = False
         if shift.usd > 0 or shift.tokens > 0:
-            return f"this {self._client} does not tell what it uses, so no limit of that can be held: update it"
-        tell(f"this {self._client} does not tell what it uses: its bill stays unknown")
+            return (
+                f"this version of {self._client} does not report its usage, so no limit on it can be enforced: "
+                "update it"
+            )
+        tell(f"this version of {self._client} does not report its usage: its cost stays unknown")
         return ""
 
     def _words(self, shift: DriveLimits) -> list[str]:

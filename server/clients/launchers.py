@@ -81,13 +81,13 @@ def launch(client: str, prompt: str, place: ServerEntry, folder: Path) -> Client
     """How `client` is started; its settings go to `folder`. Raises Unavailable: no such client, or not installed."""
     if client not in _LAUNCHES:
         raise Unavailable(
-            f"{client} cannot be driven.", f"Can be: {', '.join(_LAUNCHES)}; `autoresearch demo` needs no client."
+            f"{client} cannot be driven.", f"These can: {', '.join(_LAUNCHES)}; `autoresearch demo` needs no client."
         )
     folder.mkdir(parents=True, exist_ok=True)
     found = _LAUNCHES[client](prompt, place, folder)
     if shutil.which(found.words[0]) is None:
         raise Unavailable(
             f"There is no {found.words[0]} on the PATH.",
-            f"Install {client}, or try one of: {', '.join(_LAUNCHES)}; `autoresearch demo` needs none.",
+            f"Install {client}, or try one of {', '.join(_LAUNCHES)}; `autoresearch demo` needs no client.",
         )
     return found

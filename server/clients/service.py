@@ -123,10 +123,10 @@ class Service(NamedTuple):
     def write(self) -> None:
         """Do it. Raises Unavailable, OSError."""
         if os.geteuid() != 0:
-            raise Unavailable("Only root makes accounts and services.", "Call it with sudo.")
+            raise Unavailable("Only root can create accounts and services.", "Call it with sudo.")
         if doubts := self.doubts():
             told = "Install Python and the package where only root can write, as in a venv below /opt."
-            raise Unavailable(f"Another account would be no boundary: {'; '.join(doubts)}.", told)
+            raise Unavailable(f"A separate account would not protect anything: {'; '.join(doubts)}.", told)
         for step in self.steps():
             _run(step)
         self.unit_path.write_text(self.unit(), encoding="utf-8")
@@ -149,7 +149,7 @@ def require_systemd(write: bool) -> None:
     """Raises Unavailable where no systemd starts services; on Linux the steps are printed all the same."""
     if sys.platform == "darwin":
         raise Unavailable(
-            "There is no service for launchd: under the account that you work with nothing is guaranteed on a Mac.",
+            "There is no service for launchd. On a Mac, a server under your own account cannot be protected from it.",
             "Start `autoresearch serve --http` under a second account; the agent's account gets the token alone.",
         )
     if write and not UNITS.is_dir():
@@ -191,4 +191,4 @@ def _quoted(word: str) -> str:
 def _run(step: list[str]) -> None:
     done = subprocess.run(step, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unavailable(f"`{shlex.join(step)}` failed: {done.stderr.strip()[:500]}", "Mend that, and call again.")
+        raise Unavailable(f"`{shlex.join(step)}` failed: {done.stderr.strip()[:500]}", "Fix that, and call again.")

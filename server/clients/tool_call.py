@@ -29,7 +29,7 @@ from server.paths import Home
 
 _CONNECT_SECONDS = 30.0
 _DOOR = (401, 403, 421)
-_START = "Look at what stands above, or run `autoresearch doctor`."
+_START = "See the messages above, or run `autoresearch doctor`."
 
 
 class CallMisspelt(AutoresearchError):
@@ -55,10 +55,10 @@ class Place:
                 self._token = home.token.read_text(encoding="utf-8").strip()
             if not self.url:
                 raise Unavailable(
-                    f"A server (pid {holder.pid}, night {holder.tag}) works in {workspace} over stdio: it listens to "
-                    "the client that started it, and to nobody else.",
-                    "Call again when that client has ended; or start the server with `autoresearch serve --http`, for "
-                    "the client and for calls.",
+                    f"A server (pid {holder.pid}, study {holder.tag}) works in {workspace} over stdio: it answers "
+                    "only the client that started it.",
+                    "Call again when that client has ended; or start the server with `autoresearch serve --http`, "
+                    "which answers both the client and calls.",
                 )
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ async def call_tool(
     except (MCPError, OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL, ExceptionGroup) as error:
         where = place.url or "The server that was started for this call"
         cause = place.refused or _cause(error)
-        raise Unavailable(f"{where} cannot be spoken to: {cause}.", _next(place)) from error
+        raise Unavailable(f"{where} cannot be reached: {cause}.", _next(place)) from error
 
 
 def _cause(error: BaseException) -> str:
@@ -138,8 +138,8 @@ def schema_of(tool: str) -> dict[str, Any]:
     known = schemas()
     if tool not in known:
         near = get_close_matches(tool, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known)}."
-        raise CallMisspelt(f"There is no tool {tool!r}.", f"{hint} `autoresearch call --list` shows all.")
+        hint = f"Did you mean {near[0]}?" if near else f"The tools are: {', '.join(known)}."
+        raise CallMisspelt(f"There is no tool {tool!r}.", f"{hint} `autoresearch call --list` lists all tools.")
     return known[tool][1]
 
 
@@ -158,7 +158,7 @@ def read_arguments(tool: str, words: list[str], base: str, read: Callable[[str],
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.rstrip(":"):
-            raise CallMisspelt(f"{word[:80]!r} is no argument.", f"Write {tool} key=value, key:=JSON or key=@FILE.")
+            raise CallMisspelt(f"{word[:80]!r} is not an argument.", f"Write {tool} key=value, key:=JSON or key=@FILE.")
         value = read(value[1:]) if value.startswith("@") else value
         key = name.removesuffix(":")
         if key in given:
@@ -180,13 +180,13 @@ def _require_text(*told: str) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             part = ascii(text[max(error.start - 20, 0) : error.end + 20])
-            raise CallMisspelt(f"{part} is not UTF-8.", "Write it in UTF-8, whole characters alone.") from None
+            raise CallMisspelt(f"{part} is not UTF-8.", "Write it in UTF-8.") from None
 
 
 def _object(text: str) -> dict[str, Any]:
     given = _json("--json", text)
     if not isinstance(given, dict):
-        raise CallMisspelt("--json is no object.", 'Write it like \'{"key": "value"}\'.')
+        raise CallMisspelt("--json is not an object.", 'Write it like \'{"key": "value"}\'.')
     return cast("dict[str, Any]", given)
 
 
@@ -195,7 +195,7 @@ def _json(key: str, text: str) -> Any:
         return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise CallMisspelt(
-            f"{key} is no JSON: {error}.", "Quote it for the shell; text is given as key=value."
+            f"{key} is not JSON: {error}.", "Quote it for the shell; text is given as key=value."
         ) from None
 
 
@@ -219,7 +219,9 @@ def _typed(key: str, value: str, schema: dict[str, Any]) -> Any:
         return json.loads(value, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         wanted = ", ".join(sorted(kind for kind in kinds if kind))
-        raise CallMisspelt(f"{key} is {value[:80]!r}, not of type {wanted}.", "Write it as JSON has it.") from None
+        raise CallMisspelt(
+            f"{key} is {value[:80]!r}, not of type {wanted}.", "Write it as JSON of that type."
+        ) from None
 
 
 def answer(result: CallToolResult) -> tuple[Any, str]:

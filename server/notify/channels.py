@@ -45,10 +45,13 @@ def channel(told: str) -> Channel:
         parts = urlsplit(url)
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        raise Unavailable("An address for notifications is none.", "Correct it.") from None
+        raise Unavailable("An address for notifications is not valid.", "Correct it.") from None
     if not named:
         if parts.scheme in ("", "http", "https", "file") or re.search(r"\s", told):
-            raise Unavailable("An address for notifications is none.", "It begins with https://, or is one of apprise.")
+            raise Unavailable(
+                "An address for notifications is not valid.",
+                "It must begin with https://, or be an address of apprise.",
+            )
         return Channel("apprise", told)
     return Channel(kind if url is rest and plus else _kind(parts), url)
 

@@ -142,7 +142,7 @@ def _watch(notifier: Notifier, stop: Event, seconds: float) -> None:
         except (AutoresearchError, OSError):  # others mend that: the next look tells
             continue
         except Exception:
-            _log.exception("A look for messages failed.")
+            _log.exception("Looking for messages failed.")
 
 
 def test_message(settings: Settings, paths: StudyPaths | None) -> list[tuple[str, str]]:

@@ -128,7 +128,7 @@ def _why_stuck(memory: Memory, seen: Seen, now: float) -> dict[str, str]:
         what = "hangs" if seen.server == "hangs" else "is gone"
         found["server"] = f"The server {what} for {(now - memory.off_at) / 60:.0f} minutes."
     if seen.waiting and now - memory.row_at >= _IDLE_SECONDS:
-        found["agent"] = f"The agent has started nothing for {(now - memory.row_at) / 60:.0f} minutes."
+        found["agent"] = f"The agent has started no run for {(now - memory.row_at) / 60:.0f} minutes."
     if len(seen.failures) >= _ALIKE and len(set(seen.failures[:_ALIKE])) == 1:
         found["failures"] = f"The last {_ALIKE} experiments failed alike: {seen.failures[0]}."
     if seen.disk:

@@ -59,11 +59,11 @@ def load_settings(home: Home) -> Settings:
         found = Settings.model_validate(told)
     except ValidationError as error:
         fields = ", ".join(dict.fromkeys(str(one["loc"][0]) for one in error.errors()))
-        raise Unavailable(f"{home.notify} has something wrong in {fields}.", _STEP) from None
+        raise Unavailable(f"{home.notify} is wrong in {fields}.", _STEP) from None
     if unknown := [event for event in found.events if event not in EVENTS]:
-        raise Unavailable(f"{home.notify}: {unknown[0]!r} is no event.", f"There are {', '.join(EVENTS)}.")
+        raise Unavailable(f"{home.notify}: {unknown[0]!r} is not an event.", f"There are {', '.join(EVENTS)}.")
     if found.quiet and not _HOURS.fullmatch(found.quiet):
-        raise Unavailable(f"{home.notify}: `quiet` is no stretch of hours.", _STEP)
+        raise Unavailable(f"{home.notify}: `quiet` is not a range of hours.", _STEP)
     return found
 
 
@@ -71,7 +71,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
-            raise Unavailable(f"Others can read {path}, which has secrets.", f"Run `chmod 600 '{path}'`.")
+            raise Unavailable(f"Other users can read {path}, which has secrets.", f"Run `chmod 600 '{path}'`.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}

@@ -31,8 +31,8 @@ def bind(port: int, workspace: Path) -> socket.socket:
     try:
         return socket.create_server((HOST, port), backlog=_BACKLOG)
     except OSError as error:
-        told = f"{HOST}:{port} cannot be listened on: {error.strerror}."
-        raise Unavailable(told, "Name another --port, or none.") from error
+        told = f"The page cannot listen on {HOST}:{port}: {error.strerror}."
+        raise Unavailable(told, "Name another --port, or leave --port out.") from error
 
 
 def show(link: str, folder: Path) -> bool:

@@ -108,8 +108,8 @@ class Changes:
         ) as error:  # a ledger that is being rebuilt, a full disk: what is shown stays
             events, trouble = [], str(error)
         except Exception:
-            _log.exception("The study could not be looked at; it is tried again.")
-            events, trouble = [], "The study could not be looked at; the log of `autoresearch watch` says why."
+            _log.exception("The study could not be read; trying again.")
+            events, trouble = [], "The study could not be read; the log of `autoresearch watch` says why."
         if trouble != self._trouble:
             self._trouble = trouble
             events = [*events, ("trouble", {"text": trouble})]

@@ -21,20 +21,20 @@ def ask(paths: StudyPaths, word: OperatorRequest | None) -> str:
     _require(paths)
     write_request(paths.state, word)
     if word is OperatorRequest.PAUSE:
-        return "paused; `autoresearch resume` goes on"
+        return "paused; `autoresearch resume` continues"
     if word is OperatorRequest.STOP:
-        return "stopped; no run is started now"
+        return "stopped; no new runs"
     paths.ledger.touch()  # whoever resumes a night means it tonight
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         why = limits.why_over(paths.state, load(paths.home.root / "program.md", paths.state).task, ledger)
-    return f"taken back, but no run is started: {why}" if why else "the night goes on with the next run_experiment"
+    return f"undone, but no new runs: {why}" if why else "the study goes on with the next run_experiment"
 
 
 def stop_now(paths: StudyPaths) -> str:
     """Ask a study to stop, and end the run under way. Returns what follows. Raises LedgerUnavailable, OSError."""
     _require(paths)
     write_request(paths.state, OperatorRequest.STOP)
-    return "stopped; the run under way is ended" if _end_run(paths) else "stopped; no run is started now"
+    return "stopped; the current run is being ended" if _end_run(paths) else "stopped; no new runs"
 
 
 def _require(paths: StudyPaths) -> None:
@@ -48,5 +48,5 @@ def _end_run(paths: StudyPaths) -> bool:
         runs = [RunFolders(paths.runs).of(row.number) for row in ledger.unfinished() if not row.queued]
     alive = [run for run in runs if run.alive()]
     for run in alive:
-        request_cancel(run, "the operator stopped the night")
+        request_cancel(run, "the operator stopped the study")
     return bool(alive)

@@ -95,7 +95,7 @@ class Door:
         if (site not in _OURS and not followed) or (
             origin is not None and origin.partition("://")[2] != headers.get("host")
         ):
-            return Refused(403, "Other pages may not call this one.")
+            return Refused(403, "Other pages may not call this page.")
         if request.method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return Refused(415, "Post JSON.")
         if open_to_all:
@@ -134,7 +134,7 @@ def _read_or_make(file: Path) -> str:
     except OSError:
         return secrets.token_urlsafe(_SHORTEST)  # a disk that is full or read-only: the page works until the end
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise Unavailable(f"Others than its owner can read {file}.", f"Remove it, or run `chmod 600 {file}`.")
+        raise Unavailable(f"Users other than its owner can read {file}.", f"Remove it, or run `chmod 600 {file}`.")
     token = file.read_text(encoding="utf-8", errors="replace").strip()
     if len(token) < _SHORTEST or not token.isascii():  # cut off by a full disk
         file.unlink()

@@ -74,7 +74,9 @@ class Page:
     async def _enter(self, request: Request) -> Response:
         """Exchange the link's token for a cookie."""
         if not self.door.knows((await posted(request)).get("token")):
-            return JSONResponse({"error": "This link is not valid: take the one that is printed."}, 401)
+            return JSONResponse(
+                {"error": "This link is not valid: use the link that `autoresearch watch` prints."}, 401
+            )
         return self.door.let_in()
 
     async def _session(self, _: Request) -> Response:
@@ -99,7 +101,7 @@ class Page:
         word = (await posted(request)).get("word")
         known = {"resume": None, "pause": OperatorRequest.PAUSE, "stop": OperatorRequest.STOP}
         if word not in (*known, "stop-now"):
-            return JSONResponse({"error": "Known are pause, resume, stop and stop-now."}, 400)
+            return JSONResponse({"error": "The commands are pause, resume, stop and stop-now."}, 400)
         paths = self.changes.view.paths
         if word == "stop-now":
             told = await anyio.to_thread.run_sync(controls.stop_now, paths)

@@ -107,7 +107,7 @@ def test_servers_that_are_no_table_are_left_alone(tmp_path: Path, client: str, v
     text = f"{key} = {value}\n" if CLIENTS[client].path.endswith(".toml") else f'{{"{key}": {value}}}'
     path = made(client, tmp_path, text)
     assert not client_config.installed(client, tmp_path, tmp_path)
-    with pytest.raises(Unavailable, match="no table of servers") as refused:
+    with pytest.raises(Unavailable, match="not a table of servers") as refused:
         client_config.write(client, PLACE, tmp_path, tmp_path)
     assert f"autoresearch connect {client}" in refused.value.next_step
     assert path.read_text(encoding="utf-8") == text

@@ -131,7 +131,7 @@ def test_a_run_that_outlasts_many_starts_of_its_client_is_waited_for(repository:
         assert "hours are over" in study.run(DriveLimits(hours=1 / 3600, pauses=(0.0,)), lambda line: None)
     assert "measured nothing" in study.run(DriveLimits(pauses=(0.0,)), lambda line: None)
     write_request(state, OperatorRequest.STOP)  # nobody has looked at the result, and nobody will
-    assert study.run(DriveLimits(), lambda line: None) == "the operator has stopped the night"
+    assert study.run(DriveLimits(), lambda line: None) == "the operator stopped the study"
 
 
 def test_a_client_that_hangs_is_ended_with_all_its_processes_and_started_again(
@@ -159,7 +159,7 @@ def test_a_word_said_before_the_first_run_is_heard(repository: Path, data: Path,
     write_request(state, OperatorRequest.PAUSE)
     assert "hours are over" in study.run(DriveLimits(hours=0.6 / 3600), lambda line: None)
     write_request(state, OperatorRequest.STOP)
-    assert study.run(DriveLimits(), lambda line: None) == "the operator has stopped the night"
+    assert study.run(DriveLimits(), lambda line: None) == "the operator stopped the study"
     assert not study.log.exists()
 
 
@@ -169,7 +169,7 @@ def test_who_ends_drive_ends_its_client_too(repository: Path, path: Path) -> Non
     with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as process:
         until((path / "pid").exists)
         process.terminate()
-        assert "interrupted; a run under way goes on" in process.communicate()[1]
+        assert "interrupted; the current run goes on" in process.communicate()[1]
     assert process.returncode == 0 and is_gone(int((path / "pid").read_text(encoding="utf-8")))
 
 
@@ -217,7 +217,7 @@ def test_an_old_client_works_without_its_bill_and_not_under_a_limit_that_nobody_
     program(path / "claude", f"#!/bin/sh\n{old}")
     study, told = drive(repository, data), list[str]()
     study.run(SHIFT, told.append)
-    assert sum("its bill stays unknown" in line for line in told) == 1 and "plain" in study.log.read_text()
+    assert sum("its cost stays unknown" in line for line in told) == 1 and "plain" in study.log.read_text()
     again = Driver("claude-code", repository, ["--tag", "t1"], "go")
     assert "update it" in again.run(DriveLimits(tokens=5, pauses=(0.0,)), lambda line: None)
 

@@ -129,7 +129,7 @@ def test_settings_come_from_a_file_of_the_owners_alone_and_the_environment(
     assert [one.url[-1] for one in found.channels] == ["3", "1", "2"] and found.events == ["over"]
     assert SECRET not in repr(Settings(urls=[SECRET]))
     settings_file(home, f'urls = ["https://c.org/{SECRET}"]\n', 0o644)
-    with pytest.raises(Unavailable, match="Others can read") as refused:
+    with pytest.raises(Unavailable, match="Other users can read") as refused:
         load_settings(home)
     assert SECRET not in str(refused.value)
 
@@ -250,4 +250,4 @@ def test_the_command_tests_every_address_and_shows_none(
     monkeypatch.delenv("AUTORESEARCH_NOTIFY")
     with pytest.raises(SystemExit) as ended:
         main(["notify", "--workspace", str(tmp_path)])
-    assert ended.value.code == 1 and "No address is named" in capsys.readouterr().err
+    assert ended.value.code == 1 and "No address is configured" in capsys.readouterr().err

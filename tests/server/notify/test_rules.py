@@ -65,7 +65,7 @@ def test_a_study_that_was_over_before_anybody_looked_is_told() -> None:
     [
         ({"server": "off"}, 10, "The server is gone for 10 minutes"),
         ({"server": "hangs"}, 10, "The server hangs for 10 minutes"),
-        ({"waiting": True}, 44, "The agent has started nothing for 45 minutes"),
+        ({"waiting": True}, 44, "The agent has started no run for 45 minutes"),
         ({"failures": ["oom", "oom", "oom", "bug"]}, 0, "The last 3 experiments failed alike: oom"),
         ({"disk": "The disk has 0.1 GB left."}, 0, "0.1 GB"),
     ],

@@ -161,7 +161,7 @@ def test_the_secret_is_its_owners_alone_and_outlives_a_restart(tmp_path: Path) -
     assert home.page_token.stat().st_mode & 0o777 == 0o600
     assert Door.of(Home(tmp_path / "other")).token != first.token
     home.page_token.chmod(0o644)
-    with pytest.raises(Unavailable, match="Others than its owner"):
+    with pytest.raises(Unavailable, match="Users other than its owner"):
         Door.of(home)
     home.page_token.chmod(0o600)
     home.page_token.write_text("", encoding="utf-8")  # as a full disk leaves it
@@ -182,7 +182,7 @@ def test_the_port_stays_the_same_unless_somebody_has_it(tmp_path: Path) -> None:
         port = first.getsockname()[1]
         with bind(0, tmp_path) as other:
             assert other.getsockname()[1] != port
-        with pytest.raises(Unavailable, match="cannot be listened on"):
+        with pytest.raises(Unavailable, match="cannot listen on"):
             bind(port, tmp_path)
     with bind(port, tmp_path) as named:
         assert named.getsockname() == ("127.0.0.1", port) and named.family is socket.AF_INET
