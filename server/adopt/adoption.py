@@ -94,7 +94,7 @@ class Adoption:
         return changed(as_task(fields, self._given), **self._proposals.measure)
 
     def _measured(self, draft: Task) -> Measured:
-        told = f"Run `{draft.command}` in a copy of the commit, confined, some times within about a minute?"
+        told = f"Run `{draft.command}` several times, confined, in a copy of the commit? It takes about a minute."
         agreed = self._dialogue.agree(told)
         with TrialRuns(self._checkout) as runs:
             measuring = Measuring(draft, self._given, runs, self._ask, self._dialogue.say)
@@ -135,19 +135,19 @@ def require_no_program(root: Path) -> None:
     path = root / PROGRAM
     if not path.exists() and not path.is_symlink():
         return
-    step = "`autoresearch doctor` says what it makes of it; to begin anew, move it away, and call again."
+    step = "`autoresearch doctor` says what it means; to start again, move it away, and call again."
     try:
         bare = program.load(path).bare
     except ProgramInvalid:
         bare = False
     if bare and (upstream_shape(root) or known_workspaces(root)):
-        step = f"It has no front matter: {AS_IT_IS} Move it away, and call again, where you want one."
+        step = f"It has no front matter: {AS_IT_IS} If you want a front matter, move it away, and call again."
     elif bare:
         step = (
             "It has no front matter: `autoresearch adopt --print` shows one to put at its top; "
             "or move it away, and call again."
         )
-    raise WorkspaceUnusable(f"There is a program.md in {root} already, and it is never overwritten.", step)
+    raise WorkspaceUnusable(f"{root} already has a program.md, and it is never overwritten.", step)
 
 
 def write_program(root: Path, text: str) -> Task:

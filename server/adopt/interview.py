@@ -12,8 +12,8 @@ COMMAND = "autoresearch adopt"
 NONE = "-"  # an answer that wants none of what is proposed
 _MOST = 4000  # characters of an answer
 _RUNS = (
-    "It runs the command some times within about a minute, confined, finds the metric and its noise, and writes "
-    "program.md. Show the human what it says. Where it fails, it says what to change: change that option and run it "
+    "It runs the command several times, confined, for about a minute, finds the metric and its noise, and writes "
+    "program.md. Show its output to the human. If it fails, it says what to change: change that option, and run it "
     "again. Commit only if the human agrees (--commit). Then run `autoresearch doctor` in that folder."
 )
 
@@ -62,13 +62,13 @@ class Given(Value):
 
 LISTS = ("editable", "off_limits", "link")
 TEXTS = {
-    "goal": "What should become better? A sentence or two for the agent.",
+    "goal": "What should the agent improve? A sentence or two.",
     "command": "Which command measures it? It runs at the top of the repository.",
-    "build": "What must be built before it can run? A dash for nothing.",
-    "checks": "Which command says that the code still works? A dash for none.",
-    "editable": "Which files may the agent change? Globs with commas between.",
-    "off_limits": "Which of them may it not change? Globs with commas between; a dash for none.",
-    "metric": "Which number is the metric? The name of a printed one; or cpu, wall or memory, which the referee reads.",
+    "build": "Which command builds it first? A dash for none.",
+    "checks": "Which command checks that the code still works? A dash for none.",
+    "editable": "Which files may the agent change? Globs, separated by commas.",
+    "off_limits": "Which of them may it not change? Globs, separated by commas; a dash for none.",
+    "metric": "Which number is the metric? The name of a printed number; or cpu, wall or memory.",
     "direction": "Which numbers are better, lower or higher?",
 }
 
@@ -97,12 +97,16 @@ def command_line(folder: str, words: Sequence[str]) -> str:
 
 def without_answers(folder: str, questions: Sequence[Question], given: Given) -> list[str]:
     """What is told where nobody can be asked: each question, its default, and how it is answered. A line each."""
-    lines = [f"Nobody can be asked here, so nothing was run or written. {COMMAND} would ask:"]
+    lines = [f"There is no terminal to ask in, so nothing was run or written. The questions of {COMMAND}:"]
     for one in questions:
         about = f" ({one.about})" if one.about else ""
         lines += [f"  {one.text}", f"      {one.option} {shlex.quote(one.default)}{about}"]
     call = command_line(folder, [*given.words({}), "--yes"])
-    return [*lines, f"To take what is proposed, and to have it run: {call}", "An option in front of --yes changes it."]
+    return [
+        *lines,
+        f"To accept the proposals, and run the command: {call}",
+        "An option before --yes changes a proposal.",
+    ]
 
 
 class Place(Value):
@@ -130,14 +134,14 @@ class Place(Value):
             if told[one.name] or (told[one.name] is not None and one.default)
         }
         call = command_line(self.name, [*Given().words(answers), *self.options, "--yes"])
-        return f"The human has answered. Run this in a shell, or have the human run it:\n\n    {call}\n\n{_RUNS}"
+        return f"The human has answered. Run this in a shell, or ask the human to run it:\n\n    {call}\n\n{_RUNS}"
 
     def instructions(self) -> str:
         """What an agent does where the client shows no form."""
         lines = [
             f"Help the human to set up a study for a goal of their own in {self.name}. Ask these questions in one "
-            "message, with what is proposed. The proposals were found in the repository's files; nothing of it was "
-            "run. An empty answer leaves the option out.",
+            "message, with the proposals. The proposals come from the repository's files; nothing was run. An empty "
+            "answer leaves the option out.",
             "",
         ]
         for one in self.asked:

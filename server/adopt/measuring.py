@@ -27,14 +27,13 @@ _READ: dict[str, Source] = {"cpu": "cpu", "wall": "wall", "memory": "memory"}
 _SHOWN = 8
 _STEPS = {  # by the cause of a failure, what the operator does
     "no_command": "Install it, or link its folder with --link.",
-    "budget": "Does it wait for input or for an argument? Name it with what it needs: --command; --limit 1200 gives it "
-    "1200 s.",
-    "checks": "Name others with --checks, or none with --checks ''.",
+    "budget": "Does it wait for input or need an argument? Give all of it with --command; --limit 1200 allows 1200 s.",
+    "checks": "Name other checks with --checks, or none with --checks ''.",
     "build": "Correct --build.",
-    "changed_file": "Have it write to new files, or into {out}.",
+    "changed_file": "Let it write to new files, or into {out}.",
     "metric": "Name another number with --metric, or its unit with --unit.",
 }
-_STEP = "Try the command in a fresh clone of the repository, and name it with all that it needs: --command."
+_STEP = "Try the command in a fresh clone of the repository, and give the full command with --command."
 _HOME = "HOME"  # in what a command prints that looks for it
 
 
@@ -61,7 +60,7 @@ class Measuring:
 
     def unmeasured(self) -> Measured:
         """The task by answers alone. Raises WorkspaceUnusable: they do not make one."""
-        self._say("Nothing was run, so neither the number nor its noise is known: doctor and the baseline will tell.")
+        self._say("Nothing was run, so the number and its noise are unknown until doctor and the baseline run.")
         usual = self._task.metric.name  # as another tool's workspace has it, or `metric`
         name = self._given.metric or self._ask(interview.question("metric", usual, "what the command prints"))
         guess = numbers.read_by_referee(_READ[name], self._given.unit or "") if name in _READ else numbers.guess(name)
@@ -86,10 +85,10 @@ class Measuring:
         remark = ""
         if plan.error is not None and night.effect is not None:
             told = effects.effect_in_words(night.effect, self._task.measure, plan.level)
-            remark = f"A night of {night.hours:g} hours sees effects of about {told} and more."
+            remark = f"A study of {night.hours:g} hours can detect effects of about {told} and more."
             if not plan.error:
-                remark = "Repeated runs were exactly alike, so any effect is seen."
-            self._say(f"{remark} It has room for about {night.ideas} changes.")
+                remark = "Repeated runs were identical, so any effect can be detected."
+            self._say(f"{remark} It has time for about {night.ideas} changes.")
         return Measured(task=self._task, remark=remark)
 
     def _tried(self, replaceable: bool) -> Result:
@@ -98,14 +97,18 @@ class Measuring:
         began = time.monotonic()
         result = self._run(self._terms(source=MetricSource.WALL, unit="s", figures=(ALL_FIGURES,)))
         if result.cause == "checks" and result.outcome is Outcome.REFUSED and replaceable:
-            self._say(f"{result.reason} They were only proposed, so they are left out: --checks names others.")
+            self._say(
+                f"{result.reason} They were only a proposal, so they are left out: name other checks with --checks."
+            )
             self._task = changed(self._task, checks=None)
             return self._tried(replaceable=False)
         self._require_finished(result)
         assert result.score is not None
         self._other_seconds = max(time.monotonic() - began - result.score.value, 0.0)
         if result.trust is Trust.UNCONFINED:
-            self._say("This machine confines no command: it could do what your account can. doctor says why.")
+            self._say(
+                "This machine cannot confine commands: this command can do whatever your account can. doctor says why."
+            )
         return result
 
     def _run(self, terms: TaskSpec) -> Result:
@@ -128,9 +131,11 @@ class Measuring:
             self._say(f"  | {line}")
         step = _STEPS.get(result.cause, _STEP)
         if result.cause == "exit_code" and "usage" in result.traceback.lower():
-            step = f"It wants arguments: name it with them, as in --command '{self._task.command} ARGUMENT'."
+            step = f"It needs arguments: give them, as in --command '{self._task.command} ARGUMENT'."
         if not self._given.home and any(word in result.traceback for word in (_HOME, str(Path.home()))):
-            step += " A run does not see your home folder: --home shows it, --link one folder of the repository."
+            step += (
+                " A run does not see your home folder: --home allows it, --link allows one folder of the repository."
+            )
         if "network" in result.reason and not self._given.network:
             step += " --network allows it the network."
         raise WorkspaceUnusable(f"It does not work yet. {result.reason}", step)
@@ -172,7 +177,7 @@ class Measuring:
         guess = self._as_told(guess)
         direction = self._given.direction
         if direction is None:
-            about = "" if guess.sure else "its name does not tell: look twice"
+            about = "" if guess.sure else "guessed, as its name does not say: check it"
             direction = self._ask(interview.question("direction", guess.direction, about)) or guess.direction
         unit = guess.unit if self._given.unit is None else self._given.unit
         metric = {"name": guess.name, "unit": unit, "source": guess.source}
@@ -206,7 +211,7 @@ class Measuring:
             plan = effects.in_turns(self._selves(pairs), plan, metric, seconds, self._given.hours)
         moved = "they are exactly alike"
         if not scatter.exact:
-            moved = f"a score moves by about {effects.effect_in_words(scatter.sigma, metric, scatter.level)} by itself"
+            moved = f"the noise of a score is about {effects.effect_in_words(scatter.sigma, metric, scatter.level)}"
         self._say(f"{len(scores)} runs of the same commit: {moved}.")
         how = f"pairs of runs in turns with the incumbent: {plan.repeats}" if plan.paired else f"runs: {plan.repeats}"
         self._say(f"Proposed for one score: {how}, {plan.seconds:.3g} s.")
@@ -214,7 +219,7 @@ class Measuring:
 
     def _scores(self, seconds: float) -> list[float]:
         """Of some runs, one after the other: as many as fit, three at least."""
-        self._say("Running it some times more, to see how much the number moves by itself ...")
+        self._say("Running it several more times, to measure the noise ...")
         scores, began = list[float](), time.monotonic()
         while len(scores) < _MOST_RUNS:
             passed = time.monotonic() - began
@@ -228,7 +233,7 @@ class Measuring:
 
     def _selves(self, pairs: int) -> list[Pairs]:
         """Runs in turns of the commit against itself."""
-        self._say("The machine drifts: trying runs in turns with the same commit ...")
+        self._say("The machine drifts: measuring in pairs with the same commit ...")
         found = list[Pairs]()
         for _ in range(_SELVES):
             result = self._run(self._terms(repeats=pairs, paired=True, checks=""))
@@ -246,8 +251,8 @@ class Measuring:
 
 def _why(chosen: Number | None, printed: list[Number]) -> str:
     if chosen is None:
-        none = "none of the printed ones says that it is a result" if printed else "it prints none"
-        return f"{none}, so the referee would read the time, with that of the start"
+        none = "no printed number says that it is a result" if printed else "it prints none"
+        return f"{none}, so the referee measures the time, including the start"
     others = [one.name for one in printed if one is not chosen]
     return f"it also printed {', '.join(others[:_SHOWN])}" if others else ""
 

@@ -19,8 +19,8 @@ _SHOWN = 5
 _WORD = re.compile(r"[\w@%+./-]+")
 _ENVIRONMENTS = (".venv", "venv")
 AS_IT_IS = (
-    "`autoresearch serve` takes the repository as it is, and `autoresearch doctor` says what is missing. A program.md "
-    "from here takes the place of what its files say."
+    "`autoresearch serve` uses the repository as it is, and `autoresearch doctor` says what is missing. A program.md "
+    "written here overrides the settings in its files."
 )
 
 
@@ -51,11 +51,11 @@ class Proposals:
             told.append(f"Without a program.md {AS_IT_IS} Also of bounds on further numbers and of limits.")
             told += self._chosen.remarks
         if others := [one.format for one in self._known if one is not self._chosen]:
-            told.append(f"There is another one, of {', '.join(others)}: --format {others[0]} proposes its values.")
+            told.append(f"There is also a workspace of {', '.join(others)}: --format {others[0]} proposes its values.")
         if self._submodules:
             told.append(
-                f"Submodules are left out of a run: {', '.join(self._submodules)}. What it needs of them has to be "
-                "copied into the repository."
+                f"Submodules are left out of a run: {', '.join(self._submodules)}. Copy what a run needs from them "
+                "into the repository."
             )
         return told
 
@@ -86,7 +86,7 @@ class Proposals:
             return self._known[0] if self._known else None
         chosen = next((one for one in self._known if one.format == format), None)
         if chosen is None:
-            known = ", ".join(one.format for one in self._known) or "none that is known"
+            known = ", ".join(one.format for one in self._known) or "none of a known tool"
             raise WorkspaceUnusable(f"There is no workspace of {format} here.", f"There is {known}: correct --format.")
         return chosen
 

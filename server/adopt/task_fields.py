@@ -29,9 +29,9 @@ def as_task(answers: Mapping[str, str], given: Given) -> Task:
         WorkspaceUnusable: a question has no answer, or one that program.md cannot have.
     """
     if not answers.get("command"):
-        raise WorkspaceUnusable("No command was named that measures something, and none was found here.", _NO_COMMAND)
+        raise WorkspaceUnusable("No command that measures something was given, and none was found.", _NO_COMMAND)
     if not interview.parts(answers.get("editable", "")):
-        raise WorkspaceUnusable("No file was named that the agent may change, and none was found here.", _NO_FILES)
+        raise WorkspaceUnusable("No file that the agent may change was given, and none was found.", _NO_FILES)
     texts = {name: answers[name] for name in ("name", "command", "build", "checks") if answers.get(name)}
     lists = {name: list(interview.parts(answers.get(name, ""))) for name in interview.LISTS}
     allowed = {name: True for name in ("network", "home") if getattr(given, name)}

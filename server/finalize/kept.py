@@ -49,7 +49,7 @@ def read(paths: StudyPaths, stack: Stack) -> Kept:
     kept = [line for line in lines(fold(every), scale) if line.kind is Kind.KEPT and not line.row.attempt.baseline]
     if not kept:
         raise Unavailable(
-            f"Nothing was kept in {paths.tag} beside the baseline.", "There is nothing to put on a branch."
+            f"Nothing was kept in {paths.tag} except the baseline.", "So there is nothing to put on a branch."
         )
     rows = [line.row for line in kept]
     effects = {line.row.number: _effect(line, scale) for line in kept}

@@ -16,8 +16,8 @@ _DIFF = 6_000  # of one change
 _TRUST = {
     "sealed": "the referee measured it on text that the code never saw",
     "judged": "a judge that the code never met measured it",
-    "audited": "the referee measured it, and some guard around the code did not hold",
-    "printed": "the code under test ran in the process that told the number",
+    "audited": "the referee measured it, but some guard around the code did not hold",
+    "printed": "the code under test ran in the process that printed the number",
     "unconfined": "no guard held around the code under test",
 }
 
@@ -106,8 +106,8 @@ def _trust(branch: Branch) -> str:
     marks = {branch.kept.row(number).trust for made in branch.commits for number in made.numbers} - {""}
     lines = [f"- `{mark}`: {_TRUST.get(mark, 'see docs/trust.md')}." for mark in sorted(marks)]
     lines.append(
-        "- A gain is given with its standard error, from the spread of repeated runs. Gains of chains are sums: a text "
-        "that was selected is somewhat worse when it is measured anew."
+        "- A gain is given with its standard error, from the spread of repeated runs. Gains of chains are sums: a "
+        "text that was selected for its score is somewhat worse when it is measured again."
     )
     return "## How far to trust it\n\n" + "\n".join(lines)
 

@@ -25,7 +25,7 @@ def chosen(only: str, groups: Sequence[Sequence[int]], effects: Mapping[int, Eff
         sure = [list(group) for group in groups if effects[group[-1]].sure]
         if groups and not sure:
             raise Unavailable(
-                "No kept change is surely larger than the noise.",
+                "No kept change is certainly larger than the noise.",
                 "`--only all` takes what was kept, and `--only 4,7` some by number.",
             )
         return sure

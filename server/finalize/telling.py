@@ -30,7 +30,7 @@ def lines(branch: Branch, worths: Sequence[Worth] = ()) -> Iterator[str]:
         good = [number for worth in worths if not worth.useless for number in worth.numbers]
         only = ",".join(map(str, sorted(good)))
         yield (
-            f"Without what is no longer worth anything: autoresearch finalize --only {only} --name NAME"
+            f"Without the changes that are no longer worth anything: autoresearch finalize --only {only} --name NAME"
             if good
             else ("None of the changes is worth anything by itself any more.")
         )
@@ -38,7 +38,7 @@ def lines(branch: Branch, worths: Sequence[Worth] = ()) -> Iterator[str]:
         yield "The text at its tip is the one that the study measured."
     else:
         yield (
-            "The text at its tip was not measured on this base. One run does: in a clone, `git switch "
-            f"{branch.name}`, then start a study there; its baseline is that run."
+            f"The text at its tip was not measured on this base. To measure it, run `git switch {branch.name}` in a "
+            "clone and start a study there: its baseline is that run."
         )
     yield f"To look: git log -p {branch.onto[:12]}..{branch.name}"

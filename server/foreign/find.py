@@ -77,8 +77,8 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def _remark_choice(draft: Draft, rest: list[Draft]) -> None:
     if rest:
         named = ", ".join(f"{other.where} ({other.format})" for other in rest)
-        told = f"{draft.where} ({draft.format}) is taken, and {named} is there as well"
-        draft.remark(told, f"`format: {rest[0].format}` in program.md takes that one", "format")
+        told = f"{draft.where} ({draft.format}) is used, but {named} is also there"
+        draft.remark(told, f"`format: {rest[0].format}` in program.md chooses that one", "format")
         names = " and ".join(other.format for other in rest)
         draft.rest = f"; {names} {'are' if len(rest) > 1 else 'is'} there as well, and `format` in program.md chooses"
 
@@ -125,7 +125,7 @@ def _several(drafts: Collection[Draft]) -> ProgramInvalid:
 
 
 def repository_files(root: Path) -> frozenset[str]:
-    """The files that git tracks; where there is no repository, those that are there."""
+    """The files that git tracks; where there is not a repository, those that are there."""
     with suppress(WorkspaceUnusable):
         return frozenset(tracked(root, "."))
     return frozenset(islice(_walk(root), _MOST_FILES))

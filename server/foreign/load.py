@@ -28,8 +28,8 @@ _SESSION = re.compile(rb"^\s*(?:import|from)\s+trainer\b", re.MULTILINE)
 _ALLOWED = ("network", "home")  # fields that settle a remark where they are true
 _NOT_GIVEN = ("format", "found", "pinned", "started")  # that program.md does not set in a task
 _PREFACE = (
-    "[{what}, as it was written for {tool}. Here run_experiment() measures and keep() commits: do not run its scripts, "
-    "log files or commits yourself. What is written below about that does not hold; the goal and the limits do.]"
+    "[{what}, as it was written for {tool}. Here run_experiment() measures and keep() commits: do not run its "
+    "scripts, write its log files or commit yourself. Ignore what it says about that; its goal and its limits hold.]"
 )
 _MOST_BYTES = 1 << 20
 
@@ -148,7 +148,8 @@ def require_scripts(task: Task, folder: Path) -> None:
     """
     if lost := [path for path in task.scripts if not (folder / path).is_file()]:
         raise WorkspaceUnusable(
-            f"The study's commits do not have {', '.join(lost)}, which git has in the checkout since it began.",
+            f"The study's commits do not have {', '.join(lost)}, which was committed to the checkout after the study "
+            "began.",
             "Start the server with a new --tag, and the study begins with them.",
         )
 
@@ -157,7 +158,7 @@ def _require_same(file: Path, path: str, sha256: str) -> None:
     """Refuse a tree that has another file where one is brought. Raises WorkspaceUnusable, OSError."""
     if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
         raise WorkspaceUnusable(
-            f"The commit of this run has a {path} that is not the one in the checkout, where git does not have it.",
+            f"The commit of this run has a different {path} from the checkout, where git does not have it.",
             f"Commit {path} in the checkout, and start the server with a new --tag.",
         )
 
@@ -179,7 +180,7 @@ def bring(root: Path, files: Mapping[str, str], folder: Path) -> None:
                 continue
             content = source.read_bytes()
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise WorkspaceUnusable(f"{source} has changed just now.", "Call again: a new segment begins.")
+                raise WorkspaceUnusable(f"{source} has just changed.", "Call again: a new segment begins.")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             target.chmod(0o755 if os.access(source, os.X_OK) or content.startswith(b"#!") else 0o644)

@@ -50,7 +50,7 @@ def _program(root: Path, tracked: frozenset[str], folder: Path, several: bool) -
         if f"{place}/{script}.sh" in draft.texts:
             draft.give(field, f"{prefix}bash {place}/{script}.sh", f"{place}/{script}.sh")
     if "command" not in draft.fields:
-        draft.missing["command"] = f"There is no {place}/measure.sh, so nothing says what is run."
+        draft.missing["command"] = f"There is no {place}/measure.sh, so nothing says what to run."
     draft.give("name", (title(draft.goal) or folder.name)[:100], draft.goal_file)
     return draft
 
@@ -68,7 +68,7 @@ class _Fields:
             return None
         if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value < 1e12:
             raise ProgramInvalid(
-                f"{self.place}, {name}: {value!r} is no number from {least:g} on.", "Correct the file."
+                f"{self.place}, {name}: {value!r} is not a number from {least:g} on.", "Correct the file."
             )
         return value
 
@@ -76,7 +76,7 @@ class _Fields:
         """A table; empty where there is none. Raises ProgramInvalid: it is none."""
         value: Any = self.told.get(name) or {}
         if not isinstance(value, dict):
-            raise ProgramInvalid(f"{self.place}, {name}: is no table.", "Correct the file.")
+            raise ProgramInvalid(f"{self.place}, {name}: it is not a table.", "Correct the file.")
         return cast("dict[str, Any]", value)
 
 
@@ -115,11 +115,11 @@ def _json(draft: Draft, name: str) -> dict[str, Any]:
     try:
         told: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ProgramInvalid(f"{name}, line {error.lineno}: is no JSON: {error.msg}.", "Correct the file.") from None
+        raise ProgramInvalid(f"{name}, line {error.lineno}: is not JSON: {error.msg}.", "Correct the file.") from None
     except RecursionError:
         told = None
     if not isinstance(told, dict):
-        raise ProgramInvalid(f"{name}, line 1: is no JSON object.", "Correct the file.")
+        raise ProgramInvalid(f"{name}, line 1: is not a JSON object.", "Correct the file.")
     return cast("dict[str, Any]", told)
 
 
@@ -133,7 +133,7 @@ def piloop(root: Path, tracked: frozenset[str]) -> list[Draft]:
         told = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProgramInvalid(
-            f"{_CAMPAIGN} is no TOML: {error}.", "Correct the file; the next call reads it again."
+            f"{_CAMPAIGN} is not TOML: {error}.", "Correct the file; the next call reads it again."
         ) from None
     config = _Fields(draft, _CAMPAIGN, told)
     draft.goal = draft.read("brief.md") or ""
@@ -157,13 +157,15 @@ def _piloop_command(draft: Draft, config: _Fields) -> None:
         draft.give("link", [path for path in linked if (draft.root / path).exists()], f"{_CAMPAIGN}, link")
         for path in linked:
             if not (draft.root / path).exists():
-                draft.remark(f"{_CAMPAIGN}, link: there is no {path}", f"make {path}, or take it out of `link`", "link")
+                draft.remark(
+                    f"{_CAMPAIGN}, link: there is no {path}", f"create {path}, or remove it from `link`", "link"
+                )
     prefix = reading.fill_surroundings(draft)
     if words:
         uv = "UV_NO_SYNC=1 UV_OFFLINE=1 " if words[0] == "uv" and "UV_NO_SYNC" not in prefix else ""
         draft.give("command", f"{prefix}{uv}{shlex.join(words)}", f"{_CAMPAIGN}, evaluate")
     else:
-        draft.missing["command"] = f"{_CAMPAIGN} has no `evaluate`, so nothing says what is run."
+        draft.missing["command"] = f"{_CAMPAIGN} has no `evaluate`, so nothing says what to run."
     draft.give(
         "budget_seconds", config.number("evaluate_timeout") or _EVALUATE_SECONDS, f"{_CAMPAIGN}, evaluate_timeout"
     )

@@ -75,17 +75,17 @@ def _there(draft: Draft, names: dict[str, str]) -> list[str]:
 
 
 def _config(root: Path, name: str) -> dict[str, Any]:
-    """The fields of the configuration. Raises ProgramInvalid: it is no JSON object."""
+    """The fields of the configuration. Raises ProgramInvalid: it is not a JSON object."""
     if not name:
         return {}
     try:
         told: Any = json.loads((root / name).read_bytes())
     except json.JSONDecodeError as error:
-        raise _broken(name, f"line {error.lineno}: is no JSON: {error.msg}") from None
+        raise _broken(name, f"line {error.lineno}: is not JSON: {error.msg}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _broken(name, f"cannot be read: {error}") from None
     if not isinstance(told, dict):
-        raise _broken(name, "line 1: is no JSON object")
+        raise _broken(name, "line 1: is not a JSON object")
     return cast("dict[str, Any]", told)
 
 
@@ -154,7 +154,7 @@ def _fill_commands(draft: Draft, names: dict[str, str]) -> None:
     if "command" not in draft.fields:
         old = _OLD["measure"] if names is _NEW and (draft.root / draft.path(_OLD["measure"])).is_file() else ""
         ignored = f" {old} is there and ignored, because .auto/ is newer." if old else ""
-        draft.missing["command"] = f"There is no {measure}, so nothing says what is run.{ignored}"
+        draft.missing["command"] = f"There is no {measure}, so nothing says what to run.{ignored}"
 
 
 def _fill_limits(draft: Draft, config: dict[str, Any], config_file: str) -> None:

@@ -124,7 +124,7 @@ def _lines(name: str, text: str) -> ReportedLog:
             continue
         told = _object(line)
         if told is None:
-            skipped.append(f"line {number} is no JSON object")
+            skipped.append(f"line {number} is not a JSON object")
         elif told.get("type") == "config":
             segment += bool(rows) and rows[-1].segment == segment
             header, figures = _header(told, number), {}

@@ -43,20 +43,20 @@ _HOME = "`home: true`, if the run may read the operator's home folder"
 _BARS = (
     Bar(
         re.compile(r"\bgit\s+(?:-\S+\s+)*push\b|\bgh\s+[a-z]+"),
-        "publishes what it measures, and a run has neither a repository nor the operator's credentials",
+        "publishes its results, but a run has neither a repository nor the operator's credentials",
         "",
         "measure here with another `command`: this one cannot be confined",
     ),
     Bar(
         re.compile(r"(?<![\w./-])git\s+(?:-\S+\s+)*[a-z][a-z-]*"),
-        "asks git, and a run has the files of a commit without a repository",
+        "calls git, but a run has the files of a commit without a repository",
         "",
         "let the script go on where git fails, or give another `command`",
     ),
-    Bar(re.compile(r"(?<![\w./-])sudo\s"), "wants to be root", "", "take `sudo` out: nothing in a run becomes root"),
+    Bar(re.compile(r"(?<![\w./-])sudo\s"), "wants to be root", "", "remove `sudo`: nothing in a run can become root"),
     Bar(
         re.compile(r"(?<![\w./-])(?:docker|podman|nerdctl)\s"),
-        "asks a daemon for containers, which nothing here confines",
+        "uses containers, which the referee cannot confine",
         "",
         "measure without containers, or give another `command`",
     ),

@@ -145,7 +145,7 @@ def test_the_default_takes_what_is_surely_larger_than_the_noise(short: Path) -> 
         ({"onto": "nowhere"}, "There is no commit nowhere"),
         ({"onto": "--help"}, "There is no commit --help"),
         ({"name": "-x"}, "cannot be the name"),
-        ({"name": "a..b"}, "is no name of a branch"),
+        ({"name": "a..b"}, "is not a valid branch name"),
         ({"name": f"autoresearch/{TAG}"}, "a server moves branches"),
         ({"name": "main"}, "The branch main exists"),
         ({"name": "main/sub"}, "main"),

@@ -149,7 +149,7 @@ def test_a_working_folder_is_where_all_paths_begin(tmp_path: Path) -> None:
         ('{"workingDir": "/usr"}', r"workingDir: /usr is not in this repository\. Serve that repository"),
         ('{"workingDir": 3}', "workingDir: is no path but 3"),
         ('{"workingDir": }', r"\.auto/config\.json, line 1: is no JSON"),
-        ("[1]", r"\.auto/config\.json, line 1: is no JSON object"),
+        ("[1]", r"\.auto/config\.json, line 1: is not a JSON object"),
     ],
 )
 def test_a_broken_configuration_is_refused_with_file_field_and_next_step(tmp_path: Path, told: str, why: str) -> None:

@@ -25,7 +25,7 @@ def test_rows_segments_crashes_and_lines_that_are_no_rows(tmp_path: Path) -> Non
         "steps",
         "lower",
     )
-    assert found.skipped == ["line 6 is no run but hook", "line 8 is no JSON object"]
+    assert found.skipped == ["line 6 is no run but hook", "line 8 is not a JSON object"]
     assert "2 lines of .auto/log.jsonl cannot be read: line 6 is no run but hook; line 8" in found.summary
     assert found.rows[2].lesson == "hypothesis: fewer branches; rollback: array index out of range"
     assert all(row.trust == "reported" for row in found.rows)

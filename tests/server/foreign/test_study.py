@@ -54,7 +54,7 @@ def test_the_agent_takes_the_place_of_no_file_that_a_run_is_given(tmp_path: Path
     (root / "program.md").write_text("---\nformat: pi-autoresearch\neditable: [src/**]\n---\n", encoding="utf-8")
     task = load(root / "program.md").task
     assert "src/gen.py" in task.brought and task.may_edit("src/gen.py")
-    assert "each run is given" in what_may_change(task).why_not("src/gen.py")
+    assert "each run gets" in what_may_change(task).why_not("src/gen.py")
     assert what_may_change(task).allows("src/other.py")
 
 
