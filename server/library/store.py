@@ -37,7 +37,9 @@ class Library:
         """
         self.folder = folder
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise WorkspaceUnusable(f"{folder} is no folder: links are not followed.", "Move it away, then call again.")
+            raise WorkspaceUnusable(
+                f"{folder} is not a folder: links are not followed.", "Move it away, then call again."
+            )
 
     def documents(self) -> list[Document]:
         """All that `add` has written, by id. What a person has put beside them is left out."""

@@ -188,7 +188,7 @@ def _cell(text: str) -> str:
 
 
 def _licence(texts: Iterable[bytes]) -> str:
-    """What a licence is called, by its own words; empty if it is none that is known."""
+    """What a licence is called, by its own words; empty if it is none of a known tool."""
     for data in texts:
         text = " ".join(data[:40_000].decode("utf-8", "replace").lower().split())
         if name := next((name for name, words in _CALLED if re.search(words, text)), ""):

@@ -27,7 +27,7 @@ _MOST_LINE = 2_000  # characters that are looked at for a heading or a sentence
 
 
 def language(path: str) -> str:
-    """The language of a file's code, by its name; empty if it is none that is known."""
+    """The language of a file's code, by its name; empty if it is none of a known tool."""
     return _LANGUAGES.get(PurePosixPath(path).suffix.lower().lstrip("."), "")
 
 

@@ -91,7 +91,7 @@ def read_pages(data: bytes) -> tuple[list[Page], dict[str, str]]:
         count = len(document)
     except pypdfium2.PdfiumError as error:
         encrypted = "password" in str(error).lower() or "security" in str(error).lower()
-        raise Unreadable(Reason.ENCRYPTED if encrypted else Reason.DAMAGED, "it is no complete PDF") from None
+        raise Unreadable(Reason.ENCRYPTED if encrypted else Reason.DAMAGED, "it is not a complete PDF") from None
     if count > MOST_PAGES:
         raise Unreadable(Reason.LARGE, f"it has more than {MOST_PAGES} pages")
     pages: list[Page] = []

@@ -59,7 +59,7 @@ class Allowed:
         except ValueError:
             if not entry or any(sign in entry for sign in "/:@ "):
                 step = "Give an address, a network such as 10.0.0.0/8, or the name of a host."
-                raise SourceUnreachable(f"--allow-address {entry!r} opens nothing.", step) from None
+                raise SourceUnreachable(f"--allow-address {entry!r} is not an address.", step) from None
             self._hosts.add(_folded(entry))
 
     def why_not(self, host: str, address: str) -> str:

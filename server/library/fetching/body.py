@@ -44,7 +44,7 @@ class _Unpack:
     def __init__(self, encoding: str) -> None:
         known = ("", "identity", "gzip", "x-gzip", "deflate")
         if encoding not in known:
-            raise SourceUnreachable(f"It is packed as {encoding[:40]!r}, which was not asked for.", _STEP)
+            raise SourceUnreachable(f"It is compressed as {encoding[:40]!r}, which was not requested.", _STEP)
         self._gzip, self._plain = encoding.endswith("gzip"), encoding in known[:2]
         self._made = zlib.decompressobj(_GZIP) if self._gzip else None
         self._start = b""
@@ -67,7 +67,7 @@ class _Unpack:
         try:
             yield from self._unpacked(data)
         except zlib.error:
-            raise SourceUnreachable("It is packed, and damaged.", _STEP) from None
+            raise SourceUnreachable("Its compressed data is damaged.", _STEP) from None
 
     def _unpacked(self, data: bytes) -> Iterable[bytes]:
         made = self._made

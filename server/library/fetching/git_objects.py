@@ -56,14 +56,14 @@ _SAID = {  # what git says, and what it means
         "does not exist, or asks for a login",
         f"Correct the address; of a private one: {_CLONE[0].lower()}{_CLONE[1:]}",
     ),
-    ("not found", "error: 404"): ("is no repository", "Correct the address."),
+    ("not found", "error: 404"): ("is not a repository", "Correct the address."),
     ("couldn't find remote ref", "no such remote ref", "not our ref"): (
         "has no such branch, tag or commit",
         "Correct what follows the @: a branch, a tag, or all 40 digits of a commit.",
     ),
     ("certificate", "SSL", "gnutls"): ("is not safe to connect to", "Look at it in a browser."),
     ("dubious ownership",): ("belongs to another user", "Add it as that user, or from a copy of your own."),
-    ("File too large",): ("is too large", "Clone it yourself with what you need of it, and name the folder."),
+    ("File too large",): ("is too large", "Clone the part that you need yourself, and name the folder."),
 }
 
 
@@ -233,7 +233,9 @@ class _Git:
             if any(word.lower() in said.lower() for word in words):
                 return SourceUnreachable(f"{self._name} {problem}.", step)
         if "not a git repository" in said:
-            return SourceUnreachable(f"{self._name} is a folder, and no git repository.", "Name its files one by one.")
+            return SourceUnreachable(
+                f"{self._name} is a folder, but not a git repository.", "Name its files one by one."
+            )
         lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))] or said.splitlines()
         told = re.sub(r"https?://\S+", "", lines[0]).strip(" .:'") if lines else f"git's exit code {code}"
         return SourceUnreachable(f"{self._name} cannot be read: {told[:300]}.", _CLONE)

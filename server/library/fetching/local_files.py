@@ -48,7 +48,7 @@ def read_file(path: Path, name: str) -> Fetched:
         raise SourceUnreachable(f"{name} cannot be read: {error.strerror}.", _STEP) from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SourceUnreachable(f"{name} is no regular file.", _STEP)
+            raise SourceUnreachable(f"{name} is not a regular file.", _STEP)
         return _fetched(_read(file, name), name, _TYPES.get(path.suffix.lower(), ""))
 
 

@@ -56,7 +56,7 @@ class Reach:
                 cause = error.__cause__ or error
                 problem = getattr(cause, "strerror", "") or "it does not answer"
         told = f"{host} cannot be reached: {problem.lower()}."
-        raise SourceUnreachable(told, "Look whether there is a network and whether the address is right.")
+        raise SourceUnreachable(told, "Check the network and the address.")
 
     def _permitted(self, host: str, port: int, deadline: Deadline) -> list[str]:
         found = _resolved(host, port, deadline.left(self._seconds))
@@ -86,5 +86,5 @@ def _resolved(host: str, port: int, seconds: float) -> list[str]:
         found = OSError("no answer")
     if isinstance(found, OSError) or not found:
         told = f"{host} has no address that is known here."
-        raise SourceUnreachable(told, "Look whether there is a network and whether the name is right.")
+        raise SourceUnreachable(told, "Check the network and the name.")
     return found

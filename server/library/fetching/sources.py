@@ -117,7 +117,7 @@ def _remote(told: str, scheme: str) -> Source:
     except ValueError:
         host = ""
     if not host or re.search(r"[\s\x00-\x1f\x7f]", told):
-        raise SourceUnreachable(f"{name[:200]!r} is no web address.", "Correct it.")
+        raise SourceUnreachable(f"{name[:200]!r} is not a web address.", "Correct it.")
     parts = urlsplit(told)
     if host in _ARXIV_HOSTS and (found := _ARXIV_PATH.fullmatch(parts.path)) and (number := _ARXIV.fullmatch(found[1])):
         return _paper(number[1])
@@ -142,7 +142,7 @@ def _repository(address: str) -> Source:
         raise SourceUnreachable(told, "Give its https address, or clone it yourself and name the folder.")
     path, at, ref = parts.path.rstrip("/").partition("@")
     if at and not is_ref(ref):
-        raise SourceUnreachable(f"{ref[:100]!r} is no branch, tag or commit.", "Correct what follows the @.")
+        raise SourceUnreachable(f"{ref[:100]!r} is not a branch, tag or commit.", "Correct what follows the @.")
     netloc = parts.netloc
     target = urlunsplit(("https", netloc, path, "", ""))
     known = _is_repository(parts, parts.hostname or "")

@@ -17,7 +17,7 @@ _CONNECT = re.compile(rb"CONNECT ([\w.-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5}) HTTP/1\.
 _MOST_HEAD = 16_384
 _BLOCK = 1 << 16
 _IDLE_SECONDS = 30.0
-_STEP = "Clone it yourself with what you need of it, and name the folder."
+_STEP = "Clone the part that you need yourself, and name the folder."
 
 
 class Tunnel:

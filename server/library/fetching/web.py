@@ -35,8 +35,8 @@ _LOGIN_HOST = re.compile(r"^(?:accounts?|login|signin|auth|sso|idp|consent)\.", 
 _SAVE = "save it in a browser as HTML or PDF, and add the file."
 _REFUSALS = {
     401: ("It asks for a login.", f"Log in with a browser, {_SAVE}"),
-    402: ("It asks for money.", f"Where you have access, {_SAVE}"),
-    403: ("It is not given to programs, or asks for a login.", f"Where a browser shows it, {_SAVE}"),
+    402: ("It asks for payment.", f"Where you have access, {_SAVE}"),
+    403: ("It refuses programs, or asks for a login.", f"Where a browser shows it, {_SAVE}"),
     404: ("There is no such page.", "Correct the address."),
     407: ("A proxy in between asks for a login.", f"Where a browser shows it, {_SAVE}"),
     410: ("The page is gone for good.", "Look for it at web.archive.org, and add what is there."),
@@ -45,7 +45,7 @@ _REFUSALS = {
 }
 _FIRST_WORDS = ("It", "Nothing", "That", "The", "There")
 _NAME = 200  # characters of an address in a sentence
-_NETWORK_STEP = "Look whether there is a network and whether the address is right."
+_NETWORK_STEP = "Check the network and the address."
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,9 @@ def _followed(url: httpx2.URL, location: str) -> httpx2.URL:
     try:
         found = url.join(location)
     except (httpx2.InvalidURL, ValueError, UnicodeError):
-        raise SourceUnreachable("It redirects to what is no address.", f"Where a browser shows it, {_SAVE}") from None
+        raise SourceUnreachable(
+            "It redirects to something that is not an address.", f"Where a browser shows it, {_SAVE}"
+        ) from None
     if found.scheme not in ("http", "https") or not found.host:
         raise SourceUnreachable(f"It redirects to {found.scheme}:, which is not fetched.", "Correct the address.")
     if url.scheme == "https" and found.scheme == "http":
@@ -175,9 +177,9 @@ def _url(address: str) -> httpx2.URL:
     try:
         url = httpx2.URL(address)
     except (httpx2.InvalidURL, ValueError, UnicodeError):
-        raise SourceUnreachable("That is no web address.", "Correct it.") from None
+        raise SourceUnreachable("That is not a web address.", "Correct it.") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise SourceUnreachable("That is no web address.", "Correct it.")
+        raise SourceUnreachable("That is not a web address.", "Correct it.")
     return url
 
 
@@ -192,7 +194,7 @@ def _answer(client: httpx2.Client, url: httpx2.URL) -> Generator[httpx2.Response
     except (httpcore2.ConnectError, httpcore2.NetworkError, OSError) as error:
         raise _of_connection(error, url) from None
     except (httpcore2.ProtocolError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, UnicodeError):
-        raise SourceUnreachable("The server's answer breaks off or is no HTTP.", _NETWORK_STEP) from None
+        raise SourceUnreachable("The server's answer breaks off or is not HTTP.", _NETWORK_STEP) from None
 
 
 def _of_connection(error: Exception, url: httpx2.URL) -> SourceUnreachable:

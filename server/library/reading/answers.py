@@ -69,7 +69,9 @@ class ReferenceLibrary:
         query, name, section, limit, offset = asked
         found = shelf.files(self._folder)
         if not found:
-            raise UnknownDocument("There is no reference library.", "Go on without: the operator may add documents.")
+            raise UnknownDocument(
+                "There is no reference library.", "Continue without it; the operator may add documents."
+            )
         if section and not name:
             raise UnknownDocument(f"Of which document is section {section[:80]!r}?", f"Give its id. {_CATALOGUE}.")
         if name:
@@ -123,7 +125,7 @@ class ReferenceLibrary:
         if hits and not name:
             calls.append("library with the same query and an id: more passages of that document")
         if not hits:
-            calls = ["no passage has these words: ask with others", f"{_CATALOGUE}; library(id=...) reads one"]
+            calls = ["no passage has these words: try other words", f"{_CATALOGUE}; library(id=...) reads one"]
         return Answer(documents=len(found), text="\n".join(shown), next_offset=after, calls=tuple(calls))
 
     def _document(self, found: list[File], file: File, section: str, offset: int) -> Answer:
@@ -163,7 +165,7 @@ class ReferenceLibrary:
         if len(same) == 1:
             return same[0]
         near = difflib.get_close_matches(asked, filter(_PLAIN.fullmatch, known), n=_NEAR, cutoff=0.4)
-        hint = f"Near are: {', '.join(map(json.dumps, near))}. " if near else ""
+        hint = f"Similar ids: {', '.join(map(json.dumps, near))}. " if near else ""
         raise UnknownDocument(f"There is no document {json.dumps(asked[:80])}.", f"{hint}{_CATALOGUE}.")
 
     def _entry(self, file: File) -> Entry:

@@ -115,7 +115,7 @@ def test_what_cannot_be_fetched_is_one_sentence(site: Site, source: Path) -> Non
     for name, reach, limits, words in (
         ("thing.git", Reach(), GitLimits(), "this machine"),
         ("thing.git@nowhere", OPEN, GitLimits(), "no such branch"),
-        ("none.git", OPEN, GitLimits(), "is no repository"),
+        ("none.git", OPEN, GitLimits(), "is not a repository"),
         ("private.git", OPEN, GitLimits(), "asks for a login"),
         ("leads.git", OPEN, GitLimits(), "cloud's own service"),
         ("plain.git", OPEN, GitLimits(), "cannot be read|https alone"),
@@ -142,7 +142,7 @@ def test_folders_that_are_no_repository_are_refused(tmp_path: Path, source: Path
     git(tmp_path / "fresh", "init", "-q")
     (source / "docs").mkdir()
     for folder, words in (
-        (tmp_path / "empty", "no git repository"),
+        (tmp_path / "empty", "not a git repository"),
         (tmp_path / "fresh", "no commit"),
         (source / "docs", "inside a repository"),
     ):

@@ -53,7 +53,7 @@ def test_a_redirect_is_followed_and_its_end_is_noted(site: Site) -> None:
         (page(b"", 404), "there is no such page"),
         (page(b"", 410), "gone for good"),
         (page(b"", 401), "asks for a login"),
-        (page(b"", 403), "not given to programs"),
+        (page(b"", 403), "refuses programs"),
         (page(b"", 429), "too many requests"),
         (page(b"", 503), "status 503"),
         (page(b""), "the page is empty"),
@@ -92,8 +92,8 @@ def test_every_bad_answer_is_one_sentence(site: Site, answer: Page, words: str) 
         ("http://nowhere.invalid/", "has no address"),
         ("http://127.0.0.1:1/", "cannot be reached"),
         ("http://127.0.0.2/", "this machine"),
-        ("http://127.0.0.1:99999/", "no web address|cannot be reached|has no address"),
-        ("ftp://127.0.0.1/", "no web address"),
+        ("http://127.0.0.1:99999/", "not a web address|cannot be reached|has no address"),
+        ("ftp://127.0.0.1/", "not a web address"),
     ],
 )
 def test_what_cannot_be_reached_is_one_sentence(address: str, words: str) -> None:
