@@ -300,9 +300,9 @@ class StudyView:
             return StudyState.OVER, why
         server, pulse = self._server()
         if server == "hangs":
-            return StudyState.HANGS, f"its server has shown no sign of life for {(pulse or 0) / 60:.0f} min"
+            return StudyState.HANGS, f"its server has not reported for {(pulse or 0) / 60:.0f} minutes"
         if server == "off":
-            return StudyState.OFF, "no server works here; the next one takes a run under way up"
+            return StudyState.OFF, "no server is running; the next one takes over a run that is still going"
         return (StudyState.IDLE, "") if last else (StudyState.EMPTY, "")
 
     def _server(self) -> tuple[str, float | None]:

@@ -22,7 +22,7 @@ from server.text import printable, shorten
 
 _SEALED = {
     "sealed": (True, "The code under test was sealed off from what scores it"),
-    "judged": (True, "A judge that the code under test never meets has measured it"),
+    "judged": (True, "A judge outside the reach of the code under test has measured it"),
     "audited": (False, "The referee has measured it, but not every guard held"),
     "printed": (False, "The code under test has printed its own score"),
     "unconfined": (False, "No guard held: the code could do what the operator's account can"),
@@ -123,7 +123,7 @@ def _other_words(line: Line, scale: Scale, change: float) -> tuple[str, str]:
     if line.row.verdict == Verdict.WORSE:
         return f"Worse by {size}", f"{away}. Discarded."
     better = gain > 0 and line.row.verdict == Verdict.IMPROVED
-    return "Better, but not kept" if better else "No difference that can be told", f"{shown}, {away}. Discarded."
+    return "Better, but not kept" if better else "No measurable difference", f"{shown}, {away}. Discarded."
 
 
 def _kept_words(line: Line, scale: Scale) -> tuple[str, str]:

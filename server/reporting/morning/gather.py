@@ -49,7 +49,7 @@ def gather(paths: StudyPaths) -> Report:
         kept = [row for row in rows if row.kept and not row.attempt.baseline and row.number in numbered]
         details = {row.number: view.detail(row.number) for row in kept[-_KEPT:]}
     if not rows:
-        raise LedgerUnavailable(f"Nothing was run in {paths.tag} yet.", "Start a study; then ask again.")
+        raise LedgerUnavailable(f"Nothing has run in {paths.tag} yet.", "Start a study, then call again.")
     library = ReferenceLibrary(paths.home.library)
     bill = make_bill(rows, summary.counts.sure, read_agent_bill(paths))
     return Report(
@@ -96,7 +96,7 @@ def _costs(summary: Summary, bill: Bill) -> list[Number]:
         return [*found, Number(name="took", value=_hours(summary.study.elapsed), more="first run to last")]
     used = f"{tokens_in_words(agent.tokens_in)} tokens in"
     if agent.usd is None:
-        return [*found, Number(name="agent", value=tokens_in_words(agent.tokens), more="tokens, no price told")]
+        return [*found, Number(name="agent", value=tokens_in_words(agent.tokens), more="tokens, no price reported")]
     return [*found, Number(name="agent", value=f"${agent.usd:.2f}", more=used)]
 
 

@@ -77,7 +77,7 @@ def _no_gain(summary: Summary, metric: Metric) -> list[Words]:
     words = [Words(text=f"The baseline stands at {metric.name} {best}. ", strong=True)]
     if noise and noise.sigma:
         size = _size(metric, noise.smallest)
-        words.append(Words(text=f"Gains below {size} would hardly have been seen: one run moves by itself. "))
+        words.append(Words(text=f"Gains below {size} would hardly be seen, because single runs vary. "))
     return words
 
 
@@ -132,10 +132,10 @@ def _after(summary: Summary, metric: Metric) -> list[Words]:
     """What else a reader must know: text that scored nothing, a best that was not measured again, why it ended."""
     headline, words = summary.headline, list[Words]()
     if headline and headline.provisional and summary.counts.kept:
-        words.append(Words(text="The best was not measured again since it was kept, so it is probably too good. "))
+        words.append(Words(text="The best was not measured again after its keep, so its score is probably too good. "))
     if hidden := summary.hidden:
         size = with_error(metric, metric.sign * hidden.change, hidden.error)
-        words.append(Words(text=f"On text that scored nothing the change is {minus(size)}. "))
+        words.append(Words(text=f"On held-out text the change is {minus(size)}. "))
     study = summary.study
     if study.state in (StudyState.RUNNING, StudyState.IDLE, StudyState.PAUSED):
         words.append(Words(text="The study is not over. "))

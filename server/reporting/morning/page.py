@@ -208,7 +208,7 @@ def _failed(failures: Sequence[Failure]) -> Html | None:
 def _next(report: Report) -> Html | None:
     told = report.next
     parts = [
-        ("Better, but too little to tell", told.near),
+        ("Better, but within the noise", told.near),
         ("Never tried together", told.pairs),
         ("Ideas that the agent left open", told.ideas),
         ("Notes", told.notes),
@@ -245,7 +245,7 @@ def _bill(bill: Bill) -> Html:
             ["agent", f"{agent.client}, {starts}"],
             ["tokens in", f"{tokens_in_words(agent.tokens_in)}{cached}"],
             ["tokens out", tokens_in_words(agent.tokens_out)],
-            ["cost, as the client tells it", "no price told" if agent.usd is None else f"${agent.usd:.2f}"],
+            ["cost, as the client reports it", "no price reported" if agent.usd is None else f"${agent.usd:.2f}"],
         ]
         if (price := bill.usd_a_gain) is not None:
             rows.append(["cost of one sure gain", f"${price:.2f}"])

@@ -115,6 +115,6 @@ def _bill(report: Report) -> str:
     bill = report.bill
     rows = [[name, time_in_words(seconds)] for name, seconds in bill.lines()]
     if bill.agent and bill.agent.tokens:
-        price = "no price told" if bill.agent.usd is None else f"${bill.agent.usd:.2f}"
+        price = "no price reported" if bill.agent.usd is None else f"${bill.agent.usd:.2f}"
         rows.append([escaped(bill.agent.client), escaped(f"{tokens_in_words(bill.agent.tokens)} tokens, {price}")])
     return table(["", ""], [[escaped(cell) for cell in row] for row in rows])

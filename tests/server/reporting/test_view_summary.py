@@ -253,7 +253,7 @@ def test_an_experiment_in_depth_has_its_words_and_its_repeats(tmp_path: Path) ->
     found = view.detail(4)
     assert found and found.kind is Kind.KEPT and found.title.startswith("Better by 0.03200 ± ")
     assert [(run.number, run.purpose) for run in found.repeats] == [(5, "confirm"), (7, "reference"), (8, "reference")]
-    assert found.diff[0].kind == "file"  # what git says: this is no repository
+    assert found.diff[0].kind == "file"  # what git says: this is not a repository
     assert (view.detail(7) or found).number == 4 and view.detail(99) is None
     worse = view.detail(6)
     assert worse and worse.title.startswith("Worse by 0.23000")
