@@ -72,7 +72,7 @@ def _prepared(given: argparse.Namespace, console: Console) -> str:
         with _Bars(console) as bars:
             bars.wait("tokenising the embedded text")
             found = embedded.load(given.data)
-        return f"embedded: {len(found.train):,} training tokens; nights use it unless they are told otherwise"
+        return f"embedded: {len(found.train):,} training tokens; studies use it by default"
     name = given.name or (given.what if given.what in PRESETS else Path(given.what).resolve().name)
     if not _NAME.fullmatch(name) or (name in _TAKEN and name != given.what):
         raise DataUnavailable(f"{name!r} cannot be the name of a data set.", "Give it another one with --name.")
@@ -110,8 +110,8 @@ def _read(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 def _told(card: Card) -> str:
     counts = ", ".join(f"{card.tokens[split]:,} {split}" for split in card.tokens)
-    dropped = f"; {card.duplicates:,} copies of texts that score were dropped" if card.duplicates else ""
-    return f"{card.name}: tokens {counts}{dropped}\nstart a night on it: autoresearch serve --data {card.name}"
+    dropped = f"; {card.duplicates:,} copies of validation texts were dropped" if card.duplicates else ""
+    return f"{card.name}: tokens {counts}{dropped}\nto start a study on it: autoresearch serve --data {card.name}"
 
 
 def _hide_from_git(data: Path) -> None:

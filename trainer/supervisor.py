@@ -42,7 +42,7 @@ def main() -> None:
             run_folder.accept(Order.from_json(order.read()))
     spec = run_folder.spec()
     if why := run_folder.changed(spec):
-        told = f"Somebody changed train.py in the run folder: {why}. No line of it has run."
+        told = f"train.py was changed in the run folder: {why}. No line of it has run."
         return run_folder.end(RunResult("env_fail", told, cause="run_folder_changed"))
     result = evaluate(run_folder, spec)
     if spec.task:

@@ -109,7 +109,7 @@ class Examiner:
 
     def too_many(self, most: int) -> RunEnded:
         """The end of a run in which there are more than so many cases."""
-        told = f"The conversation with the candidate has not ended after {most} questions."
+        told = f"The conversation with the candidate did not end after {most} questions."
         return self._by_answers(told, f"cases() yields more than {most} cases: let it end")
 
     def untimed(self, why: str) -> RunEnded:
@@ -151,7 +151,7 @@ class Examiner:
         what = failed.what.partition(": ")[0] if self._task.hidden else failed.what
         other = "the incumbent's answers to the same cases" if self._paired else "the baseline's answers"
         told = f"The judge cannot score what the candidate answers: {failed.where}: {what}. It can score {other}."
-        step = "If the answer is right, the operator lets the judge take it."
+        step = "If the answer is right, the operator must let the judge accept it."
         return RunEnded("invalid", f"{told} {step}", cause=UNSCORED)
 
     def _blamed(self, side: Contestant, ended: RunEnded) -> RunEnded:
@@ -159,7 +159,9 @@ class Examiner:
         if side is self._candidate or self._alike or ended.outcome in ("cancelled", "env_fail"):
             return ended
         told = f"The incumbent, which was kept, failed on a case that the candidate could answer: {ended}"
-        return RunEnded("env_fail", f"{told} The operator looks at the judge and at the incumbent.", cause="incumbent")
+        return RunEnded(
+            "env_fail", f"{told} The operator should look at the judge and at the incumbent.", cause="incumbent"
+        )
 
 
 def _hash(content: bytes) -> bytes:

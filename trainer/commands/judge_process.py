@@ -28,7 +28,8 @@ from trainer.text import plain
 CASES = "cases"
 PRACTICE = "practice"  # cases that do not count
 JUDGE_STEP = (
-    "The operator mends {judge} and commits it: the next run has it while nothing was scored, later a new --tag has it."
+    "The operator must repair {judge} and commit it. It takes effect with the next run if nothing has a score yet, "
+    "else with a new --tag."
 )
 _PACKAGES = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.1

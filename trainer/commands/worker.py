@@ -62,7 +62,7 @@ class Worker:
             RunEnded: the worker has ended, is too slow, or answers more than one line; somebody cancelled the run.
         """
         if self._read():
-            raise RunEnded("invalid", "The worker answered before it was asked: it must write one line a question.")
+            raise RunEnded("invalid", "The worker answered before it was asked: it must write one line per question.")
         before, begun = self._cpu_seconds(), time.monotonic()
         deadline = begun + seconds
         self._write(question + b"\n", deadline, seconds)
@@ -76,7 +76,9 @@ class Worker:
         ended, used = time.monotonic(), self._cpu_seconds()
         line, _, rest = bytes(answer).partition(b"\n")
         if rest:
-            raise RunEnded("invalid", "The worker answered with more than one line: it must write one line a question.")
+            raise RunEnded(
+                "invalid", "The worker answered with more than one line: it must write one line per question."
+            )
         self.answered = True
         reply = Reply(line, max(0.0, used - self._used), ended - begun, max(0.0, before - self._used))
         self._used = used
@@ -179,7 +181,7 @@ class Worker:
         if cause == "kernel_oom":
             return RunEnded("oom", "The kernel ended the worker for lack of memory.", cause=cause)
         if code is None:
-            return RunEnded("crashed", "The worker closed its standard output, and answers no more.", cause=cause)
+            return RunEnded("crashed", "The worker closed its standard output, so it cannot answer.", cause=cause)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return RunEnded(
             "crashed", f"The worker {how} instead of an answer; the run's log has what it said.", cause=cause

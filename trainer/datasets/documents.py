@@ -101,7 +101,7 @@ def _parquet(path: Path) -> Iterator[str]:
         for batch in _opened(path).iter_batches(batch_size=_ROWS, columns=["text"]):
             yield from (text for text in batch.column(0).to_pylist() if text)
     except (OSError, ValueError) as error:
-        raise DataUnavailable(f"{path} cannot be read: {error}.", "Replace it, or take it away.") from error
+        raise DataUnavailable(f"{path} cannot be read: {error}.", "Replace it, or remove it.") from error
 
 
 def _opened(path: Path) -> Any:
@@ -109,7 +109,7 @@ def _opened(path: Path) -> Any:
     try:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        raise DataUnavailable(f"{path} is no Parquet file: {error}.", "Replace it, or take it away.") from error
+        raise DataUnavailable(f"{path} is not a Parquet file: {error}.", "Replace it, or remove it.") from error
     if "text" not in file.schema_arrow.names:
         names = ", ".join(file.schema_arrow.names)
         raise DataUnavailable(f"{path} has no column `text`, but {names}.", "Rename the column that holds the text.")

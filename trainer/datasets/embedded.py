@@ -63,7 +63,7 @@ def load(folder: Path) -> Shards:
             if not _pinned(home):  # nobody built it while we waited
                 _build(home, tokenizer)
         if not _pinned(home):
-            raise corpus.CorpusDamaged(f"The tokens in {home} are not the pinned ones: trainer/ was changed.")
+            raise corpus.CorpusDamaged(f"The tokens in {home} differ from the pinned tokens: trainer/ was changed.")
     train, told = np.memmap(home / "train.bin", dtype="<u2", mode="r"), (home / "val.bin").read_bytes()
     if hashlib.sha256(told).hexdigest() != _ARRAYS["val.bin"]:  # of what scores are measured on, not of the file
         raise corpus.CorpusDamaged(f"Somebody changed {home / 'val.bin'} while it was read.")
@@ -96,7 +96,7 @@ def rows(val: NDArray[np.uint16], length: int, bos: int) -> NDArray[np.uint16]:
 def _tokenizer() -> Tokenizer:
     found = Tokenizer.load(TOKENIZER)
     if found.sha256 != TOKENIZER_SHA256:
-        raise corpus.CorpusDamaged(f"{TOKENIZER} is not the pinned one. Restore it from git, or reinstall.")
+        raise corpus.CorpusDamaged(f"{TOKENIZER} differs from the pinned tokenizer. Restore it from git, or reinstall.")
     return found
 
 

@@ -46,7 +46,7 @@ def load(home: Path) -> Shards:
     """The training and validation tokens. Raises DataUnavailable: they are missing or damaged."""
     if (found := card(home)) is None or not artifact_store.intact(home, FILES):
         raise DataUnavailable(
-            f"The data set in {home} is missing or damaged.", "The operator makes it again: `autoresearch prepare`."
+            f"The data set in {home} is missing or damaged.", "The operator must make it again: `autoresearch prepare`."
         )
     tokenizer = Tokenizer.load(home / TOKENIZER)
     train, val = (_tokens(home, split) for split in (Split.TRAIN, Split.VAL))

@@ -52,6 +52,6 @@ PRESETS = {
         "main",
         _TINYSTORIES,
         1,
-        "a download of 10 MB: the right one for a laptop",
+        "a download of 10 MB, good for a laptop",
     ),
 }

@@ -67,7 +67,7 @@ class CommandEvaluator:
     def run(self) -> RunResult:
         """The whole experiment. Raises nothing: every end is an outcome."""
         if self._spec.task is None:
-            return RunResult("env_fail", "The run's spec says nothing of a task: was it written by another version?")
+            return RunResult("env_fail", "The run's spec has no task: was it written by another version?")
         started = time.monotonic()
         ending = ending_of(self._carried_out)
         self._figures["total_seconds"] = round(time.monotonic() - started, 3)

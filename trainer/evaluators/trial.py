@@ -226,7 +226,9 @@ class Trial:
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
-            raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
+            raise RunEnded(
+                "env_fail", f"The operator requires sealed runs, and this run would not be sealed: {missing}."
+            )
 
     def _greet(self, child: ChildProcess, role: str, plan: EvaluationPlan) -> None:
         child.expect("hello")
@@ -280,7 +282,7 @@ class Trial:
             self.stage.step(told)
             loss = math.inf if candidate.diverged else float(told.get("loss", 0.0))
             if plan.secret and ceiling.hopeless(deadline.seconds, loss):
-                why = f"Given up after {deadline.seconds:.0f} s: the loss is above that of every good run by then."
+                why = f"Stopped after {deadline.seconds:.0f} s: the loss is higher than in every good run at that time."
                 raise RunEnded("stopped_early", why)
         self._handed_in = deadline.closed()
         seconds, wall = deadline.seconds, self.stage.wall
@@ -375,7 +377,7 @@ class Trial:
         except RunEnded as ended:
             evasions = ("crashed", "timeout") if self._profile.device == "cuda" else ("crashed", "timeout", "oom")
             if plan.secret and ended.outcome in evasions and (ended.cause != "kernel_oom" or self._grew()):
-                why = "This counts as a failed audit: a run must not choose its score by failing."
+                why = "This counts as a failed audit, so that a run cannot choose its score by failing."
                 raise RunEnded("invalid", f"{ended.reason} {why}") from ended
             raise
 

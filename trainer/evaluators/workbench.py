@@ -282,7 +282,9 @@ class Workbench:
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
-            raise RunEnded("env_fail", f"The operator asks for sealed runs, and this one would not be: {missing}.")
+            raise RunEnded(
+                "env_fail", f"The operator requires sealed runs, and this run would not be sealed: {missing}."
+            )
 
     def _meters(self, lives_on: bool) -> bool:
         """Whether no process may have its children forgotten: a worker is looked at while it lives, by its tree."""

@@ -117,7 +117,7 @@ def _try(language: str, folder: Path, watch: Callable[[], None], settings: dict[
     except RunEnded as ended:
         if ended.outcome == "cancelled":
             raise
-        return f"the {language} compiler does not come to an end"
+        return f"the {language} compiler does not finish"
     return (told or f"the {language} compiler cannot be tried") if code else ""
 
 
@@ -129,7 +129,7 @@ def _compiler(language: str) -> str:
     found = next(filter(None, map(shutil.which, names)), None)
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if found is None:
-        wanted = f"{variable} says {told}, which is no program" if told else f"{names[0]} is not on the PATH"
+        wanted = f"{variable} says {told}, which is not a program" if told else f"{names[0]} is not on the PATH"
         raise FileNotFoundError(f"there is no {language} compiler ({wanted})")
     if not header.exists():
         raise FileNotFoundError(f"the headers of Python are missing ({header})")
@@ -156,7 +156,7 @@ def _compile(language: str, folder: Path) -> str:
         assert spec is not None
         module_from_spec(spec)
     except subprocess.TimeoutExpired:
-        return f"{compiler} does not come to an end"
+        return f"{compiler} does not finish"
     except OSError as error:
         return f"{compiler} cannot be run ({error.strerror})"
     except ImportError as error:

@@ -83,8 +83,8 @@ def check_batches(seconds: Sequence[float], budget: float, clock: str) -> None:
     if excess > least + share * budget:
         raise RunEnded(
             "invalid",
-            f"Evaluating took {excess:.1f} s more than batches of {usual:.2f} s explain: does a forward pass do "
-            "work that belongs between session.start() and session.submit(model)?",
+            f"The evaluation took {excess:.1f} s longer than batches of {usual:.2f} s explain: does a forward pass "
+            "do work that belongs between session.start() and session.submit(model)?",
         )
 
 

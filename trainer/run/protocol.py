@@ -169,7 +169,7 @@ def _parse(header: bytes) -> tuple[str, int, dict[str, Any]]:
         fields = json.loads(header)
         kind, count = fields.pop("kind"), fields.pop("bytes")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ProtocolViolation("a header that is no JSON object with kind and bytes") from error
+        raise ProtocolViolation("a header that is not a JSON object with kind and bytes") from error
     if not isinstance(kind, str) or type(count) is not int or count < 0:
         raise ProtocolViolation("a header whose kind or bytes is of the wrong type")
     return kind, count, fields

@@ -36,7 +36,7 @@ class OwnWord:
     def run(self) -> RunResult:
         """The whole experiment. Raises nothing: every end is an outcome."""
         if self._spec.task is None:
-            return RunResult("env_fail", "The run's spec says nothing of a task: was it written by another version?")
+            return RunResult("env_fail", "The run's spec has no task: was it written by another version?")
         figures = tuple(dict.fromkeys((*self._task.figures, *FIGURES)))
         task = replace(self._task, command=command(self._task, "train.py"), repeats=1, paired=False, figures=figures)
         limit = kill_seconds(self._spec)

@@ -74,7 +74,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (workspace / "my texts" / "again.txt").write_text(again, encoding="utf-8")
     done = command(workspace / "my texts", "--workspace", workspace, "--name", "stories", "--vocab", str(VOCAB))
     assert done.returncode == 0, done.stderr
-    assert "copies of texts that score were dropped" in done.stderr and "serve --data stories" in done.stderr
+    assert "copies of validation texts were dropped" in done.stderr and "serve --data stories" in done.stderr
     return workspace
 
 
