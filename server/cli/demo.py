@@ -120,9 +120,7 @@ class Demo:
     def _show_plan(self, title: str, about: str, steps: list[Step]) -> None:
         """What will be tried, and where."""
         width = columns(self._out)
-        self._out.print(
-            Text.assemble((title, "bold"), ": a night in miniature. A script plays the agent; there is no LLM.")
-        )
+        self._out.print(Text.assemble((title, "bold"), ": a night in miniature. A script plays the agent, not an LLM."))
         for number, what in enumerate(
             ["the baseline, repeated until its noise is known", *(one.description for one in steps)]
         ):
@@ -218,7 +216,7 @@ class Demo:
         self._out.print(
             f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
             f"details: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"
-            "next: autoresearch init my-night, or autoresearch adopt in a repository of your own",
+            "next: autoresearch init my-night, or autoresearch adopt in your own repository",
         )
 
 

@@ -10,7 +10,7 @@ class Trust(StrEnum):
     SEALED = "sealed"  # a language model's score, audited, and every guard held
     JUDGED = "judged"  # a judge that no code under test has met measured it, and every guard held
     AUDITED = "audited"  # the referee or a judge measured it, and some guard did not hold
-    PRINTED = "printed"  # the code under test ran in the process that told the number
+    PRINTED = "printed"  # the code under test ran in the process that printed the number
     UNCONFINED = "unconfined"  # no guard held: the code under test could do what the operator's account can
 
 

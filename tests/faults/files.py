@@ -90,7 +90,7 @@ async def full_sweep(night: Night) -> None:
             await night.until_running()
             ballast = _fill(disk)
             with anyio.move_on_after(20):  # the server has nothing to write while the supervisor waits, too
-                while "The night rests" not in (night.folder / "stderr").read_text("utf-8"):  # noqa: ASYNC110
+                while "The study pauses" not in (night.folder / "stderr").read_text("utf-8"):  # noqa: ASYNC110
                     await anyio.sleep(0.1)
             ballast.unlink()
             told = await agent.finish()
@@ -102,7 +102,7 @@ async def full_sweep(night: Night) -> None:
 async def floor(night: Night) -> None:
     night.write_program("stop: {disk_gb: 100000}\n")
     async with night.agent() as agent:
-        with pytest.raises(Refused, match=r"GB of the disk are free, and program\.md keeps"):
+        with pytest.raises(Refused, match=r"GB of the disk are free, and program\.md reserves"):
             await agent.start()
     night.write_program()
     await night.recover()

@@ -85,7 +85,7 @@ def test_a_repository_becomes_a_workspace_by_its_defaults(tmp_path: Path, adopt:
 def test_checks_that_were_only_proposed_and_fail_are_left_out(tmp_path: Path, adopt: Adopt) -> None:
     files = {**FILES, "Makefile": "test:\n\tfalse\n"}
     told = adopt(repository(tmp_path / "a", files), noise="0")
-    assert "The checks ended with exit code" in told and "They were only proposed" in told
+    assert "The checks ended with exit code" in told and "They were only a proposal" in told
     assert load(tmp_path / "a" / "program.md").task.checks == ""
     told = adopt(repository(tmp_path / "b", files), "--checks", "make test -s ", noise="0", code=1)
     assert "The checks ended with exit code" in told and "--checks ''" in told
@@ -99,9 +99,9 @@ HANGS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
     ("script", "words", "step"),
     [
         (HANGS, "0 of 1 runs of the command ended within the 1 s", "Does it wait for input"),
-        ("input('Which? ')\n", "exit code 1. Its last line: EOFError", "with all that it needs"),
-        ("import sys\nsys.argv[1]\n", "IndexError", "with all that it needs"),
-        ("raise SystemExit('usage: bench.py N')\n", "usage: bench.py N", "It wants arguments"),
+        ("input('Which? ')\n", "exit code 1. Its last line: EOFError", "give the full command"),
+        ("import sys\nsys.argv[1]\n", "IndexError", "give the full command"),
+        ("raise SystemExit('usage: bench.py N')\n", "usage: bench.py N", "It needs arguments"),
         ("raise SystemExit('no data')\n", "Its last line: no data", "fresh clone"),
         ("import urllib.request as u\nu.urlopen('http://127.0.0.1:9')\n", "network", "--network"),
         ("open('src/work.py', 'a').write('x = 1\\n')\n", "changed a file of the commit", "new files"),
@@ -255,7 +255,7 @@ def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path) -> N
     assert "metric: {name: rows, unit: kilorows, source: printed}\n" in text
     assert "direction: higher\n" in text  # as their log has it: the name alone says nothing
     assert dialogue.said[0].startswith("This is a workspace of pi-autoresearch (.auto/")
-    assert "`autoresearch serve` takes the repository as it is" in dialogue.said[1]
+    assert "`autoresearch serve` uses the repository as it is" in dialogue.said[1]
     assert "There is another one, of piloop: --format piloop proposes its values." in dialogue.said
 
 
@@ -263,10 +263,13 @@ def test_what_is_taken_as_it_is_needs_no_program_md(tmp_path: Path) -> None:
     shape = ROOT / "tests/fixtures/stand_ins/upstream"
     files = {name: (shape / name).read_text(encoding="utf-8") for name in ("prepare.py", "train.py")}
     folder = repository(tmp_path / "a", {**files, "program.md": "Go.\n"})
-    with pytest.raises(WorkspaceUnusable, match="takes the repository as it is"):
+    with pytest.raises(WorkspaceUnusable, match="uses the repository as it is"):
         require_no_program(folder)
     dialogue = Declines()
-    with Checkout.open(folder) as checkout, pytest.raises(WorkspaceUnusable, match="No command was named"):
+    with (
+        Checkout.open(folder) as checkout,
+        pytest.raises(WorkspaceUnusable, match="No command that measures something was given"),
+    ):
         Adoption(checkout, Given(), dialogue).text()
     assert "karpathy/autoresearch's" in dialogue.said[0] and "as it is" in dialogue.said[0]
 

@@ -73,7 +73,7 @@ def test_a_server_over_http_is_found_by_its_workspace(workspace: Path, call: Cal
         code, told, said = call(workspace.parent, "status", *url, "--token", "x" * 32)
         assert code == Exit.UNREACHABLE and told is None and "Give its token with --token" in said
     code, told, said = call(workspace, "status", *url)
-    assert code == Exit.UNREACHABLE and "cannot be spoken to" in said and "serve --http" in said
+    assert code == Exit.UNREACHABLE and "cannot be reached" in said and "serve --http" in said
 
 
 def test_a_server_of_another_client_is_named_with_the_next_step(workspace: Path, call: Call) -> None:

@@ -59,7 +59,7 @@ def test_what_was_learnt_by_heart_does_not_carry_over(tmp_path: Path) -> None:
         best = ran(study, scored(1.0))
         study.keep("better")
         asked = RerunRequest(split="holdout", budget_seconds=300)  # the rows have one second, too little beside load
-        with pytest.raises(Unavailable, match="no judge that scores nothing at night"):
+        with pytest.raises(Unavailable, match="no judge that is reserved for the end"):
             rerun(study, [baseline, best], asked, lambda _: None)
         before = study.program().task.sha256
         (root / "program.md").write_text(f"{PROGRAM}hidden_final: judge/final.py\n---\n", encoding="utf-8")

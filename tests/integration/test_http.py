@@ -140,9 +140,9 @@ def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) 
         ({"Authorization": "Bearer nonsense"}, 401, "Bearer TOKEN"),
         ({"Authorization": "Basic dXNlcjpwYXNz"}, 401, "Bearer TOKEN"),
         ({"Host": "evil.example"}, 421, "--allow-host evil.example"),
-        ({"Host": "127.0.0.1.evil.example"}, 421, "is not called"),
-        ({"Host": "[localhost]evil.example"}, 421, "is not called"),
-        ({"Host": "localhost:1@evil.example"}, 421, "is not called"),
+        ({"Host": "127.0.0.1.evil.example"}, 421, "does not answer to the name"),
+        ({"Host": "[localhost]evil.example"}, 421, "does not answer to the name"),
+        ({"Host": "localhost:1@evil.example"}, 421, "does not answer to the name"),
         ({"Origin": "http://evil.example"}, 403, "may not call"),
         ({"Origin": "null"}, 403, "may not call"),
     ],
@@ -217,7 +217,7 @@ async def test_a_crowd_of_strangers_keeps_nobody_out_and_uses_nothing_up(tmp_pat
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_name_behind_the_token_gives_a_client_a_lane_of_its_own(web: Web, mode: Mode) -> None:
     async with web.client(mode, "@ada") as ada, web.client(mode) as other:
-        assert "shared by all clients that are named so" in (await call(ada, "status"))["lanes"]["ada"]
+        assert "shared by all clients of this name" in (await call(ada, "status"))["lanes"]["ada"]
         assert "lanes" not in await call(other, "status")
     assert web.ask(Authorization=f"Bearer {web.token}x@ada")[0] == 401
 

@@ -37,11 +37,11 @@ async def test_a_mended_judge_is_measured_by_under_the_same_tag(tmp_path: Path) 
     async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
         failed = await call(client, "run_experiment", description="baseline", wait_seconds=300)
         assert failed["status"] == "env_fail" and "line 6: score() raised NameError" in failed["why"], failed
-        assert "the next run has it while nothing was scored" in failed["why"]
+        assert "It takes effect with the next run if nothing has a score yet" in failed["why"]
         (root / "judge" / "judge.py").write_text(judge, encoding="utf-8")
         git(root, "commit", "--quiet", "--all", "-m", "spell it right")
         scored = await call(client, "run_experiment", description="baseline", wait_seconds=300)
         assert (scored["verdict"], scored["value"]) == ("baseline", 1 / 3), scored
         told = await call(client, "status")
         assert told["phase"] == "idle" and told["tag"] == "t1" and not told["head_moved"]
-        assert any("the baseline is that of commit" in note for note in told["memory"]["notes"])
+        assert any("the baseline is now commit" in note for note in told["memory"]["notes"])

@@ -74,7 +74,7 @@ def test_a_train_py_that_is_swapped_before_the_supervisor_reads_it_is_not_run(ex
     started = attempt(1).model_copy(update={"signer": public_half(key)})
     result = ending(executor, started, executor.runs.of(1))
     assert result and (result.outcome, result.cause) == (Outcome.ENV_FAIL, "run_folder_changed")
-    assert "Somebody changed train.py in the run folder" in result.reason and "0" * 12 in result.reason
+    assert "train.py was changed in the run folder" in result.reason and "0" * 12 in result.reason
     (folder / RunFile.TRAIN).unlink()
     supervised(folder, spec, key)
     assert "cannot be read" in executor.runs.of(1).result().reason  # pyright: ignore[reportOptionalMemberAccess]
