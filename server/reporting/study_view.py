@@ -300,7 +300,7 @@ class StudyView:
             return StudyState.OVER, why
         server, pulse = self._server()
         if server == "hangs":
-            return StudyState.HANGS, f"its server has not reported for {(pulse or 0) / 60:.0f} minutes"
+            return StudyState.HANGS, f"its server has not reported for {(pulse or 0) / 60:.0f} min"
         if server == "off":
             return StudyState.OFF, "no server is running; the next one takes over a run that is still going"
         return (StudyState.IDLE, "") if last else (StudyState.EMPTY, "")

@@ -26,7 +26,7 @@ from server.task.dataset import find
 from trainer.contract import Order, Referee, RunFile, Spec, TaskSpec, utc_now
 
 FIRST_SLOT = "0"
-_FORGED = "result.json is not signed, so the run's supervisor did not write it. The idea was not judged."
+_FORGED = "The result is not signed, so the run's supervisor did not write it. The idea was not judged."
 
 
 @dataclass(frozen=True)

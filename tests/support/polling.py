@@ -20,7 +20,7 @@ def cores() -> int:
 
 
 def stretched(seconds: float) -> float:
-    """How long what takes `seconds` on a quiet machine may take on any: it tells what ends by itself from what hangs."""
+    """How long something that takes `seconds` on a quiet machine may take on any: longer, and it hangs."""
     return seconds * _SLOW * max(1.0, os.getloadavg()[0] / cores())
 
 

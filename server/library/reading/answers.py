@@ -188,7 +188,7 @@ class ReferenceLibrary:
 
 
 def _labelled(name: str) -> str:
-    """A document in the line that opens a quotation. The author of a file chose its name: one like a text stays inside."""
+    """A document in the line that opens a quotation. A name that is not plain stays inside: a stranger chose it."""
     return f"library document {json.dumps(name)}" if _PLAIN.fullmatch(name) else "library document"
 
 

@@ -85,7 +85,9 @@ def test_one_lane_with_several_slots_says_how_many_are_busy(tmp_path: Path) -> N
 def test_who_found_what_is_told_by_counts_the_best_gain_and_the_time_of_runs(tmp_path: Path) -> None:
     refused = asked(NIGHT[5], **BEA).model_copy(update={"decision": None})
     assert refused.judgement
-    refused = refused.model_copy(update={"judgement": refused.judgement.model_copy(update={"verdict": Verdict.REFUSED})})
+    refused = refused.model_copy(
+        update={"judgement": refused.judgement.model_copy(update={"verdict": Verdict.REFUSED})}
+    )
     view = view_of(tmp_path, [*TEAM[:-2], asked(refused, number=12)])
     ada, bea = view.summary().agents
     assert (ada.name, ada.experiments, ada.kept, ada.sure, ada.best, ada.seconds) == ("ada", 1, 1, 1, 4, 660.0)

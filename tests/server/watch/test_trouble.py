@@ -147,7 +147,7 @@ def test_a_server_that_is_stopped_is_told_on_its_own_page_and_on_that_of_watch_a
             assert own.ask("[...document.querySelectorAll('#controls button')].every(b => b.disabled)")
             assert own.ask("document.querySelector('#head').textContent") == best
             beside.until(f"{STATE}.includes('server hangs')")
-            assert "no sign of life for 2 min" in beside.text()
+            assert "has not reported for 2 min" in beside.text()
             server.send_signal(signal.SIGCONT)
             for tab in (own, beside):
                 tab.until(f"{STATE}.includes('waits for the agent')")
