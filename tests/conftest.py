@@ -83,12 +83,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs whole programs: `-m "not integration"` leaves it out. What takes longest comes first."""
+    whole = tuple(f"{folder}{os.sep}" for folder in _WHOLE)
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in _WHOLE):
+        if str(item.path).startswith(whole):
             item.add_marker(pytest.mark.integration)
 
+    names = [str(path) for path in _LONG]
+
     def rank(item: pytest.Item) -> int:
-        return next((rank for rank, path in enumerate(_LONG) if item.path.is_relative_to(path)), len(_LONG))
+        file = str(item.path)
+        return next((rank for rank, name in enumerate(names) if file.startswith(name)), len(names))
 
     items.sort(key=rank)
 
@@ -109,8 +113,8 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     before = _latest_process()
     yield
-    if folder is not None and (_latest_process() != before or not before):
-        for pid in psutil.pids():
+    if folder is not None:
+        for pid in _processes_since(before):
             with suppress(psutil.Error, OSError):
                 if any(word.startswith(str(folder)) for word in command_line(pid)):
                     psutil.Process(pid).kill()
@@ -118,11 +122,19 @@ def no_run_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
             spawn.reap_supervisor(run)
 
 
-def _latest_process() -> str:
-    """The number of the latest process of this machine, if it tells: most tests start none, and need not look."""
+def _latest_process() -> int:
+    """The number of the latest process of this machine, if it tells; else 0."""
     with suppress(OSError):
-        return Path("/proc/loadavg").read_text(encoding="ascii").split()[-1]
-    return ""
+        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
+    return 0
+
+
+def _processes_since(before: int) -> list[int]:
+    """Those that are younger than the process of that number: most tests start none, and none is left of these."""
+    latest = _latest_process()
+    if latest == before != 0:
+        return []
+    return [pid for pid in psutil.pids() if not 0 < before <= latest or before < pid <= latest]
 
 
 def command_line(pid: int) -> list[str]:

@@ -23,7 +23,7 @@ from server.history.ledger import Ledger
 from server.locks import lock_holder
 from server.records import Experiment
 from tests.support.polling import stretched
-from tests.support.repositories import QUICK, STAND_INS, git, make_repository
+from tests.support.repositories import QUICK, STAND_INS, UNGUARDED, git, make_repository
 
 TAG = "t1"
 BRANCH = f"autoresearch/{TAG}"
@@ -136,8 +136,10 @@ class Night:
         (self.repository / "program.md").write_text(text, encoding="utf-8")
 
     def command(self, *options: str) -> list[str]:
-        """What a server is started with, after python's name."""
-        return ["-m", "server", "--workspace", str(self.repository), "--tag", TAG, "--profile", "smoke", *options]
+        """What a server is started with, after python's name; the long form runs everything guarded."""
+        guards = UNGUARDED if self._short else ()
+        words = ["-m", "server", "--workspace", str(self.repository), "--tag", TAG, "--profile", "smoke"]
+        return [*words, *guards, *options]
 
     @asynccontextmanager
     async def agent(self, *options: str, command: str = "", **environment: str) -> AsyncGenerator[Agent]:

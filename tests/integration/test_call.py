@@ -16,13 +16,13 @@ from mcp import Client, StdioServerParameters
 from server.cli import main
 from server.cli.call import Exit
 from tests.integration.test_http import Web
-from tests.support.repositories import QUICK, make_repository
+from tests.support.repositories import QUICK, UNGUARDED, make_repository
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PATCH = "<<<<<<< SEARCH\nRATE = 1e-6\n=======\nRATE = 1e-5\n>>>>>>> REPLACE\n"
-OPTIONS = ("--profile", "smoke", "--tag", "t1")
+OPTIONS = ("--profile", "smoke", "--tag", "t1", *UNGUARDED)
 Call = Callable[..., tuple[int, Any, str]]
 
 

@@ -36,10 +36,10 @@ def executor(tmp_path: Path, data: Path) -> LocalExecutor:
 
 
 def run(executor: LocalExecutor, text: str, profile: str = "smoke", **terms: object) -> Result:
-    """How a run of `text` ends; without a preflight unless it is asked for."""
+    """How a run of `text` ends; without preflight and guards unless they are asked for."""
     about = attempt(1).model_copy(update={"profile": profile, "budget_seconds": 0.5})
-    given = {"setup_seconds": 300, "evaluation_seconds": 5, "grace_seconds": 5, "preflight": False} | terms
-    start_run(executor, about, text, RunLimits.model_validate(given))
+    limits = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False, confine=False)
+    start_run(executor, about, text, limits.model_copy(update=terms))
     return ended(executor)
 
 
@@ -76,7 +76,7 @@ def test_a_loss_that_is_no_number_is_above_every_ceiling(executor: LocalExecutor
 
 
 def test_who_has_seen_validation_text_brings_no_word_out_as_the_name_of_a_frame(executor: LocalExecutor) -> None:
-    told = 'channel.send("submit")\nchannel.receive("rows", limit=1 << 20)\nchannel.send("a secret")\ntime.sleep(9)'
+    told = 'channel.send("submit")\nchannel.receive("rows", limit=1 << 20)\nchannel.send("a secret")\ntime.sleep(600)'
     result = run(executor, _STARTED + told)
     assert result.outcome is Outcome.INVALID and "broke the protocol in the evaluation" in result.reason
     assert "secret" not in result.reason
@@ -108,7 +108,7 @@ supervisor.main()
 def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
     tmp_path: Path, data: Path, least: int, outcome: str
 ) -> None:
-    spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(data), str(tmp_path), str(tmp_path))
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(data), str(tmp_path), str(tmp_path), confine=False)
     (tmp_path / "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
     (tmp_path / "train.py").write_text("raise OSError(28, 'No space left on device')", encoding="utf-8")
     subprocess.run([sys.executable, "-c", _FULL, str(tmp_path), str(least)], check=True)

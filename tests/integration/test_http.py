@@ -22,7 +22,7 @@ from server.api.http.auth import MAX_BODY, AuthMiddleware
 from server.paths import Home
 from server.watch.door import Door
 from tests.support.polling import PATIENCE, stretched
-from tests.support.repositories import QUICK, make_quick
+from tests.support.repositories import QUICK, UNGUARDED, make_quick
 
 END_SECONDS = 2.0
 Mode = Literal["auto", "legacy"]
@@ -46,6 +46,7 @@ class Web:
                 "-m",
                 "server",
                 *arguments,
+                *UNGUARDED,
                 "--http",
                 "127.0.0.1:0",
                 *options,

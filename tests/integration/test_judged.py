@@ -153,12 +153,13 @@ def test_a_build_makes_what_the_worker_runs(tmp_path: Path) -> None:
     ("build", "outcome", "told"),
     [
         ("echo it does not compile >&2; exit 3", "refused", "it does not compile"),
-        pytest.param("sleep 60", "refused", "build_seconds", marks=pytest.mark.thorough),
+        pytest.param("sleep 600", "refused", "build_seconds", marks=pytest.mark.thorough),
         pytest.param("echo '#' >> judge/worker.py", "invalid", "judge/worker.py", marks=pytest.mark.thorough),
     ],
 )
 def test_a_candidate_that_does_not_build_is_refused(tmp_path: Path, build: str, outcome: str, told: str) -> None:
-    task = JudgedTask(judge=_POINTS, source=MetricSource.SCORE, settings={"build": build, "build_seconds": 2.0})
+    seconds = 2.0 if "sleep" in build else 300.0
+    task = JudgedTask(judge=_POINTS, source=MetricSource.SCORE, settings={"build": build, "build_seconds": seconds})
     result = task.run(tmp_path / "run", FAST)
     assert (result["outcome"], result["score"]) == (outcome, None) and told in result["reason"], result
 
@@ -226,7 +227,7 @@ def test_a_run_can_be_repeated_with_its_seed(tmp_path: Path) -> None:
 def test_a_worker_that_prints_much_waits_for_nobody(tmp_path: Path) -> None:
     judge = "def cases(seed):\n    yield 0, 0\ndef score(answer, truth):\n    return answer\n"
     work = "import sys\ndef work(place):\n    sys.stderr.write('x' * (16 << 20))\n    return 1\n"
-    task = JudgedTask(judge=judge, source=MetricSource.SCORE, limits={"setup_seconds": 1.0})
+    task = JudgedTask(judge=judge, source=MetricSource.SCORE)
     result = task.run(tmp_path / "run", work)
     assert result["outcome"] == "finished", result
 

@@ -269,7 +269,7 @@ def _run(tmp_path: Path, work: str, **limits: Any) -> dict[str, Any]:
     """A paired run against the honest incumbent, with something to find on the disk."""
     task = JudgedTask(settings={"repeats": 24, "build": "ln -s $PWD/../../../.. {out}/far; ln -s / {out}/top"})
     task.files = {"data/hidden/expected.json": '"top secret"'}
-    task.limits = {"budget_seconds": 40.0, **limits}
+    task.limits = limits
     folder = tmp_path / "state" / "runs" / "1"
     other = folder.parent / "2"
     other.mkdir(parents=True)
@@ -326,7 +326,7 @@ def test_nobody_finds(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", _marked(CAUGHT))
 def test_there_is_no_score_for(tmp_path: Path, name: str) -> None:
     work, outcome = CAUGHT[name]
-    result = _run(tmp_path, work, setup_seconds=4.0)
+    result = _run(tmp_path, work, setup_seconds=4.0, budget_seconds=40.0)
     assert (result["outcome"], result["score"]) == (outcome, None), result
     assert len(result["reason"]) > 20 and json.dumps(result["reason"])
 

@@ -16,7 +16,7 @@ from tests.support.repositories import make_quick
 
 @pytest.fixture
 def study(tmp_path: Path, data: Path) -> Iterator[Study]:
-    study = Study(make_quick(tmp_path / "work", data), "t1", ServeOptions(profile="smoke"))
+    study = Study(make_quick(tmp_path / "work", data), "t1", ServeOptions(profile="smoke", confine=False))
     yield study
     study.close()
 

@@ -16,9 +16,10 @@ from server.api.app import create
 from server.locks import lock_holder
 from server.serve_options import ServeOptions
 from server.study.study import Study
-from tests.support.repositories import QUICK, git, link_data, make_quick, make_repository
+from tests.support.polling import PATIENCE
+from tests.support.repositories import QUICK, UNGUARDED, git, link_data, make_quick, make_repository
 
-LOOSE = {"wait_seconds": 60}
+LOOSE = {"wait_seconds": PATIENCE}
 RATE = "RATE = {}"
 HELLO = 'channel.send("hello")'
 
@@ -41,7 +42,7 @@ def repository(tmp_path: Path, data: Path) -> Path:
 @pytest.fixture
 def study(repository: Path) -> Iterator[Study]:
     """An open study in the repository."""
-    study = Study(repository, "t1", ServeOptions(profile="smoke"))
+    study = Study(repository, "t1", ServeOptions(profile="smoke", confine=False))
     yield study
     study.close()
 
@@ -153,18 +154,18 @@ def kill_server(repository: Path) -> None:
 
 async def test_a_killed_server_is_followed_by_one_that_goes_on(repository: Path) -> None:
     """The first one is killed under a run, which outlives it, the second before a decision."""
-    async with Client(parameters(repository)) as client:
+    async with Client(parameters(repository, *UNGUARDED)) as client:
         answer = await call(client, "run_experiment", description="baseline", wait_seconds=0)
         assert answer["status"] == "running" and "wait_experiment" in answer["next_actions"][0]
         assert "is running" in await refusal(client, "run_experiment", description="another")
         kill_server(repository)
-    async with Client(parameters(repository)) as client:
+    async with Client(parameters(repository, *UNGUARDED)) as client:
         assert (await call(client, "wait_experiment", **LOOSE))["verdict"] == "baseline"
         assert (await call(client, "status"))["experiments"] == 1
         await call(client, "apply_patch", patch=BETTER)
         await call(client, "run_experiment", description="higher rate", **LOOSE)
         kill_server(repository)
-    async with Client(parameters(repository)) as client:
+    async with Client(parameters(repository, *UNGUARDED)) as client:
         assert (await call(client, "status"))["phase"] == "improved"
         kept = await call(client, "keep", reason="lower")
         assert kept["incumbent"]["experiment"] == 2

@@ -17,12 +17,12 @@ BUDGET = 40.0  # seconds: more than any test here may take
 # Without torch, whose import is most of such a run; of a long budget, too, it takes no more than five steps.
 FRAMES = (STAND_INS / "unigram.py").read_text("utf-8").replace('10**9 if config["budget_seconds"] > 10 else ', "")
 SUBMITS = 'channel.send("submit", model.tobytes(), **figures)'
-TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5)
+TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, confine=False)
 
 
-def run(folder: Path, data: Path, text: str, budget: float = BUDGET) -> tuple[Result, str]:
+def run(folder: Path, data: Path, text: str, budget: float = BUDGET, terms: RunLimits = TERMS) -> tuple[Result, str]:
     executor = local_executor(folder / "a tag", data, folder / "imports")
-    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget}), text, TERMS)
+    start_run(executor, attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": budget}), text, terms)
     return ended(executor), executor.runs.of(1).log_tail(10_000)
 
 
@@ -56,7 +56,7 @@ def test_what_a_refused_train_py_printed_is_kept_and_its_exception_is_told(tmp_p
 
 def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> None:
     text = FRAMES.replace("\ntry:\n", '\nprint("started")\nopen("trace", "x").close()\ntry:\n')
-    result, log = run(tmp_path, data, text, budget=0.5)
+    result, log = run(tmp_path, data, text, 0.5, TERMS.model_copy(update={"confine": True}))
     assert result.outcome is Outcome.FINISHED, result
     assert log.count("started") == 1  # the run's own; the replica was muted
     points = (tmp_path / "a tag" / "runs" / "00001" / "curve.jsonl").read_text(encoding="utf-8").splitlines()

@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,16 +37,18 @@ def executor(tmp_path: Path, data: Path) -> LocalExecutor:
     return local_executor(tmp_path / "a tag", data, tmp_path)
 
 
-def start(executor: LocalExecutor, stand_in: str, budget: float = 0.5, setup: float = 300, number: int = 1) -> Attempt:
+def start(executor: LocalExecutor, stand_in: str, budget: float = 0.5, number: int = 1, **limits: Any) -> Attempt:
+    """A run without guards, if `limits` say nothing else: looking after 70,000 readable files costs half of it."""
     started = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": budget})
-    terms = RunLimits(setup_seconds=setup, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
+    unguarded = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False, confine=False)
+    terms = unguarded.model_copy(update=limits)
     text = FRAMES.get(stand_in) or (STAND_INS / f"{stand_in}.py").read_text(encoding="utf-8")
     start_run(executor, started, text, terms)
     return started
 
 
 def test_an_honest_run_has_a_score_and_figures(executor: LocalExecutor) -> None:
-    start(executor, "honest", budget=1.5)
+    start(executor, "honest", budget=1.5, confine=True)
     result = ended(executor)
     assert result.outcome is Outcome.FINISHED, result
     assert result.score is not None
@@ -111,7 +114,7 @@ def test_a_traceback_shows_train_py_and_not_our_own_frames(executor: LocalExecut
 
 
 def test_a_hang_is_killed_at_its_limit(executor: LocalExecutor) -> None:
-    start(executor, "hang", setup=1)
+    start(executor, "hang", setup_seconds=1)
     result = ended(executor)
     assert (result.outcome, result.score) == (Outcome.TIMEOUT, None)
     assert "Set-up" in result.reason and "1 s" in result.reason
@@ -127,7 +130,7 @@ def test_a_daemon_that_escaped_is_found(executor: LocalExecutor) -> None:
 
 
 def test_a_flood_costs_a_bounded_file(executor: LocalExecutor) -> None:
-    start(executor, "flood", setup=1.5)
+    start(executor, "flood", setup_seconds=1.5)
     assert ended(executor).outcome is Outcome.TIMEOUT
     assert (executor.runs.path(1) / "run.log").stat().st_size < 600_000
     assert len(executor.runs.of(1).log_tail(4096)) <= 4096

@@ -16,7 +16,7 @@ from server.serve_options import ServeOptions
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.polling import stretched, until
-from tests.support.repositories import make_quick
+from tests.support.repositories import UNGUARDED, make_quick
 
 END_SECONDS = 2.0  # what a client waits for before it kills
 # A run of its own accord ends minutes after the tests: what still runs was left running.
@@ -27,7 +27,7 @@ class Server:
     """`python -m server` and a client without any SDK."""
 
     def __init__(self, workspace: Path) -> None:
-        arguments = ["--workspace", str(workspace), "--tag", "t1", "--profile", "smoke", "--budget", BUDGET]
+        arguments = ["--workspace", str(workspace), "--tag", "t1", "--profile", "smoke", "--budget", BUDGET, *UNGUARDED]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "server", *arguments],
             stdin=subprocess.PIPE,

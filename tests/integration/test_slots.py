@@ -19,7 +19,7 @@ from tests.support.polling import ended, processes_of, until
 from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor
 
-_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
+_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False, confine=False)
 
 
 @pytest.fixture

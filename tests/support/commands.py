@@ -32,7 +32,7 @@ def run_folder(top: Path, files: Files, incumbent: Files | None = None) -> Path:
     return folder
 
 
-def task_spec(folder: Path, budget_seconds: float = 30.0, confine: bool = True, **task: Any) -> Spec:
+def task_spec(folder: Path, budget_seconds: float = 300.0, confine: bool = True, **task: Any) -> Spec:
     """A run's spec; `task` are the terms of program.md."""
     terms = TaskSpec.from_fields({"metric": "ms", **task})
     data = folder.parents[3] / "data"
@@ -42,8 +42,8 @@ def task_spec(folder: Path, budget_seconds: float = 30.0, confine: bool = True, 
         seed=42,
         budget_seconds=budget_seconds,
         grace_seconds=1.0,
-        setup_seconds=30.0,
-        evaluation_seconds=30.0,
+        setup_seconds=300.0,
+        evaluation_seconds=300.0,
         data=str(data),
         imports=str(folder),
         cookie=str(folder),

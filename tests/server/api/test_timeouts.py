@@ -55,7 +55,7 @@ async def test_the_server_knows_its_client_in_both_eras(
         return 0.0
 
     monkeypatch.setattr("server.api.tools.call_timeout", notice)
-    study.choices = ServeOptions(profile="smoke", budget_seconds=300)
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
     info = Implementation(name="opencode", version="1")
     async with Client(create(study), mode=mode, client_info=info) as client:
         await client.call_tool("run_experiment", {"description": "baseline"}, progress_callback=nothing)
@@ -67,7 +67,7 @@ async def test_the_server_knows_its_client_in_both_eras(
 
 
 async def test_the_operators_word_goes_before_the_clients(study: Study) -> None:
-    study.choices = ServeOptions(profile="smoke", budget_seconds=300, wait_seconds=0)
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False, wait_seconds=0)
     info = Implementation(name="claude-code", version="1")
     async with Client(create(study), client_info=info) as client:
         with anyio.fail_after(PATIENCE):

@@ -29,7 +29,7 @@ from tests.support.builders import attempt, finished, judged
 from tests.support.command_line import run_command
 from tests.support.lifecycle import begin, ran
 from tests.support.polling import PATIENCE, until
-from tests.support.repositories import PROGRAM, make_quick
+from tests.support.repositories import PROGRAM, UNGUARDED, make_quick
 
 
 def limited(study: Study, stop: str) -> None:
@@ -199,7 +199,7 @@ def health_of_stopped(repository: Path, pid: int) -> tuple[int, str]:
 
 async def test_the_operator_steers_a_night_from_another_terminal(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data)
-    options = ["--workspace", str(repository), "--tag", "t1", "--profile", "smoke", "--budget", "300"]
+    options = ["--workspace", str(repository), "--tag", "t1", "--profile", "smoke", "--budget", "300", *UNGUARDED]
     server = StdioServerParameters(command=sys.executable, args=["-m", "server", *options])
 
     async def operator(*arguments: str) -> tuple[int, str]:

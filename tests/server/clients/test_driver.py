@@ -16,7 +16,7 @@ from server.history.ledger import Ledger
 from server.study.find_study import OperatorRequest, write_request
 from tests.support.builders import attempt
 from tests.support.polling import is_gone, until
-from tests.support.repositories import QUICK, STAND_INS, make_repository
+from tests.support.repositories import QUICK, STAND_INS, UNGUARDED, make_repository
 
 SHIFT = DriveLimits(experiments=2, pauses=(0.0,))
 
@@ -44,7 +44,7 @@ def program(path: Path, text: str) -> None:
 def drive(repository: Path, data: Path) -> Driver:
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
-    return Driver("claude-code", repository, ["--tag", "t1", "--profile", "smoke"], "go")
+    return Driver("claude-code", repository, ["--tag", "t1", "--profile", "smoke", *UNGUARDED], "go")
 
 
 def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: Path, path: Path) -> None:

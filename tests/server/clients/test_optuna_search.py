@@ -23,7 +23,7 @@ from server.task.fields import Range
 from tests.support.builders import only
 from tests.support.lifecycle import ran
 from tests.support.polling import PATIENCE
-from tests.support.repositories import QUICK, make_quick
+from tests.support.repositories import QUICK, UNGUARDED, make_quick
 from tests.support.webhook import webhook
 
 CHEAT = QUICK.replace("[-weights[token] for", "[-weights[token] * 0.5 for")
@@ -31,8 +31,9 @@ CHEAT = QUICK.replace("[-weights[token] for", "[-weights[token] * 0.5 for")
 
 def drive_sweep(repository: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     words = ["drive", "sweep", "--workspace", str(repository), "--experiments", "1", "--"]
+    words += ["--tag", "t1", "--profile", "smoke", *UNGUARDED]
     return subprocess.run(
-        [sys.executable, "-c", "from server.cli import main; main()", *words, "--tag", "t1", "--profile", "smoke"],
+        [sys.executable, "-c", "from server.cli import main; main()", *words],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],

@@ -20,7 +20,7 @@ from tests.support.polling import ended, is_gone, processes_of, until
 from tests.support.repositories import STAND_INS
 from tests.support.runs import local_executor, start_run
 
-_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
+_TERMS = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False, confine=False)
 _TWO_REPOSITORIES = """
 import sys
 from pathlib import Path

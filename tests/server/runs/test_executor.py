@@ -96,7 +96,7 @@ class ThreadExecutor:
 
 def test_a_study_runs_on_another_executor_from_the_first_run_to_a_cancelled_one(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data)
-    choices = ServeOptions(profile="smoke", budget_seconds=0.5)
+    choices = ServeOptions(profile="smoke", budget_seconds=0.5, confine=False)
     with closing(Study(repository, "t1", choices, ThreadExecutor)) as study:
         started = study.run("the baseline")
         assert study.phase() is Phase.RUNNING and not study.runs.of(started.number).alive(), "it holds no lease"

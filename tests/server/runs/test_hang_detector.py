@@ -56,7 +56,7 @@ def test_a_stopped_supervisor_is_ended_with_its_run(
     monkeypatch.setattr("server.runs.hang_detector.ANSWER_SECONDS", 0.2)
     monkeypatch.setattr("server.runs.hang_detector.CHANCE_SECONDS", 0.1)
     executor = local_executor(tmp_path / "a tag", data, tmp_path)
-    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=0.5, preflight=False, confine=False)
     text = (STAND_INS / "hang.py").read_text(encoding="utf-8")
     start_run(executor, attempt(1).model_copy(update={"profile": "smoke"}), text, terms)
     until(lambda: processes_of(executor))

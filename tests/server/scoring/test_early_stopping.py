@@ -54,7 +54,9 @@ while True:
 def test_a_hopeless_run_ends_early_without_a_score(tmp_path: Path, data: Path) -> None:
     executor = local_executor(tmp_path / "a tag", data, tmp_path)
     started = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 1})
-    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, ceiling=[(0.0, 1.0)])
+    terms = RunLimits(
+        setup_seconds=300, evaluation_seconds=300, grace_seconds=1, preflight=False, confine=False, ceiling=[(0.0, 1.0)]
+    )
     start_run(executor, started, HOPELESS, terms)
     result = ended(executor)
     assert result.outcome is Outcome.STOPPED_EARLY and "higher than in every good run" in result.reason

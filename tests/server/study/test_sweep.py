@@ -59,7 +59,7 @@ def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study)
     with pytest.raises(PatchRefused, match="sets no NONE"):
         sweep.begin(study, "typo", [{"RATE": "0.1"}, {"NONE": "1"}])
     assert study.queue.sweep is None and study.phase() is Phase.IDLE
-    study.choices = ServeOptions(profile="smoke", budget_seconds=300)
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
     sweep.begin(study, "rates", [{"RATE": "0.1"}, {"RATE": "0.2"}])
     assert study.phase() is Phase.RUNNING
     study.close()

@@ -92,7 +92,7 @@ def test_a_study_is_followed_from_the_baseline_to_a_keep_and_paused_and_resumed_
     with closing(Watch(root, "--tag", "t1")) as watch, shown(browser, watch) as tab:
         assert "Nothing measured yet" in tab.text()
         tab.ask("window.untouched = 1")
-        with closing(Study(root, "t1", ServeOptions(profile="smoke"))) as study:
+        with closing(Study(root, "t1", ServeOptions(profile="smoke", confine=False))) as study:
             study.run("the baseline")
             tab.until("document.querySelector('#now').textContent.includes('#1')")
             baseline = finish(study)

@@ -28,11 +28,12 @@ def test_the_oldest_unauthenticated_connection_is_closed_first_and_an_authentica
 
 def test_an_unauthenticated_connection_may_not_stay_for_ever() -> None:
     gone: list[int] = []
-    limiter = ConnectionLimiter(most=3, patience_seconds=0.05)
+    limiter, patient = (ConnectionLimiter(most=3, patience_seconds=seconds) for seconds in (0.05, PATIENCE))
     for number in range(2):
         limiter.add(("127.0.0.1", number), lambda number=number: gone.append(number))
+        patient.add(("127.0.0.1", number), lambda number=number: gone.append(number))
     limiter.authenticate(("127.0.0.1", 0))
-    limiter.close_expired()
+    patient.close_expired()
     assert not gone
 
     def dismissed() -> bool:
