@@ -131,7 +131,7 @@ def _between_servers(name: str, place: str, damage: Callable[[Path], None], rows
             await agent.experiment()
             await agent.experiment()
             await agent.call("note", text="try this", idea=True)
-            await agent.call("sweep", changes=[{"RATE": 0.02}], description="rates", wait_seconds=60)
+            await agent.call("sweep", changes=[{"RATE": 0.02}], description="rates", wait_seconds=300)
         before = night.rows()
         damage(night.state / place)
         await night.recover()

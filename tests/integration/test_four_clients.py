@@ -80,7 +80,7 @@ class Agent:
     async def run(self) -> dict[str, Any]:
         reply = await self.call("run_experiment", description=f"turn {self.path}, {self._asked}")
         while reply["status"] in ("running", "queued"):
-            reply = await self.call("wait_experiment", wait_seconds=60)
+            reply = await self.call("wait_experiment", wait_seconds=300)
         return reply
 
 

@@ -246,7 +246,7 @@ async def test_a_run_ends_with_its_score_whatever_happens_around_it(web: Web) ->
         for changing in ("running", "environment"):
             del here[changing], there[changing]
         assert here == there
-        done = await call(other, "wait_experiment", wait_seconds=100)
+        done = await call(other, "wait_experiment", wait_seconds=300)
         assert (done["experiment"], done["verdict"]) == (1, "baseline")
         for wire in half:
             wire.close()
@@ -264,7 +264,7 @@ def test_a_server_that_is_ended_in_the_middle_of_a_call_leaves_the_run_alone(web
     async def ended_while_waiting() -> None:
         with pytest.raises(BaseException):  # noqa: B017 - the connection breaks, in one of many ways
             async with after.client() as client:
-                arguments = {"description": "again", "wait_seconds": 100}
+                arguments = {"description": "again", "wait_seconds": 300}
                 await client.call_tool("run_experiment", arguments, progress_callback=end)
 
     with after.process:

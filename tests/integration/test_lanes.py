@@ -32,7 +32,7 @@ def block(before: str, after: str) -> str:
 
 
 async def two_lanes(client: Client) -> None:
-    await call(client, "run_experiment", description="the baseline", wait_seconds=100)
+    await call(client, "run_experiment", description="the baseline", wait_seconds=300)
     first = block("RATE = 1e-6", "RATE = 0.02")
     await call(client, "apply_patch", patch=first)
     running = await call(client, "run_experiment", description="one", wait_seconds=0)
@@ -45,15 +45,15 @@ async def two_lanes(client: Client) -> None:
     )
     queued = await call(client, "run_experiment", description="two", wait_seconds=0, lane="b")
     assert (queued["status"], queued["place"], queued["lane"]) == ("queued", 1, "b")
-    ended = await call(client, "wait_experiment", any=True, wait_seconds=100)
+    ended = await call(client, "wait_experiment", any=True, wait_seconds=300)
     assert ended["experiment"] == running["experiment"] and ended["status"] == "finished"
     assert (await call(client, "keep", reason="better"))["decision"] == "kept"
-    ended = await call(client, "wait_experiment", any=True, wait_seconds=100)
+    ended = await call(client, "wait_experiment", any=True, wait_seconds=300)
     assert ended["lane"] == "b" and ended["status"] == "finished"
     status = await call(client, "status")
     assert set(status["lanes"]) == {"main", "b"} and status["running"] is None
     if "stale" in status["lanes"]["b"]:  # else the keep came before its start, and it was brought along
-        anew = await call(client, "run_experiment", description="two", wait_seconds=100, lane="b")
+        anew = await call(client, "run_experiment", description="two", wait_seconds=300, lane="b")
         assert anew["status"] == "finished"
 
 

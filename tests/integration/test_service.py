@@ -55,7 +55,7 @@ def post(method, params, **more):
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
                "Authorization": f"Bearer {token}", **session}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/mcp", told, headers)
-    with urllib.request.urlopen(request, timeout=280) as answer:
+    with urllib.request.urlopen(request, timeout=600) as answer:
         session.update({key: value for key, value in answer.headers.items() if key.lower() == "mcp-session-id"})
         return [line.removeprefix("data: ") for line in answer.read().decode().splitlines() if "jsonrpc" in line]
 
@@ -67,7 +67,7 @@ info = {"name": "agent", "version": "1"}
 post("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info}, id=1)
 post("notifications/initialized", {})
 status = call("status")
-result = call("run_experiment", description="the baseline", wait_seconds=250)
+result = call("run_experiment", description="the baseline", wait_seconds=300)
 after = call("status")
 print(json.dumps([os.getuid(), done, status["phase"], result["verdict"], after["phase"], after["boundary"]]))
 """

@@ -140,7 +140,7 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
     git(repository, "add", ".")
     git(repository, "commit", "--quiet", "-m", "shadows")
     async with Client(started(repository, arguments, ".")) as client:
-        answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 200})
+        answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 300})
     assert answer.structured_content and answer.structured_content["verdict"] == "baseline", answer
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 

@@ -22,7 +22,8 @@ RUN = {"description": "baseline", "wait_seconds": 600}
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    return make_repository(tmp_path / "work", QUICK)
+    train = QUICK.replace("STEPS = 5", "STEPS = 150")  # it goes on while it is asked about
+    return make_repository(tmp_path / "work", train)
 
 
 def speaking(study: Study) -> Client:

@@ -82,7 +82,7 @@ async def test_a_call_that_was_left_neither_ends_its_run_nor_loses_it_nor_runs_i
             await client.call_tool("run_experiment", {"description": "baseline"}, read_timeout_seconds=0.3)
         with anyio.move_on_after(0.3):  # cancelled
             await client.call_tool("wait_experiment", {})
-        answer = await client.call_tool("wait_experiment", {"wait_seconds": 60})
+        answer = await client.call_tool("wait_experiment", {"wait_seconds": 300})
         facts = answer.structured_content
         assert facts and (facts["experiment"], facts["verdict"]) == (1, "baseline")
         assert [row.number for row in study.ledger.all()] == [1]
