@@ -43,7 +43,8 @@ async def _killed(night: Night, *lanes: str) -> None:
 
 async def _settle(night: Night) -> None:
     """The next server, until no run is under way or waits."""
-    with closing(Study(night.repository, TAG, ServeOptions(profile="smoke"))) as session, anyio.fail_after(PATIENCE):
+    choices = ServeOptions(profile="smoke", confine=False)
+    with closing(Study(night.repository, TAG, choices)) as session, anyio.fail_after(PATIENCE):
         while session.settle() and session.ledger.unfinished():
             await anyio.sleep(0.05)  # of another process: no event tells
             dispatch(session)

@@ -115,7 +115,7 @@ def main() -> None:
     """See above."""
     countdown = Countdown(_CHANGING, int(sys.argv[2]), _die)
     sys.settrace(countdown.trace)
-    session = Study(Path(sys.argv[1]), TAG, ServeOptions(profile="smoke"))
+    session = Study(Path(sys.argv[1]), TAG, ServeOptions(profile="smoke", confine=False))
     if lanes := sys.argv[3:]:
         work_in(session, lanes)
     else:

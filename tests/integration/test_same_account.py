@@ -18,12 +18,18 @@ from server.study.study import Study
 from tests.support.builders import attempt
 from tests.support.lifecycle import measured
 from tests.support.polling import ended, until
+from tests.support.repositories import QUICK, make_repository
 from tests.support.runs import local_executor
 from trainer.contract import Order, RunFile, RunResult, Spec, public_half, sign
 from trainer.run.run_folder import RunFolder as Written
 
 SWAPPED = "raise SystemExit('another text')\n"
 FORGED = measured(0.1).model_dump_json()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", QUICK)
 
 
 @pytest.fixture

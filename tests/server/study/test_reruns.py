@@ -10,6 +10,7 @@ from server.errors import PatchRefused, TextEnded, Unavailable
 from server.metric import Metric
 from server.records import Experiment, Verdict
 from server.runs.run_folder import RunFolders
+from server.serve_options import ServeOptions
 from server.study.reruns import RerunRequest, RerunResult, attempt_path, enter_failures, gain_carries_over, rerun
 from server.study.study import Study
 from tests.support.builders import only
@@ -27,6 +28,13 @@ LOWER = Metric("val_bpb", "lower")
 def repository(tmp_path: Path) -> Path:
     """One whose runs cost little and last long enough to be seen."""
     return make_repository(tmp_path / "work", QUICK.replace("STEPS = 5", "STEPS = 50"))
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    """One whose runs have no guards, which cost as much as all the rest."""
+    study.choices = ServeOptions(profile="smoke", confine=False)
+    return study
 
 
 def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> None:

@@ -15,7 +15,8 @@ METAL_SHARE = 0.7  # of a Mac's memory that Metal gives to a process, about
 SMALLEST = {
     name: min(card.memory_gb for card in CARDS if card.profile == name) for name in PLANS if name != "gpu-small"
 }
-USUAL = {"gpu"}  # computing the size of a class takes seconds: the others are for `make attack`
+# Where the least memory is. Computing the size of a class takes seconds: the others are for `make attack`.
+USUAL = {"gpu-4gb"}
 
 
 def of_class(profile: str, given: str | Card) -> ParameterSet:
