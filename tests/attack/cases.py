@@ -29,7 +29,7 @@ class Case(Value):
     base: str = BASE  # what is patched
     ends: str = "finished"
     reason: str = ""  # a regular expression
-    evaluation_seconds: float = 40.0
+    evaluation_seconds: float = 300.0
     setup_allowed: float | None = None
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
     together: bool = False  # it leaves the model as it is: the default tests try all of these in one run

@@ -53,7 +53,7 @@ One idea at a time.
 """
 # The baseline hardly learns: what is better and what is worse does not depend on the machine.
 TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
-LOOP = "while session.training():"
+LOOP = next(line for line in TRAIN.splitlines() if line.startswith("while "))
 
 
 async def run(server: Client, description: str, **arguments: Any) -> dict[str, Any]:
