@@ -1,6 +1,6 @@
 """Every cheat and every unusual honest model through a real supervisor, and a table of how each one ended.
 
-    python -m tests.attack [--honest N] [--user NAME] [--profile NAME] [--only WORDS]
+    python -m tests.attack [--honest N] [--user NAME] [--profile NAME] [--only WORDS] [--repeats N]
 
 Honest runs come first: a cheat that ends with a score must not be better than they are by more than two standard
 deviations. A score beyond is measured again, because one in forty honest ones is. The default tests run a few of each
@@ -72,6 +72,7 @@ def main(
     user: Annotated[str, typer.Option(help="Run all as this user; only root can.")] = "",
     profile: Annotated[str, typer.Option(help="The profile of every run; without it that of each case.")] = "",
     only: Annotated[str, typer.Option(help="Cases whose names have these words in them.")] = "",
+    repeats: Annotated[int, typer.Option(help="At most so many runs of a cheat; 0: as it asks.")] = 0,
 ) -> None:
     """Print a line a run, and exit with 1 if one did not end as it must."""
     if user:
@@ -80,6 +81,8 @@ def main(
     unusual, cheats = (
         [one.model_copy(update=chosen) for one in cases(name) if only in one.name] for name in ("unusual", "cheats")
     )
+    if repeats:
+        cheats = [one.model_copy(update={"repeats": min(one.repeats, repeats)}) for one in cheats]
     with tempfile.TemporaryDirectory() as name:
         attack = Attack(Path(name))
         attack.run(islice(cycle(unusual), honest if unusual else 0), preflight=True)
