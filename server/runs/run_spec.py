@@ -57,7 +57,7 @@ class RunLimits(Value):
         figures = baseline.result.figures if baseline and baseline.result else Figures()
         clock = "cpu" if attempt.profile in CPU_PROFILES else "wall"
         usual = figures.setup_seconds if clock == "wall" else figures.setup_cpu_seconds
-        if baseline is None or usual is None or not _alike(baseline.attempt, attempt):
+        if baseline is None or usual is None or not _alike(baseline.attempt, attempt, clock):
             return self
         least, share = _LEAST_SETUP[clock]
         allowed = max(_SETUP_SHARE * usual, least + share * attempt.budget_seconds)
@@ -77,9 +77,12 @@ class RunLimits(Value):
         return self.model_copy(update={"setup_allowed": _OVERHEAD_SHARE * setup + slack, "grace_seconds": grace})
 
 
-def _alike(one: Attempt, other: Attempt) -> bool:
-    """Whether what beside training takes time may be compared: runs beside others wait for disk and compiler."""
-    return (one.profile, one.beside_others) == (other.profile, other.beside_others)
+def _alike(one: Attempt, other: Attempt, clock: str = "wall") -> bool:
+    """Whether what beside training takes time may be compared: runs beside others wait for disk and compiler.
+
+    CPU seconds count no waiting.
+    """
+    return one.profile == other.profile and (clock == "cpu" or one.beside_others == other.beside_others)
 
 
 def draw_seed() -> int:

@@ -32,12 +32,15 @@ def test_upstreams_candidates_may_take_half_as_long_again_as_the_baseline() -> N
     )
 
 
-def test_what_a_baseline_took_alone_bounds_no_run_that_has_others_beside_it() -> None:
+def test_what_a_baseline_took_alone_bounds_others_beside_it_in_cpu_seconds_alone() -> None:
     known = baseline(setup_seconds=20.0, training_wall_seconds=340.0)
     asked = attempt(2).model_copy(update={"profile": "gpu", "budget_seconds": 300.0})
     known = known.model_copy(update={"attempt": known.attempt.model_copy(update={"profile": "gpu", "concurrency": 1})})
     among = asked.model_copy(update={"concurrency": 4})
     assert LIMITS.beside(known, asked).setup_allowed == 90.0 and LIMITS.beside(known, among).setup_allowed is None
+    on_cores = known.attempt.model_copy(update={"profile": "cpu"})
+    cpu_seconds = baseline(setup_cpu_seconds=20.0).model_copy(update={"attempt": on_cores})
+    assert LIMITS.beside(cpu_seconds, among.model_copy(update={"profile": "cpu"})).setup_allowed == 40.0
     assert LIMITS.beside_upstream(known, asked).setup_allowed and not LIMITS.beside_upstream(known, among).setup_allowed
 
 
