@@ -32,11 +32,12 @@ def factor(ledger: Ledger, purpose: Purpose = Purpose.MEASURE) -> int:
 
     More where it confirms what is then kept. More from the first run on whose claims the audit has found false, and far
     more from the third on: otherwise a lie that passes one time in three would be told in one candidate after another.
-    Runs that are invalid for another reason are slips, or accidents, up to the third.
+    Of the runs that are invalid for another reason, which a liar may choose as well, the first is an accident.
     """
     failed = _audited(ledger)
     false = sum(map(refutes, failed))
-    found = _DENSEST if false >= _MANY else _DENSER if false or len(failed) >= _MANY else 1
+    counted = false + max(0, len(failed) - false - 1)
+    found = _DENSEST if counted >= _MANY else _DENSER if counted else 1
     return min(_MOST, _CONFIRMING * found) if purpose is Purpose.CONFIRM else found
 
 

@@ -29,6 +29,7 @@ class Case(Value):
     base: str = BASE  # what is patched
     ends: str = "finished"
     reason: str = ""  # a regular expression
+    cause: str | None = None  # that the result must have; None: any
     evaluation_seconds: float = 300.0
     setup_allowed: float | None = None
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
@@ -57,6 +58,8 @@ class Ended(Value):
             return f"ended {self.result.outcome.value}"
         if not re.search(self.case.reason, self.result.reason):
             return "for another reason"
+        if self.case.cause not in (None, self.result.cause):
+            return f"for another cause: {self.result.cause or 'none'}"
         if "GOT" in self.log + self.result.reason + self.result.traceback:
             return "got something: " + next(line for line in self.log.splitlines() if "GOT" in line)
         if found := self._believed():

@@ -35,7 +35,7 @@ from trainer.processes.process_tree import kill_descendants
 from trainer.processes.usage import METER, Usage
 from trainer.run.child import ChildProcess, known_figures
 from trainer.run.child_launch import LaunchedChild, Launcher
-from trainer.run.clock import RunEnded, StageClock
+from trainer.run.clock import RunEnded, StageClock, evasion
 from trainer.run.deadline import Deadline, allowed, check_readings, rebuilding
 from trainer.run.early_stop import EarlyStop
 from trainer.run.failure_cause import BROKEN
@@ -342,7 +342,7 @@ class Trial:
         evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise, shards.train, shards.bos)
         probes = audit.draw(evidence, plan.audits, self._profile.rows, np.random.default_rng(secrets.randbits(128)))
         claimed, device = claims[probes.rows, probes.cuts], self._profile.device
-        with self._must_answer(plan):
+        with self._must_answer(plan, refutes=device == "cpu"):
             self._close_files(replica, "probe", frozenset(), readings)
             answers = self._asked(replica, probes, plan.rows, readings)
         if objection := audit.objection(claimed, answers, probes.weights, device):
@@ -365,20 +365,20 @@ class Trial:
         return audit.Answers(first, regrouped, repeated, unaltered)
 
     @contextmanager
-    def _must_answer(self, plan: EvaluationPlan) -> Generator[None]:
+    def _must_answer(self, plan: EvaluationPlan, refutes: bool = False) -> Generator[None]:
         """Make it `invalid` when train.py's process fails while it sees what it is asked.
 
         It could fail, or wait, when its score is low, or when a probe meets a false claim, and be run again until
         neither happens. The kernel's word counts, when memory ran out in a process that took no more than in training;
-        on a GPU train.py's own: others may hold the memory.
+        on a GPU train.py's own: others may hold the memory. `refutes` as in `evasion`.
         """
         try:
             yield
         except RunEnded as ended:
-            evasions = ("crashed", "timeout") if self._profile.device == "cuda" else ("crashed", "timeout", "oom")
-            if plan.secret and ended.outcome in evasions and (ended.cause != "kernel_oom" or self._grew()):
-                why = "This counts as a failed audit, so that a run cannot choose its score by failing."
-                raise RunEnded("invalid", f"{ended.reason} {why}") from ended
+            starves = ended.cause == "kernel_oom" and not self._grew()
+            starves = starves or (ended.outcome == "oom" and self._profile.device == "cuda")
+            if plan.secret and not starves:
+                raise evasion(ended, refutes) from ended.__cause__
             raise
 
     def _grew(self) -> bool:

@@ -123,7 +123,7 @@ class ChildProcess:
         code = self._child.exit_code(_EXIT_SECONDS)
         cause = of_exit(code, (kernel_kills() or 0) - (self._kills or 0))
         if self._redacting and cause != "kernel_oom":
-            return RunEnded("crashed", "train.py's process ended during the evaluation.")
+            return RunEnded("crashed", "train.py's process ended during the evaluation.", cause=cause)
         if code == 0:
             return RunEnded("crashed", "train.py ended without session.submit(model).", cause="left_early")
         if cause == "kernel_oom":

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from trainer.contract import RunResult, Score
+from trainer.contract import AUDIT_FAILED, RunResult, Score
 from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 
@@ -23,6 +23,22 @@ class RunEnded(Exception):
     def __init__(self, outcome: str, reason: str, traceback: str = "", cause: str = "") -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.traceback, self.cause = outcome, reason, traceback, cause
+
+
+def evasion(ended: RunEnded, refutes: bool) -> RunEnded:
+    """How a run ends whose process fails while it sees what it is asked.
+
+    Args:
+        refutes: what the process does of its own accord counts as claims that are false.
+    """
+    own = refutes and ended.outcome in ("crashed", "invalid") and ended.cause != "killed_from_outside"
+    cause = AUDIT_FAILED if own else ""
+    if ended.outcome == "invalid":
+        return RunEnded("invalid", f"The audit failed: {ended.reason}", cause=cause) if own else ended
+    if ended.outcome not in ("crashed", "timeout", "oom"):
+        return ended
+    why = "This counts as a failed audit: a run must not choose its score by failing."
+    return RunEnded("invalid", f"{ended.reason} {why}", cause=cause)
 
 
 def ending_of(work: Callable[[], Score]) -> RunResult:
