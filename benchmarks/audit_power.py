@@ -44,6 +44,10 @@ _ATTEMPTS = 100
 # How many times the profile's positions are asked in a candidate's first run and in the one that confirms it, by how
 # often the study was lied to (server/history/audit_failures.py).
 _DENSITIES = ((1, 4), (4, 16), (4, 16), (16, 32))
+_OTHERWISE = (
+    (1, 4),
+    *_DENSITIES,
+)  # where a run that meets a probe ends otherwise than by a false claim, as by a timeout
 _RUNS = sum(_DENSITIES[0])  # audits as dense as the first that a candidate passes before it is kept
 _METRIC = Metric("val_bpb", "lower")
 Floats = NDArray[np.float64]
@@ -227,27 +231,29 @@ def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
         )
     lines.append(f"| **the most** | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
     early, late = night(pairs, 0), night(pairs, _MORE)
-    return [*lines, "", f"The most in {_ATTEMPTS} candidates: {early:.4f} % at once, {late:.4f} % after ten more runs."]
+    told = f"The most in {_ATTEMPTS} candidates: {early:.4f} % at once, {late:.4f} % after ten more runs"
+    return [*lines, "", f"{told}; {night(pairs, 0, _OTHERWISE):.4f} % at once where failures are timeouts."]
 
 
-def night(lies: list[tuple[float, float]], more: int) -> float:
+def night(lies: list[tuple[float, float]], more: int, dense: tuple[tuple[int, int], ...] = _DENSITIES) -> float:
     """Per cent expected at the end of _ATTEMPTS candidates, of who knows the best lie for each moment.
 
     A lie that is found false is no keep, and audits are denser. One that is kept stays, and only a larger one beats it.
 
     Args:
         lies: gain in per cent and the chance to pass one audit. more: audited runs of what is kept in the end.
+        dense: how often a first run and its confirmation are asked, by the failures so far.
     """
     told = np.array(sorted([(0.0, 1.0), *lies]))
     gains, passing = told[:, 0], told[:, 1]
-    worth = np.tile(gains * passing**more, (len(_DENSITIES), 1))  # by failures so far, and by what is kept
+    worth = np.tile(gains * passing**more, (len(dense), 1))  # by failures so far, and by what is kept
     larger = gains[None, :] > gains[:, None]
     for _ in range(_ATTEMPTS):
         before = worth
         worth = before.copy()
-        for failures, densities in enumerate(_DENSITIES):
+        for failures, densities in enumerate(dense):
             chance = passing ** sum(densities)
-            failed = before[min(failures + 1, len(_DENSITIES) - 1)][:, None]
+            failed = before[min(failures + 1, len(dense) - 1)][:, None]
             tried = np.where(larger, chance * before[failures] + (1 - chance) * failed, 0.0)
             worth[failures] = np.maximum(before[failures], tried.max(axis=1))
     return float(worth[0, 0])
