@@ -19,7 +19,7 @@ import psutil
 
 from server.records import Experiment, Purpose, Verdict
 from tests.support.browser import Browser, Tab, chromium
-from tests.support.made_studies import decided, made, measured, repeated, study_paths, write
+from tests.support.made_studies import decided, made, measured, repeated, running, study_paths, write
 from tests.support.watching import Watch
 
 _SHOWN = "!document.querySelector('#main').hidden && document.querySelector('#plot .dots') && performance.now()"
@@ -70,12 +70,18 @@ def seen(tab: Tab, folder: Path, number: int) -> float:
     return tab.ask("shown") / 1000 - written
 
 
-def idle(watch: Watch, seconds: float) -> float:
-    """The share of a core that the server takes while a page is open and nothing happens."""
-    process = psutil.Process(watch.process.pid)
-    before, begun = sum(process.cpu_times()[:2]), time.monotonic()
+def idle(watch: Watch, browser: Browser, seconds: float) -> tuple[float, float]:
+    """The shares of a core that the server and the browser take while a page is open and nothing happens."""
+    server, shown = psutil.Process(watch.process.pid), psutil.Process(browser.pid)
+    before, begun = (_used(server), _used(shown)), time.monotonic()
     time.sleep(seconds)
-    return (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - begun)
+    passed = time.monotonic() - begun
+    return (_used(server) - before[0]) / passed, (_used(shown) - before[1]) / passed
+
+
+def _used(process: psutil.Process) -> float:
+    """CPU seconds of a process and its children."""
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
 
 
 def _told(taken: list[float]) -> str:
@@ -102,7 +108,13 @@ def main() -> None:
             tab.until(_SHOWN)
             taken = [seen(tab, small, 127 + at) for at in range(given.writes)]
             say(f"a write shown: median {_told(taken)}, worst {max(taken):.2f} s\n")
-            say(f"idle: {100 * idle(watch, given.idle):.2f} % of a core\n")
+            server, shown = idle(watch, browser, given.idle)
+            say(f"idle: server {100 * server:.2f}, browser {100 * shown:.2f} % of a core\n")
+            with running(study_paths(small), 127 + given.writes, elapsed=10.0):
+                write(study_paths(small), [Experiment(attempt=made(127 + given.writes, "it runs"))])
+                tab.until("document.querySelector('#state').textContent === 'running'")
+                server, shown = idle(watch, browser, given.idle / 2)
+            say(f"while a run says nothing new: server {100 * server:.2f}, browser {100 * shown:.2f} % of a core\n")
     say(f"load {os.getloadavg()[0]:.1f}\n")
 
 

@@ -1,79 +1,89 @@
 """The two pictures that README shows: the page of a study, and the top of its report; or both at four sizes.
 
-    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--experiments 30] [--live]
+    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--budget 3] [--live]
     python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] --sizes
 
-Without a workspace it makes a real study first, in some ten minutes: a small GPT on this CPU, whose learning rates
-begin far too low, driven by `drive sweep`. The four sizes are of a made-up study of 126 experiments with a run under
-way, so that everything is on them that a page can show: to be looked at when page or report change.
+Without a workspace it makes a real study first, in some twenty minutes: `benchmarks.shown_study`. The four sizes are of
+a made-up study of 126 experiments with runs under way in two lanes, so that everything is on them that a page can show:
+to be looked at when page or report change.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 from PIL import Image
 
-from server.cli.scaffold import create
+from benchmarks import shown_study
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.paths import StudyPaths
+from server.records import Experiment, Purpose
 from tests.support import night as night_
 from tests.support.browser import Browser, Tab, chromium
 from tests.support.made_studies import curve, made, running
 from tests.support.watching import Watch
 
-_TOO_LOW = {"MATRIX_LR": "0.0005", "HEAD_LR": "0.0005"}
 _COLOURS = 200  # flat areas and text need no more
 _MOST = 150_000  # bytes of a picture
 _SIZES = ((360, 780), (768, 1024), (1280, 900), (1600, 1000))
 _DARK = (360, 1280)  # widths that are shown in dark colours as well
+_AGENTS, _SLOTS = ("ada", "grace", "emmy"), 2  # of the page with lanes: the last one's run waits
 _READY = "!document.querySelector('#main').hidden && document.querySelector('#detail section')"
 _LIVE = f"{_READY} && document.querySelector('#now .mine')"
 
 
-def study(folder: Path, experiments: int) -> Path:
-    """A real study in a new workspace."""
-    create(folder)
-    train = folder / "train.py"
-    text = train.read_text(encoding="utf-8")
-    for name, low in _TOO_LOW.items():
-        text, found = re.subn(rf"(?m)^{name} = [\d.]+", f"{name} = {low}", text)
-        assert found == 1, name
-    train.write_text(text, encoding="utf-8")
-    git = ["git", "-C", str(folder), "-c", "user.name=autoresearch", "-c", "user.email=autoresearch@localhost"]
-    subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Begin with low learning rates"], check=True)
-    told = ["--workspace", str(folder), "--experiments", str(experiments), "--", "--profile", "smoke", "--budget", "2"]
-    command("drive", "sweep", *told)
-    return folder
-
-
 @contextmanager
-def made_up(folder: Path) -> Iterator[Path]:
-    """A study of 126 experiments, and a run that seems to go on."""
+def made_up(folder: Path, agents: Sequence[str] = ()) -> Iterator[Path]:
+    """A study of 126 experiments, and a run that seems to go on; of several agents one in each one's lane, and a queue.
+
+    All have the same numbers, whoever is said to have asked.
+    """
     night_.EVENING = (datetime.now(UTC) - timedelta(hours=16.4)).isoformat(timespec="seconds")
     night = night_.long_night(folder)
+    if agents:
+        night.rows = [_asked(row, agents[row.number % 7 % len(agents)]) for row in night.rows]
     paths = StudyPaths(night.write())
     Notebook(paths.notes).add("try a window of SSLL once the batch is smaller", idea=True, after=40)
     number, best = len(night.rows) + 1, night.incumbent
     assert best
     begun = made(number, "MATRIX_LR from 0.04 to 0.05", hypothesis="the last two steps up have both helped")
     begun = begun.model_copy(update={"parent": best.commit, "started_at": night.rows[-1].attempt.started_at})
-    with closing(Ledger(paths.ledger)) as ledger:
-        ledger.begin(begun)
     curve(paths, best.number, shift=0.02)
-    with running(paths, number):
+    with closing(Ledger(paths.ledger)) as ledger, ExitStack() as stack:
+        for at, agent in enumerate(agents or ("",)):
+            asked = {"number": number + at, "lane": agent or None, "agent": agent or None}
+            queued = {"queued_at": begun.started_at} if at == _SLOTS else {"concurrency": min(len(agents), _SLOTS) or 1}
+            queued |= {"slot": str(at)} if agents and at < _SLOTS else {}
+            if at:
+                asked["description"] = (
+                    "WARMDOWN from 0.4 to 0.7, with the warm-up as it is" if at > 1 else "DEPTH from 4 to 5"
+                )
+            ledger.begin(begun.model_copy(update={**asked, **queued}))
+            if at < _SLOTS:
+                stack.enter_context(running(paths, number + at, elapsed=150.0 - 90 * at))
         yield folder
 
 
+def _asked(row: Experiment, agent: str) -> Experiment:
+    by = (
+        {"agent": agent, "lane": agent}
+        if not row.attempt.baseline and row.attempt.purpose is not Purpose.REFERENCE
+        else {}
+    )
+    return row.model_copy(update={"attempt": row.attempt.model_copy(update=by)})
+
+
 def sizes(browser: Browser, workspace: Path, tag: list[str], to: Path, report: Path) -> None:
-    """Page and report at every size."""
+    """Page and report at every size, and the page of several agents."""
+    with made_up(report.parent / "several", _AGENTS) as several, page(browser, several, [], _LIVE) as tab:
+        picture(tab, to / "page-lanes-1280.png")
     with page(browser, workspace, tag, _READY) as tab:
         report_tab = browser.page(report.as_uri())
         for name, shown in (("page", tab), ("report", report_tab)):
@@ -120,7 +130,7 @@ def main() -> None:
     parser.add_argument("workspace", nargs="?", type=Path)
     parser.add_argument("--tag", default="")
     parser.add_argument("--to", type=Path, default=Path("docs"))
-    parser.add_argument("--experiments", type=int, default=30)
+    parser.add_argument("--budget", type=float, default=3.0, help="seconds of training a run, of the real study")
     parser.add_argument("--live", action="store_true", help="wait for a run under way whose loss is drawn")
     parser.add_argument("--sizes", action="store_true", help="page and report at four sizes, of a made-up study")
     given = parser.parse_args()
@@ -129,7 +139,9 @@ def main() -> None:
         if given.sizes:
             workspace = given.workspace or stack.enter_context(made_up(Path(folder) / "study"))
         else:
-            workspace = given.workspace or study(Path(folder) / "study", given.experiments)
+            workspace = given.workspace or Path(folder) / "study"
+            if given.workspace is None:
+                anyio.run(shown_study.study, workspace, given.budget)
         report = Path(folder) / "report.html"
         command("report", "--workspace", str(workspace), *tag, "--html", "--output", str(report))
         with chromium(Path(folder) / "profile") as browser:

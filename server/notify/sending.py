@@ -1,5 +1,6 @@
 """Sending a message: five seconds, two tries, in a thread of its own, so that nobody waits for a service."""
 
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -8,7 +9,7 @@ from http.client import HTTPException
 from threading import Thread
 from typing import Any, cast
 
-from server.notify.channels import Channel, post
+from server.notify.channels import Channel, line, post
 from server.notify.message import Message
 
 SECONDS = 5.0
@@ -98,11 +99,19 @@ def _kind(error: urllib.error.URLError) -> str:
 
 def _by_apprise(to: Channel, message: Message) -> tuple[str, bool]:
     try:
-        from apprise import Apprise  # pyright: ignore
+        import apprise  # pyright: ignore
     except ModuleNotFoundError:
         return f"it needs apprise: {_APPRISE}", False
-    sender = cast("Any", Apprise)()  # its types may not be here
-    if not sender.add(to.url):
-        return "apprise does not know such an address", False
-    sent = bool(sender.notify(title=message.title, body=message.text))
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would name the address
+    module = cast("Any", apprise)  # its types may not be here
+    sender = module.Apprise(asset=module.AppriseAsset(app_id="autoresearch", app_desc="autoresearch", app_url=""))
+    kind = "warning" if message.urgent else "success" if message.event == "kept" else "info"
+    try:
+        if not sender.add(to.url):
+            return "apprise does not know such an address, or something in it is wrong", False
+        # As text: for a service that wants HTML or Markdown it escapes what an agent wrote.
+        told = {"title": line(message.title), "body": line(message.text), "body_format": "text", "notify_type": kind}
+        sent = bool(sender.notify(**told))
+    except Exception as error:  # of one of a hundred plugins: it may have the address
+        return f"apprise failed ({type(error).__name__})", True
     return ("" if sent else "apprise could not send it"), not sent

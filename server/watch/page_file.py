@@ -30,7 +30,7 @@ class PageText(NamedTuple):
 def page() -> PageText:
     """The page. Raises OSError: a part of the installation is missing."""
     style = _read("page.css")
-    script = "".join(_read(name) for name in _SCRIPTS)
+    script = "".join(_lean(_read(name)) for name in _SCRIPTS)
     html = _read("page.html").replace("/*STYLE*/", style, 1).replace("/*SCRIPT*/", script, 1)
     sources = f"script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; img-src data:"
     closed = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,6 +40,12 @@ def page() -> PageText:
 
 def _read(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _lean(script: str) -> str:
+    """Without indents and lines of comment: no text of a script goes over two lines."""
+    lines = (line.lstrip(" ") for line in script.splitlines(keepends=True))
+    return "".join(line for line in lines if not line.startswith("//"))
 
 
 def _hash(text: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from server.records import Experiment, Judgement, Outcome, Verdict
@@ -154,6 +155,23 @@ def test_what_another_process_writes_is_on_the_page_within_half_a_second(browser
         assert min(taken) < stretched(0.8)  # half a second between two looks at most, and the test's own
 
 
+def test_where_nothing_happens_the_page_draws_nothing_and_its_server_sleeps(browser: Browser, night: Watch) -> None:
+    process = psutil.Process(night.process.pid)
+
+    def wakes() -> int:
+        """How often it has waked up in a second."""
+        before, begun = process.num_ctx_switches().voluntary, time.monotonic()
+        time.sleep(1.0)
+        return round((process.num_ctx_switches().voluntary - before) / (time.monotonic() - begun))
+
+    with shown(browser, night) as tab:
+        tab.until("document.querySelector('#detail section')")
+        tab.ask("""new MutationObserver(seen => { window.drawn = (window.drawn ?? 0) + seen.length; })
+            .observe(document, { subtree: true, childList: true, attributes: true, characterData: true })""")
+        until(lambda: wakes() <= 8)  # four looks at files, and the web server's own
+        assert not tab.ask("window.drawn")
+
+
 def test_a_click_is_not_lost_to_a_change_that_comes_while_the_button_is_pressed(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -204,9 +222,11 @@ def test_ten_thousand_experiments_are_ready_at_once(browser: Browser, tmp_path: 
 def hostile() -> list[Experiment]:
     """A study whose every text means harm."""
     texts = {"description": BAD, "hypothesis": BAD + "A" * 100_000, "source": BAD, "profile": BAD, "dataset": BAD}
+    texts |= {"lane": BAD, "agent": BAD}
     rows = [row.model_copy(update={"attempt": row.attempt.model_copy(update=texts)}) for row in NIGHT]
     attempt = made(9, BAD).model_copy(update=texts)
     told = {"reason": BAD, "cause": BAD, "traceback": BAD + "B" * 100_000, "guards": {BAD: BAD}}
+    attempt = attempt.model_copy(update={"agent": f"{BAD}2"})  # of two agents it is told who has found what
     crash = Judgement(verdict=Verdict.CRASHED, why=BAD, commit="c" * 40)
     ended = Experiment(attempt=attempt, result=result(attempt, None, Outcome.CRASHED, **told), judgement=crash)
     return [*rows, decided(ended, kept=False, reason=BAD), Experiment(attempt=made(10, "").model_copy(update=texts))]
@@ -224,10 +244,12 @@ def test_every_text_of_others_is_shown_as_text(browser: Browser, tmp_path: Path)
         (paths.runs / "00009").mkdir(exist_ok=True)
         (paths.runs / "00009" / "run.log").write_text(BAD * 10_000, encoding="utf-8")
         tab.until("document.querySelector('#now h2').textContent.includes('onerror')")  # and nothing moves any more
+        assert "onerror" in tab.ask("document.querySelector('#now .lanes').textContent")
         for name in ("experiments", "lessons", "notes", "trust"):
             tab.click(f"#tab-{name}")
             tab.until(f"document.querySelector('#tab-{name}').getAttribute('aria-selected') === 'true'")
             assert "onerror" in tab.text()
+            assert name != "lessons" or "Who found what" in tab.text()
         tab.click("#tab-experiments")
         tab.click("#rows tr:nth-child(2) button")
         tab.until("document.querySelector('#detail').textContent.includes('The end of its log')")
@@ -301,6 +323,15 @@ def test_the_report_is_one_click_away(browser: Browser, night: Watch) -> None:
         tab.until("!document.querySelector('#report').hidden")
         told = tab.ask("fetch(document.querySelector('#report').href).then(r => r.text())")
         assert "<h1" in told and "0.9700" in told and "<script" not in told
+
+
+def test_without_a_script_the_page_says_what_shows_the_study(browser: Browser, night: Watch) -> None:
+    tab = browser.page()
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    tab.open(night.url)
+    tab.until("document.querySelector('noscript')?.getBoundingClientRect().height")
+    assert "autoresearch report --html" in tab.text() and "0.97" not in tab.text()
+    tab.close()
 
 
 def test_without_the_link_the_page_asks_for_the_token(browser: Browser, night: Watch) -> None:
