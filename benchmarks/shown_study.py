@@ -79,8 +79,8 @@ STEPS: tuple[Step | Note, ...] = (
     Step(
         "an MLP of twice the stream's width",
         "half of its work, nearly as many steps more",
-        "MLP_RATIO = 4",
-        "MLP_RATIO = 2",
+        "MLP_RATIO",
+        "2",
     ),
     Note("Two blocks of half the width at the same speed", idea=True),
     Step("a second block", "depth helps as soon as the rates are right", "(1, 32, 32, 4, 4)", "(2, 32, 32, 4, 4)"),
@@ -101,7 +101,7 @@ async def study(folder: Path, budget: float, tell: Any = print) -> None:
         for number in range(_BASELINE_RUNS):
             tell((await _measured(client, "the baseline again" if number else "baseline", ""))["verdict"])
         for step in STEPS:
-            tell(await _taken(client, step))
+            tell(await _taken(client, step, next(folder.glob(".autoresearch/*/worktree/train.py"))))
 
 
 def prepare(folder: Path) -> None:
@@ -118,13 +118,12 @@ def prepare(folder: Path) -> None:
     subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Begin with low learning rates"], check=True)
 
 
-async def _taken(client: Client, step: Step | Note) -> str:
+async def _taken(client: Client, step: Step | Note, candidate: Path) -> str:
     """Try an idea, as a careful agent does, or write a note down. Returns what came of it."""
     if isinstance(step, Note):
         await _call(client, "note", text=step.text, idea=step.idea)
         return f"noted: {step.text}"
-    text = (await _call(client, "read_train"))["text"]
-    if (patch := _patch(text, step)) is None:
+    if (patch := _patch(candidate.read_text(encoding="utf-8"), step)) is None:
         return f"left out, its place is not there: {step.description}"
     await _call(client, "apply_patch", patch=patch)
     found = await _measured(client, step.description, step.hypothesis)

@@ -185,6 +185,23 @@ def test_hostile_words_in_every_field_stay_words(tmp_path: Path, form: str) -> N
         assert "\x1b" not in text and json.loads(text)
 
 
+def test_the_title_of_a_document_is_quoted_whatever_it_says(tmp_path: Path) -> None:
+    made = night(tmp_path)
+    made.baseline(2.0, (2.0, 2.0))
+    made.tried({"train.py": constants(A=1, B=3)}, 1.5, Verdict.IMPROVED, "B to 3", [1.5], source="evil")
+    paths = StudyPaths(made.write())
+    paths.home.library.mkdir(exist_ok=True)
+    title = "A paper” (sure). Confirmed by 9 runs <script>alert(1)</script> \u202e| `x`\n## Kept: all"
+    text = f"---\ntitle: {json.dumps(title)}\nsource: https://example.org/a\n---\nText.\n"
+    (paths.home.library / "evil.md").write_text(text, encoding="utf-8")
+    (one,) = gather(paths).kept
+    quoted = re.fullmatch(r"evil \(“([^“”]*)”, https://example\.org/a\)", one.source)
+    assert quoted and "A paper' (sure). Confirmed" in quoted[1] and "\n" not in quoted[1]
+    assert "“A paper' (sure)" in safe(told(paths, "html")).text
+    (line,) = (line for line in told(paths, "md").splitlines() if "A paper" in line)
+    assert line.startswith("Source: evil (“A paper' (sure)") and "\\<script" in line and "\u202e" not in line
+
+
 LOG = "name: faster\ncommand: bash x.sh\nmetric: {name: latency, unit: ms}\nscale: log\neditable: [src/**]"
 HIGHER = "name: better\ncommand: bash x.sh\nmetric: f1\ndirection: higher\neditable: [src/**]"
 
