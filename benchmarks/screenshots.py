@@ -30,7 +30,7 @@ from tests.support.browser import Browser, Tab, chromium
 from tests.support.made_studies import curve, made, running
 from tests.support.watching import Watch
 
-_COLOURS = 200  # flat areas and text need no more
+_COLOURS = 256  # flat areas and text need no more
 _MOST = 150_000  # bytes of a picture
 _SIZES = ((360, 780), (768, 1024), (1280, 900), (1600, 1000))
 _DARK = (360, 1280)  # widths that are shown in dark colours as well
@@ -117,7 +117,7 @@ def picture(tab: Tab, path: Path) -> None:
     """What the tab shows, in few colours. Raises SystemExit: it is too large for a repository."""
     tab.shot(path)
     with Image.open(path) as shot:
-        few = shot.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        few = shot.convert("RGB").quantize(_COLOURS, kmeans=3, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     size = path.stat().st_size
     sys.stdout.write(f"{path}: {size} bytes\n")

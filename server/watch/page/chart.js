@@ -83,12 +83,12 @@ function steps(at, kept, x, y, b) { // the best so far, in a band of one run's n
 function names(at, kept, x, y, phone) { // the largest gains that are sure, where there is room
   const boxes = [], told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
-    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number);
+    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number), at = y(shown(row));
     const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change))));
-    const w = label.getComputedTextLength() + 2, py = y(shown(row)), h = 17, right = px + 9 + w > G.width ? G.width - w : px + 9;
+    const w = label.getComputedTextLength() + 2, h = 17, over = px + 9 + w > G.width; // at the right edge it stands left of its mark, where the line has not come down yet
     const meets = o => boxes.some(p => p.x < o.x + w && o.x < p.x + p.w && p.y < o.y + h && o.y < p.y + h);
     const covers = o => kept.some(k => k !== row && Math.abs(x(k.number) - o.x - w / 2) < w / 2 + 4 && Math.abs(y(shown(k)) - o.y - h / 2) < h / 2 + 3);
-    const box = [py - 19, py + 6].map(top => ({ x: right, y: top, w, h })).find(o => o.x > Math.max(G.L, px - 280) && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
+    const box = (over ? [at - 9, at + 6, at - 19] : [at - 19, at + 6]).map(top => ({ x: over ? px - 11 - w : px + 9, y: top, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
     if (!box) { label.remove(); continue; }
     boxes.push(box);
     label.setAttribute("x", box.x);
@@ -98,11 +98,11 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
 
 function legend(list) {
   if (!rows.length) return put("legend");
-  const C = D.counts, count = kind => list.filter(row => row.kind === kind).length;
+  const C = D.counts, count = kind => list.filter(row => row.kind === kind).length, queued = list.filter(row => row.verdict === "queued").length;
   const entry = (what, n, text) => n > 0 && h("span", {}, icon(what), h("b", {}, n), ` ${text}`);
   const band = D.noise && h("span", {}, s("svg", { viewBox: "0 0 14 12", "aria-hidden": "true" }, s("rect", { class: "band", width: 14, height: 12 }), s("path", { class: "best", d: "M0,6H14" })), `best so far, ± σ of one run (${size(D.noise.sigma)})`);
   const old = rows.length - list.length - C.refused;
-  put("legend", entry("sure", C.sure, "kept"), entry("noise", C.noise, "kept, within the noise"), entry("provisional", C.provisional, "kept, provisional"), entry("discarded", count("discarded"), "discarded"), entry("failed", count("failed"), "failed"), entry("open", count("open"), "open"), entry("running", count("running"), "running"), entry("revoked", C.revoked, "revoked"), band,
+  put("legend", entry("sure", C.sure, "kept"), entry("noise", C.noise, "kept, within the noise"), entry("provisional", C.provisional, "kept, provisional"), entry("discarded", count("discarded"), "discarded"), entry("failed", count("failed"), "failed"), entry("open", count("open"), "open"), entry("running", count("running") - queued, "running"), entry("running", queued, "queued"), entry("revoked", C.revoked, "revoked"), band,
     h("span", {}, `${metric().name}${metric().unit ? ` in ${metric().unit}` : ""}, ${metric().direction} is better`), old > 0 && h("span", {}, `${old} of an earlier measurement are not drawn`));
 }
 

@@ -56,40 +56,46 @@ function latest() {
   if (kept && !recent.includes(kept)) recent[3] = kept;
   $("recent").parentElement.hidden = !recent.length;
   put("recent", recent.map(row => h("li", {}, h("button", { onclick: () => choose(row.number) }, icon(look(row)), h("span", { class: "soft" }, `#${row.number}`), h("span", { class: "text one" }, clean(row.description, 120)),
-    h("span", { class: row.kind === "kept" && better(row.change) ? "green" : "soft" }, row.change == null ? short(row) : change(row.change)), h("span", { class: "soft" }, ago(row))))));
+    h("span", { class: row.kind === "kept" && better(row.change) ? "green" : "soft" }, row.change == null ? short(row) : change(row.change)), h("span", { class: "soft age" }, ago(row))))));
 }
 
 function running(all = true) {
   const N = D.now, S = D.study;
+  if (all) lanes();
   if (!N) {
     const why = S.why ? capital(S.why) + "." : S.state === "idle" ? "The agent has not started the next run." : !rows.length ? "Start a study with your client, or with `autoresearch serve`. Its first run is the baseline." : "";
-    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)), lanes(0));
+    return put("now", h("div", { class: "stack" }, h("h2", {}, "Nothing runs"), why && h("p", { class: "soft text" }, why)));
   }
   const t = passed(nowAt), training = N.stage === "training";
   const share = shareOf(N, t), left = leftOf(N, t), when = left && `verdict ${left}`;
-  const key = [when, share && Math.round(200 * share), D.lanes.map(({ now }) => now && leftOf(now, t))].join(); // a clock alone draws nothing that looks the same
+  const key = [when, share && Math.round(200 * share)].join(); // a clock alone draws nothing that looks the same
   if (!all && running.key === key) return;
   running.key = key;
-  const gap = N.gap != null && Math.abs(N.gap) >= .0005 ? `, ${Math.abs(N.gap).toFixed(3)} ${N.gap < 0 ? "below" : "above"} the incumbent's at this point` : "";
+  if (!all) lanes();
+  const gap = N.gap != null && Math.abs(N.gap) >= .0005 ? `, ${Math.abs(N.gap).toFixed(3)} ${N.gap < 0 ? "below" : "above"} the incumbent's` : "";
   put("now", h("div", { class: "stack", style: { gap: "8px" } }, h("header", {}, h("h2", {}, h("span", { class: "blue", "aria-hidden": "true" }, "● "), `#${N.number}`, N.of && ["  ", go(N.of, `#${N.of} again`)], ` · ${said(N.stage)}`), h("span", { class: "soft small" }, when)),
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
-    N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
-    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })), lanes(t));
+    N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "", title: "At the same time of training" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
+    N.curve.length > 2 && curves(N.curve, N.against, [], { width: Math.max(280, $("now").clientWidth - 38), height: 88, budget: training ? N.budget : 0 })));
 }
 const shareOf = (now, t) => now.share == null ? null : Math.min(1, now.share + (now.stage === "training" && now.share < 1 ? t / now.budget : 0));
 function leftOf(now, t) {
   const left = now.eta == null ? null : Math.max(0, now.eta - t);
   return left == null ? "" : left < 1 ? "any moment" : `in ${left < 90 ? `${Math.round(left)} s` : `≈ ${Math.round(left / 60)} min`}`;
 }
-function lanes(t) { // every candidate on its way, where there is more than one lane or slot
+function lanes() { // every candidate on its way, where there is more than one lane or slot
+  $("lanes").hidden = !D.lanes.length;
   if (!D.lanes.length) return;
+  const t = passed(nowAt), top = $("lanes").querySelector("ul")?.scrollTop ?? 0, held = $("lanes").contains(document.activeElement) && document.activeElement.textContent;
   const busy = D.lanes.filter(lane => lane.state === "running").length, waiting = D.lanes.filter(lane => lane.place).length;
   const sign = { running: "blue", queued: "soft", open: "amber", idle: "soft" };
-  const state = ({ state, place, now }) => ({ running: now && `${said(now.stage)}, ${leftOf(now, t) || "runs"}`, queued: `place ${place} in the queue`, open: "waits for a decision", idle: "no run" })[state] || state;
-  return h("section", { class: "lanes small", "aria-label": "Lanes" }, h("header", { class: "soft" }, h("h2", {}, "Lanes"), h("span", {}, `${busy} of ${plural(D.slots, "slot")} busy${waiting ? `, ${plural(waiting, "run")} waiting` : ""}`)),
-    h("ul", { tabindex: D.lanes.length > 4 ? 0 : null, role: "list" }, D.lanes.map(lane => h("li", {}, h("div", { class: "row" }, h("b", { class: "text one" }, h("span", { class: sign[lane.state], "aria-hidden": "true" }, lane.state === "running" ? "● " : "○ "), clean(lane.name, 40)), lane.agent && lane.agent !== lane.name && h("span", { class: "soft text one" }, clean(lane.agent, 40)), h("span", { class: `grow ${sign[lane.state]}` }, state(lane))),
+  const state = ({ state, place, now }) => ({ running: now && [said(now.stage), leftOf(now, t) && `verdict ${leftOf(now, t)}`].filter(Boolean).join(", "), queued: `place ${place} in the queue`, open: "waits for a decision", idle: "no run" })[state] || state;
+  put("lanes", h("header", { class: "soft" }, h("h2", {}, "Lanes"), h("span", {}, `${busy} of ${plural(D.slots, "slot")} busy${waiting ? `, ${plural(waiting, "run")} waiting` : ""}`)),
+    h("ul", { tabindex: D.lanes.length > 4 ? 0 : null, role: "list", "aria-label": "Lanes" }, D.lanes.map(lane => h("li", {}, h("div", { class: "row" }, h("b", { class: "text one" }, h("span", { class: sign[lane.state], "aria-hidden": "true" }, lane.state === "running" ? "● " : "○ "), clean(lane.name, 40)), lane.agent && lane.agent !== lane.name && h("span", { class: "soft text one" }, clean(lane.agent, 40)), h("span", { class: `grow ${sign[lane.state]}` }, state(lane))),
       lane.number && lane.state !== "idle" && h("div", { class: "row" }, go(lane.number), h("span", { class: "text one grow" }, clean(lane.description, 160)))))));
+  $("lanes").querySelector("ul").scrollTop = top;
+  if (held) [...$("lanes").querySelectorAll("button")].find(one => one.textContent === held)?.focus({ preventScroll: true });
 }
 
 const TABS = { experiments: "Experiments", lessons: "Lessons", notes: "Notes and ideas", trust: "Trust and health" };

@@ -2,7 +2,7 @@
 const NAMES = { sure: "kept", noise: "kept, within the noise", provisional: "kept, provisional", baseline: "baseline" };
 const SHORT = { sure: "kept", noise: "kept, in noise", provisional: "kept, prov.", baseline: "baseline" };
 const look = row => row.standing || row.kind;
-const name = row => NAMES[row.standing] ?? (row.kind === "running" ? "running" : said(row.verdict));
+const name = row => NAMES[row.standing] ?? said(row.verdict);
 const short = row => SHORT[row.standing] ?? name(row);
 const tone = row => row.kind === "kept" ? "green" : ["failed", "revoked", "refused"].includes(row.kind) ? "red" : row.kind === "running" ? "blue" : row.kind === "open" ? "amber" : "";
 // What is drawn of a row: what was kept by the runs that did not select it, where there are any.

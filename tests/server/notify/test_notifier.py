@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,24 @@ def test_each_service_gets_its_own_form_and_nobody_is_called(service: Service) -
     assert "<!channel>" not in slack[1]["text"] and "&lt;!channel&gt;" in slack[1]["text"]
     assert discord[1]["allowed_mentions"] == {"parse": []} and "−0.001" in discord[1]["content"]
     assert webhook[0] == f"/{SECRET}/topic" and webhook[1]["event"] == "kept" and "report" not in webhook[1]
+
+
+def test_other_services_get_text_by_apprise_or_it_is_said_what_to_install(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sending, "_PAUSE", 0.0)
+    to = channel(f"{service.url.replace('http', 'json')}/{SECRET}")
+    if find_spec("apprise") is None:
+        assert "pip install" in send(to, MESSAGE) and service.requests == []
+        return
+    evil = MESSAGE.model_copy(update={"title": "a\x1b[31m <b>gain</b>", "text": "x" * 5000})
+    assert send(to, evil) == ""
+    ((path, told),) = service.requests
+    assert path == f"/{SECRET}" and "\x1b" not in told["title"] and len(told["message"]) <= 1500
+    service.status = 500
+    assert send(to, MESSAGE) == "apprise could not send it" and len(service.requests) == 3
+    assert "does not know" in send(Channel("apprise", f"nosuch://{SECRET}"), MESSAGE)
+    assert SECRET not in caplog.text + to.name
 
 
 def test_controls_and_length_are_bounded() -> None:
