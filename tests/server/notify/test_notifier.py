@@ -69,6 +69,7 @@ def test_each_service_gets_its_own_form_and_nobody_is_called(service: Service) -
     assert webhook[0] == f"/{SECRET}/topic" and webhook[1]["event"] == "kept" and "report" not in webhook[1]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise's own code
 def test_other_services_get_text_by_apprise_or_it_is_said_what_to_install(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
