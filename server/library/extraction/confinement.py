@@ -46,17 +46,19 @@ class Ended(NamedTuple):
     problem: str = ""  # `time` or `output`, where it was ended for that
 
 
-def run_confined(program: Sequence[str], data: bytes, seconds: float, most_output: int) -> Ended:
+def run_confined(program: Sequence[str], data: bytes, seconds: float, most_output: int, head: bytes = b"") -> Ended:
     """Run Python with these arguments, such as `-m` and a module, on these bytes, and wait for its end.
 
     Args:
-        seconds: of the clock, from where the guards are on. most_output: bytes.
+        seconds: of the clock, from where the guards are on. most_output: bytes. head: what comes before the bytes,
+            which may be many: they are not copied.
 
     Raises:
         OSError: nothing can be started.
     """
     told, theirs = socket.socketpair()
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as folder, tempfile.TemporaryFile() as source, told:
+        source.write(head)
         source.write(data)
         source.seek(0)
         with theirs:

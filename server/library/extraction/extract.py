@@ -14,8 +14,8 @@ from server.library.extraction.text.reasons import SENTENCES, Reason
 
 _PROGRAM = ("-m", "server.library.extraction.child")
 _MOST_BYTES = 20_000_000
-_MOST_OUTPUT = 32_000_000
-_SECONDS = 600.0  # of the clock; what hangs ends earlier, by its CPU seconds
+_MOST_OUTPUT = 12_000_000  # an agent reads the first 2 MB of a document
+_SECONDS = 300.0  # of the clock; what hangs ends earlier, by its CPU seconds
 _NAME = 200  # characters of a source in a sentence
 _LIBRARIES = ("trafilatura", "readability", "pypdfium2")  # of the extra: pages and papers need them
 
@@ -61,7 +61,8 @@ def require_extra(name: str) -> None:
 def _ask(fetched: Fetched, kind: Kind) -> Mapping[str, Any]:
     told = {"kind": kind, "charset": fetched.charset, "url": fetched.final_url or fetched.source}
     try:
-        ended = run_confined(_PROGRAM, json.dumps(told).encode() + b"\n" + fetched.data, _SECONDS, _MOST_OUTPUT)
+        head = json.dumps(told).encode() + b"\n"
+        ended = run_confined(_PROGRAM, fetched.data, _SECONDS, _MOST_OUTPUT, head)
     except OSError as error:
         raise SourceUnreadable(
             f"No process can be started to read {_name(fetched)}: {error.strerror or error}.",

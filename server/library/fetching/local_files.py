@@ -47,8 +47,11 @@ def read_file(path: Path, name: str) -> Fetched:
     except OSError as error:
         raise SourceUnreachable(f"{name} cannot be read: {error.strerror}.", _STEP) from None
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        known = os.fstat(descriptor)
+        if not stat.S_ISREG(known.st_mode):
             raise SourceUnreachable(f"{name} is not a regular file.", _STEP)
+        if known.st_size > MOST_BYTES:
+            raise _too_large(name)
         return _fetched(_read(file, name), name, _TYPES.get(path.suffix.lower(), ""))
 
 
@@ -65,11 +68,15 @@ def _read(file: BinaryIO, name: str) -> bytes:
     except OSError as error:
         raise SourceUnreachable(f"{name} cannot be read: {error.strerror}.", _STEP) from None
     if len(data) > MOST_BYTES:
-        step = "Add the part that matters, as a file of its own."
-        raise SourceUnreachable(f"{name} has more than {MOST_BYTES / 1e6:.3g} MB.", step)
+        raise _too_large(name)
     if not data.strip():
         raise SourceUnreachable(f"{name} is empty.", _STEP)
     return data
+
+
+def _too_large(name: str) -> SourceUnreachable:
+    step = "Add the part that matters, as a file of its own."
+    return SourceUnreachable(f"{name} has more than {MOST_BYTES / 1e6:.3g} MB.", step)
 
 
 def _fetched(data: bytes, name: str, content_type: str) -> Fetched:

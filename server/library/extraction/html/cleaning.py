@@ -8,6 +8,7 @@ _NEVER = (
     "script style template iframe object embed canvas svg form button input select textarea dialog clipboard-copy "
     "frame frameset applet audio video map head title link meta datalist option noframes progress meter"
 ).split()
+_MOST_BESIDE = 100  # elements of a sentence with buttons in it
 _SMALL_FORM = 60  # words; a longer form is a page in one (ASP.NET wraps all of it)
 _ZERO = r"0+(?:\.0+)?\s*(?:px|r?em|pt|%|ex|ch|vw|vh)?\s*(?:!\s*important\s*)?(?:;|$)"
 _HIDING = re.compile(
@@ -113,7 +114,9 @@ def _is_task(box: Element) -> bool:
 def _in_text(button: Element) -> bool:
     """A button within a sentence is a word of it."""
     above = button.getparent()
-    return above.tag in ("p", "li", "td") and len(words(text_of(above))) > len(words(text_of(button))) + 3
+    if above.tag not in ("p", "li", "td") or len(above) > _MOST_BESIDE:
+        return False
+    return len(words(text_of(above))) > len(words(text_of(button))) + 3
 
 
 def _is_sign(one: Element) -> bool:

@@ -40,6 +40,7 @@ _ALIASES = {
     "md": "markdown",
 }
 _ATTRIBUTES = ("data-lang", "data-language", "lang-name", "data-code-lang", "language", "syntax")
+_FEW = 20  # elements beside a `code` that is all of its paragraph
 _AROUND = 5  # ancestors of a block of code that may name its language
 _PAGE = ("article", "main", "body", "section", "html")
 _LINE = re.compile(
@@ -147,7 +148,8 @@ def _is_block(code: Element) -> bool:
     display = has_class(code, "hljs", "block", "sourceCode", "code-block") or re.search(
         r"white-space\s*:\s*pre|display\s*:\s*block", style
     )
-    alone = len(code.xpath(".//br")) >= 1 and len(words(text_of(code.getparent()))) == len(words(text))
+    above = code.getparent()
+    alone = code.find(".//br") is not None and len(above) < _FEW and len(words(text_of(above))) == len(words(text))
     return bool((lines and display) or (alone and len(words(text)) > 3))
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from server.library.extraction.html.tree import CODE, Element, attached, drop, text_of, words
+from server.library.extraction.html.tree import Element, attached, drop, text_of, words
 
 _PLACES = (
     './/*[contains(@class,"footnote") or contains(@class,"references") or contains(@class,"endnote") or '
@@ -37,6 +37,7 @@ class Notes:
     """The footnotes of one part of a page."""
 
     labels: dict[str, str] = field(default_factory=dict[str, str])  # by the id of a note
+    given: set[str] = field(default_factory=set[str])  # labels
     texts: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])  # label, what it says
 
 
@@ -54,6 +55,7 @@ def take_notes(part: Element) -> Notes:
             continue
         taken.add(body)
         notes.labels[name] = _label(name, wanted[name], notes)
+        notes.given.add(notes.labels[name])
         notes.texts.append((notes.labels[name], body))
         if one.tag == "dt":
             drop(one)
@@ -75,7 +77,7 @@ def _label(name: str, link: Element, notes: Notes) -> str:
     if _SIGN.match(shown) and (not label or label.isdigit() or re.fullmatch(r"\d+", shown) is None):
         label = label if label and not label.isdigit() else shown
     label = label or str(len(notes.labels) + 1)
-    return label if label not in notes.labels.values() else f"{label}-{len(notes.labels) + 1}"
+    return label if label not in notes.given else f"{label}-{len(notes.labels) + 1}"
 
 
 def _take(body: Element, part: Element) -> None:
@@ -83,13 +85,16 @@ def _take(body: Element, part: Element) -> None:
         drop(one)
     above = body.getparent()
     drop(body)
-    while (
-        above is not None and above is not part and not words(text_of(above)) and not above.xpath(f".//img|.//{CODE}")
-    ):
+    while above is not None and above is not part and _is_bare(above):
         if above.getparent() is None or not attached(above, part):
             break
         above, gone = above.getparent(), above
         drop(gone)
+
+
+def _is_bare(element: Element) -> bool:
+    """Whether nothing of it is text, code or an image; its first words tell."""
+    return not any(words(text) for text in element.itertext()) and element.find(".//img") is None
 
 
 def without_arrow(text: str) -> str:

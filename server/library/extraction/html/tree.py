@@ -22,10 +22,12 @@ CODE = "x-code"
 MATHS = "x-math"
 RUN = "x-run"
 MOST_DEPTH = 200  # elements above each other
-MOST_ELEMENTS = 600_000
+MOST_ELEMENTS = 400_000
+MOST_TEXT = 6_000_000  # characters
+_LONGEST_NAME = 2000  # characters of a class, an id or a style: each is looked at many times
 _XML = re.compile(r"^\s*<\?xml[^>]{0,500}\?>")
 _WINDOWS = re.compile(r"&#(?:x0*(?P<hex>[89][0-9a-f])|0*(?P<number>1[345]\d|12[89]));?(?![0-9a-f])", re.I)
-_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)[^<>]*>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*+)[^<>]*+>")
 _UNCLOSED = frozenset(
     "p li dt dd tr td th tbody thead tfoot option br hr img input link meta base area col embed source track wbr "
     "h1 h2 h3 h4 h5 h6 html head body pre code script style article main".split()
@@ -56,7 +58,9 @@ def parse(text: str) -> Element:
     if cut:
         raise Unreadable(Reason.DEEP)
     if sum(1 for _ in root.iter()) > MOST_ELEMENTS:
-        raise Unreadable(Reason.LARGE, f"it has more than {MOST_ELEMENTS} elements")
+        raise Unreadable(Reason.LARGE, f"it has more than {MOST_ELEMENTS:,} elements")
+    if _shown(root) > MOST_TEXT:
+        raise Unreadable(Reason.LARGE, f"it has more than {MOST_TEXT // 1_000_000} million characters of text")
     _put_streamed(root)
     make_shallow(root)
     _make_visible(root)
@@ -102,6 +106,11 @@ def _put_streamed(root: Element) -> None:
         hole.tail = None
 
 
+def _shown(root: Element) -> int:
+    """Characters of text; scripts and styles have none."""
+    return sum(len(one.text or "") * (one.tag not in ("script", "style")) + len(one.tail or "") for one in root.iter())
+
+
 def _windows(found: re.Match[str]) -> str:
     """The character that browsers show for a number which is no character in Unicode, but one in windows-1252."""
     number = int(found["hex"], 16) if found["hex"] else int(found["number"])
@@ -109,7 +118,11 @@ def _windows(found: re.Match[str]) -> str:
 
 
 def _make_visible(root: Element) -> None:
-    """Invisible characters that are written as entities go as well."""
+    """Invisible characters that are written as entities go as well, and the ends of names that are too long."""
+    for one in root.xpath(".//*[string-length(@class) > $most or string-length(@id) > $most]", most=_LONGEST_NAME):
+        one.attrib.update({name: one.get(name)[:_LONGEST_NAME] for name in ("class", "id") if one.get(name)})
+    for one in root.xpath(".//*[string-length(@style) > $most]", most=2 * _LONGEST_NAME):
+        one.set("style", f"{one.get('style')[:_LONGEST_NAME]};{one.get('style')[-_LONGEST_NAME:]}")
     for one in root.iter():
         if one.text and not one.text.isascii():
             one.text = visible(one.text)

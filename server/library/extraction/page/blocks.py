@@ -60,7 +60,7 @@ def _wrap_runs(element: Element, blocky: set[Element]) -> None:
         run = element.makeelement(RUN)
         run.text, element.text = element.text, None
         element.insert(0, run)
-    for child in list(element):
+    for child in list(element):  # siblings are put beside it: to look for its place takes as long as there are others
         if child is run:
             continue
         inline = isinstance(child.tag, str) and child.tag in INLINE and child not in blocky
@@ -68,14 +68,14 @@ def _wrap_runs(element: Element, blocky: set[Element]) -> None:
         if inline:
             if run is None:
                 run = element.makeelement(RUN)
-                element.insert(element.index(child), run)
+                child.addprevious(run)
             run.append(child)  # with the text after it
         else:
             run = None
             if (child.tail or "").strip():
                 run = element.makeelement(RUN)
                 run.text, child.tail = child.tail, None
-                element.insert(element.index(child) + 1, run)
+                child.addnext(run)
 
 
 def _collect(element: Element, blocky: set[Element], place: tuple[str, ...], junk: int, found: list[Block]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import Any, NamedTuple, cast
@@ -113,9 +114,9 @@ def _linked_data(root: Element) -> Iterator[dict[str, Any]]:
     for one in root.xpath('.//script[@type="application/ld+json"]'):
         text = (one.text or "")[:_MOST_LD]
         try:
-            ahead: list[Any] = [
-                json.loads(re.sub(r"^\s*(?://\s*)?<!\[CDATA\[|(?://\s*)?\]\]>\s*$", "", text), strict=False)
-            ]
+            ahead = deque[Any](
+                [json.loads(re.sub(r"^\s*(?://\s*)?<!\[CDATA\[|(?://\s*)?\]\]>\s*$", "", text), strict=False)]
+            )
         except (ValueError, RecursionError):
             continue
         for part, _ in zip(_parts(ahead), range(_MOST_PARTS), strict=False):
@@ -133,9 +134,9 @@ def _object(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _parts(ahead: list[Any]) -> Iterator[dict[str, Any]]:
+def _parts(ahead: deque[Any]) -> Iterator[dict[str, Any]]:
     while ahead:
-        one = ahead.pop(0)
+        one = ahead.popleft()
         if isinstance(one, list):
             ahead += _list(one)
         elif part := _object(one):

@@ -50,6 +50,7 @@ _ELSEWHERE = re.compile(
 _LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
 _ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
+_MOST_ASKED = 2_000_000  # characters of its text
 
 
 class Opinions(NamedTuple):
@@ -63,7 +64,7 @@ class Opinions(NamedTuple):
 def ask(root: Element, url: str) -> Opinions:
     """Ask both about the page as it came. A library that fails has no opinion."""
     logging.disable(logging.CRITICAL)  # each complains about many pages
-    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
+    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS or sum(map(len, root.itertext())) > _MOST_ASKED:
         return Opinions([], [])
     return Opinions(words(_trafilatura(root, url)), words(_readability(root, url)), words(article_body(root)))
 
@@ -134,8 +135,12 @@ def settle(
     if sum(size for size, keep in zip(sizes, kept, strict=True) if keep) < _LEAST_SHARE * held[longest]:
         kept = [share > 0.5 for share in seen[longest]]
     kept = _in_named(blocks, kept) or kept
-    noted = _noted(blocks, kept)
-    found = [keep or _goes_along(blocks, kept, at) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)]
+    if not any(kept):
+        kept = [_looks_like_text(block) for block in blocks]
+    noted, around = _noted(blocks, kept), _around(blocks, kept)
+    found = [
+        keep or _goes_along(blocks, kept, at, around) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)
+    ]
     found = [keep and not _leads_away(block) for keep, block in zip(found, blocks, strict=True)]
     for at, block in enumerate(blocks):
         if found[at] and is_title(block, title):
@@ -192,11 +197,11 @@ def _is_noted(block: Block, noted: set[str]) -> bool:
     return not noted.isdisjoint((*(one.get("id") for one in above), *block.element.xpath(".//@id")))
 
 
-def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int) -> bool:
+def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int, around: "_Around") -> bool:
     """Whether code or a formula stands beside or between text that is kept, or a heading right above it."""
     tag = blocks[at].place[0]
-    if _is_set_apart(blocks[at]):
-        near = [_next_text(blocks, kept, at, step) for step in (-1, 1)]
+    if around.apart[at]:
+        near = (around.before[at], around.after[at])
         between = all(one is not None and kept[one] for one in near)
         return between or any(one is not None and kept[one] and _same_part(blocks[at], blocks[one]) for one in near)
     below = at + 1
@@ -212,15 +217,30 @@ def _is_set_apart(block: Block) -> bool:
     return any(len(words(text_of(one))) == len(block.words) for one in block.element.iter(CODE, MATHS))
 
 
-def _next_text(blocks: Sequence[Block], kept: Sequence[bool], at: int, step: int) -> int | None:
-    """The next block that way that is neither code nor the label of a button beside it."""
-    at += step
-    while 0 <= at < len(blocks):
-        label = not kept[at] and len(blocks[at].words) <= _LABEL
-        if not label and not _is_set_apart(blocks[at]):
-            return at
-        at += step
-    return None
+class _Around(NamedTuple):
+    """For each block whether it is set apart, and the next text on either side."""
+
+    apart: list[bool]
+    before: list[int | None]
+    after: list[int | None]
+
+
+def _around(blocks: Sequence[Block], kept: Sequence[bool]) -> _Around:
+    """A text is what is neither code nor the label of a button beside it."""
+    apart = [_is_set_apart(block) for block in blocks]
+    labels = [not keep and len(block.words) <= _LABEL for keep, block in zip(kept, blocks, strict=True)]
+    texts = [not (one or label) for one, label in zip(apart, labels, strict=True)]
+    after = [None if one is None else len(texts) - 1 - one for one in _last_before(texts[::-1])]
+    return _Around(apart, _last_before(texts), after[::-1])
+
+
+def _last_before(texts: Sequence[bool]) -> list[int | None]:
+    last: int | None = None
+    found: list[int | None] = []
+    for at, is_text in enumerate(texts):
+        found.append(last)
+        last = at if is_text else last
+    return found
 
 
 def _same_part(block: Block, other: Block) -> bool:
