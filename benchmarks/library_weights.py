@@ -17,9 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.library_extraction import Page, pages_of
-from server.library.extraction.html.cleaning import clean
-from server.library.extraction.html.code_blocks import take_code
-from server.library.extraction.html.maths import take_maths
+from server.library.extraction.html.prepared import prepare
 from server.library.extraction.html.tree import parse, words
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.metadata import read_metadata
@@ -41,9 +39,7 @@ class Sample:
         self.kind, self.truth = page.kind, words(page.text)
         root = parse(decode(page.data))
         title, self.opinions = read_metadata(root).title, ask(root, page.url)
-        take_maths(root)
-        take_code(root)
-        clean(root)
+        prepare(root)
         body = root.find(".//body")
         self.blocks: list[Block] = blocks_of(root if body is None else body)
         given = [one for one in self.opinions[:2] if len(one) >= FEW]

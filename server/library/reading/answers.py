@@ -188,7 +188,7 @@ class ReferenceLibrary:
 
 
 def _labelled(name: str) -> str:
-    """A document in the line that opens a quotation. A name that is not plain stays inside: a stranger chose it."""
+    """A document in the line that opens a quotation. A stranger may have named it: a name like a text stays inside."""
     return f"library document {json.dumps(name)}" if _PLAIN.fullmatch(name) else "library document"
 
 

@@ -12,15 +12,17 @@ _PLACES = (
     '|.//li[starts-with(@id,"fn") or starts-with(@id,"cite_note") or starts-with(@id,"user-content-fn")]'
     '|.//li[starts-with(@id,"footnote")]'
     '|.//aside[contains(@class,"footnote") or @role="doc-footnote"][@id]'
-    '|.//div[contains(@class,"footnote-definition") or @role="doc-footnote"][@id]'
+    '|.//div[contains(concat(" ",@class," ")," footnote-definition ") or contains(@class,"footdef")]'
+    '|.//div[@role="doc-footnote"][@id]'
     '|.//dl[contains(@class,"footnote") or contains(@class,"citation")]/dt[@id]'
     '|.//table[contains(@class,"footnote") or contains(@class,"citation")][@id]'
     '|.//*[contains(@class,"citation")][@id][self::div or self::aside]'
-    '|.//p[starts-with(@id,"fn") or starts-with(@id,"footnote")]'
+    '|.//p[starts-with(@id,"fn") or starts-with(@id,"footnote") or starts-with(@id,"_ftn")]'
 )
 _BACK = (
     './/a[starts-with(@href,"#fnref") or contains(@class,"backref") or contains(@href,"cite_ref")'
-    ' or @role="doc-backlink" or contains(@class,"footnote-back") or contains(@class,"footnote-return")]'
+    ' or @role="doc-backlink" or contains(@class,"footnote-back") or contains(@class,"footnote-return")'
+    ' or starts-with(@href,"#footnote-ref")]'
     '|.//span[@class="label" or @class="backrefs" or @class="fn-bracket" or contains(@class,"mw-cite-backlink")]'
     '|.//td[@class="label"]|.//sup[contains(@class,"footnote-definition-label")]'
 )

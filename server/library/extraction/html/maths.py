@@ -2,6 +2,7 @@
 
 import re
 
+from server.library.extraction.html.mathjax import drawn
 from server.library.extraction.html.mathml import to_tex
 from server.library.extraction.html.tree import MATHS, Element, drop, has_class, names, swap, text_of
 
@@ -54,8 +55,7 @@ def take_maths(root: Element) -> None:
         if pattern.search(one.get("alt")) or (one in marked and "mwe-math" in names(one)):
             _put(one, one.get("alt"), _is_display(one))
     _delimited(root)
-    for one in list(root.iter("mjx-container", "mjx-assistive-mml")):
-        drop(one)
+    _drawn(root)
 
 
 def clean_tex(text: str) -> str:
@@ -68,6 +68,17 @@ def clean_tex(text: str) -> str:
             text = text[len(start) : -len(end)]
             break
     return re.sub(r"\s+", " ", re.sub(r"(?<!\\)%\s*\n\s*", "", text)).strip()
+
+
+def _drawn(root: Element) -> None:
+    """What MathJax has drawn, and left nothing else of."""
+    for one in list(root.iter("mjx-container", "mjx-assistive-mml")):
+        if one.getparent() is None:
+            continue
+        if tex := clean_tex(to_tex(drawn(one))):
+            _put(one, tex, _is_display(one))
+        else:
+            drop(one)
 
 
 def _put(element: Element, tex: str, display: bool) -> None:

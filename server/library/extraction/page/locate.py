@@ -1,13 +1,22 @@
 """Where the text of a page is, on pages whose software is known by its marks."""
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 
+from server.library.extraction.html.inline import plain
 from server.library.extraction.html.tree import MATHS, Element, drop, has_class, names, text_of, with_class, words
 
 # (what made the page, where its text is), the most certain first.
 _KNOWN = (
     ("GitHub", '//*[contains(@class,"markdown-body") and contains(@class,"entry-content")]'),
     ("GitHub's discussions", '//*[contains(@class,"markdown-body") and contains(@class,"comment-body")]'),
+    ("Discourse", '//div[contains(@class,"topic-body")]//div[contains(concat(" ",@class," ")," cooked ")]'),
+    ("Discourse", '//div[contains(@class,"crawler-post")]//div[@class="post"]'),
+    ("Reddit", '//div[contains(@class,"thing")]//div[contains(@class,"usertext-body")]/div[contains(@class,"md")]'),
+    ("Reddit", '//shreddit-post//*[@slot="text-body"]|//shreddit-comment/*[@slot="comment"]'),
+    ("phpBB", '//div[contains(@class,"postbody")]//div[@class="content"]'),
+    ("XenForo", '//article[contains(@class,"message-body")]//div[@class="bbWrapper"]'),
     ("LaTeXML", '//article[contains(@class,"ltx_document")]'),
     ("LaTeXML", '//div[contains(concat(" ",@class," ")," ltx_document ")][not(@role)]'),
     ("LaTeXML", '//div[contains(concat(" ",@class," ")," ltx_page_content ")]'),
@@ -50,7 +59,15 @@ _KNOWN = (
 )
 _MARK = re.compile(r'"( ?[\w-]{5,} ?)"')  # a class or an id in a path
 _LEAST = 20  # words of a part that is one
-_MOST_POSTS = {"Stack Exchange": 12, "GitHub's discussions": 50}  # pages of several texts
+THREADS = ("GitHub's discussions", "Discourse", "Reddit", "phpBB", "XenForo")  # a text answers the one before
+_MOST_POSTS = {"Stack Exchange": 12, **dict.fromkeys(THREADS, 50)}  # pages of several texts
+_WHO = (
+    './/*[@itemprop="author" or @data-user-card or contains(concat(" ",@class," ")," author ") '
+    'or contains(@class,"username")]'
+)
+_WHEN = ".//relative-time[@datetime]|.//time[@datetime]"
+_LONG = 80  # characters of a name
+_FAR = 8  # ancestors of a post that may name its author
 # Parts of such pages that are no text: lists of pages, editors' links, footers of the software.
 _AROUND = re.compile(
     r"\s(?:printfooter|navbox\S*|vertical-navbox|catlinks|md-source-file|md-content__button|prev-next-\S+|ltx_page_footer|ltx_page_header|"
@@ -78,6 +95,21 @@ def known_parts(root: Element) -> tuple[str, list[Element]]:
                 return made_by, outer[: _MOST_POSTS[made_by]]
             return made_by, [max(outer, key=lambda one: len(text_of(one)))]
     return "", []
+
+
+def byline(part: Element, others: Sequence[Element]) -> str:
+    """Who wrote a post of a page with several, and when, as Markdown; empty where neither is told beside it."""
+    for above in islice(part.iterancestors(), _FAR):
+        if any(other is not part and above in other.iterancestors() for other in others):
+            break
+        names_there, dates = (
+            [one for one in above.xpath(path) if part not in one.iterancestors()] for path in (_WHO, _WHEN)
+        )
+        who = next((shown for one in names_there if (shown := " ".join(text_of(one).split()))), "")
+        if who:
+            when = next((one.get("datetime")[:10] for one in dates), "")
+            return f"**{plain(who[:_LONG])}**" + (f" · {when}" if when else "")
+    return ""
 
 
 def _has_text(part: Element) -> bool:

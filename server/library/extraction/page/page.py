@@ -6,13 +6,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 from server.library.document import Kind
-from server.library.extraction.html.cleaning import clean
-from server.library.extraction.html.code_blocks import take_code
 from server.library.extraction.html.footnotes import take_notes
-from server.library.extraction.html.maths import take_maths
+from server.library.extraction.html.prepared import prepare
 from server.library.extraction.html.tree import Element, parse, text_of, words
 from server.library.extraction.html.writer import Writer
-from server.library.extraction.page.locate import known_parts, trim
+from server.library.extraction.page.locate import THREADS, byline, known_parts, trim
 from server.library.extraction.page.metadata import read_metadata
 from server.library.extraction.page.vote import ask, keep_text
 from server.library.extraction.text.charset import decode
@@ -46,15 +44,18 @@ def read_page(data: bytes, charset: str, url: str) -> dict[str, Any]:
     signs = _signs(root)
     made_by, parts = known_parts(root)
     opinions = None if parts else ask(root, url)
-    take_maths(root)
-    take_code(root)
-    clean(root)
+    prepare(root)
+    bylines = [""]
     if opinions is None:
+        bylines += [byline(part, parts) for part in parts[1:]] if made_by in THREADS else [""] * len(parts[1:])
         for part in parts:
             trim(part)
     else:
         parts = [keep_text(root, opinions, told.title)]
-    written = [Writer(base, part, take_notes(part)).write() for part in parts]
+    written: list[str] = []
+    for part, by in zip(parts, bylines, strict=True):
+        if text := Writer(base, part, take_notes(part)).write():
+            written += [by, text]
     markdown = "\n\n".join(filter(None, written)).strip()
     _require_text(markdown, signs)
     return {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import readability  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
 
+from server.library.extraction.html.dialects import CALL_OUT
 from server.library.extraction.html.footnotes import is_note
 from server.library.extraction.html.tree import (
     CODE,
@@ -205,6 +206,8 @@ def _goes_along(blocks: Sequence[Block], kept: Sequence[bool], at: int, around: 
         between = all(one is not None and kept[one] for one in near)
         return between or any(one is not None and kept[one] and _same_part(blocks[at], blocks[one]) for one in near)
     below = at + 1
+    if blocks[at].element.get("class") == CALL_OUT:
+        return below < len(blocks) and kept[below]
     if tag not in HEADINGS - {"h1"} or below == len(blocks) or blocks[below].place[0] in HEADINGS:
         return False
     return kept[below] and _same_part(blocks[at], blocks[below])
