@@ -1,11 +1,12 @@
 """How well pages and papers are read: the library's own extraction beside others, in one run over sets with known text.
 
-`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--worst N] [--ours]`
+`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--markitdown PYTHON] [--worst N] [--ours]`
 
 SETS holds clones of scrapinghub/article-extraction-benchmark (4a3bc97), mozilla/readability (ab40277), kepano/defuddle
 (6de1634) and adbar/trafilatura (e90b0ef); a set that is not there is left out. NAMES is a file with one `set/page` a
 line (aeb, readability, defuddle, traf): no other page is read. FOLDER holds pairs of NAME.html and NAME.md, the source
-that it was built from; benchmarks/library_docs.py builds one.
+that it was built from; benchmarks/library_docs.py builds one. PYTHON is an interpreter that has markitdown: it needs
+too much to be installed beside the rest.
 
 Figures: F1 of words regardless of their order, the mean over pages; of the documentation also the shares of blocks of
 code, rows of tables, formulas and headings that are there exactly; of trafilatura's set the share of strings that must
@@ -13,13 +14,15 @@ be there and of those that must not. No page of a set is part of this repository
 """
 
 import argparse
+import base64
 import gzip
 import json
 import re
 import statistics
+import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,19 +82,38 @@ def by_readability(page: Page) -> str:
     return markdownify.markdownify(html, heading_style="ATX")
 
 
-def by_markitdown() -> dict[str, Callable[[Page], str]]:
-    """markitdown, where it is installed."""
+_MARKITDOWN = """
+import base64, io, json, sys, time
+from markitdown import MarkItDown, StreamInfo
+reader = MarkItDown()
+for line in sys.stdin:
+    told, began = json.loads(line), time.process_time()
+    stream, about = io.BytesIO(base64.b64decode(told["data"])), StreamInfo(extension=".html", url=told["url"])
     try:
-        from markitdown import MarkItDown, StreamInfo  # pyright: ignore
-    except ImportError:
-        return {}
-    import io
+        text = reader.convert_stream(stream, stream_info=about).text_content
+    except Exception:
+        text = ""
+    print(json.dumps([text, time.process_time() - began]), flush=True)
+"""
 
-    def read(page: Page) -> str:
-        told = StreamInfo(extension=".html", url=page.url)
-        return str(MarkItDown().convert_stream(io.BytesIO(page.data), stream_info=told).text_content)
 
-    return {"markitdown": read}
+class MarkItDown:
+    """markitdown in a process of another interpreter; `seconds` is what it has computed."""
+
+    def __init__(self, python: str) -> None:
+        self._process = subprocess.Popen(
+            [python, "-c", _MARKITDOWN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.seconds = 0.0
+
+    def __call__(self, page: Page) -> str:
+        told, answers = self._process.stdin, self._process.stdout
+        assert told and answers
+        told.write(json.dumps({"data": base64.b64encode(page.data).decode(), "url": page.url}) + "\n")
+        told.flush()
+        text, seconds = json.loads(answers.readline())
+        self.seconds += seconds
+        return str(text)
 
 
 def plain(markdown: str) -> str:
@@ -247,21 +269,24 @@ def main() -> None:
     parser.add_argument("sets", type=Path)
     parser.add_argument("--only", type=Path)
     parser.add_argument("--docs", type=Path)
+    parser.add_argument("--markitdown", metavar="PYTHON")
     parser.add_argument("--worst", type=int, default=0, help="name so many pages of each set on which ours is worst")
     parser.add_argument("--ours", action="store_true", help="measure no other tool")
     told = parser.parse_args()
     tools: dict[str, Callable[[Page], str]] = {"ours": ours}
     if not told.ours:
-        tools |= {"trafilatura": by_trafilatura, "readability + markdownify": by_readability, **by_markitdown()}
+        tools |= {"trafilatura": by_trafilatura, "readability + markdownify": by_readability}
+    if told.markitdown:
+        tools["markitdown"] = MarkItDown(told.markitdown)
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     count = 0
     for page in pages_of(told):
         count += 1
         for name, read in tools.items():
             began = time.process_time()
             markdown = read(page)
-            spent[name] += time.process_time() - began  # type: ignore[assignment]
+            spent[name] += time.process_time() - began
             found.setdefault((page.kind, name), []).append((page.name, measure(page, markdown)))
     for (kind, name), figures in found.items():
         columns = dict.fromkeys(key for _, one in figures for key in one)
@@ -271,6 +296,7 @@ def main() -> None:
         if name == "ours" and told.worst and kind != "traf":
             for page_name, one in sorted(figures, key=lambda each: each[1]["F1"])[: told.worst]:
                 print(f"{'':12} {one['F1']:.3f} {page_name}")
+    spent |= {name: read.seconds for name, read in tools.items() if isinstance(read, MarkItDown)}
     print("ms a page:", "  ".join(f"{name} {1000 * seconds / max(1, count):.0f}" for name, seconds in spent.items()))
 
 
