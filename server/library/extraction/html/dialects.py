@@ -35,10 +35,10 @@ def _side_notes(root: Element) -> None:
     found = [one for one in root.xpath(_SIDE) if has_class(one, *_SIDES) and one.getparent() is not None]
     if not found:
         return
-    whole = " ".join(words(text_of(root)))
+    whole = f" {' '.join(words(text_of(root)))} "
     for one in found[:_LOOSE]:
         text = " ".join(words(_SIDE_NUMBER.sub("", text_of(one))))
-        if text and whole.count(text) > 1:
+        if text and whole.count(f" {text} ") > 1:
             _link_mark(one)
             drop(one)
 
@@ -73,10 +73,10 @@ def _loose_notes(root: Element) -> None:
         if notes and all(number in marks for number, _, _ in notes):
             for number, start, paragraph in notes:
                 mark = marks[number]
-                link = mark.makeelement("a", {"href": f"#fn-loose-{number}"})
+                link = mark.makeelement("a", {"href": f"#fn-{number}"})
                 link.text, mark.text = mark.text, None
                 mark.append(link)
-                paragraph.set("id", f"fn-loose-{number}")
+                paragraph.set("id", f"fn-{number}")
                 drop(start)
             return
 
