@@ -15,7 +15,7 @@ from server.library.extraction.text.reasons import Reason, Unreadable
 
 raw: Any = pypdfium2.raw
 MOST_PAGES = 2000
-MOST_CHARACTERS = 6_000_000
+MOST_CHARACTERS = 4_000_000
 _MONO = re.compile(r"mono|courier|consol|typewriter|cmtt|menlo|inconsolata|sfmono|lmtt|txtt|nimbusmon|fixed|code", re.I)
 _BOLD = re.compile(r"bold|black|cmbx|medi|heavy|semibold|-bd|sfbx", re.I)
 _ITALIC = re.compile(r"ital|obli|cmti|cmsl|cmmi", re.I)
@@ -93,17 +93,15 @@ def read_pages(data: bytes) -> tuple[list[Page], dict[str, str]]:
         encrypted = "password" in str(error).lower() or "security" in str(error).lower()
         raise Unreadable(Reason.ENCRYPTED if encrypted else Reason.DAMAGED, "it is not a complete PDF") from None
     if count > MOST_PAGES:
-        raise Unreadable(Reason.LARGE, f"it has more than {MOST_PAGES} pages")
+        raise Unreadable(Reason.LARGE, f"it has more than {MOST_PAGES:,} pages")
     pages: list[Page] = []
     characters = 0
     for number in range(count):
         try:
-            page = _page(document[number], number)
+            page = _page(document[number], number, MOST_CHARACTERS - characters)
         except pypdfium2.PdfiumError:
             continue  # a damaged page among whole ones
         characters += sum(len(line.text) for line in page.lines)
-        if characters > MOST_CHARACTERS:
-            raise Unreadable(Reason.LARGE, f"it has more than {MOST_CHARACTERS} characters")
         pages.append(page)
     if not pages:
         raise Unreadable(Reason.DAMAGED, "no page of it can be read")
@@ -112,9 +110,12 @@ def read_pages(data: bytes) -> tuple[list[Page], dict[str, str]]:
     return pages, {name.lower(): visible(value).strip() for name, value in document.get_metadata_dict().items()}
 
 
-def _page(page: Any, number: int) -> Page:
+def _page(page: Any, number: int, most: int) -> Page:
+    """One page. Raises Unreadable: it has more than `most` characters, drawn or not."""
     text = page.get_textpage()
     try:
+        if text.count_chars() > most:
+            raise Unreadable(Reason.LARGE, f"it has more than {MOST_CHARACTERS // 1_000_000} million characters")
         glyphs = _glyphs(text)
     finally:
         text.close()
@@ -130,7 +131,7 @@ def _glyphs(text: Any) -> list[Glyph]:
     name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
     matrix = raw.FS_MATRIX()
     found: list[Glyph] = []
-    for at in range(min(text.count_chars(), MOST_CHARACTERS)):
+    for at in range(text.count_chars()):
         code = raw.FPDFText_GetUnicode(text, at)
         if code in (0, 10, 13, 32) or (raw.FPDFText_IsGenerated(text, at) == 1 and code not in _HYPHENS):
             blank = True

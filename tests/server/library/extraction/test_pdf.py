@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from server.library.extraction import pdf_text
 from server.library.extraction.pdf_layout import read_pdf
 from server.library.extraction.text.reasons import Reason, Unreadable
 
@@ -162,3 +163,56 @@ def test_a_cut_pdf_is_damaged() -> None:
     with pytest.raises(Unreadable) as refused:
         read_pdf(b"%PDF-1.7\n1 0 obj\n<<")
     assert refused.value.reason is Reason.DAMAGED
+
+
+TREE = ("<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>")
+SENTENCE = " ".join(WORDS)
+
+
+def raw_pdf(objects: Sequence[str]) -> bytes:
+    """A PDF of these objects, as they are, whose table of places is missing."""
+    body = "".join(f"{number} 0 obj\n{one}\nendobj\n" for number, one in enumerate(objects, 1))
+    return f"%PDF-1.7\n{body}trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n9\n%%EOF\n".encode()
+
+
+HOSTILE = {
+    "a page that is its own tree": (TREE[0], "<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 2 >>"),
+    "a tree whose parent is below it": (TREE[0], TREE[1].replace("/Count", "/Parent 3 0 R /Count"), TREE[1]),
+    "an object that is itself": ("1 0 R",),
+    "a length that is its own stream": (
+        *TREE,
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>",
+        "<< /Length 4 0 R >>\nstream\nx\nendstream",
+    ),
+    "more pages than there are": (TREE[0], "<< /Type /Pages /Kids [3 0 R] /Count 2000000000 >>", "<< /Type /Page >>"),
+    "no objects": (),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_pdf_that_leads_in_circles_is_refused(what: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        read_pdf(raw_pdf(HOSTILE[what]))
+    assert refused.value.reason in (Reason.DAMAGED, Reason.LARGE, Reason.SCANNED, Reason.EMPTY)
+
+
+@pytest.mark.parametrize("box", ["[0 0 1e30 1e30]", "[0 0 0 0]", "[612 792 0 0]", "[0 0 99999999999999999999 1]", "[]"])
+def test_a_page_of_any_size_is_read(box: str) -> None:
+    data = pdf([column(numbered("w", 60), 50, 740)]).replace(b"[0 0 612 792]", box.encode())
+    assert "optimizerw1" in str(read_pdf(data)["markdown"]) or box == "[0 0 0 0]"
+
+
+def test_a_pdf_without_its_table_of_places_is_read() -> None:
+    content = f"BT /F1 10 Tf 50 700 Td ({SENTENCE}) Tj ET"
+    font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Times-Roman >> >> >>"
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources {font} >>"
+    stream = f"<< /Length {len(content)} >>\nstream\n{content}\nendstream"
+    assert SENTENCE in str(read_pdf(raw_pdf([*TREE, page, stream]))["markdown"])
+
+
+@pytest.mark.parametrize(("name", "most", "says"), [("MOST_PAGES", 2, "pages"), ("MOST_CHARACTERS", 500, "characters")])
+def test_a_pdf_with_too_much_in_it_is_refused(name: str, most: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_text, name, most)
+    with pytest.raises(Unreadable) as refused:
+        read_pdf(pdf([column(WORDS, 50, 740)] * 3))
+    assert refused.value.reason is Reason.LARGE and says in refused.value.detail

@@ -23,7 +23,10 @@ FORMULAS = {
                 "frac",
                 drawn("num", "<mjx-nstrut></mjx-nstrut>", X),
                 drawn(
-                    "dbox", drawn("dtable", "<mjx-line></mjx-line>", drawn("row", drawn("den", "<mjx-dstrut></mjx-dstrut>", N)))
+                    "dbox",
+                    drawn(
+                        "dtable", "<mjx-line></mjx-line>", drawn("row", drawn("den", "<mjx-dstrut></mjx-dstrut>", N))
+                    ),
                 ),
             ),
         ),
@@ -51,7 +54,9 @@ FORMULAS = {
 @pytest.mark.parametrize("what", FORMULAS)
 def test_a_formula_that_is_only_drawn_is_read(what: str) -> None:
     html, tex = FORMULAS[what]
-    found = markdown(f'<p>So <mjx-container class="MathJax" jax="CHTML"><mjx-math>{html}</mjx-math></mjx-container>.</p>')
+    found = markdown(
+        f'<p>So <mjx-container class="MathJax" jax="CHTML"><mjx-math>{html}</mjx-math></mjx-container>.</p>'
+    )
     assert found == f"So ${tex}$."
 
 
@@ -64,7 +69,10 @@ CALLS_OUT = {
         '<div class="alert alert-info"><p class="alert-heading">Mind</p><p>One thing.</p></div>',
         "> [!info] Mind\n>\n> One thing.",
     ),
-    "Bootstrap": ('<div class="alert alert-warning" role="alert">One thing.</div>', "> [!warning] Warning\n>\n> One thing."),
+    "Bootstrap": (
+        '<div class="alert alert-warning" role="alert">One thing.</div>',
+        "> [!warning] Warning\n>\n> One thing.",
+    ),
     "GitHub": (
         '<div class="markdown-alert markdown-alert-note"><p class="markdown-alert-title">Note</p><p>One thing.</p></div>',
         "> [!note] Note\n>\n> One thing.",
