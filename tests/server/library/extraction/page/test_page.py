@@ -1,13 +1,18 @@
 """What a page says of itself, where its text is, and pages without text."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 
+from server.library.extraction.html import tree
 from server.library.extraction.html.tree import parse, words
 from server.library.extraction.page.blocks import blocks_of
 from server.library.extraction.page.metadata import iso_date, read_metadata
 from server.library.extraction.page.page import read_page
 from server.library.extraction.page.vote import coverage, settle
 from server.library.extraction.text.reasons import Reason, Unreadable
+from tests.support.growth import require_even
 
 TEXT = "The optimizer keeps an average of the gradient, and divides each step by its root, which helps rare features. "
 LD = (
@@ -196,3 +201,79 @@ def test_an_element_that_is_named_as_the_text_counts_where_nothing_of_it_is_like
 def test_a_menu_with_dishes_is_text() -> None:
     body = parse("<body><div id=menu><p>Soup</p><p>Bread</p></div><div class=menu><a href=/>Home</a></div></body>")
     assert [block.junk for block in blocks_of(body.find(".//body"))] == [0, 0, 1]
+
+
+THREADS = {
+    "GitHub's discussions": "<div class=js-comment><h3><a class=author>{who}</a> <relative-time datetime={when}T10:00:00Z>then"
+    "</relative-time></h3><div class='comment-body markdown-body'><p>{text}</p></div></div>",
+    "Discourse": "<div class='topic-body crawler-post'><span itemprop=author><a>{who}</a></span><time datetime={when}>then</time>"
+    "<div class=post itemprop=text><p>{text}</p></div></div>",
+    "phpBB": "<div class=postbody><p><a class=username>{who}</a> <time datetime={when}>then</time></p>"
+    "<div class=content>{text}</div></div>",
+}
+
+
+@pytest.mark.parametrize("made_by", THREADS)
+def test_of_a_thread_each_answer_says_who_wrote_it_and_when(made_by: str) -> None:
+    posts = (("ada", "2026-01-01", "What is the rate?"), ("b*b", "2026-01-02", "Some 0.02 of it."))
+    body = "".join(THREADS[made_by].format(who=who, when=when, text=text) for who, when, text in posts)
+    found = read(f"<html><body><p>Log in</p>{body}<p>Powered by it</p></body></html>")
+    assert found["markdown"] == "What is the rate?\n\n**b\\*b** · 2026-01-02\n\nSome 0.02 of it.\n"
+    assert made_by in found["extractor"]
+
+
+def test_a_page_of_which_nothing_is_likely_text_still_has_its_text() -> None:
+    assert read("<html><body><p>words<br>" + "line<br>" * 2000 + "</p></body></html>")["markdown"].startswith("words")
+
+
+@pytest.mark.parametrize(("name", "says"), [("MOST_TEXT", "characters of text"), ("MOST_ELEMENTS", "elements")])
+def test_a_page_with_too_much_in_it_is_refused_before_it_is_read(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, name, 20)
+    with pytest.raises(Unreadable) as refused:
+        read("<html><body>" + "<p>Some words of it.</p>" * 30 + "<script>long</script></body></html>")
+    assert refused.value.reason is Reason.LARGE and says in refused.value.detail
+
+
+def test_a_long_name_and_a_long_style_of_an_element_cost_no_more_than_a_short_one() -> None:
+    root = parse(f"<p class='{'a ' * 90_000}' style='{'height:1px;' * 90_000}color:red'>Words of it.</p>")
+    (one,) = root.iter("p")
+    assert max(map(len, one.attrib.values())) < 5000 and one.get("style").endswith("color:red")
+
+
+GROWING: dict[str, Callable[[int], str]] = {
+    "blocks with text between": lambda n: "<div>some words here</div>tail " * n,
+    "items": lambda n: "<ul>" + "<li>item <b>x</b> words" * n + "</ul>",
+    "blocks of code": lambda n: "<pre><code>x = 1\ny = 2</code></pre>" * n,
+    "headings": lambda n: "".join(f"<h1>Heading {at} of it</h1>" for at in range(n)),
+    "buttons": lambda n: "<p>Words " + "<button>word</button> and " * n,
+    "code in lines": lambda n: "<p>" + "<code>x<br>y z w</code> and " * n,
+    "footnotes": lambda n: (
+        "<p>"
+        + "".join(f"x<sup><a href='#fn{at}'>{at}</a></sup> " for at in range(n))
+        + "<div class=footnotes><ol>"
+        + "".join(f"<li id='fn{at}'>note {at}</li>" for at in range(n))
+    ),
+    "linked data": lambda n: (
+        f"<script type='application/ld+json'>[{'1,' * 40 * n}1]</script><p>Some words of a page</p>"
+    ),
+    "a tag that never ends": lambda n: "<div>" * 300 + "words of it" + "<" + "a" * 40 * n,
+    "a style": lambda n: f"<p style='{'height:1px;' * 10 * n}'>Some words of a page</p>",
+}
+
+
+@pytest.mark.thorough  # seconds each
+@pytest.mark.parametrize("kind", GROWING)
+def test_no_page_takes_time_that_grows_faster_than_it(kind: str) -> None:
+    def seconds(size: int) -> float:
+        page = f"<html><body>{GROWING[kind](size)}</body></html>".encode()
+        began = time.process_time()
+        try:
+            read_page(page, "", "")
+        except Unreadable:
+            pass
+        return time.process_time() - began
+
+    seconds(10)  # the libraries are loaded
+    require_even(seconds, 8000)
