@@ -6,6 +6,9 @@ Each slot gets as many runs, one after the other, each as soon as the one before
 that the first number of slots took, divided by what it took; the overhead is what a run costs beside. Runs that `sleep`
 need no core, so that any number of slots can be tried; those that `compute` need one each, and are tried with as many
 slots as there are cores.
+
+What else the machine does shows in `waited`: the share of the time in which something waited for a core (Linux). An
+efficiency says little where it is high, or differs between the lines: `--slots 1 2 4 4 2 1` tells a drift.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from server.paths import StudyPaths
@@ -66,6 +70,26 @@ def request(number: int, command: str, slot: Slot, count: int) -> RunRequest:
     return RunRequest(attempt=attempt, limits=_LIMITS, referee=Referee.COMMAND, task=task, trees=lay_out, slot=slot)
 
 
+class Waited:
+    """The share of the time since it was made in which something waited for a core."""
+
+    def __init__(self) -> None:
+        self._begun, self._before = time.monotonic(), self._seconds()
+
+    def __str__(self) -> str:
+        now = self._seconds()
+        if now is None or self._before is None:
+            return ""
+        return f"   waited {(now - self._before) / (time.monotonic() - self._begun):4.0%}"
+
+    @staticmethod
+    def _seconds() -> float | None:
+        with suppress(OSError):
+            first = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+            return int(first.rpartition("total=")[2]) / 1e6
+        return None
+
+
 def measured(executor: Executor, command: str, count: int, runs: int) -> float:
     """Seconds until each slot has had its runs, one after the other. Raises SystemExit: a run gave no score."""
     left, number, begun = runs * count, 0, time.monotonic()
@@ -101,12 +125,13 @@ def main() -> None:
         if given.kind == "compute" and count > cores():
             print(f"{count:3} slots   not tried: they need {count} cores")
             continue
+        waited = Waited()
         with tempfile.TemporaryDirectory() as folder:
             wall = measured(EXECUTORS[given.executor](Path(folder), count), command, count, given.runs)
         first = first or wall
         overhead, hourly = wall / given.runs - given.seconds, 3600 * count * given.runs / wall
         told = f"{count:3} slots   {wall:6.1f} s   {hourly:6.0f} runs an hour   efficiency {first / wall:6.1%}"
-        print(f"{told}   overhead {overhead:5.2f} s a run", flush=True)
+        print(f"{told}   overhead {overhead:5.2f} s a run{waited}", flush=True)
 
 
 if __name__ == "__main__":

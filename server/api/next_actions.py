@@ -7,6 +7,7 @@ from server.api.lanes.seat import HERE, Seat, current_seat
 from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
+from server.study.find_study import OperatorRequest, read_request
 from server.study.lane import Lane, differs_in_files
 from server.study.phase import (
     HISTORY,
@@ -98,6 +99,9 @@ def _next_calls(study: Study, seat: Seat) -> list[NextAction]:
     if moved := study.head_moved:
         back = [action for action in usual if action.tool in _STARTING_NOTHING]
         return [_notice(f"No new runs: {moved}"), *back]
+    if phase is Phase.QUEUED and read_request(study.workspace.state) is OperatorRequest.STOP:
+        stopped = f"No new runs: {limits.why_study_over(study)}. {limits.what_is_left(study)}"
+        return [_notice(stopped), *(action for action in usual if action.tool == Move.CANCEL_EXPERIMENT)]
     if phase in UNFINISHED:
         held = [_notice(f"no run starts now: {study.slots.held}")] if study.slots.held else []
         return [*usual, *held * (phase is Phase.QUEUED), *_afterwards(study)]

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from server.api import history_views
 from server.api.history_views import fit_status, running_told, sweep_reply, under_way
-from server.api.lanes.rows import lanes_told, place_of, stale_told
+from server.api.lanes.rows import lanes_told, now_as, place_of, stale_told
 from server.api.lanes.seat import HERE, Seat, require_lane, require_name
 from server.api.next_actions import next_calls, next_sentences, sentences
 from server.api.schemas import (
@@ -168,7 +168,7 @@ def apply_patch(
         )
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
-    before, after, diff, _ = study.apply_patch(text, base_sha256, number, seat.lane)
+    before, after, diff, _ = study.apply_patch(text, base_sha256, number, seat.lane, seat.agent)
     told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent." + _tried_elsewhere(study, diff)
     note = (
         told + audit_failures.known(study.ledger, after)
@@ -209,14 +209,18 @@ def start_run(study: Study, description: str, hypothesis: str, seat: Seat = HERE
 def start_sweep(study: Study, description: str, changes: list[dict[str, str]], seat: Seat = HERE) -> RunReply:
     """Start a sweep."""
     require_lane(study, seat)
-    sweep.begin(study, description, changes, study.lanes.at(seat.lane).id)
+    sweep.begin(study, description, changes, study.lanes.at(seat.lane).id, seat.agent)
     return show_run(study, seat=seat)
 
 
 def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
-    """A run, queued, under way or over; 0 is the lane's last one. Raises WrongPhase when there was none."""
+    """A run, queued, under way or over; 0 is the lane's last one. Raises WrongPhase when there was none.
+
+    One that another keep overtook in the queue is shown as what it goes on as.
+    """
     study.settle()
-    row = study.ledger.get(number) if number else None
+    found = study.ledger.get(number) if number else None
+    row = now_as(study, found) if found else None
     lane = study.lanes.of(row) if row else study.lanes.at(seat.lane)
     row = row or lane.run() or study.ledger.incumbent()
     require(lane.phase() if row is None else Phase.IDLE, Move.WAIT_EXPERIMENT, words=study.words())
@@ -227,8 +231,8 @@ def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
 def show_first(study: Study, watched: set[int], seat: Seat) -> RunReply:
     """Of the watched runs the first that has ended; while none has, and where none is watched, the lane's run."""
     study.settle()
-    rows = [row for row in map(study.ledger.get, sorted(watched)) if row and row.result]
-    if rows:
+    rows = [now_as(study, row) for row in map(study.ledger.get, sorted(watched)) if row]
+    if rows := [row for row in rows if row.result]:
         return show_run(study, min(rows, key=lambda row: row.result.finished_at if row.result else "").number, seat)
     return show_run(study, min(watched, default=0), seat)
 

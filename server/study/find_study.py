@@ -61,12 +61,12 @@ def _last_changed(study: StudyPaths) -> float:
 
 
 def _is_unfinished(study: StudyPaths) -> bool:
-    """Whether a night is paused, or has a run whose result was not looked at."""
-    if read_request(study.state) is OperatorRequest.PAUSE:
+    """Whether a night is paused, or has a run whose result was not looked at, or waits and was not stopped."""
+    if (word := read_request(study.state)) is OperatorRequest.PAUSE:
         return True
     try:
         with closing(Ledger(study.ledger, read_only=True)) as ledger:
-            return bool(ledger.unfinished())
+            return any(word is None or not row.queued for row in ledger.unfinished())
     except LedgerUnavailable:
         return False
 

@@ -29,6 +29,8 @@ from trainer.contract import Referee
 
 LANE = re.compile(r"[a-z0-9-]{1,20}")  # its name
 _MOST = 16  # lanes that are open at once
+_SHARED = 8  # of them that are no client's own, as soon as clients have names: each can open its own
+_RECENT = 100  # rows, which name the clients that are at work
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CONFLICT = (
     "The candidate is unchanged. Make these places equal to the incumbent's with apply_patch(patch), or call "
@@ -299,19 +301,26 @@ class Lanes:
         if name and name not in names and self._ledger.last(name) is None:
             raise UnknownLane(f"There is no lane {clip(name, 40)!r}.", f"{lanes_in_words(names)}; {_OPENING}.")
 
-    def make_room(self, name: str) -> None:
+    def make_room(self, name: str, agent: str = "") -> None:
         """Close the idle lane that was used least lately, where too many are open for another one.
 
-        Raises UnknownLane: none is idle.
+        Args:
+            agent: who opens it; empty: a client without a name.
+
+        Raises:
+            UnknownLane: none is idle.
         """
-        lanes = [lane for lane in self.all() if lane is not self.main]
-        if self.at(name).opened or len(lanes) < _MOST - 1:
+        lane, lanes = self.at(name), [lane for lane in self.all() if lane is not self.main]
+        if lane.opened:
             return
-        idle = [lane for lane in lanes if lane.phase() is Phase.IDLE]
-        if not idle:
-            step = "Continue in one of these lanes, or discard its candidate."
-            raise UnknownLane(f"All {_MOST} lanes are open, and each has a candidate.", step)
-        min(idle, key=lambda lane: run.number if (run := lane.run()) else 0).close()
+        own = {row.attempt.agent for row in self._ledger.page(_RECENT, 0)} | {agent}
+        shared = [lane for lane in lanes if lane.id not in own]
+        if any(own) and name not in own and len(shared) >= _SHARED:
+            step = f"Continue in one of them, or discard its candidate{f'; {agent} is your own lane' if agent else ''}."
+            _close_idle(shared, f"{_SHARED} lanes are open beside the clients' own, and each has a candidate.", step)
+        elif len(lanes) >= _MOST - 1:
+            told = f"All {_MOST} lanes are open, and each has a candidate."
+            _close_idle(lanes, told, "Continue in one of these lanes, or discard its candidate.")
 
     def stay(self) -> None:
         """Before the incumbent moves: write down what each candidate was built on. Of one lane alone: nothing."""
@@ -325,6 +334,14 @@ class Lanes:
             for lane in self.all():
                 with suppress(WorkspaceUnusable):  # who looks at the lane is told
                     lane.follow()
+
+
+def _close_idle(lanes: Sequence[Lane], problem: str, step: str) -> None:
+    """Close the idle one that was used least lately. Raises UnknownLane: none is idle."""
+    idle = [lane for lane in lanes if lane.phase() is Phase.IDLE]
+    if not idle:
+        raise UnknownLane(problem, step)
+    min(idle, key=lambda lane: run.number if (run := lane.run()) else 0).close()
 
 
 def lanes_in_words(names: Sequence[str]) -> str:

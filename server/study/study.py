@@ -136,10 +136,9 @@ class Study:
 
     def _is_foreign(self) -> bool:
         """Whether somebody else wrote into the ledger."""
-        try:
+        with suppress(LedgerDamaged):
             return self.ledger.foreign
-        except LedgerDamaged:
-            return True
+        return True
 
     def program(self) -> Program:
         """program.md as it is now, or as it was first read in this call. Raises ProgramInvalid."""
@@ -196,12 +195,14 @@ class Study:
         if self._behind:
             self._behind = not self.verdicts.advance()
 
-    def apply_patch(self, text: str, base_sha256: str = "", number: int = 0, lane: str = MAIN) -> AppliedPatch:
+    def apply_patch(
+        self, text: str, base_sha256: str = "", number: int = 0, lane: str = MAIN, agent: str = ""
+    ) -> AppliedPatch:
         """Change a lane's candidate, or do again what experiment `number` did, in place of a text. Raises Refusal."""
         phase, at = self.phase(lane), self.lanes.at(lane)
         require(phase, Move.APPLY_PATCH, self.verdicts.fact(at), self.words(), at.id)
         self.verdicts.require_branch()
-        self.lanes.make_room(at.id)
+        self.lanes.make_room(at.id, agent)
         base = at.candidate()
         before = self.workspace.files(at.base()) if at.behind else self.incumbent()
         after = at.reapplied(base, number, base_sha256) if number else at.patched(base, text, base_sha256)

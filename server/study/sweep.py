@@ -21,7 +21,7 @@ from server.study.sweep_queue import Sweep, SweepItem
 _TRIES = 3  # runs in a row that could not even be started: each leaves a row
 
 
-def begin(study: Study, description: str, changes: list[dict[str, str]], lane: str = MAIN) -> None:
+def begin(study: Study, description: str, changes: list[dict[str, str]], lane: str = MAIN, agent: str = "") -> None:
     """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
     require_none(study)
     limits.require_open(study, lane)
@@ -33,8 +33,9 @@ def begin(study: Study, description: str, changes: list[dict[str, str]], lane: s
         )
     for change in changes:
         study.incumbent().with_constants(change)
+    study.lanes.make_room(lane, agent)
     items = [SweepItem(knobs=change) for change in changes]
-    study.queue.begin(Sweep(description=description, items=items, lane=lane))
+    study.queue.begin(Sweep(description=description, items=items, lane=lane, agent=agent))
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
 
@@ -81,7 +82,7 @@ def _move(study: Study, sweep: Sweep) -> None:
     if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study, lane)):
         _stop(study, why)
     elif phase is Phase.PROMISING:
-        study.run(f"{sweep.description}: confirmation", lane=lane)
+        study.run(f"{sweep.description}: confirmation", lane=lane, agent=sweep.agent)
     elif phase is Phase.STALE:
         _measure_anew(study, sweep)
     elif phase is Phase.IMPROVED:
@@ -116,7 +117,7 @@ def _anew(sweep: Sweep) -> str:
 def _measure_anew(study: Study, sweep: Sweep) -> None:
     """Another lane has moved the incumbent: the change is brought to it, or given up where it conflicts."""
     try:
-        study.run(_anew(sweep), lane=sweep.lane)
+        study.run(_anew(sweep), lane=sweep.lane, agent=sweep.agent)
     except Refusal as refused:
         study.discard(refused.problem, sweep.lane)
 
@@ -148,7 +149,7 @@ def _next(study: Study, sweep: Sweep) -> None:
         if candidate == incumbent:
             raise PatchRefused("The incumbent already has these values.", "Leave this change out.")
         study.replace(candidate, study.lanes.at(sweep.lane))
-        run = study.run(f"{sweep.description}: {told}", lane=sweep.lane)
+        run = study.run(f"{sweep.description}: {told}", lane=sweep.lane, agent=sweep.agent)
     except Refusal as refused:
         if study.phase(sweep.lane) in (Phase.PATCHED, Phase.INVALID):
             study.discard(refused.problem, sweep.lane)

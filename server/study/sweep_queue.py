@@ -21,6 +21,7 @@ class Sweep(Value):
     items: list[SweepItem]
     ended: str = ""  # why; empty while it goes on
     lane: str = MAIN
+    agent: str = ""  # the client that has asked for it, by the name that its token carries
 
     @property
     def next(self) -> int | None:

@@ -1,7 +1,7 @@
 """The lanes of a study, in a few words each, and the runs in them that somebody waits for."""
 
 from server.api.lanes.seat import HERE, Seat
-from server.records import Experiment
+from server.records import Experiment, Outcome
 from server.study.lane import Lane
 from server.study.phase import JUDGED, Phase
 from server.study.study import Study
@@ -33,6 +33,20 @@ def place_of(study: Study, experiment: Experiment) -> dict[str, object]:
     place = [row.number for row in study.slots.waiting()].index(experiment.number) + 1
     held = f" No run starts now: {study.slots.held}" if study.slots.held else ""
     return {"place": place, "why": f"It waits for a slot, at place {place} in the queue.{held}"}
+
+
+def now_as(study: Study, row: Experiment) -> Experiment:
+    """The row that a run goes on in: another one where it waited while the incumbent moved, and was brought to that."""
+    ended = row.result
+    if ended is None or ended.outcome is not Outcome.REFUSED or row.attempt.queued_at is None or row.attempt.slot:
+        return row
+    what = row.attempt.lane, row.attempt.description, row.attempt.hypothesis
+    for later in study.ledger.all(after=row.number):
+        made = later.attempt
+        same = (made.lane, made.description, made.hypothesis) == what and made.parent != row.attempt.parent
+        if same and (made.queued_at or made.started_at) <= ended.finished_at:  # begun before the row was ended
+            return now_as(study, later)
+    return row
 
 
 def stale_told(study: Study, lane: Lane) -> str:

@@ -40,6 +40,19 @@ def aged(path: Path, hours_ago: float) -> None:
     os.utime(path, (moment, moment))
 
 
+def test_what_waits_keeps_a_night_open_until_it_is_stopped(tmp_path: Path) -> None:
+    state = tmp_path / ".autoresearch" / "yesterday"
+    state.mkdir(parents=True)
+    with closing(Ledger(state / "ledger.sqlite3")) as ledger:
+        ledger.begin(attempt(1).model_copy(update={"queued_at": "2026-01-01T12:00:00+00:00"}))
+        assert ledger.unfinished()[0].queued
+    aged(state / "ledger.sqlite3", 12)
+    assert tag_to_serve(tmp_path) == "yesterday"
+    write_request(state, OperatorRequest.STOP)
+    aged(StudyPaths(state).request, 12)
+    assert tag_to_serve(tmp_path) == today()
+
+
 def today() -> str:
     return date.today().isoformat()
 

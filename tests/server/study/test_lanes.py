@@ -12,7 +12,7 @@ from server.api.lanes.seat import Seat
 from server.errors import AlreadyMeasured, PatchRefused, UnknownLane, WrongPhase
 from server.records import Purpose
 from server.serve_options import ServeOptions
-from server.study import sweep
+from server.study import limits, sweep
 from server.study.background import dispatch
 from server.study.find_study import OperatorRequest, write_request
 from server.study.phase import Phase
@@ -115,6 +115,33 @@ def test_a_candidate_that_waits_is_brought_to_the_new_incumbent_when_its_run_sta
     assert goes_on and goes_on.running and goes_on.attempt.description == "two"
     assert goes_on.attempt.parent == study.workspace.tip() and study.phase("b") is Phase.RUNNING
     assert "x = 1" in study.workspace.files(goes_on.commit).text
+    shown = views.show_run(study, 3)  # as an MCP task asks, which knows the first number alone
+    assert (shown.experiment, shown.status) == (4, "running")
+    assert views.show_first(study, {3}, Seat()).experiment == 4
+    end(study, 4, 1.8)
+    assert views.show_first(study, {3}, Seat()).verdict == "improved"
+
+
+def test_what_waits_in_a_stopped_night_stays_and_a_conflict_ends_it_where_it_is(study: Study) -> None:
+    patched(study, "x = 1")
+    patched(study, "y = 1", "b")
+    study.run("one")
+    study.run("two", lane="b")
+    write_request(study.workspace.state, OperatorRequest.STOP)
+    end(study, 2, 1.9)
+    dispatch(study)
+    told = views.show_run(study, 3, B)
+    assert told.status == "queued" and "stopped the night" in (told.why or "")
+    first, *others = told.next_actions
+    assert first.startswith("No run is started: the operator has stopped the night. Tell the user")
+    assert any("cancel_experiment" in one for one in others) and not any("wait_experiment" in one for one in others)
+    study.keep("better")
+    assert "stopped" in limits.end_of(study), "what waits keeps no night open"
+    write_request(study.workspace.state, None)
+    dispatch(study)
+    told = views.show_run(study, 3, B)
+    assert (told.experiment, told.status, study.phase("b")) == (3, "refused", Phase.FAILED)
+    assert "conflict" in (told.why or "") and "y = 1" in study.lanes.at("b").candidate().text, "nothing is lost"
 
 
 def test_a_conflict_is_shown_and_changes_nothing_and_a_patch_solves_it(study: Study) -> None:
@@ -274,6 +301,29 @@ def test_the_seventeenth_lane_takes_the_place_of_an_idle_one(study: Study) -> No
     names = [lane.id for lane in study.lanes.all()]
     assert "more" in names and "l3" not in names and len(names) == 16
     assert len(views.status(study).model_dump_json(indent=2).encode()) <= 4096
+
+
+def test_no_client_takes_every_lane(study: Study) -> None:
+    """Each other client can open its own, whatever one of them has open."""
+    for name in ("ada", *(f"l{number}" for number in range(8))):
+        study.apply_patch(_line(name), lane=name, agent="ada")
+    with pytest.raises(UnknownLane, match=r"8 lanes are open beside the clients' own.* ada is your own lane"):
+        study.apply_patch(_line("more"), lane="more", agent="ada")
+    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
+        study.apply_patch(_line("more"), lane="more", agent="bea")
+    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
+        sweep.begin(study, "rates", [{"RATE": "2e-6"}], "more", "bea")
+    for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
+        study.apply_patch(_line(name), lane=name, agent=name)
+        study.run(name, lane=name, agent=name)
+    study.discard("no", "l3")
+    study.apply_patch(_line("more"), lane="more", agent="bea")
+    names = [lane.id for lane in study.lanes.all()]
+    assert "more" in names and "l3" not in names and len(names) == 16
+
+
+def _line(name: str) -> str:
+    return f"<<<<<<< SEARCH\nsession.submit(model)\n=======\nx_{name} = 1\nsession.submit(model)\n>>>>>>> REPLACE"
 
 
 def test_waiting_for_any_lane_answers_with_what_ended_first(place: Path) -> None:
