@@ -1,6 +1,6 @@
 """Every fault, as often as it is to be tried, two nights at a time, and a table of what was survived.
 
-python -m tests.faults [--only WORDS] [--short]
+python -m tests.faults [--only WORDS] [--short] [--lanes 2]
 """
 
 import re
@@ -37,8 +37,8 @@ def _last(error: BaseException) -> str:
 class Trials:
     """What became of every trial so far."""
 
-    def __init__(self, data: Path, short: bool = False) -> None:
-        self._data, self._short = data, short
+    def __init__(self, data: Path, short: bool = False, lanes: int = 1) -> None:
+        self._data, self._short, self._lanes = data, short, lanes
         self.survived: Counter[str] = Counter()
         self.failed: dict[str, list[str]] = {}
         self.not_here: dict[str, str] = {}
@@ -47,6 +47,7 @@ class Trials:
         """One trial, in a folder of its own."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-fault-", ignore_cleanup_errors=True) as folder:
             night = Night(Path(folder), self._data, seed, short=self._short)
+            night.lanes = self._lanes
             try:
                 begun = time.monotonic()
                 with anyio.fail_after(_TRIAL_SECONDS):
@@ -81,9 +82,9 @@ def faults() -> list[Fault]:
     return FAULTS
 
 
-async def run(chosen: list[Fault], data: Path, short: bool) -> Trials:
+async def run(chosen: list[Fault], data: Path, short: bool, lanes: int) -> Trials:
     """All trials of the chosen faults."""
-    trials, limit = Trials(data), anyio.CapacityLimiter(_AT_ONCE)
+    trials, limit = Trials(data, lanes=lanes), anyio.CapacityLimiter(_AT_ONCE)
 
     async def one(fault: Fault, seed: int) -> None:
         async with limit:
@@ -99,11 +100,12 @@ async def run(chosen: list[Fault], data: Path, short: bool) -> Trials:
 def main(
     only: Annotated[str, typer.Option(help="Only faults whose name this regular expression finds.")] = "",
     short: Annotated[bool, typer.Option(help="One trial of those in the default tests.")] = False,
+    lanes: Annotated[int, typer.Option(min=1, max=2, help="In which the agents work.")] = 1,
 ) -> None:
     """Inject the faults; exit with 1 if one was not survived."""
     chosen = [fault for fault in faults() if re.search(only, fault.name) and (fault.short or not short)]
     with tempfile.TemporaryDirectory() as data:
-        trials = anyio.run(run, chosen, Path(data), short)
+        trials = anyio.run(run, chosen, Path(data), short, lanes)
     _out.print(trials.table(chosen))
     passed, failed = trials.survived.total(), sum(map(len, trials.failed.values()))
     _out.print(f"{len(chosen)} faults, {len(trials.not_here)} not possible here")

@@ -29,7 +29,7 @@ async def _killed(night: Night, *names: str, number: int = signal.SIGKILL) -> No
                     await anyio.sleep(1)
                 group.cancel_scope.cancel()
         assert hit or "server" not in names, "nothing was killed"  # the others are away between two runs
-        open_ = [row.number for row in night.rows() if row.running]
+        open_ = [row.number for row in night.rows() if row.running and not row.queued]
         await night.recover()
         if names == ("server",) and lives:  # a run outlives its server
             assert all(row.score is not None for row in night.rows() if row.number in open_), open_

@@ -27,6 +27,7 @@ from tests.support.repositories import QUICK, STAND_INS, UNGUARDED, git, make_re
 
 TAG = "t1"
 BRANCH = f"autoresearch/{TAG}"
+SECOND = "b"  # lane
 PATIENCE = 300.0  # a bound for what hangs
 _RECOVERY_SECONDS = 60.0  # until the next run must have started, without a human
 TRAIN = (STAND_INS / "honest.py").read_text(encoding="utf-8").replace("RATE = 0.03", "RATE = 1e-6")
@@ -59,17 +60,42 @@ class Agent:
         """Start a run: of the baseline, of the open candidate, or of a new one. Returns its number."""
         while True:
             phase = (await self.call("status"))["phase"]
-            if phase == "running":
+            if phase in ("running", "queued"):
                 await self.call("wait_experiment", wait_seconds=PATIENCE)
             elif phase == "improved":
                 await self.call("keep", reason="better")
-            elif phase in ("worse", "failed", "invalid"):
+            elif phase in ("worse", "failed", "invalid", "stale"):
                 await self.call("discard", reason="not better")
             elif phase == "idle":
                 await self.patch(train)
             else:
                 break
-        return (await self.call("run_experiment", description="an idea", wait_seconds=0))["experiment"]
+        started = await self.call("run_experiment", description="an idea", wait_seconds=0)
+        if self._night.lanes > 1 and phase != "new":
+            await self._queue_another()
+        return started["experiment"]
+
+    async def _queue_another(self) -> None:
+        """Let a candidate of another lane wait for the slot, if the server bears one more just now."""
+        with suppress(Refused):
+            if await self._given_up():
+                await self.patch(lane=SECOND)
+                await self.call("run_experiment", description="another idea", wait_seconds=0, lane=SECOND)
+
+    async def _given_up(self) -> bool:
+        """Give the second lane's candidate up, whatever its run has told. Whether the lane is idle."""
+        lanes: dict[str, str] = (await self.call("status")).get("lanes") or {}
+        told = lanes.get(SECOND, "idle").partition(",")[0]
+        if told in ("running", "queued"):
+            return False
+        if told != "idle":
+            await self.call("discard", reason="it went beside", lane=SECOND)
+        return True
+
+    async def settle(self) -> None:
+        """Until nothing runs or waits in the second lane."""
+        while self._night.lanes > 1 and not await self._given_up():
+            await self.call("wait_experiment", wait_seconds=PATIENCE, lane=SECOND)
 
     async def finish(self) -> dict[str, Any]:
         """The result of the run under way."""
@@ -84,13 +110,14 @@ class Agent:
             await self.call("keep" if phase == "improved" else "discard", reason="as it is")
         return result
 
-    async def patch(self, train: str = "") -> None:
+    async def patch(self, train: str = "", lane: str = "") -> None:
         """A new value of the one constant, or another train.py at its end."""
-        text = (await self.call("read_train"))["text"]
+        text = (await self.call("read_train", lane=lane))["text"]
         (line,) = re.findall(r"RATE = \S+$", text, re.MULTILINE)
         self._night.ideas += 1
         new = f"RATE = {0.03 - self._night.ideas / 1e5:.6f}" + (f"\n{train}" if train else "")
-        await self.call("apply_patch", patch=f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE")
+        patch = f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE"
+        await self.call("apply_patch", patch=patch, lane=lane)
 
     async def go_on(self) -> None:
         """Work until somebody ends it."""
@@ -100,6 +127,8 @@ class Agent:
 
 class Night:
     """One repository with one tag; servers and agents come and go."""
+
+    lanes = 1  # in which the agents work; in the second one a candidate waits for the slot while the first one runs
 
     def __init__(self, folder: Path, data: Path, seed: int = 0, budget: float = 0.4, short: bool = False) -> None:
         """train.py trains with torch in the trial with seed 0, and is the cheapest there is in all others.
@@ -204,6 +233,7 @@ class Night:
             assert time.monotonic() - begun < stretched(_RECOVERY_SECONDS), "the next run came too late"
             result = await agent.finish()
             assert result["experiment"] == number and result["val_bpb"] is not None, result
+            await agent.settle()
         self.check()
         return result
 
@@ -215,14 +245,20 @@ class Night:
             assert int(run.name) <= len(rows), f"run {run.name} has no row"
         supervisors = self.processes("trainer.supervisor")
         assert len(supervisors) <= 1, supervisors
-        assert self.processes() == [] or rows[-1].running, "something of a run that is over still lives"
+        unfinished = [row for row in rows if row.running]
+        lanes = {row.attempt.lane for row in unfinished}
+        assert len(lanes) == len(unfinished) <= self.lanes, "two runs of one lane"
+        assert self.lanes > 1 or unfinished in ([], rows[-1:]), "a row was left open"
+        assert self.processes() == [] or unfinished, "something of a run that is over still lives"
         kept = [row for row in rows if row.kept]
         tip = git(self.repository, "rev-parse", f"autoresearch/{TAG}")
         assert tip == (kept[-1].commit if kept else git(self.repository, "rev-parse", "main")), (
             "the branch is elsewhere"
         )
-        for row in rows[:-1]:
-            assert not row.running and row.result and row.judgement, f"row {row.number} was left open"
+        for row in rows:
+            if row in unfinished or row is rows[-1]:
+                continue
+            assert row.result and row.judgement, f"row {row.number} was left open"
             assert git(self.repository, "rev-parse", f"refs/autoresearch/{TAG}/{row.number}") == row.commit
         assert self._acknowledged["run"] <= {row.number for row in rows}, "a run that was told of is gone"
         assert self._acknowledged["keep"] <= {row.number for row in kept}, "a keep was not a keep"
@@ -236,7 +272,7 @@ class Night:
         for row in rows:
             copy = git(self.repository, "cat-file", "blob", f"refs/autoresearch-rows/{TAG}/{row.number}")
             assert copy == row.model_dump_json(exclude_none=True), f"the copy of row {row.number} is another"
-        if rows and not rows[-1].running:
+        if rows and not any(row.running for row in rows):
             assert (self.state / "results.tsv").read_text(encoding="utf-8") == tsv(rows), "results.tsv is another"
         assert git(self.repository, "fsck", "--no-dangling", "--connectivity-only") == "", "git is damaged"
 
