@@ -10,11 +10,12 @@ import pytest
 
 from server.errors import Refusal
 from server.serve_options import ServeOptions
-from server.study.background import dispatch
+from server.study.background import dispatch, hand_over
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.countdown import Countdown
-from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
+from tests.support.lanes import HeldExecutor, TwoSlots, end, end_unseen, patched
+from tests.support.lifecycle import measured
 from tests.support.repositories import HARDLY_LEARNS, git, make_repository
 
 LANES = ("main", "b", "c", "d")
@@ -99,7 +100,11 @@ class Walk:
             folder.mkdir(parents=True, exist_ok=True)  # of one that was killed before its folder was there
             best = min(row.value for row in self.study.ledger.kept() if row.value is not None)
             score = best + self.chance.choice((-0.001, -0.001, 0.1))
-            end(self.study, number, None if self.chance.random() < 0.2 else score)
+            if self.chance.random() < 0.4:  # the next one begins before this one's score is imported
+                end_unseen(self.study, number, measured(score))
+                hand_over(self.study)
+            else:
+                end(self.study, number, None if self.chance.random() < 0.2 else score)
 
     def keep(self, lane: str) -> None:
         self.kept.add(self.study.keep("better", lane).number)
