@@ -1,5 +1,5 @@
-# The server and its trainer, for a CPU or an NVIDIA GPU. torch for a GPU brings its own CUDA libraries, so that one needs
-# no more than `docker run --gpus all`.
+# The server and its trainer, for a CPU or an NVIDIA GPU. torch for a GPU includes the CUDA libraries, so that
+# `docker run --gpus all` is enough.
 #   docker build --build-arg TORCH=cpu -t autoresearch:cpu .
 #   docker build --build-arg TORCH=gpu -t autoresearch:gpu .
 #   docker run --rm -p 127.0.0.1:8765:8765 -v "$PWD/my-night:/work" -e AUTORESEARCH_TOKEN autoresearch:cpu
@@ -29,5 +29,5 @@ USER 1000
 WORKDIR /work
 EXPOSE 8765
 ENTRYPOINT ["autoresearch"]
-# The port is published by docker alone; the token is asked for.
+# Only docker publishes the port, and the server asks for the token.
 CMD ["serve", "--http", "0.0.0.0:8765"]

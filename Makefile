@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test attack faults clients conformance bundle lint format
 
-demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: an example that is no language model's
+demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another example than the language model
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.ready
@@ -46,8 +46,8 @@ format: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "autoresearch needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	@echo "Into $(VENV) come some 40 packages from PyPI, torch among them: 0.3 GB to download for a Mac, and on Linux 3 GB, as"
-	@echo "PyPI's torch for Linux brings CUDA along. A machine without a GPU needs 0.3 GB:"
+	@echo "This installs about 40 packages from PyPI into $(VENV), torch among them: 0.3 GB to download on a Mac, and 3 GB on Linux,"
+	@echo "because PyPI's torch for Linux includes CUDA. A machine without a GPU needs only 0.3 GB:"
 	@echo '    make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"'
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
