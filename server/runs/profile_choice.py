@@ -113,7 +113,7 @@ def as_torch_sees_it(machine: Machine) -> Machine:
         return machine
     with suppress(RunnerUnavailable):
         if (view := torch_view(ProfileName.GPU)).gpu:
-            return machine.model_copy(update=view.model_dump(exclude={"problem"}))
+            return machine.model_copy(update=view.model_dump(exclude={"problem", "slow"}))
     return machine
 
 

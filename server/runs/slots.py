@@ -102,11 +102,8 @@ class _Trial:
 
     def __init__(self, after: int, ask: Callable[[], str]) -> None:
         """Begin it, after experiment `after`."""
-        self.why, self._after, self._ended = (
-            f"experiment {after} could not use its GPU, which is now being tested",
-            after,
-            0.0,
-        )
+        self.why = f"experiment {after} could not use its GPU, which is now being tested"
+        self._after, self._ended = after, 0.0
         Thread(target=self._run, args=[ask], daemon=True).start()
 
     def stands(self, after: int) -> bool:

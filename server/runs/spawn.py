@@ -20,6 +20,7 @@ _PACKAGES = Path(__file__).resolve().parents[2]
 _EXIT_SECONDS = 5.0
 _RUN_SECONDS = 20.0
 _TORCH_SECONDS = 60.0
+_BUSY = "The machine may be too busy: end other work on it, then call again."
 # Supervisors this process started and has not reaped: it is their parent, whoever looks after them.
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -83,9 +84,7 @@ def probe_guards(counted: bool = False) -> dict[str, str]:
     try:
         return TypeAdapter(dict[str, str]).validate_json(_run(Entry.GUARDS, *["counted"] * counted))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
-        raise RunnerUnavailable(
-            f"The guards around train.py cannot be tested: {error}.", "The operator must check the installation."
-        ) from error
+        raise _untested("The guards around train.py cannot be tested", error) from error
 
 
 def require_guards(counted: bool = False) -> None:
@@ -113,15 +112,14 @@ def compiler(profile: str, workspace: Path) -> str:
         place = next((folder for folder in places if folder.is_dir()), workspace)
         return TypeAdapter(str).validate_json(_run(Entry.COMPILER, profile, str(place.resolve())))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
-        raise RunnerUnavailable(
-            f"The compiler cannot be tested: {error}.", "The operator must check the installation."
-        ) from error
+        raise _untested("The compiler cannot be tested", error) from error
 
 
 class TorchView(Value):
     """What torch sees of the machine."""
 
     problem: str = ""  # why it cannot compute for the profile
+    slow: bool = False  # the problem is that it did not answer in time
     gpu: str | None = None
     gpu_memory_gb: float | None = None
     gpu_kind: str = ""
@@ -138,11 +136,19 @@ def torch_view(profile: str, gpu: str = "") -> TorchView:
         RunnerUnavailable: no process of the trainer can be started.
     """
     try:
-        return TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS, gpu=gpu))
+        view = TorchView.model_validate_json(_run(Entry.COMPILER, "torch", profile, seconds=_TORCH_SECONDS, gpu=gpu))
     except (OSError, subprocess.SubprocessError, ValidationError) as error:
-        raise RunnerUnavailable(
-            f"torch cannot be asked which devices it sees: {error}.", "The operator must check the installation."
-        ) from error
+        raise _untested("torch cannot be asked which devices it sees", error) from error
+    if view.slow:
+        raise RunnerUnavailable(f"torch cannot be asked which devices it sees: {view.problem}.", _BUSY)
+    return view
+
+
+def _untested(problem: str, error: Exception) -> RunnerUnavailable:
+    """What a module of the trainer could not find out: the machine is too busy, or the installation is broken."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return RunnerUnavailable(f"{problem}: no answer within {error.timeout:g} s.", _BUSY)
+    return RunnerUnavailable(f"{problem}: {error}.", "The operator must check the installation.")
 
 
 def trainer_hash() -> str:

@@ -42,7 +42,8 @@ def latest_study(workspace: Path, tag: str) -> StudyPaths:
     if not found:
         raise LedgerUnavailable(
             f"No study{f' {tag}' if tag else ''} found in {workspace.resolve()}.",
-            "Name the workspace with --workspace, or start a study with `autoresearch serve` or `autoresearch demo`.",
+            "Start a client in the workspace, or run `autoresearch drive CLIENT`. For another workspace, give "
+            "--workspace.",
         )
     return found[-1]
 

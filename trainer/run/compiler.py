@@ -199,7 +199,7 @@ def _torch_view(profile: str) -> str:
         try:
             code, told = ask(command, Path(folder), {}, _until(time.monotonic() + _TORCH_SECONDS))
         except RunEnded:
-            code, told = 1, f"importing torch takes more than {_TORCH_SECONDS:g} s"
+            return json.dumps({"problem": f"importing torch takes more than {_TORCH_SECONDS:g} s", "slow": True})
     return json.dumps({"problem": told or f"exit code {code}"}) if code else told
 
 
