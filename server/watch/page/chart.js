@@ -103,7 +103,7 @@ function legend(list) {
   const band = D.noise && h("span", {}, s("svg", { viewBox: "0 0 14 12", "aria-hidden": "true" }, s("rect", { class: "band", width: 14, height: 12 }), s("path", { class: "best", d: "M0,6H14" })), `best so far, ± σ of one run (${size(D.noise.sigma)})`);
   const old = rows.length - list.length - C.refused;
   put("legend", entry("sure", C.sure, "kept"), entry("noise", C.noise, "kept, within the noise"), entry("provisional", C.provisional, "kept, provisional"), entry("discarded", count("discarded"), "discarded"), entry("failed", count("failed"), "failed"), entry("open", count("open"), "open"), entry("running", count("running") - queued, "running"), entry("running", queued, "queued"), entry("revoked", C.revoked, "revoked"), band,
-    h("span", {}, `${metric().name}${metric().unit ? ` in ${metric().unit}` : ""}, ${metric().direction} is better`), old > 0 && h("span", {}, `${old} of an earlier measurement are not drawn`));
+    h("span", {}, `${metric().name}${metric().unit ? ` in ${metric().unit}` : ""}, ${metric().direction} is better`), old > 0 && h("span", {}, `${old} of an earlier measurement are not shown`));
 }
 
 function zoom(bend, room) {

@@ -57,7 +57,7 @@ function draw(row, found, fresh = false) {
   const error = row.error == null ? "" : ` ± ${size(row.error)}`, held = box !== document.activeElement && box.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   put(box, h("header", {}, h("h2", { class: "text" }, h("span", { class: "soft" }, `#${row.number} `), clean(row.description, 400)), step(at - 1, "Earlier", "‹"), step(at + 1, "Later", "›"), h("button", { class: "btn", id: "close", "aria-label": "Close", onclick: back }, "✕")),
     h("div", { class: `verdict v-${look(row)}` }, h("b", {}, found ? found.title : capital(name(row))), h("span", { class: "text" }, found ? clean(found.text, 800) : row.change != null ? `${change(row.change)}${error}` : ""), row.change != null && row.comparable && forest(row, 260, wide)),
-    found ? parts(row, found) : h("p", { class: "soft" }, live.quiet() ? "Not loaded: there is no connection." : "Loading…"));
+    found ? parts(row, found) : h("p", { class: "soft" }, live.quiet() ? "Not loaded: no connection." : "Loading…"));
   if (held) (box.querySelector(`[aria-label="${held}"]:not(:disabled)`) ?? box).focus({ preventScroll: true }); // the button is another one now
   box.scrollTop = fresh ? 0 : top;
 }
@@ -74,7 +74,7 @@ function parts(row, found) {
     found.figures.length > 0 && block(["Figures", found.against ? [", and the change to ", go(against)] : ""], figures(found)),
     found.repeats.length > 0 && h("p", { class: "soft small" }, told),
     found.warnings.map(text => h("p", { class: "amber small text" }, clean(text, 300))),
-    found.why && h("p", { class: "soft small text" }, "As judged then: ", clean(found.why, 1200)),
+    found.why && h("p", { class: "soft small text" }, "Judged at the time: ", clean(found.why, 1200)),
     found.reason && h("p", { class: "soft small text" }, `${row.kind === "kept" ? "Kept" : "Decided"}: `, clean(found.reason, 600)),
     found.trust && h("p", { class: "soft small" }, `Trust: ${found.trust}. Seed ${found.seed}.`),
     h("div", { class: "row" }, h("button", { class: "btn", onclick: () => copy(found.commit), title: found.commit }, `Copy commit ${found.commit.slice(0, 7)}`), row.kind !== "kept" && found.diff.length > 0 && h("button", { class: "btn", onclick: () => copy(`apply_patch(experiment=${row.number})`) }, "Copy apply_patch")),

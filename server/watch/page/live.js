@@ -14,7 +14,7 @@ const live = {
     const token = /^#t=(.+)/.exec(location.hash)?.[1];
     if (token) {
       history.replaceState(null, "", location.pathname); // before anything else can read it
-      if (!await this.enter(token)) return gate("This link is not valid: take the one that is printed.");
+      if (!await this.enter(token)) return gate("This link is not valid: use the link that 'autoresearch watch' prints.");
     } else {
       const answer = await fetch("api/session").catch(() => null);
       if (answer?.status === 401) return gate("");

@@ -23,7 +23,7 @@ function controls() { // rebuilt only when they differ, so that the focus stays
   controls.key = key;
   const button = (text, word, sure) => h("button", { class: "btn", "data-word": word, disabled: lost || !live.csrf || !rows.length, onclick: () => (!sure || confirm(sure)) && live.ask(word) }, text);
   const resume = button("Resume", "resume"), pause = button("Pause", "pause"), end = S.state === "running";
-  const stop = button(end ? "Stop after run" : "Stop", "stop"), now = button("Stop now", "stop-now", "End the run under way, and start no other?");
+  const stop = button(end ? "Stop after run" : "Stop", "stop"), now = button("Stop now", "stop-now", "End the current run, and start no other?");
   put("controls", S.asked ? resume : pause, S.asked !== "stop" && stop, S.asked === "stop" && end && now);
 }
 
@@ -150,7 +150,7 @@ function experiments() {
     from0 = from;
     const gap = many => h("tr", { class: "gap", "aria-hidden": "true", style: { height: `${many * tall}px` } });
     put(body, from > 0 && gap(from), listed.slice(from, to).map(line), to < listed.length && gap(listed.length - to));
-    if (!listed.length) put(body, h("tr", { class: "gap" }, h("td", { colspan: 6, class: "soft" }, rows.length ? "Nothing fits." : "Nothing was tried yet.")));
+    if (!listed.length) put(body, h("tr", { class: "gap" }, h("td", { colspan: 6, class: "soft" }, rows.length ? "No experiment matches." : "Nothing was tried yet.")));
   };
   box.addEventListener("scroll", paint, { passive: true });
   box.addEventListener("keydown", event => {
@@ -177,13 +177,13 @@ function line(row) {
 
 function lessons() {
   const T = D.lessons, most = Math.max(...T.gains.map(gain => Math.abs(gain.change)), 1e-12);
-  if (!T.gains.length && !T.knobs.length && !D.agents.length) return put("panel", h("p", { class: "soft" }, "There is nothing to learn from yet: it takes a few experiments."));
+  if (!T.gains.length && !T.knobs.length && !D.agents.length) return put("panel", h("p", { class: "soft" }, "No lessons yet: they need a few experiments."));
   const kinds = h("div", { class: "kinds" }, T.gains.map(gain => [h("span", { class: "text" }, clean(gain.category, 30)), h("i", { style: { width: `${Math.max(0, 100 * Math.abs(gain.change) / most)}%` } }), h("b", { class: better(gain.change) ? "green" : "soft" }, gain.kept ? [change(gain.change), gain.error != null && h("span", { class: "soft" }, ` ± ${size(gain.error)}`)] : "–"), h("span", { class: "soft" }, `${gain.kept} of ${gain.tried} kept`)]));
   const near = h("ul", { class: "list" }, T.near.slice(0, 6).map(miss => h("li", {}, go(miss.number, `#${miss.number} ${clean(miss.description, 110)}`), " ", h("span", { class: "soft" }, change(miss.change, 1), miss.sigmas != null && `, ${miss.sigmas.toFixed(1)} σ`))),
-    T.pairs.map(pair => h("li", { class: "text small" }, h("b", {}, "Never tried together: "), clean(pair, 240).replace(/-(?=\d)/g, MINUS))), !T.near.length && h("li", { class: "soft" }, "Nothing was close."));
+    T.pairs.map(pair => h("li", { class: "text small" }, h("b", {}, "Never tried together: "), clean(pair, 240).replace(/-(?=\d)/g, MINUS))), !T.near.length && h("li", { class: "soft" }, "No near misses yet."));
   const finder = one => [h("span", { class: "text" }, clean(one.name || "without a name", 40)), h("span", { class: "soft" }, `${one.kept} of ${one.experiments} kept${one.sure ? `, ${one.sure} sure` : ""}`), h("span", {}, one.best && [h("b", { class: better(one.change) ? "green" : "soft" }, change(one.change), one.error != null && h("span", { class: "soft" }, ` ± ${size(one.error)}`)), " ", go(one.best)]), h("span", { class: "soft" }, duration(one.seconds))];
-  put("panel", h("div", { class: "stack", style: { gap: "26px" } }, D.agents.length > 0 && h("div", {}, h("h3", {}, "Who found what: kept, the best gain, time of runs"), h("div", { class: "kinds" }, D.agents.map(finder))), h("div", { class: "cols" }, h("div", {}, h("h3", {}, "What each kind of idea has brought"), kinds), h("div", {}, h("h3", {}, "What nearly worked"), near)),
-    T.knobs.length > 0 && h("div", {}, h("h3", {}, `What each knob was set to, and the change to the incumbent of its day (${metric().direction} is better)`), h("div", { class: "knobs" }, T.knobs.slice(0, 24).map(knob)))));
+  put("panel", h("div", { class: "stack", style: { gap: "26px" } }, D.agents.length > 0 && h("div", {}, h("h3", {}, "Who found what: kept changes, best gain, run time"), h("div", { class: "kinds" }, D.agents.map(finder))), h("div", { class: "cols" }, h("div", {}, h("h3", {}, "Gain by kind of idea"), kinds), h("div", {}, h("h3", {}, "What nearly worked"), near)),
+    T.knobs.length > 0 && h("div", {}, h("h3", {}, `The values tried for each knob, and the change to the incumbent at the time (${metric().direction} is better)`), h("div", { class: "knobs" }, T.knobs.slice(0, 24).map(knob)))));
 }
 function knob({ name: label, points }, at, all, W = 200, H = 104) {
   const value = text => Number(String(text).replace(/^2\*\*(\d+)$/, (_, e) => 2 ** e)), numeric = points.every(p => p.after !== "" && Number.isFinite(value(p.after)));
@@ -205,14 +205,14 @@ function notes() {
   const item = note => h("li", {}, h("div", { class: "text" }, note.idea && h("b", { class: note.open ? "amber" : "soft" }, `Idea ${note.number}: `), clean(note.text, 4000)),
     h("div", { class: "soft small text" }, note.after ? ["after ", go(note.after)] : "before the first experiment", note.outcome && ` · ${clean(note.outcome, 400)}`));
   const open = openIdeas(), rest = D.notes.filter(note => !note.open).reverse();
-  if (!D.notes.length) return put("panel", h("p", { class: "soft" }, "The agent has written nothing down yet."));
-  put("panel", h("div", { class: "cols" }, h("div", {}, h("h3", {}, open.length === 1 ? "1 open idea" : `${open.length} open ideas`), h("ul", { class: "list" }, open.slice(0, 200).map(item))), h("div", {}, h("h3", {}, "Written down, newest first"), h("ul", { class: "list" }, rest.slice(0, 200).map(item)))));
+  if (!D.notes.length) return put("panel", h("p", { class: "soft" }, "The agent has no notes yet."));
+  put("panel", h("div", { class: "cols" }, h("div", {}, h("h3", {}, open.length === 1 ? "1 open idea" : `${open.length} open ideas`), h("ul", { class: "list" }, open.slice(0, 200).map(item))), h("div", {}, h("h3", {}, "Newest first"), h("ul", { class: "list" }, rest.slice(0, 200).map(item)))));
 }
 
 function trust() {
   const P = D.health, B = D.spent, bill = D.bill, parts = { kept: "var(--green)", discarded: "var(--grey)", repeats: "var(--blue)", failed: "var(--red)" };
   const fact = one => h("li", { class: "fact" }, h("span", { class: one.good ? "green" : "amber", "aria-label": one.good ? "good" : "mind" , role: "img" }, one.good ? "✓" : "!"), h("div", { class: "text" }, clean(one.text, 600), (one.more || one.numbers.length > 0) && h("div", { class: "soft small" }, one.numbers.map(n => [go(n), " "]), clean(one.more, 600))));
-  const state = { on: P.pulse == null ? "alive" : `alive, a sign of life ${Math.round(P.pulse)} s ago`, off: "none works here", hangs: "hangs: no sign of life" }[P.server] ?? P.server;
+  const state = { on: P.pulse == null ? "alive" : `running, last report ${Math.round(P.pulse)} s ago`, off: "none works here", hangs: "hangs: it no longer reports" }[P.server] ?? P.server;
   const facts = [["server", state], ["agent", D.agent], ["device", P.device], ["profile", D.study.profile], ["data", D.study.dataset], ["disk free", P.disk_gb != null && `${P.disk_gb.toFixed(0)} GB`], ["branch", D.study.branch]].filter(([, value]) => value);
   const tokens = bill && [bill.tokens_in != null && `${(bill.tokens_in / 1e6).toFixed(1)} M tokens in`, bill.tokens_out != null && `${(bill.tokens_out / 1e3).toFixed(0)} k out`, bill.cost_usd != null && `$${bill.cost_usd.toFixed(2)}`].filter(Boolean).join(", ");
   put("panel", h("div", { class: "cols" }, h("div", {}, h("h3", {}, "How far to trust it"), h("ul", { class: "list" }, P.facts.map(fact), !P.facts.length && h("li", { class: "soft" }, "Nothing was measured yet."))),
