@@ -6,8 +6,8 @@ AutoresearchError
 │   ├── StaleText           the patch was written against another version of train.py
 │   ├── WrongPhase          this move is not legal now
 │   ├── AlreadyMeasured     this code was run before
-│   ├── TextEnded           a run of this code has failed its audit
-│   ├── NightOver           a limit is reached, or the operator has said so
+│   ├── TextEnded           a run of this code failed its audit
+│   ├── NightOver           a limit was reached, or the operator stopped or paused the study
 │   ├── UnknownExperiment   no experiment has this number
 │   ├── UnknownLane         nobody has opened a lane of this name
 │   ├── UnknownVerdict      no run can have this verdict
@@ -26,19 +26,19 @@ AutoresearchError
     ├── LibraryUnavailable  the reference library cannot be searched
     └── RunnerUnavailable   a run cannot be started
         ├── DatasetMissing  because the text to train on was not prepared
-        ├── DeviceBusy      because another run lives on the device
-        └── GpuHeld         because a process of the last run has not given the GPU back
+        ├── DeviceBusy      because another run is active on the device
+        └── GpuHeld         because a process of the last run still holds the GPU
 
-What a run does (crash, time-out, out of memory) is an outcome, a datum in the ledger, never an exception.
+What a run does (crash, time-out, out of memory) is an outcome in the ledger, never an exception.
 """
 
 from typing import cast
 
 
 class AutoresearchError(Exception):
-    """Something went wrong, and the reader is told what to do next.
+    """Something went wrong. The message says what to do next.
 
-    `problem` is one sentence about what is wrong; `next_step` one sentence with the next legal step.
+    `problem`: what is wrong, in one sentence. `next_step`: what to do next, in one sentence.
     """
 
     def __init__(self, problem: str, next_step: str) -> None:
@@ -72,7 +72,7 @@ class TextEnded(Refusal):
 
 
 class NightOver(Refusal):
-    """Nothing new is started: a limit of program.md is reached, or the operator has said so."""
+    """No new runs: a limit of program.md was reached, or the operator stopped or paused the study."""
 
 
 class UnknownExperiment(Refusal):
@@ -128,11 +128,11 @@ class LedgerUnavailable(Unavailable):
 
 
 class LedgerDamaged(LedgerUnavailable):
-    """The file is no longer a ledger: a server makes it anew from the copies in git."""
+    """The file is no longer a ledger: a server rebuilds it from the copies in git."""
 
 
 class ChainBroken(LedgerDamaged):
-    """Somebody else edited the chain over the rows: nothing in the file tells which of them are true."""
+    """Somebody else edited the chain over the rows, so the file no longer shows which rows are genuine."""
 
 
 class LibraryUnavailable(Unavailable):
@@ -148,7 +148,7 @@ class DatasetMissing(RunnerUnavailable):
 
 
 class DeviceBusy(RunnerUnavailable):
-    """Another run lives on the device: of another tag, another repository, or after the night."""
+    """Another run is active on the device: of another tag, of another repository, or after the study."""
 
 
 class GpuHeld(RunnerUnavailable):
@@ -156,7 +156,7 @@ class GpuHeld(RunnerUnavailable):
 
 
 def only_cause(error: BaseException) -> BaseException:
-    """What a group of exceptions is about where it holds one alone, at any depth; else the group."""
+    """The only exception in a group, at any depth; the group itself if it has several."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)

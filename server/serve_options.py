@@ -1,4 +1,4 @@
-"""What the operator chose when the server was started; program.md says the rest."""
+"""The options that the operator gave when starting the server; program.md has the rest."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

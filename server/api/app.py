@@ -157,7 +157,7 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
 
 
 async def _tell_of_library(tools: Tools, before: bool, changes: InMemorySubscriptionBus) -> None:
-    """Tell whoever listens that there is a library now, or none any more: other tools are listed then."""
+    """Tell subscribed clients when a library appears or disappears, because the list of tools changes."""
     while True:
         await anyio.sleep(_REPORT_SECONDS)
         if (now := await to_thread.run_sync(tools.reference.exists)) != before:
@@ -167,7 +167,7 @@ async def _tell_of_library(tools: Tools, before: bool, changes: InMemorySubscrip
 
 
 async def _leave_report(study: Study, tools: Tools, leave: AtEnd) -> None:
-    """Write the report once the study is over, and again when it has gone on and is over once more."""
+    """Write the report when the study is over, and again if it continues and ends once more."""
     paths, written = study.workspace.paths, ""
     while True:
         await anyio.sleep(_REPORT_SECONDS)
@@ -194,7 +194,7 @@ class Library:
         self._study, self._tools = study, tools
 
     async def program(self) -> str:
-        """The researcher's instructions."""
+        """The human's instructions for the researcher."""
         return await self._read(lambda: self._study.program().text)
 
     async def train(self) -> str:
@@ -229,17 +229,17 @@ class Library:
 
 
 def prompt(words: Words) -> Callable[[str], str]:
-    """The prompt of a study, which takes the tag of a night."""
+    """The prompt `start` of a study; its argument is the tag."""
 
     def told(tag: str = "") -> str:
-        """What to tell an agent to begin a night."""
+        """The text that makes an agent begin a study."""
         return start(tag, words)
 
     return told
 
 
 def start(tag: str = "", words: Words = LANGUAGE_MODEL) -> str:
-    """What to tell an agent to begin a night."""
+    """The text that makes an agent begin a study."""
     night = f" The tag of this study is {tag}." if tag else ""
     return (
         f"You are an autonomous researcher.{night} Call status(), read_program() and read_train(), then run the loop "
@@ -251,7 +251,7 @@ def start(tag: str = "", words: Words = LANGUAGE_MODEL) -> str:
 
 
 def survey(topic: str = "") -> str:
-    """What to tell an agent to read the reference library before its first idea."""
+    """The text that makes an agent read the reference library before its first idea."""
     about = f" Look first for {topic.strip()}." if topic.strip() else ""
     return (
         f"Read the reference library of this study before the first idea.{about} Call status() and read_program() "
@@ -265,14 +265,14 @@ def survey(topic: str = "") -> str:
 
 
 def setup_prompt(root: Path) -> Setup:
-    """The prompt that holds the interview of `autoresearch adopt`, in a server whose workspace is at `root`.
+    """The prompt that asks the questions of `autoresearch adopt`, in a server whose workspace is at `root`.
 
-    Where the client can show a form, its human answers there. Else the agent gets the questions, and asks. Either way
-    it ends with a command line: this server starts nothing for a repository that it does not serve.
+    If the client can show a form, its human answers there. If not, the agent gets the questions and asks them. Both end
+    with a command line, because this server starts nothing for a repository that it does not serve.
     """
 
     async def setup(ctx: Context[None, Any], folder: str = "") -> str | InputRequiredResult:
-        """Set up a study for a goal of your own in a folder: what is measured, how, and on which files."""
+        """Set up a study for your own goal in a folder: what to measure, how, and on which files."""
         try:
             place = await to_thread.run_sync(partial(_look, root, folder))
         except Unavailable as error:
@@ -300,14 +300,14 @@ def _look(root: Path, folder: str) -> "Place":
 
 
 def _has_forms(ctx: Context[None, Any]) -> bool:
-    """Whether the client shows forms; one that says no more than `elicitation` does."""
+    """Whether the client can show forms; a client that only declares `elicitation` can."""
     told = ctx.client_capabilities
     forms = told.elicitation if told else None
     return forms is not None and (forms.form is not None or forms.url is None)
 
 
 async def serve(server: MCPServer[None]) -> None:
-    """Speak the protocol on stdin and stdout until stdin closes or a signal comes. Runs under way go on."""
+    """Serve on stdin and stdout until stdin closes or a signal arrives. Current runs go on."""
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, group.cancel_scope)
         await server.run_stdio_async()

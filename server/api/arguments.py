@@ -50,7 +50,7 @@ _UNQUOTED = ("missing", "string_too_short", "string_too_long", "too_short", "too
 
 
 def read_change(told: object) -> object:
-    """The constants of one change of a sweep by name, where they are told as a text; what is none stays.
+    """The constants of one change of a sweep, by name, if it is given as text; anything else is returned unchanged.
 
     >>> read_change("RATE = 0.03; SHAPE = (1, 2)")
     {'RATE': '0.03', 'SHAPE': '(1, 2)'}
@@ -108,10 +108,10 @@ def strict(function: Callable[..., Any], annotations: ToolAnnotations, meta: dic
 
 
 def portable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of arguments in the words that every client's model API takes: docs/clients.md lists them.
+    """A schema of arguments with only the keywords that every client's model API accepts (docs/clients.md).
 
-    No `anyOf` with null, no `$ref`, and no keyword that Gemini's function declarations lack. What is taken out is no
-    loss: null and unknown names are dealt with when a call comes.
+    No `anyOf` with null, no `$ref`, and no keyword that Gemini's function declarations lack. Nothing is
+    lost: null and unknown names are handled when a call arrives.
     """
     return _portable(schema, schema.get("$defs", {}))
 
@@ -137,9 +137,9 @@ def _portable(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, 
 
 
 def given(arguments: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments without those that say nothing and need not, each text as files and terminals can hold it.
+    """The arguments without optional ones that are empty; texts have only characters that files and terminals can hold.
 
-    Raises ToolError: a text that must say something has only blanks.
+    Raises ToolError: a required text is blank.
     """
     optional = {name: field.annotation for name, field in model.model_fields.items() if not field.is_required()}
     told = {
@@ -178,7 +178,7 @@ def _told(error: dict[str, Any], known: list[str]) -> tuple[str, str, str]:
 
 
 def _shortened(told: str) -> str:
-    """A refusal quotes what was given, which may be long: it begins with what is wrong, and ends with what to do."""
+    """A long refusal, cut in the middle: the problem is at its start, and the next step at its end."""
     return told if len(told) <= _ROOM else f"{told[: _ROOM - 1000]} ... {told[-1000:]}"
 
 
@@ -187,7 +187,7 @@ def _is_nothing(value: object, annotation: object) -> bool:
 
 
 def _trimmed(value: object) -> object:
-    """A text without what nobody sees at its ends: blanks, line breaks, characters without width."""
+    """A text without invisible characters at its ends: blanks, line breaks, zero-width characters."""
     if not isinstance(value, str):
         return value
     start = next((at for at, char in enumerate(value) if not _is_unseen(char)), len(value))

@@ -88,7 +88,7 @@ def unit_of(study: Study) -> str:
 
 
 def lessons_reply(study: Study) -> HistoryReply:
-    """What the history can teach."""
+    """The lessons of the history."""
     study.settle()
     task = study.program().task
     metric = current_metric(study.ledger, task)
@@ -104,7 +104,7 @@ def lessons_reply(study: Study) -> HistoryReply:
 
 
 def write_note(study: Study, text: str, idea: bool, closes: int, source: str = "") -> NoteReply:
-    """Write a note down, or strike idea `closes`: legal at any time. Raises UnknownNote."""
+    """Store a note, or close the idea `closes`; legal at any time. Raises UnknownNote."""
     book, last, source = study.notebook, study.ledger.last(), " ".join(source.split())
     note = book.close(closes, text, source) if closes else book.add(text, idea, last.number if last else 0, source)
     ideas = sum(other.open for other in book.notes)
@@ -123,7 +123,7 @@ def read_library(study: Study, library: ReferenceLibrary, asked: Asked) -> Libra
 
 
 def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
-    """What was written down, newest first."""
+    """The notes, newest first."""
     study.settle()
     written = study.notebook.notes[::-1]
     notes = _fitting(written[offset : offset + limit])
@@ -131,7 +131,7 @@ def list_notes(study: Study, limit: int, offset: int) -> HistoryReply:
 
 
 def _fitting(rows: list[_Row]) -> list[_Row]:
-    """As many of the rows as clients show whole; `total` and `offset` lead to the others."""
+    """As many rows as clients show completely; `total` and `offset` lead to the others."""
     sizes = accumulate(len(row.model_dump_json()) for row in rows)
     return rows[: max(sum(size <= ANSWER for size in sizes), 1)]
 
@@ -154,7 +154,7 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
 
 
 def unknown_experiment(study: Study, number: int | str) -> UnknownExperiment:
-    """The refusal for a number that no experiment has, or for what is no number."""
+    """The refusal for an unknown number of an experiment, or for text that is not a number."""
     last = study.ledger.last()
     numbers = f"Experiments are numbered 1 to {last.number}" if last else "There is none yet"
     return UnknownExperiment(f"There is no experiment {clip(str(number), 20)}.", f"{numbers}: history() lists them.")
@@ -165,7 +165,7 @@ _LINE_BYTES = (64, 52, 40, 28, 20, 14)
 
 
 def fit_status(reply: StatusReply) -> StatusReply:
-    """The snapshot with lines as long as its room allows: fixed parts grow with limits, verdicts and the machine."""
+    """The snapshot, with lists cut to fit: its other parts grow with limits, verdicts and the machine."""
     for most in _LINE_BYTES:
         if len(reply.model_dump_json(indent=2).encode()) < _STATUS_BYTES:
             break
@@ -208,7 +208,7 @@ def under_way(study: Study, lane: Lane) -> Running | None:
 
 
 def running_told(study: Study, experiment: Experiment) -> Running:
-    """Where a run is, and how long it may still take."""
+    """The stage of a run, and how long it may still take."""
     progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
     before = dict.fromkeys(("starting", "preflight", "setup"), budget)
     left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)

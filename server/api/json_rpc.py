@@ -1,6 +1,6 @@
-"""Lines of JSON-RPC as clients send them: mended where the meaning is plain, else answered with an error.
+"""Lines of JSON-RPC as clients send them: corrected if the meaning is clear, otherwise answered with an error.
 
-No line that asks for an answer goes without one: its client would wait as long as its longest time-out.
+Every line that asks for an answer gets one; otherwise its client would wait until its time-out.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The Tasks extension (SEP-2663, `io.modelcontextprotocol/tasks`): a long call returns at once, to be asked about.
 
-A task holds no work. It is a name for something that runs elsewhere, by its handle, and is looked at anew for each
-question; so it survives a restart of the server, and ending it ends nothing else.
+A task does no work. It is a name for something that runs elsewhere, identified by its handle, and is read again for
+each request. So it survives a restart of the server, and ending it ends nothing else.
 """
 
 import json
@@ -39,7 +39,7 @@ _Context = ServerRequestContext[Any, Any]
 
 
 class View(Value):
-    """What there is to see of a task's work now."""
+    """The current state of a task's work."""
 
     message: str = ""
     result: CallToolResult | None = None  # None: it goes on
@@ -47,7 +47,7 @@ class View(Value):
 
 
 class Record(Value):
-    """What is remembered of a task; times in seconds since the epoch."""
+    """What is stored about a task; times in seconds since the epoch."""
 
     handle: str
     created: float
@@ -96,7 +96,7 @@ class Tasks(Extension):
     async def intercept_tool_call(
         self, params: CallToolRequestParams, ctx: _Context, call_next: CallNext
     ) -> HandlerResult:
-        """Answer with a task where the work goes on beyond the call. What is refused is refused at once."""
+        """Answer with a task if the work goes on after the call. Refusals are returned at once."""
         if params.name not in self._tools or not _declared(ctx):
             return await call_next(ctx)
         params.arguments = {**(params.arguments or {}), "wait_seconds": 0}

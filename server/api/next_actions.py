@@ -47,7 +47,7 @@ def _in_lane(actions: list[NextAction], lane: str, seat: Seat) -> list[NextActio
 
 
 def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
-    """What the client may do in other lanes of its own, all the more while its run here goes on."""
+    """What the client may do in its other lanes, above all while its run here goes on."""
     here, words = study.lanes.at(seat.lane), words_of(study.program().task)
     run, told, busy = here.run(), list[NextAction](), 0
     for lane in study.lanes.all():
@@ -81,7 +81,7 @@ def _prepare(study: Study, seat: Seat, number: int) -> NextAction:
 
 
 def _is_free(study: Study, seat: Seat, lane: Lane) -> bool:
-    """Whether a client may begin a candidate in a lane: not in one that another client goes on in."""
+    """Whether a client may begin a candidate in a lane: not if another client uses it."""
     return lane.phase() is Phase.IDLE and owns(study, seat, lane)
 
 
@@ -112,7 +112,7 @@ def _next_calls(study: Study, seat: Seat) -> list[NextAction]:
 
 
 def _other_files(study: Study, task: Task) -> str:
-    """That program.md names other files than those this server was started with; empty if it does not."""
+    """A notice that program.md now names other files than when this server started; empty if it does not."""
     if not differs_in_files(task, study.opened_with):
         return ""
     return (
@@ -122,7 +122,7 @@ def _other_files(study: Study, task: Task) -> str:
 
 
 def _unscored(study: Study) -> str:
-    """That the judge could score none of the last runs, which ends nothing; empty if it could."""
+    """A notice that the judge could not score any of the last runs; empty if it could. It ends nothing."""
     rows = study.ledger.page(_MANY, 0)
     if len(rows) < _MANY or not all(row.result and row.result.cause == UNSCORED for row in rows):
         return ""
@@ -138,12 +138,12 @@ def sentences(actions: list[NextAction]) -> list[str]:
 
 
 def next_sentences(study: Study, seat: Seat | None = None) -> list[str]:
-    """`next_calls`, as an agent reads them; without a seat, those of who is answered."""
+    """`next_calls`, as an agent reads them; without a seat, for the current caller."""
     return sentences(next_calls(study, seat or current_seat()))
 
 
 def _notice(why: str) -> NextAction:
-    """What the agent, the operator or the user has to know: it is no call."""
+    """Information for the agent, the operator or the user, without a call."""
     return NextAction(tool="", why=why)
 
 
@@ -179,7 +179,7 @@ def why_no_baseline(study: Study) -> str:
 
 
 def _afterwards(study: Study) -> list[NextAction]:
-    """What an agent should know while it waits: that nothing comes after this."""
+    """A notice for an agent that waits: no new runs after this one."""
     why = limits.why_study_over(study)
     return [_notice(f"no new runs after this: {why}. {limits.what_is_left(study)}")] if why else []
 

@@ -1,4 +1,4 @@
-"""What the tools answer. Every reply carries the legal next calls."""
+"""The tools' replies. Every reply has the legal next calls."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ class Reply(Value):
 
 
 class NoiseReply(Value):
-    """How much a score moves by itself."""
+    """The noise of a score."""
 
     sigma: float  # standard deviation of one run
     repeats: int  # degrees of freedom behind it; 0: assumed
@@ -31,7 +31,7 @@ class NoiseReply(Value):
 
 
 class Running(Value):
-    """The run under way; times in seconds."""
+    """The current run; times in seconds."""
 
     experiment: int
     description: str
@@ -45,7 +45,7 @@ class Running(Value):
 
 
 class StatusReply(Reply, Scored):
-    """One snapshot for an agent that has just arrived or lost its memory."""
+    """The state of the study, for an agent that has just started or lost its context."""
 
     next_tools: list[str]  # those of next_actions, in their order; what only the operator or the user can do has none
     task: str
@@ -126,7 +126,7 @@ class SweepRow(Value):
 
 
 class SweepReply(Value):
-    """A sweep under way or just over."""
+    """A sweep that is running or has just ended."""
 
     description: str
     ended: str  # why; empty while it goes on
@@ -135,7 +135,7 @@ class SweepReply(Value):
 
 
 class RunReply(Reply, Scored):
-    """A run under way or over."""
+    """A run that is waiting, running or over."""
 
     status: str  # queued, running, or the outcome
     experiment: int
@@ -158,7 +158,7 @@ class RunReply(Reply, Scored):
 
 
 class DecisionReply(Reply):
-    """What became of a candidate."""
+    """The decision on a candidate."""
 
     decision: str
     experiment: int | None  # None: the candidate was dropped unmeasured
@@ -183,7 +183,7 @@ class Detail(Value):
 
 
 class NoteReply(Reply):
-    """A note that was written down, or an idea that was struck."""
+    """A note that was stored, or an idea that was closed."""
 
     note: Note
     open_ideas: int

@@ -1,7 +1,7 @@
-"""How long one call may wait for a result: as long as this client was seen to bear. Pure.
+"""How long one call may wait for a result: up to the timeout measured for this client. Pure.
 
-A call that outlasts its client's patience is lost to the agent, though never to the history; one that ends too early
-costs the agent another turn. Measured with real clients and a mock model (docs/clients.md), 2026-11.
+If a call takes longer than its client's timeout, the agent does not see the result, although the history has it. If it
+ends too early, the agent needs another turn. Measured with real clients and a mock model (docs/clients.md), 2026-11.
 """
 
 SHELL = "autoresearch-call"  # `autoresearch call`, which waits as long as its shell does
@@ -21,7 +21,7 @@ _CLIENTS = {
 
 
 def call_timeout(client: str, progress: bool) -> float:
-    """Seconds that a call of `client` may take; `progress`: whether it asked to be told of it."""
+    """Seconds that a call of `client` may take. `progress`: whether the client asked for progress messages."""
     for name, (told, silent) in _CLIENTS.items():
         if client.startswith(name):
             return told if progress else silent

@@ -1,4 +1,4 @@
-"""The tools, as an agent sees them: name, docstring and hints are the contract. A tool translates, no more."""
+"""The tools, as an agent sees them. Their names, docstrings and hints are the contract; the work is done in views."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,7 +69,7 @@ _Source = Annotated[
 
 
 class Tools:
-    """Every tool, over one study. One move at a time: the lock is the app's, the work is done in a thread."""
+    """All tools of one study. A lock allows one move at a time, which runs in a thread."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -82,7 +82,7 @@ class Tools:
         return ReferenceLibrary(self._study.workspace.paths.home.library)
 
     def stop_waiting(self) -> None:
-        """Let every call that waits for a run answer at once: its client asks nothing more. The run goes on."""
+        """Make every call that waits for a run answer at once, because its client has gone. The run goes on."""
         self._ending = True
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -107,7 +107,7 @@ class Tools:
                 raise ToolError(f"The machine failed: {error}. {_FAILING}") from error
 
     def _dispatch(self) -> None:
-        """Start what waits for a slot that is free since. What fails is tried again in the background."""
+        """Start the runs that wait for a slot, if one is free. A failure is tried again in the background."""
         with suppress(AutoresearchError, OSError):
             dispatch(self._study)
 
@@ -376,13 +376,13 @@ class Tools:
 
 
 def running(answered: CallToolResult) -> str | None:
-    """The number of the run that an answer leaves running."""
+    """The number of the run that is still unfinished after an answer."""
     told: dict[str, Any] = answered.structured_content or {}
     return str(told["experiment"]) if told.get("status") in UNFINISHED else None
 
 
 def seat(ctx: _Ctx, lane: str = "") -> Seat:
-    """Whose call it is, and in which lane: without a name in its token a client is in main."""
+    """The client that makes a call, and its lane; a client without a name in its token is in main."""
     headers = (ctx.headers if ctx else None) or {}
     agent = client_name(headers.get("authorization", ""))
     return Seat(lane or agent or MAIN, agent or MAIN, agent)

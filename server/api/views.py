@@ -1,4 +1,4 @@
-"""Answers to the tools, made from the study's state."""
+"""The tools' answers, from the state of the study."""
 
 import math
 from itertools import accumulate
@@ -119,7 +119,7 @@ def read_train(
     path: str = "",
     seat: Seat = HERE,
 ) -> TextReply:
-    """Lines of a file of the candidate; `end_line` 0 is the last. Of several files without a path, which there are.
+    """Lines of a file of the candidate; `end_line` 0 is the last. Without a path, a list if there are several.
 
     Raises PatchRefused: there is no such file.
     """
@@ -159,7 +159,7 @@ def apply_patch(
     number: int,
     seat: Seat = HERE,
 ) -> PatchReply:
-    """Apply a patch, or an earlier attempt's, in a lane, which is opened by that. Raises Refusal."""
+    """Apply a patch, or the change of an earlier attempt, in a lane, which this opens. Raises Refusal."""
     require_name(seat)
     sweep.require_free(study, seat.lane)
     if bool(text) == bool(number):
@@ -214,9 +214,9 @@ def start_sweep(study: Study, description: str, changes: list[dict[str, str]], s
 
 
 def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
-    """A run, queued, under way or over; 0 is the lane's last one. Raises WrongPhase when there was none.
+    """A run, whether queued, running or over; 0 is the last run of the lane. Raises WrongPhase if there is none.
 
-    One that another keep overtook in the queue is shown as what it goes on as.
+    A queued run that another keep overtook is shown as the run that continues it.
     """
     study.settle()
     found = study.ledger.get(number) if number else None
@@ -229,7 +229,7 @@ def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
 
 
 def show_first(study: Study, watched: set[int], seat: Seat) -> RunReply:
-    """Of the watched runs the first that has ended; while none has, and where none is watched, the lane's run."""
+    """The first of the watched runs that has ended; if none has, or none is watched, the run of the lane."""
     study.settle()
     rows = [now_as(study, row) for row in map(study.ledger.get, sorted(watched)) if row]
     if rows := [row for row in rows if row.result]:
@@ -238,7 +238,7 @@ def show_first(study: Study, watched: set[int], seat: Seat) -> RunReply:
 
 
 def cancel(study: Study, reason: str, seat: Seat = HERE) -> Reply:
-    """Ask for the end of the lane's run."""
+    """Request the end of the lane's run."""
     require_lane(study, seat)
     swept = study.queue.active if study.queue.active and study.queue.active.lane == seat.lane else None
     if swept:

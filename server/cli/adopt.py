@@ -48,7 +48,7 @@ def adopt(
     commit: Annotated[bool | None, typer.Option("--commit/--no-commit", help="Commit program.md.")] = None,
     show: Annotated[bool, typer.Option("--print", help="Print program.md instead of writing it.")] = False,
 ) -> None:
-    """Write a program.md for your own goal: what is measured, how, on which files, and how much the number moves."""
+    """Write a program.md for your own goal: what to measure, how, on which files, and how large the noise is."""
     from server.adopt.interview import Given
 
     given = Given(

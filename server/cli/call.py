@@ -1,4 +1,4 @@
-"""`autoresearch call`: one tool call from a shell. A command imports what it needs when it runs."""
+"""`autoresearch call`: one tool call from a shell. It imports what it needs when it runs."""
 
 import sys
 from enum import IntEnum
@@ -46,10 +46,10 @@ def call(
 ) -> None:
     """Call one tool, and print its answer as JSON.
 
-    The call goes to --url, or to the workspace's server over HTTP. Without one, a server is started for this call. A
-    run that it starts goes on, and the next call finds it.
+    The call goes to --url, or to the workspace's server over HTTP. If there is none, a server is started for this
+    call. A run that the call starts goes on, and the next call finds it.
 
-    Exit code 0: an answer; 1: the tool refuses, and stderr says why; 2: the call is misspelt; 3: no server is reached.
+    Exit code 0: an answer; 1: the tool refused, and stderr says why; 2: the call is misspelt; 3: no server answers.
     """
     import anyio
 

@@ -1,4 +1,4 @@
-"""The operator's commands for a night that runs in another process. A command imports what it needs when it runs."""
+"""The operator's commands for a study that another process serves. Each command imports what it needs when it runs."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Health(IntEnum):
 
 
 def say_what_is_next() -> None:
-    """Say where the present folder stands, and which commands come next."""
+    """Show the state of the current folder, and the commands that come next."""
     from server.cli.doctor import examine
     from server.cli.screens.layout import commands, shown
     from server.cli.screens.next_steps import situation
@@ -55,9 +55,9 @@ def status(
     tag: _Tag = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where a study stands: what runs, the best so far, what was tried, how far to trust it, what comes next.
+    """Show the state of a study: the current run, the best so far, what was tried, how far to trust it, what is next.
 
-    It reads files and takes no lock: it works beside a server, after one, and without any.
+    It only reads files and takes no lock, so it works with or without a running server.
     """
     from server.cli.screens import study_now
     from server.cli.screens.layout import commands, facts
@@ -77,7 +77,7 @@ def stop(
     tag: _Tag = "",
     now: Annotated[bool, typer.Option("--now/--after-run", help="Also end the current run.")] = False,
 ) -> None:
-    """End the study: no new run is started. `autoresearch resume` undoes it."""
+    """Stop the study: no new runs. `autoresearch resume` continues it."""
     from server.watch import controls
 
     paths = latest_study(workspace, tag)
@@ -85,7 +85,7 @@ def stop(
 
 
 def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
-    """Start no new run until `autoresearch resume`. The current run finishes."""
+    """Pause the study: no new runs until `autoresearch resume`. The current run finishes."""
     from server.watch import controls
 
     _out.print(controls.ask(latest_study(workspace, tag), OperatorRequest.PAUSE))
@@ -110,9 +110,9 @@ def watch(
         bool, typer.Option("--terminal/--page", help="Show the study in this terminal instead.")
     ] = False,
 ) -> None:
-    """Show a study live, on a page or in the terminal. It may be under way, over, or yet to begin.
+    """Show a study live, on a web page or in the terminal, also before it begins and after it ends.
 
-    Only files are read, and no lock is taken. The page can pause, resume and stop the study, as the commands do.
+    It only reads files and takes no lock. The page can also pause, resume and stop the study.
     """
     from server.notify.notifier import notifying
     from server.study.find_study import study_to_watch
@@ -173,9 +173,9 @@ def health(
     ] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say whether the study goes on.
+    """Check whether the study is running.
 
-    Exit code 0: it does; 1: it is over, idle for too long, or its server hangs; 2: no server, or no study.
+    Exit code 0: yes; 1: it is over, idle for too long, or its server hangs; 2: no server, or no study.
     """
     from server.study.git_repair import lost
 
@@ -205,7 +205,7 @@ def _health(workspace: Path, paths: StudyPaths, served: LockHolder | None, idle:
 
 
 def _hangs(workspace: Path, state: Path) -> str:
-    """How long the server of the night in `state` has shown no sign of life; empty if it does."""
+    """How long the server of the study in `state` has not reported; empty if it has."""
     from server.locks import lock_path
     from server.study.background import STALE_SECONDS, seconds_since_heartbeat
 

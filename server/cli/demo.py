@@ -1,6 +1,6 @@
-"""A night in miniature: the real server over stdio, a real client, real training, and no LLM.
+"""A short study: the real server over stdio, a real client, real training, and no LLM.
 
-The patches are written down in server/templates/demo.toml; what they do to the score is measured, not promised.
+The patches are in server/templates/demo.toml; their effect on the score is measured each time.
 """
 
 import re
@@ -59,7 +59,7 @@ _STYLE = {
 
 
 class ToolRefused(Exception):
-    """The server said no, and what to do instead."""
+    """The server refused a call; the message says what to do instead."""
 
 
 class Step(Value):
@@ -186,7 +186,7 @@ class Demo:
         return result
 
     def _tell(self, result: RunReply | None, what: str, decision: str, why: str) -> None:
-        """One line of an experiment, and why, which a terminal is told as far as it fits into a second one."""
+        """One line for an experiment, and a second line with the reason, as far as it fits."""
         task, value = load(self._workspace / "program.md").task, result.value if result else None
         verdict = (result.verdict or "") if result else "refused"
         change = "" if value is None or verdict == "baseline" else percent(self._best, value, 2)
@@ -221,7 +221,7 @@ class Demo:
 
 
 class TaskDemo(Demo):
-    """The same with an example that is no language model's, and the changes in its folder."""
+    """The same with another example than the language model, and the changes in its folder."""
 
     def __init__(self, out: Console, task: str, budget: float | None) -> None:
         """Raises WorkspaceUnusable: there is no such example."""

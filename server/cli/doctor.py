@@ -1,4 +1,4 @@
-"""What an operator should know before the night: one line a check, and what to do about it."""
+"""What an operator should check before a study: one line per check, with the remedy."""
 
 import os
 import shutil
@@ -68,7 +68,7 @@ class Check(Value):
 
 
 def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
-    """Look at the workspace and the machine, one check after the other; nothing is changed."""
+    """Check the workspace and the machine, one check after the other; nothing is changed."""
     machine = _Machine(workspace)
     checks: dict[str, Callable[[], Check]] = {
         "python": _python,
@@ -98,7 +98,7 @@ def examine(workspace: Path, data: str = EMBEDDED) -> Iterator[Check]:
 
 
 class _Machine:
-    """What several checks ask of the machine, each found once."""
+    """Facts about the machine that several checks need, each found once."""
 
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
@@ -115,7 +115,7 @@ class _Machine:
 
     @cached_property
     def profile(self) -> str:
-        """The one that the server would choose: by the study that it would go on with, and by train.py."""
+        """The profile that the server would choose, by the study that it would continue and by train.py."""
         last, train = "", ""
         with suppress(OSError, ValueError):
             train = (self._workspace / "train.py").read_text(encoding="utf-8")
@@ -314,7 +314,7 @@ def _disk(path: Path) -> Check:
 
 
 def _unwritable(folder: Path) -> str:
-    """Why nothing can be written there; a quota, or a limit of size, shows in nothing else."""
+    """Why nothing can be written there. Only a write shows a quota or a size limit."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_TRIED_BYTES))

@@ -64,7 +64,7 @@ def add(
     workspace: _Workspace = Path(),
     as_json: _Json = False,
 ) -> None:
-    """Add sources. What is there already stays as it is, unless its bytes have changed."""
+    """Add sources. An existing document stays as it is, unless its source has changed."""
     from server.library.adding.add import Adding, Wishes
     from server.library.fetching.addresses import Allowed
     from server.library.fetching.reach import Reach
@@ -186,7 +186,7 @@ def search(
     workspace: _Workspace = Path(),
     as_json: _Json = False,
 ) -> None:
-    """Search the passages of all documents, the best first; works offline."""
+    """Search the passages of all documents, best first. It works offline."""
     from server.library.reading.index import Index
 
     hits = Index(_library(workspace).folder).search(query, limit)
@@ -236,7 +236,7 @@ def remove(name: _Id, workspace: _Workspace = Path(), as_json: _Json = False) ->
 
 @app.command()
 def reindex(workspace: _Workspace = Path(), as_json: _Json = False) -> None:
-    """Make the search index anew. A search keeps it up to date by itself: this is for an index that is damaged."""
+    """Rebuild a damaged search index. Each search updates the index by itself."""
     from server.library.reading.index import Index
 
     folder = _library(workspace).folder

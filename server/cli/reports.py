@@ -66,7 +66,7 @@ def history(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what was tried, newest first: one line an experiment."""
+    """Show what was tried, newest first, one line per experiment."""
     from server.cli.screens import history_list
     from server.cli.screens.layout import shown
     from server.foreign.load import task_of
@@ -162,7 +162,7 @@ def report(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.")] = None,
 ) -> None:
-    """Tell what a study has brought. --hidden measures how much of it holds on unused text: two runs a seed."""
+    """Show the results of a study. --hidden checks the gain on unused text, with two runs per seed."""
     forms = [form for form, wanted in ((Form.HTML, html), (Form.MD, md), (Form.JSON, json)) if wanted]
     if len(forms) > 1 or (output and not forms):
         raise typer.BadParameter("give one of --html, --md and --json")
@@ -252,7 +252,7 @@ def finalize(
     ] = False,
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each variant, with --ablate.")] = 3,
 ) -> None:
-    """Make a branch to merge: a commit for each kept change, with its measured effect. Your checkout stays as it is."""
+    """Make a branch to merge, with one commit per kept change and its measured effect. Your checkout does not change."""
     from server.finalize import branch, telling
     from server.finalize.kept import read
     from server.vcs.stack import Stack
@@ -339,7 +339,7 @@ def transfer(
         int, typer.Option(min=0, help="Number of blocks of the model (DEPTH in train.py); 0: unchanged.")
     ] = 0,
 ) -> None:
-    """Train an experiment and the baseline for longer, or larger, and tell whether the gain holds."""
+    """Train an experiment and the baseline for longer, or with a larger model, to see whether the gain holds."""
     from server.study.reruns import RerunRequest
 
     question = RerunRequest(budget_seconds=budget, seeds=seeds, knobs={"DEPTH": str(depth)} if depth else {})

@@ -164,9 +164,9 @@ def drive(
         ),
     ] = None,
 ) -> None:
-    """Run a study with an installed client, without you: it is started again when it stops early, fails or hangs.
+    """Run a study with an installed client, and restart the client when it stops early, fails or hangs.
 
-    The options of `serve` are taken, too: autoresearch drive sweep --budget 60.
+    It also takes the options of `serve`: autoresearch drive sweep --budget 60.
     """
     from server.api.app import start
     from server.clients.driver import DriveLimits, Driver
@@ -303,7 +303,7 @@ def demo(
         str, typer.Option(metavar="NAME", help="Run an example of `init --task`, with its own prepared changes.")
     ] = "",
 ) -> None:
-    """Show a short study without any LLM: the real server, a real client, real training on the CPU."""
+    """Run a short study without an LLM: the real server, a real client, real training on the CPU."""
     import anyio
 
     from server.cli.demo import Demo, TaskDemo

@@ -33,7 +33,7 @@ def init(
         str, typer.Option(metavar="NAME", help="An example other than the language model; an unknown name lists them.")
     ] = "",
 ) -> None:
-    """Make a workspace from nothing: program.md, train.py or an example's files, a git repository, a commit."""
+    """Make a new workspace: a git repository with a program.md, and train.py or the files of an example."""
     from server.cli.scaffold import create
 
     for line in create(folder, task):
@@ -134,7 +134,7 @@ def connect(
         str, typer.Option(metavar="URL", help="Use the server at this address instead of a local one.")
     ] = "",
 ) -> None:
-    """Print the configuration that lets a client use this workspace, or install it with --write."""
+    """Print the configuration with which a client uses this workspace, or install it with --write."""
     from server.api.http.address import client_url
     from server.clients.client_config import ServerEntry, configuration, moved_by, serving, target
     from server.clients.client_config import write as install
@@ -166,7 +166,7 @@ def install_service(
     ] = "autoresearch",
     write: Annotated[bool, typer.Option("--write", help="Install the service, as root.")] = False,
 ) -> None:
-    """Print a systemd service with an account of its own, which an agent's shell cannot reach, or install it."""
+    """Print a systemd service that runs under its own account, out of reach of an agent's shell, or install it."""
     from server.clients.service import Service, require_systemd
     from server.foreign.load import load
     from server.study.find_study import tag_to_serve

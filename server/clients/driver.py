@@ -1,4 +1,4 @@
-"""A night without anybody at the client: an installed one, started headless, and again when it stops too early."""
+"""A study without a human at the client: an installed client runs headless, and is restarted if it stops too early."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ _Tell = Callable[[str], None]
 
 
 class DriveLimits(Value):
-    """For how long a client is driven; 0 and less: not limited in this way."""
+    """Limits of a drive; 0 or less: no limit."""
 
     hours: float = 0.0
     experiments: int = 0
@@ -53,7 +53,7 @@ def runs_over(counts: Mapping[str, int]) -> int:
 
 
 class Driver:
-    """One night with one client."""
+    """One study with one client."""
 
     def __init__(self, client: str, workspace: Path, options: list[str], prompt: str) -> None:
         """`options`: of `autoresearch serve`. Raises Unavailable: no such client, or it is not installed."""
@@ -70,12 +70,12 @@ class Driver:
         self.expenses = Expenses(self.paths, client, self.log)
 
     def run(self, shift: DriveLimits, tell: _Tell) -> str:
-        """Start the client, again and again, until the night is over. Returns why it ended.
+        """Start the client, and restart it until the study is over. Returns why it ended.
 
-        A client that began a run once will do so again: whatever keeps it from working later is waited for.
+        A client that has once begun a run will do so again, so later failures are waited out.
 
         Raises:
-            Unavailable: a limit of money is asked for, and this client tells no price.
+            Unavailable: a cost limit is set, but this client does not report its cost.
         """
         if shift.usd > 0 and not self._launch.priced:
             raise Unavailable(f"{self._client} does not report what it costs.", "Limit it with --max-tokens.")
@@ -93,7 +93,7 @@ class Driver:
             tell(f"the client stopped after {self.measured() - before} experiments; it is started again in {pause:g} s")
 
     def measured(self) -> int:
-        """How many runs the night has that are over."""
+        """How many runs of the study are over."""
         return runs_over(self._ask(Ledger.counts, {}))
 
     def _last(self) -> Experiment | None:
@@ -238,7 +238,7 @@ def _tag(options: list[str]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the client and what it has started; a run under way goes on, and the next server adopts it."""
+    """End the client and all its processes; the current run goes on, and the next server takes it over."""
     if process.poll() is None:
         with suppress(OSError):  # it has just ended
             os.killpg(process.pid, signal.SIGTERM)

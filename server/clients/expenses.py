@@ -1,4 +1,4 @@
-"""What a driven client has cost so far: read from its log, written down for the study, and held against limits."""
+"""What a driven client has cost so far: read from its log, stored with the study, and compared with the limits."""
 
 import re
 from contextlib import suppress
@@ -14,7 +14,7 @@ _NO_SUCH_OPTION = re.compile(
 
 
 class Expenses:
-    """Those of one `drive`, on top of what the study has cost before."""
+    """The expenses of one `drive`, added to the earlier cost of the study."""
 
     def __init__(self, paths: StudyPaths, client: str, log: Path) -> None:
         self._paths, self._log = paths, log
@@ -31,12 +31,12 @@ class Expenses:
 
     @property
     def told(self) -> bool:
-        """Whether the client has told anything since it was started last."""
+        """Whether the client has reported anything since its last start."""
         return self._meter.spent != Spent()
 
     @property
     def misunderstood(self) -> bool:
-        """Whether the client has complained of an option, and told nothing, since it was started last."""
+        """Whether the client has rejected an option, and reported nothing, since its last start."""
         return self._misunderstood and not self.told
 
     def begin(self) -> None:
@@ -46,7 +46,7 @@ class Expenses:
         self._starts += 1
 
     def look(self) -> None:
-        """Take in what the client has said meanwhile. Nothing of that ends a study."""
+        """Read what the client has reported since. Errors here never end a study."""
         with suppress(OSError):
             for line in self._tail.lines():
                 self._misunderstood = self._misunderstood or _NO_SUCH_OPTION.search(line) is not None

@@ -1,4 +1,4 @@
-"""An installed client, started headless: its words, its settings, its environment."""
+"""An installed client, started headless: its command, settings and environment."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from server.errors import Unavailable
 
 @dataclass(frozen=True)
 class ClientLaunch:
-    """How a client is started: its words, and what it needs in its environment."""
+    """How a client is started: its command, and the variables that it needs."""
 
     words: list[str]
     environment: dict[str, str] = field(default_factory=dict[str, str])

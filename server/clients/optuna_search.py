@@ -1,7 +1,7 @@
 """A researcher without an LLM: the tree-structured Parzen estimator over the knobs that program.md declares.
 
-(TPE: Bergstra et al. 2011; here optuna's.) It is a client like any other, so that a user can see whether an agent beats
-it: each proposal is a sweep of one, judged, confirmed and kept by the same rule.
+(TPE: Bergstra et al. 2011; here optuna's.) It is a client like any other, so a user can see whether an agent does
+better. Each proposal is a sweep of one change, confirmed and kept by the same rule.
 """
 
 import sys
@@ -33,7 +33,7 @@ _MOVES = {"improved": "keep", **dict.fromkeys(("worse", "failed", "invalid", "pa
 
 
 class OptunaSearch:
-    """One night of proposals."""
+    """One study of proposals."""
 
     def __init__(self, workspace: Path, options: list[str], task: Task) -> None:
         """`options`: of `autoresearch serve`. Raises Unavailable when program.md declares no knobs."""

@@ -1,4 +1,4 @@
-"""The server as a systemd service under an account of its own, which is what a shell of the agent's cannot reach.
+"""The server as a systemd service under its own account, out of reach of an agent's shell.
 
 The service works in a clone that it owns. The agent's account reaches it over HTTP with a token, and by nothing else.
 """
@@ -146,7 +146,7 @@ class Service(NamedTuple):
 
 
 def require_systemd(write: bool) -> None:
-    """Raises Unavailable where no systemd starts services; on Linux the steps are printed all the same."""
+    """Raises Unavailable without systemd; on Linux the steps are printed anyway."""
     if sys.platform == "darwin":
         raise Unavailable(
             "There is no service for launchd. On a Mac, a server under your own account cannot be protected from it.",

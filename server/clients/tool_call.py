@@ -1,4 +1,4 @@
-"""One tool call from a shell: which server it goes to, and what its words mean as arguments."""
+"""One tool call from a shell: which server it goes to, and how its words become arguments."""
 
 import json
 import os
@@ -33,17 +33,17 @@ _START = "See the messages above, or run `autoresearch doctor`."
 
 
 class CallMisspelt(AutoresearchError):
-    """The call names no tool, or gives it what it does not take."""
+    """The call names no tool, or has arguments that the tool does not take."""
 
 
 class Place:
-    """Where a call goes: to a URL, or to a server that is started for it alone."""
+    """Where a call goes: to a URL, or to a server that is started only for this call."""
 
     def __init__(self, workspace: Path, url: str, token: str, options: list[str]) -> None:
         """Find the server of `workspace`, if no `url` is given. `options`: of `serve`, for one that is started.
 
         Raises:
-            Unavailable: a server works there that only its own client can speak to.
+            Unavailable: a server works there that answers only its own client.
         """
         self._workspace, self._options = workspace, options
         self.refused = ""  # what a server over HTTP said to a request that it did not take
@@ -98,7 +98,7 @@ def _listening(file: Path, pid: int) -> str:
 async def call_tool(
     place: Place, tool: str, arguments: Mapping[str, Any], tell: Callable[[str], None]
 ) -> CallToolResult:
-    """Call a tool; `tell` is told of its progress. Raises Unavailable: the server cannot be reached."""
+    """Call a tool; `tell` receives its progress. Raises Unavailable: the server cannot be reached."""
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
         tell(message or "")

@@ -1,4 +1,4 @@
-"""What clients report of tokens and money in their JSON output, line by line.
+"""What clients report about tokens and cost in their JSON output, line by line.
 
 Each client has its own form: Claude Code (`stream-json`, and `json`), Codex (`--json`), Gemini CLI (`stream-json`, and
 `json`) and opencode (`--format json`). A line that is none of them says nothing.
@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 
 class Spent(NamedTuple):
-    """Tokens that went in, those of a cache as well, and out; US dollars, None where the client tells no price."""
+    """Tokens in (with cached ones) and out; US dollars, None if the client does not report its cost."""
 
     tokens_in: int = 0
     cached: int = 0
@@ -46,7 +46,7 @@ class Meter:
         return found
 
     def read(self, line: bytes) -> None:
-        """Take in a line of the client's output."""
+        """Read a line of the client's output."""
         if not line.lstrip().startswith(b"{"):
             return
         try:

@@ -26,7 +26,7 @@ class Parts(NamedTuple):
 
 
 def client_url(told: str) -> str:
-    """The URL that a client is given, made whole: what is left away is as `serve --http` has it. Raises Unavailable."""
+    """The complete URL for a client; missing parts are the defaults of `serve --http`. Raises Unavailable."""
     step = f"Write it as the server prints it, such as http://{DEFAULT_ADDRESS}{PATH}."
     scheme, host, port, path = split(told, step)
     if port == 0:
@@ -38,13 +38,13 @@ def client_url(told: str) -> str:
 
 
 def called(host: str) -> str:
-    """What a URL calls a host by, from this machine."""
+    """The host name in a URL, as seen from this machine."""
     host = _EVERYWHERE.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine is called so."""
+    """Whether the name or address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -4,7 +4,7 @@ The token comes from the environment, or from a file that only its owner can rea
 the SDK's app: an OAuth set-up would send clients to an issuer that is not there, so a static token is asked for here,
 and the 401 says what to send. It also bounds a request's size and time.
 
-TLS is a proxy's or a tunnel's (docs/remote.md).
+A proxy or a tunnel provides TLS (docs/remote.md).
 """
 
 import hmac
@@ -29,7 +29,7 @@ _NAMED = "@"  # server.api.lanes.seat reads what follows
 
 
 class BearerToken:
-    """One static token. It is never shown: `where` says where it is."""
+    """One static token. It is never shown; `where` says where to find it."""
 
     def __init__(self, file: Path) -> None:
         """Take the token of the environment, else the file's; the first use makes the file.
@@ -147,7 +147,7 @@ class AuthMiddleware:
         return 401, _SEND
 
     async def _answer(self, receive: Receive, send: Send, status: int, words: str) -> None:
-        """Answer at once, then listen on for a while: most clients hear nothing before they have said everything."""
+        """Answer at once, then read on for a while: most clients read no answer before they have sent everything."""
         body = json.dumps({"error": words}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status == 401:
@@ -162,7 +162,7 @@ class AuthMiddleware:
 
 
 def _host_name(host: str) -> str:
-    """The host without its port; nothing of what is no host."""
+    """The host without its port; empty if the text is not a host."""
     found = _HOST.fullmatch(host.lower())
     return (found[1] or found[2]) if found else ""
 

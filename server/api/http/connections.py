@@ -1,8 +1,8 @@
 """Connections over HTTP: how many there may be, and how long one may stay unauthenticated.
 
-A connection is unauthenticated until a request on it has shown the token. It may stay only so long, and when there are
-too many connections, the oldest unauthenticated one is closed. So neither silence nor numbers keep an honest client
-out, or use up the descriptors that the server needs for its own files.
+A connection is unauthenticated until a request on it has the token. It may stay for a limited time, and when there are
+too many connections, the oldest unauthenticated connection is closed. So idle or numerous connections cannot block a
+client with a token, or use up the file descriptors that the server needs.
 """
 
 import time
@@ -38,7 +38,7 @@ class ConnectionLimiter:
         self._authenticated.discard(peer)
 
     def close_expired(self) -> None:
-        """Close unauthenticated connections that stayed too long; to be called every now and then."""
+        """Close unauthenticated connections that stayed too long; call it regularly."""
         for peer, (since, _) in list(self._unauthenticated.items()):
             if time.monotonic() - since < self._patience:
                 return

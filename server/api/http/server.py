@@ -79,7 +79,7 @@ class Address:
 
 
 def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[str]) -> None:
-    """Refuse to stand open to others, or to those behind a proxy that calls us by another name. Raises Unavailable."""
+    """Refuse to listen for others without a token, directly or behind a proxy of another name. Raises Unavailable."""
     others = [name for name in (address.host, *hosts) if not is_loopback(name)]
     if bearer is None and others:
         raise Unavailable(
@@ -89,7 +89,7 @@ def bind_socket(address: Address, bearer: BearerToken | None, hosts: Sequence[st
 
 
 class SitePage(Protocol):
-    """A page for people below a path of its own. It lets browsers in by itself: they know no bearer token."""
+    """A web page below its own path. It has its own authentication, because browsers have no bearer token."""
 
     @property
     def prefix(self) -> str: ...
@@ -102,13 +102,13 @@ class SitePage(Protocol):
         ...
 
     async def run(self) -> None:
-        """What goes on beside the requests, until it is cancelled."""
+        """Background work, until it is cancelled."""
         ...
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What a server has beside MCP."""
+    """What a server offers besides MCP."""
 
     quiet: Callable[[], float] = lambda: 0.0  # seconds since the server last showed life
     page: SitePage | None = None

@@ -1,4 +1,4 @@
-"""Whose call it is, and which lane it is about."""
+"""Which client makes a call, and which lane the call is about."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _SEAT = ContextVar("seat", default=HERE)
 
 @contextmanager
 def seated(at: Seat) -> Generator[None]:
-    """Around what answers a client: where no other seat is named, the next calls are its own."""
+    """Within this block, next calls are those of this seat, unless another seat is given."""
     before = _SEAT.set(at)
     try:
         yield
@@ -35,7 +35,7 @@ def seated(at: Seat) -> Generator[None]:
 
 
 def current_seat() -> Seat:
-    """The seat of the call that is answered."""
+    """The seat of the current call."""
     return _SEAT.get()
 
 
@@ -46,7 +46,7 @@ def client_name(header: str) -> str:
 
 
 def require_name(seat: Seat) -> None:
-    """Refuse what cannot be the name of a lane. Raises UnknownLane."""
+    """Refuse an invalid name of a lane. Raises UnknownLane."""
     if not LANE.fullmatch(seat.lane):
         raise UnknownLane(
             f"{clip(seat.lane, 40)!r} is not a valid name of a lane.", "Use 1 to 20 characters of a-z, 0-9 and -."
@@ -54,7 +54,7 @@ def require_name(seat: Seat) -> None:
 
 
 def require_lane(study: Study, seat: Seat) -> None:
-    """Refuse a lane that nobody has opened; a client's own needs no opening. Raises UnknownLane."""
+    """Refuse a lane that does not exist; a client's own lane always exists. Raises UnknownLane."""
     require_name(seat)
     if seat.lane != seat.home:
         study.settle()
