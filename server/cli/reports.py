@@ -252,7 +252,7 @@ def finalize(
     ] = False,
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each variant, with --ablate.")] = 3,
 ) -> None:
-    """Make a branch to merge, with one commit per kept change and its measured effect. Your checkout does not change."""
+    """Make a branch to merge, with one commit per kept change and its measured effect. Your checkout is unchanged."""
     from server.finalize import branch, telling
     from server.finalize.kept import read
     from server.vcs.stack import Stack
