@@ -141,7 +141,7 @@ class Demo:
         count = f", the mean of {runs.runs} runs" if runs and runs.runs > 1 else ""
         if status.noise:
             sigma, effect = metric.number(status.noise.sigma, 4), metric.number(status.noise.smallest_effect, 4)
-            count += f"; σ {sigma}, so changes of {effect} or more are visible"
+            count += f"; σ {sigma}; changes from {effect} are visible"
         self._best = runs.value if runs and runs.value is not None else first.value
         self._tell(first.model_copy(update={"value": self._best}), "baseline", "", f"baseline{count}")
         return True
