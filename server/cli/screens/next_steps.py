@@ -143,7 +143,7 @@ def state_in_words(summary: Summary) -> str:
 
 def steps_of(summary: Summary) -> list[tuple[str, str]]:
     """The commands that make sense now."""
-    again = ("autoresearch doctor", "to continue, start the client here, or run `autoresearch drive CLIENT`")
+    again = ("autoresearch doctor", "check the machine, then start the client here or run `autoresearch drive CLIENT`")
     server = ("autoresearch health", "which server it is; end it, and start the client again")
     more = ("program.md", "raise the limit under `stop:` to continue the study")
     found: dict[StudyState, list[tuple[str, str]]] = {
