@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, NamedTuple
@@ -46,6 +46,9 @@ class _Listed(NamedTuple):
     shows: bool  # it was changed since: the next read renews that time
 
 
+_Files = list[tuple[str, int]]  # their names, or paths, and sizes in bytes
+
+
 class Traces:
     """Those on what one run's processes may read. For Linux alone: elsewhere nothing is known, or done."""
 
@@ -56,6 +59,7 @@ class Traces:
         self._readable = [str(path) for path in told if not path.is_relative_to(run)]
         self._note = data / _MEMORY
         self._found: list[_Listed] | None = None
+        self._held: dict[str, _Files] | None = None
 
     def erase(self, watch: Callable[[], None] = lambda: None) -> str:
         """Make times and memory the same whatever was read; at once, where nothing was.
@@ -129,22 +133,94 @@ class Traces:
 
     def _bring_in(self, watch: Callable[[], None]) -> str:
         """Bring all of every file into memory. Returns why that cannot be."""
-        files = [one for one in self._listed() if one.size and not one.is_folder]
-        if (size := sum(one.size for one in files)) > _MEMORY_SHARE * _memory():
+        if self._held is None:
+            self._held = _held_by(self._readable)
+        if (size := sum(size for files in self._held.values() for _, size in files)) > _MEMORY_SHARE * _memory():
             return f"too little memory to keep the {size >> 20} MB in it that train.py may read: what was read shows"
-        looked, missing = -math.inf, _missing()
-        for one in files:
-            if time.monotonic() - looked > _LOOK_SECONDS:
-                watch()
-                looked = time.monotonic()
-            with suppress(OSError):  # gone, or not ours to read
-                descriptor = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    if missing(descriptor, one.size):
-                        _read(descriptor, one.size)
-                finally:
-                    os.close(descriptor)
+        missing, look = _missing(), _paced(watch)
+        for place, files in self._held.items():
+            look()
+            with suppress(OSError), _opened(place) as folder:
+                _bring(folder, files, missing, look)
         return ""
+
+
+def _paced(watch: Callable[[], None]) -> Callable[[], None]:
+    """Calls `watch` about every 0.1 s, however often it is called."""
+    looked = -math.inf
+
+    def look() -> None:
+        nonlocal looked
+        if time.monotonic() - looked > _LOOK_SECONDS:
+            watch()
+            looked = time.monotonic()
+
+    return look
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _bring(folder: int, files: _Files, missing: Callable[[int, int], bool], look: Callable[[], None]) -> None:
+    """Bring files of an open folder into memory. What is gone, or not ours to read, is left out."""
+    for name, size in files:
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        except OSError:
+            continue
+        try:
+            if missing(descriptor, size):
+                _read(descriptor, size)
+                look()
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _held_by(paths: Iterable[str]) -> dict[str, _Files]:
+    """The files at and below these paths that hold something, each once, by the folder that they are named from.
+
+    By open folders: the kernel finds none of tens of thousands of files by its whole path then. Links are left out.
+    """
+    seen, waiting = set[tuple[int, int]](), list[str]()
+    found: dict[str, _Files] = {"/": []}
+    for path in paths:
+        with suppress(OSError):
+            told = os.stat(path)
+            if S_ISDIR(told.st_mode):
+                waiting.append(path)
+            elif S_ISREG(told.st_mode) and told.st_size:
+                found["/"].append((path, told.st_size))
+                seen.add((told.st_dev, told.st_ino))
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError), _opened(place) as folder, os.scandir(folder) as entries:
+            found[place] = _regular(entries, seen, waiting, place)
+    return found
+
+
+def _regular(entries: Iterable[os.DirEntry[str]], seen: set[tuple[int, int]], waiting: list[str], place: str) -> _Files:
+    """Those of a folder at `place`; the folders in it join `waiting`."""
+    files: _Files = []
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            waiting.append(f"{place}/{entry.name}")
+        elif entry.is_file(follow_symlinks=False):
+            try:
+                told = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue  # gone meanwhile
+            if told.st_size and (key := (told.st_dev, told.st_ino)) not in seen:
+                seen.add(key)
+                files.append((entry.name, told.st_size))
+    return files
 
 
 def _missing() -> Callable[[int, int], bool]:
