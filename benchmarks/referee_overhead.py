@@ -2,9 +2,9 @@
 
     python benchmarks/referee_overhead.py [--profile cpu] [--budget 15] [--runs 3]
 
-The train.py of this repository is trained under the referee. Just before it submits, it scores as many rows of its
-training text in its own process, as upstream's loop does; that is the cost an evaluation has anyway. The referee then
-takes claims for the validation rows, ends the process, rebuilds the model in a replica and audits it. The difference,
+The train.py of this repository is trained under the referee. After some steps it scores as many rows of its training
+text in its own process, as upstream's loop does at the end; that is the cost an evaluation has anyway, and it must fit
+into the budget. At the end the referee takes claims for the validation rows, ends the process, rebuilds the model in a replica and audits it. The difference,
 as a share of a five-minute experiment, is the price of numbers that need not be believed. It is told in seconds that
 pass, for a quiet machine, and in CPU seconds of train.py's processes, which other work changes little.
 """
@@ -24,7 +24,7 @@ from trainer.datasets.embedded import load, rows
 from trainer.run.profiles import PROFILES
 
 EXPERIMENT_SECONDS = 300
-SUBMIT = "session.submit(model)"
+LOOP = "while session.training():\n"
 INSIDE = """
 def inside(count: int, height: int) -> tuple[float, float]:
     model.eval()
@@ -38,9 +38,10 @@ def inside(count: int, height: int) -> tuple[float, float]:
 
 
 import time
-if session.steps > 2:  # neither in the preflight nor in the replica
-    print("inside:", *inside({count}, {height}), flush=True)
-session.submit(model)
+while session.training():
+    if session.steps == 3:  # neither in the preflight nor in the replica
+        print("inside:", *inside({count}, {height}), flush=True)
+        model.train()
 """
 
 
@@ -64,7 +65,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         shards = load(Path(name) / "data")
         count = len(rows(shards.val, profile.sequence_length, shards.bos)[: profile.max_rows])
-        text = TRAIN.read_text(encoding="utf-8").replace(SUBMIT, INSIDE.format(count=count, height=profile.rows))
+        result = None
+        text = TRAIN.read_text(encoding="utf-8").replace(LOOP, INSIDE.format(count=count, height=profile.rows))
         for number in range(options.runs):
             result, inside, used = measured(Path(name) / str(number), text, options.profile, options.budget)
             figures = result.figures
@@ -72,6 +74,8 @@ def main() -> None:
             for column, value in zip(columns.values(), (*seconds, used, figures.evaluation_cpu_seconds), strict=True):
                 column.append(value or 0.0)
             print(f"run {number + 1}: " + ", ".join(f"{key} {values[-1]:.2f} s" for key, values in columns.items()))
+    assert result
+    figures = result.figures
     inside, sealed, preflight, _, used, taken = (statistics.median(values) for values in columns.values())
     print(
         f"\nmedian of {options.runs}, {count} rows of {profile.sequence_length} tokens, trust {result.trust},"
