@@ -1,11 +1,12 @@
 """What several slots bring: runs of a fixed length in 1, 2 and 4 slots, through the executor alone.
 
     python benchmarks/scaling.py [--executor local] [--slots 1 2 4] [--seconds 10] [--runs 4] [--kind sleep]
+    python benchmarks/scaling.py --executor slurm --slurm "--partition=main" --place /shared/tmp --slots 1 2 --seconds 5
 
 Each slot gets as many runs, one after the other, each as soon as the one before has ended. The efficiency is the time
 that the first number of slots took, divided by what it took; the overhead is what a run costs beside. Runs that `sleep`
 need no core, so that any number of slots can be tried; those that `compute` need one each, and are tried with as many
-slots as there are cores.
+slots as there are cores. On a cluster a slot is a job, and what it gets is the cluster's to say.
 
 What else the machine does shows in `waited`: the share of the time in which something waited for a core (Linux). An
 efficiency says little where it is high, or differs between the lines: `--slots 1 2 4 4 2 1` tells a drift.
@@ -42,7 +43,19 @@ def _local(place: Path, count: int) -> Executor:
     return LocalExecutor(RunSite(paths.runs, paths.kernels, place / "data", place, place / "home", asked))
 
 
-EXECUTORS: dict[str, Callable[[Path, int], Executor]] = {"local": _local}
+def _slurm(place: Path, count: int, options: str) -> Executor:
+    from server.runs.engines.slurm.executor import SlurmEngine
+
+    paths = StudyPaths(place.resolve())
+    asked = SlotRequest(count, "cpu")
+    site = RunSite(paths.runs, paths.kernels, place / "data", place, place / "home", asked)
+    return SlurmEngine.of(options)(site)
+
+
+EXECUTORS: dict[str, Callable[[Path, int, str], Executor]] = {
+    "local": lambda place, count, _: _local(place, count),
+    "slurm": _slurm,
+}
 
 
 def request(number: int, command: str, slot: Slot, count: int) -> RunRequest:
@@ -116,18 +129,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=4, help="in each slot")
     parser.add_argument("--kind", choices=sorted(_KINDS), default="sleep")
+    parser.add_argument("--slurm", default="", help="options for sbatch")
+    parser.add_argument("--place", help="a folder for the runs; for a cluster, on a disk that all nodes share")
     given = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"{platform.platform(terse=True)}, Python {platform.python_version()}, {cores()} cores, load {load:.1f}")
     print(f"{given.runs} runs a slot, which {given.kind} for {given.seconds:g} s; executor {given.executor}")
     command, first = _KINDS[given.kind].format(given.seconds), 0.0
     for count in given.slots:
-        if given.kind == "compute" and count > cores():
+        if given.executor == "local" and given.kind == "compute" and count > cores():
             print(f"{count:3} slots   not tried: they need {count} cores")
             continue
         waited = Waited()
-        with tempfile.TemporaryDirectory() as folder:
-            wall = measured(EXECUTORS[given.executor](Path(folder), count), command, count, given.runs)
+        with tempfile.TemporaryDirectory(dir=given.place) as folder:
+            executor = EXECUTORS[given.executor](Path(folder), count, given.slurm)
+            wall = measured(executor, command, count, given.runs)
         first = first or wall
         overhead, hourly = wall / given.runs - given.seconds, 3600 * count * given.runs / wall
         told = f"{count:3} slots   {wall:6.1f} s   {hourly:6.0f} runs an hour   efficiency {first / wall:6.1%}"

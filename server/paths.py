@@ -66,6 +66,11 @@ class Home:
         """What such a client prints."""
         return self.drive / f"{client}.log"
 
+    @property
+    def node_looks(self) -> Path:
+        """What nodes of an engine have said of themselves."""
+        return self.folder / "nodes"
+
     def study(self, tag: str) -> "StudyPaths":
         return StudyPaths(self.folder / tag)
 
@@ -175,6 +180,11 @@ class StudyPaths:
     def front_matter(self) -> Path:
         """Says that program.md has had a front matter."""
         return self.state / "front-matter"
+
+    @property
+    def engine(self) -> Path:
+        """On what the study runs, where that is not this machine."""
+        return self.state / "engine.json"
 
     @property
     def lost(self) -> Path:

@@ -22,6 +22,8 @@ class ServeOptions(Value):
     slots: PositiveInt | Literal["auto"] | None = (
         None  # runs at once; auto: one for each GPU; None: one, which sees all
     )
+    executor: Literal["local", "slurm"] = "local"  # what runs are started on
+    slurm: str = ""  # options for sbatch
     wait_seconds: float | None = None  # that a call may wait; None: what its client bears
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -29,6 +30,11 @@ class RunFile(StrEnum):
     SIGNATURE = "result.sig"  # by the key that the supervisor was handed, written before the result
     RESULT = "result.json"  # how it ended; its presence means that the run is over
     SUPERVISOR_LOG = "supervisor.log"  # what the supervisor itself printed: empty where all went well
+    # Of a run that an engine starts on another machine (trainer.node.seat).
+    JOB = "job"  # which engine has it, and under which name: the server writes it before it asks the engine
+    STARTED = "started"  # by the seat, once: a folder with it is not started again
+    BEAT = "beat"  # a number that the seat counts up every two seconds, in place, for as long as the supervisor lives
+    GONE = "gone"  # why there will be no result: by the seat, or by a server that is certain
 
 
 class Referee(StrEnum):
@@ -77,6 +83,7 @@ class Entry(StrEnum):
     GUARDS = "trainer.guards_view"
     COMPILER = "trainer.run.compiler"
     JUDGE = "trainer.judge"
+    SEAT = "trainer.node.seat"
 
 
 class ProfileName(StrEnum):
@@ -113,6 +120,9 @@ COOKIE_VARIABLE = "AUTORESEARCH_RUN"  # the spec's cookie
 CLOSE_VARIABLE = "AUTORESEARCH_CLOSE"  # a system call's number and an address (trainer.sandbox.lookups)
 # In the environment of a supervisor.
 ORDER_VARIABLE = "AUTORESEARCH_ORDER"  # the number of the descriptor that its order is read from
+NODE_VARIABLE = "AUTORESEARCH_NODE"  # the machine's name, where an engine has chosen it
+# In the environment of a seat, which hides it before it starts anything.
+SEAT_VARIABLE = "AUTORESEARCH_SEAT"  # a SeatOrder
 
 
 AUDIT_FAILED = "audit"  # the cause of an `invalid` run whose claims the audit has found false
@@ -122,6 +132,15 @@ UNSCORED = "unscored"  # that of one whose answers the judge cannot score, while
 def utc_now() -> str:
     """Now, as all records have it: ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def trainer_hash(packages: Path) -> str:
+    """A hash of all code that referees a run, 16 characters: names and texts. `packages` has both packages."""
+    found = hashlib.sha256()
+    for path in sorted((packages / "trainer").rglob("*.py")):
+        text = path.read_bytes()
+        found.update(f"{path.relative_to(packages)} {len(text)}\n".encode() + text)
+    return found.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -232,6 +251,27 @@ class Order:
         """Read an order. Raises ValueError, TypeError, KeyError."""
         told = json.loads(text)
         return cls(Spec.from_fields(told["spec"]), told["key"])
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class SeatOrder:
+    """What a seat on another machine is told: the supervisor's order, and what that machine must have.
+
+    It travels with the engine's own messages, in the job's environment, never in an argument or a file of ours.
+    """
+
+    order: str  # an Order, as JSON
+    nonce: str  # of this start of the run: the folder's JOB has the same
+    trainer: str  # trainer_hash of the server's package
+    torch: str = ""  # the server's version of torch; empty: the run needs none
+
+    @classmethod
+    def from_json(cls, text: str) -> "SeatOrder":
+        """Read one. Raises ValueError, TypeError: it is of another version."""
+        return cls(**json.loads(text))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -275,12 +275,13 @@ def finalize(
 def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
     from server.cli.screens.bars import RunBar
     from server.finalize.ablation import ablate
-    from server.serve_options import ServeOptions
+    from server.runs.engines.choose import engine_of, remembered
     from server.study.study import Study
 
     count = seeds * (1 + len(made.commits))
     _err.print(f"{count} runs: all changes, and all without each of them, {seeds} times each")
-    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study:
+    choices = remembered(paths)
+    with closing(Study(paths.home.root, paths.tag, choices, engine_of(choices))) as study:
         with RunBar(_err, count, study.budget_seconds()) as bar:
             return ablate(study, made, stack.merge, seeds, bar.tell)
 
@@ -349,11 +350,12 @@ def transfer(
 def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
     """Ask the two experiments, of which 0 is the baseline, and print what they say."""
     from server.cli.screens.bars import RunBar
-    from server.serve_options import ServeOptions
+    from server.runs.engines.choose import engine_of, remembered
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
 
-    with closing(Study(paths.home.root, paths.tag, ServeOptions())) as study:
+    choices = remembered(paths)
+    with closing(Study(paths.home.root, paths.tag, choices, engine_of(choices))) as study:
         asked = (study.ledger.get(number) if number else study.ledger.baseline() for number in numbers)
         rows = [row for row in asked if row]
         if len({row.number for row in rows}) < 2:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from server.study.study import Study
 
 
+class Engine(StrEnum):
+    """What starts the runs."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
 class Require(StrEnum):
     """What an operator may insist on."""
 
@@ -54,6 +61,15 @@ def serve(
             metavar="auto|K",
             help="Runs at the same time. auto: one on each GPU, which sees no other GPU; K: on the first K GPUs, or "
             "K on the cores of the CPU. Default: one run, which sees all GPUs.",
+        ),
+    ] = "",
+    executor: Annotated[
+        Engine, typer.Option(help="What starts the runs: this machine, or jobs of a Slurm cluster; see docs/scale.md.")
+    ] = Engine.LOCAL,
+    slurm: Annotated[
+        str,
+        typer.Option(
+            metavar="OPTIONS", help='With --executor slurm: of sbatch, such as "--partition=gpu --gres=gpu:1".'
         ),
     ] = "",
     wait: Annotated[
@@ -98,6 +114,7 @@ def serve(
     from server.api.app import create
     from server.api.app import serve as speak
     from server.api.next_actions import why_no_baseline
+    from server.runs.engines.choose import engine_of, remember
     from server.serve_options import ServeOptions
     from server.study.find_study import tag_to_serve
     from server.study.study import Study
@@ -109,9 +126,12 @@ def serve(
         confine=require is not Require.NOTHING,
         require_sealed=require is Require.SEALED,
         slots=_slots(slots),
+        executor=executor.value,
+        slurm=slurm,
         wait_seconds=wait,
     )
-    with closing(Study(workspace, tag or tag_to_serve(workspace), choices)) as study:
+    with closing(Study(workspace, tag or tag_to_serve(workspace), choices, engine_of(choices))) as study:
+        remember(study.workspace.paths, choices)
         # Reading rows or code sets off garbage collections: they need not look at what was loaded, again and again.
         gc.freeze()
         gc.enable()

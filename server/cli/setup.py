@@ -11,9 +11,11 @@ from rich.text import Text
 from server.cli.terminal import console, folded, print_json
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
-from trainer.contract import Entry
+from trainer.contract import Entry, Referee
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from server.cli.doctor import Check
 
 _out = console()
@@ -24,6 +26,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fix": "red"}
 # of 60 million tokens: an H200 reads some 400 million in five minutes
 _LAPTOP_SHARDS = 1
 _GPU_SHARDS = 8
+_OF_A_NODE = ("torch", "device", "compiler", "confinement")  # checks of a machine that an engine chooses
 _Workspace = Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")]
 
 
@@ -81,13 +84,20 @@ def doctor(
     data: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The data set that you will give to `serve`.")
     ] = "embedded",
+    executor: Annotated[
+        str, typer.Option(metavar="local|slurm", help="The executor that you will give to `serve`.")
+    ] = "local",
+    slurm: Annotated[
+        str, typer.Option(metavar="OPTIONS", help="The options of sbatch that you will give to `serve`.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
-    from server.cli.doctor import examine
     from server.cli.screens.bars import waiting
 
-    checks, broken = examine(workspace, data), False
+    if executor not in ("local", "slurm"):
+        raise typer.BadParameter("local or slurm is meant.", param_hint="--executor")
+    checks, broken = _checks(workspace, data, slurm if executor == "slurm" else None), False
     if json:
         found = [check.model_dump() for check in checks]
         broken = any(check["state"] == "fix" for check in found)
@@ -99,6 +109,19 @@ def doctor(
             _print_check(check, str(workspace.resolve()))
     if broken:
         raise SystemExit(1)
+
+
+def _checks(workspace: Path, data: str, slurm: str | None) -> "Iterator[Check]":
+    """Every check; with options for sbatch, a node is looked at in place of this machine."""
+    from server.cli.doctor import Check, examine
+    from server.foreign.load import load_valid
+    from server.runs.engines.slurm import nodes
+
+    yield from examine(workspace, data, () if slurm is None else _OF_A_NODE)
+    if slurm is not None:
+        found = load_valid(workspace)
+        trains = found is None or found.task.kind is Referee.SEALED
+        yield from (Check(**one._asdict()) for one in nodes.examine(slurm, workspace, trains))
 
 
 def _print_check(check: "Check", here: str) -> None:

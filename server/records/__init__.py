@@ -196,6 +196,7 @@ class Figures(Value):
     gpu_clock_mhz: int | None = None
     gpu_celsius: int | None = None  # at the most
     gpu_strangers: str | None = None  # other processes that computed on it
+    node_name: str | None = None  # of the machine, where an engine has chosen it
 
     def number(self, name: str) -> float | None:
         """A figure by name, known or an evaluator's own; None if it is absent, or no number."""
@@ -371,6 +372,7 @@ class Progress(Value):
     tokens: int | None = None
     compiler: str | None = None  # why nothing is compiled; absent where it is
     gpu_strangers: str | None = None  # who computed on the GPU before the run
+    node_name: str | None = None  # of the machine, where an engine has chosen it
 
 
 class Point(Value):

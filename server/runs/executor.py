@@ -20,6 +20,7 @@ from server.errors import RunnerUnavailable
 from server.files import set_aside
 from server.paths import StudyPaths
 from server.records import Attempt, Experiment, Outcome, Progress, Result, Value
+from server.runs.hardware import Hardware
 from server.runs.run_folder import RunFolder
 from server.runs.run_spec import RunLimits
 from server.task.dataset import find
@@ -135,6 +136,16 @@ class Executor(Protocol):
 
 
 Engine = Callable[[RunSite], Executor]
+
+
+def nodes_of(engine: Engine, root: Path, profile: str | None) -> Hardware | None:
+    """The machines that an engine chooses among, for the workspace at `root`; None: this one, or nobody has looked.
+
+    Args:
+        profile: the operator's; where there is none, an engine looks at one of them. Raises RunnerUnavailable.
+    """
+    look = getattr(engine, "nodes", None)
+    return look(root, profile) if look else None
 
 
 def lasts_of(rows: Iterable[Experiment]) -> dict[str, Experiment]:

@@ -113,6 +113,8 @@ class LocalRun:
         if (result := self.folder.result()) is not None:
             reap_supervisor(self.folder.path)
             return result
+        if self.folder.elsewhere:  # an engine's, which the server had before it was started without: it goes on
+            return self.folder.gone()
         why = "The supervisor of this run died without a result; the idea was not judged."
         if self.alive() and not (why := self._silence.broken(time.monotonic())):
             return None

@@ -7,11 +7,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from server.records import Attempt, Outcome, Point, Progress, Result
+from server.records import Attempt, Figures, Outcome, Point, Progress, Result, Value
 from server.runs.device_lock import is_held
 from trainer.contract import RunFile, is_signed, utc_now
 
 _OBJECT = TypeAdapter(dict[str, Any])
+
+
+class _Gone(Value):
+    """What RunFile.GONE says."""
+
+    outcome: Outcome
+    why: str
+    node: str = ""
 
 
 class RunFolder:
@@ -69,8 +77,29 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether an engine has started the run, or is about to, on a machine of its choice."""
+        return (self.path / RunFile.JOB).exists()
+
+    def gone(self) -> Result | None:
+        """Why a run elsewhere will have no result; None while nobody is certain of that."""
+        if (told := self._bytes(RunFile.GONE)) is None:
+            return None
+        try:
+            why = _Gone.model_validate_json(told)
+        except ValidationError:
+            why = _Gone(outcome=Outcome.LOST, why="The run is over without a result; the idea was not judged.")
+        figures = Figures(node_name=why.node or None)
+        return Result(outcome=why.outcome, reason=why.why, figures=figures, finished_at=utc_now())
+
     def alive(self) -> bool:
-        """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies."""
+        """Whether the supervisor holds its lease; the kernel drops it when the supervisor dies.
+
+        No lock reaches every other machine: a run elsewhere lives until somebody is certain of its end.
+        """
+        if self.elsewhere:
+            return not any((self.path / name).exists() for name in (RunFile.RESULT, RunFile.GONE))
         return is_held(self.path / RunFile.LEASE)
 
     def over(self) -> bool:

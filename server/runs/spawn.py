@@ -1,6 +1,5 @@
 """The trainer's processes that the server starts: a supervisor for each run, and small services."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from server.errors import RunnerUnavailable
 from server.paths import Home
 from server.records import Value
 from server.runs.device_lock import Lease
+from trainer import contract
 from trainer.contract import ORDER_VARIABLE, PLACE_PREFIX, Entry, RunFile, ScratchRole
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -152,12 +152,8 @@ def _untested(problem: str, error: Exception) -> RunnerUnavailable:
 
 
 def trainer_hash() -> str:
-    """A hash of all code that referees a run, 16 characters: names and texts."""
-    found = hashlib.sha256()
-    for path in sorted((_PACKAGES / "trainer").rglob("*.py")):
-        text = path.read_bytes()
-        found.update(f"{path.relative_to(_PACKAGES)} {len(text)}\n".encode() + text)
-    return found.hexdigest()[:16]
+    """A hash of all code that referees a run, 16 characters."""
+    return contract.trainer_hash(_PACKAGES)
 
 
 def _run(module: Entry, *arguments: str, seconds: float = _RUN_SECONDS, gpu: str = "") -> bytes:

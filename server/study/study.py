@@ -18,7 +18,7 @@ from server.history.notes import Notebook
 from server.locks import RepositoryLock, lock_path
 from server.paths import Home
 from server.records import MAIN, Attempt, Experiment, Outcome, Result
-from server.runs.executor import Engine, RunRequest, RunSite, Slot, SlotRequest, ending, new_key
+from server.runs.executor import Engine, RunRequest, RunSite, Slot, SlotRequest, ending, new_key, nodes_of
 from server.runs.hardware import Hardware, probe
 from server.runs.local_executor import LocalExecutor
 from server.runs.profile_choice import as_torch_sees_it, default_profile
@@ -63,7 +63,7 @@ class Study:
         self._program_path, self._state = workspace / "program.md", Home(workspace).study(tag).state
         self._load: Callable[[], Program] = lambda: remember(self._state, load(self._program_path, self._state))
         self.choices = choices or ServeOptions()
-        self.hardware: Hardware = as_torch_sees_it(probe())
+        self.hardware: Hardware = nodes_of(engine, workspace, self.choices.profile) or as_torch_sees_it(probe())
         usual = self.choices.profile or default_profile(self.hardware, "", "")
         if self.choices.require_sealed:
             require_guards(usual in CPU_PROFILES)

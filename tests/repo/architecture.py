@@ -49,6 +49,7 @@ FLOORS = {
             "trainer.guards_view",
             "trainer.judge",
             "trainer.launch",
+            "trainer.node",
             "trainer.prepare",
             "trainer.supervisor",
             "trainer.torch_view",

@@ -1,6 +1,7 @@
 """What a process tells the kernel of its parent and its children (prctl(2)). It is imported before each command."""
 
 import ctypes
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -29,6 +30,15 @@ def adopts_orphans() -> bool:
 def forget_no_child() -> None:
     """Keep a child that has ended until it is waited for: an ignored SIGCHLD, which is inherited, loses its seconds."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def end_with_parent() -> None:
+    """Be sent SIGTERM when the parent dies (Linux), also when it just has."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def die_with_parent() -> None:

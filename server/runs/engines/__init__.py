@@ -1,0 +1,1 @@
+"""Engines: runs on machines that something else hands out."""

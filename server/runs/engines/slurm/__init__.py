@@ -1,0 +1,1 @@
+"""Slurm: a job for each run, by plain sbatch."""

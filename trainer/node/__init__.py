@@ -1,0 +1,1 @@
+"""A machine that an engine has chosen for a run."""
