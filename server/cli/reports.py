@@ -275,7 +275,7 @@ def finalize(
 def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
     from server.cli.screens.bars import RunBar
     from server.finalize.ablation import ablate
-    from server.runs.engines.choose import engine_of, remembered
+    from server.starting.engines import engine_of, remembered
     from server.study.study import Study
 
     count = seeds * (1 + len(made.commits))
@@ -350,7 +350,7 @@ def transfer(
 def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
     """Ask the two experiments, of which 0 is the baseline, and print what they say."""
     from server.cli.screens.bars import RunBar
-    from server.runs.engines.choose import engine_of, remembered
+    from server.starting.engines import engine_of, remembered
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
 

@@ -21,7 +21,8 @@ from server.runs.profile_choice import as_torch_sees_it, default_profile
 from server.runs.spawn import probe_guards, torch_view, trainer_hash
 from trainer.contract import CPU_PROFILES
 
-TOKEN, ANSWER = "token", "answer.json"  # files of the folder
+TOKEN = "token"  # the server's file in the folder
+ANSWER = "answer.json"  # the node's
 MODULE = "server.runs.engines.node_look"
 _CLOCK_SECONDS = 5.0  # that two clocks may differ
 _LEAST_GB = 2.0

@@ -1,4 +1,4 @@
-"""How long a run can take at the worst, for engines that end a job by the clock. Pure.
+"""How long a run can take at the worst, for engines that end a job by the clock.
 
 It is no limit of ours: the supervisor ends a run at its own. An engine's must come later, and engines are coarse: one
 of 60 s was found to end a job after 85.
@@ -9,7 +9,8 @@ from trainer.contract import CPU_PROFILES, Spec
 SLACK_SECONDS = 180.0
 _REHEARSAL_SECONDS = 90.0
 _TO_BEGIN_AND_END_SECONDS = 120.0  # data are made and read, processes ended, folders removed
-_WALL_SHARE, _LEAST_WALL_SECONDS = 3.0, 10.0  # of a budget of CPU seconds
+_WALL_SHARE = 3.0  # of a budget of CPU seconds
+_LEAST_WALL_SECONDS = 10.0
 
 
 def worst_seconds(spec: Spec) -> float:

@@ -18,7 +18,10 @@ _ASK_SECONDS = 20.0
 _SUBMIT_SECONDS = 60.0  # sbatch itself gives up after some nine seconds
 _PACKAGES = Path(__file__).resolve().parents[4]
 # Exit codes of the job's script, before anything of ours runs on the node.
-NO_FOLDER, OTHER_FOLDER, NO_PYTHON, NO_PACKAGE = 76, 77, 78, 79
+NO_FOLDER = 76
+OTHER_FOLDER = 77
+NO_PYTHON = 78
+NO_PACKAGE = 79
 _NOT_OURS = ("SLURM_", "SBATCH_")  # of a server that is itself a job of Slurm's
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _CHANGES_SUBMISSION = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_TEST_ONLY")

@@ -1,4 +1,4 @@
-"""The operator's options for sbatch: partition, GPUs, account. What a run needs is ours. Pure."""
+"""The operator's options for sbatch: partition, GPUs, account. What a run needs is ours."""
 
 import shlex
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def parsed(told: str) -> tuple[str, ...]:
 
 def _abbreviated(name: str) -> str:
     """Why the one of our options that `name` begins cannot be given: sbatch takes what is clear."""
-    if not name.startswith("--") or len(name) < 5:
+    if not name.startswith("--") or len(name) < 4:
         return ""
     return next((why for option, why in _OURS.items() if option.startswith(name) and option != name), "")
 

@@ -1,0 +1,2 @@
+ODD = 0
+CHECKS = {}
