@@ -19,7 +19,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-_SECTIONS = ("Introduction", "Related Work", "Method", "Experiments", "Results", "Ablations", "Discussion", "Conclusion")
+_SECTIONS = (
+    "Introduction",
+    "Related Work",
+    "Method",
+    "Experiments",
+    "Results",
+    "Ablations",
+    "Discussion",
+    "Conclusion",
+)
 _PARTS = ("Setting", "Limits", "Details")
 _HEAD = "Proceedings of the Workshop on Machines that Experiment"
 
@@ -150,8 +159,10 @@ def _figure(number: int) -> Any:
     made.add(Line(30, 20, 230, 20))
     made.add(Line(30, 20, 30, 100))
     for curve in (1, 2):
-        made.add(PolyLine([value for x in range(20) for value in (30 + 10 * x, 95 - 70 * curve * x / (20 + curve * x))]))
-    for at in range(0, 5):
+        made.add(
+            PolyLine([value for x in range(20) for value in (30 + 10 * x, 95 - 70 * curve * x / (20 + curve * x))])
+        )
+    for at in range(5):
         made.add(String(30 + 45 * at, 8, str(at * number * 100), fontSize=6))
     return made
 

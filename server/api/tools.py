@@ -15,7 +15,7 @@ from pydantic import Field
 from server.api import history_views, views
 from server.api.arguments import Change
 from server.api.lanes.rows import to_watch
-from server.api.lanes.seat import Seat, client_name, require_lane, seated
+from server.api.lanes.seat import Seat, require_lane, seat, seated
 from server.api.mcp_tasks import View
 from server.api.schemas import (
     DecisionReply,
@@ -28,10 +28,9 @@ from server.api.schemas import (
     StatusReply,
     TextReply,
 )
-from server.api.timeouts import call_timeout
+from server.api.timeouts import timeout_of
 from server.errors import AutoresearchError, LedgerDamaged
 from server.library.reading.answers import Asked, ReferenceLibrary
-from server.records import MAIN
 from server.study import limits
 from server.study.background import dispatch, hand_over
 from server.study.phase import UNFINISHED
@@ -358,14 +357,8 @@ class Tools:
         return self._ending or anyio.current_time() - begun >= wait
 
     def _wait(self, ctx: Context[Any, Any], asked: float | None) -> float:
-        if asked is not None:
-            return asked
-        if self._study.choices.wait_seconds is not None:
-            return self._study.choices.wait_seconds
-        request = ctx.request_context
-        client = request.session.client_params
-        progress = request.meta is not None and request.meta.get("progress_token") is not None
-        return call_timeout(client.client_info.name if client else "", progress)
+        wished = self._study.choices.wait_seconds if asked is None else asked
+        return timeout_of(ctx) if wished is None else wished
 
     async def view(self, handle: str) -> View:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""
@@ -379,13 +372,6 @@ def running(answered: CallToolResult) -> str | None:
     """The number of the run that is still unfinished after an answer."""
     told: dict[str, Any] = answered.structured_content or {}
     return str(told["experiment"]) if told.get("status") in UNFINISHED else None
-
-
-def seat(ctx: _Ctx, lane: str = "") -> Seat:
-    """The client that makes a call, and its lane; a client without a name in its token is in main."""
-    headers = (ctx.headers if ctx else None) or {}
-    agent = client_name(headers.get("authorization", ""))
-    return Seat(lane or agent or MAIN, agent or MAIN, agent)
 
 
 def _result(reply: RunReply) -> CallToolResult:

@@ -176,13 +176,11 @@ class _Healer:
             told.append(f"Git had lost the commits of experiments {numbers}: they were created again.")
         if aside := self._workspace.refs.mended:
             told.append(
-                f"packed-refs was damaged: the lines that git cannot read were removed. The old file is {aside.name}."
+                f"packed-refs was damaged: lines that git cannot read were removed. The old file: {aside.name}."
             )
         if self._kept:
             names = ", ".join(move.ref for move in self._kept[:_NAMED]) + (", ..." if len(self._kept) > _NAMED else "")
-            told.append(
-                f"Somebody else had changed refs of experiments. The commits that they pointed to are kept: {names}."
-            )
+            told.append(f"Somebody else had changed refs of experiments. Their own commits are kept: {names}.")
         return told
 
     def losses(self) -> list[str]:

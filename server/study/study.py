@@ -121,9 +121,8 @@ class Study:
 
     @contextmanager
     def one_call(self) -> Generator[None]:
-        """What is read of program.md in here is read once, when it is first asked for: a human may edit it meanwhile,
-        and an answer, or a move, must not be made of two versions. So is what is read of the ledger between two writes.
-        A call within a call is part of it.
+        """Read program.md once in this block, and the ledger once between two writes: a human may edit program.md
+        meanwhile, and an answer, or a move, must not mix two versions. A call within a call is part of it.
         """
         before, self._load = self._load, cache(self._load)
         try:
@@ -253,11 +252,8 @@ class Study:
                 run = self._commission(lane, Phase.PATCHED, words, slot)
             except Refusal as refused:
                 return self.refuse(row, f"{told} {refused.problem}")
-        return self.refuse(
-            row,
-            f"{told} Its change was applied to the new incumbent, and continues as experiment "
-            f"{run.number if run else 0}.",
-        )
+        on = run.number if run else 0
+        self.refuse(row, f"{told} Its change was applied to the new incumbent, and continues as experiment {on}.")
 
     def refuse(self, row: Experiment, why: str, outcome: Outcome = Outcome.REFUSED) -> None:
         """End a run that was never started."""
@@ -375,7 +371,7 @@ class Study:
 
     @contextmanager
     def _whole(self) -> Generator[None]:
-        """What of these steps is broken off is finished by the next call."""
+        """If these steps are broken off, the next call finishes them."""
         try:
             yield
         except BaseException:

@@ -226,9 +226,8 @@ class Trial:
         self.guards |= {name: state for name, state in guards.items() if self.guards.get(name, "held") == "held"}
         if self._spec.require_sealed and set(self.guards.values()) != {"held"}:
             missing = "; ".join(f"{name}: {state}" for name, state in self.guards.items() if state != "held")
-            raise RunEnded(
-                "env_fail", f"The operator requires sealed runs, and this run would not be sealed: {missing}."
-            )
+            told = f"The operator requires sealed runs, and this run would not be sealed: {missing}."
+            raise RunEnded("env_fail", told)
 
     def _greet(self, child: ChildProcess, role: str, plan: EvaluationPlan) -> None:
         child.expect("hello")

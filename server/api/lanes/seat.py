@@ -3,7 +3,9 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from mcp.server.mcpserver import Context
 
 from server.errors import UnknownLane
 from server.records import MAIN
@@ -37,6 +39,13 @@ def seated(at: Seat) -> Generator[None]:
 def current_seat() -> Seat:
     """The seat of the current call."""
     return _SEAT.get()
+
+
+def seat(ctx: Context[Any, Any] | None, lane: str = "") -> Seat:
+    """The client that makes a call, and its lane; a client without a name in its token is in main."""
+    headers = (ctx.headers if ctx else None) or {}
+    agent = client_name(headers.get("authorization", ""))
+    return Seat(lane or agent or MAIN, agent or MAIN, agent)
 
 
 def client_name(header: str) -> str:

@@ -109,9 +109,7 @@ def test_a_candidate_that_waits_is_brought_to_the_new_incumbent_when_its_run_sta
     study.keep("better")
     dispatch(study)
     waited, goes_on = study.ledger.get(3), study.ledger.get(4)
-    assert (
-        waited and waited.verdict == "refused" and "as experiment 4" in (waited.result.reason if waited.result else "")
-    )
+    assert waited and waited.verdict == "refused" and waited.result and "as experiment 4" in waited.result.reason
     assert goes_on and goes_on.running and goes_on.attempt.description == "two"
     assert goes_on.attempt.parent == study.workspace.tip() and study.phase("b") is Phase.RUNNING
     assert "x = 1" in study.workspace.files(goes_on.commit).text
@@ -307,10 +305,9 @@ def test_no_client_takes_every_lane(study: Study) -> None:
     """Each other client can open its own, whatever one of them has open."""
     for name in ("ada", *(f"l{number}" for number in range(8))):
         study.apply_patch(_line(name), lane=name, agent="ada")
-    with pytest.raises(UnknownLane, match=r"8 lanes are open beside the clients' own.* ada is your own lane"):
-        study.apply_patch(_line("more"), lane="more", agent="ada")
-    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
-        study.apply_patch(_line("more"), lane="more", agent="bea")
+    for agent in ("ada", "bea"):
+        with pytest.raises(UnknownLane, match=rf"8 lanes are open beside the clients' own.* {agent} is your own lane"):
+            study.apply_patch(_line("more"), lane="more", agent=agent)
     with pytest.raises(UnknownLane, match="8 lanes are open beside"):
         sweep.begin(study, "rates", [{"RATE": "2e-6"}], "more", "bea")
     for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
@@ -318,8 +315,7 @@ def test_no_client_takes_every_lane(study: Study) -> None:
         study.run(name, lane=name, agent=name)
     study.discard("no", "l3")
     study.apply_patch(_line("more"), lane="more", agent="bea")
-    names = [lane.id for lane in study.lanes.all()]
-    assert "more" in names and "l3" not in names and len(names) == 16
+    assert {"more", "l3"} & (names := {lane.id for lane in study.lanes.all()}) == {"more"} and len(names) == 16
 
 
 def _line(name: str) -> str:
@@ -367,9 +363,7 @@ def test_a_sweep_goes_on_while_another_lane_moves_the_incumbent(place: Path) -> 
         end(study, 4, 1.6)
         for _ in range(2):
             sweep.step(study)
-        assert study.queue.active and [item.experiment for item in study.queue.active.items] == [4, 5], (
-            "the row it went on as"
-        )
+        assert (active := study.queue.active) and [item.experiment for item in active.items] == [4, 5], "4 continues 2"
         with pytest.raises(WrongPhase, match="sweep is running"):
             views.apply_patch(study, "x", "", 0)
         patched(study, "z = 1", "b")
@@ -403,5 +397,4 @@ def test_what_is_queued_when_its_incumbent_is_revoked_goes_on_without_it(study: 
     dispatch(study)
     row = study.lanes.at("b").run()
     assert row and row.number == 5 and row.running and not row.queued
-    text = study.workspace.files(row.commit).text
-    assert "y = 1" in text and "x = 1" not in text
+    assert "y = 1" in (text := study.workspace.files(row.commit).text) and "x = 1" not in text
