@@ -31,7 +31,7 @@ from pathlib import Path
 from trainer.processes import gpu_monitor
 from trainer.processes.gpu_monitor import GpuMonitor
 
-gpu_monitor._LOOK_SECONDS = 0.1
+gpu_monitor._LOOK_SECONDS, gpu_monitor._FIRST_LOOK_SECONDS = 0.1, 60.0
 
 def gpu(*words):
     temporary = Path(os.environ["NVML_STATE"] + ".new")
@@ -115,7 +115,7 @@ gauge.begin()
 looked()
 gauge.end()
 told["ours"] = str(ours.pid)
-told["held"] = gauge.held(unkillable=False, patience=1)
+told["held"] = gauge.held(unkillable=False, patience=3)
 """,
     )
     assert told["held"] == told["ours"]
@@ -158,7 +158,7 @@ gpu(stranger, 99999991)
 gauge.begin()
 looked()
 gauge.end()
-told["held"] = gauge.held(unkillable={unkillable}, patience=1)
+told["held"] = gauge.held(unkillable={unkillable}, patience={3 if unkillable else 1})
 """,
     )
     assert told["held"] == ("99999991" if unkillable else None)
@@ -169,6 +169,7 @@ def test_a_driver_that_hangs_costs_seconds_and_no_run(environment: dict[str, str
         environment,
         """
 gpu("hang")
+gpu_monitor._FIRST_LOOK_SECONDS = 1.0
 begun = time.monotonic()
 gauge = GpuMonitor()
 gauge.begin()

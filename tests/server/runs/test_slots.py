@@ -26,6 +26,8 @@ from server.runs import hardware, slots
 from server.runs.executor import RunSite, Slot, SlotRequest
 from server.runs.slots import SlotTable
 told = {}
+for ask in (hardware.gpu_pids, hardware.visible_gpus, hardware.gpu_silence, hardware.gpu_nodes):
+    ask.__defaults__ = (60.0, *ask.__defaults__[1:])  # seconds, where the stand-in answers as soon as it gets a core
 
 def gpu(*words):
     Path(os.environ["NVML_STATE"]).write_text(" ".join(map(str, words)))
@@ -48,7 +50,7 @@ from server.runs.spawn import TorchView
 from server.runs.local_executor import LocalExecutor
 from tests.support.builders import attempt
 from tests.support.lifecycle import measured
-from tests.support.polling import until
+from tests.support.polling import PATIENCE, until
 place = Path(os.environ["HOME"])
 executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
 
@@ -97,7 +99,7 @@ def scene(environment: dict[str, str], text: str) -> dict[str, Any]:
     """What a process tells that meets the driver."""
     inherited = {name: value for name, value in os.environ.items() if not name.endswith("VISIBLE_DEVICES")}
     command = [sys.executable, "-c", f"{_SCENE}{text}\nprint(json.dumps(told))"]
-    done = subprocess.run(command, env=inherited | environment, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, env=inherited | environment, capture_output=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
