@@ -16,6 +16,7 @@ from server.runs.executor import Slot, SlotRequest, lasts_of
 from server.runs.slots import SlotTable
 from tests.support.builders import attempt
 from tests.support.fakes import driver
+from tests.support.polling import PATIENCE
 
 _SCENE = """
 import json, os, sys, time
@@ -50,7 +51,7 @@ from server.runs.spawn import TorchView
 from server.runs.local_executor import LocalExecutor
 from tests.support.builders import attempt
 from tests.support.lifecycle import measured
-from tests.support.polling import PATIENCE, until
+from tests.support.polling import until
 place = Path(os.environ["HOME"])
 executor = LocalExecutor(RunSite(place, place, place, place, place / "home", SlotRequest(2, "gpu")))
 
