@@ -45,7 +45,8 @@ _LONG = [
     _TESTS / name
     for name in (
         *("repo/test_packaging.py", "integration/test_gpu_check.py", "trainer/run/test_profiles.py", "faults"),
-        *("trainer/test_model_weights.py", "integration", "attack", "trainer/run", "server/clients", "server/cli"),
+        *("trainer/test_model_weights.py", "integration", "attack", "trainer/run", "repo/test_docs.py"),
+        *("server/runs/test_gpu.py", "server/task/test_dataset.py", "server/clients", "server/cli", "trainer"),
     )
 ]
 
