@@ -110,10 +110,11 @@ class ForkServer:
     def _answer(self, watch: Callable[[], None], limit: float) -> bytes:
         if self._socket.fileno() == -1:
             raise ForkFailed("the process that starts others has ended")
-        until = time.monotonic() + limit
+        left = limit  # what `watch` takes does not count: it may have processes rest for minutes
         while not select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
             watch()
-            if time.monotonic() > until:
+            left -= _LOOK_SECONDS
+            if left < 0:
                 raise ForkFailed(f"the process that starts others has not answered for {limit:g} s")
         with suppress(OSError):
             if answer := self._socket.recv(_MOST):

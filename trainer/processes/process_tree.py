@@ -17,6 +17,7 @@ import psutil
 from trainer.contract import COOKIE_VARIABLE
 
 KILL_SECONDS = 5.0  # a process that SIGKILL does not end in this time is stuck in the kernel
+_STOP_SECONDS = 30.0  # a process that waits for a core stops only once it gets one
 _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower look at the whole tree
 _QUIET_LOOKS = 100  # in a row that find no child, before there is none
 
@@ -69,9 +70,9 @@ def stop_all(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
     """Stop every process that `kill_descendants` would end, until two looks in a row find none that works.
 
     Returns:
-        Those that are stopped. Raises TimeoutError: some still work after KILL_SECONDS.
+        Those that are stopped. Raises TimeoutError: some still work after _STOP_SECONDS.
     """
-    deadline, quiet, told = time.monotonic() + KILL_SECONDS, 0, set[psutil.Process]()
+    deadline, quiet, told = time.monotonic() + _STOP_SECONDS, 0, set[psutil.Process]()
     while quiet < 2:
         working = [process for process in _alive(cookie, spared) if process not in told or not _rests(process)]
         for process in working:

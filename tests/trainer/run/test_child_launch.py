@@ -135,6 +135,24 @@ print(json.dumps(told))
     assert supervised(tmp_path, "print('here')", script) == ["here\n", "while it waits", "here\n"]
 
 
+def test_while_processes_rest_nobody_runs_out_of_time_for_an_answer(tmp_path: Path) -> None:
+    script = """
+import signal, time
+from trainer.processes import fork_server
+launcher = Launcher(folder.folder, COOKIE, {})
+run(launcher)
+(server,) = launcher.pids
+fork_server._ANSWER_SECONDS = 0.5
+def rests():
+    time.sleep(0.6)
+    os.kill(server, signal.SIGCONT)
+os.kill(server, signal.SIGSTOP)
+launcher.launch(make(folder.folder, ScratchRole.CANDIDATE), {}, rests)
+print(json.dumps(launcher.pids == {server}))
+"""
+    assert supervised(tmp_path, "print('here')", script)
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     script = """
 launcher = Launcher(folder.folder, COOKIE, {"PYTHONHOME": "/nonexistent"})
