@@ -23,8 +23,9 @@ from trainer.sandbox.traces import Traces
 class FileTraces:
     """Those of the processes of one trial."""
 
-    def __init__(self, place: RunFolder, spec: Spec, launcher: Launcher) -> None:
-        self._place, self._spec, self._launcher = place, spec, launcher
+    def __init__(self, place: RunFolder, spec: Spec, launcher: Launcher, train: Path) -> None:
+        """`train` is the file of training tokens: the candidate is handed a descriptor of it."""
+        self._place, self._spec, self._launcher, self._train = place, spec, launcher, train
         self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
         self._filters = 0  # of system calls, that are on by then
 
@@ -43,7 +44,7 @@ class FileTraces:
     def _traces(self) -> Traces:
         """Listed once for the whole trial: tens of thousands of files."""
         readable = self._place.reach(self._spec, self._place.folder).readable
-        return Traces(readable, self._place.folder, Path(self._spec.data))
+        return Traces([*readable, self._train], self._place.folder, Path(self._spec.data))
 
     def remember(self, child: ChildProcess) -> None:
         """Note what the process is, before it runs a line of train.py."""

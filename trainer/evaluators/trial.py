@@ -64,7 +64,7 @@ class Trial:
         self.folders: dict[str, Path] = {}  # scratch folder of each role
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
-        self._traces = FileTraces(run_folder.place, spec, launcher)
+        self._traces = FileTraces(run_folder.place, spec, launcher, shards.train_path)
         self._neighbours = Neighbours(self.stage, spec, launcher)
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now

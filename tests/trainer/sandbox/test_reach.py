@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import until
+from trainer.contract import Spec
+from trainer.evaluators.file_traces import FileTraces
+from trainer.run.child_launch import Launcher
+from trainer.run.run_folder import RunFolder
 from trainer.sandbox import allowlist, landlock, lookups, seccomp, system_files, traces
 from trainer.sandbox.allowlist import PACKAGES, SESSION, build_allowlist, on_own_gpu
 from trainer.sandbox.reach import Allowlist
@@ -169,6 +173,21 @@ def test_a_page_that_was_read_looks_like_one_that_was_not(tmp_path: Path) -> Non
     assert 0 < resident(file) < 64
     assert Traces([code], run, data).erase() == ""
     assert resident(file) == 64
+
+
+@pytest.mark.thorough  # it lists all that train.py may read
+@linux
+def test_the_file_of_training_tokens_leaves_no_trace_either(tmp_path: Path) -> None:
+    tokens, run = tmp_path / "train.bin", tmp_path / "run"
+    run.mkdir()
+    tokens.write_bytes(bytes(64 * mmap.PAGESIZE))
+    evict(tokens)
+    if resident(tokens):
+        pytest.skip("files are in memory alone here")
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 60.0, 60.0, str(tmp_path / "data"), "", str(run))
+    launcher = Launcher(run, "a cookie", {}, forks=False, given=b"nothing")
+    assert FileTraces(RunFolder(run), spec, launcher, tokens).erase(lambda: None) == {}
+    assert resident(tokens) == 64
 
 
 @linux
