@@ -31,7 +31,7 @@ def evasion(ended: RunEnded, refutes: bool) -> RunEnded:
     Args:
         refutes: what the process does of its own accord counts as claims that are false.
     """
-    own = refutes and ended.outcome in ("crashed", "invalid") and ended.cause != "killed_from_outside"
+    own = refutes and ended.outcome in ("crashed", "invalid", "oom") and ended.cause != "killed_from_outside"
     cause = AUDIT_FAILED if own else ""
     if ended.outcome == "invalid":
         return RunEnded("invalid", f"The audit failed: {ended.reason}", cause=cause) if own else ended
