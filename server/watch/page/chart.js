@@ -83,12 +83,12 @@ function steps(at, kept, x, y, b) { // the best so far, in a band of one run's n
 function names(at, kept, x, y, phone) { // the largest gains that are sure, where there is room
   const boxes = [], told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
-    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number), at = y(shown(row));
+    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number), py = y(shown(row));
     const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change))));
     const w = label.getComputedTextLength() + 2, h = 17, over = px + 9 + w > G.width; // at the right edge it stands left of its mark, where the line has not come down yet
     const meets = o => boxes.some(p => p.x < o.x + w && o.x < p.x + p.w && p.y < o.y + h && o.y < p.y + h);
     const covers = o => kept.some(k => k !== row && Math.abs(x(k.number) - o.x - w / 2) < w / 2 + 4 && Math.abs(y(shown(k)) - o.y - h / 2) < h / 2 + 3);
-    const box = (over ? [at - 9, at + 6, at - 19] : [at - 19, at + 6]).map(top => ({ x: over ? px - 11 - w : px + 9, y: top, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
+    const box = (over ? [py - 9, py + 6, py - 19] : [py - 19, py + 6]).map(top => ({ x: over ? px - 11 - w : px + 9, y: top, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
     if (!box) { label.remove(); continue; }
     boxes.push(box);
     label.setAttribute("x", box.x);

@@ -42,7 +42,7 @@ const live = {
     // What was told meanwhile is newer than an answer that was on its way: ask once more.
     const [boot, number] = told.cursor.split("."), [heardBoot, heardNumber] = this.cursor.split(".");
     if (boot === heardBoot && +number < +heardNumber && tries > 0) return this.again(tries - 1);
-    if (told.study) take(told);
+    if (told.study) try { take(told); } catch (error) { reportError(error); } // no fault of the connection
     else if (!D) this.after = told.cursor;
   },
   stream() {

@@ -65,6 +65,9 @@ def test_axe_finds_nothing_where_the_token_is_asked_for_and_in_the_report(browse
         report.until("!document.querySelector('#report').hidden")
         report.open(f"{watch.url}report")
         report.until("document.querySelector('.diff, .wide')")
+        report.resize(360, 780)
+        report.until("innerWidth === 360")
+        assert report.ask("document.documentElement.scrollWidth") == 360
         for tab in (gate, report):
             for width in (360, 1280):
                 tab.resize(width, 900)
