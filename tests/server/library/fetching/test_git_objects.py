@@ -14,7 +14,7 @@ from server.library.fetching.reach import Reach
 from server.library.fetching.sources import read_source
 from tests.support.git_server import git_serving, make_certificate
 from tests.support.repositories import git
-from tests.support.web_server import Site, page, redirect
+from tests.support.web_server import Site, page, redirect, serving
 
 OPEN = Reach(Allowed(["127.0.0.1"]))
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
@@ -134,6 +134,46 @@ def test_a_server_that_cannot_be_trusted_is_refused(tmp_path: Path, source: Path
     with git_serving(source.parent, *make_certificate(tmp_path)) as site:
         with pytest.raises(SourceUnreachable, match="not safe"), opened(read_source(f"{site.url}/thing.git"), OPEN):
             pass
+
+
+@needs_openssl
+def test_a_server_that_sends_git_elsewhere_reaches_nothing(site: Site) -> None:
+    """The old protocol of plain files, whose list of alternates names other places."""
+    with serving(Site()) as other:
+        oid = "1" * 40
+        site.pages = {
+            "/dumb.git/info/refs": page(f"{oid}\trefs/heads/main\n".encode(), Content_Type="text/plain"),
+            "/dumb.git/HEAD": page(b"ref: refs/heads/main\n"),
+            "/dumb.git/objects/info/http-alternates": page(f"{other.url}/\nfile:///etc\next::id\n".encode()),
+            "/dumb.git/objects/info/alternates": page(b"/etc\n"),
+            **site.pages,
+        }
+        with pytest.raises(SourceUnreachable) as refused, opened(read_source(f"{site.url}/dumb.git"), OPEN):
+            pass
+        assert "dumb.git" in refused.value.problem and "\n" not in refused.value.problem and not other.asked
+
+
+@needs_openssl
+def test_hooks_submodules_and_odd_names_of_a_server_are_left_alone(site: Site, source: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "run"
+    hook = source / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {mark}\n", encoding="utf-8")
+    hook.chmod(0o755)
+    (source / ".gitmodules").write_text(
+        f'[submodule "x"]\n\tpath = x\n\turl = "ext::touch {mark}"\n\tupdate = !touch {mark}\n', encoding="utf-8"
+    )
+    git(source, "add", "-A")
+    head, blob = git(source, "rev-parse", "HEAD").strip(), git(source, "rev-parse", "HEAD:README.md").strip()
+    git(source, "update-index", "--add", "--cacheinfo", f"160000,{head},x")
+    git(source, "update-index", "--add", "--cacheinfo", f"120000,{blob},docs/link.md")
+    git(source, "update-index", "--add", "--cacheinfo", f"100755,{blob},-rf --upload-pack=id.md")
+    git(source, "commit", "-qm", "tricks")
+    with opened(read_source(f"{site.url}/thing.git"), OPEN) as repository:
+        paths = [one.path for one in repository.files()]
+        assert sorted(paths) == ["-rf --upload-pack=id.md", ".gitmodules", "README.md"]
+        assert _text(repository, "-rf --upload-pack=id.md").endswith("It is two.\n")
+    assert not mark.exists()
 
 
 def test_folders_that_are_no_repository_are_refused(tmp_path: Path, source: Path) -> None:

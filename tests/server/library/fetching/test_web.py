@@ -101,6 +101,45 @@ def test_what_cannot_be_reached_is_one_sentence(address: str, words: str) -> Non
         web().fetch(address)
 
 
+HIDDEN = (  # a port stands for that of a server on this machine
+    "http://example.org@127.0.0.1:{port}/a",
+    "http://example.org:80@127.0.0.1:{port}/a",
+    "http://example.org%00@127.0.0.1:{port}/a",
+    "http://127.0.0.1:{port}\\@example.invalid/a",
+    "http://127.0.0.1:{port}#@example.invalid/a",
+    "http://127.0.0.1:{port}?@example.invalid/a",
+    "http://0x7f.1:{port}/a",
+    "http://017700000001:{port}/a",
+    "http://2130706433:{port}/a",
+    "http://127.1:{port}/a",
+    "http://0:{port}/a",
+    "http://[::1]:{port}/a",
+    "http://[::ffff:127.0.0.1]:{port}/a",
+    "http://[::ffff:7f00:1%25lo]:{port}/a",
+    "http://[64:ff9b::7f00:1]:{port}/a",
+    "http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460:{port}/a",
+    "http://127\u30020\u30020\u30021:{port}/a",
+    "http://localhost%2f@127.0.0.1:{port}/a",
+    "HTTP:127.0.0.1:{port}/a",
+    "http:///127.0.0.1:{port}/a",
+)
+
+
+@pytest.mark.parametrize("address", HIDDEN)
+@pytest.mark.parametrize("by", ["name", "redirect"])
+def test_this_machine_is_not_reached_however_it_is_hidden(site: Site, address: str, by: str) -> None:
+    """Neither as the operator may paste it nor behind a redirect of a server that may be asked."""
+    site.pages["/a"] = page(HTML)
+    address = address.format(port=site.port)
+    with pytest.raises(SourceUnreachable) as refused:
+        if by == "name":
+            Web(Reach(), FEW, Pace(0)).fetch(address)
+        else:
+            with serving(Site({"/r": redirect(address)})) as other:
+                Web(Reach(Allowed(["localhost"])), FEW, Pace(0)).fetch(f"http://localhost:{other.port}/r")
+    assert not site.asked and "\n" not in refused.value.problem and refused.value.next_step
+
+
 def test_no_proxy_and_no_password_of_the_environment_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
