@@ -1,6 +1,7 @@
 """How well pages and papers are read: the library's own extraction beside others, in one run over sets with known text.
 
-`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--markitdown PYTHON] [--worst N] [--ours]`
+`python benchmarks/library_extraction.py SETS [--only NAMES] [--docs FOLDER] [--markitdown PYTHON] [--minutes M]
+[--worst N] [--ours]`
 
 SETS holds clones of scrapinghub/article-extraction-benchmark (4a3bc97), mozilla/readability (ab40277), kepano/defuddle
 (6de1634) and adbar/trafilatura (e90b0ef); a set that is not there is left out. NAMES is a file with one `set/page` a
@@ -17,6 +18,7 @@ import argparse
 import base64
 import gzip
 import json
+import random
 import re
 import statistics
 import subprocess
@@ -270,6 +272,7 @@ def main() -> None:
     parser.add_argument("--only", type=Path)
     parser.add_argument("--docs", type=Path)
     parser.add_argument("--markitdown", metavar="PYTHON")
+    parser.add_argument("--minutes", type=float, help="stop then: pages come in a random order, the same each time")
     parser.add_argument("--worst", type=int, default=0, help="name so many pages of each set on which ours is worst")
     parser.add_argument("--ours", action="store_true", help="measure no other tool")
     told = parser.parse_args()
@@ -278,26 +281,35 @@ def main() -> None:
         tools |= {"trafilatura": by_trafilatura, "readability + markdownify": by_readability}
     if told.markitdown:
         tools["markitdown"] = MarkItDown(told.markitdown)
+    _measure_all(list(pages_of(told)), tools, told)
+
+
+def _measure_all(pages: list[Page], tools: dict[str, Callable[[Page], str]], told: argparse.Namespace) -> None:
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     spent: defaultdict[str, float] = defaultdict(float)
-    count = 0
-    for page in pages_of(told):
-        count += 1
+    random.Random(0).shuffle(pages)
+    start, count = time.monotonic(), 0
+    while count < len(pages) and (not told.minutes or time.monotonic() - start < 60 * told.minutes):
+        page, count = pages[count], count + 1
         for name, read in tools.items():
             began = time.process_time()
             markdown = read(page)
             spent[name] += time.process_time() - began
             found.setdefault((page.kind, name), []).append((page.name, measure(page, markdown)))
-    for (kind, name), figures in found.items():
-        columns = dict.fromkeys(key for _, one in figures for key in one)
-        means = {key: [one[key] for _, one in figures if one.get(key) is not None] for key in columns}
-        shown = "  ".join(f"{key} {statistics.mean(values):.3f}" for key, values in means.items() if values)
-        print(f"{kind:12} {name:26} {len(figures):4} pages  {shown}")
-        if name == "ours" and told.worst and kind != "traf":
-            for page_name, one in sorted(figures, key=lambda each: each[1]["F1"])[: told.worst]:
-                print(f"{'':12} {one['F1']:.3f} {page_name}")
+    print(f"{count} of {len(pages)} pages")
+    for (kind, name), figures in sorted(found.items(), key=lambda each: each[0][0]):
+        _print(kind, name, figures, told.worst if name == "ours" and kind != "traf" else 0)
     spent |= {name: read.seconds for name, read in tools.items() if isinstance(read, MarkItDown)}
     print("ms a page:", "  ".join(f"{name} {1000 * seconds / max(1, count):.0f}" for name, seconds in spent.items()))
+
+
+def _print(kind: str, name: str, figures: list[tuple[str, dict[str, Any]]], worst: int) -> None:
+    columns = dict.fromkeys(key for _, one in figures for key in one)
+    means = {key: [one[key] for _, one in figures if one.get(key) is not None] for key in columns}
+    shown = "  ".join(f"{key} {statistics.mean(values):.3f}" for key, values in means.items() if values)
+    print(f"{kind:12} {name:26} {len(figures):4} pages  {shown}")
+    for page_name, one in sorted(figures, key=lambda each: each[1].get("F1", 0))[:worst]:
+        print(f"{'':12} {one['F1']:.3f} {page_name}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """A paper in two columns, as conferences set them, and how well it is read.
 
 `PYTHON benchmarks/library_paper.py write FOLDER` writes paper.pdf and paper.txt (its words in reading order); PYTHON is
-an interpreter that has reportlab and pyphen, which nothing else here needs. `python benchmarks/library_paper.py read
-FOLDER` reads every PDF in the folder that has such a text beside it, and prints F1 of words regardless of their order,
-and the share of words that stand in their order.
+an interpreter that has reportlab and pyphen, which nothing else here needs.
+`python benchmarks/library_paper.py read FOLDER` reads every PDF in the folder that has such a text beside it. It prints
+F1 of words regardless of their order, and the share of the words that are found in their order.
 
 The paper has a title and authors over both columns, a running head, page numbers, numbered sections, justified text
-with hyphens, figures with axes and captions, a table, formulas, lists, footnotes at the feet of columns, and references.
+with hyphens, figures with axes and captions, a table, formulas, lists, footnotes at the feet of columns, references.
 Its sentences are those of docs/*.md.
 """
 
@@ -30,6 +30,7 @@ _SECTIONS = (
     "Conclusion",
 )
 _PARTS = ("Setting", "Limits", "Details")
+_WIDTH, _HEIGHT = 612.0, 792.0  # points
 _HEAD = "Proceedings of the Workshop on Machines that Experiment"
 
 
@@ -45,110 +46,116 @@ def sentences() -> list[str]:
     return [one for one in found if one.isascii()]
 
 
-def write(folder: Path) -> None:
-    """Set the paper."""
-    from reportlab.lib.pagesizes import LETTER  # pyright: ignore
-    from reportlab.lib.styles import ParagraphStyle  # pyright: ignore
-    from reportlab.platypus import (  # pyright: ignore
-        BaseDocTemplate,
-        Frame,
-        FrameBreak,
-        NextPageTemplate,
-        PageTemplate,
-        Paragraph,
-        Spacer,
-        Table,
-    )
+class Paper:
+    """What is set, and its words in reading order."""
 
-    paper: Any = {
-        "plain": ParagraphStyle("plain", fontName="Times-Roman", fontSize=10, leading=11.5, alignment=4,
-                                firstLineIndent=10, hyphenationLang="en_US", uriWasteReduce=0.3),
-        "title": ParagraphStyle("title", fontName="Times-Bold", fontSize=18, leading=22, alignment=1, spaceAfter=8),
-        "people": ParagraphStyle("people", fontName="Times-Roman", fontSize=11, leading=13, alignment=1),
-        "h1": ParagraphStyle("h1", fontName="Times-Bold", fontSize=12, leading=14, spaceBefore=9, spaceAfter=4),
-        "h2": ParagraphStyle("h2", fontName="Times-Bold", fontSize=10, leading=12, spaceBefore=6, spaceAfter=3),
-        "small": ParagraphStyle("small", fontName="Times-Roman", fontSize=8, leading=9.5, alignment=4,
-                                hyphenationLang="en_US"),
-        "item": ParagraphStyle("item", fontName="Times-Roman", fontSize=10, leading=11.5, alignment=4, leftIndent=12,
-                               bulletIndent=2, hyphenationLang="en_US"),
-        "maths": ParagraphStyle("maths", fontName="Times-Italic", fontSize=10, leading=16, alignment=1),
-    }  # fmt: skip
-    said = iter(sentences())
-    story: list[Any] = []
-    truth: list[str] = []
+    def __init__(self) -> None:
+        from reportlab.lib.styles import ParagraphStyle  # pyright: ignore
 
-    def put(style: str, text: str, **more: Any) -> None:
-        truth.append(re.sub(r"<[^>]*>", "", text))
-        story.append(Paragraph(text, paper[style], **more))
+        def style(font: str, size: float, leading: float, alignment: int, **more: Any) -> Any:
+            return ParagraphStyle(
+                font, fontName=f"Times-{font}", fontSize=size, leading=leading, alignment=alignment, **more
+            )
 
-    def some(count: int) -> str:
-        return " ".join(next(said) for _ in range(count))
+        flowing = {"alignment": 4, "hyphenationLang": "en_US"}
+        self._styles: dict[str, Any] = {
+            "plain": style("Roman", 10, 11.5, firstLineIndent=10, **flowing),
+            "small": style("Roman", 8, 9.5, **flowing),
+            "item": style("Roman", 10, 11.5, leftIndent=12, bulletIndent=2, **flowing),
+            "title": style("Bold", 18, 22, 1, spaceAfter=8),
+            "people": style("Roman", 11, 13, 1),
+            "h1": style("Bold", 12, 14, 0, spaceBefore=9, spaceAfter=4),
+            "h2": style("Bold", 10, 12, 0, spaceBefore=6, spaceAfter=3),
+            "maths": style("Italic", 10, 16, 1),
+        }
+        self._said = iter(sentences())
+        self.story: list[Any] = []
+        self.truth: list[str] = []
+        self.feet: list[str] = []
 
-    put("title", "Referees for Machines That Experiment by Night: A Study of Kept Changes")
-    put("people", "Ada Example<super>1</super>, Grace Sample<super>2</super>, Alan Instance<super>1</super>")
-    put("people", "<super>1</super>Institute of Examples, <super>2</super>University of Samples")
-    story += [FrameBreak()]
-    put("h1", "Abstract")
-    put("small", some(5))
-    story += [NextPageTemplate("later")]
-    for number, name in enumerate(_SECTIONS, 1):
-        put("h1", f"{number} {name}")
-        put("plain", some(4))
-        put("plain", some(4))
+    def some(self, count: int) -> str:
+        return " ".join(next(self._said) for _ in range(count))
+
+    def made(self, style: str, text: str, **more: Any) -> Any:
+        from reportlab.platypus import Paragraph  # pyright: ignore
+
+        return Paragraph(text, self._styles[style], **more)
+
+    def put(self, style: str, text: str, **more: Any) -> None:
+        self.truth.append(re.sub(r"<[^>]*>", "", text))
+        self.story.append(self.made(style, text, **more))
+
+    def section(self, number: int, name: str) -> None:
+        self.put("h1", f"{number} {name}")
+        for _ in range(2):
+            self.put("plain", self.some(4))
         if number % 2 == 0:
-            story.append(_figure(number))
-            put("small", f"Figure {number // 2}: {some(1)}")
-            put("plain", some(3))
+            self.story.append(_figure(number))
+            self.put("small", f"Figure {number // 2}: {self.some(1)}")
+            self.put("plain", self.some(3))
         for at, part in enumerate(_PARTS[: number % 4], 1):
-            put("h2", f"{number}.{at} {part}")
-            put("plain", some(3))
-            if at == 2:
-                for _ in range(3):
-                    truth.append(one := some(1))
-                    story.append(Paragraph(one, paper["item"], bulletText="\u2022"))
+            self.put("h2", f"{number}.{at} {part}")
+            self.put("plain", self.some(3))
+            for _ in range(3 if at == 2 else 0):
+                self.put("item", self.some(1), bulletText="\u2022")
             if at == 3:
-                put("maths", "L(x) = log p(x) - log q(x)")
-                put("plain", some(2))
-        if number == 5:
-            rows = [["model", "loss", "steps"], ["small", "3.28", "1000"], ["large", "2.85", "2000"]]
-            truth.append(" ".join(" ".join(row) for row in rows))
-            story += [Spacer(1, 6), Table(rows), Spacer(1, 4)]
-            put("small", f"Table 1: {some(1)}")
-            put("plain", some(2))
-    put("h1", "References")
-    for number in range(1, 13):
-        put("small", f"[{number}] A. Author and B. Writer. {some(1)} Journal of Samples, {number}, 20{number + 10}.")
+                self.put("maths", "L(x) = log p(x) - log q(x)")
+                self.put("plain", self.some(2))
 
-    width, height = LETTER
-    feet: list[tuple[int, str]] = []
+    def table(self) -> None:
+        from reportlab.platypus import Spacer, Table  # pyright: ignore
 
-    def page(canvas: Any, document: Any) -> None:
+        rows = [["model", "loss", "steps"], ["small", "3.28", "1000"], ["large", "2.85", "2000"]]
+        self.truth.append(" ".join(" ".join(row) for row in rows))
+        self.story += [Spacer(1, 6), Table(rows), Spacer(1, 4)]
+        self.put("small", f"Table 1: {self.some(1)}")
+        self.put("plain", self.some(2))
+
+    def frame(self, canvas: Any, document: Any) -> None:
+        """The running head, the number and a footnote of a page."""
         canvas.setFont("Times-Italic", 8)
-        canvas.drawCentredString(width / 2, height - 36, _HEAD)
+        canvas.drawCentredString(_WIDTH / 2, _HEIGHT - 36, _HEAD)
         canvas.setFont("Times-Roman", 9)
-        canvas.drawCentredString(width / 2, 30, str(document.page))
-        note = f"{document.page} {next(said)}"
-        feet.append((document.page, note))
+        canvas.drawCentredString(_WIDTH / 2, 30, str(document.page))
         canvas.line(54, 84, 120, 84)
-        Paragraph(note, paper["small"]).wrapOn(canvas, 243, 40)
-        foot = Paragraph(f"<super>{document.page}</super>{note.partition(' ')[2]}", paper["small"])
+        note = self.some(1)
+        self.feet.append(f"{document.page} {note}")
+        foot = self.made("small", f"<super>{document.page}</super>{note}")
         _, tall = foot.wrapOn(canvas, 243, 40)
         foot.drawOn(canvas, 54, 80 - tall)
 
-    def column(x: float, top: float) -> Any:
-        low = 92 if x < 100 else 54
+
+def write(folder: Path) -> None:
+    """Set the paper."""
+    from reportlab.platypus import BaseDocTemplate, Frame, FrameBreak, NextPageTemplate, PageTemplate  # pyright: ignore
+
+    paper = Paper()
+    paper.put("title", "Referees for Machines That Experiment by Night: A Study of Kept Changes")
+    paper.put("people", "Ada Example<super>1</super>, Grace Sample<super>2</super>, Alan Instance<super>1</super>")
+    paper.put("people", "<super>1</super>Institute of Examples, <super>2</super>University of Samples")
+    paper.story.append(FrameBreak())
+    paper.put("h1", "Abstract")
+    paper.put("small", paper.some(5))
+    paper.story.append(NextPageTemplate("later"))
+    for number, name in enumerate(_SECTIONS, 1):
+        paper.section(number, name)
+        if number == 5:
+            paper.table()
+    paper.put("h1", "References")
+    for number in range(1, 13):
+        paper.put("small", f"[{number}] A. Author and B. Writer. {paper.some(1)} Journal of Samples, {number}.")
+
+    def column(x: float, low: float, top: float) -> Any:
         return Frame(x, low, 243, top - low, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0)
 
-    first = [Frame(54, 640, 504, 90, leftPadding=0, rightPadding=0), column(54, 630), column(315, 630)]
-    document = BaseDocTemplate(str(folder / "paper.pdf"), pagesize=LETTER, title="", author="")
+    first = [Frame(54, 640, 504, 90, leftPadding=0, rightPadding=0), column(54, 92, 630), column(315, 54, 630)]
+    later = [column(54, 92, 735), column(315, 54, 735)]
+    document = BaseDocTemplate(str(folder / "paper.pdf"), pagesize=(_WIDTH, _HEIGHT), title="", author="")
     document.addPageTemplates(
-        [
-            PageTemplate("first", first, onPage=page),
-            PageTemplate("later", [column(54, 735), column(315, 735)], onPage=page),
-        ]
+        [PageTemplate("first", first, onPage=paper.frame), PageTemplate("later", later, onPage=paper.frame)]
     )
-    document.build(story)
-    (folder / "paper.txt").write_text("\n".join([*truth, *(note for _, note in feet)]) + "\n", "utf-8")
+    document.build(paper.story)
+    (folder / "paper.txt").write_text("\n".join([*paper.truth, *paper.feet]) + "\n", "utf-8")
 
 
 def _figure(number: int) -> Any:
@@ -159,9 +166,8 @@ def _figure(number: int) -> Any:
     made.add(Line(30, 20, 230, 20))
     made.add(Line(30, 20, 30, 100))
     for curve in (1, 2):
-        made.add(
-            PolyLine([value for x in range(20) for value in (30 + 10 * x, 95 - 70 * curve * x / (20 + curve * x))])
-        )
+        points = [(30 + 10 * x, 95 - 70 * curve * x / (20 + curve * x)) for x in range(20)]
+        made.add(PolyLine([value for point in points for value in point]))
     for at in range(5):
         made.add(String(30 + 45 * at, 8, str(at * number * 100), fontSize=6))
     return made
