@@ -42,7 +42,7 @@ PAGES = {
     "/missing": (page(b"", 404), "no such page"),
     "/private": (page(b"", 401), "asks for a login"),
     "/loop": (redirect("/loop"), "redirects more than 5 times"),
-    "/login": (redirect("/signin?next=/login"), "asks for a login"),
+    "/members": (redirect("/signin?next=/members"), "asks for a login"),
     "/inside": (redirect("http://169.254.169.254/latest"), "cloud's own service"),
     "/empty": (page(b""), "empty"),
     "/bomb": (page(gzip.compress(bytes(60_000_000)), Content_Encoding="gzip"), "more than 20 MB"),

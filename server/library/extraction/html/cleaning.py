@@ -85,11 +85,12 @@ def drop_hidden(root: Element) -> None:
     for one in root.xpath(".//*[@hidden or @aria-hidden or @style]"):
         if one.getparent() is None or one.tag in ("body", "html", "x-math", "x-code"):
             continue
-        if _is_hidden(one):
+        if is_hidden(one) or _is_decoration(one):
             drop(one)
 
 
-def _is_hidden(one: Element) -> bool:
+def is_hidden(one: Element) -> bool:
+    """Whether its own attributes or its own style hide an element from those who see the page."""
     if one.get("hidden") is not None and one.get("hidden") != "until-found":
         return True
     style = one.get("style") or ""
@@ -100,6 +101,10 @@ def _is_hidden(one: Element) -> bool:
         len(colours) == 2 and len(set(colours.values()) - _NO_COLOURS) == 1 and len(set(colours.values())) == 1
     ):  # letters in the colour of their ground
         return True
+    return False
+
+
+def _is_decoration(one: Element) -> bool:
     decorative = (one.get("aria-hidden") or "").lower() == "true"
     return decorative and not has_class(one, "line") and len(words(text_of(one))) < _MORE_THAN_DECORATION
 

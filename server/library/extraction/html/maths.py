@@ -2,6 +2,7 @@
 
 import re
 
+from server.library.extraction.html.cleaning import is_hidden
 from server.library.extraction.html.mathjax import drawn
 from server.library.extraction.html.mathml import to_tex
 from server.library.extraction.html.tree import MATHS, Element, drop, has_class, names, swap, text_of
@@ -75,7 +76,9 @@ def _drawn(root: Element) -> None:
     for one in list(root.iter("mjx-container", "mjx-assistive-mml")):
         if one.getparent() is None:
             continue
-        if tex := clean_tex(to_tex(drawn(one))):
+        for hidden in [each for each in one.iter() if is_hidden(each)]:  # drawn is what is seen
+            drop(hidden)
+        if one.getparent() is not None and (tex := clean_tex(to_tex(drawn(one)))):
             _put(one, tex, _is_display(one))
         else:
             drop(one)

@@ -60,6 +60,12 @@ def test_a_formula_that_is_only_drawn_is_read(what: str) -> None:
     assert found == f"So ${tex}$."
 
 
+def test_what_is_hidden_within_a_formula_stays_hidden() -> None:
+    shown, unseen = f"<mjx-math>{X}</mjx-math>", '<mjx-mi style="display:none">SECRET</mjx-mi>'
+    assert markdown(f"<p>So <mjx-container>{shown}{unseen}</mjx-container> it is.</p>") == "So $x$ it is."
+    assert markdown(f'<p>So <mjx-container style="display:none">{shown}</mjx-container>it is.</p>') == "So it is."
+
+
 def test_a_formula_that_was_never_drawn_leaves_nothing() -> None:
     assert markdown("<p>So <mjx-container><mjx-lazy></mjx-lazy></mjx-container>it is.</p>") == "So it is."
 
