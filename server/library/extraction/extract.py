@@ -15,7 +15,7 @@ from server.library.extraction.text.reasons import SENTENCES, Reason
 _PROGRAM = ("-m", "server.library.extraction.child")
 _MOST_BYTES = 20_000_000
 _MOST_OUTPUT = 12_000_000  # an agent reads the first 2 MB of a document
-_SECONDS = 300.0  # of the clock; what hangs ends earlier, by its CPU seconds
+_SECONDS = 600.0  # of the clock, on a busy machine; what computes or hangs ends earlier, by its CPU seconds
 _NAME = 200  # characters of a source in a sentence
 _LIBRARIES = ("trafilatura", "readability", "pypdfium2")  # of the extra: pages and papers need them
 
