@@ -7,14 +7,14 @@ id, unless it is a plain name. What to call next holds no word of it. An answer 
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import UnknownDocument
 from server.library.reading import shelf
 from server.library.reading.index import Hit, Index
-from server.library.reading.passages import Section, outline
+from server.library.reading.passages import Section, lines_to_read, outline
 from server.library.reading.shelf import Entry, File, Text
 from server.library.reading.visible import one_line
 from server.records import Value
@@ -23,7 +23,6 @@ from server.text import fence_quotation
 _ROOM = 44_000  # bytes of an answer's quoted text as JSON: 20,000 tokens of the densest text that is usual
 _OUTLINE_ROOM = 6_000
 _PASSAGE = 5_000  # characters that are shown of one: more is a long table, or code
-_LINE = 2_000  # characters: a longer line is shown as several
 _CATALOGUE = "library(): the documents"
 _NEAR = 5
 _PLAIN = re.compile(r"[A-Za-z0-9_.@/+-]{1,100}")  # a name without blanks; others are quoted like a text
@@ -131,11 +130,11 @@ class ReferenceLibrary:
     def _document(self, found: list[File], file: File, section: str, offset: int) -> Answer:
         text = self._read(file)
         sections = outline(text.body)
-        lines = _lines(text.body)
+        lines = lines_to_read(text.body)
         chosen = None
         if section:
             chosen = _section(sections, section)
-            lines = _lines("\n".join(text.body.split("\n")[chosen.first : chosen.last]))
+            lines = lines_to_read("\n".join(text.body.split("\n")[chosen.first : chosen.last]))
         parts, room = list[str](), _ROOM
         if not offset and not chosen:
             about = _told(text.entry) + (" Tables and formulas are lost or damaged in it." if text.entry.lossy else "")
@@ -248,15 +247,6 @@ def _section(sections: list[Section], asked: str) -> Section:
         f"The document has no section {json.dumps(one_line(asked, 80))}.",
         f"{count}: library with that id alone shows its outline.",
     )
-
-
-def _lines(text: str) -> list[str]:
-    """The lines, the longest in pieces."""
-    return [piece for line in text.split("\n") for piece in _pieces(line)]
-
-
-def _pieces(line: str) -> Iterator[str]:
-    yield from (line[at : at + _LINE] for at in range(0, max(len(line), 1), _LINE))
 
 
 def _fitting(lines: Iterable[str], room: int) -> list[str]:

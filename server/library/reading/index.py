@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from server.errors import LibraryUnavailable
 from server.library.reading import query, shelf
-from server.library.reading.passages import passages
+from server.library.reading.passages import passages, places_to_read
 from server.library.reading.shelf import File
 from server.paths import LIBRARY_INDEX
 
-_FORMAT = 1
+_FORMAT = 2
 _BUSY_SECONDS = 5.0
 _RECENT_NS = 2 * 10**9  # a file that was changed so shortly before it was read may change again within its time stamp
 _EACH = 2  # passages of one document in an answer about all of them
@@ -46,7 +46,7 @@ class Hit(NamedTuple):
     title: str  # of its document
     heading: str  # the headings that it is under
     text: str
-    line: int  # of the document's visible text that it begins with, from 0
+    line: int  # of the lines to read that it begins with, from 0
 
 
 class Index:
@@ -205,9 +205,9 @@ def _known(connection: sqlite3.Connection, name: str) -> tuple[str, int, int] | 
 def _enter(connection: sqlite3.Connection, document: shelf.Text) -> tuple[int, int]:
     """Write the passages of a document down; returns the first of their numbers, and the last."""
     first = int(_one(connection, "SELECT coalesce(max(number), 0) FROM places")[0]) + 1
-    entry, last = document.entry, first - 1
+    entry, last, places = document.entry, first - 1, places_to_read(document.body)
     for last, one in enumerate(passages(document.body), first):
-        connection.execute("INSERT INTO places VALUES (?, ?, ?)", (last, entry.id, one.first))
+        connection.execute("INSERT INTO places VALUES (?, ?, ?)", (last, entry.id, places[one.first]))
         for table in _tables(connection):
             row = (last, entry.title, one.heading, one.text)
             connection.execute(f"INSERT INTO {table} (rowid, title, heading, text) VALUES (?, ?, ?, ?)", row)

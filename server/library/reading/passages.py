@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+LINE = 2000  # characters
 PASSAGE = 1200  # characters; a fence or a table is never split, however long
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*")
@@ -43,6 +45,16 @@ class _Block(NamedTuple):
     whole: bool  # a fence or a table
     level: int = 0  # of a heading
     title: str = ""
+
+
+def lines_to_read(text: str) -> list[str]:
+    """The lines as an agent reads them: those longer than LINE in several."""
+    return [line[at : at + LINE] for line in text.split("\n") for at in range(0, max(len(line), 1), LINE)]
+
+
+def places_to_read(text: str) -> list[int]:
+    """For each line of a text the number of its first among the lines to read."""
+    return list(accumulate((max(1, -(-len(line) // LINE)) for line in text.split("\n")), initial=0))
 
 
 def heading_path(path: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from server.library.extraction.html.tree import (
     CODE,
     HEADINGS,
     MATHS,
+    RUN,
     Element,
     drop,
     names,
@@ -34,6 +35,8 @@ _RUN = 4  # words
 FEW = 10  # words: fewer are no opinion
 _LEAST_TOLD = 50  # words
 _MOSTLY = 0.7
+_LIKELY, _LIKELY_PROSE = 0.5, 0.42  # no fewer words are right with the second, and more of the text is there
+_PROSE = 15  # words
 _NOTE = 2  # elements between a footnote and its paragraphs
 _LEAST_NAMED = 40  # words
 _TEXT_NAME = re.compile(r"[\s_-](?:article|entry|post|story)[-_]?(?:content|body|text)\s", re.I)
@@ -114,7 +117,15 @@ def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list
     named = frozenset(words(title))
     first = likely(features(blocks, seen, named, told_of(blocks, opinions.told)), FIRST)
     sure = likely(second(first, blocks, named), SECOND)
-    return settle(blocks, [one >= 0.5 for one in sure], seen, named)
+    return settle(blocks, [one >= _needed(at, blocks, seen) for at, one in enumerate(sure)], seen, named)
+
+
+def _needed(at: int, blocks: Sequence[Block], seen: Sequence[Sequence[float]]) -> float:
+    """How likely a block must be to count as text: prose that only trafilatura holds less than others."""
+    block = blocks[at]
+    alone = seen[0][at] > 0.9 and seen[1][at] < 0.5
+    prose = len(block.words) >= _PROSE and block.links <= 0.1 * len(block.words) and not block.junk
+    return _LIKELY_PROSE if alone and prose and block.place[0] in ("p", RUN) else _LIKELY
 
 
 def told_of(blocks: Sequence[Block], text: Sequence[str]) -> list[float]:

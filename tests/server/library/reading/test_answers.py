@@ -156,6 +156,13 @@ def test_a_search_tells_where_each_passage_is(library: ReferenceLibrary) -> None
     assert nothing.text == "" and "no passage has these words" in nothing.calls[0]
 
 
+def test_reading_on_from_a_passage_begins_with_it_below_lines_of_any_length(tmp_path: Path) -> None:
+    write_tree(tmp_path / "library", {"a.md": f"# A\n\n{'word ' * 3000}\n\n{'other ' * 900}\n\n## B\n\nbait\n"})
+    library = ReferenceLibrary(tmp_path / "library")
+    (offset,) = re.findall(r"offset=(\d+)", library.answer(Asked(query="bait")).calls[0])
+    assert quoted(library.answer(Asked(id="a", offset=int(offset)))) == "## B\n\nbait"
+
+
 def test_a_library_without_documents_says_so(tmp_path: Path) -> None:
     library = ReferenceLibrary(tmp_path / "library")
     assert not library.exists() and library.count() == 0 and library.told("adam") == "adam"
