@@ -4,8 +4,9 @@
 
 The agent takes a share of a run to think before each patch. With one lane the slot waits for that; with two the agent
 writes the next patch while the slot works on the last one, and `run_experiment` queues it. What a run costs beside its
-time is measured first, with an agent that does not think. The runs sleep, so that they need no core, and their scores
-are always worse: each patch costs one run. Everything else is real: client and server over stdio, git, supervisors.
+time is measured first, with an agent that does not think; where the machine's load changes later, `busy` says more. The
+runs sleep, so that they need no core, and their scores are always worse: each patch costs one run. Everything else is
+real: client and server over stdio, git, supervisors.
 """
 
 import argparse
@@ -68,6 +69,11 @@ class Shift:
     def idle(self) -> list[float]:
         """Seconds between the end of a run and the beginning of the next."""
         return [after - before for before, after in zip(self.ended, self.begun[1:], strict=False)]
+
+    @property
+    def busy(self) -> float:
+        """The share of the time in which a run had the slot, whatever a run cost just then."""
+        return 1 - sum(self.idle) / (self.ended[-1] - self.begun[0])
 
 
 class Agent:
@@ -156,9 +162,8 @@ async def main_(seconds: float, think: float, runs: int) -> None:
         found = await shift(seconds, think * seconds, runs, lanes)
         hourly = 3600 / found.period
         told = f"{hourly:6.1f} experiments an hour, {hourly / limit:6.1%} of the limit"
-        print(
-            f"{lanes} lane{'s' * (lanes > 1)}   {told}; idle {statistics.median(found.idle):.2f} s between runs, median"
-        )
+        idle = f"idle {statistics.median(found.idle):.2f} s between runs, median; busy {found.busy:.1%}"
+        print(f"{lanes} lane{'s' * (lanes > 1)}   {told}; {idle}; load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def main() -> None:

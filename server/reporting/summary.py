@@ -104,4 +104,4 @@ def who_found_what(experiments: Iterable[Experiment]) -> dict[str, str]:
         if row.attempt.agent and not judged and kind_of(row) not in (Kind.REFUSED, Kind.RUNNING):
             tried[row.attempt.agent] += 1
             kept[row.attempt.agent] += kind_of(row) is Kind.KEPT
-    return {name: f"{count} experiments, {kept[name]} kept" for name, count in sorted(tried.items())}
+    return {name: f"{count} experiment{'s' * (count > 1)}, {kept[name]} kept" for name, count in sorted(tried.items())}

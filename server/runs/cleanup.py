@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from server.errors import GpuHeld
-from server.records import Experiment, Figures
+from server.records import Experiment, Figures, Outcome, Result
 from server.runs.hardware import gpu_pids
 from trainer.contract import COOKIE_VARIABLE, GPU_PROFILES, Entry, RunFile, ScratchRole, join_pids, split_pids
 
@@ -40,6 +40,13 @@ def end_run_processes(cookie: str, gpu: bool, uuid: str = "") -> Figures:
         psutil.wait_procs(alive, timeout=_LOOK_SECONDS)
     left = {process.pid for process in alive}
     return Figures(unkillable=join_pids(left), gpu_held=join_pids(_unreleased(ended - left, uuid)) if gpu else None)
+
+
+def left_nothing(result: Result | None) -> bool:
+    """Whether a run has ended with a score, and its supervisor says that it has ended every process of it."""
+    if result is None or result.outcome is not Outcome.FINISHED:
+        return False
+    return not (result.figures.unkillable or result.figures.gpu_held)
 
 
 def gpu_holders(last: Experiment | None, uuid: str = "") -> str:

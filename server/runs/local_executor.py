@@ -94,7 +94,9 @@ class LocalExecutor:
         cleanup.require_gpu_released(last, slot.device)
         with startable(), self._leases(slot, profile) as leases:
             for run in device_lock.last_runs(self._site.home, leases):
-                if not (folder := RunFolder(Path(run))).alive():  # else by another run that was given the number again
+                folder = RunFolder(Path(run))
+                # One that is alive is another run, which was given the number again.
+                if not folder.alive() and not cleanup.left_nothing(folder.result()):
                     cleanup.require_run_cleared(run, profile in GPU_PROFILES, folder.gpu)
 
 

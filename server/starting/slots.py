@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.history.ledger import Ledger
-from server.records import Experiment, Outcome
+from server.records import Experiment
+from server.runs.cleanup import left_nothing
 from server.runs.executor import Executor, Slot, ending, lasts_of
 from server.runs.run_folder import RunFolders
 from server.starting.order import in_order
@@ -42,7 +43,8 @@ class Slots:
 
     def over(self) -> list[Experiment]:
         """Those of them that have a score and left nothing behind: no other end is without meaning for the next run."""
-        return [row for row in self.under_way() if self._is_over(row)]
+        of = self.runs.of
+        return [row for row in self.under_way() if left_nothing(ending(self.executor, row.attempt, of(row.number)))]
 
     def look(self) -> None:
         """Note which results are to come."""
@@ -51,12 +53,6 @@ class Slots:
     def free(self, profile: str) -> Slot:
         """One that a run of this profile may start in. Raises RunnerUnavailable, DeviceBusy."""
         return self.executor.require_free(profile, lasts_of(self._started()))
-
-    def _is_over(self, row: Experiment) -> bool:
-        result = ending(self.executor, row.attempt, self.runs.of(row.number))
-        if result is None or result.outcome is not Outcome.FINISHED:
-            return False
-        return not (result.figures.unkillable or result.figures.gpu_held)
 
     def _started(self) -> list[Experiment]:
         """The last rows that have, or had, a slot, newest first."""

@@ -31,7 +31,7 @@ def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
 def place_of(study: Study, experiment: Experiment) -> dict[str, object]:
     """What an answer says of a run that waits."""
     place = [row.number for row in study.slots.waiting()].index(experiment.number) + 1
-    held = f" No run starts now: {study.slots.held}" if study.slots.held else ""
+    held = f" No run starts now: {study.slots.held.rstrip('.')}." if study.slots.held else ""
     return {"place": place, "why": f"It waits for a slot, at place {place} in the queue.{held}"}
 
 

@@ -264,7 +264,7 @@ def test_no_client_decides_in_the_lane_of_another_without_naming_it_and_the_hist
     views.keep(study, "hers is better", Seat("ada", "bea", "bea"))
     row = study.ledger.get(2)
     assert row and row.kept and row.attempt.agent == "ada" and row.decision and row.decision.agent == "bea"
-    assert history_views.lessons_reply(study).agents == {"ada": "1 experiments, 1 kept"}
+    assert history_views.lessons_reply(study).agents == {"ada": "1 experiment, 1 kept"}
     told = views.status(study, bea)
     assert told.lanes and set(told.lanes) == {"main", "ada", "bea"} and "shared" in told.lanes["bea"]
 
