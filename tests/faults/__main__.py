@@ -22,6 +22,7 @@ from rich.table import Column, Table
 
 from tests.faults.catalogue import FAULTS, Fault, NotHere
 from tests.faults.night import Night
+from tests.support.polling import stretched
 
 _AT_ONCE = 2
 _TRIAL_SECONDS = 900.0
@@ -50,7 +51,7 @@ class Trials:
             night.lanes = self._lanes
             try:
                 begun = time.monotonic()
-                with anyio.fail_after(_TRIAL_SECONDS):
+                with anyio.fail_after(stretched(_TRIAL_SECONDS)):
                     await fault.inject(night)
                 self.survived[fault.name] += 1
                 _out.print(f"{time.monotonic() - begun:6.1f} s  {fault.name}")

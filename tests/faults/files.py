@@ -132,10 +132,10 @@ def _between_servers(name: str, place: str, damage: Callable[[Path], None], rows
             await agent.experiment()
             await agent.call("note", text="try this", idea=True)
             await agent.call("sweep", changes=[{"RATE": 0.02}], description="rates", wait_seconds=300)
-        before = night.rows()
+        before = night.in_main()
         damage(night.state / place)
         await night.recover()
-        assert night.rows()[: len(before)] == before
+        assert night.in_main()[: len(before)] == before
 
 
 for _name, _place, _damage in (

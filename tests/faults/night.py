@@ -225,6 +225,10 @@ class Night:
         with closing(Ledger(self.state / "ledger.sqlite3", read_only=True)) as ledger:
             return list(ledger.all())
 
+    def in_main(self) -> list[Experiment]:
+        """The rows of the lane main; those of another one may go on behind a fault's back."""
+        return [row for row in self.rows() if row.attempt.lane is None]
+
     async def recover(self) -> dict[str, Any]:
         """The next server and the next run, in time; then everything that must hold."""
         begun = time.monotonic()

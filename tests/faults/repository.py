@@ -167,11 +167,11 @@ async def pruned_and_lost(night: Night) -> None:
     async with night.agent() as agent:
         for _ in range(3):
             await agent.experiment()
-        before = night.rows()
+        before = night.in_main()
     git(night.repository, "gc", "--quiet", "--prune=now")
     (night.state / "ledger.sqlite3").unlink()
     await night.recover()
-    assert night.rows()[:3] == before
+    assert night.in_main()[:3] == before
 
 
 @fault("signing, filters and a template with hooks in the user's configuration")
