@@ -168,7 +168,7 @@ def _device(machine: _Machine) -> Check:
         detail = f"{gone}; {found.cores} cores of {found.cpu}, {found.memory_gb} GB; profile {profile}{why}"
         state: State = "fix" if profile in GPU_PROFILES else "warning"
         return Check(name="device", state=state, detail=detail, remedy=remedy)
-    driver = found.driver or (f"the driver has a problem: {found.gpu_trouble}" if found.gpu_trouble else "unknown")
+    driver = found.driver or (f"with a problem: {found.gpu_trouble}" if found.gpu_trouble else "unknown")
     detail = f"{found.gpu}, {found.gpu_memory_gb} GB, driver {driver}; profile {profile}"
     if others := gpu_pids():
         detail += f"; in use by {', '.join(map(process_name, sorted(others)))}"

@@ -153,7 +153,7 @@ class StopLimits(Value):
         if self.hours is not None and facts.hours >= self.hours:
             return f"the {self.hours:g}-hour limit was reached"
         if self.experiments is not None and facts.experiments >= self.experiments:
-            return f"the limit of {self.experiments} experiments was reached"
+            return f"the limit of {self.experiments} experiment{'s' * (self.experiments != 1)} was reached"
         if self.target is not None and facts.value is not None and metric.reached(facts.value, self.target):
             return f"{metric.word(facts.value)} has reached the target of {self.target:g}"
         if self.plateau is not None and facts.since_keep >= self.plateau:

@@ -106,7 +106,7 @@ async def another_tag(night: Night) -> None:
         await agent.start()
         await night.until_running()
     async with night.agent("--tag", "t2") as agent:
-        with pytest.raises(Refused, match=r"Another run is on this device: supervisor \d+ of the run in"):
+        with pytest.raises(Refused, match=r"Device busy: supervisor \d+ of the run in"):
             await agent.start()
         assert len(night.processes("trainer.supervisor")) == 1
     async with night.agent() as agent:

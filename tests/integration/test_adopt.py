@@ -72,7 +72,7 @@ def test_a_repository_becomes_a_workspace_by_its_defaults(tmp_path: Path, adopt:
     assert (task.name, task.command, task.editable) == ("sums", "python3 bench.py", ["src/**"])
     assert (task.metric.name, task.metric.unit, task.source, task.direction) == ("ms", "ms", "printed", "lower")
     assert (task.scale, task.off_limits) == ("log", ["tests/**"])
-    assert "A night of 8 hours sees effects of about" in told
+    assert "A study of 8 hours can detect effects of about" in told
     assert "Sum faster." in (folder / "program.md").read_text(encoding="utf-8")
     assert git(folder, "show", "--format=%s", "--name-only", "HEAD").split("\n\n") == [
         "Add program.md for autonomous research",
@@ -256,7 +256,7 @@ def test_the_values_of_another_tools_workspace_are_proposed(tmp_path: Path) -> N
     assert "direction: higher\n" in text  # as their log has it: the name alone says nothing
     assert dialogue.said[0].startswith("This is a workspace of pi-autoresearch (.auto/")
     assert "`autoresearch serve` uses the repository as it is" in dialogue.said[1]
-    assert "There is another one, of piloop: --format piloop proposes its values." in dialogue.said
+    assert "There is also a workspace of piloop: --format piloop proposes its values." in dialogue.said
 
 
 def test_what_is_taken_as_it_is_needs_no_program_md(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_page_leads_to_a_kept_change(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{found['commands']}{done.stdout}"
         said += done.stdout
-    assert "A night of 8 hours sees effects of about" in said
+    assert "A study of 8 hours can detect effects of about" in said
     (branch,) = git(folder, "for-each-ref", "--format=%(refname:short)", "refs/heads/autoresearch/").splitlines()
     assert git(folder, "log", "-1", "--format=%s", branch) == "a sieve"
     assert git(folder, "status", "--short").splitlines() == [

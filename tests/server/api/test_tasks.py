@@ -104,10 +104,10 @@ def test_the_instructions_say_what_a_run_does_and_which_way_is_better() -> None:
     )
     told = instructions(task)
     assert (
-        "you change src/** (not src/gen/*);" in told
-        and "f1, which the judge gives the answers; higher is better" in told
+        "You change src/** (not src/gen/*)." in told
+        and "f1, the judge's score of the answers; higher is better" in told
     )
-    assert "starts `./serve` and has judge/judge.py ask it cases" in told and "in turns with the incumbent" in told
+    assert "starts `./serve`, and judge/judge.py asks it secret cases" in told and "in turns with the incumbent" in told
     assert "printed" not in told
     assert "`printed`" in instructions(Task.model_validate({"command": "make bench", "editable": "a.c"}))
     assert "a.c" in start("", words_of(Task.model_validate({"command": "make bench", "editable": "a.c"})))
@@ -200,4 +200,4 @@ async def test_a_refusal_keeps_the_name_of_a_file_that_is_called_train_py(sortin
 def test_the_tools_of_several_files_name_none_of_them() -> None:
     words = words_of(Task.model_validate({"command": "make bench", "editable": ["src/**"]}))
     told = in_words(Tools.read_train.__doc__ or "", words)
-    assert told.startswith("The candidate: the files that program.md calls editable.")
+    assert told.startswith("Read the candidate: the files that program.md calls editable.")

@@ -40,7 +40,7 @@ def limited(study: Study, stop: str) -> None:
 def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_answer(study: Study) -> None:
     ran(study, 2.0)
     limited(study, "{experiments: 1}")
-    with pytest.raises(NightOver, match="No run is started: 1 experiments are done"):
+    with pytest.raises(NightOver, match="No new runs: the limit of 1 experiment was reached"):
         views.start_run(study, "more", "")
     with pytest.raises(NightOver):
         sweep.begin(study, "rates", [{"RATE": "1"}])
@@ -135,7 +135,7 @@ def test_a_limit_outlives_the_word_that_is_taken_back(study: Study, capsys: pyte
     ran(study, 2.0)
     limited(study, "{experiments: 1}")
     control.resume(study.workspace.root)
-    assert capsys.readouterr().out == "taken back, but no run is started: 1 experiments are done\n"
+    assert capsys.readouterr().out == "undone, but no new runs: the limit of 1 experiment was reached\n"
 
 
 @pytest.mark.parametrize(("said", "code", "word"), [("stop", 0, OperatorRequest.STOP), ("pause", 1, None)])
@@ -178,7 +178,7 @@ def test_a_night_without_runs_and_a_run_without_a_supervisor_are_not_on_for_ever
 
 def test_no_night_is_off_and_a_broken_program_md_is_one_sentence(study: Study, tmp_path: Path) -> None:
     code, told = autoresearch(tmp_path, "health")
-    assert code == 2 and told.startswith("off: There is no history")
+    assert code == 2 and told.startswith("off: No study found")
     study.workspace.program.write_text("---\nbudget_seconds: soon\n---\n", encoding="utf-8")
     code, told = autoresearch(study.workspace.root, "health")
     assert code == 1 and told.startswith("program.md line 2") and "Traceback" not in told

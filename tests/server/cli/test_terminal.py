@@ -66,7 +66,7 @@ def test_a_terminal_of_no_width_is_printed_to(monkeypatch: pytest.MonkeyPatch, c
 
 def test_python_that_drops_docstrings_is_started_anew_with_them() -> None:
     told = run("--help", python=("-O",), PYTHONOPTIMIZE="2")
-    assert "Make a workspace from nothing" in told and "Usage: autoresearch" in told
+    assert "Make a new workspace" in told and "Usage: autoresearch" in told
 
 
 def test_a_long_line_is_parted_where_it_has_parts() -> None:

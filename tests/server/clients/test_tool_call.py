@@ -43,7 +43,7 @@ def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: s
     ("tool", "words", "base", "told"),
     [
         ("read_trian", [], "", "Did you mean read_train"),
-        ("zzz", [], "", "Known are: status"),
+        ("zzz", [], "", "The tools are: status"),
         ("", [], "", "no tool ''"),
         ("read_train", ["3"], "", "'3' is no argument"),
         ("read_train", ["=3"], "", "no argument"),

@@ -278,7 +278,7 @@ def test_the_preferred_format_is_said_and_how_to_take_another(tmp_path: Path) ->
         lay_out(name, tmp_path)
     assert [found.format for found in find_workspaces(tmp_path)] == ["pi-autoresearch", "autoauto", "piloop"]
     told = said(find_workspaces(tmp_path)[0])
-    assert "piloop.toml (piloop) is there as well (`format: autoauto` in program.md takes that one)" in told
+    assert "piloop.toml (piloop) is also there (`format: autoauto` in program.md chooses that one)" in told
     reason = find_workspaces(tmp_path)[0].task.kind_reason
     assert reason.endswith(
         "of pi-autoresearch; autoauto and piloop are there as well, and `format` in program.md chooses"

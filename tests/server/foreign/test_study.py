@@ -72,7 +72,7 @@ def test_a_run_that_cannot_be_laid_out_has_an_end_and_is_no_fault_of_the_candida
 def test_an_attempt_in_the_words_of_an_earlier_one_is_told(study: Study) -> None:
     patch = "src/count.sh\n<<<<<<< SEARCH\necho 40\n=======\n# lookup table for separators\necho 30\n>>>>>>> REPLACE\n"
     told = views.apply_patch(with_baseline(study), patch, "", 0).note
-    assert "Perhaps tried before, as .auto/log.jsonl reports: 5: discard 37 steps, segment 2, Lookup table" in told
+    assert "Perhaps tried before, according to .auto/log.jsonl: 5: discard 37 steps, segment 2, Lookup table" in told
 
 
 def test_reports_are_listed_and_never_counted(study: Study) -> None:

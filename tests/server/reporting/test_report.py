@@ -307,7 +307,7 @@ def test_the_bill_and_hidden_text_are_in_the_report(small: StudyPaths) -> None:
     report = gather(small)
     hidden = Hidden(baseline=2.1, best=2.0, number=4, change=-0.1, error=0.004, runs=3)
     words = first_words(report.summary.model_copy(update={"hidden": hidden}), metric_of(report))
-    assert "On text that scored nothing the change is −0.100 ± 0.004." in "".join(word.text for word in words)
+    assert "On held-out text the change is −0.100 ± 0.004." in "".join(word.text for word in words)
 
 
 def test_elements_are_the_only_way_to_markup() -> None:

@@ -86,7 +86,7 @@ def test_one_gpu_has_one_run_whatever_the_repository(tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout
-    assert told.startswith("Another run is on this device: the run in /where/it/runs lives.") and "alone" in told
+    assert told.startswith("Device busy: the run in /where/it/runs is still active.") and "alone" in told
     assert (tmp_path / ".cache" / "autoresearch" / "GPU-stand-in.lease").stat().st_mode & 0o777 == 0o600
 
 

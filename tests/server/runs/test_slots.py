@@ -170,9 +170,9 @@ told["hangs"] = refused(many.require, one, "gpu", None)
     assert told["two"] == every[:2] and told["auto"] == told["still"] == every
     assert told["four"] == "4 slots are asked for, and torch may see 3 GPUs of one kind."
     assert told["well"] == told["beside it"] == told["back"] == ""
-    assert told["lost"] == "Slot 1 (GPU-1-stand-in) is left out: GPU is lost."
+    assert told["lost"] == "Slot 1 (GPU-1-stand-in) is not used: GPU is lost."
     assert told["gone"] == "Slot 1 (GPU-1-stand-in) is not used: the driver no longer lists it."
-    assert told["hangs"] == "Slot 1 (GPU-1-stand-in) is left out: its driver hangs."
+    assert told["hangs"] == "Slot 1 (GPU-1-stand-in) is not used: its driver hangs."
     assert told["added"] == [*every, ["3", "GPU-3-stand-in"]]
 
 
@@ -184,8 +184,8 @@ def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: di
     assert told["asked"] == [first, first], "it is tried again until torch can use it"
     assert told["left out"] == {"0": "GPU is lost", "1": "GPU is lost"}
     assert told["none"] == (
-        "None of the 2 slots is free. Slot 0 (GPU-stand-in) is left out: GPU is lost. "
-        "Slot 1 (GPU-1-stand-in) is left out: GPU is lost."
+        "None of the 2 slots is free. Slot 0 (GPU-stand-in) is not used: GPU is lost. "
+        "Slot 1 (GPU-1-stand-in) is not used: GPU is lost."
     )
 
 
@@ -207,7 +207,7 @@ def test_runs_in_slots_share_the_machine_and_whoever_wants_it_alone_waits(tmp_pa
         second[0].sign(tmp_path / "of all")
         second[-1].sign(tmp_path / "runs/00002")
         for slot, holder in (("0", "00001"), ("1", "00002"), ("", "00001")):
-            busy = pytest.raises(DeviceBusy, match=f"Another run is on this device: the run in .*runs/{holder} lives")
+            busy = pytest.raises(DeviceBusy, match=f"Device busy: the run in .*runs/{holder} is still active")
             with busy, device_leases(tmp_path, "cpu", slot):
                 pass
         second[-1].close()

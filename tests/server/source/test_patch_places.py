@@ -150,7 +150,7 @@ REFUSED = {
     "above the anchor": (
         CLASSES,
         begin("@@ class B:", "-        x = 1", "+        x = 3"),
-        "below its anchor @@ class B:: it stands at line 3",
+        "below its anchor @@ class B:: it is at line 3",
     ),
     "two hunks, one line": (LETTERS, "@@\n-b\n+B\n@@\n-b\n+C\n", "changes train.py at line 2, where Hunk 1"),
     "applied": (LETTERS, "@@\n a\n-x\n+b\n c\n", "already applied: its new lines stand at line 1"),

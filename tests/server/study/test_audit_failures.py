@@ -31,7 +31,7 @@ from tests.support.polling import ended
 from tests.support.repositories import QUICK
 from trainer.run.run_folder import RunFolder
 
-ONE_FAILURE = "1 audit failure, the last in experiment {}. Runs are audited at 4 times as many positions."
+ONE_FAILURE = "1 audit failure, the last in experiment {}. Runs are now audited at 4 times as many positions."
 DOUBTFUL = INVALID.model_copy(update={"reason": "Evaluating took 9.0 s more than batches of 0.10 s explain."})
 
 
@@ -123,7 +123,7 @@ def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
     status = views.status(strict)
     assert (
         status.audit_failures == 4
-        and "4 audit failures, the last in experiment 8. Runs are audited at 16" in status.audits
+        and "4 audit failures, the last in experiment 8. Runs are now audited at 16" in status.audits
     )
     found = history_views.lessons_reply(strict).lessons
     assert found and found.audit_failures == 4
@@ -188,7 +188,7 @@ def test_a_first_run_is_audited_as_ever_and_a_failed_audit_tells_so(strict: Stud
         (2, DOUBTFUL, "Experiment 2 stays kept"),
         (3, INVALID, "This revokes experiment 3"),
         (3, DOUBTFUL, "The incumbent, experiment 3, is in doubt"),
-        (4, INVALID, "This ends the code of experiment 4"),
+        (4, INVALID, "So the code of experiment 4 is neither run again nor kept"),
     ],
 )
 def test_what_a_failure_means_is_told_by_what_became_of_the_code(

@@ -179,7 +179,7 @@ def test_a_corrected_program_md_needs_no_commit(root: Path, opened: Opened) -> N
     (notice,) = [action for action in next_calls(study) if "another measurement" in action.why]
     assert "the next run measures the baseline again" in notice.why and not notice.tool
     assert ran(study, result(50)).kept
-    assert "program.md defines another measurement than for experiment 1" in why(study, 2)
+    assert "program.md defines a different measurement from that of experiment 1" in why(study, 2)
     assert not any("another measurement" in action.why for action in next_calls(study))
 
 

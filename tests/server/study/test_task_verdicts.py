@@ -80,8 +80,11 @@ def test_an_exact_gain_is_kept_after_one_confirmation_and_says_on_whose_word(stu
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ({"rss_mb": 121.0}, "rss_mb is 121, 1.21 times the incumbent's 100; allowed is 1.2 (printed by the code under"),
-        ({"rss_mb": None}, "rss_mb has a bound in program.md, and the run gave no number of this name"),
+        (
+            {"rss_mb": 121.0},
+            "rss_mb is 121, 1.21 times the incumbent's 100; the limit is 1.2 (printed by the code under",
+        ),
+        ({"rss_mb": None}, "rss_mb has a bound in program.md, but the run gave no number of this name"),
         ({"rss_mb": 119.0, "cache": 5.0}, ""),
         ({"cache": None}, ""),
     ],

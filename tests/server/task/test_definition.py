@@ -76,11 +76,11 @@ def test_a_language_model_is_measured_by_one_name_in_one_direction(tmp_path: Pat
 BOTH = "give either `command`, or `judge` and `worker`"
 REFUSED = [
     # Both referees, or half of one.
-    (with_line(COMMAND, "judge: judge.py"), f"line 2, command: it is read by the referee `command` alone.*{BOTH}"),
+    (with_line(COMMAND, "judge: judge.py"), f"line 2, command: only the referee `command` reads it.*{BOTH}"),
     (with_line(COMMAND, "worker: w"), "line 2, command: .*`judged` .program.md names a worker."),
     (with_line(COMMAND, "referee: judged"), "line 2, command: .*this task has `judged`"),
     (with_line(JUDGED, "referee: command"), "line 2|line 3.*read by the referee `judged`"),
-    (with_line(COMMAND, "referee: sealed"), "line 2, command: it is read by the referee `command` alone"),
+    (with_line(COMMAND, "referee: sealed"), "line 2, command: only the referee `command` reads it"),
     (with_line(PLAIN, "referee: command"), "command: the referee `command` needs it, and it is missing"),
     (with_line(PLAIN, "referee: judged"), "worker: the referee `judged` needs it"),
     (with_line(PLAIN, "worker: w"), "judge: the referee `judged` needs it, and it is missing .*names a worker"),
@@ -89,14 +89,14 @@ REFUSED = [
         with_line(PLAIN, "referee: karpathy"),
         "there is no prepare.py with TIME_BUDGET, make_dataloader and evaluate_bpb",
     ),
-    (with_line(PLAIN, "python: a"), "line 3, python: it is read by the referee `karpathy` alone"),
+    (with_line(PLAIN, "python: a"), "line 3, python: only the referee `karpathy` reads it"),
     (with_line(PLAIN, "referee: kaggle"), "line 3, referee: kaggle: is not a referee; there are sealed, jud"),
     (with_line(PLAIN, "referee: 3"), "line 3, referee: 3: is not a referee"),
     (with_line(PLAIN, "referee: [command]"), "line 3, referee: .*is not a referee"),
     # Fields of another referee.
     (with_line(JUDGED, "checks: pytest -q"), "line 5, checks: .*a judge checks the answers itself"),
-    (with_line(COMMAND, "hidden: [data/**]"), "line 4, hidden: it is read by the referee `judged` alone"),
-    (with_line(COMMAND, "preflight: true"), "line 4, preflight: it is read by the referee `sealed` alone"),
+    (with_line(COMMAND, "hidden: [data/**]"), "line 4, hidden: only the referee `judged` reads it"),
+    (with_line(COMMAND, "preflight: true"), "line 4, preflight: only the referee `sealed` reads it"),
     (with_line(COMMAND, "early_stop: true"), "line 4, early_stop: it is read by the referee `sealed`"),
     (with_line(COMMAND, "setup_seconds: 9"), "line 4, setup_seconds: it is read by the referee `sealed`"),
     (with_line(JUDGED, "evaluation_seconds: 9"), "line 5, evaluation_seconds: it is read by the referee `sealed`"),
@@ -121,8 +121,8 @@ REFUSED = [
             "home": "yes",
         }.items()
     ),
-    (with_line(PLAIN, "checks: make"), "line 3, checks: it is read by the referee `command` alone.*`sealed`"),
-    (with_line(PLAIN, "hidden: [a]"), "line 3, hidden: it is read by the referee `judged` alone"),
+    (with_line(PLAIN, "checks: make"), "line 3, checks: only the referee `command` reads it.*`sealed`"),
+    (with_line(PLAIN, "hidden: [a]"), "line 3, hidden: only the referee `judged` reads it"),
     # The metric.
     (with_line(PLAIN, "direction: higher"), f"line 3, direction: of {lm_names.NAME} lower is better one"),
     (with_line(PLAIN, "referee: sealed", "direction: higher"), "line 4, direction: .* lower is better"),
@@ -141,7 +141,7 @@ REFUSED = [
         with_line(COMMAND, "metric: {source: score}"),
         r"line 4, metric\.source: `score` is no source of .*`command`; .*cpu",
     ),
-    (with_line(JUDGED, "metric: {source: printed}"), r"metric\.source: `printed` is no source of the referee `judged`"),
+    (with_line(JUDGED, "metric: {source: printed}"), r"metric\.source: the referee `judged` has no source `printed`"),
     (with_line(COMMAND, 'metric: {unit: "m\\ns"}'), r"line 4, metric\.unit: .*control character"),
     (with_line(COMMAND, "metric: {unit: " + 41 * "m" + "}"), r"line 4, metric\.unit: .*at most 40"),
     (with_line(COMMAND, "direction: down"), "line 4, direction: .*'lower' or 'higher', got 'down'"),
@@ -209,7 +209,7 @@ REFUSED = [
     (with_line(COMMAND, "least_effect: 1"), "line 4, least_effect: .*less than 1"),
     (with_line(COMMAND, "least_effect: -0.1"), "line 4, least_effect: .*greater than or equal to 0"),
     (with_line(COMMAND, "paired: maybe"), "line 4, paired: .*boolean.*got 'maybe'"),
-    (with_line(PLAIN, "stop: {target: 0}"), r"line 3, stop\.target: it is above 0, got 0"),
+    (with_line(PLAIN, "stop: {target: 0}"), r"line 3, stop\.target: it must be above 0, got 0"),
     (
         with_line(COMMAND, "scale: log", "stop: {target: -1}"),
         r"line 5, stop\.target: on a log scale it must be above 0",

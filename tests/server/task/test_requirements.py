@@ -104,7 +104,7 @@ def test_what_is_doubtful_is_told_and_ends_nothing(root: Path) -> None:
     found = told(root, COMMAND, network=True, home=True, editable=["src/**", "bench.sh"])
     assert not any(fatal for _, fatal in found)
     problems = " ".join(problem for problem, _ in found)
-    assert "the agent may change bench.sh, and with it what is measured" in problems
+    assert "the agent may change bench.sh, and so change what is measured" in problems
     assert "use the network" in problems and "the operator's home folder" in problems
 
 
@@ -128,12 +128,12 @@ def test_a_workspace_of_another_tool_is_known(root: Path) -> None:
         (COMMAND, "runs `bash bench.sh`", "metric, which the command prints; lower is better"),
         (
             {**COMMAND, "build": "make", "checks": "make test", "repeats": 5, "direction": "higher"},
-            "builds it with `make`, holds it against `make test` before and after and runs `bash bench.sh` 5 times",
+            "builds it with `make`, checks it with `make test` before and after and runs `bash bench.sh` 5 times",
             "metric, which the command prints; higher is better",
         ),
         (
             {**JUDGED, "paired": True, "metric": {"name": "latency", "unit": "ms", "source": "cpu"}},
-            "starts `{python} judge/worker.py` and has judge/judge.py ask it cases that are drawn in secret, in turns",
+            "starts `{python} judge/worker.py`, and judge/judge.py asks it secret cases, in turns",
             "latency (ms), the CPU time of all its processes as the referee reads it; lower is better",
         ),
     ],

@@ -19,8 +19,8 @@ HIGHER = Metric("accuracy", "higher")
     [
         (StopLimits(), ""),
         (StopLimits(hours=3.5, experiments=21, target=1.2, plateau=8), ""),
-        (StopLimits(hours=3), "3 hours are over"),
-        (StopLimits(experiments=20), "20 experiments are done"),
+        (StopLimits(hours=3), "the 3-hour limit was reached"),
+        (StopLimits(experiments=20), "the limit of 20 experiments was reached"),
         (StopLimits(target=1.25), "val_bpb 1.250000 has reached the target of 1.25"),
         (StopLimits(plateau=7), "nothing was kept in the last 7 experiments"),
     ],

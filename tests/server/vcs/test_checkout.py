@@ -207,7 +207,7 @@ def test_two_checkouts_of_a_repository_do_not_share_a_night(study: Study, reposi
     with pytest.raises(WorkspaceBusy, match="on the night t1"):
         Study(other, "t2")
     study.close()
-    with pytest.raises(WorkspaceUnusable, match=r"The night of autoresearch/t1 is in .*, or another --tag"):
+    with pytest.raises(WorkspaceUnusable, match=r"The study of autoresearch/t1 is in .*, or another --tag"):
         Study(other, "t1")
     with served(other, "t2") as second:
         assert second.phase() is Phase.NEW

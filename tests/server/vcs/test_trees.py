@@ -227,7 +227,7 @@ def test_what_a_run_lacks_or_withholds_is_told(root: Path) -> None:
     with open_repository(root) as repo:
         assert Trees(repo).doubts(git(root, "rev-parse", "HEAD")) == [
             "Submodules are left out of a run: third_party/dep.",
-            "A run has pointers of Git LFS in place of the files: data.bin.",
+            "A run has Git LFS pointers instead of the files: data.bin.",
         ]
     assert rules.reserved(["bench.sh", "src/a.c", "program.md"]) == {"bench.sh": "it is named in `command`"}
     withheld = rules.withheld(["bench.sh", "src/a.c", "program.md"])

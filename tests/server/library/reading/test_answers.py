@@ -96,7 +96,7 @@ def test_a_section_is_named_by_number_or_heading(library: ReferenceLibrary, sect
 @pytest.mark.parametrize(
     ("asked", "problem", "hint"),
     [
-        (Asked(id="adm"), 'no document "adm"', 'Near are: "adam"'),
+        (Asked(id="adm"), 'no document "adm"', 'Similar ids: "adam"'),
         (Asked(id="../program"), 'no document "../program"', "library()"),
         (Asked(id="/etc/passwd"), 'no document "/etc/passwd"', "library()"),
         (Asked(id="x" * 9999), "no document", "library()"),
