@@ -8,13 +8,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import anyio
-import psutil
 import typer
 from rich.console import Console
 
@@ -33,40 +32,51 @@ class Tally:
     def __init__(self, only: str) -> None:
         self.passed, self.failed, self._only = 0, list[str](), only
 
-    def one(self, name: str, check: Callable[[], None], times: int = 1) -> None:
-        """Carry out a check, if its name is asked for."""
-        for _ in range(times if re.search(self._only, name) else 0):
-            begun = time.monotonic()
-            try:
-                check()
-                self.passed += 1
-                _out.print(f"{time.monotonic() - begun:6.1f} s  {name}", markup=False)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # what a test raises may be no Exception
-                self.failed.append(name)
-                told = "".join(traceback.format_exception(error))[-2500:]
-                _out.print(f"{time.monotonic() - begun:6.1f} s  FAILED: {name}\n{told}", markup=False)
+    def asks_for(self, name: str) -> bool:
+        return bool(re.search(self._only, name))
 
-
-def _inject(cluster: Cluster, data: Path, injection: faults.Injection) -> None:
-    """One trial, in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="autoresearch-slurm-", ignore_cleanup_errors=True) as folder:
-        night = JobNight(Path(folder), data, cluster)
-
-        async def trial() -> None:
-            with anyio.fail_after(_TRIAL_SECONDS):
-                await faults.begin(night)
-                await injection(night)
-                await night.recover()
-
+    @contextmanager
+    def one(self, name: str) -> Generator[None]:
+        """Around one check."""
+        begun = time.monotonic()
         try:
-            anyio.run(trial)
-        finally:
-            for process in night.processes():
-                with suppress(psutil.Error):
-                    process.kill()
-            cluster.heal()
+            yield
+            self.passed += 1
+            _out.print(f"{time.monotonic() - begun:6.1f} s  {name}", markup=False)
+        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+            raise
+        except BaseException as error:  # what a test raises may be no Exception
+            self.failed.append(name)
+            told = "".join(traceback.format_exception(error))[-2500:]
+            _out.print(f"{time.monotonic() - begun:6.1f} s  FAILED: {name}\n{told}", markup=False)
+
+
+async def _inject(night: JobNight, tally: Tally, short: bool, trials: int) -> None:
+    """Every fault, in one study, `trials` times."""
+    for _ in range(trials):
+        await _with_one_server(night, tally, short)
+        for name, inject in faults.SERVERS.items():
+            if tally.asks_for(name) and (not short or name.startswith(_SHORT)):
+                with tally.one(name):
+                    await inject(night)
+                    await night.recover()
+                night.cluster.heal()
+
+
+async def _with_one_server(night: JobNight, tally: Tally, short: bool) -> None:
+    async with night.agent() as night.open:
+        if not night.rows():
+            with tally.one("the baseline"):
+                await night.recover()
+        for name, inject in faults.FAULTS.items():
+            if tally.asks_for(name) and (not short or name.startswith(_SHORT)):
+                with tally.one(name), anyio.fail_after(_TRIAL_SECONDS):
+                    await inject(night)
+                    night.cluster.heal()
+                    night.check()
+        with tally.one("after all of them, the next run and all that must hold"):
+            await night.recover()
+    night.open = None
 
 
 def main(
@@ -75,22 +85,26 @@ def main(
     trials: Annotated[int, typer.Option(min=1, help="Of each fault.")] = 3,
 ) -> None:
     """Inject the faults; exit with 1 if one was not survived."""
-    begun = time.monotonic()
+    begun, tally = time.monotonic(), Tally(only)
     try:
         install()
     except NotHere as reason:
         _out.print(f"no cluster: {reason}", markup=False)
         raise typer.Exit(1) from reason
     _out.print(f"{time.monotonic() - begun:6.1f} s  Slurm is installed")
-    tally = Tally(only)
-    with tempfile.TemporaryDirectory(prefix="autoresearch-slurm-") as place, tempfile.TemporaryDirectory() as data:
-        with Cluster(Path(place) / "cluster", odd=0 if short else inputs.ODD) as cluster:
-            for name, inject in faults.FAULTS.items():
-                if not short or name.startswith(_SHORT):
-                    tally.one(name, lambda inject=inject: _inject(cluster, Path(data), inject), 1 if short else trials)
-            if not short:
-                for name, check in {**inputs.CHECKS, **studies.CHECKS}.items():
-                    tally.one(name, lambda check=check: check(cluster, Path(data)))
+    with tempfile.TemporaryDirectory(prefix="autoresearch-slurm-", ignore_cleanup_errors=True) as told:
+        place = Path(told)
+        with Cluster(place / "cluster", odd=0 if short else len(inputs.ODD)) as cluster:
+            anyio.run(
+                _inject, JobNight(place / "faults", place / "data", cluster), tally, short, 1 if short else trials
+            )
+            for name, check in {} if short else {**inputs.CHECKS, **studies.CHECKS}.items():
+                if tally.asks_for(name):
+                    folder = place / str(len(tally.failed) + tally.passed)
+                    folder.mkdir()
+                    with tally.one(name):
+                        check(cluster, folder)
+                    cluster.heal()
     _out.print(f"{tally.passed} passed, {len(tally.failed)} failed")
     sys.exit(bool(tally.failed))
 

@@ -14,15 +14,16 @@ from tests.slurm.night import JobNight
 from trainer.contract import SeatOrder
 
 Injection = Callable[[JobNight], Awaitable[None]]
-FAULTS: dict[str, Injection] = {}
+FAULTS: dict[str, Injection] = {}  # with the server that serves all of them
+SERVERS: dict[str, Injection] = {}  # with servers of their own
 _UNJUDGED = ("cancelled", "lost")
 
 
-def fault(name: str) -> Callable[[Injection], Injection]:
-    """Add a function to the table. It gets a night with a baseline, whose cluster is well."""
+def fault(name: str, alone: bool = False) -> Callable[[Injection], Injection]:
+    """Add a function to a table. It gets a night with a baseline, whose cluster is well."""
 
     def add(inject: Injection) -> Injection:
-        FAULTS[name] = inject
+        (SERVERS if alone else FAULTS)[name] = inject
         return inject
 
     return add
@@ -33,7 +34,7 @@ def took(what: str, begun: float) -> None:
     print(f"           {what} after {time.monotonic() - begun:.1f} s", flush=True)
 
 
-@fault("server -9 in a run: it goes on, and the next server takes it up")
+@fault("server -9 in a run: it goes on, and the next server takes it up", alone=True)
 async def server(night: JobNight) -> None:
     with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
         async with night.under_way("8") as agent:
@@ -47,7 +48,7 @@ async def server(night: JobNight) -> None:
     night.require_score()
 
 
-@fault("server -9 while the job waits for a node")
+@fault("server -9 while the job waits for a node", alone=True)
 async def server_waiting(night: JobNight) -> None:
     slurm("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
     with suppress(Exception, BaseExceptionGroup):
@@ -76,7 +77,7 @@ async def cancel(night: JobNight) -> None:
 @fault("cancel of a job that waits for a node: it is taken out of the queue")
 async def cancel_waiting(night: JobNight) -> None:
     slurm("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
-    async with night.agent() as agent:
+    async with night.session() as agent:
         await agent.start()
         night.cluster.until(lambda: night.stage().startswith("waiting for a node: "))
         await agent.call("cancel_experiment", reason="enough")
@@ -191,7 +192,7 @@ async def controller(night: JobNight) -> None:
 
 @fault("slurmctld -9 right after the submission, and up again: the run is carried out once")
 async def controller_at_start(night: JobNight) -> None:
-    async with night.agent() as agent:
+    async with night.session() as agent:
         await agent.start("5")
         for process in night.cluster.daemons("slurmctld"):
             process.kill()
@@ -238,7 +239,7 @@ async def state_down(night: JobNight) -> None:
     assert not night.processes()
 
 
-@fault("the server killed before its sbatch: the run is given up, or carried out once")
+@fault("the server killed before its sbatch: the run is given up, or carried out once", alone=True)
 async def never_submitted(night: JobNight) -> None:
     slow = night.folder / "slow"
     slow.mkdir()
@@ -252,11 +253,3 @@ async def never_submitted(night: JobNight) -> None:
     async with night.agent() as agent:
         await agent.finish()
     assert "no job of this run" in night.require_unjudged("lost")
-
-
-async def begin(night: JobNight) -> None:
-    """What every injection begins with: a baseline."""
-    async with night.agent() as agent:
-        await agent.experiment()
-        await agent.call("status")
-    night.require_score()

@@ -2,9 +2,7 @@
 
 import json
 import random
-import re
 import signal
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import psutil
 
 from server.records import Experiment
 from server.runs.engines.remote import Job
-from tests.faults.night import PATIENCE, Agent, Night
+from tests.faults.night import Agent, Night
 from tests.slurm.cluster import Cluster
 from tests.support.repositories import git, make_repository
 from trainer.contract import RunFile
@@ -39,15 +37,12 @@ class JobAgent(Agent):
 
     async def patch(self, train: str = "") -> None:
         """The next idea; `train`: the seconds that its run takes."""
-        text = (await self.call("read_train"))["text"]
-        old = re.sub(r"^=== .*\n", "", text).strip().splitlines()[-2:]
         night = self._night
+        old = (night.state / "worktree" / "value").read_text(encoding="ascii").strip()
         night.ideas += 1
         number = 1000 - night.ideas if night.chance.random() < 0.5 else 2000 + night.ideas
         new = f"{number}\n{train or SHORT}"
-        await self.call(
-            "apply_patch", patch=f"value\n<<<<<<< SEARCH\n{chr(10).join(old)}\n=======\n{new}\n>>>>>>> REPLACE"
-        )
+        await self.call("apply_patch", patch=f"value\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE")
 
 
 class JobNight(Night):
@@ -57,6 +52,9 @@ class JobNight(Night):
         self.folder, self.data, self.chance, self.ideas = folder, data, random.Random(1), 0
         self._budget, self._short, self.slots = 300.0, False, 2
         self.on, self.options = cluster, options
+        self.open: JobAgent | None = None  # that serves one fault after the other
+        data.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.repository = make_repository(folder / "a night, pérhaps", "")
         (self.repository / "program.md").write_text(_PROGRAM, encoding="utf-8")
         (self.repository / "value").write_text(f"1000\n{SHORT}\n", encoding="ascii")
@@ -80,9 +78,18 @@ class JobNight(Night):
             yield JobAgent(agent._client, self)  # pyright: ignore[reportPrivateUsage]
 
     @asynccontextmanager
-    async def under_way(self, seconds: str = LONG) -> AsyncGenerator[JobAgent]:
-        """A server with a run whose command has begun, after a baseline."""
+    async def session(self) -> AsyncGenerator[JobAgent]:
+        """The agent that is open, or one for this alone."""
+        if self.open:
+            yield self.open
+            return
         async with self.agent() as agent:
+            yield agent
+
+    @asynccontextmanager
+    async def under_way(self, seconds: str = LONG) -> AsyncGenerator[JobAgent]:
+        """An agent with a run whose command has begun."""
+        async with self.session() as agent:
             await agent.start(seconds)
             self.until_measuring()
             yield agent
@@ -107,6 +114,9 @@ class JobNight(Night):
         job = Job.read(self.run_folder(number))
         assert job, "the run has no job"
         return job
+
+    def rows(self) -> list[Experiment]:
+        return super().rows() if (self.state / "ledger.sqlite3").exists() else []
 
     def last(self) -> Experiment:
         return self.rows()[-1]
@@ -143,14 +153,12 @@ class JobNight(Night):
         return self.told()
 
     async def recover(self) -> dict[str, Any]:
-        """The cluster is mended; the next server and the next run; then everything that must hold."""
+        """The cluster is mended; the next run; then everything that must hold."""
         if self.on:
             self.on.heal()
-        begun = time.monotonic()
-        async with self.agent() as agent:
+        async with self.session() as agent:
             await agent.start()
             ended = await agent.finish()
-        assert time.monotonic() - begun < PATIENCE
         self.require_score()
         self.check()
         return ended

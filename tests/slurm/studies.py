@@ -1,1 +1,136 @@
-CHECKS = {}
+"""Whole studies over the cluster, through the MCP client: several runs at once, verdicts, what a run costs."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from server.runs.hardware import cores
+from tests.faults.night import Agent, Night
+from tests.slurm.cluster import Cluster
+from tests.slurm.night import JobNight
+from tests.support.repositories import QUICK
+
+ROOT = Path(__file__).parents[2]
+CHECKS: dict[str, Callable[[Cluster, Path], None]] = {}
+_ROUNDS = 10
+_LANES = ("main", "second")
+# The server draws the seeds of runs in secret; here both servers draw the same.
+_SEEDS = "import itertools, runpy, secrets; c = itertools.count(1); secrets.randbelow = lambda n: next(c)"
+_SEEDED = QUICK.replace("min(RATE / 0.03", 'min(RATE * (1 + config["seed"] / 50) / 0.03')
+
+
+def check(name: str) -> Callable[[Callable[[Cluster, Path], None]], Callable[[Cluster, Path], None]]:
+    """Add a function to the table. It gets a folder of its own."""
+
+    def add(told: Callable[[Cluster, Path], None]) -> Callable[[Cluster, Path], None]:
+        CHECKS[name] = told
+        return told
+
+    return add
+
+
+@check(f"a study of {2 * _ROUNDS} experiments in two lanes, two jobs at once")
+def study(cluster: Cluster, folder: Path) -> None:
+    night = JobNight(folder / "study", folder / "data", cluster)
+    anyio.run(_two_lanes, night)
+    rows = night.rows()
+    assert len(rows) >= 2 * _ROUNDS and all(row.score for row in rows), [row.verdict for row in rows]
+    nodes = {row.result.figures.node_name for row in rows if row.result}
+    assert nodes == {"n1", "n2"}, nodes
+    assert {row.attempt.slot for row in rows} == {"0", "1"}
+    assert any(row.kept for row in rows[1:]), "no idea was kept"
+    night.check()
+
+
+async def _two_lanes(night: JobNight) -> None:
+    async with night.agent() as agent:
+        await agent.experiment()
+        for place in range(_ROUNDS):
+            for lane in _LANES:
+                number = 1000 - place if lane == "main" else 2000 + place
+                old = (night.repository / "value").read_text(encoding="ascii").strip()
+                told = await agent.call("read_train", lane=lane)
+                old = "\n".join(re.findall(r"^\d[\d.]*$", told["text"], re.MULTILINE)) or old
+                new = f"{number}\n1"
+                patch = f"value\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
+                await agent.call("apply_patch", patch=patch, lane=lane)
+                await agent.call("run_experiment", description=f"{number}", lane=lane, wait_seconds=0)
+            for lane in _LANES:
+                await _decide(agent, lane)
+
+
+async def _decide(agent: Agent, lane: str) -> None:
+    """Wait for a lane's run, run again what was overtaken, and keep or discard."""
+    while True:
+        await agent.call("wait_experiment", lane=lane, wait_seconds=300)
+        lanes = await agent.call("status")
+        phase = next((one["phase"] for one in lanes.get("lanes", []) if one["lane"] == lane), lanes["phase"])
+        if phase == "running":
+            continue
+        if phase in ("improved", "worse", "failed", "invalid"):
+            tool = "keep" if phase == "improved" else "discard"
+            await agent.call(tool, reason="as it is", lane=lane)
+            return
+        if phase in ("idle", "new"):
+            return
+        await agent.call("run_experiment", description="again", lane=lane, wait_seconds=0)
+
+
+class SeededNight(Night):
+    """A language model's study, whose server draws seeds that are known."""
+
+    options: tuple[str, ...] = ()
+
+    def command(self, *options: str) -> list[str]:
+        _, _, *words = super().command(*self.options, *options)
+        return ["-c", f"{_SEEDS}; runpy.run_module('server', run_name='__main__')", *words]
+
+
+@check("the same study here and on the cluster: the same scores and verdicts for the same seeds")
+def same(cluster: Cluster, folder: Path) -> None:
+    told: list[list[tuple[object, ...]]] = []
+    for options in ((), ("--executor", "slurm", "--slurm", "--partition=main")):
+        place = folder / f"of {len(told)}"
+        place.mkdir()
+        night = SeededNight(place, folder / "data", seed=1)
+        night.data.mkdir(exist_ok=True)
+        (night.repository / "train.py").write_text(_SEEDED, encoding="utf-8")
+        subprocess.run(["git", "commit", "-qam", "seeded"], cwd=night.repository, check=True, env=_identity())
+        night.accept()
+        night.options = options
+        anyio.run(_experiments, night)
+        rows = night.rows()
+        told.append([(r.attempt.seed, r.score and r.score.value, r.verdict, r.kept, r.attempt.purpose) for r in rows])
+        on = {row.result.figures.node_name for row in rows if row.result}
+        assert on == ({"n1", "n2"} & on if options else {None}) and on, on
+    assert told[0] == told[1] and len(told[0]) >= 4, told
+    assert len({score for _, score, *_ in told[0]}) == len(told[0]), "seeds change the scores"
+
+
+def _identity() -> dict[str, str]:
+    names = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    return {**os.environ, **names}
+
+
+async def _experiments(night: Night) -> None:
+    async with night.agent() as agent:
+        for _ in range(4):
+            await agent.experiment()
+
+
+@check("eight runs of 5 s on two nodes: what a run costs beside")
+def scaling(cluster: Cluster, folder: Path) -> None:
+    words = ["--executor", "slurm", "--slots", "2", "--seconds", "5", "--runs", "4", "--place", str(folder)]
+    load = os.getloadavg()[0]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/scaling.py", *words], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    (wall,) = re.findall(r"slots +([\d.]+) s", done.stdout)
+    share = 20 / float(wall)
+    print(f"           {wall} s in place of 20: efficiency {share:.1%}, {(float(wall) - 20) / 4:.2f} s beside a run")
+    assert share > 0.85 or load > cores(), f"with a load of {load:.1f}"
