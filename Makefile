@@ -7,7 +7,7 @@ VENV ?= .venv
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack faults clients conformance bundle lint format
+.PHONY: demo test attack faults slurm clients conformance bundle lint format
 
 demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another example than the language model
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
@@ -22,6 +22,9 @@ attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs 
 
 faults: $(VENV)/.ready  # some ninety kinds of faults, hundreds of kills, what was survived; forty minutes
 	$(BIN)/python -m tests.faults
+
+slurm: $(VENV)/.ready  # a Slurm cluster on this machine, as root; studies over it, each fault three times; half an hour
+	$(BIN)/python -m tests.slurm
 
 clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment each; npm packages (1.5 GB), a quarter of an hour
 	$(BIN)/python -m tests.clients

@@ -224,4 +224,5 @@ def running_told(study: Study, experiment: Experiment) -> Running:
         loss=progress.loss,
         compiler=progress.compiler,
         gpu_strangers=progress.gpu_strangers,
+        node_name=progress.node_name,
     )

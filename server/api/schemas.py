@@ -42,6 +42,7 @@ class Running(Value):
     loss: float | None = None
     compiler: str | None = None  # why nothing is compiled; absent where it is
     gpu_strangers: str | None = None  # who computes on the GPU beside it
+    node_name: str | None = None  # of the machine that it is on, where an engine has chosen it
 
 
 class StatusReply(Reply, Scored):

@@ -62,6 +62,7 @@ class Detail(Value):
     agent: str = ""  # the client that asked for it, by the name in its token; empty: it has none
     category: str
     seed: int
+    node: str  # of an engine's, on which it ran; empty: on the server's machine
     started: str
     kind: Kind
     standing: Standing
@@ -123,6 +124,7 @@ def detail(folded: Folded, row: Experiment, scale: Scale, evidence: Evidence) ->
         agent=row.attempt.agent or "",
         category=evidence.category,
         seed=row.attempt.seed,
+        node=(result.figures.node_name or "") if result else "",
         started=row.attempt.started_at,
         kind=line.kind,
         standing=line.standing,

@@ -148,6 +148,7 @@ class Now(Value):
     description: str
     hypothesis: str
     stage: str
+    node: str  # of an engine's, on which it is; empty: on none yet, or on the server's machine
     elapsed: float  # seconds of the stage's clock
     limit: float | None  # of the stage
     budget: float  # seconds of training

@@ -270,6 +270,7 @@ def now_view(
         description=attempt.description,
         hypothesis=attempt.hypothesis,
         stage=progress.stage,
+        node=progress.node_name or "",
         elapsed=progress.elapsed_seconds,
         limit=progress.limit_seconds,
         budget=attempt.budget_seconds,

@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 
 from server.runs.hardware import cores
-from tests.faults.night import Agent, Night
+from tests.faults.night import BRANCH, Agent, Night
 from tests.slurm.cluster import Cluster
 from tests.slurm.night import JobNight
-from tests.support.repositories import QUICK
+from tests.support.repositories import QUICK, git
 
 ROOT = Path(__file__).parents[2]
 CHECKS: dict[str, Callable[[Cluster, Path], None]] = {}
@@ -53,9 +53,7 @@ async def _two_lanes(night: JobNight) -> None:
         for place in range(_ROUNDS):
             for lane in _LANES:
                 number = 1000 - place if lane == "main" else 2000 + place
-                old = (night.repository / "value").read_text(encoding="ascii").strip()
-                told = await agent.call("read_train", lane=lane)
-                old = "\n".join(re.findall(r"^\d[\d.]*$", told["text"], re.MULTILINE)) or old
+                old = git(night.repository, "show", f"{BRANCH}:value")  # an idle lane has the incumbent
                 new = f"{number}\n1"
                 patch = f"value\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
                 await agent.call("apply_patch", patch=patch, lane=lane)
@@ -68,9 +66,9 @@ async def _decide(agent: Agent, lane: str) -> None:
     """Wait for a lane's run, run again what was overtaken, and keep or discard."""
     while True:
         await agent.call("wait_experiment", lane=lane, wait_seconds=300)
-        lanes = await agent.call("status")
-        phase = next((one["phase"] for one in lanes.get("lanes", []) if one["lane"] == lane), lanes["phase"])
-        if phase == "running":
+        told = await agent.call("status")
+        phase = (told.get("lanes") or {}).get(lane, told["phase"]).partition(",")[0]
+        if phase in ("running", "queued"):
             continue
         if phase in ("improved", "worse", "failed", "invalid"):
             tool = "keep" if phase == "improved" else "discard"

@@ -76,7 +76,7 @@ function parts(row, found) {
     found.warnings.map(text => h("p", { class: "amber small text" }, clean(text, 300))),
     found.why && h("p", { class: "soft small text" }, "Judged at the time: ", clean(found.why, 1200)),
     found.reason && h("p", { class: "soft small text" }, `${row.kind === "kept" ? "Kept" : "Decided"}: `, clean(found.reason, 600)),
-    found.trust && h("p", { class: "soft small" }, `Trust: ${found.trust}. Seed ${found.seed}.`),
+    found.trust && h("p", { class: "soft small" }, `Trust: ${found.trust}. Seed ${found.seed}.${found.node ? ` Node ${found.node}.` : ""}`),
     h("div", { class: "row" }, h("button", { class: "btn", onclick: () => copy(found.commit), title: found.commit }, `Copy commit ${found.commit.slice(0, 7)}`), row.kind !== "kept" && found.diff.length > 0 && h("button", { class: "btn", onclick: () => copy(`apply_patch(experiment=${row.number})`) }, "Copy apply_patch")),
     found.log && h("details", {}, h("summary", {}, "The end of its log"), h("pre", { class: "log", tabindex: 0, "aria-label": "Log" }, clean(found.log, 8000)))];
 }

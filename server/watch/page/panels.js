@@ -73,7 +73,7 @@ function running(all = true) {
   running.key = key;
   if (!all) lanes();
   const gap = N.gap != null && Math.abs(N.gap) >= .0005 ? `, ${Math.abs(N.gap).toFixed(3)} ${N.gap < 0 ? "below" : "above"} the incumbent's` : "";
-  put("now", h("div", { class: "stack", style: { gap: "8px" } }, h("header", {}, h("h2", {}, h("span", { class: "blue", "aria-hidden": "true" }, "● "), `#${N.number}`, N.of && ["  ", go(N.of, `#${N.of} again`)], ` · ${said(N.stage)}`), h("span", { class: "soft small" }, when)),
+  put("now", h("div", { class: "stack", style: { gap: "8px" } }, h("header", {}, h("h2", {}, h("span", { class: "blue", "aria-hidden": "true" }, "● "), `#${N.number}`, N.of && ["  ", go(N.of, `#${N.of} again`)], ` · ${said(N.stage)}${N.node ? ` on ${N.node}` : ""}`), h("span", { class: "soft small" }, when)),
     h("p", { class: "text clamp", title: clean(N.hypothesis, 400) }, clean(N.description, 300)),
     share != null && h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share), "aria-label": "Run" }, h("i", { style: { width: `${100 * share}%` } })),
     N.loss != null && h("p", { class: "soft small" }, "loss ", N.loss.toFixed(3), h("span", { class: N.gap < 0 ? "green" : "", title: "At the same time of training" }, gap), N.steps != null && ` · step ${grouped(N.steps)}`),
@@ -90,7 +90,7 @@ function lanes() { // every candidate on its way, where there is more than one l
   const t = passed(nowAt), top = $("lanes").querySelector("ul")?.scrollTop ?? 0, held = $("lanes").contains(document.activeElement) && document.activeElement.textContent;
   const busy = D.lanes.filter(lane => lane.state === "running").length, waiting = D.lanes.filter(lane => lane.place).length;
   const sign = { running: "blue", queued: "soft", open: "amber", idle: "soft" };
-  const state = ({ state, place, now }) => ({ running: now && [said(now.stage), leftOf(now, t) && `verdict ${leftOf(now, t)}`].filter(Boolean).join(", "), queued: `place ${place} in the queue`, open: "waits for a decision", idle: "no run" })[state] || state;
+  const state = ({ state, place, now }) => ({ running: now && [said(now.stage) + (now.node ? ` on ${now.node}` : ""), leftOf(now, t) && `verdict ${leftOf(now, t)}`].filter(Boolean).join(", "), queued: `place ${place} in the queue`, open: "waits for a decision", idle: "no run" })[state] || state;
   put("lanes", h("header", { class: "soft" }, h("h2", {}, "Lanes"), h("span", {}, `${busy} of ${plural(D.slots, "slot")} busy${waiting ? `, ${plural(waiting, "run")} waiting` : ""}`)),
     h("ul", { tabindex: D.lanes.length > 4 ? 0 : null, role: "list", "aria-label": "Lanes" }, D.lanes.map(lane => h("li", {}, h("div", { class: "row" }, h("b", { class: "text one" }, h("span", { class: sign[lane.state], "aria-hidden": "true" }, lane.state === "running" ? "● " : "○ "), clean(lane.name, 40)), lane.agent && lane.agent !== lane.name && h("span", { class: "soft text one" }, clean(lane.agent, 40)), h("span", { class: `grow ${sign[lane.state]}` }, state(lane))),
       lane.number && lane.state !== "idle" && h("div", { class: "row" }, go(lane.number), h("span", { class: "text one grow" }, clean(lane.description, 160)))))));
