@@ -89,12 +89,11 @@ class Keeper(Thread):
             self._lost("The server ended before this run had begun on a node", begun=False)
         while True:
             self._pass_cancel_on()
-            files, alive = self._call("look", mirror.seen(self._folder.path))
+            files, alive = self._call("look", mirror.seen(self._folder.path), self._pace())
             if mirror.receive(self._folder.path, files):
                 self._leave()
             if not alive and not files.keys() & set(tenant.LAST):
                 self._after_tether()
-            time.sleep(self._pace())
 
     def _move_in(self, order: Order) -> None:
         """Bring everything to the node that Ray chooses, and start the run."""

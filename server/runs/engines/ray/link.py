@@ -28,6 +28,7 @@ class Link:
         self._environment, self._log, self._unfinished = environment, log, unfinished
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._heard = threading.Condition()
         self._answers: dict[int, dict[str, Any]] = {}
         self._next, self._pause, self._started = 0, 0.0, 0.0
         self._ready = threading.Event()
@@ -75,11 +76,12 @@ class Link:
                 process.stdin.write(json.dumps({"id": number, "op": op, **words}).encode() + b"\n")
                 process.stdin.flush()
         deadline = time.monotonic() + seconds
-        while (told := self._answers.pop(number, None)) is None:
-            if process.poll() is not None or time.monotonic() > deadline:
-                told = self._last_word(process, number)
-                break
-            time.sleep(_LOOK_SECONDS)
+        with self._heard:
+            while (told := self._answers.pop(number, None)) is None:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    break
+                self._heard.wait(_LOOK_SECONDS)
+        told = told or self._last_word(process, number)
         if "refused" in told:
             raise RunnerUnavailable(f"The Ray cluster did not take this: {told['refused']}.", _STEP)
         return told["told"]
@@ -132,7 +134,9 @@ class Link:
             self._follow(process)
             self._ready.set()
         elif "id" in told:
-            self._answers[told["id"]] = told
+            with self._heard:
+                self._answers[told["id"]] = told
+                self._heard.notify_all()
 
     def _follow(self, process: "subprocess.Popen[bytes]") -> None:
         folders = self._unfinished()

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from compileall import compile_dir
 from hashlib import sha256
 from importlib import import_module, metadata
 from pathlib import Path
@@ -28,6 +29,7 @@ LAST = ("result.json", "gone")  # their presence means that the run is over
 _MOST = 1 << 20  # bytes of a growing file in one answer
 # Without a word from a server: then a tenant whose run is over, or has not begun, gives its slot back.
 _IDLE_SECONDS = 120.0
+_PAUSE = 0.05
 _HERE = "@/"  # how paths begin that are below the node's home
 
 
@@ -121,13 +123,15 @@ class Tenant:
         _become(fresh, self.folder)
         return self._start(json.dumps(told), self.home / "code" / digest)
 
-    def look(self, seen: dict[str, int]) -> tuple[dict[str, tuple[int, bytes]], bool]:
+    def look(self, seen: dict[str, int], seconds: float = 0.0) -> tuple[dict[str, tuple[int, bytes]], bool]:
         """What is new in the run's files, each with its offset, and whether the run goes on.
 
         Args:
-            seen: bytes of the growing files that the caller has.
+            seen: bytes of the growing files that the caller has. seconds: for which the end of the run is waited for.
         """
-        self._heard = time.monotonic()
+        self._heard, deadline = time.monotonic(), time.monotonic() + seconds
+        while not self._over() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
         alive = _held(self.folder / "lease") or (self._begun() and not self._over() and self._tied())
         return read_files(self.folder, seen), alive
 
@@ -150,7 +154,7 @@ class Tenant:
         reading, self._tether = os.pipe()
         with (self.folder / "tether.log").open("wb") as log:
             started = subprocess.run(
-                [sys.executable, "-P", "-B", "-m", "trainer.node.tether", str(self.folder)],
+                [sys.executable, "-P", "-B", "-m", "trainer.node.tether", str(self.folder), *_usual()],
                 stdin=reading,
                 stdout=log,
                 stderr=log,
@@ -233,9 +237,17 @@ def install(home: Path, code: bytes, digest: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(code)) as archive:
             archive.extractall(fresh)
+        compile_dir(fresh, quiet=2)  # else each process of each run would compile it
         _become(fresh, place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _usual() -> list[str]:
+    """How nice Ray's own process on this node is, and its oom_score_adj: it makes its workers worse."""
+    ray = os.getppid()
+    adjusted = (_bytes(Path(f"/proc/{ray}/oom_score_adj")) or b"0").decode().strip()
+    return [str(os.getpriority(os.PRIO_PROCESS, ray)), adjusted]
 
 
 def _here(told: dict[str, Any], home: Path, folder: Path) -> dict[str, Any]:
