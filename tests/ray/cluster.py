@@ -24,11 +24,13 @@ _TUNED = {  # a node that is gone is noticed within seconds
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
     "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+    "RAY_raylet_start_wait_time_s": "300",
 }
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 _GENTLE = {"RAY_worker_niceness": "0", "RAY_worker_oom_score_adjustment": "0"}
 _STORE = 200_000_000  # bytes of each node's object store
-_UP_SECONDS = 120.0
+_UP_SECONDS = 300.0
 
 
 def can_have_networks() -> bool:
@@ -70,47 +72,56 @@ class Cluster:
 
     def inside(self, node: int) -> list[str]:
         """What comes before a command that is to run on a node."""
-        return ["ip", "netns", "exec", self._name(node)] if self.networks else []
+        return ["ip", "netns", "exec", self.space(node)] if self.networks else []
 
     def up(self) -> None:
-        """Raises CalledProcessError, with what Ray has said."""
+        """Raises RuntimeError, with what Ray has said."""
         if self.networks:
             self._lay_network()
         for node in range(3):
             self.start(node)
 
     def start(self, node: int, python: str = "", extra: dict[str, str] | None = None) -> None:
-        """Start Ray on a node, whatever was there before. Raises CalledProcessError."""
+        """Start Ray on a node, whatever was there before. Raises RuntimeError."""
         given = ["--num-gpus=0", f"--object-store-memory={_STORE}", "--disable-usage-stats"]
         given += [f"--node-ip-address={self._ip(node)}"]
         if node == 0:
             temporary = self.folder / "r"
-            given += ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false"]
+            given += ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false", "--include-log-monitor=false"]
             given += [f"--temp-dir={temporary}"]
         else:
             given += [f"--address={self.address}", "--num-cpus=1", '--resources={"slot": 1}']
         self.home(node).mkdir(exist_ok=True)
         command = [*self.inside(node), python or self.python, "-m", "ray.scripts.scripts", "start", *given]
-        with (self.folder / f"node{node}.log").open("wb") as log:
-            subprocess.run(
+        with (self.folder / f"node{node}.log").open("w+b") as log:
+            started = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self.environment(node) | {"AUTORESEARCH_TEST_NODE": self._label(node)} | (extra or {}),
-                check=True,
+                check=False,
                 timeout=_UP_SECONDS,
             )
+            log.seek(0)
+            if started.returncode:
+                raise RuntimeError(f"Ray does not start on node {node}: {log.read().decode(errors='replace')[-2000:]}")
 
     def pids(self, node: int, name: str = "") -> list[int]:
         """The processes of a node, those of its runs too; `name`: a part of the command line."""
-        found: list[int] = []
+        found = self._in_space(node)
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if process.environ().get("AUTORESEARCH_TEST_NODE") == self._label(node):
-                    if name in " ".join(process.cmdline()):
-                        found.append(process.pid)
-        return found
+                    found.add(process.pid)
+        return [pid for pid in found if name in _command(pid)]
+
+    def _in_space(self, node: int) -> set[int]:
+        """What is on a node's network; of the head's, nothing: the test is there as well."""
+        if not (self.networks and node):
+            return set()
+        told = subprocess.run(["ip", "netns", "pids", self.space(node)], capture_output=True, text=True, check=False)
+        return set(map(int, told.stdout.split()))
 
     def kill(self, node: int, name: str = "") -> list[int]:
         """SIGKILL to a node's processes, in one sweep after the other until none is left. Returns the first ones."""
@@ -135,15 +146,16 @@ class Cluster:
         for node in range(3):
             self.kill(node)
         if self.networks:
-            for name in (*(self._name(node) for node in range(3)), self._switch):
+            for name in (*(self.space(node) for node in range(3)), self._switch):
                 subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
     @property
     def _switch(self) -> str:
         return f"{self._mark}-sw"
 
-    def _name(self, node: int) -> str:
-        return f"{self._mark}-{node}"
+    def space(self, node: int) -> str:
+        """The name of a node's network namespace."""
+        return self._label(node)
 
     def _label(self, node: int) -> str:
         return f"{self._mark}-{node}"
@@ -158,7 +170,7 @@ class Cluster:
         for link in ("br0", "lo"):
             run("-n", self._switch, "link", "set", link, "up")
         for node in range(3):
-            name = self._name(node)
+            name = self.space(node)
             run("netns", "add", name)
             run("-n", name, "link", "set", "lo", "up")
             run("-n", self._switch, "link", "add", f"p{node}", "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -168,6 +180,12 @@ class Cluster:
 
     def _ip_tool(self, *words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def _command(pid: int) -> str:
+    with suppress(psutil.Error):
+        return " ".join(psutil.Process(pid).cmdline())
+    return ""
 
 
 @contextmanager

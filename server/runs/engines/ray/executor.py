@@ -58,6 +58,7 @@ class RayExecutor:
         self.runs, self._site = RunFolders(site.runs), site
         self._study = study_name(site)
         self._handles: dict[int, RemoteRun] = {}
+        self._starting: set[int] = set()  # runs that the child process has not yet taken
         self._link = Link(settings.environment(address), site.runs.parent / _LOG, self._unfinished)
         self._desk = _Desk(self._link)
         self._link.tend()
@@ -91,6 +92,14 @@ class RayExecutor:
             Job(engine=ENGINE, name=f"{self._study}/{number:05d}", nonce=token_hex(16)),
         )
         spec = on_node(make_spec(self._site, request, folder), self._study)
+        self._starting.add(number)
+        try:
+            return self._start(request, job, spec)
+        finally:
+            self._starting.discard(number)
+
+    def _start(self, request: RunRequest, job: Job, spec: Spec) -> RemoteRun:
+        number, folder = request.attempt.number, self.runs.path(request.attempt.number)
         order = SeatOrder(make_order(spec, request).decode(), job.nonce, trainer_hash(), _torch(request))
         with startable():
             dataset = make_spec(self._site, request, folder).dataset
@@ -126,7 +135,8 @@ class RayExecutor:
         self._link.nodes = self._link.ask("nodes")
 
     def _unfinished(self) -> list[str]:
-        paths = [self.runs.path(number) for number in sorted(self.runs.numbers())]
+        """The folders of runs that a child process is to follow: those of an earlier one."""
+        paths = [self.runs.path(number) for number in sorted(set(self.runs.numbers()) - self._starting)]
         ends = (RunFile.RESULT, RunFile.GONE)
         found = [path for path in paths if not any((path / name).exists() for name in ends)]
         return [str(path) for path in found if (job := Job.read(path)) and job.engine == ENGINE]

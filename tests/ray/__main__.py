@@ -1,0 +1,74 @@
+"""Three Ray nodes, a study over them, and every row of the failure table, again and again.
+
+python -m tests.ray [--only WORDS] [--short] [--times 3]
+"""
+
+import re
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tests.ray.bench import bench, enter
+from tests.ray.cluster import Cluster, cluster
+from tests.ray.rows import ROWS, Row
+
+_out = Console(highlight=False, soft_wrap=True, width=120)
+
+
+class Tally:
+    """What has passed, and what has not."""
+
+    def __init__(self) -> None:
+        self.passed, self.failed = 0, 0
+
+    def tried(self, name: str, trial: Callable[[], object]) -> None:
+        """One trial."""
+        begun = time.monotonic()
+        try:
+            trial()
+        except Exception:
+            self.failed += 1
+            _out.print(f"FAILED  {name}\n{traceback.format_exc()[-3000:]}", markup=False)
+        else:
+            self.passed += 1
+            _out.print(f"{time.monotonic() - begun:6.1f} s  {name}")
+
+
+def _row(row: Row, place: Path, nodes: Cluster) -> None:
+    with bench(place, nodes) as made:
+        row.inject(made)
+        made.works()
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Only what has a name that this regular expression finds.")] = "",
+    short: Annotated[bool, typer.Option(help="One trial of what is in the short form.")] = False,
+    times: Annotated[int, typer.Option(help="Trials of each row.")] = 3,
+) -> None:
+    """Try everything; exit with 1 if something fails."""
+    tally = Tally()
+    chosen = [row for row in ROWS if re.search(only, row.name) and (row.short or not short)]
+    with tempfile.TemporaryDirectory(prefix="ar-ray-", ignore_cleanup_errors=True) as folder:
+        begun = time.monotonic()
+        with cluster(Path(folder) / "ray") as nodes:
+            _out.print(f"{time.monotonic() - begun:6.1f} s  three nodes are up, networks {nodes.networks}")
+            enter(nodes)
+            for row in chosen:
+                if row.networks and not nodes.networks:
+                    _out.print(f"not possible here: {row.name}")
+                    continue
+                for trial in range(1 if short else times):
+                    place = Path(folder) / f"{ROWS.index(row)}-{trial}"
+                    tally.tried(row.name, lambda row=row, place=place: _row(row, place, nodes))
+    _out.print(f"{tally.passed} passed, {tally.failed} failed")
+    raise typer.Exit(bool(tally.failed))
+
+
+if __name__ == "__main__":
+    typer.run(main)
