@@ -22,8 +22,9 @@ class ServeOptions(Value):
     slots: PositiveInt | Literal["auto"] | None = (
         None  # runs at once; auto: one for each GPU; None: one, which sees all
     )
-    executor: Literal["local", "slurm"] = "local"  # what runs are started on
+    executor: Literal["local", "slurm", "ray"] = "local"  # what runs are started on
     slurm: str = ""  # options for sbatch
+    ray_address: str = ""  # of the cluster's head; empty: RAY_ADDRESS, or the cluster that this machine is a node of
     wait_seconds: float | None = None  # that a call may wait; None: what its client bears
 
 

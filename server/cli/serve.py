@@ -25,6 +25,7 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     SLURM = "slurm"
+    RAY = "ray"
 
 
 class Require(StrEnum):
@@ -64,12 +65,22 @@ def serve(
         ),
     ] = "",
     executor: Annotated[
-        Engine, typer.Option(help="What starts the runs: this machine, or jobs of a Slurm cluster; see docs/scale.md.")
+        Engine,
+        typer.Option(
+            help="What starts the runs: this machine, jobs of a Slurm cluster, or a Ray cluster; docs/scale.md."
+        ),
     ] = Engine.LOCAL,
     slurm: Annotated[
         str,
         typer.Option(
             metavar="OPTIONS", help='With --executor slurm: of sbatch, such as "--partition=gpu --gres=gpu:1".'
+        ),
+    ] = "",
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With --executor ray: of the head. Default: RAY_ADDRESS, or this machine's cluster.",
         ),
     ] = "",
     wait: Annotated[
@@ -128,6 +139,7 @@ def serve(
         slots=_slots(slots),
         executor=executor.value,
         slurm=slurm,
+        ray_address=ray_address,
         wait_seconds=wait,
     )
     with closing(Study(workspace, tag or tag_to_serve(workspace), choices, engine_of(choices))) as study:

@@ -85,19 +85,22 @@ def doctor(
         str, typer.Option(metavar="NAME|PATH", help="The data set that you will give to `serve`.")
     ] = "embedded",
     executor: Annotated[
-        str, typer.Option(metavar="local|slurm", help="The executor that you will give to `serve`.")
+        str, typer.Option(metavar="local|slurm|ray", help="The executor that you will give to `serve`.")
     ] = "local",
     slurm: Annotated[
         str, typer.Option(metavar="OPTIONS", help="The options of sbatch that you will give to `serve`.")
+    ] = "",
+    ray_address: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The address of the Ray cluster that you will give to `serve`.")
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the machine and the workspace; exit code 1 if something must be fixed."""
     from server.cli.screens.bars import waiting
 
-    if executor not in ("local", "slurm"):
-        raise typer.BadParameter("local or slurm is meant.", param_hint="--executor")
-    checks, broken = _checks(workspace, data, slurm if executor == "slurm" else None), False
+    if executor not in ("local", "slurm", "ray"):
+        raise typer.BadParameter("local, slurm or ray is meant.", param_hint="--executor")
+    checks, broken = _checks(workspace, data, executor, slurm if executor == "slurm" else ray_address), False
     if json:
         found = [check.model_dump() for check in checks]
         broken = any(check["state"] == "fix" for check in found)
@@ -111,17 +114,22 @@ def doctor(
         raise SystemExit(1)
 
 
-def _checks(workspace: Path, data: str, slurm: str | None) -> "Iterator[Check]":
-    """Every check; with options for sbatch, a node is looked at in place of this machine."""
+def _checks(workspace: Path, data: str, executor: str, options: str) -> "Iterator[Check]":
+    """Every check; of an engine, given its options, a node is looked at in place of this machine."""
     from server.cli.doctor import Check, examine
     from server.foreign.load import load_valid
-    from server.runs.engines.slurm import nodes
 
-    yield from examine(workspace, data, () if slurm is None else _OF_A_NODE)
-    if slurm is not None:
-        found = load_valid(workspace)
-        trains = found is None or found.task.kind is Referee.SEALED
-        yield from (Check(**one._asdict()) for one in nodes.examine(slurm, workspace, trains))
+    yield from examine(workspace, data, () if executor == "local" else _OF_A_NODE)
+    found = load_valid(workspace)
+    trains = found is None or found.task.kind is Referee.SEALED
+    if executor == "slurm":
+        from server.runs.engines.slurm import nodes
+
+        yield from (Check(**one._asdict()) for one in nodes.examine(options, workspace, trains))
+    elif executor == "ray":
+        from server.runs.engines.ray import checks
+
+        yield from (Check(**one._asdict()) for one in checks.examine(options, trains))
 
 
 def _print_check(check: "Check", here: str) -> None:

@@ -13,12 +13,16 @@ from server.serve_options import ServeOptions
 
 def engine_of(choices: ServeOptions) -> Engine:
     """The engine that the operator has chosen. Raises RunnerUnavailable: it cannot be used."""
+    if choices.executor == "ray":
+        from server.runs.engines.ray.executor import RayEngine
+
+        return RayEngine.of(choices.ray_address)
     return SlurmEngine.of(choices.slurm) if choices.executor == "slurm" else LocalExecutor
 
 
 def remember(paths: StudyPaths, choices: ServeOptions) -> None:
     """Write down on what a study runs; of one that runs on this machine, nothing."""
-    told = {"executor": choices.executor, "slurm": choices.slurm, "slots": choices.slots, "profile": choices.profile}
+    told = choices.model_dump(include={"executor", "slurm", "ray_address", "slots", "profile"})
     if choices.executor == "local":
         paths.engine.unlink(missing_ok=True)
     else:

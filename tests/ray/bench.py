@@ -124,6 +124,13 @@ class Bench:
                 continue
         return found
 
+    def clear(self) -> None:
+        """No run of ours keeps a slot from the next trial."""
+        for number in self.executor.runs.numbers():
+            if self.executor.handle(number).result() is None:
+                self.executor.handle(number).cancel("the trial is over")
+        until(lambda: all(self.executor.handle(number).result() for number in self.executor.runs.numbers()))
+
     def works(self) -> None:
         """A next run goes through."""
         run = self.start("true")
@@ -150,4 +157,5 @@ def bench(place: Path, cluster: Cluster) -> Iterator[Bench]:
     try:
         yield made
     finally:
+        made.clear()
         made.executor.close()

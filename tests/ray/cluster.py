@@ -87,7 +87,13 @@ class Cluster:
         given += [f"--node-ip-address={self._ip(node)}"]
         if node == 0:
             temporary = self.folder / "r"
-            given += ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false", "--include-log-monitor=false"]
+            given += [
+                "--head",
+                f"--port={_PORT}",
+                "--num-cpus=0",
+                "--include-dashboard=false",
+                "--include-log-monitor=false",
+            ]
             given += [f"--temp-dir={temporary}"]
         else:
             given += [f"--address={self.address}", "--num-cpus=1", '--resources={"slot": 1}']

@@ -102,7 +102,7 @@ class Child:
         ]
 
     def _examine(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        return ask_all(self._cargo.code, float(asked.get("seconds", 30.0)))
+        return ask_all(self._cargo.code, float(asked["patience"]))
 
 
 def main() -> None:

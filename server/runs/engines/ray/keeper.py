@@ -24,6 +24,7 @@ LOOK_SECONDS = 0.4  # between two looks at a run
 _ANSWER_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
 _TETHER_SECONDS = 25.0  # that a run takes to end after its tenant
+_OBEY_SECONDS = 30.0  # that a supervisor has to end a run that is cancelled
 _BACK_SECONDS = 60.0  # for a node to come back after its cluster was started anew, before its run is given up
 
 
@@ -58,7 +59,7 @@ class Keeper(Thread):
         assert job is not None
         self._folder, self._handle, self._order, self._pace = RunFolder(folder), handle, order, pace
         self._job, self._where = job, Where.of(job)
-        self._cancelled = False
+        self._cancelled: float | None = None  # since when the node knows that the run is to end
         self._stage = ""
 
     def run(self) -> None:
@@ -157,12 +158,15 @@ class Keeper(Thread):
                     raise
 
     def _pass_cancel_on(self) -> None:
-        if self._folder.cancelled and not self._cancelled:
+        if self._cancelled and time.monotonic() - self._cancelled > _OBEY_SECONDS:
+            door.end(self._handle)  # a supervisor that hangs: the tether ends what is left
+            raise Dead("it did not answer a cancel")
+        if self._folder.cancelled and self._cancelled is None:
             if self._order is not None:  # nothing has begun, or is certain to have
                 door.end(self._handle)
                 raise Dead("cancelled")
             self._call("cancel", self._reason())
-            self._cancelled = True
+            self._cancelled = time.monotonic()
 
     def _leave(self) -> None:
         """The run's ending is here: the node may forget it, and its slot is free."""
