@@ -17,7 +17,8 @@ _ASK_SECONDS = 60.0
 _CLOCK_SECONDS = 5.0  # that two clocks may differ
 _LEAST_MB = 2048
 _PLACES = ("slot", "GPU")  # resources that runs take
-_NEEDED = {"numpy": "pip install numpy there", "psutil": "pip install psutil there"}
+_NO_MB = 64  # with less, no run is begun
+_NEEDED = ("numpy", "psutil")  # packages that every run needs
 
 
 class Finding(NamedTuple):
@@ -95,33 +96,49 @@ def about(word: Mapping[str, Any], torch: bool, carries: bool = True) -> Iterato
         yield Finding("node", state, f"{node} {detail}", remedy)
 
 
-def _doubts(word: Mapping[str, Any], torch: bool) -> Iterator[tuple[str, str, Literal["warning", "fix"]]]:
-    packages, own = word["packages"], _version("torch")
-    for name, remedy in _NEEDED.items():
-        if not packages[name]:
-            yield f"has no {name}", remedy, "fix"
-    if packages["ray"] != settings.VERSION:
-        yield f"has Ray {packages['ray'] or 'none'}, and not {settings.VERSION}", "install the same on all nodes", "fix"
-    if torch and not packages["torch"]:
-        yield "has no torch", "pip install torch there", "fix"
-    elif torch and own and packages["torch"] != own:
-        remedy = "install the same one: runs on two versions are not compared"
-        yield f"has torch {packages['torch']}, this machine {own}", remedy, "fix"
-    if word["python"].split(".")[:2] != sys.version.split()[0].split(".")[:2]:
-        yield f"has Python {word['python']}, this machine {sys.version.split()[0]}", "install the same one", "fix"
+_Doubt = tuple[str, str, Literal["warning", "fix"]]  # what is wrong with a node, the remedy, how bad it is
+
+
+def _doubts(word: Mapping[str, Any], torch: bool) -> Iterator[_Doubt]:
+    yield from _of_packages(word, torch)
     if (off := max(word["sent"] - word["time"], word["time"] - word["came"])) > _CLOCK_SECONDS:
         told = f"has a clock that differs from this machine's by {off:.0f} s"
         yield told, "let both follow NTP: limits in hours and times in reports go wrong", "fix"
     if word["trouble_home"]:
         yield f"has no place for runs: {word['trouble_home']}", "free space there, or repair its disk", "fix"
     elif word["free_mb"] < _LEAST_MB:
-        yield f"has {word['free_mb']} MB free", "free some space there", "fix" if word["free_mb"] < 64 else "warning"
+        yield (
+            f"has {word['free_mb']} MB free",
+            "free some space there",
+            "fix" if word["free_mb"] < _NO_MB else "warning",
+        )
+    yield from _of_ray(word)
+
+
+def _of_ray(word: Mapping[str, Any]) -> Iterator[_Doubt]:
+    if word["packages"]["ray"] != settings.VERSION:
+        told = f"has Ray {word['packages']['ray'] or 'none'}, and not {settings.VERSION}"
+        yield told, "install the same on all nodes", "fix"
     if (word["nice"] or word["oom"] != "0") and not word["root"]:
         told = f"has workers that are slowed (nice {word['nice']}) and killed first (oom_score_adj {word['oom']})"
         remedy = "start Ray there with RAY_worker_niceness=0 RAY_worker_oom_score_adjustment=0"
         yield told, remedy, "warning"
     if word["token"] != "token":
         yield "asks for no token", f"start Ray there with {settings.MODE}=token", "warning"
+
+
+def _of_packages(word: Mapping[str, Any], torch: bool) -> Iterator[_Doubt]:
+    packages, own = word["packages"], {"torch": _version("torch"), "python": sys.version.split()[0]}
+    for name in _NEEDED:
+        if not packages[name]:
+            yield f"has no {name}", f"pip install {name} there", "fix"
+    if torch and not packages["torch"]:
+        yield "has no torch", "pip install torch there", "fix"
+    elif torch and packages["torch"] != own["torch"]:
+        remedy = "install the same one: runs on two versions are not compared"
+        yield f"has torch {packages['torch']}, this machine {own['torch'] or 'none'}", remedy, "fix"
+    if word["python"].split(".")[:2] != own["python"].split(".")[:2]:
+        yield f"has Python {word['python']}, this machine {own['python']}", "install the same one", "fix"
 
 
 def _version(name: str) -> str:
