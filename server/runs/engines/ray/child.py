@@ -29,6 +29,9 @@ from server.runs.engines.remote import Job
 _PER_RUN_SECONDS = 0.01  # that a look at each of many runs may take of ours
 
 
+_LEAVE_SECONDS = 3.0
+
+
 class Refused(Exception):
     """What the server reads as the reason."""
 
@@ -46,6 +49,9 @@ class Child:
         self.tell({"ready": self._nodes({}), "cluster": door.cluster_id()})
         for line in requests:
             Thread(target=self._answer, args=[json.loads(line)], daemon=True).start()
+        for keeper in self._keepers.values():
+            if keeper.leaving:  # its slot would be taken for some seconds more
+                keeper.join(_LEAVE_SECONDS)
 
     def tell(self, message: dict[str, Any]) -> None:
         with self._lock:

@@ -61,6 +61,7 @@ class Keeper(Thread):
         self._job, self._where = job, Where.of(job)
         self._cancelled: float | None = None  # since when the node knows that the run is to end
         self._stage = ""
+        self.leaving = False  # whether the run's ending is here, and its tenant is being told
 
     def run(self) -> None:
         while True:
@@ -91,6 +92,7 @@ class Keeper(Thread):
         while True:
             self._pass_cancel_on()
             files, alive = self._call("look", mirror.seen(self._folder.path), self._pace())
+            self.leaving = bool(files.keys() & set(tenant.LAST))
             if mirror.receive(self._folder.path, files):
                 self._leave()
             if not alive and not files.keys() & set(tenant.LAST):

@@ -29,6 +29,8 @@ LAST = ("result.json", "gone")  # their presence means that the run is over
 _MOST = 1 << 20  # bytes of a growing file in one answer
 # Without a word from a server: then a tenant whose run is over, or has not begun, gives its slot back.
 _IDLE_SECONDS = 120.0
+_TOLD_SECONDS = 5.0  # the same once somebody has been given the ending
+_KEPT_SECONDS = 14 * 86400.0  # for which what nobody has fetched stays on the disk
 _PAUSE = 0.05
 _HERE = "@/"  # how paths begin that are below the node's home
 
@@ -44,8 +46,11 @@ class Tenant:
     def __init__(self, name: str) -> None:
         self.home = node_home()
         self.folder = self.home / "runs" / name
-        self._tether = -1
+        self._tether, self._told = -1, False  # told: somebody was given the run's ending
         self._heard = time.monotonic()
+        for old in (self.home / "runs").glob("*/*"):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
         threading.Thread(target=self._leave_when_idle, daemon=True).start()
 
     def hello(self) -> dict[str, Any]:
@@ -133,7 +138,9 @@ class Tenant:
         while not self._over() and time.monotonic() < deadline:
             time.sleep(_PAUSE)
         alive = _held(self.folder / "lease") or (self._begun() and not self._over() and self._tied())
-        return read_files(self.folder, seen), alive
+        found = read_files(self.folder, seen)
+        self._told = self._told or any(name in found for name in LAST)
+        return found, alive
 
     def cancel(self, reason: str) -> None:
         """Ask the supervisor for the end of the run. Raises OSError."""
@@ -184,8 +191,8 @@ class Tenant:
 
     def _leave_when_idle(self) -> None:
         while True:
-            time.sleep(_IDLE_SECONDS / 20)
-            idle = time.monotonic() - self._heard > _IDLE_SECONDS
+            time.sleep(1)
+            idle = time.monotonic() - self._heard > (_TOLD_SECONDS if self._told else _IDLE_SECONDS)
             if idle and not (self._begun() and not self._over()):
                 os._exit(0)  # what the run has left stays on the node's disk
 
