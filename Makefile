@@ -7,7 +7,7 @@ VENV ?= .venv
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack faults slurm clients conformance bundle lint format
+.PHONY: demo test attack faults slurm ray clients conformance bundle lint format
 
 demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another example than the language model
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
@@ -31,6 +31,16 @@ clients: $(VENV)/.ready  # real clients, a scripted model, a whole experiment ea
 
 conformance: $(VENV)/.ready  # the official suite and the Inspector; npm packages, a minute
 	$(BIN)/python -m tests.conformance
+
+RAY := $(VENV)-ray
+ray: $(RAY)/.ready  # three Ray nodes on this machine, a study over them, every failure three times; Ray's wheel (79 MB), half an hour
+	$(RAY)/bin/python -m tests.ray $(if $(SHORT),--short)
+
+$(RAY)/.ready: $(VENV)/.ready  # Ray stays out of $(VENV): the tests there see a machine without it
+	$(PYTHON) -m venv $(RAY)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(RAY)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz-base.pth"
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check "$$($(BIN)/python -m tests.ray.wanted)"
+	touch $@
 
 bundle:  # dist/autoresearch.mcpb, for Claude Desktop; needs npx
 	rm -rf build/bundle && mkdir -p build/bundle dist

@@ -14,10 +14,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tests.ray import inputs
 from tests.ray.bench import bench, enter
 from tests.ray.cluster import Cluster, cluster
+from tests.ray.night import EXPERIMENTS, same_verdicts
 from tests.ray.rows import ROWS, Row
 
+_STUDY = "the same study here and on the cluster, with its server killed in a run"
+_FEW = 4  # experiments of the short form
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 
@@ -66,6 +70,15 @@ def main(
                 for trial in range(1 if short else times):
                     place = Path(folder) / f"{ROWS.index(row)}-{trial}"
                     tally.tried(row.name, lambda row=row, place=place: _row(row, place, nodes))
+            for name, check in inputs.CHECKS.items():
+                if re.search(only, name) and not short:
+                    tally.tried(
+                        name, lambda check=check, name=name: check(Path(folder) / name.replace(" ", "-"), nodes)
+                    )
+            if re.search(only, _STUDY):
+                tally.tried(
+                    _STUDY, lambda: same_verdicts(Path(folder) / "study", nodes, _FEW if short else EXPERIMENTS)
+                )
     _out.print(f"{tally.passed} passed, {tally.failed} failed")
     raise typer.Exit(bool(tally.failed))
 

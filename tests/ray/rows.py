@@ -4,15 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
 
 from server.errors import RunnerUnavailable
 from server.records import Outcome
-from server.runs.engines.remote import Job, RemoteRun
-from tests.ray.bench import Bench, begun, ended, until
+from server.runs.engines.remote import RemoteRun
+from tests.ray.bench import Bench, ended, until
 from trainer.contract import RunFile
 
 
@@ -250,6 +249,3 @@ def _revive(bench: Bench, node: int) -> None:
     """The operator starts the node again."""
     bench.cluster.kill(node)
     bench.cluster.start(node)
-
-
-__all__ = ["ROWS", "Job", "Row", "begun", "suppress"]
