@@ -1,6 +1,7 @@
 """What several slots bring: runs of a fixed length in 1, 2 and 4 slots, through the executor alone.
 
     python benchmarks/scaling.py [--executor local] [--slots 1 2 4] [--seconds 10] [--runs 4] [--kind sleep]
+    python benchmarks/scaling.py --executor ray --slots 1 2 --seconds 5     # RAY_ADDRESS and the token as for `serve`
     python benchmarks/scaling.py --executor slurm --slurm "--partition=main" --place /shared/tmp --slots 1 2 --seconds 5
 
 Each slot gets as many runs, one after the other, each as soon as the one before has ended. The efficiency is the time
@@ -52,9 +53,20 @@ def _slurm(place: Path, count: int, options: str) -> Executor:
     return SlurmEngine.of(options)(site)
 
 
+def _ray(place: Path, count: int, _options: str) -> Executor:
+    from server.runs.engines.ray.executor import RayEngine
+
+    paths = StudyPaths(place.resolve() / "state" / "benchmark")
+    asked = SlotRequest(count, "cpu")
+    made = RayEngine.of("")(RunSite(paths.runs, paths.kernels, place / "data", place, place / "home", asked))
+    made.require_free("cpu", {})  # connected once for a study: no part of a run
+    return made
+
+
 EXECUTORS: dict[str, Callable[[Path, int, str], Executor]] = {
     "local": lambda place, count, _: _local(place, count),
     "slurm": _slurm,
+    "ray": _ray,
 }
 
 

@@ -3,7 +3,7 @@
 An engine may kill its worker at any moment, and then the worker's direct children alone. So the tether is nobody's
 child: it forks twice. It reads the seat's order in the first line of its standard input, becomes the seat's parent, and
 waits for either end: of the seat, or of the pipe, whose other end the holder has. Without a holder it ends the run,
-politely at first.
+politely at first. Where the tether dies itself, the seat ends the run.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trainer.contract import SeatOrder
 from trainer.node.seat import Seat
-from trainer.processes.parentage import become_subreaper
+from trainer.processes.parentage import become_subreaper, end_with_parent
 from trainer.processes.process_tree import kill_descendants
 
 _END_SECONDS = 15.0  # that a supervisor may take to end its run and to write a result
@@ -54,6 +54,7 @@ def _take(folder: Path, order: SeatOrder) -> int:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)  # the pipe is the tether's alone
     os.setsid()
+    end_with_parent()
     try:
         return Seat(folder, order).run()
     except BaseException:

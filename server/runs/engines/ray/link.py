@@ -72,7 +72,7 @@ class Link:
             self._next += 1
             number, process = self._next, self._process
             assert process is not None and process.stdin is not None
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # it has ended, and its pipe is closed
                 process.stdin.write(json.dumps({"id": number, "op": op, **words}).encode() + b"\n")
                 process.stdin.flush()
         deadline = time.monotonic() + seconds
@@ -121,10 +121,14 @@ class Link:
         threading.Thread(target=self._read, args=[self._process], daemon=True).start()
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            with suppress(ValueError):
-                self._hear(process, json.loads(line))
+        assert process.stdout is not None and process.stdin is not None
+        with process.stdout:
+            for line in process.stdout:
+                with suppress(ValueError):
+                    self._hear(process, json.loads(line))
+        process.wait()
+        with suppress(OSError):
+            process.stdin.close()
 
     def _hear(self, process: "subprocess.Popen[bytes]", told: dict[str, Any]) -> None:
         if "unreachable" in told:
@@ -142,6 +146,6 @@ class Link:
         folders = self._unfinished()
         with self._lock:
             if folders and process.stdin:
-                with suppress(OSError):
+                with suppress(OSError, ValueError):
                     process.stdin.write(json.dumps({"id": 0, "op": "follow", "folders": folders}).encode() + b"\n")
                     process.stdin.flush()
