@@ -60,7 +60,7 @@ def _cancelled_in_queue(bench: Bench) -> None:
         assert ended(run).outcome is Outcome.CANCELLED
 
 
-@row("the server's process that talks with Ray is killed", short=True)
+@row("the server's process that talks with Ray is killed")
 def _child_killed(bench: Bench) -> None:
     run = bench.start("sleep 6")
     bench.node(run)
@@ -69,7 +69,7 @@ def _child_killed(bench: Bench) -> None:
     assert ended(run).outcome is Outcome.FINISHED
 
 
-@row("the server is killed", short=True)
+@row("the server is killed")
 def _server_killed(bench: Bench) -> None:
     run = bench.start("sleep 8")
     bench.node(run)
@@ -169,7 +169,7 @@ def _raylet_killed(bench: Bench) -> None:
     _revive(bench, node)
 
 
-@row("a node is killed", short=True)
+@row("a node is killed")
 def _node_killed(bench: Bench) -> None:
     run = bench.start("sleep 120")
     node = bench.node(run)
