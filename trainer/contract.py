@@ -84,6 +84,7 @@ class Entry(StrEnum):
     COMPILER = "trainer.run.compiler"
     JUDGE = "trainer.judge"
     SEAT = "trainer.node.seat"
+    TETHER = "trainer.node.tether"
 
 
 class ProfileName(StrEnum):

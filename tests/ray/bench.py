@@ -3,7 +3,7 @@
 import ctypes
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def ended(run: RemoteRun, seconds: float = PATIENCE) -> Result:
 
 
 @contextmanager
-def bench(place: Path, cluster: Cluster) -> Iterator[Bench]:
+def bench(place: Path, cluster: Cluster) -> Generator[Bench]:
     made = Bench(place, cluster)
     try:
         yield made

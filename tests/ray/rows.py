@@ -140,7 +140,7 @@ def _submitted_twice(bench: Bench) -> None:
     run = bench.start("sleep 6")
     node = bench.node(run)
     other = Bench(bench.place / "again", bench.cluster)
-    other.executor._study = bench.executor._study  # another server, which takes itself for this one
+    other.executor.study = bench.executor.study  # another server, which takes itself for this one
     try:
         twice = other.request(int(run.folder.path.name), "true")
         try:
@@ -214,9 +214,7 @@ def _head_killed(bench: Bench) -> None:
     bench.cluster.kill(0)
     _nothing_left(bench, run, node)  # a node without a head ends itself, and its runs with it
     assert run.result() is None, "nothing is certain while no cluster answers"
-    for one in range(3):
-        bench.cluster.kill(one)
-        bench.cluster.start(one)
+    _start_anew(bench)
     result = ended(run)
     assert result.outcome in (Outcome.LOST, Outcome.CANCELLED), result
 
@@ -229,9 +227,7 @@ def _head_killed_late(bench: Bench) -> None:
     for pid in _children("server.runs.engines.ray.child"):
         os.kill(pid, signal.SIGKILL)
     until(lambda: (bench.on_node(run, node) / RunFile.RESULT).exists(), what="a result on the node")
-    for one in range(3):
-        bench.cluster.kill(one)
-        bench.cluster.start(one)
+    _start_anew(bench)
     result = ended(run)
     assert result.outcome is Outcome.FINISHED, result
 
@@ -243,6 +239,14 @@ def _children(name: str) -> list[int]:
 def _nothing_left(bench: Bench, run: RemoteRun, node: int) -> None:
     """No process of the run lives."""
     until(lambda: not bench.processes(run, node), what=f"processes: {bench.processes(run, node)}")
+
+
+def _start_anew(bench: Bench) -> None:
+    """The operator starts the cluster again."""
+    for node in range(3):
+        bench.cluster.kill(node)
+    for node in range(3):
+        bench.cluster.start(node)
 
 
 def _revive(bench: Bench, node: int) -> None:

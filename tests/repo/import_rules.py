@@ -139,6 +139,7 @@ LATE_IMPORTS = {
     "server.cli.reports": "only a chart pays for matplotlib",
     "server.cli.serve": "a server starts fast",
     "server.notify.sending": "apprise is an extra, for whoever names such an address",
+    "server.starting.engines": "whoever does not ask for Ray loads nothing of it",
     "server.cli.setup": "a command loads what it needs when it runs",
     "server.library.extraction.child": "each kind of source loads its own libraries, where they are installed",
     "server.foreign.load": "a workspace of ours pays for no reader of another tool's",

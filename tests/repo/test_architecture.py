@@ -60,8 +60,10 @@ TEST_FOLDERS = {
     "faults",
     "fixtures",
     "integration",
+    "ray",
     "repo",
     "server",
+    "slurm",
     "support",
     "trainer",
 }

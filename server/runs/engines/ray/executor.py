@@ -4,7 +4,7 @@ The run's folder here is the truth, as on this machine: a child process mirrors 
 that process, and again where Ray has ended it; a server that is started anew follows the runs that are under way.
 """
 
-import socket
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -56,7 +56,7 @@ class RayExecutor:
     def __init__(self, site: RunSite, address: str = "") -> None:
         """Begin to connect, in the background."""
         self.runs, self._site = RunFolders(site.runs), site
-        self._study = study_name(site)
+        self.study = study_name(site)
         self._handles: dict[int, RemoteRun] = {}
         self._starting: set[int] = set()  # runs that the child process has not yet taken
         self._link = Link(settings.environment(address), site.runs.parent / _LOG, self._unfinished)
@@ -89,9 +89,9 @@ class RayExecutor:
         number = request.attempt.number
         folder, job = (
             self.runs.path(number),
-            Job(engine=ENGINE, name=f"{self._study}/{number:05d}", nonce=token_hex(16)),
+            Job(engine=ENGINE, name=f"{self.study}/{number:05d}", nonce=token_hex(16)),
         )
-        spec = on_node(make_spec(self._site, request, folder), self._study)
+        spec = on_node(make_spec(self._site, request, folder), self.study)
         self._starting.add(number)
         try:
             return self._start(request, job, spec)
@@ -162,7 +162,7 @@ class _Desk:
 
 def study_name(site: RunSite) -> str:
     """The same for each server of a study, and for no other study of any machine."""
-    place = f"{socket.gethostname()} {site.runs}"
+    place = f"{os.uname().nodename} {site.runs}"
     return f"{site.runs.parent.name}-{sha256(place.encode()).hexdigest()[:10]}"
 
 

@@ -15,7 +15,8 @@ from server.runs.engines.ray import settings
 READY_SECONDS = 45.0  # that a connection may take
 _ANSWER_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
-_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0  # before it is started again
+_FIRST_PAUSE = 2.0  # before it is started again; each time twice as long
+_LONGEST_PAUSE = 30.0
 _STEP = "The operator looks at the cluster (`ray status`, `autoresearch doctor`); runs that are under way go on."
 _LOG_BYTES = 1 << 20
 

@@ -9,7 +9,9 @@ from server.errors import RunnerUnavailable
 
 VERSION = "2.60.0"  # drivers and nodes of different versions do not talk
 ADDRESS = "RAY_ADDRESS"
-MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+MODE = "RAY_AUTH_MODE"
+TOKEN = "RAY_AUTH_TOKEN"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 _INSTALL = f"The operator installs it: pip install 'autoresearch-mcp[ray]' (ray {VERSION} exactly), as on all nodes."
 
 

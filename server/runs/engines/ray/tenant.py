@@ -22,10 +22,18 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from trainer.contract import Entry, RunFile
+
 HOME_VARIABLE = "AUTORESEARCH_NODE_HOME"  # where a node keeps what is ours; default: ~/.cache/autoresearch/node
-WHOLE = ("progress.json", "beat", "started", "result.sig", "result.json", "gone")  # files that are replaced whole
-GROWING = ("supervisor.log", "run.log", "curve.jsonl")
-LAST = ("result.json", "gone")  # their presence means that the run is over
+# Plain words: what travels by value must need nothing of ours on the node.
+_JOB = str(RunFile.JOB)
+_LEASE = str(RunFile.LEASE)
+_CANCEL = str(RunFile.CANCEL)
+_MODULES = str(RunFile.MODULES)
+_TETHER = str(Entry.TETHER)
+LAST = (str(RunFile.RESULT), str(RunFile.GONE))  # their presence means that the run is over
+WHOLE = (*map(str, (RunFile.PROGRESS, RunFile.BEAT, RunFile.STARTED, RunFile.SIGNATURE)), *LAST)  # replaced whole
+GROWING = tuple(map(str, (RunFile.SUPERVISOR_LOG, RunFile.LOG, RunFile.CURVE)))
 _MOST = 1 << 20  # bytes of a growing file in one answer
 # Without a word from a server: then a tenant whose run is over, or has not begun, gives its slot back.
 _IDLE_SECONDS = 120.0
@@ -112,10 +120,10 @@ class Tenant:
             OSError.
         """
         self._heard = time.monotonic()
-        told, job = _here(json.loads(order), self.home, self.folder), self.folder / "job"
+        told, job = _here(json.loads(order), self.home, self.folder), self.folder / _JOB
         if job.exists() and json.loads(job.read_text(encoding="utf-8")).get("nonce") == told["nonce"]:
             return ""  # asked again, as the first answer was lost
-        if _held(self.folder / "lease"):
+        if _held(self.folder / _LEASE):
             return f"another run lives in {self.folder}"
         if lacks := _lacking(json.loads(told["order"])["spec"]):
             return f"{', '.join(lacks)} of program.md is not there"
@@ -137,7 +145,7 @@ class Tenant:
         self._heard, deadline = time.monotonic(), time.monotonic() + seconds
         while not self._over() and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-        alive = _held(self.folder / "lease") or (self._begun() and not self._over() and self._tied())
+        alive = _held(self.folder / _LEASE) or (self._begun() and not self._over() and self._tied())
         found = read_files(self.folder, seen)
         self._told = self._told or any(name in found for name in LAST)
         return found, alive
@@ -145,9 +153,9 @@ class Tenant:
     def cancel(self, reason: str) -> None:
         """Ask the supervisor for the end of the run. Raises OSError."""
         self._heard = time.monotonic()
-        fresh = self.folder / "cancel.new"
+        fresh = self.folder / f"{_CANCEL}.new"
         fresh.write_text(reason, encoding="utf-8")
-        fresh.replace(self.folder / "cancel")
+        fresh.replace(self.folder / _CANCEL)
 
     def leave(self) -> None:
         """The run's files have been fetched: remove them."""
@@ -161,7 +169,7 @@ class Tenant:
         reading, self._tether = os.pipe()
         with (self.folder / "tether.log").open("wb") as log:
             started = subprocess.run(
-                [sys.executable, "-P", "-B", "-m", "trainer.node.tether", str(self.folder), *_usual()],
+                [sys.executable, "-P", "-B", "-m", _TETHER, str(self.folder), *_usual()],
                 stdin=reading,
                 stdout=log,
                 stderr=log,
@@ -176,7 +184,7 @@ class Tenant:
         return ""
 
     def _begun(self) -> bool:
-        return (self.folder / "job").exists()
+        return (self.folder / _JOB).exists()
 
     def _over(self) -> bool:
         return any((self.folder / name).exists() for name in LAST)
@@ -203,9 +211,9 @@ def collect(name: str, seen: dict[str, int], seconds: float) -> dict[str, tuple[
     It is waited for the end of its tether, which ends the run.
     """
     folder, deadline = node_home() / "runs" / name, time.monotonic() + seconds
-    while _held(folder / "lease") and time.monotonic() < deadline:
+    while _held(folder / _LEASE) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return read_files(folder, seen) if (folder / "job").exists() else None
+    return read_files(folder, seen) if (folder / _JOB).exists() else None
 
 
 def read_files(folder: Path, seen: dict[str, int]) -> dict[str, tuple[int, bytes]]:
@@ -264,7 +272,7 @@ def _here(told: dict[str, Any], home: Path, folder: Path) -> dict[str, Any]:
     for name in ("data", "dataset", "kernels"):
         if spec[name].startswith(_HERE):
             spec[name] = str(home / spec[name].removeprefix(_HERE))
-    spec |= {"cookie": str(folder), "imports": str(folder / "modules")}
+    spec |= {"cookie": str(folder), "imports": str(folder / _MODULES)}
     return {**told, "order": json.dumps(order)}
 
 

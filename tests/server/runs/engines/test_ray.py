@@ -196,7 +196,11 @@ def test_a_job_remembers_where_its_run_is() -> None:
 def test_two_studies_never_share_a_name_and_slots_are_those_of_the_profile(tmp_path: Path) -> None:
     one, other = site(tmp_path / "a" / "t1", tmp_path, tmp_path), site(tmp_path / "b" / "t1", tmp_path, tmp_path)
     assert study_name(one) == study_name(one) != study_name(other)
-    nodes = [{"resources": {"slot": 2.0, "GPU": 1.0}}, {"resources": {"GPU": 4.0}}, {"resources": {}}]
+    nodes: list[dict[str, dict[str, float]]] = [
+        {"resources": {"slot": 2.0, "GPU": 1.0}},
+        {"resources": {"GPU": 4.0}},
+        {"resources": {}},
+    ]
     assert (offered(nodes, "cpu"), offered(nodes, "gpu-24gb")) == (2, 5)
 
 
@@ -225,7 +229,8 @@ _WORD = {**_NODE, **_TIMES, "root": True, "nice": 0, "oom": "0", "token": "token
 def test_what_makes_a_node_unfit_is_one_clear_sentence(change: dict[str, object], told: str) -> None:
     torch = __import__("importlib.metadata").metadata.version("torch")
     packages = {"ray": settings.VERSION, "torch": torch, "numpy": "2", "psutil": "7"}
-    word = {**_WORD, **change, "packages": {**packages, **change.get("packages", {})}}  # pyright: ignore
+    other = change.get("packages")
+    word: dict[str, object] = {**_WORD, **change, "packages": packages | other if isinstance(other, dict) else packages}
     (line,) = about(word, torch=True)
     assert told in line.detail and (line.state == "ok") == (not told), line
     assert "box" in line.detail and (line.state == "ok" or line.remedy)
