@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from trainer.contract import ProfileName
 
 WALL_SHARE = 3.0  # wall time that a budget of CPU seconds may take, as a multiple
-LEAST_WALL_SECONDS = 30.0  # and at the least: a very busy machine holds up a budget of one second for longer than ten
+LEAST_WALL_SECONDS = 60.0  # and at the least: a very busy machine held up a budget of one second for more than thirty
 
 
 @dataclass(frozen=True)
