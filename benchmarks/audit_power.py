@@ -216,7 +216,7 @@ def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     noise = _NOISE[task.profile.device][0]
-    told = [(name, f"{share:.2%}", claims) for share in SHARES for name, claims in strategies(task, share, random)]
+    told = [(name, f"{100 * share:g}%", claims) for share in SHARES for name, claims in strategies(task, share, random)]
     told += [(name, "", claims) for name, claims in shaved(task, random)]
     pairs, most = list[tuple[float, float]](), [0.0, 0.0]
     for name, share, claims in told:
