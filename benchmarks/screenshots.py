@@ -1,21 +1,24 @@
-"""The two pictures that README shows: the page of a study, and the top of its report; or both at four sizes.
+"""The pictures of the docs: the page of a study and the top of its report, for README and at four sizes.
 
-    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--budget 3] [--live]
-    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] --sizes
+    python -m benchmarks.screenshots [WORKSPACE] [--tag TAG] [--to docs] [--budget 3]
 
-Without a workspace it makes a real study first, in some twenty minutes: `benchmarks.shown_study`. The four sizes are of
-a made-up study of 126 experiments with runs under way in two lanes, so that everything is on them that a page can show:
-to be looked at when page or report change.
+Without a workspace it makes a real study first, in a quarter of an hour (`benchmarks.shown_study`); README's page is
+taken while one of its last runs is under way. The page of several agents is that of a made-up study of 126 experiments.
+To be made anew, and looked at, when page or report change.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import anyio
 from PIL import Image
@@ -80,21 +83,33 @@ def _asked(row: Experiment, agent: str) -> Experiment:
     return row.model_copy(update={"attempt": row.attempt.model_copy(update=by)})
 
 
-def sizes(browser: Browser, workspace: Path, tag: list[str], to: Path, report: Path) -> None:
-    """Page and report at every size, and the page of several agents."""
-    with made_up(report.parent / "several", _AGENTS) as several, page(browser, several, [], _LIVE) as tab:
+def sizes(tab: Tab, name: str, to: Path) -> None:
+    """Page or report at every size."""
+    for width, height in _SIZES:
+        tab.resize(width, height)
+        tab.ask("new Promise(done => setTimeout(done, 400))")  # what is drawn after a change of size
+        picture(tab, to / f"{name}-{width}.png")
+        if width in _DARK:
+            tab.media(prefers_color_scheme="dark")
+            picture(tab, to / f"{name}-{width}-dark.png")
+            tab.media(prefers_color_scheme="light")
+
+
+def several(browser: Browser, folder: Path, to: Path) -> None:
+    """The page of several agents."""
+    with made_up(folder, _AGENTS) as workspace, page(browser, workspace, [], _LIVE) as tab:
         picture(tab, to / "page-lanes-1280.png")
-    with page(browser, workspace, tag, _READY) as tab:
-        report_tab = browser.page(report.as_uri())
-        for name, shown in (("page", tab), ("report", report_tab)):
-            for width, height in _SIZES:
-                shown.resize(width, height)
-                shown.ask("new Promise(done => setTimeout(done, 400))")  # what is drawn after a change of size
-                picture(shown, to / f"{name}-{width}.png")
-                if width in _DARK:
-                    shown.media(prefers_color_scheme="dark")
-                    picture(shown, to / f"{name}-{width}-dark.png")
-                    shown.media(prefers_color_scheme="light")
+
+
+def live(browser: Browser, workspace: Path, making: "Future[None]", to: Path) -> None:
+    """README's page, while one of the last runs of the study is under way."""
+    with page(browser, workspace, [], "!document.querySelector('#main').hidden") as tab:
+        count = "+document.querySelector('#tab-experiments .soft')?.textContent"
+        while not tab.ask(f"{_LIVE} && {count} >= {shown_study.EXPERIMENTS - 3}"):
+            if making.done():
+                raise SystemExit("The study has ended without a run that could be shown.")
+            time.sleep(0.2)
+        picture(tab, to / "page.png")
 
 
 def command(*words: str) -> None:
@@ -131,27 +146,40 @@ def main() -> None:
     parser.add_argument("--tag", default="")
     parser.add_argument("--to", type=Path, default=Path("docs"))
     parser.add_argument("--budget", type=float, default=3.0, help="seconds of training a run, of the real study")
-    parser.add_argument("--live", action="store_true", help="wait for a run under way whose loss is drawn")
-    parser.add_argument("--sizes", action="store_true", help="page and report at four sizes, of a made-up study")
     given = parser.parse_args()
-    tag = ["--tag", given.tag] if given.tag else []
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        if given.sizes:
-            workspace = given.workspace or stack.enter_context(made_up(Path(folder) / "study"))
-        else:
-            workspace = given.workspace or Path(folder) / "study"
-            if given.workspace is None:
-                anyio.run(shown_study.study, workspace, given.budget)
+    told = (given.to, ["--tag", given.tag] if given.tag else [])
+    with tempfile.TemporaryDirectory() as folder, chromium(Path(folder) / "profile") as browser:
+        if given.workspace:
+            return pictures(browser, given.workspace, *told)
+        workspace, shown = Path(folder) / "study", Event()
+        shown_study.prepare(workspace)
+        with ThreadPoolExecutor(1) as pool:
+            making = pool.submit(anyio.run, partial(shown_study.study, workspace, given.budget, shown))
+            try:
+                live(browser, workspace, making, given.to)
+                while not shown_study.over(workspace):
+                    time.sleep(1.0)
+                pictures(browser, workspace, *told)
+            finally:
+                shown.set()
+
+
+def pictures(browser: Browser, workspace: Path, to: Path, tag: list[str]) -> None:
+    """Of a study that is there: the top of its report, both at every size, and the page of several agents."""
+    screens = to / "screens"
+    screens.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.html"
         command("report", "--workspace", str(workspace), *tag, "--html", "--output", str(report))
-        with chromium(Path(folder) / "profile") as browser:
-            if given.sizes:
-                return sizes(browser, workspace, tag, given.to, report)
-            with page(browser, workspace, tag, _LIVE if given.live else _READY) as tab:
-                picture(tab, given.to / "page.png")
-            tab = browser.page(report.as_uri(), width=960, height=1000)
-            tab.until("document.querySelector('svg')")
-            picture(tab, given.to / "report.png")
+        tab = browser.page(report.as_uri(), width=960, height=1000)
+        tab.until("document.querySelector('svg')")
+        picture(tab, to / "report.png")
+        sizes(tab, "report", screens)
+        with page(browser, workspace, tag, _READY) as tab:
+            if not (to / "page.png").exists():
+                picture(tab, to / "page.png")
+            sizes(tab, "page", screens)
+        several(browser, Path(folder) / "several", screens)
 
 
 if __name__ == "__main__":

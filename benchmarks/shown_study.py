@@ -8,14 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple
 
+import anyio
 from mcp import Client, StdioServerParameters
 
 from server.cli.scaffold import create
 from server.clients.client_config import serving
 
-_START = {"MATRIX_LR": "0.001", "EMBED_LR": "0.01", "HEAD_LR": "0.0005", "WARMUP": "0.3"}
+_START = {"MATRIX_LR": "0.002", "EMBED_LR": "0.01", "HEAD_LR": "0.0005", "WARMUP": "0.3"}
 _START_MACHINE = ('"smoke": (1, 32, 32, 4, 4)', '"smoke": (1, 32, 32, 16, 4)')
 _PROMISING, _KEPT, _BASELINE_RUNS = "promising", ("improved", "simpler"), 3
 
@@ -36,72 +38,79 @@ class Note(NamedTuple):
     idea: bool = False
 
 
-_LOOP = "while session.training():\n"
+def _rows(batch: int, depth: int = 1) -> str:
+    """The line of the machine's class: depth, width, channels of a head, rows of a batch and of a pass."""
+    return f"({depth}, 32, 32, {batch}, 4)"
+
+
+_GELU = "F.gelu(self.up(norm(x)))"
 _LOG = "    session.log(loss=loss,"
+_LATE = '    if session.progress > 0.5:\n        updates[1].param_group[0]["peak_lr"] *= 0.5\n'
+_LOOP = "while session.training():"
+_ENDLESS = "while step < 1_000_000:\n    session.training()"
 STEPS: tuple[Step | Note, ...] = (
-    Step(
-        "four times the rate of the matrices", "the loss falls in a straight line: far too slow", "MATRIX_LR", "0.004"
-    ),
-    Step("a head that learns eight times as fast", "the unembedding hardly moves in 20 steps", "HEAD_LR", "0.004"),
-    Step(
-        "GELU in place of ReLU²",
-        "smoother gradients early on",
-        "F.relu(self.up(norm(x))).square()",
-        "F.gelu(self.up(norm(x)))",
-    ),
-    Note("Twenty steps are few: what matters most is how fast each group of weights learns. Architecture comes later."),
-    Step(
-        "batches of 4 rows, not 16",
-        "four times as many steps in the same time",
-        "(1, 32, 32, 16, 4)",
-        "(1, 32, 32, 4, 4)",
-    ),
+    Step("a head that learns four times as fast", "the unembedding hardly moves in 30 steps", "HEAD_LR", "0.002"),
+    Step("GELU in place of ReLU²", "smoother gradients early on", "F.relu(self.up(norm(x))).square()", _GELU),
+    Step("batches of 8 rows, not 16", "twice as many steps in the same time", _rows(16), _rows(8)),
+    Note("Thirty steps are few: what matters most is how fast each group of weights learns. Architecture comes later."),
     Step("no rise of the rates at the start", "a third of the budget is spent on it", "WARMUP", "0.02"),
-    Step(
-        "lower the head's rate after half of the time",
-        "the head overfits the last batches",
-        _LOG,
-        f'    if session.progress > 0.5:\n        updates[1].param_group[0]["peak_lr"] *= 0.5\n{_LOG}',
-    ),
+    Step("lower the head's rate after half of the time", "the head overfits the last batches", _LOG, _LATE + _LOG),
+    Step("four times the rate of the head again", "the last step up has helped", "HEAD_LR", "0.008"),
+    Step("batches of 4 rows", "more steps have helped once", _rows(8), _rows(4)),
+    Step("sharper attention", "one head has to choose", "QK_SCALE", "1.5"),
     Step("embeddings that learn fifteen times as fast", "each row is seen a few times only", "EMBED_LR", "0.15"),
     Note("Scale the embeddings' rate with the frequency of the token", idea=True),
-    Step("five times the rate of the matrices again", "the last step up still helped", "MATRIX_LR", "0.02"),
-    Step("sharper attention", "one head has to choose", "QK_SCALE", "1.5"),
-    Step("four times the rate of the matrices once more", "where is its end?", "MATRIX_LR", "0.08"),
+    Step("five times the rate of the matrices", "they have caught up with the rest by now", "MATRIX_LR", "0.01"),
     Step("smaller embeddings at the start", "the residual stream starts too loud", "EMBED_STD", "0.3"),
-    Step(
-        "count steps, not seconds",
-        "a loop without a clock is simpler",
-        _LOOP,
-        "while step < 1_000_000:\n    session.training()\n",
-    ),
-    Step("twice the rate of the head", "it was never brought to its end", "HEAD_LR", "0.008"),
-    Step(
-        "an MLP of twice the stream's width",
-        "half of its work, nearly as many steps more",
-        "MLP_RATIO",
-        "2",
-    ),
+    Step("count steps, not seconds", "a loop without a clock is simpler", _LOOP, _ENDLESS),
+    Step("an MLP of twice the stream's width", "half of its work, nearly as many steps more", "MLP_RATIO", "2"),
     Note("Two blocks of half the width at the same speed", idea=True),
-    Step("a second block", "depth helps as soon as the rates are right", "(1, 32, 32, 4, 4)", "(2, 32, 32, 4, 4)"),
+    Step("a second block", "depth helps as soon as the rates are right", _rows(4), _rows(4, depth=2)),
     Step("rates that fall from the start", "a linear schedule is hard to beat", "WARMDOWN", "0.95"),
     Step("less momentum in Muon", "in so few steps it never fills up", "MUON_MOMENTUM", "0.85"),
     Step("scales and gates that learn faster", "they are few, and far from their values", "SCALAR_LR", "0.06"),
-    Step("half as many rows a step once more", "more steps, noisier ones", "(1, 32, 32, 4, 4)", "(1, 32, 32, 2, 2)"),
+    Step("twice the rate of the head", "where is its end?", "HEAD_LR", "0.016"),
     Step("a larger table of token pairs", "fewer pairs share a row", "BIGRAM_ROWS", "20"),
     Step("no weight decay", "nothing is seen twice in this time", "MATRIX_DECAY", "0.0"),
+    Step("rates that fall to nothing", "the last steps then settle", "FINAL_LR", "0.0"),
 )
+EXPERIMENTS = 1 + sum(isinstance(step, Step) for step in STEPS)
+_OVER = "over"  # a file in the workspace
 
 
-async def study(folder: Path, budget: float, tell: Any = print) -> None:
-    """Make it in a new workspace. `budget`: seconds of training a run."""
-    prepare(folder)
+def over(folder: Path) -> bool:
+    """Whether the last idea was tried."""
+    return (folder / ".autoresearch" / _OVER).exists()
+
+
+async def study(folder: Path, budget: float, shown: Event) -> None:
+    """Make it in a workspace that `prepare` has made, and keep its server until it was shown.
+
+    Args:
+        budget: seconds of training a run.
+    """
     options = ["--workspace", str(folder), "--profile", "smoke", "--budget", str(budget)]
     async with Client(StdioServerParameters(command=sys.executable, args=[*serving(), *options])) as client:
         for number in range(_BASELINE_RUNS):
-            tell((await _measured(client, "the baseline again" if number else "baseline", ""))["verdict"])
+            _say((await _measured(client, "the baseline again" if number else "baseline", ""))["verdict"])
         for step in STEPS:
-            tell(await _taken(client, step, next(folder.glob(".autoresearch/*/worktree/train.py"))))
+            _say(await _taken(client, step, folder))
+        _end(folder)
+        await anyio.to_thread.run_sync(shown.wait)
+
+
+def _end(folder: Path) -> None:
+    (folder / ".autoresearch" / _OVER).touch()
+
+
+def _candidate(folder: Path) -> str:
+    """The text that the agent edits."""
+    return next(folder.glob(".autoresearch/*/worktree/train.py")).read_text(encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def prepare(folder: Path) -> None:
@@ -118,12 +127,12 @@ def prepare(folder: Path) -> None:
     subprocess.run([*git, "commit", "--quiet", "--all", "--message", "Begin with low learning rates"], check=True)
 
 
-async def _taken(client: Client, step: Step | Note, candidate: Path) -> str:
+async def _taken(client: Client, step: Step | Note, folder: Path) -> str:
     """Try an idea, as a careful agent does, or write a note down. Returns what came of it."""
     if isinstance(step, Note):
         await _call(client, "note", text=step.text, idea=step.idea)
         return f"noted: {step.text}"
-    if (patch := _patch(candidate.read_text(encoding="utf-8"), step)) is None:
+    if (patch := _patch(_candidate(folder), step)) is None:
         return f"left out, its place is not there: {step.description}"
     await _call(client, "apply_patch", patch=patch)
     found = await _measured(client, step.description, step.hypothesis)
@@ -142,10 +151,10 @@ def _patch(text: str, step: Step) -> str | None:
         if line is None:
             return None
         before, after = line[0], f"{before} = {after}"
-    lines = [line for line in text.splitlines() if before.splitlines()[0] in line]
+    lines = [line for line in text.splitlines() if before in line]
     if len(lines) != 1:
         return None
-    fresh = lines[0].replace(before.rstrip("\n"), after.rstrip("\n"))
+    fresh = lines[0].replace(before, after)
     return f"<<<<<<< SEARCH\n{lines[0]}\n=======\n{fresh}\n>>>>>>> REPLACE"
 
 

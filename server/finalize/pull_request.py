@@ -8,7 +8,6 @@ from server.metric import percent
 from server.reporting.morning.lead import minus
 from server.reporting.morning.markdown import escaped, fenced, table
 from server.reporting.morning.measured import with_error
-from server.source.candidate import Candidate
 from server.source.patch import diff
 
 _MOST = 60_000  # characters: GitHub takes 65,536
@@ -89,11 +88,11 @@ def _change(branch: Branch, made: Made) -> str:
     told: list[str] = []
     for number in made.numbers:
         row = kept.row(number)
-        sides = [
-            Candidate({p: t for p, pair in kept.changes[number].items() if (t := pair[at]) is not None})
+        before, after = (
+            {path: text for path, pair in kept.changes[number].items() if (text := pair[at]) is not None}
             for at in (0, 1)
-        ]
-        patch = diff(*sides)
+        )
+        patch = diff(before, after)
         cut = patch if len(patch) <= _DIFF else patch[: patch.rfind("\n", 0, _DIFF)] + "\n… the rest is in the commit"
         why = f"{escaped(row.attempt.hypothesis)}\n\n" if row.attempt.hypothesis.strip() else ""
         told.append(f"{why}{fenced(cut, 'diff')}")

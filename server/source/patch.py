@@ -1,7 +1,7 @@
 """Patch text and file text in, new file text out, or a refusal that says why. Pure."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -328,8 +328,8 @@ def _check(text: str, file: str, limits: Limits) -> None:
         )
 
 
-def diff(before: Candidate, after: Candidate) -> str:
-    """The unified diff of two candidates, file after file; empty if they are equal."""
+def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """The unified diff of two candidates, or of some of their files, file after file; empty if they are equal."""
     return "".join(_diff(before.get(file), after.get(file), file) for file in sorted({*before, *after}))
 
 

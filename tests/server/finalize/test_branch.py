@@ -8,7 +8,7 @@ import pytest
 
 from server.cli.entry import main
 from server.errors import Unavailable, WorkspaceUnusable
-from server.finalize import branch, telling
+from server.finalize import branch, pull_request, telling
 from server.finalize.branch import Branch, Wish
 from server.finalize.kept import read
 from server.paths import StudyPaths
@@ -204,12 +204,15 @@ def test_several_files_are_added_deleted_and_keep_their_modes(tmp_path: Path) ->
         {"src/a.py": None, "src/inner/b.py": constants(**{**START, "D": 9})}, 6.0, Verdict.IMPROVED, "two", [6.0]
     )
     night.tried({"src/deep/er/c.py": "x = 2\n"}, 5.0, Verdict.IMPROVED, "three", [5.0])
+    night.tried({"src/new.py": "y = 1\n"}, 4.0, Verdict.IMPROVED, "four, a file alone", [4.0])
     night.write()
     (root / "README").write_text("since then\n", encoding="utf-8")
     git(root, "add", "README")
     git(root, "commit", "--quiet", "-m", "since")
     found = made(root, only="all")
-    assert [commit.numbers for commit in found.commits] == [[4], [2, 6]]
+    assert [commit.numbers for commit in found.commits] == [[4], [2, 6], [8]]
+    told = pull_request.text(found)
+    assert "+++ b/src/new.py" in told and "+y = 1" in told and "+++ /dev/null" in told
     listed = git(root, "ls-tree", "-r", found.name)
     assert "100755" in next(line for line in listed.splitlines() if line.endswith("src/run.sh"))
     assert "src/deep/er/c.py" in listed and "src/a.py" not in listed and "README" in listed
