@@ -96,7 +96,7 @@ async def cancel_unanswered(night: JobNight) -> None:
         await agent.finish()
         took("ended", begun)
     night.require_unjudged(*_UNJUDGED)
-    assert not night.processes()
+    night.cluster.until(lambda: not night.processes())
 
 
 @fault("scancel by hand: cancelled, and not held against the idea")
@@ -163,7 +163,7 @@ async def supervisor(night: JobNight) -> None:
         await agent.finish()
         took("lost", begun)
     assert "died on n" in night.require_unjudged("lost")
-    assert not night.processes()
+    night.cluster.until(lambda: not night.processes())
 
 
 @fault("the seat -9: the supervisor ends the run")
@@ -172,7 +172,7 @@ async def seat(night: JobNight) -> None:
         night.kill_all("node.seat")
         await agent.finish()
     night.require_unjudged(*_UNJUDGED)
-    assert not night.processes()
+    night.cluster.until(lambda: not night.processes())
 
 
 @fault("slurmctld -9 in a run: nothing is lost, the run has its score, and the next is refused until it is back")
@@ -224,7 +224,7 @@ async def time_limit(night: JobNight) -> None:
         await agent.finish()
         took("ended", begun)
     night.require_unjudged(*_UNJUDGED)
-    assert not night.processes()
+    night.cluster.until(lambda: not night.processes())
 
 
 @fault("state=down of the node: the run ends, and is not held against the idea")
@@ -236,7 +236,7 @@ async def state_down(night: JobNight) -> None:
         took("ended", begun)
     night.require_unjudged(*_UNJUDGED)
     night.cluster.heal()
-    assert not night.processes()
+    night.cluster.until(lambda: not night.processes())
 
 
 @fault("the server killed before its sbatch: the run is given up, or carried out once", alone=True)

@@ -87,6 +87,7 @@ def test_a_run_is_carried_out_once_and_its_key_is_in_no_environment(folder: Path
     assert not (folder / RunFile.GONE).exists() and (folder / RunFile.BEAT).read_text().strip().isdecimal()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lacks", ["nonce", "gone"])
 def test_a_folder_of_another_start_is_not_touched(folder: Path, lacks: str) -> None:
     if lacks == "gone":
@@ -97,6 +98,7 @@ def test_a_folder_of_another_start_is_not_touched(folder: Path, lacks: str) -> N
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, RunFile.SPEC])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("told", "why"),
     [
@@ -122,6 +124,7 @@ def test_a_supervisor_that_is_killed_leaves_a_word_and_no_process(folder: Path) 
     until(lambda: all(is_gone(one.pid) for one in family))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_seat_that_is_ended_ends_its_run(folder: Path, end: int) -> None:
     """SIGTERM as of a time limit; SIGKILL as of a job's processes that are killed one by one."""
@@ -149,6 +152,7 @@ def test_a_signal_that_hits_every_process_of_the_run_is_a_cancel_and_no_crash(fo
     assert result["outcome"] == "cancelled", result
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_given_up_is_ended_where_it_goes_on(folder: Path) -> None:
     seat = take(folder, "sleep 1000")
     child = supervisor(seat)
