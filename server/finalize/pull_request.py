@@ -79,7 +79,7 @@ def _table(branch: Branch, worth: Sequence[str]) -> str:
         effect, row = branch.kept.together(made.numbers), branch.kept.row(made.numbers[-1])
         numbers = ", ".join(map(str, made.numbers))
         told = [numbers, escaped(made.subject), escaped(minus(made.effect)), str(effect.confirmations), row.trust]
-        rows.append([*told, *([escaped(worth[place])] if worth else [])])
+        rows.append([*told, *([escaped(minus(worth[place]))] if worth else [])])
     return table([*head, *(["without it"] if worth else [])], rows)
 
 

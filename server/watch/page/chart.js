@@ -88,7 +88,8 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
     const w = label.getComputedTextLength() + 2, h = 17, over = px + 9 + w > G.width; // at the right edge it stands left of its mark, where the line has not come down yet
     const meets = o => boxes.some(p => p.x < o.x + w && o.x < p.x + p.w && p.y < o.y + h && o.y < p.y + h);
     const covers = o => kept.some(k => k !== row && Math.abs(x(k.number) - o.x - w / 2) < w / 2 + 4 && Math.abs(y(shown(k)) - o.y - h / 2) < h / 2 + 3);
-    const box = (over ? [py - 9, py + 6, py - 19] : [py - 19, py + 6]).map(top => ({ x: over ? px - 11 - w : px + 9, y: top, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
+    const left = px - 11 - w, end = G.width - w, spots = over ? [[left, py - 9], [left, py + 6], [left, py - 19], [end, py - 19], [end, py + 6]] : [[px + 9, py - 19], [px + 9, py + 6]];
+    const box = spots.map(([x, y]) => ({ x, y, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
     if (!box) { label.remove(); continue; }
     boxes.push(box);
     label.setAttribute("x", box.x);
