@@ -30,7 +30,8 @@ _SECTIONS = (
     "Conclusion",
 )
 _PARTS = ("Setting", "Limits", "Details")
-_WIDTH, _HEIGHT = 612.0, 792.0  # points
+_WIDTH = 612.0  # points
+_HEIGHT = 792.0
 _HEAD = "Proceedings of the Workshop on Machines that Experiment"
 
 

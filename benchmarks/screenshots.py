@@ -37,7 +37,8 @@ _COLOURS = 256  # flat areas and text need no more
 _MOST = 150_000  # bytes of a picture
 _SIZES = ((360, 780), (768, 1024), (1280, 900), (1600, 1000))
 _DARK = (360, 1280)  # widths that are shown in dark colours as well
-_AGENTS, _SLOTS = ("ada", "grace", "emmy"), 2  # of the page with lanes: the last one's run waits
+_AGENTS = ("ada", "grace", "emmy")  # of the page with lanes: the run of the last one waits
+_SLOTS = 2
 _READY = "!document.querySelector('#main').hidden && document.querySelector('#detail section')"
 _LIVE = f"{_READY} && document.querySelector('#now .mine')"
 

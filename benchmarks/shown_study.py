@@ -19,7 +19,9 @@ from server.clients.client_config import serving
 
 _START = {"MATRIX_LR": "0.002", "EMBED_LR": "0.01", "HEAD_LR": "0.0005", "WARMUP": "0.3"}
 _START_MACHINE = ('"smoke": (1, 32, 32, 4, 4)', '"smoke": (1, 32, 32, 16, 4)')
-_PROMISING, _KEPT, _BASELINE_RUNS = "promising", ("improved", "simpler"), 3
+_PROMISING = "promising"
+_KEPT = ("improved", "simpler")
+_BASELINE_RUNS = 3
 
 
 class Step(NamedTuple):

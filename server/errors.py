@@ -156,7 +156,7 @@ class GpuHeld(RunnerUnavailable):
 
 
 def only_cause(error: BaseException) -> BaseException:
-    """The only exception in a group, at any depth; the group itself if it has several."""
+    """The exception in a group that holds a single one, at any depth; the group itself if it holds several."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)

@@ -1,12 +1,8 @@
-"""How long one call may wait for a result: up to the timeout measured for this client.
+"""How long one call may wait for a result: up to the timeout measured for this client. Pure.
 
 If a call takes longer than its client's timeout, the agent does not see the result, although the history has it. If it
 ends too early, the agent needs another turn. Measured with real clients and a mock model (docs/clients.md), 2026-11.
 """
-
-from typing import Any
-
-from mcp.server.mcpserver import Context
 
 SHELL = "autoresearch-call"  # `autoresearch call`, which waits as long as its shell does
 UNKNOWN_SECONDS = 50.0  # Claude Desktop, Cursor, VS Code and anything new: some cut at 60 s, and cannot be told to wait
@@ -22,14 +18,6 @@ _CLIENTS = {
     "gemini-cli": (540.0, 540.0),  # ten minutes, unless configured otherwise
     "qwen-code": (540.0, _LONG_SECONDS),
 }
-
-
-def timeout_of(ctx: Context[Any, Any]) -> float:
-    """Seconds that this call may take."""
-    request = ctx.request_context
-    client = request.session.client_params
-    progress = request.meta is not None and request.meta.get("progress_token") is not None
-    return call_timeout(client.client_info.name if client else "", progress)
 
 
 def call_timeout(client: str, progress: bool) -> float:

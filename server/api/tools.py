@@ -28,7 +28,7 @@ from server.api.schemas import (
     StatusReply,
     TextReply,
 )
-from server.api.timeouts import timeout_of
+from server.api.timeouts import call_timeout
 from server.errors import AutoresearchError, LedgerDamaged
 from server.library.reading.answers import Asked, ReferenceLibrary
 from server.study import limits
@@ -358,7 +358,11 @@ class Tools:
 
     def _wait(self, ctx: Context[Any, Any], asked: float | None) -> float:
         wished = self._study.choices.wait_seconds if asked is None else asked
-        return timeout_of(ctx) if wished is None else wished
+        if wished is not None:
+            return wished
+        request = ctx.request_context
+        client, meta = request.session.client_params, request.meta or {}
+        return call_timeout(client.client_info.name if client else "", meta.get("progress_token") is not None)
 
     async def view(self, handle: str) -> View:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""
@@ -391,7 +395,6 @@ def _progress(reply: RunReply) -> str:
 def _stage(running: Running) -> str:
     if running.stage != "training":
         return f"{running.stage}, {running.elapsed_seconds:.0f} s{', eager: no compiler' if running.compiler else ''}"
-    step = f"step {running.steps or 0}"
-    loss = "" if running.loss is None else f", loss {running.loss:.2f}"
+    step, loss = f"step {running.steps or 0}", "" if running.loss is None else f", loss {running.loss:.2f}"
     budget = running.elapsed_seconds + running.remaining_seconds
     return f"{step}{loss}, {running.elapsed_seconds:.0f}/{budget:.0f} s"

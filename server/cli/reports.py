@@ -273,9 +273,9 @@ def finalize(
 
 
 def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
+    from server.chosen_engine import engine_of, remembered
     from server.cli.screens.bars import RunBar
     from server.finalize.ablation import ablate
-    from server.starting.engines import engine_of, remembered
     from server.study.study import Study
 
     count = seeds * (1 + len(made.commits))
@@ -349,8 +349,8 @@ def transfer(
 
 def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> None:
     """Ask the two experiments, of which 0 is the baseline, and print what they say."""
+    from server.chosen_engine import engine_of, remembered
     from server.cli.screens.bars import RunBar
-    from server.starting.engines import engine_of, remembered
     from server.study.reruns import gain_carries_over, rerun
     from server.study.study import Study
 

@@ -125,8 +125,8 @@ def serve(
     from server.api.app import create
     from server.api.app import serve as speak
     from server.api.next_actions import why_no_baseline
+    from server.chosen_engine import engine_of, remember
     from server.serve_options import ServeOptions
-    from server.starting.engines import engine_of, remember
     from server.study.find_study import tag_to_serve
     from server.study.study import Study
 

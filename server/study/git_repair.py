@@ -175,9 +175,7 @@ class _Healer:
             numbers = numbers_in_words(self._again)
             told.append(f"Git had lost the commits of experiments {numbers}: they were created again.")
         if aside := self._workspace.refs.mended:
-            told.append(
-                f"packed-refs was damaged: lines that git cannot read were removed. The old file: {aside.name}."
-            )
+            told.append(f"packed-refs was damaged: its unreadable lines were removed. The old file is {aside.name}.")
         if self._kept:
             names = ", ".join(move.ref for move in self._kept[:_NAMED]) + (", ..." if len(self._kept) > _NAMED else "")
             told.append(f"Somebody else had changed refs of experiments. Their own commits are kept: {names}.")

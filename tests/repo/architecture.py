@@ -27,7 +27,7 @@ FLOORS = {
         ("server.records",),
         ("server.library", "server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),
-        ("server.foreign", "server.starting"),
+        ("server.chosen_engine", "server.foreign", "server.starting"),
         ("server.adopt", "server.study"),
         ("server.reporting",),
         ("server.api", "server.finalize", "server.notify"),

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 import trainer
+from server.chosen_engine import engine_of
 from server.serve_options import ServeOptions
-from server.starting.engines import engine_of
 from server.study.study import Study
 from tests.faults.night import TAG
 from tests.slurm.cluster import Cluster

@@ -19,7 +19,8 @@ import psutil
 
 from trainer.processes.process_tree import stop_all
 
-_WISH, _ROOM = "alone.lock", "working.lock"
+_WISH = "alone.lock"
+_ROOM = "working.lock"
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 120.0  # for the others to rest: each looks ten times a second, and may compute in between
 

@@ -27,7 +27,8 @@ def asked(row: Experiment, **by: Any) -> Experiment:
     return row.model_copy(update={"attempt": row.attempt.model_copy(update=by)})
 
 
-ADA, BEA = {"agent": "ada", "lane": "ada"}, {"agent": "bea", "lane": "bea"}
+ADA = {"agent": "ada", "lane": "ada"}
+BEA = {"agent": "bea", "lane": "bea"}
 TEAM = [
     *NIGHT[:3],
     asked(NIGHT[3], **ADA),

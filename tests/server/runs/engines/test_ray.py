@@ -67,7 +67,7 @@ def test_the_extra_is_pinned_to_the_version_that_the_code_asks_for() -> None:
 
 
 def test_a_server_that_is_not_asked_for_ray_imports_nothing_of_it() -> None:
-    code = "import sys, server.cli.serve, server.starting.engines, server.study.study\n"
+    code = "import sys, server.cli.serve, server.chosen_engine, server.study.study\n"
     code += "print([name for name in sys.modules if name.split('.')[0] == 'ray' or '.engines.ray' in name])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout.strip() == "[]"

@@ -13,7 +13,9 @@ def letter(code: str, shown: str = "") -> str:
     return f'<mjx-c class="mjx-c{code}">{shown}</mjx-c>'
 
 
-X, N, TWO = drawn("mi", letter("1D465", "𝑥")), drawn("mi", letter("1D45B")), drawn("mn", letter("32"))
+X = drawn("mi", letter("1D465", "𝑥"))
+N = drawn("mi", letter("1D45B"))
+TWO = drawn("mn", letter("32"))
 SUM = drawn("mo", letter("2211", "∑"))
 FORMULAS = {
     "a fraction": (
