@@ -38,15 +38,17 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(study: Study) -> None:
+    study.choices = ServeOptions(profile="smoke", confine=False)
     async with Client(create(study)) as client:
-        await call(client, "run_experiment", description="baseline", wait_seconds=300)
+        await call(client, "run_experiment", description="baseline", wait_seconds=200)
         changes = [{"RATE": 0.02}, {"RATE": "0.02", "OTHER": 1}, {"RATE": 1e-9}]
         told = await call(client, "sweep", changes=changes, description="rates", wait_seconds=0)
         assert told["status"] == "running" and "sweep" in told["next_actions"][0]
         for tool, given in (("keep", {"reason": "mine"}), ("apply_patch", {"patch": "x"})):
             refused = await client.call_tool(tool, given)
             assert refused.is_error and "sweep is running" in str(refused.content)
-        told = await call(client, "wait_experiment", wait_seconds=300)
+        while not (told := await call(client, "wait_experiment", wait_seconds=100))["sweep"]["ended"]:
+            pass
         rows = told["sweep"]["rows"]
         assert told["sweep"]["ended"] == "done" and told["sweep"]["left"] == 0
         assert [row["experiment"] and row["experiment"]["decision"] for row in rows] == ["kept", None, "discarded"]
