@@ -210,6 +210,4 @@ def test_the_name_of_a_file_is_quoted_like_its_text(tmp_path: Path) -> None:
 
 def test_a_source_is_told_with_titles_and_addresses(library: ReferenceLibrary) -> None:
     assert library.told("") == "" and library.told("https://example.org/x") == "https://example.org/x"
-    assert library.told("adam, see (hand).") == (
-        "adam, see (hand). (“Adam: a method”, https://example.org/adam; “hand”)"
-    )
+    assert library.told("adam, see (hand).") == "adam, see (hand). (“Adam: a method”, https://example.org/adam; “hand”)"
