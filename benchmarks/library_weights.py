@@ -21,7 +21,7 @@ from server.library.extraction.html.prepared import prepare
 from server.library.extraction.html.tree import parse, words
 from server.library.extraction.page.blocks import Block, blocks_of
 from server.library.extraction.page.metadata import read_metadata
-from server.library.extraction.page.vote import FEW, ask, coverage, settle, told_of
+from server.library.extraction.page.vote import FEW, are_likely, ask, coverage, settle, told_of
 from server.library.extraction.page.weighing import features, second
 from server.library.extraction.text.charset import decode
 
@@ -121,8 +121,9 @@ def main() -> None:
         first, last = train([one for at, one in enumerate(samples) if at % _FOLDS != fold])
         for one in samples[fold::_FOLDS]:
             p = _sigmoid(one.known @ first)
-            sure = _sigmoid(one.after(p) @ last) > 0.5
-            kept = (p > 0.5, sure, settle(one.blocks, list(sure), one.seen, one.title), one.labels > 0.5)
+            sure = _sigmoid(one.after(p) @ last)
+            likely = are_likely(one.blocks, one.seen, list(sure))
+            kept = (p > 0.5, sure > 0.5, settle(one.blocks, likely, one.seen, one.title), one.labels > 0.5)
             alone = (_f1(Counter(each), Counter(one.truth)) for each in one.opinions[:2])
             figures.setdefault(one.kind, []).append((*alone, *map(one.f1, kept)))
     for kind, rows in figures.items():

@@ -118,15 +118,17 @@ def choose(blocks: Sequence[Block], opinions: Opinions, title: str = "") -> list
     named = frozenset(words(title))
     first = likely(features(blocks, seen, named, told_of(blocks, opinions.told)), FIRST)
     sure = likely(second(first, blocks, named), SECOND)
-    return settle(blocks, [one >= _needed(at, blocks, seen) for at, one in enumerate(sure)], seen, named)
+    return settle(blocks, are_likely(blocks, seen, sure), seen, named)
 
 
-def _needed(at: int, blocks: Sequence[Block], seen: Sequence[Sequence[float]]) -> float:
-    """How likely a block must be to count as text: prose that only trafilatura holds less than others."""
-    block = blocks[at]
-    alone = seen[0][at] > 0.9 and seen[1][at] < 0.5
-    prose = len(block.words) >= _PROSE and block.links <= 0.1 * len(block.words) and not block.junk
-    return _LIKELY_PROSE if alone and prose and block.place[0] in ("p", RUN) else _LIKELY
+def are_likely(blocks: Sequence[Block], seen: Sequence[Sequence[float]], sure: Sequence[float]) -> list[bool]:
+    """For each block whether its probability is enough: prose that only trafilatura holds needs less than others."""
+    found: list[bool] = []
+    for block, first, last, one in zip(blocks, *seen, sure, strict=True):
+        prose = len(block.words) >= _PROSE and block.links <= 0.1 * len(block.words) and not block.junk
+        alone = first > 0.9 and last < 0.5 and block.place[0] in ("p", RUN)
+        found.append(one >= (_LIKELY_PROSE if prose and alone else _LIKELY))
+    return found
 
 
 def told_of(blocks: Sequence[Block], text: Sequence[str]) -> list[float]:
