@@ -131,7 +131,7 @@ def test_conversations_of_unequal_length_are_compared_by_their_total(tmp_path: P
     [
         ("assert guess < 900", STEPS.replace("last[0] + 1", "950"), "cases() raised AssertionError"),
         ("", "def work(said):\n    return 'x' * (8 << 20)\n", "a guess is a whole number"),
-        pytest.param("", "def work(said):\n    return -1\n", "has not ended after 10000", marks=pytest.mark.thorough),
+        pytest.param("", "def work(said):\n    return -1\n", "did not end after 10000", marks=pytest.mark.thorough),
     ],
     ids=["an answer that makes cases() raise", "an answer of megabytes", "a conversation without end"],
 )

@@ -89,7 +89,7 @@ def test_doctor_knows_upstreams_own_repository(tmp_path: Path) -> None:
     committed(tmp_path, **files)
     found = next(check for check in examine(tmp_path) if check.name == "workspace")
     assert found.state == "fix" and "karpathy/autoresearch's repository" in found.detail
-    assert "could be taken as it is if prepare.py had TIME_BUDGET; until then" in found.detail
+    assert "could be used as it is if prepare.py had TIME_BUDGET; until then" in found.detail
     assert "the four calls of trainer.session" in found.remedy and "`command`" in found.remedy
 
 

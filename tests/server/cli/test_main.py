@@ -172,7 +172,7 @@ def test_a_configuration_that_begins_with_a_byte_order_mark_is_added_to(tmp_path
     [
         ("---\nbudget_seconds: -5\n---\n", "line 2, budget_seconds: .*greater than 0, got -5"),
         ("---\nname: x\nbudget_second: 5\n---\n", "line 3, budget_second: .*did you mean budget_seconds"),
-        ("---\nname: x\n\tbad: y\n---\n", "line 3: the front matter is no YAML"),
+        ("---\nname: x\n\tbad: y\n---\n", "line 3: the front matter is not YAML"),
         ("---\n- a\n- b\n---\n", "must be a mapping"),
         ("---\neditable: ../train.py\n---\n", "line 2, editable"),
         ("---\nmetric: accuracy\n---\n", "line 2, metric"),

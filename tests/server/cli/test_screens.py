@@ -133,11 +133,11 @@ def test_the_same_for_programs_and_for_people(tmp_path: Path, command: Callable[
     snapshot = json.loads(told)
     assert code == 0 and snapshot["counts"]["experiments"] == 5 and snapshot["next"][0]["command"]
     code, told = command("status")
-    assert code == 0 and "state       no server works on it now" in told and "experiment 3: 2.0312" in told
+    assert code == 0 and "state       no server is running" in told and "experiment 3: 2.0312" in told
     code, told = command("health", "--json")
     assert code == 2 and json.loads(told)["health"] == "off" and json.loads(told)["code"] == 2
     code, told = command()
-    assert code == 0 and told.startswith("Study t1: no server works on it now")
+    assert code == 0 and told.startswith("Study t1: no server is running")
 
 
 def test_options_of_serve_are_found_among_those_of_the_command() -> None:

@@ -224,7 +224,7 @@ def test_an_old_client_works_without_its_bill_and_not_under_a_limit_that_nobody_
 
 def test_a_limit_of_money_needs_a_client_that_tells_its_price(repository: Path, path: Path) -> None:
     program(path / "codex", "#!/bin/sh\n")
-    with pytest.raises(Unavailable, match="codex tells no price"):
+    with pytest.raises(Unavailable, match="codex does not report what it costs"):
         Driver("codex", repository, ["--tag", "t1"], "go").run(DriveLimits(usd=1), lambda line: None)
 
 

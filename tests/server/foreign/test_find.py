@@ -148,7 +148,7 @@ def test_a_working_folder_is_where_all_paths_begin(tmp_path: Path) -> None:
         ('{"workingDir": "gone"}', "workingDir: there is no folder gone"),
         ('{"workingDir": "/usr"}', r"workingDir: /usr is not in this repository\. Serve that repository"),
         ('{"workingDir": 3}', "workingDir: is no path but 3"),
-        ('{"workingDir": }', r"\.auto/config\.json, line 1: is no JSON"),
+        ('{"workingDir": }', r"\.auto/config\.json, line 1: is not JSON"),
         ("[1]", r"\.auto/config\.json, line 1: is not a JSON object"),
     ],
 )
@@ -179,12 +179,12 @@ def test_what_nobody_says_is_asked_for_one_field_after_the_other(tmp_path: Path)
 def test_a_script_that_cannot_be_confined_is_named_line_by_line_with_what_to_allow(tmp_path: Path) -> None:
     told = said(only("unconfinable", tmp_path))
     for words in (
-        "line 5: `git push` publishes what it measures",
-        "line 4: `git branch` asks git",
+        "line 5: `git push` publishes its results",
+        "line 4: `git branch` calls git",
         "line 7: `curl` wants the network (`network: true`",
         "line 8: `$HOME` reads the operator's home folder (`home: true`",
         "line 9: `sudo` wants to be root",
-        "line 10: `docker` asks a daemon",
+        "line 10: `docker` uses containers",
         "line 13: it needs an argument, and is called without one (`command: bash .auto/measure.sh ARGUMENT`)",
     ):
         assert f".auto/measure.sh, {words}" in told, told

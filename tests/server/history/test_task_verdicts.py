@@ -118,7 +118,7 @@ def test_a_run_beside_another_incumbent_is_made_again(ledger: Ledger) -> None:
     study.pair(-0.3, other.number)
     study.keep(other.number)
     found = study.assess(early.number)
-    assert found.next is Purpose.CONFIRM and "not measured beside experiment 3" in found.why
+    assert found.next is Purpose.CONFIRM and "not measured together with experiment 3" in found.why
     study.pair(0.0, early.number)
     assert study.assess(early.number).verdict is Verdict.WITHIN_NOISE
 

@@ -193,7 +193,7 @@ def test_a_run_gets_the_first_slot_whose_gpu_answers_and_is_free(environment: di
     ("asked", "profile", "problem"),
     [
         (10_000, "cpu", r"10000 slots are asked for, and \d+ cores? can be used: a run needs one"),
-        (2, "mps", "2 slots are asked for, and this machine has one GPU for all: one run at a time uses it"),
+        (2, "mps", "2 slots are asked for, and this machine has only one GPU, and one run at a time can use it"),
     ],
 )
 def test_more_slots_than_the_machine_has_are_refused(asked: int, profile: str, problem: str) -> None:

@@ -154,7 +154,7 @@ REFUSED = {
     ),
     "two hunks, one line": (LETTERS, "@@\n-b\n+B\n@@\n-b\n+C\n", "changes train.py at line 2, where Hunk 1"),
     "applied": (LETTERS, "@@\n a\n-x\n+b\n c\n", "already applied: its new lines stand at line 1"),
-    "added": (LETTERS, block("b\n", "b\nc\n"), "already: the lines that it adds stand at line 3"),
+    "added": (LETTERS, block("b\n", "b\nc\n"), "already: the lines that it adds are at line 3"),
     "removed": (LETTERS, "@@ -1,4 +1,3 @@\n a\n-x\n b\n c\n", "already applied: what is around.* at line 1 "),
     "removed in part": (LETTERS, "@@ -1,4 +1,2 @@\n a\n-b\n-x\n c\n", "does not match.*differs: 'x'"),
     "a line below its place": (CLASSES, block("class A:\nclass B:\n", "x\n"), "'class B:', which stands at line 10"),

@@ -117,7 +117,9 @@ def test_a_bound_by_a_figure_that_the_incumbent_never_gave_is_told_and_can_be_me
 def test_a_score_without_a_place_on_a_log_scale_is_told_at_once(study: Study) -> None:
     settle(study, "scale: log\n")
     assert ran(study, result(0)).verdict == Verdict.ENV_FAIL and study.phase() is Phase.BASELINE_FAILED
-    assert why(study).startswith("ms 0 has no place on a log scale, where scores are above 0. Give `scale: linear`")
+    assert why(study).startswith(
+        "ms 0 has no place on a log scale, where scores are above 0. If such scores are intended, write `scale: linear`"
+    )
     exact_baseline(study)
     patch(study)
     assert ran(study, result(40)).verdict == Verdict.PROMISING
@@ -211,7 +213,7 @@ def test_runs_that_the_judge_cannot_score_are_told_after_some_and_end_nothing(st
         assert ran(study, odd).verdict == Verdict.INVALID
         study.discard("odd")
     notice, *calls = next_calls(study)
-    assert "could score none of the last 3 runs" in notice.why and not notice.tool and calls[0].tool
+    assert "could not score any of the last 3 runs" in notice.why and not notice.tool and calls[0].tool
 
 
 def test_an_answer_about_a_task_has_no_figures_of_a_language_model(study: Study) -> None:

@@ -81,16 +81,16 @@ REFUSED = [
     (with_line(COMMAND, "referee: judged"), "line 2, command: .*this task has `judged`"),
     (with_line(JUDGED, "referee: command"), "line 2|line 3.*only the referee `judged` reads it"),
     (with_line(COMMAND, "referee: sealed"), "line 2, command: only the referee `command` reads it"),
-    (with_line(PLAIN, "referee: command"), "command: the referee `command` needs it, and it is missing"),
+    (with_line(PLAIN, "referee: command"), "command: the referee `command` needs it, but it is missing"),
     (with_line(PLAIN, "referee: judged"), "worker: the referee `judged` needs it"),
-    (with_line(PLAIN, "worker: w"), "judge: the referee `judged` needs it, and it is missing .*names a worker"),
+    (with_line(PLAIN, "worker: w"), "judge: the referee `judged` needs it, but it is missing .*names a worker"),
     (with_line(PLAIN, "judge: j.py"), "worker: the referee `judged` needs it"),
     (
         with_line(PLAIN, "referee: karpathy"),
         "there is no prepare.py with TIME_BUDGET, make_dataloader and evaluate_bpb",
     ),
     (with_line(PLAIN, "python: a"), "line 3, python: only the referee `karpathy` reads it"),
-    (with_line(PLAIN, "referee: kaggle"), "line 3, referee: kaggle: is not a referee; there are sealed, jud"),
+    (with_line(PLAIN, "referee: kaggle"), "line 3, referee: kaggle.? is not a referee; the referees are sealed, jud"),
     (with_line(PLAIN, "referee: 3"), "line 3, referee: 3: is not a referee"),
     (with_line(PLAIN, "referee: [command]"), "line 3, referee: .*is not a referee"),
     # Fields of another referee.
@@ -139,7 +139,7 @@ REFUSED = [
     (with_line(COMMAND, "metric: {source: sealed}"), r"line 4, metric\.source: .*'printed'.*got 'sealed'"),
     (
         with_line(COMMAND, "metric: {source: score}"),
-        r"line 4, metric\.source: `score` is no source of .*`command`; .*cpu",
+        r"line 4, metric\.source: the referee `command` has no source `score`; .*cpu",
     ),
     (with_line(JUDGED, "metric: {source: printed}"), r"metric\.source: the referee `judged` has no source `printed`"),
     (with_line(COMMAND, 'metric: {unit: "m\\ns"}'), r"line 4, metric\.unit: .*control character"),

@@ -204,7 +204,7 @@ def test_what_a_cleaning_user_takes_away_is_there_again(
 def test_two_checkouts_of_a_repository_do_not_share_a_night(study: Study, repository: Path, tmp_path: Path) -> None:
     row, other = improved(study), tmp_path / "other"
     git(repository, "worktree", "add", "--quiet", "-b", "other", str(other))
-    with pytest.raises(WorkspaceBusy, match="on the night t1"):
+    with pytest.raises(WorkspaceBusy, match="on the study t1"):
         Study(other, "t2")
     study.close()
     with pytest.raises(WorkspaceUnusable, match=r"The study of autoresearch/t1 is in .*, or another --tag"):

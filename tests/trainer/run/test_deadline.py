@@ -81,15 +81,15 @@ def test_no_transfer_takes_longer_than_the_grace(tmp_path: Path) -> None:
     ("seconds", "budget", "clock", "words"),
     [
         ([0.08] * 64, 300.0, "cpu", ""),
-        ([3.9, *[0.08] * 63], 300.0, "cpu", "3.7 s more than"),
+        ([3.9, *[0.08] * 63], 300.0, "cpu", "3.7 s longer than"),
         ([2.9, *[0.08] * 63], 300.0, "cpu", ""),  # kernels were chosen
-        ([0.0, 2.0, 0.0, 0.0], 0.8, "cpu", "2.0 s more than"),
+        ([0.0, 2.0, 0.0, 0.0], 0.8, "cpu", "2.0 s longer than"),
         ([2.0, *[0.6] * 3], 0.8, "cpu", ""),
         ([1.2] * 4, 0.8, "cpu", "took 1.2 s, and with a budget of 0.8 s it may take 1.0 s"),
         ([3.9] * 64, 300.0, "cpu", ""),  # a large model, as slow as the time for the evaluation allows
         ([4.1, *[0.1] * 15, *[4.1] * 48], 300.0, "cpu", "took 4.1 s"),  # a quarter may be short
         ([5.0, *[0.3] * 99], 300.0, "wall", ""),
-        ([8.0, *[0.3] * 99], 300.0, "wall", "7.1 s more than"),
+        ([8.0, *[0.3] * 99], 300.0, "wall", "7.1 s longer than"),
     ],
 )
 def test_batches_are_alike_and_none_is_as_long_as_a_training(
