@@ -3,8 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trainer
@@ -29,6 +29,17 @@ def fault(name: str, alone: bool = False) -> Callable[[Injection], Injection]:
     return add
 
 
+@contextmanager
+def broken() -> Generator[list[bool]]:
+    """Around a client whose server is killed: it breaks in many ways, once the list says that the server was."""
+    killed: list[bool] = []
+    try:
+        yield killed
+    except (Exception, BaseExceptionGroup):
+        if not killed:
+            raise
+
+
 def took(what: str, begun: float) -> None:
     """Say how long something took."""
     print(f"           {what} after {time.monotonic() - begun:.1f} s", flush=True)
@@ -36,9 +47,9 @@ def took(what: str, begun: float) -> None:
 
 @fault("server -9 in a run: it goes on, and the next server takes it up", alone=True)
 async def server(night: JobNight) -> None:
-    with suppress(Exception, BaseExceptionGroup):  # the client of a killed server breaks in many ways
+    with broken() as killed:
         async with night.under_way("8") as agent:
-            night.kill("server")
+            killed.append(bool(night.kill("server")))
             await agent.finish()
     row = night.last()
     assert row.running and night.processes("trainer.supervisor")
@@ -51,11 +62,11 @@ async def server(night: JobNight) -> None:
 @fault("server -9 while the job waits for a node", alone=True)
 async def server_waiting(night: JobNight) -> None:
     slurm("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
-    with suppress(Exception, BaseExceptionGroup):
+    with broken() as killed:
         async with night.agent() as agent:
             await agent.start()
             night.cluster.until(lambda: night.stage().startswith("waiting for a node: "))
-            night.kill("server")
+            killed.append(bool(night.kill("server")))
             await agent.finish()
     assert night.last().running
     slurm("scontrol", "update", "nodename=n1,n2", "state=resume")
@@ -246,8 +257,9 @@ async def never_submitted(night: JobNight) -> None:
     script = '#!/bin/sh\ncase "$*" in *export-file*) kill -9 $PPID; exit 1;; esac\nexec /usr/bin/sbatch "$@"\n'
     (slow / "sbatch").write_text(script, encoding="ascii")
     (slow / "sbatch").chmod(0o755)
-    with suppress(Exception, BaseExceptionGroup):
+    with broken() as killed:
         async with night.agent(PATH=f"{slow}:{os.environ['PATH']}") as agent:
+            killed.append(True)  # by the sbatch that it will call
             await agent.start()
     assert night.last().running
     async with night.agent() as agent:
