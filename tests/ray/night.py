@@ -5,6 +5,7 @@ from pathlib import Path
 import anyio
 
 from server.records import Experiment
+from tests.ray.bench import until
 from tests.ray.cluster import Cluster
 from tests.slurm.night import JobNight
 
@@ -30,7 +31,8 @@ async def _study(night: RayNight, experiments: int) -> list[Experiment]:
     async with night.agent() as agent:
         for _ in range(experiments // 2):
             await agent.experiment()
-        await agent.start("4")
+        await agent.start("6")
+        until(lambda: night.stage() == "measuring", what="the run has begun")
         night.server().kill()
     async with night.agent() as agent:
         await agent.finish()
