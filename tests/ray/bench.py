@@ -15,7 +15,7 @@ from server.records import Attempt, Experiment, Result
 from server.runs.engines.ray.executor import RayEngine, RayExecutor
 from server.runs.engines.ray.where import Where
 from server.runs.engines.remote import Job, RemoteRun
-from server.runs.executor import RunRequest, RunSite, SlotRequest
+from server.runs.executor import RunHandle, RunRequest, RunSite, SlotRequest
 from server.runs.run_spec import RunLimits
 from tests.ray.cluster import Cluster
 from trainer.contract import COOKIE_VARIABLE, Referee, RunFile, TaskSpec, utc_now
@@ -143,9 +143,9 @@ def begun(run: RemoteRun) -> bool:
     return run.progress().stage == "measuring"
 
 
-def ended(run: RemoteRun, seconds: float = PATIENCE) -> Result:
+def ended(run: RunHandle, seconds: float = PATIENCE) -> Result:
     """The result of a run, once it is there."""
-    until(lambda: run.result() is not None, seconds, f"the end of {run.folder.path}, {run.progress()}")
+    until(lambda: run.result() is not None, seconds, f"the end of a run, {run.progress()}")
     result = run.result()
     assert result
     return result

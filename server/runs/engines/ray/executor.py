@@ -19,7 +19,18 @@ from server.runs.engines.ray import cargo, settings
 from server.runs.engines.ray.link import Link
 from server.runs.engines.ray.mirror import give_up
 from server.runs.engines.remote import Job, Look, RemoteRun
-from server.runs.executor import Executor, RunRequest, RunSite, Slot, make_order, make_spec, startable, write_run_folder
+from server.runs.executor import (
+    Executor,
+    RunHandle,
+    RunRequest,
+    RunSite,
+    Slot,
+    make_order,
+    make_spec,
+    startable,
+    write_run_folder,
+)
+from server.runs.local_executor import LocalRun
 from server.runs.run_folder import RunFolders
 from server.runs.spawn import trainer_hash
 from trainer.contract import GPU_PROFILES, RunFile, SeatOrder, Spec
@@ -57,7 +68,7 @@ class RayExecutor:
         """Begin to connect, in the background."""
         self.runs, self._site = RunFolders(site.runs), site
         self.study = study_name(site)
-        self._handles: dict[int, RemoteRun] = {}
+        self._handles: dict[int, RunHandle] = {}
         self._starting: set[int] = set()  # runs that the child process has not yet taken
         self._link = Link(settings.environment(address), site.runs.parent / _LOG, self._unfinished)
         self._desk = _Desk(self._link)
@@ -111,14 +122,16 @@ class RayExecutor:
         except RunnerUnavailable as error:
             give_up(folder, Outcome.ENV_FAIL, error.problem)
             raise
-        return self.handle(number)
+        self._handles = {other: run for other, run in self._handles.items() if run.alive()}
+        made = self._handles[number] = RemoteRun(folder, job, self._desk)
+        return made
 
-    def handle(self, number: int) -> RemoteRun:
-        """The run of this number, whoever started it."""
+    def handle(self, number: int) -> RunHandle:
+        """The run of this number, whoever started it, and on whatever."""
         if number not in self._handles:
             folder = self.runs.path(number)
-            job = Job.read(folder) or Job(engine="", name="", nonce="")
-            self._handles[number] = RemoteRun(folder, job, self._desk)
+            job = Job.read(folder)
+            self._handles[number] = RemoteRun(folder, job, self._desk) if job else LocalRun(folder)
         return self._handles[number]
 
     def close(self) -> None:
