@@ -117,6 +117,19 @@ def _supervisor_killed(bench: Bench) -> None:
     _nothing_left(bench, run, node)
 
 
+@row("a supervisor that hangs is cancelled")
+def _hangs(bench: Bench) -> None:
+    run = bench.start("sleep 60")
+    node = bench.node(run)
+    for process in bench.processes(run, node):
+        if "trainer.supervisor" in process.cmdline():
+            process.suspend()
+    run.cancel("it hangs")
+    result = ended(run)
+    assert result.outcome is Outcome.CANCELLED and "it hangs" in result.reason, result
+    _nothing_left(bench, run, node)
+
+
 @row("the tether is killed")
 def _tether_killed(bench: Bench) -> None:
     run = bench.start("sleep 60")

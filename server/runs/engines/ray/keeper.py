@@ -234,7 +234,9 @@ class Keeper(Thread):
             door.answer(door.ask_node(node.id, tenant.remove, self._job.name), _ANSWER_SECONDS)
 
     def _lost(self, why: str, begun: bool = True) -> None:
-        """Nothing will come any more. What was cancelled before it had begun is cancelled."""
+        """Nothing will come any more. What was cancelled, and had not begun or does not answer, is cancelled."""
+        if self._folder.cancelled and self._cancelled:
+            self._give_up(Outcome.CANCELLED, f"Cancelled, and ended by force: {self._reason()}")
         if self._folder.cancelled and not begun:
             self._give_up(Outcome.CANCELLED, f"Cancelled before it had begun on a node: {self._reason()}")
         self._give_up(Outcome.LOST, f"{why}; the idea was not judged.")
