@@ -35,14 +35,16 @@ LONG = "60"  # of one that something else ends
 class JobAgent(Agent):
     """A client whose ideas are numbers; a better one is kept."""
 
-    async def patch(self, train: str = "") -> None:
-        """The next idea; `train`: the seconds that its run takes."""
+    async def patch(self, train: str = "", lane: str = "") -> None:
+        """The next idea, in a lane; `train`: the seconds that its run takes."""
         night = self._night
         old = (night.state / "worktree" / "value").read_text(encoding="ascii").strip()
         night.ideas += 1
         number = 1000 - night.ideas if night.chance.random() < 0.5 else 2000 + night.ideas
         new = f"{number}\n{train or SHORT}"
-        await self.call("apply_patch", patch=f"value\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE")
+        await self.call(
+            "apply_patch", patch=f"value\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE", lane=lane
+        )
 
 
 class JobNight(Night):

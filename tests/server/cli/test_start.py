@@ -13,8 +13,15 @@ from server.cli.scaffold import create
 pytestmark = pytest.mark.integration
 
 _NEEDLESS = {"matplotlib", "torch", "numpy", "uvicorn", "optuna", "pyarrow"}
-_OURS = {"server.api.http", "server.cli.demo", "server.cli.doctor", "server.clients", "server.reporting.chart"}
-_OURS |= {"server.adopt", "server.foreign.find"}
+_OURS = {
+    "server.adopt",
+    "server.api.http",
+    "server.cli.demo",
+    "server.cli.doctor",
+    "server.clients",
+    "server.foreign.find",
+    "server.reporting.chart",
+}
 # The SDK imports uvicorn with its HTTP server, wherever it is used.
 _BY_THE_SDK = "from mcp.server import MCPServer"
 _SERVE = "from server.cli import main; main(['serve', '--profile', 'cpu', '--tag', 'night'])"

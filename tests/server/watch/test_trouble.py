@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ HURRY = """(() => {
 
 
 @contextmanager
-def served(root: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+def served(root: Path, *options: str) -> Generator["subprocess.Popen[str]"]:
     """A server of the study."""
     words = ["serve", "--workspace", str(root), "--tag", "t1", "--profile", "smoke", *options]
     with subprocess.Popen(
