@@ -110,6 +110,8 @@ def live(browser: Browser, workspace: Path, making: "Future[None]", to: Path) ->
             if making.done():
                 raise SystemExit("The study has ended without a run that could be shown.")
             time.sleep(0.2)
+        tab.click("#recent li:last-child button")  # the last one that was kept
+        tab.until("document.querySelector('#detail .diff')")
         picture(tab, to / "page.png")
 
 

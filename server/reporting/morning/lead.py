@@ -100,8 +100,8 @@ def _parts(summary: Summary, metric: Metric) -> list[Words]:
         words.append(Words(text=shorten(rows.description[largest[1]], _DESCRIPTION), quoted=True))
         words.append(Words(text="; " if counts.kept > 1 else ". "))
     if counts.kept > 1:
-        start = "" if words else "Of the kept ones "
-        words.append(Words(text=f"{start}{_standing(counts.sure, counts.kept - counts.sure)} "))
+        told = _standing(counts.sure, counts.kept - counts.sure)
+        words.append(Words(text=f"{told if words else told[0].upper() + told[1:]} "))
     return words
 
 
