@@ -301,27 +301,6 @@ def test_the_seventeenth_lane_takes_the_place_of_an_idle_one(study: Study) -> No
     assert len(views.status(study).model_dump_json(indent=2).encode()) <= 4096
 
 
-def test_no_client_takes_every_lane(study: Study) -> None:
-    """Each other client can open its own, whatever one of them has open."""
-    for name in ("ada", *(f"l{number}" for number in range(8))):
-        study.apply_patch(_line(name), lane=name, agent="ada")
-    for agent in ("ada", "bea"):
-        with pytest.raises(UnknownLane, match=rf"8 lanes are open beside the clients' own.* {agent} is your own lane"):
-            study.apply_patch(_line("more"), lane="more", agent=agent)
-    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
-        sweep.begin(study, "rates", [{"RATE": "2e-6"}], "more", "bea")
-    for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
-        study.apply_patch(_line(name), lane=name, agent=name)
-        study.run(name, lane=name, agent=name)
-    study.discard("no", "l3")
-    study.apply_patch(_line("more"), lane="more", agent="bea")
-    assert {"more", "l3"} & (names := {lane.id for lane in study.lanes.all()}) == {"more"} and len(names) == 16
-
-
-def _line(name: str) -> str:
-    return f"<<<<<<< SEARCH\nsession.submit(model)\n=======\nx_{name} = 1\nsession.submit(model)\n>>>>>>> REPLACE"
-
-
 def test_waiting_for_any_lane_answers_with_what_ended_first(place: Path) -> None:
     with closing(opened(place, TwoSlots)) as study:
         study.run("the baseline")

@@ -10,7 +10,7 @@ import pytest
 from server.api import history_views, views
 from server.api.lanes.seat import Seat
 from server.api.next_actions import next_sentences
-from server.errors import AlreadyMeasured, WrongPhase
+from server.errors import AlreadyMeasured, UnknownLane, WrongPhase
 from server.records import Figures, Outcome, Purpose, Result, Score, Verdict
 from server.serve_options import ServeOptions
 from server.study import sweep
@@ -204,3 +204,26 @@ def test_a_client_that_is_gone_finds_its_lane_again_and_who_ended_its_run_is_tol
     views.discard(study, "nobody wants it", Seat("ada", "bea", "bea"))
     row = study.ledger.get(2)
     assert row and row.attempt.agent == "ada" and row.decision and row.decision.agent == "bea"
+
+
+def test_no_client_takes_every_lane(study: Study) -> None:
+    """Each other client can open its own, whatever one of them has open."""
+    for name in ("ada", *(f"l{number}" for number in range(8))):
+        study.apply_patch(_line(name), lane=name, agent="ada")
+    with pytest.raises(UnknownLane, match=r"8 lanes are open beside the clients' own.* ada is your own lane"):
+        study.apply_patch(_line("more"), lane="more", agent="ada")
+    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
+        study.apply_patch(_line("more"), lane="more", agent="bea")
+    with pytest.raises(UnknownLane, match="8 lanes are open beside"):
+        sweep.begin(study, "rates", [{"RATE": "2e-6"}], "more", "bea")
+    for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
+        study.apply_patch(_line(name), lane=name, agent=name)
+        study.run(name, lane=name, agent=name)
+    study.discard("no", "l3")
+    study.apply_patch(_line("more"), lane="more", agent="bea")
+    names = [lane.id for lane in study.lanes.all()]
+    assert "more" in names and "l3" not in names and len(names) == 16
+
+
+def _line(name: str) -> str:
+    return f"<<<<<<< SEARCH\nsession.submit(model)\n=======\nx_{name} = 1\nsession.submit(model)\n>>>>>>> REPLACE"
