@@ -98,7 +98,8 @@ def main(
             anyio.run(
                 _inject, JobNight(place / "faults", place / "data", cluster), tally, short, 1 if short else trials
             )
-            for name, check in {} if short else {**inputs.CHECKS, **studies.CHECKS}.items():
+            checks: dict[str, inputs.Check] = {} if short else {**inputs.CHECKS, **studies.CHECKS}
+            for name, check in checks.items():
                 if tally.asks_for(name):
                     folder = place / str(len(tally.failed) + tally.passed)
                     folder.mkdir()

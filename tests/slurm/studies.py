@@ -67,7 +67,8 @@ async def _decide(agent: Agent, lane: str) -> None:
     while True:
         await agent.call("wait_experiment", lane=lane, wait_seconds=300)
         told = await agent.call("status")
-        phase = (told.get("lanes") or {}).get(lane, told["phase"]).partition(",")[0]
+        lanes: dict[str, str] = told.get("lanes") or {}
+        phase = lanes.get(lane, str(told["phase"])).partition(",")[0]
         if phase in ("running", "queued"):
             continue
         if phase in ("improved", "worse", "failed", "invalid"):
