@@ -129,6 +129,7 @@ class RemoteRun:
             return self._over(look, now)
         self._over_since = None
         if look.standing is Standing.WAITING:
+            self._since = now  # it owes a sign of life from its start on
             return self._waits(look)
         self._hurry(look, now)
         return None

@@ -140,6 +140,14 @@ def test_a_job_that_waits_says_so_in_the_folder_until_it_is_started(bench: Bench
     assert bench.after(1) is None and bench.run.progress().stage == "setup"
 
 
+def test_a_job_that_waited_for_long_is_given_time_to_begin(bench: Bench) -> None:
+    bench.engine.says = Standing.WAITING
+    assert bench.after(10 * SILENT_SECONDS) is None
+    bench.engine.says = Standing.RUNNING  # its seat is being started
+    assert bench.after(1) is None and bench.after(SILENT_SECONDS - 2) is None and not bench.engine.ended
+    assert bench.after(2) is None and bench.engine.ended
+
+
 def test_a_cancelled_job_that_never_began_is_cancelled(bench: Bench) -> None:
     bench.engine.says = Standing.WAITING
     bench.run.cancel("enough")
