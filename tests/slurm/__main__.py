@@ -43,9 +43,7 @@ class Tally:
             yield
             self.passed += 1
             _out.print(f"{time.monotonic() - begun:6.1f} s  {name}", markup=False)
-        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
-            raise
-        except BaseException as error:  # what a test raises may be no Exception
+        except (Exception, BaseExceptionGroup) as error:
             self.failed.append(name)
             told = "".join(traceback.format_exception(error))[-2500:]
             _out.print(f"{time.monotonic() - begun:6.1f} s  FAILED: {name}\n{told}", markup=False)

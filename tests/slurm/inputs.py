@@ -40,7 +40,7 @@ def doctor(folder: Path, options: str, **environment: str) -> dict[str, str]:
     """What `autoresearch doctor` says of the cluster: state, detail and remedy, by the check's name; its last word."""
     words = ["doctor", "--workspace", str(folder), "--json", "--executor", "slurm", "--slurm", options]
     done = subprocess.run(
-        [sys.executable, "-m", "server", *words], env={**os.environ, **environment}, capture_output=True, text=True
+        [sys.executable, "-m", "server.cli", *words], env={**os.environ, **environment}, capture_output=True, text=True
     )
     found = json.loads(done.stdout)["checks"]
     told = {one["name"]: f"{one['state']}: {one['detail']} → {one['remedy']}" for one in found}
@@ -188,7 +188,7 @@ _of_a_node("clock", "the clock of o8 differs from this machine's by 3", "")
 def _serve(work: Path, options: str, *more: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     words = ["serve", "--workspace", str(work), "--profile", "smoke", "--executor", "slurm", "--slurm", options, *more]
     return subprocess.run(
-        [sys.executable, "-m", "server", *words],
+        [sys.executable, "-m", "server.cli", *words],
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
