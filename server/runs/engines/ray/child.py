@@ -85,7 +85,7 @@ class Child:
             handle = door.create(job.name, asked["gpu"])
         except Taken as taken:
             raise Refused(f"a run of this name lives on the cluster: {job.name}") from taken
-        self._keep(folder, handle, Order(asked["seat"], asked["dataset"], self._cargo))
+        self._keep(folder, handle, Order(asked["seat"], asked["dataset"], asked["gpu"], self._cargo))
 
     def _follow(self, asked: dict[str, Any]) -> None:
         for folder in map(Path, asked["folders"]):

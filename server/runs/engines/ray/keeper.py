@@ -24,6 +24,7 @@ LOOK_SECONDS = 0.4  # between two looks at a run
 _ANSWER_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
 _TETHER_SECONDS = 25.0  # that a run takes to end after its tenant
+_PLACES = 10
 _OBEY_SECONDS = 30.0  # that a supervisor has to end a run that is cancelled
 _BACK_SECONDS = 60.0  # for a node to come back after its cluster was started anew, before its run is given up
 
@@ -39,8 +40,9 @@ class Cargo:
 class Order:
     """What a run that is new is started with."""
 
-    def __init__(self, seat: str, dataset: str, shared: Cargo) -> None:
-        self.seat, self.dataset, self.shared = seat, dataset, shared
+    def __init__(self, seat: str, dataset: str, gpu: bool, shared: Cargo) -> None:
+        self.seat, self.dataset, self.gpu, self.shared = seat, dataset, gpu, shared
+        self.left = _PLACES  # nodes that it may be given to
 
 
 class _Over(Exception):
@@ -71,7 +73,7 @@ class Keeper(Thread):
                 return
             except Dead as error:
                 self._handle = None
-                self._order = None
+                self._order = self._order if self._may_go_elsewhere() else None
                 _log(self._job.name, error)
             except Silent:
                 pass
@@ -82,7 +84,7 @@ class Keeper(Thread):
     def _follow(self) -> None:
         """Until the run is over. Raises _Over, and what the door raises."""
         if self._handle is None:
-            self._search()
+            self._search() if self._order is None else self._ask_for_another(self._order)
         if self._order:
             self._move_in(self._order)
             self._order = None
@@ -97,6 +99,17 @@ class Keeper(Thread):
                 self._leave()
             if not alive and not files.keys() & set(tenant.LAST):
                 self._after_tether()
+
+    def _may_go_elsewhere(self) -> bool:
+        """Whether nothing can have begun yet: Ray has given the run to a node that had just died."""
+        return self._order is not None and not self._where.node and not self._folder.cancelled and self._order.left > 0
+
+    def _ask_for_another(self, order: Order) -> None:
+        order.left -= 1
+        try:
+            self._handle = door.create(self._job.name, order.gpu)
+        except door.Taken as error:  # Ray does not know yet that it is dead
+            raise Silent from error
 
     def _move_in(self, order: Order) -> None:
         """Bring everything to the node that Ray chooses, and start the run."""

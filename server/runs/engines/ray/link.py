@@ -58,7 +58,7 @@ class Link:
             with self._lock:
                 dead = self._process is None or self._process.poll() is not None
             if (dead and self.trouble) or time.monotonic() > deadline:
-                why = self.trouble or f"no answer came within {seconds:.0f} s"
+                why = self.trouble or f"no cluster answers within {seconds:.0f} s"
                 raise RunnerUnavailable(f"The Ray cluster cannot be used: {why}.", _STEP)
 
     def ask(self, op: str, seconds: float = _ANSWER_SECONDS, **words: object) -> Any:

@@ -18,7 +18,7 @@ import time
 import zipfile
 from compileall import compile_dir
 from hashlib import sha256
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -333,14 +333,30 @@ def remove(name: str) -> None:
     shutil.rmtree(node_home() / "runs" / name, ignore_errors=True)
 
 
+_ASK = """
+import json, sys
+from importlib import metadata
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = metadata.version(name)
+    except Exception:
+        found[name] = ""
+print(json.dumps(found))
+"""
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that a run finds here, as Ray's workers see some of Ray's own beside; "": it is not there."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHONPATH"))}
+    names = ("ray", "torch", "numpy", "psutil")
+    told = subprocess.run([sys.executable, "-P", "-c", _ASK, *names], env=kept, capture_output=True, check=True)
+    return dict(json.loads(told.stdout))
+
+
 def word(code: bytes, digest: str) -> dict[str, Any]:
     """What this node says of itself. Raises OSError: it has no place for what is ours."""
-    found: dict[str, Any] = {"time": time.time(), "python": sys.version.split()[0], "packages": {}}
-    for name in ("ray", "torch", "numpy", "psutil"):
-        try:
-            found["packages"][name] = metadata.version(name)
-        except Exception:  # of a package that is not there, or whose metadata are broken
-            found["packages"][name] = ""
+    found: dict[str, Any] = {"time": time.time(), "python": sys.version.split()[0], "packages": _versions()}
     home = node_home()
     try:
         install(home, code, digest)
