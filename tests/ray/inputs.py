@@ -79,7 +79,16 @@ def _tokens(place: Path, nodes: Cluster) -> None:
 @check("another version of Ray here")
 def _version(place: Path, nodes: Cluster) -> None:
     told = subprocess.run(
-        [_odd_python(place, "ray", "2.9.9"), "-m", "server.cli", "doctor", "--executor", "ray", "--workspace", str(place)],
+        [
+            _odd_python(place, "ray", "2.9.9"),
+            "-m",
+            "server.cli",
+            "doctor",
+            "--executor",
+            "ray",
+            "--workspace",
+            str(place),
+        ],
         capture_output=True,
         text=True,
         check=False,

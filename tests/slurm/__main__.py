@@ -93,9 +93,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="autoresearch-slurm-", ignore_cleanup_errors=True) as told:
         place = Path(told)
         with Cluster(place / "cluster", odd=0 if short else len(inputs.ODD)) as cluster:
-            anyio.run(
-                _inject, JobNight(place / "faults", place / "data", cluster), tally, short, 1 if short else trials
-            )
+            if any(map(tally.asks_for, (*faults.FAULTS, *faults.SERVERS))):
+                anyio.run(
+                    _inject, JobNight(place / "faults", place / "data", cluster), tally, short, 1 if short else trials
+                )
             checks: dict[str, inputs.Check] = {} if short else {**inputs.CHECKS, **studies.CHECKS}
             for name, check in checks.items():
                 if tally.asks_for(name):
