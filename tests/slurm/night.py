@@ -164,3 +164,9 @@ class JobNight(Night):
         self.require_score()
         self.check()
         return ended
+
+    def check(self) -> None:
+        """What must hold, once the last run's supervisor and seat, which write a result last, have ended."""
+        if self.on:
+            self.on.until(lambda: not self.processes() or self.last().running)
+        super().check()
