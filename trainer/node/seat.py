@@ -73,9 +73,10 @@ class Seat:
         if trainer_hash(_PACKAGES) != self._order.trainer:
             return f"it has another version of autoresearch, in {_PACKAGES}, than the server"
         if self._order.torch:
-            try:
-                found = metadata.version("torch")
-            except metadata.PackageNotFoundError:
+            found = ""
+            with suppress(metadata.PackageNotFoundError):
+                found = metadata.version("torch") or ""  # None: of what an installation has left behind
+            if not found:
                 return f"torch is not installed there, in {sys.prefix}"
             if found != self._order.torch:
                 return f"it has torch {found}, the server has {self._order.torch}"
