@@ -4,10 +4,12 @@ python -m tests.ray [--only WORDS] [--short] [--times 3]
 """
 
 import re
+import subprocess
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,7 @@ from tests.ray.bench import bench, enter
 from tests.ray.cluster import Cluster, cluster
 from tests.ray.night import EXPERIMENTS, same_verdicts
 from tests.ray.rows import ROWS, Row
+from tests.slurm.cluster import NO_CLUSTER
 
 _STUDY = "the same study here and on the cluster, with its server killed in a run"
 _FEW = 4  # experiments of the short form
@@ -55,12 +58,17 @@ def main(
     short: Annotated[bool, typer.Option(help="One trial of what is in the short form.")] = False,
     times: Annotated[int, typer.Option(help="Trials of each row.")] = 3,
 ) -> None:
-    """Try everything; exit with 1 if something fails."""
+    """Try everything; exit with 1 if something fails, and with 77 if no cluster can be had here."""
     tally = Tally()
     chosen = [row for row in ROWS if re.search(only, row.name) and (row.short or not short)]
     with tempfile.TemporaryDirectory(prefix="ar-ray-", ignore_cleanup_errors=True) as folder:
         begun = time.monotonic()
-        with cluster(Path(folder) / "ray") as nodes:
+        with ExitStack() as stack:
+            try:
+                nodes = stack.enter_context(cluster(Path(folder) / "ray"))
+            except (RuntimeError, OSError, subprocess.SubprocessError) as reason:
+                _out.print(f"no cluster: {reason}", markup=False)
+                raise typer.Exit(NO_CLUSTER) from reason
             _out.print(f"{time.monotonic() - begun:6.1f} s  three nodes are up, networks {nodes.networks}")
             enter(nodes)
             for row in chosen:

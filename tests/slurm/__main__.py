@@ -9,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from tests.slurm import faults, inputs, studies
-from tests.slurm.cluster import Cluster, NotHere, install
+from tests.slurm.cluster import NO_CLUSTER, Cluster, NotHere, install
 from tests.slurm.night import JobNight
 
 _SHORT = ("server -9 in a run", "cancel of a run")
@@ -82,31 +82,33 @@ def main(
     short: Annotated[bool, typer.Option(help="A study and two faults, once each.")] = False,
     trials: Annotated[int, typer.Option(min=1, help="Of each fault.")] = 3,
 ) -> None:
-    """Inject the faults; exit with 1 if one was not survived."""
-    begun, tally = time.monotonic(), Tally(only)
-    try:
-        install()
-    except NotHere as reason:
-        _out.print(f"no cluster: {reason}", markup=False)
-        raise typer.Exit(1) from reason
-    _out.print(f"{time.monotonic() - begun:6.1f} s  Slurm is installed")
-    with tempfile.TemporaryDirectory(prefix="autoresearch-slurm-", ignore_cleanup_errors=True) as told:
-        place = Path(told)
-        with Cluster(place / "cluster", odd=0 if short else len(inputs.ODD)) as cluster:
-            if any(map(tally.asks_for, (*faults.FAULTS, *faults.SERVERS))):
-                anyio.run(
-                    _inject, JobNight(place / "faults", place / "data", cluster), tally, short, 1 if short else trials
-                )
-            checks: dict[str, inputs.Check] = {} if short else {**inputs.CHECKS, **studies.CHECKS}
-            for name, check in checks.items():
-                if tally.asks_for(name):
-                    folder = place / str(len(tally.failed) + tally.passed)
-                    folder.mkdir()
-                    with tally.one(name):
-                        check(cluster, folder)
-                    cluster.heal()
+    """Inject the faults; exit with 1 if one was not survived, and with 77 if no cluster can be had here."""
+    tally = Tally(only)
+    with ExitStack() as stack:
+        folder = tempfile.TemporaryDirectory(prefix="autoresearch-slurm-", ignore_cleanup_errors=True)
+        place = Path(stack.enter_context(folder))
+        try:
+            install()
+            cluster = stack.enter_context(Cluster(place / "cluster", odd=0 if short else len(inputs.ODD)))
+        except NotHere as reason:
+            _out.print(f"no cluster: {reason}", markup=False)
+            raise typer.Exit(NO_CLUSTER) from reason
+        if any(map(tally.asks_for, (*faults.FAULTS, *faults.SERVERS))):
+            night = JobNight(place / "faults", place / "data", cluster)
+            anyio.run(_inject, night, tally, short, 1 if short else trials)
+        checks: dict[str, inputs.Check] = {} if short else {**inputs.CHECKS, **studies.CHECKS}
+        for name, check in checks.items():
+            if tally.asks_for(name):
+                _check(cluster, tally, name, check, place / str(len(tally.failed) + tally.passed))
     _out.print(f"{tally.passed} passed, {len(tally.failed)} failed")
     sys.exit(bool(tally.failed))
+
+
+def _check(cluster: Cluster, tally: Tally, name: str, check: inputs.Check, folder: Path) -> None:
+    folder.mkdir()
+    with tally.one(name):
+        check(cluster, folder)
+    cluster.heal()
 
 
 if __name__ == "__main__":

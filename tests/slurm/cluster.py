@@ -57,6 +57,9 @@ PartitionName=closed Nodes=n2 MaxTime=INFINITE State=DOWN
 """
 
 
+NO_CLUSTER = 77  # the exit code where a machine cannot have one; what autotools call a skipped test
+
+
 class NotHere(Exception):
     """This machine cannot have a cluster, and the words say why."""
 
@@ -113,7 +116,11 @@ class Cluster:
         self.start_controller()
         for node in ("n1", "n2"):
             self.start_node(node)
-        self.until_idle("n1", "n2")
+        try:
+            self.until_idle("n1", "n2")
+        except AssertionError as error:
+            self.__exit__()
+            raise NotHere(f"the nodes take no jobs: {error}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
