@@ -84,7 +84,7 @@ def test_a_server_of_another_client_is_named_with_the_next_step(workspace: Path,
 
     code, told, said = anyio.run(beside)
     assert code == Exit.UNREACHABLE and told is None
-    assert "over stdio" in said and "night t1" in said and "serve --http" in said
+    assert "over stdio" in said and "study t1" in said and "serve --http" in said
 
 
 def test_a_misspelt_call_starts_nothing(workspace: Path, call: Call) -> None:

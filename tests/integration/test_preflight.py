@@ -56,7 +56,7 @@ def test_what_a_refused_train_py_printed_is_kept_and_its_exception_is_told(tmp_p
 
 def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> None:
     text = FRAMES.replace("\ntry:\n", '\nprint("started")\nopen("trace", "x").close()\ntry:\n')
-    result, log = run(tmp_path, data, text, BUDGET, TERMS.model_copy(update={"confine": True}))
+    result, log = run(tmp_path, data, text, 0.5, TERMS.model_copy(update={"confine": True}))
     assert result.outcome is Outcome.FINISHED, result
     assert log.count("started") == 1  # the run's own; the replica was muted
     points = (tmp_path / "a tag" / "runs" / "00001" / "curve.jsonl").read_text(encoding="utf-8").splitlines()

@@ -98,8 +98,8 @@ def test_of_many_sources_those_that_fail_are_told_and_the_others_added(workspace
         (["add", "nowhere.md"], "no file 'nowhere.md'"),
         (["show", "nowhere"], "no document 'nowhere'"),
         (["remove", "../program"], "no document '../program'"),
-        (["list", "--workspace", "nowhere"], "no workspace"),
-        (["add", "muon.md", "--allow-address", "10.0.0.0/77"], "opens nothing"),
+        (["list", "--workspace", "nowhere"], "not a workspace"),
+        (["add", "muon.md", "--allow-address", "10.0.0.0/77"], "is not an address"),
     ],
 )
 def test_errors_are_one_sentence_and_the_next_step(

@@ -29,7 +29,7 @@ PNG = b"\x89PNG"
 def test_a_command_in_the_wrong_place_fails_with_a_sentence_and_a_next_step(tmp_path: Path, command: list[str]) -> None:
     done = run_command(*command, "--workspace", tmp_path)
     assert done.returncode == 1 and done.stdout == ""
-    assert "There is no" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
+    assert "No study found" in done.stderr and "autoresearch" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_connecting_a_client_keeps_what_is_there(tmp_path: Path, client: str) ->
     assert path.with_name(path.name + ".bak").exists()
     client_config.write(client, place, workspace, home)
     assert path.read_text(encoding="utf-8") == text
-    with pytest.raises(Unavailable, match="another entry"):
+    with pytest.raises(Unavailable, match="a different entry"):
         client_config.write(client, ServerEntry.local(workspace, "/other/python"), workspace, home)
     assert path.read_text(encoding="utf-8") == text
 

@@ -91,7 +91,7 @@ def test_columns_that_are_all_alike_are_told_once(tmp_path: Path) -> None:
         for one in (made(1, "first"), made(2, "second"))
     ]
     head, names, *lines = screen_of(tmp_path, crashes)
-    assert head.endswith("in every line: verdict crashed")
+    assert head.endswith("all rows: verdict crashed")
     assert names.split() == ["#", "what"] and [line.split() for line in lines] == [["2", "second"], ["1", "first"]]
     assert screen_of(tmp_path / "none", []) == ["No experiment has run yet."]
     head, names, _ = screen_of(tmp_path / "one", [BASELINE])

@@ -152,7 +152,7 @@ def test_a_toml_file_is_added_to_however_it_is_written(tmp_path: Path, text: str
     ("text", "words"),
     [
         ('{"mcpServers": {}, "mcpServers": {}}', "'mcpServers' is there twice"),
-        ('{"limit": NaN}', "NaN is no JSON"),
+        ('{"limit": NaN}', "NaN is not JSON"),
         ('{"limit": 1e999}', "cannot be added"),
         ("[" * 100_000, "cannot be read"),
         ("[]", "not a table"),
@@ -223,9 +223,9 @@ def test_connect_says_where_it_writes_and_why(
 ) -> None:
     connect("codex", tmp_path, write=False, http="localhost")
     shown = capsys.readouterr()
-    assert f"Put this into {elsewhere / 'config.toml'} (CODEX_HOME says so" in shown.err
+    assert f"Put this into {elsewhere / 'config.toml'} (because CODEX_HOME is set" in shown.err
     assert tomllib.loads(shown.out)["mcp_servers"]["autoresearch"]["url"] == "http://localhost:8765/mcp"
     connect("codex", tmp_path, write=True, http="")
-    assert f"wrote {elsewhere / 'config.toml'} (CODEX_HOME says so" in capsys.readouterr().err
+    assert f"wrote {elsewhere / 'config.toml'} (because CODEX_HOME is set" in capsys.readouterr().err
     connect("cursor", tmp_path, write=True, http="")
     assert capsys.readouterr().err == f"wrote {tmp_path / '.cursor' / 'mcp.json'}\n"

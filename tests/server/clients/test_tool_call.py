@@ -46,7 +46,7 @@ def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: s
         ("zzz", [], "", "The tools are: status"),
         ("", [], "", "no tool ''"),
         ("read_train", ["3"], "", "'3' is not an argument"),
-        ("read_train", ["=3"], "", "no argument"),
+        ("read_train", ["=3"], "", "not an argument"),
         ("read_train", ["start=3"], "", "does not take start.*start_line, end_line"),
         ("read_train", ["start_line=x"], "", "not of type integer"),
         ("keep", [], "", "needs reason"),
@@ -60,7 +60,7 @@ def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: s
         ("note", [], r'{"text": "a\ud83d"}', "not UTF-8"),
         ("note\udcff", [], "", "no tool|not UTF-8"),
         ("sweep", ["changes=" + "[" * 100_000, "description=x"], "", "not of type"),
-        ("history", [], "{", "no JSON"),
+        ("history", [], "{", "not JSON"),
     ],
 )
 def test_a_call_that_is_misspelt_is_told_how_it_is_spelt(tool: str, words: list[str], base: str, told: str) -> None:
