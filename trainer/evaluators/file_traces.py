@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.contract import Spec
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoRest, Quiet
+from trainer.processes.quiet import NoRest, Quiet, WorkedOn
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock
@@ -107,6 +107,9 @@ class Neighbours:
                 "Another run on this machine works on while validation text is to be shown. Is its supervisor stopped?"
             )
             raise RunEnded("env_fail", told, cause="neighbour") from error
+        except WorkedOn as error:
+            told = f"A process of train.py, {error}, worked on while another run was shown validation text."
+            raise RunEnded("invalid", told) from error
         except TimeoutError as error:
             raise RunEnded(
                 "env_fail", f"Another run is shown validation text, and {error}.", cause="neighbour"

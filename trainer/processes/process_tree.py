@@ -85,6 +85,24 @@ def stop_all(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
     return list(told)
 
 
+def used_by_stopped(processes: Iterable[psutil.Process]) -> dict[int, str]:
+    """What `used` tells of those that have come to a stop: from here on it stays the same."""
+    return used(process.pid for process in processes if _stopped(process.pid))
+
+
+def worked_on(cookie: str, spared: frozenset[int], before: dict[int, str]) -> list[int]:
+    """Which processes have worked since `used_by_stopped` told this of them. They are stopped again; the dead are not.
+
+    A process can have a timer send it SIGCONT, which only somebody outside could send otherwise.
+
+    Raises TimeoutError, as `stop_all` does.
+    """
+    now = used(before)
+    if not (suspects := {pid for pid, told in now.items() if told != before[pid]}):
+        return []
+    return sorted(suspects & {process.pid for process in stop_all(cookie, spared)})
+
+
 def _rests(process: psutil.Process) -> bool:
     """Whether a process is stopped, or waits in the kernel for what makes it stop next."""
     if Path("/proc/self/task").is_dir():

@@ -17,16 +17,21 @@ from pathlib import Path
 
 import psutil
 
-from trainer.processes.process_tree import stop_all
+from trainer.processes.process_tree import stop_all, used_by_stopped, worked_on
 
 _WISH = "alone.lock"
 _ROOM = "working.lock"
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 120.0  # for the others to rest: each looks ten times a second, and may compute in between
+_CHANCES = 2  # looks that find work: the kernel may count a moment of it after it says that a process is stopped
 
 
 class NoRest(Exception):
     """Another run does not rest."""
+
+
+class WorkedOn(Exception):
+    """A process of this run did not stay stopped while it had to."""
 
 
 class Quiet:
@@ -52,7 +57,7 @@ class Quiet:
     def rest(self) -> float:
         """Let the processes rest if another run wishes to be alone, and until it is not. Returns the seconds of that.
 
-        Called about ten times a second. Raises TimeoutError: they cannot be stopped.
+        Called about ten times a second. Raises TimeoutError: they cannot be stopped; WorkedOn.
         """
         if self._alone or not self._wished():
             return 0.0
@@ -62,7 +67,7 @@ class Quiet:
         """Have all others rest from here on; `leave` ends that. Returns the seconds that the run's own have rested.
 
         Raises:
-            NoRest: another run does not rest. TimeoutError: the run's own processes cannot be stopped.
+            NoRest: another run does not rest. TimeoutError: the run's own processes cannot be stopped. WorkedOn.
         """
         wish = lambda: _locked(self._wish, fcntl.LOCK_EX)  # noqa: E731
         rested = 0.0 if wish() else self._resting(wish)
@@ -97,16 +102,31 @@ class Quiet:
         began = time.monotonic()
         stopped = stop_all(self._cookie, self._helpers())
         fcntl.flock(self._room, fcntl.LOCK_UN)
-        self._until(until)
+        before, found = used_by_stopped(stopped), 0
+
+        def look() -> None:
+            nonlocal found
+            before.update({**used_by_stopped(stopped), **before})  # who waited in the kernel is stopped by now
+            if pids := worked_on(self._cookie, self._helpers(), before):
+                found += 1
+                if found > _CHANCES:
+                    raise WorkedOn(f"process {', '.join(map(str, pids))}")
+                before.update(used_by_stopped(stopped))
+
+        self._until(until, look=look)
+        look()
         for process in stopped:
             with suppress(psutil.Error):
                 process.resume()
         return time.monotonic() - began
 
-    def _until(self, done: Callable[[], bool], patience: float = float("inf")) -> None:
+    def _until(
+        self, done: Callable[[], bool], patience: float = float("inf"), look: Callable[[], None] = lambda: None
+    ) -> None:
         end = time.monotonic() + patience
         while not done():
             self._wait()
+            look()
             if time.monotonic() > end:
                 raise NoRest
             time.sleep(_LOOK_SECONDS)

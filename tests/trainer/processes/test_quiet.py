@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.polling import until
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoRest, Quiet
+from trainer.processes.quiet import NoRest, Quiet, WorkedOn
 
 _WORKS = """
 import sys, time
@@ -66,6 +66,47 @@ def test_a_run_rests_while_another_is_alone_and_then_goes_on(
     looks.join()
     assert sum(rested) > 0.2
     until(lambda: path.read_text() not in (before, ""))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of no work")
+def test_a_process_that_wakes_while_another_run_is_alone_ends_its_run(
+    made: list[Quiet], works: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    one, other = made
+    process = psutil.Process(works[0].pid)
+    found = list[BaseException]()
+
+    def looks() -> None:
+        with pytest.raises(WorkedOn) as raised:
+            until(lambda: other.rest())
+        found.append(raised.value)
+
+    thread = Thread(target=looks)
+    thread.start()
+    one.be_alone()
+
+    def woken() -> bool:
+        process.resume()  # as a timer of its own can
+        return not thread.is_alive()
+
+    until(woken)
+    assert str(process.pid) in str(found[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of no work")
+def test_a_process_that_is_killed_while_another_run_is_alone_has_not_worked_on(
+    made: list[Quiet], works: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    one, other = made
+    rested = list[float]()
+    thread = Thread(target=lambda: until(lambda: rested.append(other.rest()) or sum(rested) > 0))
+    thread.start()
+    one.be_alone()
+    works[0].kill()  # as the kernel does for lack of memory
+    works[0].wait()
+    one.leave()
+    thread.join()
+    assert sum(rested) > 0
 
 
 def test_who_wishes_to_be_alone_while_another_is_waits_and_rests(
