@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.contract import Spec
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoRest, Quiet, WorkedOn
+from trainer.processes.quiet import NoLocks, NoRest, Quiet, WorkedOn
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock
@@ -77,18 +77,28 @@ class Neighbours:
     That is where the budget is CPU seconds: who rests loses none.
     """
 
-    def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher) -> None:
-        self._stage, self._spec, self._launcher = stage, spec, launcher
+    def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher, node: str = "") -> None:
+        """`node`: the machine's name, where an engine has chosen it."""
+        self._stage, self._spec, self._launcher, self._node = stage, spec, launcher, node
         self._quiet: Quiet | None = None
 
-    def join(self) -> None:
-        """Work beside them; called before the trial has a process. Raises RunEnded: somebody cancelled the run."""
-        if PROFILES[self._spec.profile].clock == "cpu":
-            began, helpers = self._stage.now(), lambda: self._launcher.pids
-            folder = Path(self._spec.data).parent  # beside the data, which all runs of a workspace share
-            self._quiet = Quiet(folder, self._spec.cookie, helpers, self._stage.wait)
-            self._stage.rested(self._stage.now() - began)
-            self._stage.rest = lambda: self._rested(Quiet.rest)
+    def join(self) -> dict[str, str]:
+        """Work beside them; called before the trial has a process. Raises RunEnded: somebody cancelled the run.
+
+        Returns:
+            The guard `neighbours`, where other runs can take no turns with this one, and why.
+        """
+        if PROFILES[self._spec.profile].clock != "cpu":
+            return {}
+        began, helpers = self._stage.now(), lambda: self._launcher.pids
+        folder = Path(self._spec.data).parent  # beside the data, which all runs of a workspace share
+        try:
+            self._quiet = Quiet(folder, self._spec.cookie, helpers, self._stage.wait, self._node)
+        except NoLocks as error:
+            return {"neighbours": str(error)}
+        self._stage.rested(self._stage.now() - began)
+        self._stage.rest = lambda: self._rested(Quiet.rest)
+        return {}
 
     def send_to_rest(self) -> None:
         """From here on no other run works, until `leave`. Raises RunEnded."""

@@ -8,19 +8,22 @@ Two files are locked. Who wishes to be alone locks the first one, and who sees t
 whose processes work. Locks end with their supervisor, and its processes with it.
 """
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
 from trainer.processes.process_tree import stop_all, used_by_stopped, worked_on
 
-_WISH = "alone.lock"
-_ROOM = "working.lock"
+_WISH = "alone"
+_ROOM = "working"
+_LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a shared disk says that has no locks
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 120.0  # for the others to rest: each looks ten times a second, and may compute in between
 _CHANCES = 2  # looks that find work: the kernel may count a moment of it after it says that a process is stopped
@@ -30,6 +33,10 @@ class NoRest(Exception):
     """Another run does not rest."""
 
 
+class NoLocks(Exception):
+    """The disk that the runs share has no locks."""
+
+
 class WorkedOn(Exception):
     """A process of this run did not stay stopped while it had to."""
 
@@ -37,21 +44,34 @@ class WorkedOn(Exception):
 class Quiet:
     """The turns of one run."""
 
-    def __init__(self, folder: Path, cookie: str, helpers: Callable[[], frozenset[int]], wait: Callable[[], None]):
+    def __init__(
+        self,
+        folder: Path,
+        cookie: str,
+        helpers: Callable[[], frozenset[int]],
+        wait: Callable[[], None],
+        node: str = "",
+    ):
         """Of a run that works from here on, as soon as nobody is alone.
 
         Args:
             folder: that the runs share. cookie: of the run's processes. helpers: those of them that go on.
             wait: called again and again while the run waits; what it raises ends the waiting.
+            node: the machine's name, where machines share the folder: runs on another one hear nothing of this run.
+
+        Raises:
+            NoLocks: of the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._cookie, self._helpers, self._wait = cookie, helpers, wait
         self._alone = False
-        self._wish, self._room = (_opened(folder / name) for name in (_WISH, _ROOM))
+        self._wish, self._room = (_opened(folder, name, node) for name in (_WISH, _ROOM))
         try:
             self._until(self._enter)
-        except BaseException:
+        except BaseException as error:
             self.leave()
+            if isinstance(error, OSError) and error.errno in _LOCKLESS:
+                raise NoLocks(f"the disk has no locks ({error.strerror})") from error
             raise
 
     def rest(self) -> float:
@@ -132,7 +152,8 @@ class Quiet:
             time.sleep(_LOOK_SECONDS)
 
 
-def _opened(path: Path) -> int:
+def _opened(folder: Path, name: str, node: str) -> int:
+    path = folder / ".".join(filter(None, (name, quote(node, safe=""), "lock")))
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

@@ -1,5 +1,7 @@
 """Runs beside one another take turns: whose processes work while one wishes to be alone, and what that costs them."""
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -7,13 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING, cast
 
 import psutil
 import pytest
 
 from tests.support.polling import until
+from trainer.contract import Spec
+from trainer.evaluators.file_traces import Neighbours
 from trainer.processes import process_tree
 from trainer.processes.quiet import NoRest, Quiet, WorkedOn
+from trainer.run.clock import StageClock
+from trainer.run.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from trainer.run.child_launch import Launcher
 
 _WORKS = """
 import sys, time
@@ -140,6 +150,31 @@ def test_nobody_begins_while_one_is_alone(made: list[Quiet], tmp_path: Path) -> 
         Quiet(tmp_path / "data", "third", frozenset, wait)
     one.leave()
     Quiet(tmp_path / "data", "third", frozenset, nothing).leave()
+
+
+def test_runs_on_other_machines_that_share_the_folder_do_not_rest(tmp_path: Path) -> None:
+    here, there = (Quiet(tmp_path, node, frozenset, nothing, node) for node in ("node/1", "node/2"))
+    here.be_alone()
+    assert there.rest() == there.be_alone() == 0.0
+    here.leave()
+    there.leave()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_shared_disk_without_locks_ends_no_run_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(_descriptor: int, _kind: int) -> None:  # as such a disk answers
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(tmp_path / "data"), "", "")
+    stage = StageClock(RunFolder(tmp_path))
+    neighbours = Neighbours(stage, spec, cast("Launcher", None))
+    assert "no locks" in neighbours.join()["neighbours"]
+    neighbours.send_to_rest()
+    assert stage.rest() == 0.0
+    neighbours.leave()
 
 
 def test_a_run_that_does_not_rest_is_not_waited_for_without_end(
