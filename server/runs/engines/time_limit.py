@@ -9,8 +9,9 @@ from trainer.contract import CPU_PROFILES, Spec
 SLACK_SECONDS = 180.0
 _REHEARSAL_SECONDS = 90.0
 _TO_BEGIN_AND_END_SECONDS = 120.0  # data are made and read, processes ended, folders removed
-_WALL_SHARE = 3.0  # of a budget of CPU seconds
-_LEAST_WALL_SECONDS = 10.0
+# Of a budget of CPU seconds, as in trainer.run.profiles.
+WALL_SHARE = 3.0
+LEAST_WALL_SECONDS = 60.0
 
 
 def worst_seconds(spec: Spec) -> float:
@@ -19,7 +20,7 @@ def worst_seconds(spec: Spec) -> float:
     if spec.task:
         beside += 2 * (spec.task.build_seconds + spec.task.checks_seconds)
     counted = spec.profile in CPU_PROFILES and not spec.task
-    training = max(_WALL_SHARE * spec.budget_seconds, _LEAST_WALL_SECONDS) if counted else 1.1 * spec.budget_seconds
+    training = max(WALL_SHARE * spec.budget_seconds, LEAST_WALL_SECONDS) if counted else 1.1 * spec.budget_seconds
     return training + beside + _REHEARSAL_SECONDS + _TO_BEGIN_AND_END_SECONDS
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from server.errors import RunnerUnavailable
+from server.runs.engines import time_limit
 from server.runs.engines.slurm import commands
 from server.runs.engines.slurm.executor import SlurmEngine, SlurmExecutor
 from server.runs.engines.slurm.options import parsed, partition
 from server.runs.engines.time_limit import SLACK_SECONDS, limit_minutes, worst_seconds
 from server.runs.executor import RunSite, SlotRequest
 from trainer.contract import RunFile, Spec, TaskSpec
+from trainer.run import profiles
 
 SPEC = Spec(1, "cpu", 1, 300, 5, 600, 600, "data", "imports", "cookie")
 
@@ -53,6 +55,8 @@ def test_what_is_not_the_operators_is_refused_in_one_sentence(told: str) -> None
 
 def test_an_engines_limit_comes_after_every_limit_of_ours() -> None:
     assert worst_seconds(SPEC) > 3 * 300 + 600 + 600 + 5
+    bounds = profiles.WALL_SHARE, profiles.LEAST_WALL_SECONDS  # the supervisor's own
+    assert bounds == (time_limit.WALL_SHARE, time_limit.LEAST_WALL_SECONDS)
     assert 60 * limit_minutes(SPEC) >= worst_seconds(SPEC) + SLACK_SECONDS
     task = TaskSpec("cost", build="make", build_seconds=1000, checks_seconds=500)
     assert worst_seconds(replace(SPEC, task=task)) > 300 + 2 * 1000 + 2 * 500
