@@ -350,7 +350,8 @@ class Tools:
             await anyio.sleep(_LOOK_SECONDS)
 
     def _look(self, watched: set[int], at: Seat) -> RunReply:
-        hand_over(self._study)
+        with suppress(AutoresearchError, OSError):  # as in `_dispatch`; what is wrong with the ledger is raised below
+            hand_over(self._study)
         return views.show_first(self._study, watched, at)
 
     def _is_over(self, begun: float, wait: float) -> bool:

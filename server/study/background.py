@@ -64,10 +64,10 @@ class Background:
 
     def _beat(self) -> None:
         self._study.queue.save()
-        hand_over(self._study)
         try:
+            hand_over(self._study)
             sweep.step(self._study)
-        finally:  # a sweep that waits is not a server that hangs
+        finally:  # a sweep that waits is not a server that hangs, and what cannot be started holds up no score
             self._study.settle()
             dispatch(self._study)
             self._tell()

@@ -1,16 +1,17 @@
 """A slot whose run is over takes the next one before the result is imported, where that result can change nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
+import anyio
 import pytest
 
 from server.records import Outcome, Result
 from server.runs.executor import RunRequest
 from server.serve_options import ServeOptions
-from server.study.background import dispatch, hand_over
+from server.study.background import Background, dispatch, hand_over
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
 from tests.support.lanes import HeldExecutor, HeldRun, end, end_unseen, patched
@@ -87,6 +88,23 @@ def test_what_may_matter_to_the_next_run_comes_first_and_a_server_that_ends_lose
     study.close()
     with closing(Study(place, "t1", ServeOptions(profile="smoke"), Noting)) as after:
         assert result(after, 2) and [row.number for row in after.slots.under_way()] == [3]
+
+
+async def test_a_start_that_the_machine_fails_holds_up_no_score(study: Study) -> None:
+    end_unseen(study, 2, measured(2.1))
+    study.runs.path(3).mkdir(parents=True)  # where the next run's folder has to be made
+    imported = list[bool]()
+
+    async def call(move: Callable[[], None]) -> None:
+        try:
+            move()
+        finally:
+            imported.append(result(study, 2) is not None)
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Background(study, call).run)
+    assert imported == [True] and Noting.started == [1, 2, 3]
 
 
 def test_a_limit_counts_what_is_over(study: Study) -> None:
