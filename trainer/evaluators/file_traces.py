@@ -3,6 +3,7 @@
 A later one: by the files that it reads or names. One of another run that works at the same time: by anything.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -77,9 +78,10 @@ class Neighbours:
     That is where the budget is CPU seconds: who rests loses none.
     """
 
-    def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher, node: str = "") -> None:
-        """`node`: the machine's name, where an engine has chosen it."""
-        self._stage, self._spec, self._launcher, self._node = stage, spec, launcher, node
+    def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher, shared: bool = False) -> None:
+        """`shared`: whether other machines share the disk, as where an engine has chosen this one."""
+        self._stage, self._spec, self._launcher = stage, spec, launcher
+        self._node = os.uname().nodename if shared else ""  # several nodes of a cluster may be one machine
         self._quiet: Quiet | None = None
 
     def join(self) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Trial:
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
         self._traces = FileTraces(run_folder.place, spec, launcher, shards.train_path)
-        self._neighbours = Neighbours(self.stage, spec, launcher, run_folder.standing.get("node_name", ""))
+        self._neighbours = Neighbours(self.stage, spec, launcher, shared="node_name" in run_folder.standing)
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
         self._used = 0.0  # seconds of the budget that a long set-up has cost
