@@ -105,10 +105,10 @@ class Tools:
             except OSError as error:
                 raise ToolError(f"The machine failed: {error}. {_FAILING}") from error
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, start: Callable[[Study], None] = dispatch) -> None:
         """Start the runs that wait for a slot, if one is free. A failure is tried again in the background."""
         with suppress(AutoresearchError, OSError):
-            dispatch(self._study)
+            start(self._study)
 
     async def _seated(self, at: Seat, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """`call`, for an answer whose next calls are those of a seat."""
@@ -350,8 +350,7 @@ class Tools:
             await anyio.sleep(_LOOK_SECONDS)
 
     def _look(self, watched: set[int], at: Seat) -> RunReply:
-        with suppress(AutoresearchError, OSError):  # as in `_dispatch`; what is wrong with the ledger is raised below
-            hand_over(self._study)
+        self._dispatch(hand_over)
         return views.show_first(self._study, watched, at)
 
     def _is_over(self, begun: float, wait: float) -> bool:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil
 
@@ -153,7 +152,7 @@ class Quiet:
 
 
 def _opened(folder: Path, name: str, node: str) -> int:
-    path = folder / ".".join(filter(None, (name, quote(node, safe=""), "lock")))
+    path = folder / ".".join(filter(None, (name, node.replace("/", "_"), "lock")))
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
