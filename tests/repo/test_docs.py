@@ -6,11 +6,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import anyio
+import pytest
+import typer
 from mcp import Client
 
 from server.api.app import create
+from server.cli.entry import app
 from server.clients import client_config
 from server.source.patch import apply
 from server.study.study import Study
@@ -95,3 +99,31 @@ def test_every_command_of_the_readme_exists() -> None:
     assert {"adopt", "finalize", "install-service", "watch"} <= named
     for command in named:
         assert re.search(rf"\b{command}\b", known.stdout), command
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{one.name}" for one in sorted((ROOT / "docs").glob("*.md")))])
+def test_every_option_that_a_page_names_with_its_command_exists(page: str) -> None:
+    group: Any = typer.main.get_command(app)
+    known: dict[str, set[str]] = {name: _options(command) for name, command in group.commands.items()}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?autoresearch [a-z].*$", text, re.MULTILINE)  # of a console
+    for line in (*lines, *re.findall(r"`([a-z][^`]*)`", text.replace("\n", " "))):
+        given = re.sub(r"\"[^\"]*\"|'[^']*'", "", line.removeprefix("$ ").removeprefix("autoresearch "))
+        name, _, options = given.partition(" #")[0].partition(";")[0].partition(" ")
+        allowed = known.get(name, set()) | {"--help"} | (known["serve"] if name in ("drive", "call") else set())
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", options) if name in known else ():
+            assert option in allowed, line
+
+
+def _options(command: Any) -> set[str]:
+    """The options of a command, and of those below it."""
+    below: dict[str, Any] = getattr(command, "commands", {})
+    own: set[str] = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    return own.union(*(_options(one) for one in below.values()))
+
+
+def test_every_make_target_that_the_pages_name_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", page.read_text(encoding="utf-8")))
+        assert named <= targets, f"{page.name}: {named - targets}"
