@@ -155,8 +155,7 @@ class Tools:
             str,
             Field(
                 description="sha256, from read_train, of the text that the patch was written against. The patch is "
-                "refused "
-                "if the text has changed since"
+                "refused if the text has changed since"
             ),
         ] = "",
         experiment: Annotated[

@@ -73,14 +73,14 @@ def serve(
     slurm: Annotated[
         str,
         typer.Option(
-            metavar="OPTIONS", help='With --executor slurm: of sbatch, such as "--partition=gpu --gres=gpu:1".'
+            metavar="OPTIONS", help='With --executor slurm: options of sbatch, such as "--partition=gpu --gres=gpu:1".'
         ),
     ] = "",
     ray_address: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT",
-            help="With --executor ray: of the head. Default: RAY_ADDRESS, or this machine's cluster.",
+            help="With --executor ray: address of the head; default: RAY_ADDRESS, or this machine's cluster.",
         ),
     ] = "",
     wait: Annotated[

@@ -30,7 +30,7 @@ def chosen(only: str, groups: Sequence[Sequence[int]], effects: Mapping[int, Eff
             )
         return sure
     if not _NUMBERS.fullmatch(only):
-        raise Unavailable(f"--only {only!r} is none of sure, all, and numbers such as 4,7.", "Correct it.")
+        raise Unavailable(f"--only takes sure, all, or numbers such as 4,7; not {only!r}.", "Correct it.")
     wanted = {int(number) for number in only.split(",")}
     known = {number for group in groups for number in group}
     if unknown := sorted(wanted - known):

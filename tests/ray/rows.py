@@ -159,7 +159,7 @@ def _submitted_twice(bench: Bench) -> None:
         try:
             other.executor.submit(twice)
         except RunnerUnavailable as error:
-            assert "lives on the cluster" in str(error), error
+            assert "is active on the cluster" in str(error), error
         else:
             raise AssertionError("the second one was taken")
         gone = other.executor.handle(twice.attempt.number).result()

@@ -187,17 +187,17 @@ class Answers:
 def cause(claimed: NDArray[np.float32], answers: Answers, device: str) -> str:
     """What a failed audit points at, in words for a researcher; `claimed` are the nats [k] that hold least."""
     if _differ(answers.repeated, answers.regrouped, device):
-        return "The rebuilt model answers the same question in two ways: does it draw random numbers in eval mode?"
+        return "The rebuilt model gives two answers to the same question: does it draw random numbers in eval mode?"
     if _differ(answers.regrouped, answers.first, device):
         return (
-            "What the model says of a row changes with the other rows of its batch: do rows share something, such as "
+            "The model's output for a row changes with the other rows of its batch: do rows share something, such as "
             "a capacity of experts or statistics of the batch? In eval mode each row must stand alone."
         )
     if objection(claimed, answers.unaltered, np.ones(len(claimed)), device) is None:
-        return "With the true later tokens they hold: does a position see a later one, is the attention causal?"
+        return "They hold with the true later tokens: does a position see a later one, is the attention causal?"
     return (
-        "Nor do they with the true ones: the model rebuilt from train.py and the submitted weights is another. Is all "
-        "that shapes the forward pass in parameters, registered buffers or constants?"
+        "Nor do they hold with the true ones: the model rebuilt from train.py and the submitted weights differs. "
+        "Is everything that shapes the forward pass in parameters, registered buffers or constants?"
     )
 
 

@@ -115,9 +115,7 @@ class Neighbours:
         try:
             return turn(self._quiet) if self._quiet else 0.0
         except NoRest as error:
-            told = (
-                "Another run on this machine works on while validation text is to be shown. Is its supervisor stopped?"
-            )
+            told = "Another run on this machine did not pause for the validation text. Is its supervisor stopped?"
             raise RunEnded("env_fail", told, cause="neighbour") from error
         except WorkedOn as error:
             told = f"A process of train.py, {error}, worked on while another run was shown validation text."

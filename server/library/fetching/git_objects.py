@@ -90,7 +90,7 @@ class Repository:
         self._git = git
         self.commit = git.run("rev-parse", "--revs-only", "--end-of-options", f"{ref}^{{commit}}").strip()
         if not re.fullmatch(r"[0-9a-f]{40,64}", self.commit):
-            raise SourceUnreachable(f"{name} has no commit yet.", "Commit there what is to be read.")
+            raise SourceUnreachable(f"{name} has no commit yet.", "Commit the files to read there.")
 
     def files(self) -> list[Blob]:
         """Its regular files of at most MOST_BLOB bytes: no links, no submodules, nothing that was left behind."""

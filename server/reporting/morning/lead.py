@@ -47,7 +47,7 @@ def lead(summary: Summary, metric: Metric) -> list[Words]:
 
 def _nothing(summary: Summary) -> str:
     if summary.study.state is StudyState.RUNNING:
-        return "The first run is under way: nothing was measured yet."
+        return "The first run is running: nothing was measured yet."
     failed = summary.counts.failed
     runs = "1 run has" if failed == 1 else f"{failed} runs have"
     return f"Nothing was measured: {runs} no score." if failed else "Nothing was measured."

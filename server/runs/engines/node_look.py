@@ -65,15 +65,17 @@ def doubts(look: NodeLook, own: NodeLook, asked: tuple[float, float], torch: boo
     """
     found: list[tuple[str, str]] = []
     if look.token != own.token:
-        found.append((f"{look.node} read another token than was written", "put the workspace on a shared disk"))
+        found.append(
+            (f"{look.node} did not read the file that this machine wrote", "put the workspace on a shared disk")
+        )
     if look.trainer != own.trainer:
         told = f"{look.node} has another version of autoresearch than this machine"
-        found.append((told, "install the same one there, or share one environment"))
+        found.append((told, "install the same version there, or share one environment"))
     if torch and (told := _of_torch(look, own)):
         found.append(told)
     if (off := max(asked[0] - look.time, look.time - asked[1])) > _CLOCK_SECONDS:
         told = f"the clock of {look.node} differs from this machine's by {off:.0f} s"
-        found.append((told, "let both follow NTP: limits in hours and times in reports go wrong"))
+        found.append((told, "set both by NTP: otherwise limits in hours and times in reports are wrong"))
     for folder, free in look.free_gb.items():
         if free < _LEAST_GB:
             found.append((f"{free:.1f} GB are free in {folder} on {look.node}", "free some space there"))
@@ -85,7 +87,7 @@ def _of_torch(look: NodeLook, own: NodeLook) -> tuple[str, str] | None:
         return f"{look.node} has no torch", "pip install torch there, or share one environment"
     if own.torch is not None and look.torch != own.torch:
         told = f"{look.node} has torch {look.torch}, this machine {own.torch}"
-        return told, "install the same one: runs on two versions are not compared"
+        return told, "install the same version: runs on two versions are not compared"
     if look.torch_problem:
         return f"torch does not work on {look.node}: {look.torch_problem}", "repair it there"
     return None

@@ -141,7 +141,7 @@ def test_the_default_takes_what_is_surely_larger_than_the_noise(short: Path) -> 
     ("wish", "words"),
     [
         ({"only": "5"}, "Experiment 5 was not kept"),
-        ({"only": "4;7"}, "none of sure, all"),
+        ({"only": "4;7"}, "takes sure, all"),
         ({"onto": "nowhere"}, "There is no commit nowhere"),
         ({"onto": "--help"}, "There is no commit --help"),
         ({"name": "-x"}, "cannot be the name"),

@@ -50,7 +50,7 @@ def examine(address: str, torch: bool = True) -> Iterator[Finding]:
 
 def _token() -> Finding:
     if os.environ.get(settings.MODE, "token") != "token":
-        remedy = f"whoever reaches the cluster's port runs code: unset {settings.MODE} here and on all nodes"
+        remedy = f"anyone who reaches the cluster's port can run code: unset {settings.MODE} here and on all nodes"
         return Finding("token", "warning", f"none is asked for ({settings.MODE})", remedy)
     if loose := settings.loose_token():
         return Finding("token", "fix", loose, "chmod 600")
@@ -70,7 +70,7 @@ def _cluster(link: Link, torch: bool) -> Iterator[Finding]:
     if any(places.values()):
         yield Finding("slots", "ok", f"{told} for runs")
     else:
-        remedy = "start nodes with GPUs, or with --resources='{\"slot\": 1}' for each run that may be there at once"
+        remedy = "start nodes with GPUs, or with --resources='{\"slot\": 1}' for each run that may be active at once"
         yield Finding("slots", "fix", f"the cluster has {told} for runs", remedy)
     for word in words:
         carries = any(word["resources"].get(name) for name in _PLACES)
@@ -103,9 +103,9 @@ def _doubts(word: Mapping[str, Any], torch: bool) -> Iterator[_Doubt]:
     yield from _of_packages(word, torch)
     if (off := max(word["sent"] - word["time"], word["time"] - word["came"])) > _CLOCK_SECONDS:
         told = f"has a clock that differs from this machine's by {off:.0f} s"
-        yield told, "let both follow NTP: limits in hours and times in reports go wrong", "fix"
+        yield told, "set both by NTP: otherwise limits in hours and times in reports are wrong", "fix"
     if word["trouble_home"]:
-        yield f"has no place for runs: {word['trouble_home']}", "free space there, or repair its disk", "fix"
+        yield f"has no place for runs: {word['trouble_home']}", "free some space there, or repair its disk", "fix"
     elif word["free_mb"] < _LEAST_MB:
         yield (
             f"has {word['free_mb']} MB free",
@@ -135,10 +135,10 @@ def _of_packages(word: Mapping[str, Any], torch: bool) -> Iterator[_Doubt]:
     if torch and not packages["torch"]:
         yield "has no torch", "pip install torch there", "fix"
     elif torch and packages["torch"] != own["torch"]:
-        remedy = "install the same one: runs on two versions are not compared"
+        remedy = "install the same version: runs on two versions are not compared"
         yield f"has torch {packages['torch']}, this machine {own['torch'] or 'none'}", remedy, "fix"
     if word["python"].split(".")[:2] != own["python"].split(".")[:2]:
-        yield f"has Python {word['python']}, this machine {own['python']}", "install the same one", "fix"
+        yield f"has Python {word['python']}, this machine {own['python']}", "install the same version", "fix"
 
 
 def _version(name: str) -> str:

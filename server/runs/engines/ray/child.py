@@ -84,7 +84,7 @@ class Child:
         try:
             handle = door.create(job.name, asked["gpu"])
         except Taken as taken:
-            raise Refused(f"a run of this name lives on the cluster: {job.name}") from taken
+            raise Refused(f"a run of this name is active on the cluster: {job.name}") from taken
         self._keep(folder, handle, Order(asked["seat"], asked["dataset"], asked["gpu"], self._cargo))
 
     def _follow(self, asked: dict[str, Any]) -> None:

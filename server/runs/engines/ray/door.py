@@ -162,9 +162,9 @@ def _why(error: Exception) -> str:
         theirs, own = ", ".join(words[:2]), ", ".join(words[2:4])
         return f"the cluster has other versions ({theirs}) than this machine ({own})"
     if name == "AuthenticationError" or "token" in told.lower():
-        return "the cluster wants a token, and refuses ours"
+        return "the cluster asks for a token, and refuses this server's"
     if isinstance(error, ConnectionError | TimeoutError | RuntimeError):
-        return "no cluster answers at its address, or it refuses our token"
+        return "no cluster answers at its address, or it refuses this server's token"
     return f"Ray says {name}: {_last_line(error)}"
 
 

@@ -40,7 +40,7 @@ SLOT = "slot"  # the resource of a node that one run takes, where it needs no GP
 _GPU = "GPU"
 _HERE = "@/"  # how paths begin that are below a node's own folder of ours
 _LOG = "ray-client.log"
-_STEP = "The operator starts nodes that have it, for example: ray start --address=HEAD --resources='{\"slot\": 1}'."
+_STEP = "The operator must start nodes that have it, for example: ray start --address=HEAD --resources='{\"slot\": 1}'."
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class RayExecutor:
             if not (last and last.running and self.runs.of(last.number).alive()):
                 return slot
             busy.append(str(last.number))
-        told = f"Every slot of the Ray cluster is taken: by experiments {', '.join(busy)}."
+        told = f"Every slot of the Ray cluster is busy, with experiments {', '.join(busy)}."
         raise DeviceBusy(told, "Wait for the end of one, or cancel it.")
 
     def submit(self, request: RunRequest) -> RemoteRun:
@@ -193,7 +193,7 @@ def on_node(spec: Spec, study: str) -> Spec:
             dataset = f"{_HERE}data/{cargo.digest_of(Path(spec.dataset))}"
         except (OSError, ValueError) as error:
             told = f"The data set in {spec.dataset} cannot be sent to a node: {error}."
-            raise RunnerUnavailable(told, "The operator makes it again: `autoresearch prepare`.") from error
+            raise RunnerUnavailable(told, "The operator must make it again with `autoresearch prepare`.") from error
     return replace(spec, data=f"{_HERE}data/embedded", dataset=dataset, kernels=f"{_HERE}kernels/{study}")
 
 

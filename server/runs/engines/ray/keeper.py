@@ -90,7 +90,7 @@ class Keeper(Thread):
             self._order = None
         elif not self._where.node or not self._hello()["begun"]:
             door.end(self._handle)
-            self._lost("The server ended before this run had begun on a node", begun=False)
+            self._lost("The server ended before this run began on a node", begun=False)
         while True:
             self._pass_cancel_on()
             files, alive = self._call("look", mirror.seen(self._folder.path), self._pace())
@@ -224,7 +224,7 @@ class Keeper(Thread):
             if same and there is None:
                 self._lost(f"Ray says that {self._where.told} is gone")
             if time.monotonic() > deadline:
-                told = "The Ray cluster was started anew" if not same else f"{self._where.told} cannot be asked"
+                told = "The Ray cluster was started again" if not same else f"{self._where.told} cannot be asked"
                 self._lost(f"{told}, and left no result")
             time.sleep(_AGAIN_SECONDS)
 
@@ -251,7 +251,7 @@ class Keeper(Thread):
         if self._folder.cancelled and self._cancelled:
             self._give_up(Outcome.CANCELLED, f"Cancelled, and ended by force: {self._reason()}")
         if self._folder.cancelled and not begun:
-            self._give_up(Outcome.CANCELLED, f"Cancelled before it had begun on a node: {self._reason()}")
+            self._give_up(Outcome.CANCELLED, f"Cancelled before it began on a node: {self._reason()}")
         self._give_up(Outcome.LOST, f"{why}; the idea was not judged.")
 
     def _finish(self) -> None:

@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _FIRST_PAUSE = 2.0  # before it is started again; each time twice as long
 _LONGEST_PAUSE = 30.0
-_STEP = "The operator looks at the cluster (`ray status`, `autoresearch doctor`); runs that are under way go on."
+_STEP = "The operator must check the cluster (`ray status`, `autoresearch doctor`); active runs go on."
 _LOG_BYTES = 1 << 20
 
 
@@ -84,7 +84,7 @@ class Link:
                 self._heard.wait(_LOOK_SECONDS)
         told = told or self._last_word(process, number)
         if "refused" in told:
-            raise RunnerUnavailable(f"The Ray cluster did not take this: {told['refused']}.", _STEP)
+            raise RunnerUnavailable(f"The Ray cluster refused this: {told['refused']}.", _STEP)
         return told["told"]
 
     def close(self) -> None:

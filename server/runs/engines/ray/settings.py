@@ -12,7 +12,9 @@ ADDRESS = "RAY_ADDRESS"
 MODE = "RAY_AUTH_MODE"
 TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
-_INSTALL = f"The operator installs it: pip install 'autoresearch-mcp[ray]' (ray {VERSION} exactly), as on all nodes."
+_INSTALL = (
+    f"The operator must install it: pip install 'autoresearch-mcp[ray]' (ray {VERSION} exactly), as on all nodes."
+)
 
 
 def require() -> None:
@@ -22,10 +24,10 @@ def require() -> None:
     except metadata.PackageNotFoundError as error:
         raise RunnerUnavailable("Ray is not installed here.", _INSTALL) from error
     if found != VERSION:
-        raise RunnerUnavailable(f"Ray {found} is installed here, and not {VERSION}.", _INSTALL)
+        raise RunnerUnavailable(f"Ray {found} is installed here, but {VERSION} is needed.", _INSTALL)
     if os.environ.get(MODE, "token") == "token" and not (told := token_file()):
         raise RunnerUnavailable(
-            "No token for the Ray cluster is here: without one, whoever reaches its port runs code.",
+            "There is no token for the Ray cluster: without one, anyone who reaches its port can run code.",
             f"`ray get-auth-token --generate` makes one; copy it to all nodes and name it in {TOKEN_PATH}{told}.",
         )
 

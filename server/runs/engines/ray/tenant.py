@@ -124,7 +124,7 @@ class Tenant:
         if job.exists() and json.loads(job.read_text(encoding="utf-8")).get("nonce") == told["nonce"]:
             return ""  # asked again, as the first answer was lost
         if _held(self.folder / _LEASE):
-            return f"another run lives in {self.folder}"
+            return f"another run is active in {self.folder}"
         if lacks := _lacking(json.loads(told["order"])["spec"]):
             return f"{', '.join(lacks)} of program.md is not there"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -246,7 +246,7 @@ def install(home: Path, code: bytes, digest: str) -> None:
     if place.exists():
         return
     if sha256(code).hexdigest() != digest:
-        raise OSError("the code that arrived is another than what was sent")
+        raise OSError("the code that arrived differs from what was sent")
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
     try:
@@ -325,7 +325,7 @@ def _sum(path: Path) -> str:
 
 def _tail(path: Path) -> str:
     lines = (_bytes(path) or b"").decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no word of why"
+    return lines[-1] if lines else "no reason is known"
 
 
 def remove(name: str) -> None:

@@ -25,7 +25,7 @@ NO_PACKAGE = 79
 _NOT_OURS = ("SLURM_", "SBATCH_")  # of a server that is itself a job of Slurm's
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _CHANGES_SUBMISSION = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_TEST_ONLY")
-STEP = "The operator looks at `sinfo` and `autoresearch doctor --executor slurm`; runs under way go on."
+STEP = "The operator must check `sinfo` and `autoresearch doctor --executor slurm`; active runs go on."
 
 
 class SlurmTrouble(Exception):
@@ -53,7 +53,7 @@ def require_installed() -> None:
     except SlurmTrouble as trouble:
         raise RunnerUnavailable(
             f"Slurm cannot be used from this machine: {trouble}.",
-            "Start the server on a login node, where sbatch works; or without --executor slurm.",
+            "Start the server on a login node, where sbatch works, or without --executor slurm.",
         ) from trouble
 
 
@@ -153,10 +153,10 @@ def job_environment(own: Mapping[str, str]) -> dict[str, str]:
 
 def unfit(code: int | None, node: str, folder: Path) -> str:
     """Why the node could not begin, by the script's exit code: a sentence; empty where it tells nothing."""
-    where = f"Node {node}" if node else "A node of Slurm's"
+    where = f"Node {node}" if node else "A Slurm node"
     return {
         NO_FOLDER: f"{where} does not see {folder}: the workspace must be on a disk that all nodes share.",
-        OTHER_FOLDER: f"{where} sees another {folder} than this machine: the disk is not the same, or lags behind.",
+        OTHER_FOLDER: f"{where} sees a different {folder} from this machine: not the same disk, or it lags behind.",
         NO_PYTHON: f"{where} has no {sys.executable}: install the same environment there, or share it.",
         NO_PACKAGE: f"{where} has no autoresearch in {_PACKAGES}: install the same package there, or share it.",
     }.get(code or 0, "")

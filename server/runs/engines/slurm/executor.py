@@ -50,7 +50,7 @@ class SlurmExecutor:
         """`words`: the operator's options for sbatch. Raises RunnerUnavailable."""
         if site.asked.slots == "auto":
             raise RunnerUnavailable(
-                "`--slots auto` counts the GPUs of this machine, and Slurm has others.",
+                "`--slots auto` counts the GPUs of this machine, not those of Slurm's nodes.",
                 "Say how many jobs may run at once, for example `--slots 8`.",
             )
         self.runs, self._site, self._words = RunFolders(site.runs), site, tuple(words)
@@ -69,7 +69,7 @@ class SlurmExecutor:
         free = [slot for slot in self._slots if not ((last := lasts.get(slot.id)) and last.running)]
         if not free:
             told = f"All {len(self._slots)} slots are busy" if len(self._slots) > 1 else "The one slot is busy"
-            raise DeviceBusy(f"{told} with jobs of Slurm's.", "Wait for the end of one, or cancel it.")
+            raise DeviceBusy(f"{told} with Slurm jobs.", "Wait for the end of one, or cancel it.")
         self._require_answer()
         return free[0]
 
@@ -91,7 +91,7 @@ class SlurmExecutor:
             with startable():  # a job that was taken all the same finds that nobody wants it
                 write_whole(folder / RunFile.GONE, '{"outcome": "env_fail", "why": "It was not submitted."}')
             self._table.end(job)
-            raise RunnerUnavailable(f"Slurm does not take the run: {trouble}.", commands.STEP) from trouble
+            raise RunnerUnavailable(f"Slurm does not accept the run: {trouble}.", commands.STEP) from trouble
         with startable():
             job.model_copy(update={"id": told}).write(folder)
         self._handles = {other: run for other, run in self._handles.items() if run.alive()}
@@ -131,7 +131,7 @@ class SlurmEngine:
             commands.test(words, minutes=1)
         except SlurmTrouble as trouble:
             if not trouble.silent:  # else runs under way may need a server, and nothing new is started meanwhile
-                step = "The operator corrects `--slurm`; `sinfo` lists the partitions."
+                step = "The operator must correct `--slurm`; `sinfo` lists the partitions."
                 raise RunnerUnavailable(f"Slurm refuses such jobs: {trouble}.", step) from trouble
         return cls(words)
 

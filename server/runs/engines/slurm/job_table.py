@@ -18,7 +18,7 @@ _RUNNING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING")
 _STILL = ("SUSPENDED", "STOPPED")
 _NEVER = {  # reasons to wait that no waiting ends
     "PartitionTimeLimit": "the longest run that program.md allows takes longer than the partition's jobs may",
-    "PartitionNodeLimit": "the partition's jobs may not have a node",
+    "PartitionNodeLimit": "the partition does not give a job a node",
     "BadConstraints": "no node has what `--slurm` asks for",
     "InvalidQOS": "its QOS is not valid",
     "InvalidAccount": "its account is not valid",

@@ -72,7 +72,7 @@ def _answer(folder: Path, job: Job, patience: float) -> NodeLook:
             commands.cancel(job.name)
             why = f" ({line.reason})" if line else ""
             step = "Name the class of machine with `--profile`, or wait until a node is free."
-            raise RunnerUnavailable(f"No node of Slurm's was free within {patience:.0f} s{why}.", step)
+            raise RunnerUnavailable(f"No Slurm node was free within {patience:.0f} s{why}.", step)
         if state not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING") or time.monotonic() > deadline:
             why = commands.unfit(commands.exit_code(job.id), node, folder) if state == "FAILED" else ""
             over = over or time.monotonic()
@@ -148,7 +148,7 @@ def _cluster(words: Sequence[str]) -> Iterator[Finding]:
         commands.ping()
         states, wanted = commands.partitions(), partition(words)
     except SlurmTrouble as trouble:
-        yield Finding("slurm", "fix", f"Slurm does not answer: {trouble}", "the operator looks at slurmctld")
+        yield Finding("slurm", "fix", f"Slurm does not answer: {trouble}", "the operator must check slurmctld")
         return
     for name in filter(None, wanted.split(",")):
         if name not in states:

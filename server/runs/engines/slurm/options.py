@@ -22,7 +22,7 @@ _OURS = {  # option: why it cannot be the operator's
     "--hold": "a job that is held never starts",
     "-J": "a job is found again by its name",
     "--job-name": "a job is found again by its name",
-    "--test-only": "runs are to be run",
+    "--test-only": "it starts no job",
     "-h": "it starts no job",
     "--help": "it starts no job",
     "--usage": "it starts no job",
@@ -52,7 +52,7 @@ def parsed(told: str) -> tuple[str, ...]:
     for word in words:
         if not word.startswith("-"):
             if not after:
-                raise RunnerUnavailable(f"`--slurm` takes options of sbatch; {word!r} is none.", _STEP)
+                raise RunnerUnavailable(f"`--slurm` takes options of sbatch; {word!r} is not one.", _STEP)
             after = False
             continue
         name = word.partition("=")[0]
