@@ -142,7 +142,7 @@ def test_the_table_of_the_docs_names_each_client_and_what_it_takes() -> None:
     table = DOCS.read_text(encoding="utf-8").partition("## Schemas")[2]
     for client in ALLOWED:
         assert re.search(rf"^\| {client} \|", table, re.MULTILINE), client
-    listed = re.search(r"Ours use (.*?)\.\n", table, re.DOTALL)
+    listed = re.search(r"Our schemas use (.*?)\.\n", table, re.DOTALL)
     assert listed
     used = {word for tool in register_tools(Tools(None)) for _, one in schemas(tool.parameters, "") for word in one}  # pyright: ignore[reportArgumentType]
     assert used <= set(re.findall(r"`(\w+)`", listed[1]))
