@@ -129,9 +129,9 @@ def test_what_waits_in_a_stopped_night_stays_and_a_conflict_ends_it_where_it_is(
     end(study, 2, 1.9)
     dispatch(study)
     told = views.show_run(study, 3, B)
-    assert told.status == "queued" and "stopped the night" in (told.why or "")
+    assert told.status == "queued" and "stopped the study" in (told.why or "")
     first, *others = told.next_actions
-    assert first.startswith("No run is started: the operator has stopped the night. Tell the user")
+    assert first.startswith("No new runs: the operator stopped the study. Tell the user")
     assert any("cancel_experiment" in one for one in others) and not any("wait_experiment" in one for one in others)
     study.keep("better")
     assert "stopped" in limits.end_of(study), "what waits keeps no night open"
