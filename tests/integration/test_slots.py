@@ -57,7 +57,9 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Slot 0 is busy: .* Slot 1 is"):
         executor.require_free("smoke", lasts)
     other = two_slots(tmp_path, data, "of another server")
-    with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Device busy: .*00001 is .* Device busy: .*00002 is"):
+    with pytest.raises(
+        DeviceBusy, match=r"^None of the 2 slots is free. Device busy: .*00001 is .* Device busy: .*00002 is"
+    ):
         other.require_free("smoke", {})
     alone = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
     with pytest.raises(DeviceBusy, match=r"a tag/runs/0000[12] is still active"):

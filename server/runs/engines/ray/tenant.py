@@ -51,7 +51,8 @@ def node_home() -> Path:
 class Tenant:
     """One run on this node."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, leaves: bool = True) -> None:
+        """`leaves`: end this process, an actor's worker, once nobody has asked for anything for a while."""
         self.home = node_home()
         self.folder = self.home / "runs" / name
         self._tether, self._told = -1, False  # told: somebody was given the run's ending
@@ -59,7 +60,8 @@ class Tenant:
         for old in (self.home / "runs").glob("*/*"):
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
-        threading.Thread(target=self._leave_when_idle, daemon=True).start()
+        if leaves:
+            threading.Thread(target=self._leave_when_idle, daemon=True).start()
 
     def hello(self) -> dict[str, Any]:
         """Where this is."""

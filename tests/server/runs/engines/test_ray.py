@@ -161,7 +161,11 @@ def test_a_data_set_is_brought_to_a_node_once_and_checked(tmp_path: Path, monkey
     (place / "train.bin").write_bytes(os.urandom(100))
     sums = {"train.bin": tenant._sum(place / "train.bin")}  # pyright: ignore[reportPrivateUsage]
     (place / "manifest.json").write_text(json.dumps(sums), encoding="utf-8")
-    data, one, other = cargo.DataSet(place), tenant.Tenant("study/00001"), tenant.Tenant("study/00002")
+    data, one, other = (
+        cargo.DataSet(place),
+        tenant.Tenant("study/00001", leaves=False),
+        tenant.Tenant("study/00002", leaves=False),
+    )
     assert one.claim_data(data.digest) == "bring" and other.claim_data(data.digest) == "wait"
     for name, part in data.parts():
         one.receive(data.digest, name, part[:-1])

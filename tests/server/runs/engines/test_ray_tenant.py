@@ -29,7 +29,7 @@ def _begin(place: Path, command: str) -> tenant.Tenant:
     task = TaskSpec("cost", command=f"{command}; echo METRIC cost=1", editable=("value",))
     limits = RunLimits(setup_seconds=60, evaluation_seconds=60, grace_seconds=5, preflight=False)
     request = RunRequest(attempt=about, limits=limits, referee=Referee.COMMAND, task=task)
-    here, made = place / "here", tenant.Tenant("study/00001")
+    here, made = place / "here", tenant.Tenant("study/00001", leaves=False)
     (here / RunFile.TREE).mkdir(parents=True)
     (here / RunFile.TREE / "value").write_text("1\n", encoding="ascii")
     (made.home / "code").mkdir(parents=True)
