@@ -36,7 +36,7 @@ async def test_a_study_that_is_over_leaves_its_report(paths: StudyPaths) -> None
         async with Client(app.create(study, leave)):
             await anyio.to_thread.run_sync(until, paths.report.exists)
     text = paths.report.read_text(encoding="utf-8")
-    assert "val_bpb fell from 2.0000 to 1.8000" in text and "experiments are done" in text
+    assert "val_bpb fell from 2.0000 to 1.8000" in text and "experiments was reached" in text
 
 
 async def test_a_study_that_goes_on_leaves_none(paths: StudyPaths) -> None:
@@ -47,4 +47,4 @@ async def test_a_study_that_goes_on_leaves_none(paths: StudyPaths) -> None:
     with closing(Study(paths.home.root, TAG, ServeOptions(profile="smoke"))) as study:
         assert app.limits.end_of(study) == ""
         program.write_text(program.read_text(encoding="utf-8").replace("experiments: 3", "experiments: 1"), "utf-8")
-        assert app.limits.end_of(study) == "4: 1 experiments are done"
+        assert app.limits.end_of(study) == "4: the limit of 1 experiment was reached"

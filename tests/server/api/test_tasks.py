@@ -172,7 +172,7 @@ def test_other_editable_files_in_mid_study_are_told_to_wait_for_a_new_server(sor
     for text, told in ((PROGRAM, 0), (PROGRAM.replace("sort.py", "'*.py'"), 1), (PROGRAM + "Faster.\n", 0)):
         sorting.workspace.program.write_text(text, encoding="utf-8")
         calls = views.status(sorting).next_actions
-        assert sum("restarts the server: until then the editable files are sort.py" in call for call in calls) == told
+        assert sum("restarts the server; until then the editable files are sort.py" in call for call in calls) == told
         assert calls[-1].startswith("run_experiment(description)")
 
 

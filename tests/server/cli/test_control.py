@@ -46,8 +46,8 @@ def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_ans
         sweep.begin(study, "rates", [{"RATE": "1"}])
     assert study.ledger.counts() == {"baseline": 1, "kept": 1}
     status = views.status(study)
-    assert status.over == "1 experiments are done" and status.limits.startswith("1 of 1 experiments; ")
-    assert "1 experiments are done. Tell the user" in status.next_actions[0]
+    assert status.over == "the limit of 1 experiment was reached" and status.limits.startswith("1 of 1 experiments; ")
+    assert "the limit of 1 experiment was reached. Tell the user" in status.next_actions[0]
     assert not any(action.startswith("run_experiment") for action in status.next_actions)
     limited(study, "{experiments: 2}")
     assert views.status(study).over == ""
@@ -88,10 +88,10 @@ def test_a_pause_holds_a_sweep_and_a_stop_ends_it(study: Study) -> None:
     assert study.queue.active and study.queue.active.next == 1 and study.queue.waits == ""
     limited(study, "{disk_gb: 1000000}")
     sweep.step(study)
-    assert study.queue.active and "GB free" in study.queue.waits
+    assert study.queue.active and "GB of the disk are free" in study.queue.waits
     limited(study, "{experiments: 1}")
     sweep.step(study)
-    assert study.queue.sweep.ended == "1 experiments are done" and study.queue.sweep.next == 1
+    assert study.queue.sweep.ended == "the limit of 1 experiment was reached" and study.queue.sweep.next == 1
 
 
 def test_a_stop_is_told_in_every_answer_of_a_run_and_outlives_the_server(study: Study) -> None:
@@ -215,7 +215,7 @@ async def test_the_operator_steers_a_night_from_another_terminal(tmp_path: Path,
         assert code == 0
         pid = int(told.split()[2])
         code, told = await anyio.to_thread.run_sync(health_of_stopped, repository, pid)
-        assert code == 1 and "no sign of life for 2 minutes" in told
+        assert code == 1 and "not reported for 2 minutes" in told
         await call("run_experiment", description="baseline", wait_seconds=0)
         assert await operator("pause") == (0, "paused; `autoresearch resume` continues\n")
         assert (await operator("health"))[0] == 0  # the run goes on

@@ -96,7 +96,7 @@ def test_a_table_beside_a_program_of_ours_is_read_as_reports(tmp_path: Path) -> 
 
 def test_doctor_says_what_was_taken_and_what_the_script_needs(tmp_path: Path) -> None:
     root = repository("unconfinable", tmp_path / "root")
-    assert _program(root).detail == "ci; 600 s a run; as pi-autoresearch has it"
+    assert _program(root).detail == "ci; 600 s a run; from the files of pi-autoresearch"
     found = _referee(root)
     assert found.state == "warning"
     assert "command, because the workspace has .auto/prompt.md, .auto/measure.sh of pi-autoresearch" in found.detail

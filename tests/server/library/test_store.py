@@ -98,7 +98,7 @@ def test_links_are_neither_followed_nor_written_through(library: Library, tmp_pa
 def test_what_stands_in_place_of_the_folder_is_refused(tmp_path: Path, kind: str) -> None:
     place = tmp_path / "library"
     place.symlink_to(tmp_path) if kind == "link" else place.write_text("x", encoding="utf-8")
-    with pytest.raises(WorkspaceUnusable, match="no folder"):
+    with pytest.raises(WorkspaceUnusable, match="not a folder"):
         Library(place)
 
 

@@ -75,4 +75,4 @@ def test_a_driver_that_hangs_does_not_say_that_the_gpu_is_free(tmp_path: Path, s
     done = subprocess.run(
         [sys.executable, "-c", _HELD], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
-    assert ("experiment 1 has left process 99999991" in done.stdout) is held
+    assert ("experiment 1 left process 99999991" in done.stdout) is held

@@ -56,7 +56,7 @@ def test_a_run_of_another_tag_waits_for_the_end_of_the_first(
     other = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
     (pid,) = supervisors(str(executor.runs.path(1)))
     for refused in (lambda: other.require_free("smoke", {}), lambda: start_run(other, started, text, _TERMS)):
-        with pytest.raises(DeviceBusy, match=rf"supervisor {pid} of the run in .*a tag/runs/00001 lives"):
+        with pytest.raises(DeviceBusy, match=rf"supervisor {pid} of the run in .*a tag/runs/00001 is still active"):
             refused()
     assert not other.runs.path(1).exists()
     executor.handle(1).cancel("the other's turn")

@@ -131,7 +131,7 @@ def test_what_may_fail_is_told_before_it_does() -> None:
     assert "1.5 GB are free" in trouble(machine.model_copy(update={"gpu_free_gb": 1.5}), "gpu-12gb")
     assert "built for the CPU" in trouble(machine.model_copy(update={"torch_build": "cpu"}), "gpu-12gb")
     assert "no kernels" in reason(card(8.0, "6.1"), "gpu-4gb") and "Turing" in reason(card(14.6, "7.5"), "gpu-12gb")
-    assert "not known" in reason(card(24.0, "gfx1100"), "gpu-24gb")
+    assert "unknown" in reason(card(24.0, "gfx1100"), "gpu-24gb")
     assert "the first of 2 GPUs" in reason(card(24.0, "8.9", gpus=2), "gpu-24gb")
 
 

@@ -74,8 +74,8 @@ def test_program_md_and_gits_own_files_are_never_editable() -> None:
     ("path", "words"),
     [
         ("SRC/b.c", ""),
-        ("src/A.c", "differs from src/a.c in capitals"),
-        ("Src/new.c", "differs from src in capitals"),
+        ("src/A.c", "differs from src/a.c only in capitals or accents"),
+        ("Src/new.c", "differs from src only in capitals or accents"),
         ("src/cafe\u0301.c", "differs from src/caf\u00e9.c"),
         ("src/a.c/b", "src/a.c is a file"),
         ("src/deep", "it is a folder"),

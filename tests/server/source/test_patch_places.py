@@ -144,7 +144,7 @@ REFUSED = {
     "absent anchor": (
         CLASSES,
         begin("@@ def h(self):", "-        x = 1", "+        x = 3"),
-        "does not have there: @@ def h.*stand at line 3",
+        "does not have there: @@ def h.*are at line 3",
     ),
     "repeated anchor": (CLASSES, begin("@@ def f(self):", "-        y = 1", "+        y = 3"), "2 places: lines 4, 13"),
     "above the anchor": (

@@ -28,7 +28,7 @@ def study(tmp_path: Path):
 def test_a_disturbed_run_is_run_again_and_does_not_count(study: Study) -> None:
     assert ran(study, measured(2.2, slowed_share=SLOWED)).verdict == Verdict.PROMISING
     judgement = root(study).judgement
-    assert judgement and "slowed the GPU down for 40 % of the time" in judgement.why and "run again" in judgement.why
+    assert judgement and "slowed the GPU down for 40 % of the time" in judgement.why and "runs again" in judgement.why
     again = ran(study, 1.96)
     assert again.attempt.purpose is Purpose.CONFIRM and study.phase() is Phase.PROMISING  # better, once
     ran(study, 1.96)

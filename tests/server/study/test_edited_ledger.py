@@ -146,7 +146,7 @@ def test_a_chain_that_is_edited_is_not_believed(worse: Study) -> None:
     edit(worse, "UPDATE chain SET copy = 'another' WHERE place = 3")
     with closing(Ledger(worse.workspace.paths.ledger, read_only=True)) as reader:
         check = _rows(reader)
-        assert check.state == "warning" and "rows at place 3: a server rebuilds it" in check.detail
+        assert check.state == "warning" and "rows at place 3: a server will rebuild it" in check.detail
     worse.close()
     with closing(opened(root)) as again:
         assert rows(again) == before and "the chain of the ledger's rows at place 3" in again.notebook.notes[0].text

@@ -56,7 +56,7 @@ def test_a_clock_that_jumps_neither_ends_a_night_nor_lengthens_it(
     hours.count(study.ledger)
     assert hours_spent(study.workspace.state) < 0.01 and limits.why_study_over(study) == ""
     served(study, 8 * HOUR, 0.0)
-    assert limits.why_study_over(study) == "8 hours are over"
+    assert limits.why_study_over(study) == "the 8-hour limit was reached"
 
 
 def test_a_count_that_cannot_be_read_ends_no_night(study: Study) -> None:

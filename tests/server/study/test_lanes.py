@@ -88,7 +88,7 @@ def test_a_keep_leaves_the_other_candidate_stale_and_a_run_brings_it_to_the_new_
     study.keep("better")
     assert end(study, 3, 1.8).verdict == "improved", "against what it was built on"
     assert study.phase("b") is Phase.STALE
-    with pytest.raises(WrongPhase, match="incumbent has moved"):
+    with pytest.raises(WrongPhase, match="incumbent has changed"):
         study.keep("better", "b")
     row = study.run("two again", lane="b")
     text = study.lanes.at("b").candidate().text

@@ -176,11 +176,11 @@ def test_a_corrected_program_md_needs_no_commit(root: Path, opened: Opened) -> N
     study = opened()
     ran(study, failed(cause="no_command"))
     (root / "program.md").write_text(TASK.format("train.py").replace("bench.sh", "bench.sh --fast"), encoding="utf-8")
-    (notice,) = [action for action in next_calls(study) if "another measurement" in action.why]
+    (notice,) = [action for action in next_calls(study) if "different measurement" in action.why]
     assert "the next run measures the baseline again" in notice.why and not notice.tool
     assert ran(study, result(50)).kept
     assert "program.md defines a different measurement from that of experiment 1" in why(study, 2)
-    assert not any("another measurement" in action.why for action in next_calls(study))
+    assert not any("different measurement" in action.why for action in next_calls(study))
 
 
 def test_the_agent_is_told_how_it_goes_on(root: Path, opened: Opened) -> None:

@@ -91,7 +91,7 @@ REFUSED = [
     ),
     (with_line(PLAIN, "python: a"), "line 3, python: only the referee `karpathy` reads it"),
     (with_line(PLAIN, "referee: kaggle"), "line 3, referee: kaggle.? is not a referee; the referees are sealed, jud"),
-    (with_line(PLAIN, "referee: 3"), "line 3, referee: 3: is not a referee"),
+    (with_line(PLAIN, "referee: 3"), "line 3, referee: 3 is not a referee"),
     (with_line(PLAIN, "referee: [command]"), "line 3, referee: .*is not a referee"),
     # Fields of another referee.
     (with_line(JUDGED, "checks: pytest -q"), "line 5, checks: .*a judge checks the answers itself"),
@@ -124,8 +124,8 @@ REFUSED = [
     (with_line(PLAIN, "checks: make"), "line 3, checks: only the referee `command` reads it.*`sealed`"),
     (with_line(PLAIN, "hidden: [a]"), "line 3, hidden: only the referee `judged` reads it"),
     # The metric.
-    (with_line(PLAIN, "direction: higher"), f"line 3, direction: of {lm_names.NAME} lower is better one"),
-    (with_line(PLAIN, "referee: sealed", "direction: higher"), "line 4, direction: .* lower is better"),
+    (with_line(PLAIN, "direction: higher"), f"line 3, direction: lower is better for {lm_names.NAME}"),
+    (with_line(PLAIN, "referee: sealed", "direction: higher"), "line 4, direction: lower is better"),
     (with_line(PLAIN, "metric: ms"), f"line 3, metric: the referee `sealed` measures only {lm_names.NAME}; for a"),
     (with_line(PLAIN, "metric: metric"), "line 3, metric: the referee `sealed` measures"),
     (with_line(PLAIN, f"metric: {{name: {lm_names.NAME}, unit: ms}}"), "line 3, metric: unit and source of"),

@@ -107,7 +107,7 @@ def test_a_guardrail_on_what_train_py_tells_is_refused_and_those_that_are_measur
 ) -> None:
     program = tmp_path / "program.md"
     program.write_text(f"---\nguardrails:\n  {name}: {{max: 1}}\n---\n", encoding="utf-8")
-    with pytest.raises(ProgramInvalid, match=f"{name} the referee does not measure.*peak_memory_mb, weights"):
+    with pytest.raises(ProgramInvalid, match=f"does not measure {name},.*peak_memory_mb, weights"):
         load(program)
 
 

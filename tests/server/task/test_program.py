@@ -135,7 +135,7 @@ def test_the_program_md_that_comes_with_us_is_read() -> None:
         (TEXT.replace("2}", "true}"), r"line 4, stop\.experiments: .*got 'true'"),
         (TEXT.replace("budget_seconds", "budget"), "line 3, budget: .*did you mean budget_seconds"),
         (TEXT.replace("experiments", "experiment"), r"line 4, stop\.experiment: .*did you mean experiments"),
-        (TEXT.replace("experiments", "runs"), r"stop\.runs: .*known are hours, experiments, target"),
+        (TEXT.replace("experiments", "runs"), r"stop\.runs: .*the fields are hours, experiments, target"),
         (TEXT.replace("stop", "knobs: {LR: {choices: [true, 2]}}\nstop"), "line 4, knobs.LR.*not a boolean"),
         (TEXT.replace("Do", "D\0"), "line 6: it has a NUL byte"),
         (TEXT.replace("7", "[" * 5000), "nested too deeply"),

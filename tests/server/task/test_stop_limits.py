@@ -76,7 +76,7 @@ def test_a_target_that_no_score_can_have_is_refused(fields: dict[str, str], word
 
 def test_a_full_disk_stops_everything_by_default() -> None:
     full = FACTS.model_copy(update={"free_gb": 0.4})
-    assert StopLimits().full(full) == "0.4 GB of the disk are free, and program.md reserves 1 GB free"
+    assert StopLimits().full(full) == "only 0.4 GB of the disk are free, and program.md reserves 1 GB"
     assert StopLimits(disk_gb=0).full(full) == ""
 
 

@@ -165,7 +165,7 @@ def filled(path: str, data: bytes) -> Callable[[Path], None]:
         (rewritten("program.md"), r"program\.md \(changed"),
         (rewritten("src/sitecustomize.py"), r"src/sitecustomize\.py \(added: Python or pytest runs"),
         (rewritten("json.py"), r"json\.py \(added"),
-        (rewritten("src/A.c"), r"src/A\.c \(added: it differs from src/a\.c in capitals"),
+        (rewritten("src/A.c"), r"src/A\.c \(added: it differs from src/a\.c only in capitals"),
         (removed, r"README\.md \(deleted: it is not editable\)"),
         (switched, r"src/bench\.sh \(changed"),
         (linked("src/link.c", "a.c"), r"src/link\.c \(added: it is a link"),

@@ -100,10 +100,10 @@ def test_what_cannot_be_written_to_is_named(repository: Path, name: str) -> None
 def test_what_is_in_the_way_of_our_files_is_named(repository: Path) -> None:
     home = repository / ".autoresearch"
     home.write_text("mine\n", encoding="utf-8")
-    refused(repository, "it is no folder", "Move it away")
+    refused(repository, "it is not a folder", "Move it away")
     home.unlink()
     home.symlink_to("nowhere")
-    refused(repository, "it is no folder", "Move it away")
+    refused(repository, "it is not a folder", "Move it away")
     home.unlink()
     (repository / ".git" / "info").mkdir(exist_ok=True)
     (repository / ".git" / "info" / "exclude").write_bytes(b"\xe9\n")

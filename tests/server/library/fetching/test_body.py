@@ -47,8 +47,8 @@ def test_what_was_packed_is_unpacked(encoding: str, packed: bytes, size: int) ->
         ("gzip", gzip.compress(TEXT)[:-20], "breaks off"),
         ("gzip", b"<html>no gzip", "damaged"),
         ("deflate", b"\xff\xff\xff\xff", "damaged"),
-        ("br", b"\x0b\x02\x80abc", "not asked for"),
-        ("gzip, gzip", b"", "not asked for"),
+        ("br", b"\x0b\x02\x80abc", "not requested"),
+        ("gzip, gzip", b"", "not requested"),
     ],
 )
 def test_what_is_too_large_or_damaged_is_refused(encoding: str, packed: bytes, words: str) -> None:

@@ -58,7 +58,7 @@ def test_a_redirect_is_followed_and_its_end_is_noted(site: Site) -> None:
         (page(b"", 503), "status 503"),
         (page(b""), "the page is empty"),
         (page(b"  \n"), "the page is empty"),
-        (page(HTML, Content_Encoding="br"), "not asked for"),
+        (page(HTML, Content_Encoding="br"), "not requested"),
         (page(HTML, Content_Encoding="gzip"), "damaged"),
         (page(b"x" * 100_001), "0.1 MB"),
         (page(b"x" * 10, Content_Length="99"), "breaks off"),
