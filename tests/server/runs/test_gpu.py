@@ -214,7 +214,7 @@ def test_doctor_names_who_is_on_the_gpu_and_outlives_a_driver_that_hangs(
     assert [line.split()[:2] for line in lines] == [["fix", "torch:"], ["fix", "device:"]]
     state.write_text("hang", encoding="ascii")
     found = told()
-    assert "its driver hangs" in found and "no NVIDIA GPU" not in found
+    assert "has a problem: its driver hangs" in found and "no NVIDIA GPU" not in found
 
 
 def test_a_gpu_that_a_run_has_not_given_back_is_not_started_on(repository: Path) -> None:
