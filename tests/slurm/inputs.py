@@ -52,14 +52,15 @@ def _hidden(place: str, node: str, folder: Path) -> str:
     """A shell command that makes a node odd in its own mount namespace."""
     spare = folder / f"odd {node}"
     spare.mkdir()
-    at = {name: shlex.quote(str(path)) for name, path in (("spare", spare), ("here", folder), ("code", _PACKAGES))}
+    named = {"spare": spare, "here": folder, "code": _PACKAGES, "ours": folder / "work", "other": spare / "work"}
+    at = {name: shlex.quote(str(path)) for name, path in named.items()}
     python, info = shlex.quote(os.path.realpath(sys.executable)), shlex.quote(str(_TORCH))
     look = f"{at['code']}/server/runs/engines/node_look.py"
     empty = "mount -t tmpfs tmpfs"
     return {
         "share": f"{empty} {at['here']}",
-        "other share": f"cp -r {at['here']}/work {at['spare']}/; rm -rf {at['spare']}/work/.autoresearch; "
-        f"mkdir {at['spare']}/work/.autoresearch; mount --bind {at['spare']}/work {at['here']}/work",
+        "other share": f"cp -r {at['ours']} {at['spare']}/; rm -rf {at['other']}/.autoresearch; "
+        f"mkdir {at['other']}/.autoresearch; mount --bind {at['other']} {at['ours']}",
         "package": f"{empty} {at['code']}/trainer; {empty} {at['code']}/server",
         "version": f"cp -r {at['code']}/trainer {at['spare']}/; echo '# other' >> {at['spare']}/trainer/text.py; "
         f"mount --bind {at['spare']}/trainer {at['code']}/trainer",

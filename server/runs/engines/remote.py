@@ -19,8 +19,9 @@ from typing import NamedTuple, Protocol
 from pydantic import ValidationError
 
 from server.records import Figures, Outcome, Progress, Result, Value
-from server.runs.executor import request_cancel
-from server.runs.run_folder import RunFolder
+from server.runs.executor import RunHandle, request_cancel
+from server.runs.local_executor import LocalRun
+from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.spawn import remove_scratch
 from trainer.contract import RunFile, utc_now
 
@@ -205,3 +206,25 @@ class RemoteRun:
 
     def _has(self, name: RunFile) -> bool:
         return (self.folder.path / name).exists()
+
+
+class Handles:
+    """The handles of an engine's runs: one for each number, while its run lives."""
+
+    def __init__(self, runs: RunFolders, desk: Desk) -> None:
+        self._runs, self._desk = runs, desk
+        self._known: dict[int, RunHandle] = {}
+
+    def begin(self, number: int, job: Job) -> RemoteRun:
+        """The handle of a run that was submitted just now; the handles of runs that are over are forgotten."""
+        made = RemoteRun(self._runs.path(number), job, self._desk)
+        self._known = {other: run for other, run in self._known.items() if run.alive()} | {number: made}
+        return made
+
+    def of(self, number: int) -> RunHandle:
+        """The run of this number, whoever started it, on an engine or on this machine."""
+        if number not in self._known:
+            folder = self._runs.path(number)
+            job = Job.read(folder)
+            self._known[number] = RemoteRun(folder, job, self._desk) if job else LocalRun(folder)
+        return self._known[number]

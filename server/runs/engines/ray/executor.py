@@ -18,7 +18,7 @@ from server.records import Experiment, Outcome
 from server.runs.engines.ray import cargo, settings
 from server.runs.engines.ray.link import Link
 from server.runs.engines.ray.mirror import give_up
-from server.runs.engines.remote import Job, Look, RemoteRun
+from server.runs.engines.remote import Handles, Job, Look, RemoteRun
 from server.runs.executor import (
     Executor,
     RunHandle,
@@ -30,7 +30,6 @@ from server.runs.executor import (
     startable,
     write_run_folder,
 )
-from server.runs.local_executor import LocalRun
 from server.runs.run_folder import RunFolders
 from server.runs.spawn import trainer_hash
 from trainer.contract import GPU_PROFILES, RunFile, SeatOrder, Spec
@@ -68,10 +67,9 @@ class RayExecutor:
         """Begin to connect, in the background."""
         self.runs, self._site = RunFolders(site.runs), site
         self.study = study_name(site)
-        self._handles: dict[int, RunHandle] = {}
         self._starting: set[int] = set()  # runs that the child process has not yet taken
         self._link = Link(settings.environment(address), site.runs.parent / _LOG, self._unfinished)
-        self._desk = _Desk(self._link)
+        self._handles = Handles(self.runs, _Desk(self._link))
         self._link.tend()
 
     @property
@@ -122,17 +120,11 @@ class RayExecutor:
         except RunnerUnavailable as error:
             give_up(folder, Outcome.ENV_FAIL, error.problem)
             raise
-        self._handles = {other: run for other, run in self._handles.items() if run.alive()}
-        made = self._handles[number] = RemoteRun(folder, job, self._desk)
-        return made
+        return self._handles.begin(number, job)
 
     def handle(self, number: int) -> RunHandle:
         """The run of this number, whoever started it, and on whatever."""
-        if number not in self._handles:
-            folder = self.runs.path(number)
-            job = Job.read(folder)
-            self._handles[number] = RemoteRun(folder, job, self._desk) if job else LocalRun(folder)
-        return self._handles[number]
+        return self._handles.of(number)
 
     def close(self) -> None:
         """End the process that talks with Ray; the runs go on."""

@@ -14,7 +14,7 @@ from server.errors import DeviceBusy, RunnerUnavailable
 from server.files import write_whole
 from server.paths import Home
 from server.records import Experiment
-from server.runs.engines.remote import Job, RemoteRun
+from server.runs.engines.remote import Handles, Job
 from server.runs.engines.slurm import commands
 from server.runs.engines.slurm.commands import SlurmTrouble
 from server.runs.engines.slurm.job_table import JobTable
@@ -32,7 +32,6 @@ from server.runs.executor import (
     write_run_folder,
 )
 from server.runs.hardware import Hardware
-from server.runs.local_executor import LocalRun
 from server.runs.run_folder import RunFolders
 from server.runs.spawn import trainer_hash
 from trainer.contract import SEAT_VARIABLE, RunFile, SeatOrder
@@ -56,7 +55,7 @@ class SlurmExecutor:
         self.runs, self._site, self._words = RunFolders(site.runs), site, tuple(words)
         self._slots = tuple(Slot(str(place)) for place in range(site.asked.slots or 1))
         self._table = JobTable(self.runs.path)
-        self._handles: dict[int, RunHandle] = {}
+        self._handles = Handles(self.runs, self._table)
         self._answered = -_PING_SECONDS
 
     @property
@@ -92,18 +91,14 @@ class SlurmExecutor:
                 write_whole(folder / RunFile.GONE, '{"outcome": "env_fail", "why": "It was not submitted."}')
             self._table.end(job)
             raise RunnerUnavailable(f"Slurm does not accept the run: {trouble}.", commands.STEP) from trouble
+        job = job.model_copy(update={"id": told})
         with startable():
-            job.model_copy(update={"id": told}).write(folder)
-        self._handles = {other: run for other, run in self._handles.items() if run.alive()}
-        return self.handle(number)
+            job.write(folder)
+        return self._handles.begin(number, job)
 
     def handle(self, number: int) -> RunHandle:
         """The run of this number, whoever started it, and on whatever."""
-        if number not in self._handles:
-            folder = self.runs.path(number)
-            job = Job.read(folder)
-            self._handles[number] = RemoteRun(folder, job, self._table) if job else LocalRun(folder)
-        return self._handles[number]
+        return self._handles.of(number)
 
     def _require_answer(self) -> None:
         """Nothing is begun that Slurm could not take. Raises RunnerUnavailable."""
