@@ -204,10 +204,10 @@ def under_way(study: Study, lane: Lane) -> Running | None:
     """The lane's run, else the first of any other lane."""
     rows = [row for row in study.ledger.unfinished() if not row.queued]
     rows.sort(key=lambda row: study.lanes.of(row) is not lane)
-    return running_told(study, rows[0]) if rows else None
+    return describe_running(study, rows[0]) if rows else None
 
 
-def running_told(study: Study, experiment: Experiment) -> Running:
+def describe_running(study: Study, experiment: Experiment) -> Running:
     """The stage of a run, and how long it may still take."""
     progress, budget = study.executor.handle(experiment.number).progress(), experiment.attempt.budget_seconds
     before = dict.fromkeys(("starting", "preflight", "setup"), budget)

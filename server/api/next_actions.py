@@ -2,8 +2,8 @@
 
 from string import ascii_lowercase
 
-from server.api.lanes.rows import owns
-from server.api.lanes.seat import HERE, Seat, current_seat
+from server.api.lanes.caller import UNNAMED, Caller, current_caller
+from server.api.lanes.lane_states import owns
 from server.history import audit_failures, comparisons, revocations, segments
 from server.records import Outcome
 from server.study import limits
@@ -32,37 +32,37 @@ _LETTERS = ascii_lowercase[1:]  # lanes beside main
 _STARTING_NOTHING = {Move.WAIT_EXPERIMENT, Move.CANCEL_EXPERIMENT, Move.DISCARD, HISTORY}
 
 
-def next_calls(study: Study, seat: Seat = HERE) -> list[NextAction]:
-    """What may be called now, in the seat's lane first."""
-    calls = _in_lane(_next_calls(study, seat), seat.lane, seat)
-    more = _elsewhere(study, seat) if study.ledger.incumbent() else []
+def next_calls(study: Study, caller: Caller = UNNAMED) -> list[NextAction]:
+    """What may be called now, in the caller's lane first."""
+    calls = _in_lane(_next_calls(study, caller), caller.lane, caller)
+    more = _elsewhere(study, caller) if study.ledger.incumbent() else []
     if not more or not calls or calls[0].tool != Move.WAIT_EXPERIMENT:
         return [*calls, *more]
     return [calls[0].model_copy(update={"why": "waits for the result"}), *more, *calls[1:]]
 
 
-def _in_lane(actions: list[NextAction], lane: str, seat: Seat) -> list[NextAction]:
+def _in_lane(actions: list[NextAction], lane: str, caller: Caller) -> list[NextAction]:
     """The calls as this client makes them in a lane."""
-    return actions if lane == seat.home else [action.in_lane(lane) for action in actions]
+    return actions if lane == caller.home else [action.in_lane(lane) for action in actions]
 
 
-def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
+def _elsewhere(study: Study, caller: Caller) -> list[NextAction]:
     """What the client may do in its other lanes, above all while its run here goes on."""
-    here, words = study.lanes.at(seat.lane), words_of(study.program().task)
+    here, words = study.lanes.at(caller.lane), words_of(study.program().task)
     run, told, busy = here.run(), list[NextAction](), 0
     for lane in study.lanes.all():
-        if lane.id == here.id or not owns(study, seat, lane):
+        if lane.id == here.id or not owns(study, caller, lane):
             continue
         phase = lane.phase()
         busy += phase is not Phase.IDLE
         if phase not in (Phase.IDLE, *UNFINISHED):
-            told += _in_lane(next_actions(phase, words)[:1], lane.id, seat)
+            told += _in_lane(next_actions(phase, words)[:1], lane.id, caller)
     if study.queue.active or study.head_moved or limits.why_study_over(study):
         return [action for action in told if action.tool != Move.RUN_EXPERIMENT]
     if run is None or not run.running:
         return told
     if busy < len(study.executor.slots):
-        told.append(_prepare(study, seat, run.number))
+        told.append(_prepare(study, caller, run.number))
     if busy:
         told.append(
             NextAction(tool=Move.WAIT_EXPERIMENT, arguments={"any": "true"}, why="waits for the first run to end")
@@ -70,25 +70,25 @@ def _elsewhere(study: Study, seat: Seat) -> list[NextAction]:
     return told
 
 
-def _prepare(study: Study, seat: Seat, number: int) -> NextAction:
-    prefix = f"{seat.agent[:18]}-" if seat.agent else ""
-    names = (name for name in (seat.home, *(f"{prefix}{letter}" for letter in _LETTERS)) if name != seat.lane)
-    name = next((name for name in names if _is_free(study, seat, study.lanes.at(name))), seat.home)
+def _prepare(study: Study, caller: Caller, number: int) -> NextAction:
+    prefix = f"{caller.agent[:18]}-" if caller.agent else ""
+    names = (name for name in (caller.home, *(f"{prefix}{letter}" for letter in _LETTERS)) if name != caller.lane)
+    name = next((name for name in names if _is_free(study, caller, study.lanes.at(name))), caller.home)
     queued = f"queues it, and it starts when experiment {number} has ended"
     then = "starts it at once: a slot is free" if study.slots.vacant() and not study.slots.waiting() else queued
     why = f"while experiment {number} runs, prepare the next candidate in lane {name}; run_experiment there {then}"
-    return _in_lane([call(Move.APPLY_PATCH, why, "patch")], name, seat)[0]
+    return _in_lane([call(Move.APPLY_PATCH, why, "patch")], name, caller)[0]
 
 
-def _is_free(study: Study, seat: Seat, lane: Lane) -> bool:
+def _is_free(study: Study, caller: Caller, lane: Lane) -> bool:
     """Whether a client may begin a candidate in a lane: not if another client uses it."""
-    return lane.phase() is Phase.IDLE and owns(study, seat, lane)
+    return lane.phase() is Phase.IDLE and owns(study, caller, lane)
 
 
-def _next_calls(study: Study, seat: Seat) -> list[NextAction]:
+def _next_calls(study: Study, caller: Caller) -> list[NextAction]:
     """What may be called in the lane; first the baseline's repeats, as many as program.md asks for."""
-    lane, task = study.lanes.at(seat.lane), study.program().task
-    phase, words = study.phase(seat.lane), words_of(task)
+    lane, task = study.lanes.at(caller.lane), study.program().task
+    phase, words = study.phase(caller.lane), words_of(task)
     usual = next_actions(phase, words)
     if study.queue.active and study.queue.active.lane == lane.id:
         return [
@@ -137,9 +137,9 @@ def sentences(actions: list[NextAction]) -> list[str]:
     return [action.sentence() for action in actions]
 
 
-def next_sentences(study: Study, seat: Seat | None = None) -> list[str]:
-    """`next_calls`, as an agent reads them; without a seat, for the current caller."""
-    return sentences(next_calls(study, seat or current_seat()))
+def next_sentences(study: Study, caller: Caller | None = None) -> list[str]:
+    """`next_calls`, as an agent reads them; without a caller, for whoever makes the current call."""
+    return sentences(next_calls(study, caller or current_caller()))
 
 
 def _notice(why: str) -> NextAction:

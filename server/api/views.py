@@ -4,9 +4,9 @@ import math
 from itertools import accumulate
 
 from server.api import history_views
-from server.api.history_views import fit_status, running_told, sweep_reply, under_way
-from server.api.lanes.rows import lanes_told, now_as, place_of, stale_told
-from server.api.lanes.seat import HERE, Seat, require_lane, require_name
+from server.api.history_views import describe_running, fit_status, sweep_reply, under_way
+from server.api.lanes.caller import UNNAMED, Caller, require_lane, require_name
+from server.api.lanes.lane_states import describe_lanes, describe_stale_lane, now_as, place_of
 from server.api.next_actions import next_calls, next_sentences, sentences
 from server.api.schemas import (
     DecisionReply,
@@ -19,13 +19,13 @@ from server.api.schemas import (
 )
 from server.errors import PatchRefused
 from server.foreign.load import reported
-from server.foreign.reported import row_told, tried_before
+from server.foreign.reported import describe_row, tried_before
 from server.history import audit_failures, comparisons, revocations
 from server.history.comparisons import FigureComparison, compare_figures
 from server.history.lessons import study_memory
 from server.history.segments import current_metric
 from server.history.similar_attempts import nearest
-from server.library.reading.shelf import count
+from server.library.reading.document_files import count
 from server.records import MAIN, Experiment, Purpose, decision_name
 from server.reporting.bill import bill_in_words
 from server.reporting.position import Position
@@ -53,11 +53,11 @@ _NOTHING_ELSE = "There is nothing else to do: call wait_experiment()."
 _MEANWHILE = "Meanwhile go on in another lane, as next_actions says; then call wait_experiment()."
 
 
-def status(study: Study, seat: Seat = HERE) -> StatusReply:
+def status(study: Study, caller: Caller = UNNAMED) -> StatusReply:
     """The snapshot."""
-    last, incumbent, lane = study.settle(), study.ledger.incumbent(), study.lanes.at(seat.lane)
+    last, incumbent, lane = study.settle(), study.ledger.incumbent(), study.lanes.at(caller.lane)
     task, counts, baseline = study.program().task, study.ledger.counts(), _baseline(study)
-    calls, stand = next_calls(study, seat), history_views.where_it_stands(study)
+    calls, stand = next_calls(study, caller), history_views.where_it_stands(study)
     reply = StatusReply(
         next_actions=sentences(calls),
         next_tools=[action.tool for action in calls if action.tool],
@@ -73,11 +73,11 @@ def status(study: Study, seat: Seat = HERE) -> StatusReply:
         branch=study.workspace.branch,
         phase=lane.phase(),
         lane="" if lane.id == MAIN else lane.id,
-        lanes=lanes_told(study, seat) or None,
+        lanes=describe_lanes(study, caller) or None,
         experiments=comparisons.count_experiments(study.ledger),
         counts=counts,
         audit_failures=len(study.ledger.failed()),
-        audits=" ".join(filter(None, (audit_failures.told(study.ledger), revocations.last_told(study.ledger)))),
+        audits=" ".join(filter(None, (audit_failures.message(study.ledger), revocations.last_message(study.ledger)))),
         incumbent=_standing(study),
         baseline_bits=bits(baseline, baseline.score.value) if baseline and baseline.score else None,
         baseline=baseline.score.value if baseline and baseline.score else None,
@@ -117,15 +117,15 @@ def read_train(
     start_line: int,
     end_line: int,
     path: str = "",
-    seat: Seat = HERE,
+    caller: Caller = UNNAMED,
 ) -> TextReply:
     """Lines of a file of the candidate; `end_line` 0 is the last. Without a path, a list if there are several.
 
     Raises PatchRefused: there is no such file.
     """
-    require_name(seat)
+    require_name(caller)
     study.settle()
-    lane = study.lanes.at(seat.lane)
+    lane = study.lanes.at(caller.lane)
     files = lane.candidate()
     if not path and len(files) == 1:
         return _numbered(study, files.text, start_line, end_line, "read_train(")
@@ -157,18 +157,18 @@ def apply_patch(
     text: str,
     base_sha256: str,
     number: int,
-    seat: Seat = HERE,
+    caller: Caller = UNNAMED,
 ) -> PatchReply:
     """Apply a patch, or the change of an earlier attempt, in a lane, which this opens. Raises Refusal."""
-    require_name(seat)
-    sweep.require_free(study, seat.lane)
+    require_name(caller)
+    sweep.require_free(study, caller.lane)
     if bool(text) == bool(number):
         raise PatchRefused(
             "Nothing was changed.", "Give either a patch, or the number of an experiment whose change to apply."
         )
     if number and study.ledger.get(number) is None:
         raise history_views.unknown_experiment(study, number)
-    before, after, diff, _ = study.apply_patch(text, base_sha256, number, seat.lane, seat.agent)
+    before, after, diff, _ = study.apply_patch(text, base_sha256, number, caller.lane, caller.agent)
     told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent." + _tried_elsewhere(study, diff)
     note = (
         told + audit_failures.known(study.ledger, after)
@@ -176,7 +176,7 @@ def apply_patch(
         else "The candidate is identical to the incumbent again."
     )
     return PatchReply(
-        next_actions=next_sentences(study, seat),
+        next_actions=next_sentences(study, caller),
         diff=first_lines(diff, f"read_train() has {_told(after)} as it is"),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
@@ -190,7 +190,7 @@ def _tried_elsewhere(study: Study, diff: str) -> str:
     task = study.program().task
     log = reported(study.workspace.root, task)
     changed = "\n".join(line[1:] for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---"))
-    found = [row_told(row, task.metric.unit) for row in tried_before(log, changed)]
+    found = [describe_row(row, task.metric.unit) for row in tried_before(log, changed)]
     return f" Perhaps tried before, according to {log.file}: {'; '.join(found)}." if found else ""
 
 
@@ -198,22 +198,22 @@ def _told(candidate: Candidate) -> str:
     return next(iter(candidate)) if len(candidate) == 1 else "each file"
 
 
-def start_run(study: Study, description: str, hypothesis: str, seat: Seat = HERE, source: str = "") -> RunReply:
+def start_run(study: Study, description: str, hypothesis: str, caller: Caller = UNNAMED, source: str = "") -> RunReply:
     """Start a run, or queue it."""
-    require_lane(study, seat)
-    sweep.require_free(study, seat.lane)
-    limits.require_open(study, seat.lane)
-    return _run(study, study.run(description, hypothesis, seat.lane, seat.agent, source), seat)
+    require_lane(study, caller)
+    sweep.require_free(study, caller.lane)
+    limits.require_open(study, caller.lane)
+    return _run(study, study.run(description, hypothesis, caller.lane, caller.agent, source), caller)
 
 
-def start_sweep(study: Study, description: str, changes: list[dict[str, str]], seat: Seat = HERE) -> RunReply:
+def start_sweep(study: Study, description: str, changes: list[dict[str, str]], caller: Caller = UNNAMED) -> RunReply:
     """Start a sweep."""
-    require_lane(study, seat)
-    sweep.begin(study, description, changes, study.lanes.at(seat.lane).id, seat.agent)
-    return show_run(study, seat=seat)
+    require_lane(study, caller)
+    sweep.begin(study, description, changes, study.lanes.at(caller.lane).id, caller.agent)
+    return show_run(study, caller=caller)
 
 
-def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
+def show_run(study: Study, number: int = 0, caller: Caller = UNNAMED) -> RunReply:
     """A run, whether queued, running or over; 0 is the last run of the lane. Raises WrongPhase if there is none.
 
     A queued run that another keep overtook is shown as the run that continues it.
@@ -221,51 +221,51 @@ def show_run(study: Study, number: int = 0, seat: Seat = HERE) -> RunReply:
     study.settle()
     found = study.ledger.get(number) if number else None
     row = now_as(study, found) if found else None
-    lane = study.lanes.of(row) if row else study.lanes.at(seat.lane)
+    lane = study.lanes.of(row) if row else study.lanes.at(caller.lane)
     row = row or lane.run() or study.ledger.incumbent()
     require(lane.phase() if row is None else Phase.IDLE, Move.WAIT_EXPERIMENT, words=study.words())
     assert row is not None
-    return _run(study, row, seat._replace(lane=lane.id))
+    return _run(study, row, caller._replace(lane=lane.id))
 
 
-def show_first(study: Study, watched: set[int], seat: Seat) -> RunReply:
+def show_first(study: Study, watched: set[int], caller: Caller) -> RunReply:
     """The first of the watched runs that has ended; if none has, or none is watched, the run of the lane."""
     study.settle()
     rows = [now_as(study, row) for row in map(study.ledger.get, sorted(watched)) if row]
     if rows := [row for row in rows if row.result]:
-        return show_run(study, min(rows, key=lambda row: row.result.finished_at if row.result else "").number, seat)
-    return show_run(study, min(watched, default=0), seat)
+        return show_run(study, min(rows, key=lambda row: row.result.finished_at if row.result else "").number, caller)
+    return show_run(study, min(watched, default=0), caller)
 
 
-def cancel(study: Study, reason: str, seat: Seat = HERE) -> Reply:
+def cancel(study: Study, reason: str, caller: Caller = UNNAMED) -> Reply:
     """Request the end of the lane's run."""
-    require_lane(study, seat)
-    swept = study.queue.active if study.queue.active and study.queue.active.lane == seat.lane else None
+    require_lane(study, caller)
+    swept = study.queue.active if study.queue.active and study.queue.active.lane == caller.lane else None
     if swept:
         study.queue.end(f"cancelled: {reason}")
-    if swept is None or study.phase(seat.lane) in UNFINISHED:
-        study.cancel(_by(study, reason, seat), seat.lane)
-    return Reply(next_actions=next_sentences(study, seat))
+    if swept is None or study.phase(caller.lane) in UNFINISHED:
+        study.cancel(_by(study, reason, caller), caller.lane)
+    return Reply(next_actions=next_sentences(study, caller))
 
 
-def _by(study: Study, reason: str, seat: Seat) -> str:
+def _by(study: Study, reason: str, caller: Caller) -> str:
     """The reason, with the client that ends what another has asked for."""
-    run = study.lanes.at(seat.lane).run()
-    return f"{reason} (by {seat.agent})" if seat.agent and run and run.attempt.agent != seat.agent else reason
+    run = study.lanes.at(caller.lane).run()
+    return f"{reason} (by {caller.agent})" if caller.agent and run and run.attempt.agent != caller.agent else reason
 
 
-def keep(study: Study, reason: str, seat: Seat = HERE) -> DecisionReply:
+def keep(study: Study, reason: str, caller: Caller = UNNAMED) -> DecisionReply:
     """Keep the lane's candidate."""
-    require_lane(study, seat)
-    sweep.require_free(study, seat.lane)
-    return _decided(study, study.keep(reason, seat.lane, seat.agent), seat)
+    require_lane(study, caller)
+    sweep.require_free(study, caller.lane)
+    return _decided(study, study.keep(reason, caller.lane, caller.agent), caller)
 
 
-def discard(study: Study, reason: str, seat: Seat = HERE) -> DecisionReply:
+def discard(study: Study, reason: str, caller: Caller = UNNAMED) -> DecisionReply:
     """Discard the lane's candidate."""
-    require_lane(study, seat)
-    sweep.require_free(study, seat.lane)
-    return _decided(study, study.discard(reason, seat.lane, seat.agent), seat)
+    require_lane(study, caller)
+    sweep.require_free(study, caller.lane)
+    return _decided(study, study.discard(reason, caller.lane, caller.agent), caller)
 
 
 def _baseline(study: Study) -> Experiment | None:
@@ -326,9 +326,9 @@ def _numbered(study: Study, text: str, start_line: int, end_line: int, call: str
     )
 
 
-def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
+def _run(study: Study, experiment: Experiment, caller: Caller) -> RunReply:
     lane, swept = study.lanes.of(experiment), study.queue.active
-    calls = next_calls(study, seat)
+    calls = next_calls(study, caller)
     running = RunReply(
         next_actions=sentences(calls),
         status="queued" if experiment.queued else "running",
@@ -343,7 +343,7 @@ def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     if experiment.queued:
         return running.model_copy(update=place_of(study, experiment))
     if result is None or judgement is None:
-        now = running_told(study, experiment)
+        now = describe_running(study, experiment)
         told = _WAIT_FOR_TASK if experiment.attempt.task is not None else _WAIT
         more = any(action.tool in _MOVING for action in calls)
         left = told.format(now.remaining_seconds, now.stage, _MEANWHILE if more else _NOTHING_ELSE)
@@ -356,7 +356,7 @@ def _run(study: Study, experiment: Experiment, seat: Seat) -> RunReply:
     over = {
         "status": result.outcome.value,
         "verdict": subject.verdict,
-        "why": (subject.judgement or judgement).why + stale_told(study, lane),
+        "why": (subject.judgement or judgement).why + describe_stale_lane(study, lane),
         "bits": bits(experiment, experiment.score.value) if experiment.score else None,
         "value": experiment.score.value if experiment.score else None,
         "unit": history_views.unit_of(study),
@@ -381,9 +381,9 @@ def _beside(study: Study, experiment: Experiment) -> FigureComparison | None:
     return compare_figures(experiment.result.figures, other, alike)
 
 
-def _decided(study: Study, experiment: Experiment | None, seat: Seat) -> DecisionReply:
+def _decided(study: Study, experiment: Experiment | None, caller: Caller) -> DecisionReply:
     return DecisionReply(
-        next_actions=next_sentences(study, seat),
+        next_actions=next_sentences(study, caller),
         decision=decision_name(experiment) if experiment else "discarded",
         experiment=experiment.number if experiment else None,
         branch=study.workspace.branch,

@@ -133,15 +133,15 @@ def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page
     from server.api.http.server import listen_for_page
     from server.notify.notifier import notifying
     from server.paths import Home
-    from server.watch.beside import HOST, bind, show
+    from server.watch.access import PageAccess
     from server.watch.changes import Changes
-    from server.watch.door import Door
+    from server.watch.local_page import HOST, bind, show
     from server.watch.routes import Page
 
     home = Home(workspace)
-    page = Page(Door.of(home), Changes(find), PAGE_VIEWS)
+    page = Page(PageAccess.of(home), Changes(find), PAGE_VIEWS)
     with bind(port, workspace) as listening:
-        link = page.door.link(f"http://{HOST}:{listening.getsockname()[1]}")
+        link = page.access.link(f"http://{HOST}:{listening.getsockname()[1]}")
         _out.print(f"watching {find().tag}; the page is\n{link}")
         if open_page:
             show(link, home.folder)
@@ -150,9 +150,9 @@ def _watch(workspace: Path, find: Callable[[], StudyPaths], port: int, open_page
 
 
 def _report(view: "StudyView") -> tuple[str, bytes]:
-    from server.reporting.morning.write import told
+    from server.reporting.morning.report_file import render
 
-    return "text/html", told(view.paths, "html").encode()
+    return "text/html", render(view.paths, "html").encode()
 
 
 def _chart(view: "StudyView") -> tuple[str, bytes]:

@@ -32,7 +32,7 @@ from server.metric import Metric, percent
 from server.paths import CHART
 from server.records import Experiment, Value, Verdict
 from server.reporting.chart import draw
-from server.reporting.morning.write import leave
+from server.reporting.morning.report_file import write_report
 from server.reporting.position import Position, position
 from server.reporting.summary import IncumbentSummary
 from server.reporting.view_words import headline_words, kept_words
@@ -214,7 +214,7 @@ class Demo:
         for line in _figures(experiments, metric, stand):
             self._out.print(Text(line))
         self._out.print(
-            f"chart: {chart}\nreport: {leave(workspace.paths)}\n"
+            f"chart: {chart}\nreport: {write_report(workspace.paths)}\n"
             f"details: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"
             "next: autoresearch init my-night, or autoresearch adopt in your own repository",
         )

@@ -38,7 +38,7 @@ from server.study.phase import NO_SESSION, SESSION_STEP
 from server.task import requirements
 from server.task.dataset import EMBEDDED, find, prepared
 from server.task.definition import Task
-from server.task.task_words import metric_told, words_of
+from server.task.task_words import describe_metric, words_of
 from server.text import printable
 from server.vcs.git_environment import submodules, tracked
 from server.vcs.workspace import Workspace
@@ -266,13 +266,13 @@ def _referee(path: Path) -> Check:
     task = program.task
     found = f"{task.kind}, because {task.kind_reason}"
     if task.kind is Referee.SEALED:
-        return Check(name="referee", state="ok", detail=f"{found}: {metric_told(task)}")
+        return Check(name="referee", state="ok", detail=f"{found}: {describe_metric(task)}")
     try:
         files = tracked(path, ".")
     except WorkspaceUnusable:
         return Check(name="referee", state="warning", detail=found, remedy="see workspace, above")
     may = requirements.editable_files(task, files)
-    told = f"a run {requirements.run_told(task)}; it measures {metric_told(task)}"
+    told = f"a run {requirements.describe_run(task)}; it measures {describe_metric(task)}"
     detail = f"{found}; {told}; editable: {requirements.named(may) or 'nothing'}"
     lacks = sorted([*requirements.lacking(task, path, files), *program.remarks], key=lambda lack: not lack.fatal)
     if not lacks:

@@ -20,7 +20,7 @@ from server.text import clip, printable
 if TYPE_CHECKING:
     from server.library.adding.add import Adding, Wishes
     from server.library.document import Document
-    from server.library.reading import shelf
+    from server.library.reading import document_files
     from server.library.store import Library
 
 app = typer.Typer(
@@ -154,15 +154,15 @@ def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> No
     _out.print(table, soft_wrap=False, width=columns(_out))
 
 
-def _by_hand(library: "Library", known: Set[str]) -> list["shelf.Text"]:
+def _by_hand(library: "Library", known: Set[str]) -> list["document_files.Text"]:
     """The documents that `add` has not written: the agent reads them like the others."""
-    from server.library.reading import shelf
+    from server.library.reading import document_files
 
-    found = list[shelf.Text]()
-    for file in shelf.files(library.folder):
+    found = list[document_files.Text]()
+    for file in document_files.files(library.folder):
         if file.id not in known:
             with suppress(OSError):  # gone meanwhile
-                found.append(shelf.read(file))
+                found.append(document_files.read(file))
     return found
 
 

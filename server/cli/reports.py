@@ -97,7 +97,7 @@ def _warnings(workspace: Path, ledger: "Ledger") -> list[str]:
     from server.history import audit_failures, revocations
     from server.study.ledger_rebuild import edited, edited_now
 
-    told = [reported_summary(workspace), audit_failures.told(ledger), *revocations.told(ledger).values()]
+    told = [reported_summary(workspace), audit_failures.message(ledger), *revocations.messages(ledger).values()]
     return [*told, edited(ledger), edited_now(ledger)]
 
 
@@ -212,10 +212,10 @@ def _print_summary(view: "StudyView") -> None:
 def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
     from server.cli.screens.bars import waiting
     from server.files import write_whole
-    from server.reporting.morning.write import told
+    from server.reporting.morning.report_file import render
 
     with waiting(_err, "reading the study, writing the report"):
-        text = told(paths, form)
+        text = render(paths, form)
     target = output or (paths.report if form is Form.HTML else None)
     if target is None:
         sys.stdout.write(text)
@@ -253,7 +253,7 @@ def finalize(
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each variant, with --ablate.")] = 3,
 ) -> None:
     """Make a branch to merge, with one commit per kept change and its measured effect. Your checkout is unchanged."""
-    from server.finalize import branch, telling
+    from server.finalize import branch, branch_text
     from server.finalize.kept import read
     from server.vcs.stack import Stack
 
@@ -263,12 +263,12 @@ def finalize(
         made, worths = branch.plan(kept, stack, wish), []
         if ablate:
             worths = _ablated(paths, made, stack, seeds)
-            told = {tuple(worth.numbers): [f"Ablation: {worth.told(kept.facts.metric)}"] for worth in worths}
+            told = {tuple(worth.numbers): [f"Ablation: {worth.text(kept.facts.metric)}"] for worth in worths}
             made = branch.plan(kept, stack, wish, lambda numbers: told.get(tuple(numbers), ()))
         if pr:
-            _write_pull_request(paths, made, pr, [worth.told(kept.facts.metric) for worth in worths])
+            _write_pull_request(paths, made, pr, [worth.text(kept.facts.metric) for worth in worths])
         stack.write(made.name)
-    for line in telling.lines(made, worths):
+    for line in branch_text.describe(made, worths):
         _out.print(line, markup=False, highlight=False)
 
 

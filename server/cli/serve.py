@@ -258,9 +258,9 @@ def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[
 
 def _leave_report(paths: "StudyPaths") -> "Path":
     """Loaded when a study is over: a server starts without it."""
-    from server.reporting.morning.write import leave
+    from server.reporting.morning.report_file import write_report
 
-    return leave(paths)
+    return write_report(paths)
 
 
 def _report_of(paths: "StudyPaths") -> "Path | None":
@@ -299,8 +299,8 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     from server.files import write_whole
     from server.locks import lock_path
     from server.study.background import seconds_since_heartbeat
+    from server.watch.access import PageAccess
     from server.watch.changes import Changes
-    from server.watch.door import Door
     from server.watch.routes import Page
 
     address = Address(told)
@@ -309,7 +309,7 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
     with address.bind() as listening:
         where = f"the token is {bearer.where}" if bearer else "no token is needed"
         port, paths = listening.getsockname()[1], study.workspace.paths
-        page = Page(Door.of(paths.home), Changes(lambda: paths), PAGE_VIEWS)
+        page = Page(PageAccess.of(paths.home), Changes(lambda: paths), PAGE_VIEWS)
         shown = f"the live page is at {page.prefix}/, its token in {paths.home.page_token}"
         console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")

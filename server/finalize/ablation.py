@@ -38,7 +38,7 @@ class Worth(NamedTuple):
         """Whether the text is as good without, as far as the noise lets one see."""
         return self.worth is not None and self.error is not None and self.worth <= _SURE * self.error
 
-    def told(self, metric: Metric) -> str:
+    def text(self, metric: Metric) -> str:
         """As a trailer has it."""
         if self.worth is None:
             return f"not measured: {self.why}"

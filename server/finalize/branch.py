@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import Unavailable
-from server.finalize import lines, selection
+from server.finalize import line_merge, selection
 from server.finalize.kept import Kept
 from server.finalize.messages import message, subject
 from server.paths import StudyPaths
@@ -109,7 +109,7 @@ def _stacked(kept: Kept, stack: Stack, steps: list[list[int]], more: Trailers) -
         known, told = kept.together(step), kept.measured(step)
         trailers = [*more(step), *_as_measured(kept, stack, step)]
         commit = stack.commit(message(told, known, kept.facts, trailers), kept_at(kept.row(step[-1])))
-        made.append(Made(step, commit, subject(told), known.told(kept.facts.metric)))
+        made.append(Made(step, commit, subject(told), known.text(kept.facts.metric)))
     return made, there
 
 
@@ -185,7 +185,7 @@ def _merged(texts: tuple[str | None, str | None, str | None], merge: Merge, what
         raise Conflict(f"{what}: {told}.", _STEP)
     merged, conflicts = merge((before or "", now, after))
     if conflicts:
-        merged = lines.merge(before or "", now, after)
+        merged = line_merge.merge(before or "", now, after)
     if merged is None:
         raise Conflict(f"{what}:\n{conflicts[:_QUOTED]}\n", _STEP)
     return merged

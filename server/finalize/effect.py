@@ -24,7 +24,7 @@ class Effect(Value):
         """Whether the gain is larger than the noise, by runs that did not select it."""
         return self.standing is Standing.SURE
 
-    def told(self, metric: Metric) -> str:
+    def text(self, metric: Metric) -> str:
         """As people write it."""
         return "not measured by this metric" if self.gain is None else with_error(metric, self.gain, self.error)
 

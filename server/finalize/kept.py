@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from server.errors import Unavailable
 from server.finalize.effect import Effect, together
-from server.finalize.lines import chains
+from server.finalize.line_merge import chains
 from server.finalize.messages import Facts, Measured
 from server.history.ledger import Ledger
 from server.paths import StudyPaths

@@ -52,7 +52,7 @@ def message(steps: Sequence[Measured], effect: Effect, facts: Facts, more: Seque
     numbers = ", ".join(str(step.row.number) for step in steps)
     trailers = [
         f"Experiment: {last.number}",
-        f"Effect: {metric.name} {effect.told(metric)}{_behind(effect, metric)}",
+        f"Effect: {metric.name} {effect.text(metric)}{_behind(effect, metric)}",
         f"Metric: {_score(last, metric)} ({metric.direction} is better)",
         *([f"Trust: {last.trust}"] if last.trust else []),
         f"Steps: {numbers}",
@@ -63,7 +63,7 @@ def message(steps: Sequence[Measured], effect: Effect, facts: Facts, more: Seque
 
 
 def _line(step: Measured, metric: Metric) -> str:
-    return f"{shorten(printable(step.row.attempt.description), _SUBJECT)} ({step.effect.told(metric)})"
+    return f"{shorten(printable(step.row.attempt.description), _SUBJECT)} ({step.effect.text(metric)})"
 
 
 def _behind(effect: Effect, metric: Metric) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from server.finalize.branch import Branch, Made
 from server.finalize.effect import Effect, together
 from server.metric import percent
-from server.reporting.morning.lead import minus
 from server.reporting.morning.markdown import escaped, fenced, table
 from server.reporting.morning.measured import with_error
+from server.reporting.morning.summary_paragraph import minus
 from server.source.patch import diff
 
 _MOST = 60_000  # characters: GitHub takes 65,536

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.foreign import others, pi
-from server.foreign.signs import TABLES, is_likely, table
+from server.foreign import pi
+from server.foreign.autoauto_piloop import AUTOAUTO, autoauto, piloop
+from server.foreign.detection import TABLES, is_likely, table
 from server.foreign.workspace import Draft, ForeignWorkspace
 from server.paths import HOME
 from server.vcs.git_environment import tracked
 
-_READERS: tuple[Callable[[Path, frozenset[str]], list[Draft]], ...] = (pi.drafts, others.autoauto, others.piloop)
+_READERS: tuple[Callable[[Path, frozenset[str]], list[Draft]], ...] = (
+    pi.drafts,
+    autoauto,
+    piloop,
+)
 _LOOKED_AT = ("", ".auto", ".auto/hooks", ".autoauto/programs", ".git/index", *TABLES)
 _MOST_KNOWN = 4
 _MOST_FILES = 50_000
@@ -96,7 +101,7 @@ def choose(root: Path, name: str = "") -> Draft | None:
     if not name:
         fitting = [draft for draft in found if draft.format == found[0].format]
         if found and "/" in found[0].format:
-            fitting = [draft for draft in found if draft.format.startswith(f"{others.AUTOAUTO}/")]
+            fitting = [draft for draft in found if draft.format.startswith(f"{AUTOAUTO}/")]
     else:
         fitting = [draft for draft in found if name in (draft.format, draft.format.partition("/")[0], _full(draft))]
     if len(fitting) > 1:
@@ -119,7 +124,7 @@ def _several(drafts: Collection[Draft]) -> ProgramInvalid:
     names = ", ".join(draft.format.partition("/")[2] for draft in drafts)
     first = next(iter(drafts)).format
     return ProgramInvalid(
-        f"There are several programs of {others.AUTOAUTO} here: {names}.",
+        f"There are several programs of {AUTOAUTO} here: {names}.",
         f"Choose one: write a program.md of three lines, `---`, `format: {first}`, `---`.",
     )
 

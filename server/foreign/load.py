@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
+from server.foreign.detection import is_likely, table
 from server.foreign.reported import ReportedLog, read_log
-from server.foreign.signs import is_likely, table
 from server.task import program
 from server.task.definition import Task
 from server.task.program import Program
@@ -136,7 +136,7 @@ def _program(found: "ForeignWorkspace", own: Mapping[str, Any], goal_file: str, 
 
 def prepare(root: Path, task: Task, folder: Path) -> None:
     """`bring` what the task needs into the tree of a run, and `require_scripts`. Raises WorkspaceUnusable."""
-    bring(root, task.brought, folder)
+    copy_untracked(root, task.brought, folder)
     require_scripts(task, folder)
 
 
@@ -163,7 +163,7 @@ def _require_same(file: Path, path: str, sha256: str) -> None:
         )
 
 
-def bring(root: Path, files: Mapping[str, str], folder: Path) -> None:
+def copy_untracked(root: Path, files: Mapping[str, str], folder: Path) -> None:
     """Write files that git does not have into the tree of a run. What is there already stays as it is.
 
     Args:

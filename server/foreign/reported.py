@@ -286,7 +286,7 @@ def _words(text: str) -> set[str]:
     return {word for word in found if word not in _EVERYDAY and len(word) > 2}
 
 
-def row_told(row: Reported, unit: str = "") -> str:
+def describe_row(row: Reported, unit: str = "") -> str:
     """A reported attempt as a line."""
     value = "" if row.value is None else f" {row.value:g}{f' {unit}' if unit else ''}"
     segment = f", segment {row.segment + 1}" if row.segment else ""

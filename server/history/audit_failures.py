@@ -140,7 +140,7 @@ def alarm(ledger: Ledger) -> str:
     return _doubt(incumbent.number, failed) if incumbent and failed else ""
 
 
-def told(ledger: Ledger) -> str:
+def message(ledger: Ledger) -> str:
     """The study's audit failures, in a sentence or two; empty if there are none."""
     failed = _audited(ledger)
     if not failed:

@@ -14,7 +14,7 @@ from server.records import MAIN, Attempt, Experiment, Figures, Purpose, Value, V
 from server.scoring import decision_rule
 from server.scoring.decision_rule import Assessment, Reference
 from server.scoring.noise import Noise, all_alike, estimate_noise, since_drift
-from server.scoring.trust import trust_told
+from server.scoring.trust import describe_trust
 from server.task.definition import Task
 from trainer.contract import MetricSource, Referee
 
@@ -139,7 +139,7 @@ def assess_candidate(ledger: Ledger, candidate: Experiment, rule: Task, simpler:
         told.append(segments.begun(ledger, candidate, rule.paired))
     if rule.kind is not Referee.SEALED and found.verdict in _MAY_BE_KEPT:
         results = (run.result for run in _runs(ledger, candidate) if run.result and run.score)
-        told.append(trust_told(results, read=rule.source is not MetricSource.PRINTED))
+        told.append(describe_trust(results, read=rule.source is not MetricSource.PRINTED))
     more = " ".join(filter(None, told))
     return found.model_copy(update={"why": f"{found.why} {more}"}) if more else found
 
@@ -291,13 +291,13 @@ def _held_against(rule: Task) -> list[str]:
     return [name for name, bound in rule.metrics.items() if bound.share is not None]
 
 
-def run_told(run: Experiment, rule: Task) -> str:
+def describe_run(run: Experiment, rule: Task) -> str:
     """The score of one run, and how it was beside the incumbent where that was measured with it."""
     assert run.score
     metric = rule.measure
     if run.attempt.task != rule.sha256:
         return f"{run.score.name} {metric.shown(run.score.value)}"
-    beside = "" if run.attempt.baseline else paired_runs.told(run, metric)
+    beside = "" if run.attempt.baseline else paired_runs.describe(run, metric)
     return f"{metric.word(run.score.value)}{f', {beside}' if beside else ''}"
 
 

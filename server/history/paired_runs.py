@@ -106,7 +106,7 @@ def standing(ledger: Ledger, incumbent: Experiment, like: Experiment) -> tuple[f
     return incumbent.value if same else like.score.value if like.score else None, len(runs)
 
 
-def told(run: Experiment, metric: Metric) -> str:
+def describe(run: Experiment, metric: Metric) -> str:
     """How a run's code was beside the incumbent in it; empty where that was not measured."""
     found, value = pairs([run], metric), _beside(run)
     if not found or value is None:

@@ -64,7 +64,7 @@ def last(ledger: Ledger) -> int:
     return max((row.revocation.by for row in ledger.revoked() if row.revocation), default=0)
 
 
-def told(ledger: Ledger) -> dict[int, str]:
+def messages(ledger: Ledger) -> dict[int, str]:
     """What was revoked, in sentences that never change, by the number of the run that revoked it."""
     groups: dict[int, list[Experiment]] = defaultdict(list)
     for row in ledger.revoked():
@@ -73,9 +73,9 @@ def told(ledger: Ledger) -> dict[int, str]:
     return {by: _sentences(by, rows) for by, rows in groups.items()}
 
 
-def last_told(ledger: Ledger) -> str:
+def last_message(ledger: Ledger) -> str:
     """What was revoked last; empty if nothing ever was."""
-    return told(ledger).get(last(ledger), "")
+    return messages(ledger).get(last(ledger), "")
 
 
 def _sentences(by: int, rows: list[Experiment]) -> str:

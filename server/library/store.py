@@ -14,7 +14,7 @@ from server.files import write_whole
 from server.library.document import Document, Kind
 from server.library.front_matter import parse, render
 from server.library.names import folded, numbered, slug
-from server.library.reading.shelf import markdown_files
+from server.library.reading.document_files import markdown_files
 
 INDEX = "INDEX"  # the document of a repository that lists its others
 _IGNORED = ".gitignore"

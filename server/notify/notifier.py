@@ -22,9 +22,9 @@ from server.notify.settings import Settings, load_settings
 from server.paths import StudyPaths
 from server.records import Experiment
 from server.reporting.bill import time_in_words
-from server.reporting.morning.lead import lead, minus
 from server.reporting.morning.measured import with_error
-from server.reporting.morning.write import told as report_told
+from server.reporting.morning.report_file import render
+from server.reporting.morning.summary_paragraph import minus, summary_paragraph
 from server.reporting.study_view import StudyView
 from server.reporting.view_model import Kind, Standing, StudyState, Summary
 from server.text import shorten
@@ -92,7 +92,7 @@ class Notifier:
         if message.event != "over" or not self._settings.attach:
             return message
         with suppress(AutoresearchError):
-            return message.model_copy(update={"report": report_told(self._paths, "html")})
+            return message.model_copy(update={"report": render(self._paths, "html")})
         return message
 
     def _memory(self) -> Memory:
@@ -167,7 +167,7 @@ def see(summary: Summary, rows: Sequence[Experiment], metric: Metric, over: str 
         tag=study.tag,
         line=_line(summary, metric),
         over=over or (study.why if ended else ""),
-        lead=minus("".join(word.text for word in lead(summary, metric))),
+        lead=minus("".join(word.text for word in summary_paragraph(summary, metric))),
         server=health.server,
         last=rows[-1].number if rows else 0,
         running=study.state is StudyState.RUNNING,

@@ -323,7 +323,7 @@ class StudyView:
         scored = next((row for row in reversed(ended) if row.score), None)
         figures = scored.result.figures if scored and scored.result else None
         heat = f", {figures.gpu_celsius} °C" if figures and figures.gpu_celsius else ""
-        problems = [audit_failures.told(ledger), *revocations.told(ledger).values(), edited(ledger)]
+        problems = [audit_failures.message(ledger), *revocations.messages(ledger).values(), edited(ledger)]
         return Health(
             server=server,
             pulse=pulse,

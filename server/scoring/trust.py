@@ -8,7 +8,7 @@ _PRINTED = "The score is printed by the code under test"
 _UNCHECKED = "The trust is `printed`: the referee has read the number, but no judge has checked how it came about"
 
 
-def trust_told(results: Iterable[Result], read: bool = False) -> str:
+def describe_trust(results: Iterable[Result], read: bool = False) -> str:
     """What a keep on these results' scores would rest on, in a sentence; empty where it is on a judge's word.
 
     Args:

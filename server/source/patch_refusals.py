@@ -36,7 +36,7 @@ def ambiguous(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
     return refusal(f"{hunk.name} matches {file} at {len(fits)} places: {_lines(fits[:10])}{more}.", step)
 
 
-def absent_anchor(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
+def anchor_not_found(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     """No line of the file is like one of its anchors."""
     missing = next((a for at, a in enumerate(hunk.anchors) if finder.below(hunk.anchors[: at + 1]) is None), "")
     fits = finder.fits(hunk)
@@ -47,7 +47,7 @@ def absent_anchor(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     )
 
 
-def above_anchor(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
+def not_below_anchor(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
     """Its text stands elsewhere."""
     return refusal(
         f"{hunk.name} does not match {file} below its anchor @@ {clip(hunk.anchors[-1])}: it is at "
@@ -56,7 +56,7 @@ def above_anchor(hunk: Hunk, fits: Sequence[Fit], file: str) -> PatchRefused:
     )
 
 
-def copied(hunk: Hunk, fit: Fit, other: int, file: str) -> PatchRefused:
+def almost_at_its_line(hunk: Hunk, fit: Fit, other: int, file: str) -> PatchRefused:
     """It fits where its header does not say, and nearly fits where it does."""
     return refusal(
         f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, "
@@ -65,7 +65,7 @@ def copied(hunk: Hunk, fit: Fit, other: int, file: str) -> PatchRefused:
     )
 
 
-def elsewhere(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
+def not_at_its_line(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
     """It fits where its header does not say, and no line of it tells that this is the place."""
     return refusal(
         f"{hunk.name} matches {file} at line {fit.at + 1}, but its header says line {(hunk.start or 0) + 1}, and its "
@@ -84,7 +84,7 @@ def without_blanks(hunk: Hunk, fit: Fit, file: str) -> PatchRefused:
     )
 
 
-def unplaced(hunk: Hunk, file: str) -> PatchRefused:
+def no_position(hunk: Hunk, file: str) -> PatchRefused:
     """It has no text to be found by."""
     only = "can be found only by blank lines" if hunk.before else "only adds lines and does not say where"
     return refusal(
@@ -93,7 +93,7 @@ def unplaced(hunk: Hunk, file: str) -> PatchRefused:
     )
 
 
-def conflicting(hunk: Hunk, other: Hunk, number: int, file: str) -> PatchRefused:
+def overlapping(hunk: Hunk, other: Hunk, number: int, file: str) -> PatchRefused:
     """Another hunk changes the same lines."""
     return refusal(
         f"{hunk.name} changes {file} at line {number}, where {other.name} changes it, too.",
@@ -101,7 +101,7 @@ def conflicting(hunk: Hunk, other: Hunk, number: int, file: str) -> PatchRefused
     )
 
 
-def repeated(hunk: Hunk, number: int, file: str) -> PatchRefused:
+def already_added(hunk: Hunk, number: int, file: str) -> PatchRefused:
     """What it adds stands there already."""
     return refusal(
         f"{hunk.name} seems to be applied already: the lines that it adds are at line {number} of {file}.",
@@ -109,7 +109,7 @@ def repeated(hunk: Hunk, number: int, file: str) -> PatchRefused:
     )
 
 
-def nowhere(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
+def no_match(hunk: Hunk, finder: Finder, file: str) -> PatchRefused:
     """It fits nowhere."""
     if applied := _applied(hunk, finder):
         step = "Call read_train() to see the file as it is, and go on from there."

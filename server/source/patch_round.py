@@ -56,7 +56,7 @@ class Round:
         for hunk, fit in zip(self._hunks, self._placed, strict=True):
             for at, lines in self._changes(hunk, fit, gone).items():
                 if at in comes:
-                    raise patch_refusals.conflicting(hunk, comes[at][0], at + 1, self._file)
+                    raise patch_refusals.overlapping(hunk, comes[at][0], at + 1, self._file)
                 comes[at] = hunk, lines
         after: list[Line] = []
         for at in range(len(self._lines) + 1):
@@ -76,7 +76,7 @@ class Round:
             pending = pending if edit.mark == GONE else []
             if edit.mark == GONE:
                 if at in gone:
-                    raise patch_refusals.conflicting(hunk, gone[at], at + 1, self._file)
+                    raise patch_refusals.overlapping(hunk, gone[at], at + 1, self._file)
                 gone[at] = hunk
                 pending.append(self._lines[at])
             at += 1
@@ -91,10 +91,10 @@ class Round:
         if not hunk.before:
             return self._insertion(hunk)
         if not any(map(str.strip, hunk.before)) and (self._shifted or _is_spaced(hunk)):
-            raise patch_refusals.unplaced(hunk, self._file)
+            raise patch_refusals.no_position(hunk, self._file)
         fits = self._below(hunk, fits)
         if not fits:
-            raise patch_refusals.nowhere(hunk, self._finder, self._file)
+            raise patch_refusals.no_match(hunk, self._finder, self._file)
         if len(fits) > 1:
             fits = self._numbered(hunk, fits) or (self._last(fits) if hunk.at_end else []) or fits
         if len(fits) > 1:
@@ -112,12 +112,12 @@ class Round:
             return fits
         scopes = self._finder.below(hunk.anchors)
         if scopes is None:
-            raise patch_refusals.absent_anchor(hunk, self._finder, self._file)
+            raise patch_refusals.anchor_not_found(hunk, self._finder, self._file)
         for ranges in scopes:
             if found := [fit for fit in fits if any(fit.at in scope for scope in ranges)]:
                 return found
         if fits:
-            raise patch_refusals.above_anchor(hunk, fits, self._file)
+            raise patch_refusals.not_below_anchor(hunk, fits, self._file)
         return []
 
     def _numbered(self, hunk: Hunk, fits: list[Fit]) -> list[Fit]:
@@ -155,7 +155,7 @@ class Round:
         at = below if marks[-1] == COMES else fit.at - len(new)
         stands = at >= 0 and texts[at : at + len(new)] == new
         if stands and any(text.strip() for text in new) and not (self._exact and hunk.counted):
-            raise patch_refusals.repeated(hunk, at + 1, self._file)
+            raise patch_refusals.already_added(hunk, at + 1, self._file)
 
     def _refuse_copy(self, hunk: Hunk, fit: Fit, alone: int) -> None:
         """Where the header names a place that is nearly the same, that one was meant, and somebody has changed it.
@@ -170,11 +170,11 @@ class Round:
         least = _ALIKE if alone >= _KNOWN else _ALIKE / 2
         other = next((at for at in near if self._finder.likeness(hunk.before, at) >= least), None)
         if other is not None:
-            raise patch_refusals.copied(hunk, fit, other, self._file)
+            raise patch_refusals.almost_at_its_line(hunk, fit, other, self._file)
         doubtful = size <= _SHORT and self._finder.repeats
         known = alone >= _KNOWN or (alone and self._is_in_line(wanted, size, fit.at - wanted, doubtful))
         if fit.at != wanted and (fit.shifted or not known):
-            raise patch_refusals.elsewhere(hunk, fit, self._file)
+            raise patch_refusals.not_at_its_line(hunk, fit, self._file)
 
     def _is_in_line(self, start: int, size: int, offset: int, doubtful: bool) -> bool:
         """Whether a hunk has moved as far as the hunks above and below it, or by something in between.
@@ -202,7 +202,7 @@ class Round:
         at = hunk.start
         if at is not None and hunk.counted and at <= len(self._lines) and self._exact:
             return Fit(at, hunk.edits)
-        raise patch_refusals.unplaced(hunk, self._file)
+        raise patch_refusals.no_position(hunk, self._file)
 
 
 def _is_spaced(hunk: Hunk) -> bool:

@@ -96,7 +96,7 @@ def lost(state: Path) -> str:
     return ""
 
 
-def heal(
+def repair_refs(
     ledger: Ledger,
     workspace: Workspace,
     notebook: Notebook,
@@ -110,13 +110,13 @@ def heal(
     """
     listed = listed or workspace.listed()
     wants = wants or wanted(ledger, listed.rows)
-    healer = _Healer(ledger, workspace, listed, wants)
-    healer.find()
-    failed = healer.write()
-    for text in healer.told():
+    repair = _Repair(ledger, workspace, listed, wants)
+    repair.find()
+    failed = repair.write()
+    for text in repair.told():
         notebook.add(text, idea=False, after=max(wants, default=0))
     workspace.refs.mended = None
-    if (losses := healer.losses()) and not wants:
+    if (losses := repair.losses()) and not wants:
         set_aside(workspace.paths.results)  # all that is left of the night: the next row would overwrite it
     _write_down(workspace.paths.lost, [*losses, *failed])
     workspace.refs.accept(whole=not failed)
@@ -131,12 +131,12 @@ def _write_down(path: Path, told: list[str]) -> None:
         path.unlink(missing_ok=True)
 
 
-class _Healer:
-    """One look at everything."""
+class _Repair:
+    """Compares git with the ledger once, and writes what git lacks."""
 
     def __init__(self, ledger: Ledger, workspace: Workspace, listed: Listed, wants: dict[int, Wanted]) -> None:
         self._ledger, self._workspace, self._listed, self._wants = ledger, workspace, listed, wants
-        self._remake = Remake(ledger, workspace)
+        self._lost_commits = LostCommits(ledger, workspace)
         self._again: list[int] = []  # experiments whose commits were made again
         self._gone: dict[int, str] = {}  # experiments whose commits were not, and why
         self._kept: list[Move] = []  # to what our refs named in place of ours
@@ -144,16 +144,16 @@ class _Healer:
     def find(self) -> None:
         """Find out what is missing, and make it in memory."""
         wants, rows = self._wants, self._listed.rows
-        self._remake.lacking = self._workspace.objects.lacking([name for want in wants.values() for name in want])
+        self._lost_commits.lacking = self._workspace.objects.lacking([name for want in wants.values() for name in want])
         odd = [number for number in wants if self._moves(number)]
-        if odd or self._remake.lacking:
+        if odd or self._lost_commits.lacking:
             self._look_closer()
         for number, want in wants.items():
-            if want.copy in self._remake.lacking or rows.get(number) != want.copy:
+            if want.copy in self._lost_commits.lacking or rows.get(number) != want.copy:
                 made = document(self._row(number))
-                self._remake.made[made.name] = made
+                self._lost_commits.made[made.name] = made
                 wants[number] = want._replace(copy=made.name)  # another one if an earlier version wrote the row
-            if want.commit in self._remake.lacking:
+            if want.commit in self._lost_commits.lacking:
                 self._rebuild(self._row(number))
         for number in odd:
             self._keep_others(self._row(number))
@@ -164,7 +164,7 @@ class _Healer:
 
     def write(self) -> list[str]:
         """Write it: the objects first. Returns what failed, and why. Raises WorkspaceUnusable."""
-        self._workspace.objects.add(list(self._remake.made.values()))
+        self._workspace.objects.add(list(self._lost_commits.made.values()))
         moves = [move for number in self._wants for move in self._moves(number)]
         return self._workspace.refs.put([*self._kept, *moves])
 
@@ -196,7 +196,7 @@ class _Healer:
     @cached_property
     def _last(self) -> int:
         """The last number that was given to an experiment."""
-        return max([*self._wants, *self._listed.rows, *self._remake.folders], default=0)
+        return max([*self._wants, *self._listed.rows, *self._lost_commits.folders], default=0)
 
     @cached_property
     def _chain(self) -> Chain:
@@ -221,17 +221,17 @@ class _Healer:
     def _look_closer(self) -> None:
         """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
         objects = self._workspace.objects
-        commits = {want.commit for want in self._wants.values()} - self._remake.lacking
-        texts = [(name, commit) for commit in commits for name in self._remake.texts_of(commit)]
+        commits = {want.commit for want in self._wants.values()} - self._lost_commits.lacking
+        texts = [(name, commit) for commit in commits for name in self._lost_commits.texts_of(commit)]
         with suppress(WorkspaceUnusable):  # in a partial clone the first ones are somewhere else
             lacking = objects.lacking(dict.fromkeys(name for name, _ in texts))
-            self._remake.lacking |= {commit for name, commit in texts if name in lacking}
-        lost = [number for number, want in self._wants.items() if want.commit in self._remake.lacking]
-        self._remake.lacking |= objects.lacking({self._row(number).attempt.parent for number in lost})
+            self._lost_commits.lacking |= {commit for name, commit in texts if name in lacking}
+        lost = [number for number, want in self._wants.items() if want.commit in self._lost_commits.lacking]
+        self._lost_commits.lacking |= objects.lacking({self._row(number).attempt.parent for number in lost})
 
     def _rebuild(self, row: Experiment) -> None:
         """Make a commit again; those before it were."""
-        if why := self._remake.commit(row):
+        if why := self._lost_commits.commit(row):
             self._gone[row.number] = why
         else:
             self._again.append(row.number)
@@ -260,12 +260,12 @@ class _Healer:
 
     def _work(self, name: str) -> bytes | None:
         """A commit without its message: an attempt's changes without the verdict."""
-        found = self._remake.read(name)
+        found = self._lost_commits.read(name)
         return found.content.partition(b"\n\n")[0] if found and found.kind == "commit" else None
 
     def _keep(self, number: int, name: str) -> None:
         ref = f"{self._workspace.found}/{number}-{name[:12]}"
-        if ref not in self._listed.found and self._remake.read(name):
+        if ref not in self._listed.found and self._lost_commits.read(name):
             self._kept.append(Move(ref, name, None))
 
 
@@ -280,8 +280,8 @@ def _earlier(found: Experiment, row: Experiment) -> bool:
 _MOST = 1 << 20  # bytes of a train.py
 
 
-class Remake:
-    """Makes objects in memory; whoever asked for them writes them."""
+class LostCommits:
+    """Makes lost commits again, in memory; the caller writes their objects."""
 
     def __init__(self, ledger: Ledger, workspace: Workspace) -> None:
         self._ledger, self._workspace = ledger, workspace

@@ -11,7 +11,7 @@ from server.history.notes import Notebook
 from server.records import Experiment
 from server.source.editable import Editable
 from server.source.language import Change
-from server.study.git_repair import Wanted, copy, heal, wanted
+from server.study.git_repair import Wanted, copy, repair_refs, wanted
 from server.vcs.workspace import Listed, Workspace, mended
 
 
@@ -44,7 +44,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
             left.callback(found.close)
             wants = _checked(found, workspace, notebook, listed, distrust)
             if not (why := _behind(found, workspace, listed, wants)):
-                heal(found, workspace, notebook, listed, wants)
+                repair_refs(found, workspace, notebook, listed, wants)
                 left.pop_all()
                 return found
             old = found
@@ -56,7 +56,7 @@ def open_ledger(workspace: Workspace, notebook: Notebook, listed: Listed, distru
     with ExitStack() as left:
         made = Ledger(path)
         left.callback(made.close)
-        heal(made, workspace, notebook, listed)
+        repair_refs(made, workspace, notebook, listed)
         left.pop_all()
     return made
 

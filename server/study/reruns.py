@@ -169,9 +169,9 @@ def require_possible(study: Study, question: RerunRequest) -> None:
 
 def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:
     """Why there is no answer; a run that failed its audit is entered into the study first."""
-    before = revocations.last_told(study.ledger)
+    before = revocations.last_message(study.ledger)
     enter_failures(study, experiments)
-    after = revocations.last_told(study.ledger)
+    after = revocations.last_message(study.ledger)
     return Unavailable(f"{why} {after}" if after != before else why, "Look at its run.log.")
 
 

@@ -32,7 +32,7 @@ from server.source.patch import AppliedPatch
 from server.starting.request import RequestMaker, RunWords, Terms
 from server.starting.slots import Slots
 from server.study import ledger_rebuild
-from server.study.git_repair import heal
+from server.study.git_repair import repair_refs
 from server.study.lane import Lane, Lanes, what_may_change
 from server.study.phase import Move, Phase, require
 from server.study.sweep_queue import SweepQueue
@@ -183,7 +183,7 @@ class Study:
         if self.ledger.gone or self.ledger.foreign:
             self.mend()
         elif self.workspace.refs.disturbed:
-            heal(self.ledger, self.workspace, self.notebook)
+            repair_refs(self.ledger, self.workspace, self.notebook)
         if self._broken_off or not self.workspace.worktree.exists():
             self._broken_off = False
             with self._whole():
@@ -353,7 +353,7 @@ class Study:
 
     def _tell_revocations(self) -> None:
         """Leave a note of each, once."""
-        for by, text in revocations.told(self.ledger).items():
+        for by, text in revocations.messages(self.ledger).items():
             if text not in {note.text for note in self.notebook.notes}:
                 self.notebook.add(text, idea=False, after=by)
 

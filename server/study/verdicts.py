@@ -309,7 +309,7 @@ class Verdicts:
         return True
 
     def _lost(self, experiment: Experiment) -> bool:
-        """Whether git has lost the experiment's commit for good; `heal.lost` tells of that."""
+        """Whether git has lost the experiment's commit for good; `git_repair.lost` tells of that."""
         return bool(self._workspace.objects.lacking([experiment.commit]))
 
     def _complaint(self, result: Result, incumbent: Experiment, rule: Task) -> str:
@@ -350,10 +350,10 @@ class Verdicts:
         elif ended:
             verdict, why = Verdict.INVALID, ended
         elif attempt.baseline:
-            verdict, why = Verdict.BASELINE, f"The baseline: {comparisons.run_told(experiment, rule)}."
+            verdict, why = Verdict.BASELINE, f"The baseline: {comparisons.describe_run(experiment, rule)}."
         elif attempt.of is not None:
             verdict = _BESIDE[attempt.purpose]
-            why = f"Experiment {attempt.of} again: {comparisons.run_told(experiment, rule)}."
+            why = f"Experiment {attempt.of} again: {comparisons.describe_run(experiment, rule)}."
         else:
             found, incumbent = self.assess(experiment, rule), comparisons.built_on(self._ledger, attempt)
             assert incumbent is not None

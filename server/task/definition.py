@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from server.metric import Direction, Metric, Scale
 from server.records import MEASURED, Figures, lm_names
-from server.task import fixed, globs
+from server.task import globs, upstream_fields
 from server.task.fields import FieldError, MetricField, Range, WatchedFigure, require_name
 from server.task.policy import Guardrail, KeepRule, StopLimits, figures_complaint, usual_scatter
 from trainer.contract import MetricSource, Referee, TaskSpec
@@ -303,8 +303,8 @@ class Task(KeepRule):
 
     def _require_upstream(self) -> None:
         given = {name: told for name, told in self.model_dump(exclude_unset=True).items() if self._wants(name)}
-        if name := fixed.contradicted(given):
-            raise FieldError(fixed.WHY, name)
+        if name := upstream_fields.contradicted(given):
+            raise FieldError(upstream_fields.WHY, name)
 
     def _require_task(self) -> None:
         wanted = {Referee.COMMAND: ("command",), Referee.JUDGED: ("worker", "judge")}[self.kind]

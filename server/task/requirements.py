@@ -213,7 +213,7 @@ def other_workspaces(root: Path, files: Collection[str]) -> str:
     return ""
 
 
-def run_told(task: Task) -> str:
+def describe_run(task: Task) -> str:
     """What a run will do, for the operator."""
     told = run_in_words(task)
     if task.kind is Referee.KARPATHY:

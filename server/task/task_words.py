@@ -78,7 +78,7 @@ def metric_in_words(task: Task) -> str:
     return f"{_SOURCES[task.source].format(name=with_unit(task.measure))}; {task.direction} is better"
 
 
-def metric_told(task: Task) -> str:
+def describe_metric(task: Task) -> str:
     """`metric_in_words`, and what it is for a language model."""
     if task.kind is Referee.SEALED:
         return f"{lm_names.NAME}, {lm_names.WORDS}; lower is better"

@@ -16,8 +16,8 @@ from server.errors import AutoresearchError
 from server.reporting.study_view import StudyView
 from server.study.find_study import OperatorRequest
 from server.watch import controls
+from server.watch.access import COOKIE, PageAccess, posted
 from server.watch.changes import Changes
-from server.watch.door import COOKIE, Door, posted
 from server.watch.page_file import HEADERS, page
 
 # Of a page without a script, whose style sheet says its own hash: both policies hold.
@@ -30,9 +30,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Page:
     """The page of one study: routes to mount, and a task to run beside them."""
 
-    def __init__(self, door: Door, changes: Changes, extras: Mapping[str, Extra] | None = None) -> None:
+    def __init__(self, access: PageAccess, changes: Changes, extras: Mapping[str, Extra] | None = None) -> None:
         """`extras`: further views by name, such as `report`."""
-        self.door, self.changes = door, changes
+        self.access, self.changes = access, changes
         shown = {name: self._extra(make) for name, make in (extras or {}).items()}
         open_routes = [("", self._page, "GET"), ("api/session", self._enter, "POST")]
         routes: list[tuple[str, Handler, str]] = [
@@ -45,12 +45,12 @@ class Page:
         ]
         made = [self._route(path, handler, method, open_to_all=True) for path, handler, method in open_routes]
         made += [self._route(path, handler, method) for path, handler, method in routes]
-        self.prefix = door.prefix
-        self.app = Starlette(routes=[Mount(door.prefix, routes=made)])
+        self.prefix = access.prefix
+        self.app = Starlette(routes=[Mount(access.prefix, routes=made)])
 
     def knows(self, scope: Scope) -> bool:
         """Whether the request is of a browser that was let in."""
-        return self.door.has_cookie(Request(scope).cookies.get(COOKIE))
+        return self.access.has_cookie(Request(scope).cookies.get(COOKIE))
 
     async def run(self) -> None:
         """Look for changes until it is cancelled."""
@@ -58,7 +58,7 @@ class Page:
 
     def _route(self, path: str, handler: Handler, method: str, open_to_all: bool = False) -> Route:
         async def guarded(request: Request) -> Response:
-            refused = self.door.refuses(request, open_to_all)
+            refused = self.access.refuses(request, open_to_all)
             try:
                 response = refused.response() if refused else await handler(request)
             except (AutoresearchError, OSError) as error:
@@ -73,14 +73,14 @@ class Page:
 
     async def _enter(self, request: Request) -> Response:
         """Exchange the link's token for a cookie."""
-        if not self.door.knows((await posted(request)).get("token")):
+        if not self.access.knows((await posted(request)).get("token")):
             return JSONResponse(
                 {"error": "This link is not valid: use the link that `autoresearch watch` prints."}, 401
             )
-        return self.door.let_in()
+        return self.access.let_in()
 
     async def _session(self, _: Request) -> Response:
-        return self.door.csrf()
+        return self.access.csrf()
 
     async def _summary(self, _: Request) -> Response:
         return Response(await self.changes.summary(), media_type="application/json")

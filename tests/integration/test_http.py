@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 
 from server.api.http.auth import MAX_BODY, AuthMiddleware
 from server.paths import Home
-from server.watch.door import Door
+from server.watch.access import PageAccess
 from tests.support.polling import PATIENCE, stretched
 from tests.support.repositories import QUICK, UNGUARDED, make_quick
 
@@ -113,13 +113,13 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) -> None:
-    door = Door.of(Home(web.workspace))
-    status, text = web.ask("", f"{door.prefix}/", "GET", Authorization="")
+    access = PageAccess.of(Home(web.workspace))
+    status, text = web.ask("", f"{access.prefix}/", "GET", Authorization="")
     assert status == 200 and "<title>autoresearch</title>" in text
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
-    summary = f"{door.prefix}/api/summary"
+    summary = f"{access.prefix}/api/summary"
     assert web.ask("", summary, "GET")[0] == 401  # the agents' token is not the page's
-    connection.request("POST", f"{door.prefix}/api/session", json.dumps({"token": door.token}), JSON)
+    connection.request("POST", f"{access.prefix}/api/session", json.dumps({"token": access.token}), JSON)
     answer = connection.getresponse()
     answer.read()
     cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
@@ -127,7 +127,7 @@ def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) 
     status, text = web.ask("", summary, "GET", Authorization="", Cookie=cookie)
     assert status == 200 and json.loads(text)["study"]["tag"] == "t1"
     for view in ("report", "chart.png"):  # 503: nothing was run yet
-        assert web.ask("", f"{door.prefix}/{view}", "GET", Authorization="", Cookie=cookie)[0] in (200, 503)
+        assert web.ask("", f"{access.prefix}/{view}", "GET", Authorization="", Cookie=cookie)[0] in (200, 503)
     assert web.ask("", summary, "GET", Cookie=cookie, Host="evil.example")[0] == 421
     assert web.ask("", summary, "GET", Cookie=cookie, Origin="http://127.0.0.1:1")[0] == 403
     assert web.ask(HELLO, Authorization="", Cookie=cookie)[0] == 401  # nor is the page's cookie theirs

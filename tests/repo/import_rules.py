@@ -91,7 +91,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server.library.extraction.confinement",
         "server.library.fetching.reach",
         "server.library.fetching.tunnel",
-        "server.watch.beside",
+        "server.watch.local_page",
         "trainer.commands.confined_process",
         "trainer.processes.fork_server",
         "trainer.run.child_launch",

@@ -25,7 +25,7 @@ from server.paths import HOME, TOKEN
 
 TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SHORTEST = 16  # characters
-_NAMED = "@"  # server.api.lanes.seat reads what follows
+_NAMED = "@"  # server.api.lanes.caller reads what follows
 
 
 class BearerToken:
@@ -44,7 +44,7 @@ class BearerToken:
     def opens(self, header: str) -> bool:
         """Whether an Authorization header carries the token; takes as long for a near miss as for nonsense.
 
-        A client may put its name behind the token (server.api.lanes.seat).
+        A client may put its name behind the token (server.api.lanes.caller).
         """
         scheme, _, token = header.partition(" ")
         told = token.strip()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import UnknownDocument
-from server.library.reading import shelf
+from server.library.reading import document_files
+from server.library.reading.document_files import Entry, File, Text
 from server.library.reading.index import Hit, Index
 from server.library.reading.passages import Section, lines_to_read, outline
-from server.library.reading.shelf import Entry, File, Text
 from server.library.reading.visible import one_line
 from server.records import Value
 from server.text import fence_quotation
@@ -57,16 +57,16 @@ class ReferenceLibrary:
 
     def count(self) -> int:
         """How many documents there are."""
-        return shelf.count(self._folder)
+        return document_files.count(self._folder)
 
     def exists(self) -> bool:
         """Whether there is a document."""
-        return shelf.has_documents(self._folder)
+        return document_files.has_documents(self._folder)
 
     def answer(self, asked: Asked) -> Answer:
         """What is asked for. Raises UnknownDocument, LibraryUnavailable."""
         query, name, section, limit, offset = asked
-        found = shelf.files(self._folder)
+        found = document_files.files(self._folder)
         if not found:
             raise UnknownDocument(
                 "There is no reference library.", "Continue without it; the operator may add documents."
@@ -91,7 +91,7 @@ class ReferenceLibrary:
         """
         if not source:
             return ""
-        known = {file.id: file for file in shelf.files(self._folder)}
+        known = {file.id: file for file in document_files.files(self._folder)}
         names = dict.fromkeys(word.strip("<>()[]\"'`.") for word in re.split(r"[\s,;]+", source))
         entries = [self._entry(known[name]) for name in names if name in known]
         cited = "; ".join(", ".join(filter(None, (_title(entry), one_line(entry.source)))) for entry in entries)
@@ -172,7 +172,7 @@ class ReferenceLibrary:
         if (before := self._entries.get(file.id)) and before[0] == file:
             return before[1]
         try:
-            entry = shelf.read(file).entry
+            entry = document_files.read(file).entry
         except OSError as error:
             return Entry(file.id, f"(cannot be read: {error.strerror or error})")
         self._entries[file.id] = (file, entry)
@@ -180,7 +180,7 @@ class ReferenceLibrary:
 
     def _read(self, file: File) -> Text:
         try:
-            return shelf.read(file)
+            return document_files.read(file)
         except OSError as error:
             why = error.strerror or str(error)
             raise UnknownDocument(f"That document cannot be read: {why}.", f"{_CATALOGUE}.") from error

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from server.errors import LibraryUnavailable
-from server.library.reading import query, shelf
+from server.library.reading import document_files, query
+from server.library.reading.document_files import File
 from server.library.reading.passages import passages, places_to_read
-from server.library.reading.shelf import File
 from server.paths import LIBRARY_INDEX
 
 _FORMAT = 2
@@ -170,7 +170,7 @@ def _changes(connection: sqlite3.Connection, library: Path) -> dict[str, File | 
     """The documents that may have changed, by id; None: it is gone."""
     rows = connection.execute("SELECT id, changed_ns, size FROM files")
     known = {name: (changed, size) for name, changed, size in rows}
-    there = {file.id: file for file in shelf.files(library)}
+    there = {file.id: file for file in document_files.files(library)}
     changed = {name: file for name, file in there.items() if known.get(name) != (file.changed_ns, file.size)}
     return {**changed, **dict.fromkeys(known.keys() - there.keys())}
 
@@ -178,7 +178,7 @@ def _changes(connection: sqlite3.Connection, library: Path) -> dict[str, File | 
 def _replace(connection: sqlite3.Connection, name: str, file: File | None) -> None:
     now = time.time_ns()
     try:
-        raw = shelf.data(file.path) if file else b""
+        raw = document_files.data(file.path) if file else b""
     except OSError:  # gone, or not to be read: the next search looks again
         raw = b""
     digest, old = sha256(raw).hexdigest(), _known(connection, name)
@@ -192,7 +192,7 @@ def _replace(connection: sqlite3.Connection, name: str, file: File | None) -> No
             connection.execute(f"DELETE FROM {table} WHERE {key} BETWEEN ? AND ?", old[1:])
         connection.execute("DELETE FROM files WHERE id = ?", (name,))
     if file:
-        first, last = _enter(connection, shelf.parse(name, raw.decode("utf-8", "replace")))
+        first, last = _enter(connection, document_files.parse(name, raw.decode("utf-8", "replace")))
         row = (name, stamp, file.size, digest, first, last)
         connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -202,7 +202,7 @@ def _known(connection: sqlite3.Connection, name: str) -> tuple[str, int, int] | 
     return connection.execute("SELECT digest, first, last FROM files WHERE id = ?", (name,)).fetchone()
 
 
-def _enter(connection: sqlite3.Connection, document: shelf.Text) -> tuple[int, int]:
+def _enter(connection: sqlite3.Connection, document: document_files.Text) -> tuple[int, int]:
     """Write the passages of a document down; returns the first of their numbers, and the last."""
     first = int(_one(connection, "SELECT coalesce(max(number), 0) FROM places")[0]) + 1
     entry, last, places = document.entry, first - 1, places_to_read(document.body)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from server.metric import Metric
 from server.reporting.morning.axis import Axis, decimals
 from server.reporting.morning.elements import Html, el, shown
-from server.reporting.morning.lead import minus
 from server.reporting.morning.measured import with_error
+from server.reporting.morning.summary_paragraph import minus
 from server.reporting.view_model import Kind, Standing, Summary
 
 _WIDTH = 860

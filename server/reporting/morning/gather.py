@@ -13,8 +13,8 @@ from server.paths import StudyPaths
 from server.records import Experiment
 from server.reporting.bill import Bill, make_bill, read_agent_bill, time_in_words, tokens_in_words
 from server.reporting.morning.contents import Failure, KeptChange, Next, Number, OtherChange, Report
-from server.reporting.morning.lead import lead, minus, numbers, title
 from server.reporting.morning.measured import with_error
+from server.reporting.morning.summary_paragraph import minus, numbers, summary_paragraph, title
 from server.reporting.study_view import StudyView
 from server.reporting.view_detail import Detail, DiffLine
 from server.reporting.view_model import Kind, Standing, Summary
@@ -56,7 +56,7 @@ def gather(paths: StudyPaths) -> Report:
         title=title(summary),
         about=_about(summary, bill, of_models=rows[-1].attempt.task is None),
         alarms=summary.health.problems,
-        lead=lead(summary, metric),
+        lead=summary_paragraph(summary, metric),
         numbers=[*numbers(summary, metric), *_costs(summary, bill)],
         kept=[_kept(row, details.get(row.number), summary, metric, library) for row in kept[-_LISTED_KEPT:]],
         kept_left=max(len(kept) - _LISTED_KEPT, 0),

@@ -11,7 +11,7 @@ from server.reporting.bill import Bill, time_in_words, tokens_in_words
 from server.reporting.morning.chart import caption, chart, forest
 from server.reporting.morning.contents import Failure, KeptChange, Report, Words
 from server.reporting.morning.elements import Child, Html, el, together
-from server.reporting.morning.lead import minus
+from server.reporting.morning.summary_paragraph import minus
 from server.reporting.view_detail import DiffLine
 from server.reporting.view_model import Standing
 

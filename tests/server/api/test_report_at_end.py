@@ -10,7 +10,7 @@ from mcp import Client
 from server.api import app
 from server.paths import StudyPaths
 from server.records import Verdict
-from server.reporting.morning.write import leave
+from server.reporting.morning.report_file import write_report
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.night import TAG, Night, constants
@@ -33,7 +33,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
 
 async def test_a_study_that_is_over_leaves_its_report(paths: StudyPaths) -> None:
     with closing(Study(paths.home.root, TAG, ServeOptions(profile="smoke"))) as study:
-        async with Client(app.create(study, leave)):
+        async with Client(app.create(study, write_report)):
             await anyio.to_thread.run_sync(until, paths.report.exists)
     text = paths.report.read_text(encoding="utf-8")
     assert "val_bpb fell from 2.0000 to 1.8000" in text and "experiments was reached" in text

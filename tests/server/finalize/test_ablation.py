@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import Unavailable
-from server.finalize import branch, telling
+from server.finalize import branch, branch_text
 from server.finalize.ablation import Worth, ablate
 from server.finalize.branch import Wish
 from server.finalize.kept import read
@@ -73,20 +73,20 @@ def test_a_change_that_does_nothing_any_more_is_found(root: Path) -> None:
     needed, useless, good = worths
     assert (needed.worth is None and "without it nothing works" in needed.why) or "exit" in needed.why
     assert useless.useless and good.worth is not None and not good.useless and abs(good.worth - 1) < 0.1
-    assert "no longer worth anything" in useless.told(Metric("cost", "lower", places=None))
+    assert "no longer worth anything" in useless.text(Metric("cost", "lower", places=None))
     assert any("all without" in line for line in shown)
-    told = "\n".join(telling.lines(made, worths))
+    told = "\n".join(branch_text.describe(made, worths))
     assert "--only 4,8 --name" in told
 
 
 def test_what_a_worth_says() -> None:
     metric = Metric("val_bpb", "lower")
-    assert Worth([4], 0.0009, 0.0003).told(metric) == "still worth -0.0009 ± 0.0003"
-    assert Worth([4], 0.0001, 0.0003).told(metric).startswith("no longer worth anything: -0.0001")
-    assert Worth([4], -0.0009, 0.0003).told(metric).startswith("worse than without: +0.0009")
-    assert Worth([4], None, None, "it crashed").told(metric) == "not measured: it crashed"
+    assert Worth([4], 0.0009, 0.0003).text(metric) == "still worth -0.0009 ± 0.0003"
+    assert Worth([4], 0.0001, 0.0003).text(metric).startswith("no longer worth anything: -0.0001")
+    assert Worth([4], -0.0009, 0.0003).text(metric).startswith("worse than without: +0.0009")
+    assert Worth([4], None, None, "it crashed").text(metric) == "not measured: it crashed"
     higher = Metric("ms", "lower", "ms", "log", places=None)
-    assert "still worth -9.5 %" in Worth([4], 0.1, 0.01).told(higher)
+    assert "still worth -9.5 %" in Worth([4], 0.1, 0.01).text(higher)
 
 
 def test_a_study_in_which_something_runs_is_not_asked(root: Path) -> None:

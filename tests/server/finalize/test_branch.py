@@ -8,7 +8,7 @@ import pytest
 
 from server.cli.entry import main
 from server.errors import Unavailable, WorkspaceUnusable
-from server.finalize import branch, pull_request, telling
+from server.finalize import branch, branch_text, pull_request
 from server.finalize.branch import Branch, Wish
 from server.finalize.kept import read
 from server.paths import StudyPaths
@@ -130,7 +130,7 @@ def test_the_default_takes_what_is_surely_larger_than_the_noise(short: Path) -> 
     assert [commit.numbers for commit in found.commits] == [[4], [12]] and found.left == [[7, 10]]
     text = git(short, "show", f"autoresearch-{TAG}:train.py")
     assert "A = 1\nB = 20\nC = 3\nD = 40" in text and not found.measured
-    told = "\n".join(telling.lines(found))
+    told = "\n".join(branch_text.describe(found))
     assert "left out: 7, 10" in told and "was not measured on this base" in told
     assert [commit.numbers for commit in made(short, only="12, 4", name="x").commits] == [[4], [12]]
     with pytest.raises(Unavailable, match=r"Experiment 10, A to 11 \(it builds on 7\), conflicts"):

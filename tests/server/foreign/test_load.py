@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ProgramInvalid, WorkspaceUnusable
-from server.foreign.load import bring, load, reported_summary, require_scripts, task_of
+from server.foreign.load import copy_untracked, load, reported_summary, require_scripts, task_of
 from server.paths import StudyPaths
 from server.task.program import remember
 from tests.support.foreign import hashes, lay_out, repository
@@ -114,21 +114,21 @@ def test_files_are_brought_into_a_run_as_they_were_pinned_or_not_at_all(tmp_path
     repository("untracked", root)
     (tree / "src").mkdir(parents=True)
     pinned = load(root / "program.md").task.brought
-    bring(root, pinned, tree)
+    copy_untracked(root, pinned, tree)
     assert (tree / ".auto/bench.py").read_bytes() == (root / ".auto/bench.py").read_bytes()
     assert (tree / ".auto/measure.sh").stat().st_mode & 0o100
     (root / ".auto/bench.py").write_text("print('METRIC n=0')\n", encoding="utf-8")
-    bring(root, pinned, tree)  # what is there stays
+    copy_untracked(root, pinned, tree)  # what is there stays
     (tree / ".auto/measure.sh").write_text("echo METRIC n=0\n", encoding="utf-8")
     with pytest.raises(WorkspaceUnusable, match="from the checkout, where"):
-        bring(root, pinned, tree)
+        copy_untracked(root, pinned, tree)
     (tree / ".auto/measure.sh").unlink()
     (tree / ".auto/bench.py").unlink()
     with pytest.raises(WorkspaceUnusable, match="has just changed"):
-        bring(root, pinned, tree)
+        copy_untracked(root, pinned, tree)
     (root / ".auto/bench.py").unlink()
     with pytest.raises(WorkspaceUnusable, match="cannot be brought into a run: No such file"):
-        bring(root, pinned, tree)
+        copy_untracked(root, pinned, tree)
 
 
 def test_a_commit_without_the_script_that_measures_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_commit_without_the_script_that_measures_is_no_fault_of_the_candidate(
     tree.mkdir()
     repository("untracked", root)
     before = load(root / "program.md").task
-    bring(root, before.brought, tree)
+    copy_untracked(root, before.brought, tree)
     require_scripts(before, tree)
     git(root, "add", "--force", ".auto")  # in mid-study: the study's commits lack it
     (tree / ".auto/measure.sh").unlink()
     after = load(root / "program.md").task
-    bring(root, after.brought, tree)
+    copy_untracked(root, after.brought, tree)
     with pytest.raises(WorkspaceUnusable, match=r"do not have \.auto/measure\.sh.*\n?.*new --tag"):
         require_scripts(after, tree)

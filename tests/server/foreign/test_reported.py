@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server.foreign.reported import ReportedLog, best_first, read_log, row_told, tried_before
+from server.foreign.reported import ReportedLog, best_first, describe_row, read_log, tried_before
 from tests.support.foreign import lay_out
 
 
@@ -35,7 +35,7 @@ def test_rows_segments_crashes_and_lines_that_are_no_rows(tmp_path: Path) -> Non
 def test_the_best_are_those_of_the_last_segment_that_were_kept(tmp_path: Path) -> None:
     found = log_of("auto", ".auto/log.jsonl", tmp_path)
     assert [row.run for row in best_first(found.rows, lambda value: value)] == ["2"]
-    assert row_told(found.rows[1], "steps") == "2: keep 40 steps, segment 2, Baseline in steps"
+    assert describe_row(found.rows[1], "steps") == "2: keep 40 steps, segment 2, Baseline in steps"
 
 
 def test_what_was_tried_is_found_again_by_its_words(tmp_path: Path) -> None:

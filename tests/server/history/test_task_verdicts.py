@@ -97,7 +97,7 @@ def test_a_paired_candidate_needs_no_run_of_the_incumbent_and_no_drift_moves_it(
     for _ in range(3):
         study.pair(0.0, of=1 if study.number else None)
     first = study.pair(-0.1, host=3.0)
-    assert comparisons.run_told(first, PAIRED).endswith(", -9.52 % beside the incumbent (±0.4 %, 80 pairs)")
+    assert comparisons.describe_run(first, PAIRED).endswith(", -9.52 % beside the incumbent (±0.4 %, 80 pairs)")
     assert study.assess(first.number).next is Purpose.CONFIRM
     study.pair(-0.1, first.number, host=0.5)
     found = study.assess(first.number)
@@ -329,6 +329,6 @@ def test_a_wrong_answer_ends_the_experiment_and_nothing_else(ledger: Ledger) -> 
     found = audit_failures.failure(ledger, candidate)
     assert found and found.number == failed.number and "It is not kept" in audit_failures.ended(found)
     assert "Experiment 3 is not kept" in audit_failures.consequence(ledger, failed)
-    assert audit_failures.alarm(ledger) == audit_failures.told(ledger) == "" and audit_failures.factor(ledger) == 1
+    assert audit_failures.alarm(ledger) == audit_failures.message(ledger) == "" and audit_failures.factor(ledger) == 1
     assert audit_failures.failure(ledger, baseline) is None
     assert not comparisons.reference(ledger, baseline, candidate, STEPS.measure).closed

@@ -23,9 +23,9 @@ from server.reporting.bill import AgentBill, write_agent_bill
 from server.reporting.morning.axis import Axis
 from server.reporting.morning.elements import el, shown
 from server.reporting.morning.gather import gather
-from server.reporting.morning.lead import lead as first_words
 from server.reporting.morning.measured import value_with_error, with_error
-from server.reporting.morning.write import leave, metric_of, told
+from server.reporting.morning.report_file import metric_of, render, write_report
+from server.reporting.morning.summary_paragraph import summary_paragraph as first_words
 from server.reporting.view_model import Hidden
 from tests.support.night import Night, constants, long_night
 from tests.support.repositories import git, make_repository
@@ -148,7 +148,7 @@ def test_three_forms_say_the_same(small: StudyPaths, capsys: pytest.CaptureFixtu
 
 
 def test_a_long_night_is_one_small_file_without_a_script(long: StudyPaths) -> None:
-    text = told(long, "html")
+    text = render(long, "html")
     page = safe(text)
     assert len(text.encode()) < 300_000
     assert sum(attributes.get("class") == "change" for _, attributes in page.tags) == 22
@@ -175,7 +175,7 @@ def test_hostile_words_in_every_field_stay_words(tmp_path: Path, form: str) -> N
     notes.add(said, idea=True, after=1)
     notes.add(said, idea=False, after=1)
     write_agent_bill(paths, AgentBill(client=said, starts=1, tokens_in=5, tokens_out=5, usd=1.0))
-    text = told(paths, form)
+    text = render(paths, form)
     if form == "html":
         assert "<script>alert(1)</script>" in safe(text).text
     elif form == "md":
@@ -197,8 +197,8 @@ def test_the_title_of_a_document_is_quoted_whatever_it_says(tmp_path: Path) -> N
     (one,) = gather(paths).kept
     quoted = re.fullmatch(r"evil \(“([^“”]*)”, https://example\.org/a\)", one.source)
     assert quoted and "A paper' (sure). Confirmed" in quoted[1] and "\n" not in quoted[1]
-    assert "“A paper' (sure)" in safe(told(paths, "html")).text
-    (line,) = (line for line in told(paths, "md").splitlines() if "A paper" in line)
+    assert "“A paper' (sure)" in safe(render(paths, "html")).text
+    (line,) = (line for line in render(paths, "md").splitlines() if "A paper" in line)
     assert line.startswith("Source: evil (“A paper' (sure)") and "\\<script" in line and "\u202e" not in line
 
 
@@ -222,7 +222,7 @@ def test_a_task_of_any_direction_unit_and_scale(
     made.tried({"src/a.py": "x = 2\n", "src/b.py": None}, after, Verdict.IMPROVED, "x to 2", [after, after])
     paths = StudyPaths(made.write())
     assert words in lead(paths)
-    page = safe(told(paths, "html"))
+    page = safe(render(paths, "html"))
     assert "src/a.py" in page.text and "printed its own score" in page.text
     heights = {told["cy"] for tag, told in page.tags if tag == "circle" and told.get("r") == "4.5"}
     assert len(heights) == 2
@@ -254,8 +254,8 @@ def test_studies_without_a_gain_are_told_too(tmp_path: Path, build: Callable[[Ni
     build(made)
     paths = StudyPaths(made.write())
     assert words in lead(paths)
-    safe(told(paths, "html"))
-    assert told(paths, "md") and json.loads(told(paths, "json"))
+    safe(render(paths, "html"))
+    assert render(paths, "md") and json.loads(render(paths, "json"))
 
 
 def test_a_study_that_does_not_exist_or_is_damaged_is_refused(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
 def test_on_a_full_disk_the_last_report_stays_and_it_is_said_what_was_not_written(small: StudyPaths) -> None:
-    before = leave(small).read_bytes()
+    before = write_report(small).read_bytes()
     listed = sorted(path.name for path in small.report.parent.iterdir())
     words = [*("report", "--workspace", str(small.home.root), "--html")]
     done = subprocess.run(
@@ -294,7 +294,7 @@ def test_a_clock_that_was_set_in_the_night_makes_no_number_absurd(tmp_path: Path
     paths = StudyPaths(made.write())
     report = gather(paths)
     assert report.summary.study.elapsed >= 0 and min(report.summary.rows.started) >= 0
-    page = safe(told(paths, "html"))
+    page = safe(render(paths, "html"))
     assert "val_bpb fell from 2.0000 to 1.90" in page.text
     assert not re.search(r"[-−]\d+ (?:min|h|s|d)\b", page.text)
 
@@ -302,7 +302,7 @@ def test_a_clock_that_was_set_in_the_night_makes_no_number_absurd(tmp_path: Path
 def test_the_bill_and_hidden_text_are_in_the_report(small: StudyPaths) -> None:
     bill = AgentBill(client="claude-code", starts=3, tokens_in=8_412_000, tokens_out=391_000, usd=14.62)
     write_agent_bill(small, bill)
-    page = safe(leave(small).read_text(encoding="utf-8"))
+    page = safe(write_report(small).read_text(encoding="utf-8"))
     assert "$14.62" in page.text and "8.4 M tokens in" in page.text and "cost of one sure gain" in page.text
     report = gather(small)
     hidden = Hidden(baseline=2.1, best=2.0, number=4, change=-0.1, error=0.004, runs=3)
@@ -354,7 +354,7 @@ def test_a_diff_that_is_endless_is_cut(tmp_path: Path) -> None:
         + "'\n"
     )
     made.tried({"train.py": many}, 1.5, Verdict.IMPROVED, "w" * 2000, [1.5], hypothesis="v " * 1000)
-    text = told(StudyPaths(made.write()), "html")
+    text = render(StudyPaths(made.write()), "html")
     assert len(text) < 60_000 and "more lines: git show" in safe(text).text
 
 

@@ -12,7 +12,7 @@ from server.cli.screens.study_now import as_json, facts_of
 from server.history.export import csv
 from server.paths import StudyPaths
 from server.records import Experiment, Verdict
-from server.reporting.morning.write import told
+from server.reporting.morning.report_file import render
 from server.reporting.study_view import StudyView
 from server.reporting.view_model import LaneState
 from server.watch.terminal import drawn
@@ -73,7 +73,7 @@ def test_one_lane_and_one_agent_show_nothing_more_than_before(tmp_path: Path) ->
     assert summary.lanes == [] and summary.slots == 1 and summary.agents == []
     known = dict(facts_of(summary, view.paths))
     assert not known["lanes"] and not known["agents"]
-    assert "Who found what" not in told(view.paths, "html") + told(view.paths, "md")
+    assert "Who found what" not in render(view.paths, "html") + render(view.paths, "md")
 
 
 def test_one_lane_with_several_slots_says_how_many_are_busy(tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def study(folder: Path, first: str, second: str) -> StudyPaths:
 
 def test_the_report_has_a_line_for_each_agent_in_every_form(tmp_path: Path) -> None:
     paths = study(tmp_path, "ada", "bea")
-    html = safe(told(paths, "html")).text
+    html = safe(render(paths, "html")).text
     assert "2 agents tried 2 changes; 1 was kept" in html and "Kept changes by agent: ada 1." in html
     assert "Who found whatagentchanges triedkeptsurebest gain ± errorGPUada111−0.1995 ± 0.0" in html
-    assert "| ada | 1 | 1 | 1 | −0.1995 ± 0.0" in told(paths, "md")
-    document = json.loads(told(paths, "json"))
+    assert "| ada | 1 | 1 | 1 | −0.1995 ± 0.0" in render(paths, "md")
+    document = json.loads(render(paths, "json"))
     assert [line[0] for line in document["agents"]] == ["ada", "bea"]
     assert [one["name"] for one in document["summary"]["agents"]] == ["ada", "bea"]
 
@@ -119,8 +119,8 @@ def test_the_report_has_a_line_for_each_agent_in_every_form(tmp_path: Path) -> N
 def test_hostile_names_of_agents_and_lanes_stay_words(tmp_path: Path) -> None:
     said = HOSTILE.encode("utf-8", "replace").decode()
     paths = study(tmp_path, said, f"{said}2")
-    assert "<script>alert(1)</script>" in safe(told(paths, "html")).text
-    markdown = told(paths, "md")
+    assert "<script>alert(1)</script>" in safe(render(paths, "html")).text
+    markdown = render(paths, "md")
     assert "\x1b" not in markdown and "\u202e" not in markdown
     assert not any("<script>" in line for line in markdown.splitlines() if not line.startswith(("+", "-", " ")))
     view = StudyView(paths)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.api import history_views, views
-from server.api.lanes.rows import to_watch
-from server.api.lanes.seat import Seat
+from server.api.lanes.caller import Caller
+from server.api.lanes.lane_states import to_watch
 from server.errors import AlreadyMeasured, PatchRefused, UnknownLane, WrongPhase
 from server.records import Purpose
 from server.serve_options import ServeOptions
@@ -21,7 +21,7 @@ from tests.support.failing_audits import INVALID
 from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
 from tests.support.repositories import HARDLY_LEARNS, make_repository
 
-B = Seat("b")
+B = Caller("b")
 
 
 def opened(folder: Path, engine: type[HeldExecutor] = HeldExecutor) -> Study:
@@ -115,9 +115,9 @@ def test_a_candidate_that_waits_is_brought_to_the_new_incumbent_when_its_run_sta
     assert "x = 1" in study.workspace.files(goes_on.commit).text
     shown = views.show_run(study, 3)  # as an MCP task asks, which knows the first number alone
     assert (shown.experiment, shown.status) == (4, "running")
-    assert views.show_first(study, {3}, Seat()).experiment == 4
+    assert views.show_first(study, {3}, Caller()).experiment == 4
     end(study, 4, 1.8)
-    assert views.show_first(study, {3}, Seat()).verdict == "improved"
+    assert views.show_first(study, {3}, Caller()).verdict == "improved"
 
 
 def test_what_waits_in_a_stopped_night_stays_and_a_conflict_ends_it_where_it_is(study: Study) -> None:
@@ -232,9 +232,9 @@ def test_a_run_is_taken_out_of_the_queue(study: Study) -> None:
 def test_a_lane_that_nobody_has_opened_is_refused_with_those_that_there_are(study: Study, move: object) -> None:
     patched(study, "x = 1", "b")
     with pytest.raises(UnknownLane, match=r"no lane 'c'.* main, b"):
-        move(study, "why", Seat("c"))  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+        move(study, "why", Caller("c"))  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
     with pytest.raises(UnknownLane, match="not a valid name of a lane"):
-        views.apply_patch(study, "x", "", 0, Seat("No Lane"))
+        views.apply_patch(study, "x", "", 0, Caller("No Lane"))
 
 
 def test_status_shows_the_lanes_and_next_actions_teach_the_second_one(study: Study) -> None:
@@ -253,7 +253,7 @@ def test_status_shows_the_lanes_and_next_actions_teach_the_second_one(study: Stu
 
 
 def test_no_client_decides_in_the_lane_of_another_without_naming_it_and_the_history_tells_who(study: Study) -> None:
-    ada, bea = Seat("ada", "ada", "ada"), Seat("bea", "bea", "bea")
+    ada, bea = Caller("ada", "ada", "ada"), Caller("bea", "bea", "bea")
     views.apply_patch(study, "<<<<<<< SEARCH\nRATE = 1e-6\n=======\nRATE = 2e-6\n>>>>>>> REPLACE", "", 0, ada)
     started = views.start_run(study, "one", "", ada)
     assert started.lane == "ada" and not any(action.startswith("keep") for action in started.next_actions)
@@ -261,7 +261,7 @@ def test_no_client_decides_in_the_lane_of_another_without_naming_it_and_the_hist
     with pytest.raises(WrongPhase, match="nothing to keep"):
         views.keep(study, "mine", bea)
     assert views.status(study, bea).phase == "idle"
-    views.keep(study, "hers is better", Seat("ada", "bea", "bea"))
+    views.keep(study, "hers is better", Caller("ada", "bea", "bea"))
     row = study.ledger.get(2)
     assert row and row.kept and row.attempt.agent == "ada" and row.decision and row.decision.agent == "bea"
     assert history_views.lessons_reply(study).agents == {"ada": "1 experiment, 1 kept"}
@@ -309,9 +309,9 @@ def test_waiting_for_any_lane_answers_with_what_ended_first(place: Path) -> None
             patched(study, line, lane)
             study.run(lane, lane=lane)
         watched = to_watch(study)
-        assert watched == {2, 3} and views.show_first(study, watched, Seat()).status == "running"
+        assert watched == {2, 3} and views.show_first(study, watched, Caller()).status == "running"
         end(study, 3, 2.1)
-        assert views.show_first(study, watched, Seat()).experiment == 3
+        assert views.show_first(study, watched, Caller()).experiment == 3
         assert to_watch(study) == {3}, "it waits for its decision"
         study.discard("worse", "b")
         assert to_watch(study) == {2}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.api import history_views, views
-from server.api.lanes.seat import Seat
+from server.api.lanes.caller import Caller
 from server.api.next_actions import next_sentences
 from server.errors import AlreadyMeasured, UnknownLane, WrongPhase
 from server.records import Figures, Outcome, Purpose, Result, Score, Verdict
@@ -65,7 +65,7 @@ def test_nothing_that_waits_is_built_on_what_somebody_else_has_committed(study: 
     dispatch(study)
     row = study.ledger.get(3)
     assert row and row.queued and study.ledger.get(4) is None, "it waits on"
-    assert "somebody else moved it" in str(views.show_run(study, 0, Seat("b")).why)
+    assert "somebody else moved it" in str(views.show_run(study, 0, Caller("b")).why)
     git(place, "update-ref", branch, kept)
     dispatch(study)
     goes_on = study.ledger.get(4)
@@ -187,21 +187,21 @@ def test_what_may_be_done_meanwhile_is_told_by_the_slots_and_by_whose_lane_it_is
 
 def test_a_client_that_is_gone_finds_its_lane_again_and_who_ended_its_run_is_told(study: Study) -> None:
     """A client is its name: the server keeps nothing of a connection."""
-    ada, bea = Seat("ada", "ada", "ada"), Seat("bea", "bea", "bea")
+    ada, bea = Caller("ada", "ada", "ada"), Caller("bea", "bea", "bea")
     views.apply_patch(study, "<<<<<<< SEARCH\nRATE = 1e-6\n=======\nRATE = 2e-6\n>>>>>>> REPLACE", "", 0, ada)
     views.start_run(study, "one", "", ada)
     with pytest.raises(WrongPhase, match="is running"):  # a second client of this name is in the same lane
         views.apply_patch(study, "x", "", 0, ada)
     views.apply_patch(study, "<<<<<<< SEARCH\nRATE = 1e-6\n=======\nRATE = 3e-6\n>>>>>>> REPLACE", "", 0, bea)
     assert views.start_run(study, "two", "", bea).status == "queued"
-    views.cancel(study, "it takes too long", Seat("ada", "bea", "bea"))
+    views.cancel(study, "it takes too long", Caller("ada", "bea", "bea"))
     study.settle()
     dispatch(study)
     assert study.phase("bea") is Phase.RUNNING
-    told = views.show_run(study, seat=ada)
+    told = views.show_run(study, caller=ada)
     assert (told.status, told.why) == ("cancelled", "it takes too long (by bea)")
     assert "RATE = 2e-6" in views.read_train(study, 1, 0, "", ada).text, "the candidate is there still"
-    views.discard(study, "nobody wants it", Seat("ada", "bea", "bea"))
+    views.discard(study, "nobody wants it", Caller("ada", "bea", "bea"))
     row = study.ledger.get(2)
     assert row and row.attempt.agent == "ada" and row.decision and row.decision.agent == "bea"
 

@@ -10,7 +10,7 @@ from server.errors import ProgramInvalid, WorkspaceUnusable
 from server.records import Trust, lm_names
 from server.task.definition import Task
 from server.task.program import load
-from server.task.requirements import lacking, other_workspaces, run_told
+from server.task.requirements import describe_run, lacking, other_workspaces
 from server.task.task_words import metric_in_words, words_of
 from server.task.upstream import PREPARE, audit_asked, reach, require_pinned, upstream_shape
 from trainer.contract import Referee
@@ -72,7 +72,7 @@ def test_a_repository_of_its_shape_is_taken_as_it_is(root: Path) -> None:
 
 def test_upstreams_own_limit_is_ten_minutes(root: Path) -> None:
     rewrite(root / PREPARE, "TIME_BUDGET = 1", "TIME_BUDGET = 300  # five minutes")
-    told = run_told(with_front_matter(root, "referee: karpathy", "audit: false"))
+    told = describe_run(with_front_matter(root, "referee: karpathy", "audit: false"))
     assert told.startswith("runs it as it is") and "ends it after 600 s; only bounded" in told
 
 
@@ -189,9 +189,9 @@ def test_a_prepare_py_that_changes_is_refused_and_line_ends_are_no_change(root: 
 
 def test_the_promises_that_nobody_can_enforce_are_told(root: Path) -> None:
     audited, printed = task_of(root), with_front_matter(root, "referee: karpathy", "audit: false")
-    assert "counts its seconds of training" in run_told(printed)
-    assert "could be training" in run_told(audited)
-    assert all("its seed is fixed in the file" in run_told(task) for task in (audited, printed))
+    assert "counts its seconds of training" in describe_run(printed)
+    assert "could be training" in describe_run(audited)
+    assert all("its seed is fixed in the file" in describe_run(task) for task in (audited, printed))
     assert "by the logits of train.py's model" in metric_in_words(audited) and "prints" in metric_in_words(printed)
     assert audited.sha256 != printed.sha256
 

@@ -15,7 +15,7 @@ from server.records import Experiment, Judgement, Outcome, Verdict
 from server.serve_options import ServeOptions
 from server.study.find_study import OperatorRequest, read_request, write_request
 from server.study.study import Study
-from server.watch.beside import leading_file
+from server.watch.local_page import leading_file
 from server.watch.page_file import page
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.app_host import needs_browser

@@ -14,7 +14,7 @@ import pytest
 
 from server.locks import lock_path
 from server.study.background import STALE_SECONDS
-from server.watch.door import Door
+from server.watch.access import PageAccess
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.server.watch.test_page import shown, workspace
 from tests.support.app_host import needs_browser
@@ -133,7 +133,7 @@ def test_a_server_that_is_stopped_is_told_on_its_own_page_and_on_that_of_watch_a
         assert server.stderr
         port = re.search(r"127\.0\.0\.1:(\d+)/", server.stderr.readline())
         assert port
-        link = Door.of(paths.home).link(f"http://127.0.0.1:{port[1]}")
+        link = PageAccess.of(paths.home).link(f"http://127.0.0.1:{port[1]}")
         with shown(browser, link) as own, shown(browser, watch) as beside:
             for tab in (own, beside):
                 tab.until(f"{STATE}.includes('nothing measured yet')")

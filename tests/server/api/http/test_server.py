@@ -7,7 +7,7 @@ import pytest
 
 from server.api.http.auth import BearerToken
 from server.api.http.server import Address, bind_socket
-from server.api.lanes.seat import client_name
+from server.api.lanes.caller import client_name
 from server.errors import Unavailable
 
 

@@ -8,7 +8,7 @@ from server.finalize.messages import subject
 from server.text import printable
 
 
-def lines(branch: Branch, worths: Sequence[Worth] = ()) -> Iterator[str]:
+def describe(branch: Branch, worths: Sequence[Worth] = ()) -> Iterator[str]:
     """One line each."""
     kept, metric = branch.kept, branch.kept.facts.metric
     count = len(branch.commits)
@@ -17,12 +17,12 @@ def lines(branch: Branch, worths: Sequence[Worth] = ()) -> Iterator[str]:
         numbers = ", ".join(map(str, made.numbers))
         yield f"  {made.commit[:12]} {numbers}: {printable(made.subject)} ({made.effect})"
         if worths:
-            yield f"    {worths[place].told(metric)}"
+            yield f"    {worths[place].text(metric)}"
     for group in branch.there:
         yield f"there already: {', '.join(map(str, group))}"
     for group in branch.left:
         numbers = ", ".join(map(str, group))
-        yield f"left out: {numbers}: {subject(kept.measured(group))} ({kept.together(group).told(metric)})"
+        yield f"left out: {numbers}: {subject(kept.measured(group))} ({kept.together(group).text(metric)})"
     if branch.left:
         yield "`--only all` takes everything that was kept, `--only 4,7` some by number."
     useless = [worth for worth in worths if worth.useless]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from server.finalize.lines import chains, hunks, merge, split
+from server.finalize.line_merge import chains, hunks, merge, split
 
 BASE = "a = 1\nb = 2\nc = 3\nd = 4\n"
 

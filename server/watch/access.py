@@ -39,7 +39,7 @@ class Refused(NamedTuple):
         return JSONResponse({"error": self.words}, self.status)
 
 
-class Door:
+class PageAccess:
     """The secrets of one repository's page."""
 
     def __init__(self, secret: str) -> None:
@@ -48,8 +48,8 @@ class Door:
         self.prefix = f"/{self._of('path')[:_PATH]}"
 
     @classmethod
-    def of(cls, home: Home) -> "Door":
-        """The door of a repository. The first use makes the secret's file; where none can be made it is forgotten.
+    def of(cls, home: Home) -> "PageAccess":
+        """Those of a repository. The first use makes the secret's file; where none can be made it is forgotten.
 
         Raises:
             Unavailable: others can read the file.

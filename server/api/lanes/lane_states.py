@@ -1,6 +1,6 @@
 """The lanes of a study, in a few words each, and the runs in them that somebody waits for."""
 
-from server.api.lanes.seat import HERE, Seat
+from server.api.lanes.caller import UNNAMED, Caller
 from server.records import Experiment, Outcome
 from server.study.lane import Lane
 from server.study.phase import JUDGED, Phase
@@ -9,10 +9,10 @@ from server.study.study import Study
 _ITS_MOVE = (*JUDGED, Phase.FAILED, Phase.INVALID)
 
 
-def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
+def describe_lanes(study: Study, caller: Caller) -> dict[str, str]:
     """Where each lane stands, by its name; empty while there is main alone."""
     places, lanes = [row.number for row in study.slots.waiting()], study.lanes.all()
-    if len(lanes) == 1 and not seat.agent:
+    if len(lanes) == 1 and not caller.agent:
         return {}
     found: dict[str, str] = {}
     for lane in lanes:
@@ -23,8 +23,8 @@ def lanes_told(study: Study, seat: Seat) -> dict[str, str]:
         if run and run.attempt.agent:
             told.append(f"by {run.attempt.agent}")
         found[lane.id] = ", ".join(told)
-    if seat.agent:
-        found[seat.home] = f"{found.get(seat.home, Phase.IDLE)}; shared by all clients of this name"
+    if caller.agent:
+        found[caller.home] = f"{found.get(caller.home, Phase.IDLE)}; shared by all clients of this name"
     return found
 
 
@@ -49,7 +49,7 @@ def now_as(study: Study, row: Experiment) -> Experiment:
     return row
 
 
-def stale_told(study: Study, lane: Lane) -> str:
+def describe_stale_lane(study: Study, lane: Lane) -> str:
     """That a lane's comparison decides nothing any more: a sentence, with a blank before it; empty if it does."""
     incumbent = study.ledger.incumbent()
     if incumbent is None or lane.phase() is not Phase.STALE:
@@ -60,21 +60,21 @@ def stale_told(study: Study, lane: Lane) -> str:
     )
 
 
-def owns(study: Study, seat: Seat, lane: Lane) -> bool:
+def owns(study: Study, caller: Caller, lane: Lane) -> bool:
     """Whether the lane is this client's: what another one has asked for last is not."""
     run = lane.run()
     if run is None:
-        return lane.id == seat.home or not seat.agent or lane.id.startswith(f"{seat.agent[:18]}-")
-    return lane.id == seat.home or (run.attempt.agent or "") == seat.agent
+        return lane.id == caller.home or not caller.agent or lane.id.startswith(f"{caller.agent[:18]}-")
+    return lane.id == caller.home or (run.attempt.agent or "") == caller.agent
 
 
-def to_watch(study: Study, seat: Seat = HERE) -> set[int]:
+def to_watch(study: Study, caller: Caller = UNNAMED) -> set[int]:
     """The runs of a client to wait for, where any will do; where it has none, those of all.
 
     What has ended and waits for the client's move comes first.
     """
     study.settle()
-    own = [lane for lane in study.lanes.all() if owns(study, seat, lane)]
+    own = [lane for lane in study.lanes.all() if owns(study, caller, lane)]
     ended = {run.number for lane in own if lane.phase() in _ITS_MOVE and (run := lane.run())}
     rows = study.ledger.unfinished()
     under_way = {row.number for row in rows if study.lanes.of(row) in own}

@@ -13,7 +13,7 @@ from server.reporting.morning.text_page import markdown
 FORMS = ("html", "md", "json")
 
 
-def told(paths: StudyPaths, form: str) -> str:
+def render(paths: StudyPaths, form: str) -> str:
     """The report of a study in one of `FORMS`. Raises LedgerUnavailable."""
     report = gather(paths)
     if form == "json":
@@ -21,9 +21,9 @@ def told(paths: StudyPaths, form: str) -> str:
     return {"html": html, "md": markdown}[form](report, metric_of(report))
 
 
-def leave(paths: StudyPaths) -> Path:
+def write_report(paths: StudyPaths) -> Path:
     """Write `report.html` into the study's folder. Raises LedgerUnavailable, OSError."""
-    write_whole(paths.report, told(paths, "html"))
+    write_whole(paths.report, render(paths, "html"))
     return paths.report
 
 

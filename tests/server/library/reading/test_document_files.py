@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.library.reading.shelf import parse
+from server.library.reading.document_files import parse
 
 BODY = "# Heading\n\nText."
 

@@ -11,8 +11,8 @@ import pytest
 from server.errors import Unavailable
 from server.paths import Home
 from server.study.find_study import OperatorRequest, read_request
-from server.watch.beside import bind
-from server.watch.door import Door
+from server.watch.access import PageAccess
+from server.watch.local_page import bind
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.made_studies import study_paths, write
 from tests.support.watching import Watch
@@ -156,23 +156,23 @@ def test_an_experiment_that_is_not_there_is_told_so(inside: Watch) -> None:
 
 def test_the_secret_is_its_owners_alone_and_outlives_a_restart(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    first, again = Door.of(home), Door.of(home)
+    first, again = PageAccess.of(home), PageAccess.of(home)
     assert (first.token, first.prefix) == (again.token, again.prefix)
     assert home.page_token.stat().st_mode & 0o777 == 0o600
-    assert Door.of(Home(tmp_path / "other")).token != first.token
+    assert PageAccess.of(Home(tmp_path / "other")).token != first.token
     home.page_token.chmod(0o644)
     with pytest.raises(Unavailable, match="Users other than its owner"):
-        Door.of(home)
+        PageAccess.of(home)
     home.page_token.chmod(0o600)
     home.page_token.write_text("", encoding="utf-8")  # as a full disk leaves it
-    assert len(Door.of(home).token) > 32
+    assert len(PageAccess.of(home).token) > 32
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_disk_that_cannot_be_written_takes_the_page_nothing(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        assert Door.of(Home(tmp_path)).token
+        assert PageAccess.of(Home(tmp_path)).token
     finally:
         tmp_path.chmod(0o700)
 

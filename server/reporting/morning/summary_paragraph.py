@@ -28,7 +28,7 @@ def title(summary: Summary) -> str:
     return f"The {'night' if night else 'study'} of {start.day} {start:%B %Y}"
 
 
-def lead(summary: Summary, metric: Metric) -> list[Words]:
+def summary_paragraph(summary: Summary, metric: Metric) -> list[Words]:
     """The study in a few sentences."""
     counts = summary.counts
     time = time_in_words(summary.study.elapsed)

@@ -14,7 +14,7 @@ from server.study.study import Study
 from server.text import clip
 
 
-class Seat(NamedTuple):
+class Caller(NamedTuple):
     """A client in a lane."""
 
     lane: str = MAIN
@@ -22,30 +22,30 @@ class Seat(NamedTuple):
     agent: str = ""  # the client's name, as its token has it
 
 
-HERE = Seat()
-_SEAT = ContextVar("seat", default=HERE)
+UNNAMED = Caller()
+_CALLER = ContextVar("caller", default=UNNAMED)
 
 
 @contextmanager
-def seated(at: Seat) -> Generator[None]:
-    """Within this block, next calls are those of this seat, unless another seat is given."""
-    before = _SEAT.set(at)
+def calling_as(at: Caller) -> Generator[None]:
+    """Within this block, `next_actions` are those of this caller, where no other one is given."""
+    before = _CALLER.set(at)
     try:
         yield
     finally:
-        _SEAT.reset(before)
+        _CALLER.reset(before)
 
 
-def current_seat() -> Seat:
-    """The seat of the current call."""
-    return _SEAT.get()
+def current_caller() -> Caller:
+    """Who makes the current call."""
+    return _CALLER.get()
 
 
-def seat(ctx: Context[Any, Any] | None, lane: str = "") -> Seat:
+def caller_of(ctx: Context[Any, Any] | None, lane: str = "") -> Caller:
     """The client that makes a call, and its lane; a client without a name in its token is in main."""
     headers = (ctx.headers if ctx else None) or {}
     agent = client_name(headers.get("authorization", ""))
-    return Seat(lane or agent or MAIN, agent or MAIN, agent)
+    return Caller(lane or agent or MAIN, agent or MAIN, agent)
 
 
 def client_name(header: str) -> str:
@@ -54,17 +54,17 @@ def client_name(header: str) -> str:
     return name if at and token and LANE.fullmatch(name) else ""
 
 
-def require_name(seat: Seat) -> None:
+def require_name(caller: Caller) -> None:
     """Refuse an invalid name of a lane. Raises UnknownLane."""
-    if not LANE.fullmatch(seat.lane):
+    if not LANE.fullmatch(caller.lane):
         raise UnknownLane(
-            f"{clip(seat.lane, 40)!r} is not a valid name of a lane.", "Use 1 to 20 characters of a-z, 0-9 and -."
+            f"{clip(caller.lane, 40)!r} is not a valid name of a lane.", "Use 1 to 20 characters of a-z, 0-9 and -."
         )
 
 
-def require_lane(study: Study, seat: Seat) -> None:
+def require_lane(study: Study, caller: Caller) -> None:
     """Refuse a lane that does not exist; a client's own lane always exists. Raises UnknownLane."""
-    require_name(seat)
-    if seat.lane != seat.home:
+    require_name(caller)
+    if caller.lane != caller.home:
         study.settle()
-        study.lanes.require(seat.lane)
+        study.lanes.require(caller.lane)
