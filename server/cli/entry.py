@@ -5,7 +5,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -36,8 +37,23 @@ app = typer.Typer(
 )
 
 
+def _print_versions(wanted: bool) -> None:
+    if wanted:
+        python = ".".join(map(str, sys.version_info[:3]))
+        sys.stdout.write(f"autoresearch {__version__} (Python {python}, mcp {metadata.version('mcp')})\n")
+        raise typer.Exit
+
+
 @app.callback()
-def alone(context: typer.Context) -> None:
+def alone(
+    context: typer.Context,
+    version: Annotated[  # pyright: ignore[reportUnusedParameter]
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_versions, help="Print the versions of this program and Python."
+        ),
+    ] = False,
+) -> None:
     """An MCP server that referees autonomous research. Without a command, it says what to do next in this folder."""
     if context.invoked_subcommand is None:
         control.say_what_is_next()

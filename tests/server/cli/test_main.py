@@ -1,13 +1,16 @@
 """The command line, as a user runs it: one sentence and an exit code where something is wrong."""
 
 import json
+import platform
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from typer import BadParameter
 
+from server import __version__
 from server.cli.entry import _spelt_out  # pyright: ignore[reportPrivateUsage]
 from server.cli.serve import _slots  # pyright: ignore[reportPrivateUsage]
 from server.clients import client_config
@@ -54,6 +57,13 @@ def test_http_may_stand_alone_or_with_an_address() -> None:
     assert _spelt_out(["serve", "--http"]) == ["serve", "--http", "127.0.0.1:8765"]
     assert _spelt_out(["--http", "--tag", "x"]) == ["--http", "127.0.0.1:8765", "--tag", "x"]
     assert _spelt_out(["--http", "0.0.0.0:80"]) == ["--http", "0.0.0.0:80"]
+
+
+def test_the_version_is_one_line_with_what_a_report_of_a_bug_needs() -> None:
+    done = run_command("--version")
+    python = platform.python_version()
+    assert done == (0, f"autoresearch {__version__} (Python {python}, mcp {metadata.version('mcp')})\n", "")
+    assert run_command("version").stdout == f"{__version__}\n"
 
 
 def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
