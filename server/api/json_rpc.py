@@ -18,6 +18,7 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+NOT_STARTED = "autoresearch did not start"  # how the reason for `refuse_all` begins, where a command has failed
 BOM = "\ufeff"
 _NOTICES = "notifications/"
 _NAMED = {

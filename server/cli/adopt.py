@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from server.cli.terminal import console
+from server.cli.terminal import console, say
 
 if TYPE_CHECKING:  # a server starts without them
     from server.adopt.interview import Given, Question
@@ -127,7 +127,7 @@ class Terminal:
         return self._yes or typer.confirm(text, default=default, prompt_suffix=" ", err=True)
 
     def say(self, line: str) -> None:
-        self._out.print(line)
+        say(self._out, line)
 
 
 def _tell_what_comes_next(root: Path, dialogue: Terminal) -> None:

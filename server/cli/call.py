@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.terminal import console, print_json
+from server.cli.terminal import console, print_json, say
 
 _err = console(stderr=True)
 
@@ -76,12 +76,12 @@ def call(
     told, refusal = answer(result)
     print_json(told)
     if refusal:
-        _err.print(refusal)
+        say(_err, refusal)
         raise typer.Exit(Exit.REFUSED)
 
 
 def _ended(error: Exception, code: Exit) -> typer.Exit:
-    _err.print(str(error))
+    say(_err, str(error))
     return typer.Exit(code)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.terminal import columns, console, print_json
+from server.cli.terminal import columns, console, print_json, say
 from server.errors import LedgerUnavailable
 from server.locks import LockHolder, lock_holder
 from server.paths import StudyPaths
@@ -81,21 +81,21 @@ def stop(
     from server.watch import controls
 
     paths = latest_study(workspace, tag)
-    _out.print(controls.stop_now(paths) if now else controls.ask(paths, OperatorRequest.STOP))
+    say(_out, controls.stop_now(paths) if now else controls.ask(paths, OperatorRequest.STOP))
 
 
 def pause(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Pause the study: no new runs until `autoresearch resume`. The current run finishes."""
     from server.watch import controls
 
-    _out.print(controls.ask(latest_study(workspace, tag), OperatorRequest.PAUSE))
+    say(_out, controls.ask(latest_study(workspace, tag), OperatorRequest.PAUSE))
 
 
 def resume(workspace: _Workspace = Path(), tag: _Tag = "") -> None:
     """Undo `stop` or `pause`."""
     from server.watch import controls
 
-    _out.print(controls.ask(latest_study(workspace, tag), None))
+    say(_out, controls.ask(latest_study(workspace, tag), None))
 
 
 def watch(
@@ -191,14 +191,14 @@ def health(
         pid = served.pid if served else None
         print_json({"health": found.name.lower(), "code": int(found), "why": told, "server": pid, "lost": gone or ""})
     else:
-        _out.print(f"{found.name.lower()}: {told}{f'{chr(10)}{gone}' if gone else ''}")
+        say(_out, f"{found.name.lower()}: {told}{f'{chr(10)}{gone}' if gone else ''}")
     if found is not Health.ON:
         raise typer.Exit(found)
 
 
 def _health(workspace: Path, paths: StudyPaths, served: LockHolder | None, idle: float) -> tuple[Health, str]:
     if served is None:
-        return Health.OFF, "no server is running; the next one takes over a run that is still going"
+        return Health.OFF, "no server is running; the next one continues the study"
     if why := _hangs(workspace, paths.home.study(served.tag).state) or _over(workspace, paths, idle):
         return Health.OVER, f"server {served.pid} is running, but {why}"
     return Health.ON, f"server {served.pid} is running"

@@ -9,13 +9,12 @@ from importlib import metadata
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.text import Text
 
 from server import __version__
-from server.api.json_rpc import refuse_all
+from server.api.json_rpc import NOT_STARTED, refuse_all
 from server.cli import adopt, call, control, library, reports, serve, setup
 from server.cli.screens.help_words import in_plain_words
-from server.cli.terminal import console, spell_out
+from server.cli.terminal import console, say, spell_out
 from server.errors import AutoresearchError
 from server.serve_options import DEFAULT_ADDRESS, after_dashes
 
@@ -119,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _end(words: Sequence[str], problem: str, step: str, code: int = 1) -> NoReturn:
-    console(stderr=True).print(Text.assemble((problem, "red"), f"\n{step}"))
+    out = console(stderr=True)
+    say(out, problem, "red")
+    say(out, step)
     _answer(words, problem, step)
     raise SystemExit(code) from None
 
@@ -128,7 +129,7 @@ def _answer(words: Sequence[str], problem: str, step: str) -> None:
     """Tell a client that has started `serve` over stdio as well."""
     http = any(word == "--http" or word.startswith("--http=") for word in words)
     if words[:1] == ["serve"] and not http:
-        refuse_all(f"autoresearch did not start. {problem} {step}")
+        refuse_all(f"{NOT_STARTED}. {problem} {step}")
 
 
 def _start_whole(words: list[str]) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from server.cli.terminal import columns, console
+from server.cli.terminal import columns, console, say
 from server.paths import LIBRARY_INDEX, Home
 from server.text import clip, printable
 
@@ -139,7 +139,7 @@ def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> No
         )
         return
     if not found and not others:
-        _out.print("The library is empty: `autoresearch library add SOURCE` adds a page, a paper or a repository.")
+        say(_out, "The library is empty: `autoresearch library add SOURCE` adds a page, a paper or a repository.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "kind", "words", "licence", "fetched", "title"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
-from server.cli.terminal import columns, console, print_json
+from server.cli.terminal import columns, console, print_json, say
 from server.errors import LedgerUnavailable, Unavailable
 from server.paths import CHART, StudyPaths
 from server.study.find_study import latest_study
@@ -186,7 +186,6 @@ def report(
 
 def _print_summary(view: "StudyView") -> None:
     """What a study has brought, by the numbers of page and report."""
-    from rich.text import Text
 
     from server.foreign.load import task_of
     from server.history.segments import metric_shown
@@ -199,14 +198,14 @@ def _print_summary(view: "StudyView") -> None:
     table = history_table(kept, metric_shown(kept, task), columns(_out), stand.kept if stand else None)
     _out.print(table, soft_wrap=False)
     if summary.headline:
-        _out.print(f"{metric.name}: {headline_words(metric, summary.headline)}", markup=False, highlight=False)
-    _out.print(f"{summary.counts.experiments} experiments, {kept_words(summary.counts)}", highlight=False)
+        say(_out, f"{metric.name}: {headline_words(metric, summary.headline)}")
+    say(_out, f"{summary.counts.experiments} experiments, {kept_words(summary.counts)}")
     for gain in summary.lessons.gains:
         error = "" if gain.error is None else f" ± {shown_size(metric, gain.error)}"
         brought = f", {metric.name} {shown_change(metric, gain.change)}{error}" if gain.kept else ""
-        _out.print(Text(f"{gain.category}: {gain.tried} tried, {gain.kept} kept{brought}"))
+        say(_out, f"{gain.category}: {gain.tried} tried, {gain.kept} kept{brought}")
     for fact in summary.health.facts:
-        _out.print(Text(f"{'✓' if fact.good else '!'} {printable(fact.text)}. {printable(fact.more)}".rstrip()))
+        say(_out, f"{'✓' if fact.good else '!'} {printable(fact.text)}. {printable(fact.more)}".rstrip(), indent=2)
 
 
 def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:
@@ -269,7 +268,7 @@ def finalize(
             _write_pull_request(paths, made, pr, [worth.text(kept.facts.metric) for worth in worths])
         stack.write(made.name)
     for line in branch_text.describe(made, worths):
-        _out.print(line, markup=False, highlight=False)
+        say(_out, line, indent=4)
 
 
 def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "list[Worth]":
@@ -279,7 +278,7 @@ def _ablated(paths: StudyPaths, made: "Branch", stack: "Stack", seeds: int) -> "
     from server.study.study import Study
 
     count = seeds * (1 + len(made.commits))
-    _err.print(f"{count} runs: all changes, and all without each of them, {seeds} times each")
+    say(_err, f"{count} runs: all changes, and all without each of them, {seeds} times each")
     choices = remembered(paths)
     with closing(Study(paths.home.root, paths.tag, choices, engine_of(choices))) as study:
         with RunBar(_err, count, study.budget_seconds()) as bar:
@@ -320,10 +319,10 @@ def notify(
         step = f'Write urls = ["https://ntfy.sh/TOPIC"] into {home.notify} (chmod 600), or set AUTORESEARCH_NOTIFY.'
         raise Unavailable("No address is configured, so no messages are sent.", step)
     quiet = f", not in the quiet hours {settings.quiet}" if settings.quiet else ""
-    _out.print(f"messages for: {', '.join(settings.events)}{quiet}")
+    say(_out, f"messages for: {', '.join(settings.events)}{quiet}")
     told = test_message(settings, None) if test else [(channel.name, "") for channel in settings.channels]
     for name, why in told:
-        _out.print(f"{name}: {why or ('sent' if test else 'not tried; --test tries it')}")
+        say(_out, f"{name}: {why or ('sent' if test else 'not tried; --test tries it')}")
     if any(why for _, why in told):
         raise typer.Exit(1)
 
@@ -369,5 +368,5 @@ def _again(paths: StudyPaths, numbers: list[int], question: "RerunRequest") -> N
     what = "" if of_task and not hidden else what
     for row, answer in zip(rows, (before, after), strict=True):
         listed = ", ".join(metric.number(score, 6) for score in answer.scores)
-        _out.print(f"experiment {row.number}: {listed}{what}; at night {metric.number(row.value or 0.0, 6)}")
-    _out.print(gain_carries_over(before, after, metric))
+        say(_out, f"experiment {row.number}: {listed}{what}; at night {metric.number(row.value or 0.0, 6)}")
+    say(_out, gain_carries_over(before, after, metric))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from server.cli.terminal import console
+from server.cli.terminal import console, say
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import ProfileName
 
@@ -216,7 +216,7 @@ def drive(
     with suppress(ProgramInvalid):  # told by the server that the client starts
         words = words_of(load(workspace / "program.md").task)
     night = Driver(client, workspace.resolve(), serving or [], start(words=words))
-    out.print(f"driving {client}; its output goes to {night.log}; Ctrl-C ends the study")
+    say(out, f"driving {client}; its output goes to {night.log}; Ctrl-C ends the study")
     _drive(night, limits, lambda tell: night.run(limits, tell))
 
 
@@ -237,10 +237,10 @@ def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)  # the client ends first, as with Ctrl-C
-    with notifying(night.paths, lambda line: out.print(line)) as ended:
+    with notifying(night.paths, lambda line: say(out, line)) as ended:
         try:
             with driving(out, night.paths, limits.hours, limits.experiments):
-                reason = run(lambda line: out.print(line))
+                reason = run(lambda line: say(out, line))
             ended.append(reason)
         except KeyboardInterrupt:
             reason = "interrupted; the current run goes on"
@@ -251,9 +251,9 @@ def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[
             raise
     done = night.measured() - before
     bill, report = bill_in_words(night.paths), _report_of(night.paths)
-    out.print(f"{reason}: {done} runs; see `autoresearch history`{f', or {report}' if report else ''}")
+    say(out, f"{reason}: {done} runs; see `autoresearch history`{f', or {report}' if report else ''}")
     if bill:
-        out.print(bill)
+        say(out, bill)
 
 
 def _leave_report(paths: "StudyPaths") -> "Path":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from server.cli.terminal import console, folded, print_json
+from server.cli.screens.layout import whole, wrapped
+from server.cli.terminal import console, folded, print_json, say
 from server.paths import Home
 from server.serve_options import DEFAULT_ADDRESS
 from trainer.contract import Entry, Referee
@@ -40,7 +41,7 @@ def init(
     from server.cli.scaffold import create
 
     for line in create(folder, task):
-        _out.print(line, soft_wrap=True)
+        say(_out, line)
 
 
 def prepare(
@@ -134,8 +135,6 @@ def _checks(workspace: Path, data: str, executor: str, options: str) -> "Iterato
 
 def _print_check(check: "Check", here: str) -> None:
     """A line of state and detail, folded between words, but not in the path `here`; then what to do about it."""
-    from server.cli.screens.layout import whole, wrapped
-
     told, indent = f"{check.name}: {check.detail}", _STATE + 1
     if _out.is_terminal:
         glued = told.replace(": ", whole(": "), 1).replace(here, whole(here))  # a name is never alone on its line
@@ -178,10 +177,11 @@ def connect(
     folder = workspace.resolve()
     place = ServerEntry(url=client_url(http)) if http else ServerEntry.local(folder, sys.executable, serving())
     if write:
-        _err.print(f"wrote {install(client, place, folder)}{_because(moved_by(client))}")
+        say(_err, f"wrote {whole(str(install(client, place, folder)))}{_because(moved_by(client))}")
         return
     text = configuration(client, place)
-    _err.print(f"Put this into {target(client, folder)}{_because(moved_by(client))}, or call again with --write:")
+    where = whole(str(target(client, folder)))
+    say(_err, f"Put this into {where}{_because(moved_by(client))}, or call again with --write:")
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
@@ -214,5 +214,5 @@ def install_service(
         return
     sys.stdout.write(service.told())
     for doubt in service.doubts():
-        _err.print(f"no boundary: {doubt}", highlight=False, soft_wrap=True)
-    _err.print("Nothing was changed; call again with --write, as root.", highlight=False)
+        say(_err, f"no boundary: {doubt}")
+    say(_err, "Nothing was changed; call again with --write, as root.")

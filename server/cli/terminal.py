@@ -7,6 +7,9 @@ import sys
 from io import TextIOWrapper
 
 from rich.console import Console
+from rich.text import Text
+
+from server.cli.screens.layout import wrapped
 
 _LEAST_COLUMNS = 20
 _SPELT = {"→": "->", "±": "+-", "−": "-", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
@@ -25,6 +28,13 @@ def columns(out: Console) -> int:
         out.width = int(told)  # what the console took when it was made may be another
         return out.width
     return out.width if out.is_terminal else 1000
+
+
+def say(out: Console, text: str, style: str = "", indent: int = 0) -> None:
+    """Print sentences. In a terminal, their lines are folded between words, and all but the first one indented."""
+    width = columns(out) if out.is_terminal else sys.maxsize
+    for part in (part for line in text.split("\n") for part in wrapped(line, width, indent)):
+        out.print(Text(part, style))
 
 
 def _forget_narrow() -> None:

@@ -20,6 +20,7 @@ from server import __version__
 from server.api.app import register_tools
 from server.api.http.address import client_url
 from server.api.http.auth import LOOPBACK, TOKEN_VARIABLE
+from server.api.json_rpc import NOT_STARTED
 from server.api.timeouts import SHELL
 from server.api.tools import Tools
 from server.clients.client_config import serving
@@ -109,6 +110,8 @@ async def call_tool(
     except (MCPError, OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL, ExceptionGroup) as error:
         where = place.url or "The server that was started for this call"
         cause = place.refused or _cause(error)
+        if not place.url and cause.startswith(NOT_STARTED):  # it has said why, to the same terminal
+            raise Unavailable("No server could be started for this call.", _START) from error
         raise Unavailable(f"{where} cannot be reached: {cause}.", _next(place)) from error
 
 
@@ -136,6 +139,8 @@ def schemas() -> dict[str, tuple[str, dict[str, Any]]]:
 def schema_of(tool: str) -> dict[str, Any]:
     """Raises CallMisspelt: there is no such tool."""
     known = schemas()
+    if not tool:
+        raise CallMisspelt("Name a tool: autoresearch call TOOL key=value.", f"The tools are: {', '.join(known)}.")
     if tool not in known:
         near = get_close_matches(tool, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"The tools are: {', '.join(known)}."

@@ -302,7 +302,7 @@ class StudyView:
         if server == "hangs":
             return StudyState.HANGS, f"its server has not reported for {(pulse or 0) / 60:.0f} min"
         if server == "off":
-            return StudyState.OFF, "no server is running; the next one takes over a run that is still going"
+            return StudyState.OFF, "no server is running; the next one continues the study"
         return (StudyState.IDLE, "") if last else (StudyState.EMPTY, "")
 
     def _server(self) -> tuple[str, float | None]:

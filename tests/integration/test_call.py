@@ -91,3 +91,15 @@ def test_a_misspelt_call_starts_nothing(workspace: Path, call: Call) -> None:
     code, told, said = call(workspace, "read_train", "start=1")
     assert code == Exit.MISSPELT and told is None and "start_line" in said
     assert not (workspace / ".autoresearch").exists()
+
+
+def test_why_no_server_starts_is_said_once(call: Call, workspace: Path) -> None:
+    (workspace / "program.md").write_text("---\nno_such_field: 1\n---\n", encoding="utf-8")
+    code, told, said = call(workspace, "status")
+    assert (code, told) == (Exit.UNREACHABLE, None) and "No server could be started for this call" in said
+    assert "no_such_field" not in said  # the server itself has said that, to the same terminal
+
+
+def test_a_call_without_a_tool_lists_them(call: Call, tmp_path: Path) -> None:
+    code, told, said = call(tmp_path)
+    assert (code, told) == (Exit.MISSPELT, None) and "Name a tool" in said and "run_experiment" in said
