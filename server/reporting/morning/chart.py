@@ -6,6 +6,7 @@ from typing import NamedTuple
 from server.metric import Metric
 from server.reporting.morning.axis import Axis, decimals
 from server.reporting.morning.elements import Html, el, shown
+from server.reporting.morning.labels import Box, Room
 from server.reporting.morning.measured import with_error
 from server.reporting.morning.summary_paragraph import minus
 from server.reporting.view_model import Kind, Standing, Summary
@@ -19,8 +20,9 @@ _BOTTOM = 26
 _FAILED = 16  # the row of those without a score
 _LABELS = 8
 _LABEL = 42  # characters
-_LETTER = 5.9  # width of one in a label, about
-_LINE = 15
+_SHORT = 24  # where there is no room for so many
+_LETTER, _BOLD = 6.2, 7.0  # width of one in a label, about
+_DOT = 4.0  # from the middle of a mark that was not kept to its edge, about
 _MOST_TITLES = 400  # marks that say what they are: more would make the page large
 _RINGS = {Standing.NOISE: "noise", Standing.PROVISIONAL: "once"}
 
@@ -185,44 +187,40 @@ class Sheet:
         return el("g", made)
 
     def labels(self) -> Html:
-        """The largest gains, named where there is room."""
+        """The largest gains, named where there is room; a shorter name where there is none for the whole."""
         rated = [(self._metric.sign * mark.change, mark) for mark in self._kept[1:] if mark.change is not None]
-        largest = sorted(rated, key=lambda one: -one[0])[:_LABELS]
-        taken: list[tuple[float, float, float]] = []  # left, right and height of each label
+        room = self._room()
         made: list[Html] = []
-        for _, mark in sorted(largest, key=lambda one: -one[0]):
-            if (placed := self._placed(mark, taken)) is not None:
-                made.append(placed)
+        for gain, mark in sorted(rated, key=lambda one: -one[0])[:_LABELS]:
+            told = minus(with_error(self._metric, gain, mark.change_error)).partition(" ±")[0]
+            what = " ".join(shown(mark.description).split())
+            for most in (_LABEL, _SHORT):
+                name = what if len(what) <= most else f"{what[: most - 1].rstrip()}…"
+                width = _LETTER * len(name) + _BOLD * (len(told) + 1)
+                if placed := room.place(self.x(mark.number), self.y(mark.value or 0.0), width):
+                    end = {"text_anchor": "end"} if placed.ends else {}
+                    made.append(
+                        el("text", f"{name} ", el("tspan", told, class_="gain"), x=placed.x, y=placed.y, **end)
+                    )
+                    break
         return el("g", made, class_="labels")
 
-    def _placed(self, mark: Mark, taken: list[tuple[float, float, float]]) -> Html | None:
-        """A label beside its mark where it meets no other; None where there is no room."""
-        gain = minus(with_error(self._metric, self._metric.sign * (mark.change or 0.0), mark.change_error)).partition(
-            " ±"
-        )[0]
-        what = " ".join(shown(mark.description).split())
-        what = what if len(what) <= _LABEL else f"{what[: _LABEL - 1].rstrip()}…"
-        width, x, y = _LETTER * (len(what) + len(gain) + 1), self.x(mark.number) + 9, self.y(mark.value or 0.0)
-        if left_of := x + width > _WIDTH - _RIGHT:
-            x = self.x(mark.number) + 6 - width
-        for height in (y - 8, y - 8 - _LINE, y + 16):
-            box = (x, x + width, height)
-            free = all(box[0] > b or box[1] < a or abs(height - h) >= _LINE - 1 for a, b, h in taken)
-            if free and _TOP - 8 < height < _HEIGHT - _BOTTOM and x > _LEFT and not self._covers(box, mark):
-                taken.append(box)
-                end = {"text_anchor": "end"} if left_of else {}
-                at = x + width if left_of else x
-                return el("text", f"{what} ", el("tspan", gain, class_="gain"), x=at, y=height, **end)
-        return None
+    def _room(self) -> Room:
+        """What marks and the line of the best leave."""
+        marks = [self._around(mark) for mark in self._every]
+        lines: list[Box] = []
+        ends = [*(self.x(mark.number) for mark in self._kept[1:]), self.x(self._last + 0.5)]
+        for mark, end, after in zip(self._kept, ends, [*self._kept[1:], None], strict=True):
+            y = self.y(mark.value or 0.0)
+            below = self.y(after.value or 0.0) if after else y
+            lines += [Box(self.x(mark.number), y, end, y), Box(end, min(y, below), end, max(y, below))]
+        return Room(Box(_LEFT, _TOP - 8, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM), marks, lines)
 
-    def _covers(self, box: tuple[float, float, float], own: Mark) -> bool:
-        """Whether a kept mark would be under the label."""
-        left, right, height = box
-        for mark in self._kept:
-            x, y = self.x(mark.number), self.y(mark.value or 0.0)
-            if mark is not own and left - 4 < x < right + 4 and height - 13 < y < height + 6:
-                return True
-        return False
+    def _around(self, mark: Mark) -> Box:
+        """The mark's place on the picture."""
+        size = self._radius if mark.kind is Kind.KEPT else _DOT
+        x, y = self.x(mark.number), _FAILED if mark.value is None else self._within(mark.value)
+        return Box(x - size, y - size, x + size, y + size)
 
 
 def forest(changes: Sequence[tuple[float | None, float | None, Standing]], metric: Metric) -> list[Html | None]:
