@@ -199,9 +199,7 @@ class Sheet:
                 width = _LETTER * len(name) + _BOLD * (len(told) + 1)
                 if placed := room.place(self.x(mark.number), self.y(mark.value or 0.0), width):
                     end = {"text_anchor": "end"} if placed.ends else {}
-                    made.append(
-                        el("text", f"{name} ", el("tspan", told, class_="gain"), x=placed.x, y=placed.y, **end)
-                    )
+                    made.append(el("text", f"{name} ", el("tspan", told, class_="gain"), x=placed.x, y=placed.y, **end))
                     break
         return el("g", made, class_="labels")
 

@@ -30,19 +30,37 @@ def title(summary: Summary) -> str:
 
 def summary_paragraph(summary: Summary, metric: Metric) -> list[Words]:
     """The study in a few sentences."""
-    counts = summary.counts
-    time = time_in_words(summary.study.elapsed)
-    many = f"{counts.experiments - 1 if counts.experiments else 0}"
-    if not counts.experiments or summary.headline is None:
+    counts, headline = summary.counts, summary.headline
+    if not counts.experiments or headline is None:
         return [Words(text=_nothing(summary))]
-    tried = f"{many} change{'' if many == '1' else 's'}"
-    kept = "none was kept" if not counts.kept else f"{counts.kept} {'was' if counts.kept == 1 else 'were'} kept"
-    who = f"{len(summary.agents)} agents" if summary.agents else "the agent"
-    words = [Words(text=f"In {time} {who} tried {tried}; {kept}. ")]
-    words += _gain(summary.headline, metric) if counts.kept else _no_gain(summary, metric)
+    words = [Words(text=f"In {time_in_words(summary.study.elapsed)} {_tried(summary)}. ")]
+    words += _gain(headline, metric) if counts.kept else _no_gain(summary, metric)
     if counts.kept:
         words += [*_parts(summary, metric), *_finders(summary)]
     return [*words, *_after(summary, metric)]
+
+
+def changes(summary: Summary) -> int:
+    """How many were tried: the baseline is none, however often it failed."""
+    counts = summary.counts
+    measured = counts.kept + counts.discarded + counts.open + counts.revoked
+    return max(counts.experiments - 1, 0) if measured or summary.headline else 0
+
+
+def _tried(summary: Summary) -> str:
+    """What was tried, and what became of it."""
+    counts, many = summary.counts, changes(summary)
+    if not many:
+        runs = summary.headline.baseline.runs if summary.headline else 0
+        often = f" {runs} times" if runs > 1 else ""
+        return f"the baseline was measured{often}, and no change was tried"
+    who = f"{len(summary.agents)} agents" if summary.agents else "the agent"
+    if many == 1:
+        became = "it was kept" if counts.kept else "it has no score" if counts.failed else "it was not kept"
+        return f"{who} tried 1 change; {became}"
+    kept = f"{counts.kept or 'none'} {'were' if counts.kept > 1 else 'was'} kept"
+    failed = f", and {counts.failed} {'has' if counts.failed == 1 else 'have'} no score" if counts.failed else ""
+    return f"{who} tried {many} changes; {kept}{failed}"
 
 
 def _nothing(summary: Summary) -> str:
@@ -59,10 +77,12 @@ def _gain(headline: Headline, metric: Metric) -> list[Words]:
     unit = f" {metric.unit}" if metric.places is None and metric.unit not in ("", metric.name) else ""
     size = with_error(metric, metric.sign * headline.change, headline.error).lstrip("+-")
     share = "" if headline.percent is None or metric.scale == "log" else f" ({abs(headline.percent):.1f} %)"
-    if not headline.better:
-        told = f"{metric.name} went from {way}{unit}, "
-        return [Words(text=told, strong=True), Words(text=f"which the noise may explain ({size}). ")]
     verb = "fell" if after < before else "rose"
+    if not headline.better:
+        worse = headline.error is not None and metric.sign * headline.change < -2 * headline.error
+        told = f"{metric.name} {verb if worse else 'went'} from {way}{unit}, "
+        noise = "which the noise may explain" if headline.error is not None else "and no noise is known yet"
+        return [Words(text=told, strong=True), Words(text=f"{'which is worse' if worse else noise} ({size}). ")]
     return [
         Words(text=f"{metric.name} {verb} from {way}{unit}, by ", strong=True),
         Words(text=size, strong=True, gain=True),
@@ -94,7 +114,7 @@ def _parts(summary: Summary, metric: Metric) -> list[Words]:
         if summary.standings[rows.standing[place]] != Standing.BASELINE
     ]
     whole = metric.sign * headline.change
-    if len(gains) > 1 and whole > 0 and (largest := max(gains))[0] >= _LARGE * whole:
+    if len(gains) > 1 and headline.better and (largest := max(gains))[0] >= _LARGE * whole:
         share = min(largest[0] / whole, 1.0)
         words.append(Words(text=f"{100 * share:.0f} % of it came from one change, "))
         words.append(Words(text=shorten(rows.description[largest[1]], _DESCRIPTION), quoted=True))
@@ -117,7 +137,7 @@ def _finders(summary: Summary) -> list[Words]:
 
 def _standing(sure: int, unsure: int) -> str:
     if not unsure:
-        return "all kept changes are larger than the noise."
+        return f"{'both' if sure == 2 else 'all'} kept changes are larger than the noise."
     if not sure:
         return "no change is larger than the noise by itself."
     are = "is" if sure == 1 else "are"
@@ -132,7 +152,9 @@ def _after(summary: Summary, metric: Metric) -> list[Words]:
     """What else a reader must know: text that scored nothing, a best that was not measured again, why it ended."""
     headline, words = summary.headline, list[Words]()
     if headline and headline.provisional and summary.counts.kept:
-        words.append(Words(text="The best was not measured again after its keep, so its score is probably too good. "))
+        by = "runs that decided it" if headline.best.confirmations else "run that selected it"
+        little = "a little " * bool(headline.best.confirmations)
+        words.append(Words(text=f"The best was measured only by the {by}, so its score is probably {little}too good. "))
     if hidden := summary.hidden:
         size = with_error(metric, metric.sign * hidden.change, hidden.error)
         words.append(Words(text=f"On held-out text the change is {minus(size)}. "))
@@ -156,20 +178,25 @@ def _size(metric: Metric, size: float) -> str:
 def numbers(summary: Summary, metric: Metric) -> list[Number]:
     """Five of the six figures; the last one is the bill's."""
     counts, headline = summary.counts, summary.headline
-    tried = max(counts.experiments - 1, 0)
+    tried = changes(summary)
     found: list[Number] = []
     if headline:
         best = headline.best
         error = f"± {_error(metric, best.value, best.error)}" if best.error else ""
-        by = f"{best.runs} fresh run{'' if best.runs == 1 else 's'}" if best.runs else "not measured again"
+        more = _count(best.confirmations, "confirmation") if best.confirmations else "not measured again"
+        by = _count(best.runs, "fresh run") if best.runs else more
         found.append(Number(name="best", value=metric.number(best.value, 4), more=", ".join(filter(None, (error, by)))))
     else:
         found.append(Number(name="best", value="none", more="nothing was measured"))
-    found.append(Number(name="changes tried", value=str(tried), more=f"{counts.runs} runs"))
+    found.append(Number(name="changes tried", value=str(tried), more=_count(counts.runs, "run")))
     share = f"{100 * counts.kept / tried:.0f} %, " if tried else ""
     found.append(Number(name="kept", value=str(counts.kept), more=f"{share}{counts.sure} beyond noise"))
     found.append(Number(name="failed", value=str(counts.failed), more="no score"))
     return found
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _error(metric: Metric, value: float, error: float) -> str:

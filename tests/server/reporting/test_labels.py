@@ -38,7 +38,7 @@ def names(sheet: Sheet) -> list[Box]:
     """No larger than what a browser draws."""
     found: list[Box] = []
     for attributes, text in re.findall(r"<text ([^>]*)>(.*?)</text>", sheet.labels().text):
-        at = {name: value for name, value in re.findall(r'([\w-]+)="([^"]*)"', attributes)}
+        at = dict(re.findall(r'([\w-]+)="([^"]*)"', attributes))
         x, y, width = float(at["x"]), float(at["y"]), _LEAST_LETTER * len(re.sub(r"<[^>]*>", "", text))
         left = x - width if at.get("text-anchor") == "end" else x
         found.append(Box(left, y - 8, left + width, y + 1))
@@ -83,6 +83,9 @@ def test_a_name_goes_below_its_mark_or_before_it_where_that_is_free() -> None:
     assert low and low.y > 60 and low.x > 20
     left = Room(sheet, [], []).place(90, 50, 40)
     assert left and left.ends and left.x < 90
-    assert Room(sheet, [Box(x, y, x + 2, y + 2) for x in range(0, 100, 8) for y in range(0, 100, 8)], []).place(
-        *(50, 50, 40)
-    ) is None
+    assert (
+        Room(sheet, [Box(x, y, x + 2, y + 2) for x in range(0, 100, 8) for y in range(0, 100, 8)], []).place(
+            *(50, 50, 40)
+        )
+        is None
+    )

@@ -116,7 +116,7 @@ def lead(paths: StudyPaths) -> str:
 def test_the_paragraph_tells_the_study_in_numbers_with_errors(small: StudyPaths) -> None:
     report = gather(small)
     said = lead(small)
-    assert "the agent tried 5 changes; 2 were kept. val_bpb fell from 2.0000 to 1.90" in said
+    assert "the agent tried 5 changes; 2 were kept, and 1 has no score. val_bpb fell from 2.0000 to 1.90" in said
     assert re.search(r"by 0\.\d+ ± 0\.00\d+ \(5\.\d %\)", said) and "one change, B to 3" in said
     assert "1 change is larger than the noise, 1 not by itself." in said
     assert [one.name for one in report.numbers] == ["best", "changes tried", "kept", "failed", "GPU", "took"]
@@ -233,6 +233,17 @@ def nothing_kept(made: Night) -> None:
     made.tried({"train.py": constants(A=1, B=9)}, 2.1, Verdict.WORSE)
 
 
+def everything_failed(made: Night) -> None:
+    made.baseline(2.0, (2.001,))
+    for value in (7, 9):
+        made.failed({"train.py": constants(A=value, B=2)}, Outcome.OOM, "out of memory", cause="gpu_memory")
+
+
+def kept_for_being_simpler(made: Night) -> None:
+    made.baseline(2.0, (2.001, 1.999))
+    made.tried({"train.py": constants(A=1, B=9)}, 2.05, Verdict.SIMPLER, "fewer lines", [2.05, 2.05])
+
+
 def only_a_failed_baseline(made: Night) -> None:
     made._row(made.files, "baseline", Verdict.CRASHED, None, baseline=True, result={"reason": "no"})  # pyright: ignore
 
@@ -244,9 +255,11 @@ def a_single_run(made: Night) -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (nothing_kept, "none was kept. The baseline stands at val_bpb 2.00"),
+        (nothing_kept, "the agent tried 1 change; it was not kept. The baseline stands at val_bpb 2.00"),
+        (everything_failed, "tried 2 changes; none was kept, and 2 have no score. The baseline stands at val_bpb 2.0"),
+        (kept_for_being_simpler, "val_bpb rose from 2.0000 to 2.0500, which is worse (0.0500 ± 0.00"),
         (only_a_failed_baseline, "Nothing was measured: 1 run has no score."),
-        (a_single_run, "tried 0 changes; none was kept. The baseline stands at val_bpb 2.00"),
+        (a_single_run, "the baseline was measured, and no change was tried. The baseline stands at val_bpb 2.00"),
     ],
 )
 def test_studies_without_a_gain_are_told_too(tmp_path: Path, build: Callable[[Night], None], words: str) -> None:
