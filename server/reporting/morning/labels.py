@@ -9,7 +9,7 @@ _ABOVE = 10.0  # units from the baseline of a label to the top of its letters
 _BELOW = 3.5  # and to the bottom
 _AIR = 1.5  # at least between letters and anything else
 _ASIDE = 9.0  # from the middle of a mark to its label
-_HEIGHTS = (-8.0, 17.0, 4.0, -23.0, 32.0)  # of the baseline, from the mark's middle, the best first
+_HEIGHTS = (-8.0, 17.0, 4.0)  # of the baseline, from the mark's middle, the best first
 
 
 class Box(NamedTuple):

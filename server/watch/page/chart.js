@@ -80,20 +80,23 @@ function steps(at, kept, x, y, b) { // the best so far, in a band of one run's n
   if (kept.length) at.append(s("path", { class: "band", d: upper + lower + "Z" }), s("path", { class: "best", d: `${line}H${x(b).toFixed(1)}` }));
 }
 
-function names(at, kept, x, y, phone) { // the largest gains that are sure, where there is room
-  const boxes = [], told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
-  for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) {
-    const text = clean(row.description.replace(/\s*\(.*/, ""), phone ? 24 : 44), px = x(row.number), py = y(shown(row));
-    const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change))));
-    const w = label.getComputedTextLength() + 2, h = 17, over = px + 9 + w > G.width; // at the right edge it stands left of its mark, where the line has not come down yet
-    const meets = o => boxes.some(p => p.x < o.x + w && o.x < p.x + p.w && p.y < o.y + h && o.y < p.y + h);
-    const covers = o => kept.some(k => k !== row && Math.abs(x(k.number) - o.x - w / 2) < w / 2 + 4 && Math.abs(y(shown(k)) - o.y - h / 2) < h / 2 + 3);
-    const left = px - 11 - w, end = G.width - w, spots = over ? [[left, py - 9], [left, py + 6], [left, py - 19], [end, py - 19], [end, py + 6]] : [[px + 9, py - 19], [px + 9, py + 6]];
-    const box = spots.map(([x, y]) => ({ x, y, w, h })).find(o => o.x > G.L && o.y > 12 && o.y + h < G.height - 22 && !meets(o) && !covers(o));
-    if (!box) { label.remove(); continue; }
-    boxes.push(box);
-    label.setAttribute("x", box.x);
-    label.setAttribute("y", box.y + 12);
+function names(at, kept, x, y, phone) { // the largest gains that are sure, where they cover no mark, no line and no other name
+  const taken = G.points.map(({ px, py }) => [px - 4, py - 4, px + 4, py + 4]), told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
+  kept.forEach((row, i) => {
+    const py = y(shown(row)), next = kept[i + 1], to = next ? x(next.number) : G.width - G.R, below = next ? y(shown(next)) : py;
+    taken.push([x(row.number), py, to, py], [to, Math.min(py, below), to, Math.max(py, below)]);
+  });
+  for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) for (const most of phone ? [24] : [44, 24]) {
+    const text = clean(row.description.replace(/\s*\(.*/, ""), most), px = x(row.number), py = y(shown(row));
+    const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change)))), w = label.getComputedTextLength() + 2;
+    const free = ([l, t]) => l > G.L && l + w < G.width && t > 12 && t < G.height - 39 && !taken.some(o => o[0] < l + w + 2 && l - 2 < o[2] && o[1] < t + 16 && t + 1 < o[3]);
+    const spot = [-21, 6, -7].flatMap(rise => [[Math.min(px + 9, G.width - w - 1), py + rise], [px - 11 - w, py + rise]]).find(free);
+    if (!spot) { label.remove(); continue; }
+    const [l, t] = spot;
+    taken.push([l, t, l + w, t + 17]);
+    label.setAttribute("x", l);
+    label.setAttribute("y", t + 12);
+    break;
   }
 }
 

@@ -12,7 +12,7 @@ from server.reporting.morning.labels import Box, Room
 from server.reporting.view_model import Kind, Standing
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
-_LEAST_LETTER = 5.0  # a name is at least so wide for each of its letters
+_LEAST_LETTER = 6.5  # a name is at least so wide for each of its letters
 
 
 def dense(seed: int, count: int, direction: str) -> Sheet:

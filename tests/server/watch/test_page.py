@@ -22,6 +22,7 @@ from tests.support.app_host import needs_browser
 from tests.support.browser import Browser, Tab, chromium
 from tests.support.builders import of_task
 from tests.support.made_studies import decided, made, measured, report, result, running, study_paths, write
+from tests.support.night import long_night
 from tests.support.polling import stretched, until
 from tests.support.repositories import QUICK, make_quick
 from tests.support.watching import Watch
@@ -196,6 +197,30 @@ def test_no_name_on_the_chart_is_cut_off_at_its_edge(browser: Browser, tmp_path:
         ends = "[...document.querySelectorAll('#plot .name')].map(e => e.getBoundingClientRect().right)"
         assert tab.ask(f"Math.max(...{ends}) <= {edge}")
         assert tab.ask("document.querySelectorAll('#plot [clip-path] .name').length") == 0
+
+
+# Of a name's letters what a browser says, less the air above and below; of the dots, which are one path, their middles.
+COVERED = """(() => {
+  const box = e => e.getBoundingClientRect(), svg = box(document.querySelector("#plot"));
+  const dots = [...document.querySelector("#plot .dots").getAttribute("d").matchAll(/M([-.\\d]+),([-.\\d]+)h0/g)];
+  const points = dots.map(one => [+one[1] + svg.left, +one[2] + svg.top]);
+  for (const e of document.querySelectorAll("#plot [clip-path] circle")) {
+    const b = box(e);
+    points.push([(b.left + b.right) / 2, (b.top + b.bottom) / 2]);
+  }
+  const names = [...document.querySelectorAll("#plot .name")].map(box);
+  const under = names.map(n => points.filter(([x, y]) => n.left < x && x < n.right && n.top + 3 < y && y < n.bottom - 3));
+  return [names.length, points.length, under.flat().length];
+})()"""
+
+
+def test_no_name_on_the_chart_covers_a_mark(browser: Browser, tmp_path: Path) -> None:
+    with closing(Watch(long_night(tmp_path / "study").write().parents[1])) as watch, shown(browser, watch) as tab:
+        for width in (1280, 768, 360):
+            tab.resize(width, 900)
+            tab.until("document.querySelector('#plot .name') && document.querySelector('#plot .dots')")
+            names, points, covered = tab.ask(COVERED)
+            assert names and points > 90 and not covered
 
 
 @pytest.mark.thorough
