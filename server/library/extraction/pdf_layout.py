@@ -28,6 +28,8 @@ _NAMED = re.compile(
 _BULLET = re.compile(r"^[•◦▪‣●○■–∙]\s*")
 _ITEM = re.compile(r"^(?:[•◦▪‣●○■–∙]\s*|\(?\d{1,3}[.)]\s|\[\d{1,3}\]\s|\([a-z]\)\s)")
 _END = re.compile(r"[.:!?][\"”’)\]]*$")
+_HYPHENS = ("-", HYPHEN, "\u2010")
+_NEAR, _LONGEST = 8, 200  # pieces and characters before a line's end that may be of its last word
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _DATE = re.compile(r"D:(\d{4})(\d{2})(\d{2})")
 _NO_TITLE = re.compile(r"^(?:untitled|microsoft word|.*\.(?:dvi|docx?|tex|pdf|indd)$|\W*$)", re.I)
@@ -167,25 +169,26 @@ class _Layout:
             self._blocks.append(text)
 
     def _joined(self, lines: Sequence[Line]) -> str:
-        text = ""
+        parts: list[str] = []
         for line in lines:
             piece = line.text.strip()
-            if text.endswith(("-", HYPHEN, "\u2010")) and piece[:1].islower():
-                text = self._without_hyphen(text, piece) + piece
+            if parts and parts[-1].endswith(_HYPHENS) and piece[:1].islower():
+                end = "".join(parts[-_NEAR:])[-_LONGEST:]
+                parts[-1] = parts[-1][:-1] + "-" * self._keeps_hyphen(end, piece)
+                parts.append(piece)
             else:
-                text += (" " if text else "") + piece
-        text = re.sub(rf"(\w){HYPHEN}\s*(\w)", r"\1\2", text)
+                parts += [" " * bool(parts), piece]
+        text = re.sub(rf"(\w){HYPHEN}\s*(\w)", r"\1\2", "".join(parts))
         return re.sub(r"\s+", " ", text.replace(HYPHEN, "-")).strip()
 
-    def _without_hyphen(self, text: str, piece: str) -> str:
-        """The text without the hyphen at its end, unless the word is written with one."""
-        before, after = re.search(r"([^\W\d_]+).$", text), re.match(r"[^\W\d_]+", piece)
-        if before and after:
-            one, two = before[1].lower(), after[0].lower()
-            compound = re.search(r"-[^\W\d_]+.$", text) is not None
-            if compound or (not self._words[one + two] and self._words[one] > 1 and self._words[two] > 1):
-                return text[:-1] + "-"
-        return text[:-1]
+    def _keeps_hyphen(self, end: str, piece: str) -> bool:
+        """Whether the word that a line ends on, and that goes on in the next piece, is written with a hyphen."""
+        before, after = re.search(r"([^\W\d_]+).$", end), re.match(r"[^\W\d_]+", piece)
+        if before is None or after is None:
+            return False
+        one, two = before[1].lower(), after[0].lower()
+        compound = re.search(r"-[^\W\d_]+.$", end) is not None
+        return compound or (not self._words[one + two] and self._words[one] > 1 and self._words[two] > 1)
 
 
 def _code(lines: Sequence[Line]) -> str:

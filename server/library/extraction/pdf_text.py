@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
 import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
@@ -37,7 +37,7 @@ _WIDE_BLANK = 0.75  # of letters of one width, which stand further apart
 _SLOPE = 0.2  # of a line that does not lie flat, such as a number of arXiv along the margin
 
 
-@dataclass
+@dataclass(slots=True)
 class Glyph:
     """One character, in points from the page's lower left corner."""
 
@@ -52,7 +52,7 @@ class Glyph:
     bold: bool
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
     """Characters on one line of one column."""
 
@@ -125,36 +125,60 @@ def _page(page: Any, number: int, most: int) -> Page:
 
 
 def _glyphs(text: Any) -> list[Glyph]:
-    left, right, bottom, top, x, y = (ctypes.c_double() for _ in range(6))
+    left, right, bottom, top, x, y = numbers = [ctypes.c_double() for _ in range(6)]
+    box, origin = [ctypes.byref(one) for one in numbers[:4]], [ctypes.byref(one) for one in numbers[4:]]
+    fonts = _Fonts(text)
+    drawn, known = None, Font(0.0, False, False, False)
     blank = False
-    fonts: dict[bytes, tuple[bool, bool]] = {}
-    name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
-    matrix = raw.FS_MATRIX()
     found: list[Glyph] = []
     for at in range(text.count_chars()):
         code = raw.FPDFText_GetUnicode(text, at)
-        if code in (0, 10, 13, 32) or (raw.FPDFText_IsGenerated(text, at) == 1 and code not in _HYPHENS):
+        if code in (0, 10, 13, 32) or (code not in _HYPHENS and raw.FPDFText_IsGenerated(text, at) == 1):
             blank = True
             continue
-        if _slanted(raw.FPDFText_GetCharAngle(text, at)):
+        one = ctypes.cast(raw.FPDFText_GetTextObject(text, at), ctypes.c_void_p).value
+        if one is None or one != drawn:  # what is drawn at once has one font, size and angle
+            drawn, known = one, fonts.of(at)
+        if known.slanted:
             continue
-        raw.FPDFText_GetCharBox(text, at, left, right, bottom, top)
-        raw.FPDFText_GetCharOrigin(text, at, x, y)
-        size = raw.FPDFText_GetFontSize(text, at)
-        if raw.FPDFText_GetMatrix(text, at, matrix):
-            size *= abs(matrix.d) or abs(matrix.b) or 1
-        raw.FPDFText_GetFontInfo(text, at, name, 128, flags)
-        if name.value not in fonts:
-            shown = name.value.decode("latin-1")
-            fonts[name.value] = (
-                bool(_MONO.search(shown)) or bool(flags.value & _FIXED_PITCH),
-                bool(_BOLD.search(shown)),
-            )
+        raw.FPDFText_GetCharBox(text, at, *box)
+        raw.FPDFText_GetCharOrigin(text, at, *origin)
         letter = HYPHEN if code in _HYPHENS else chr(code)
         letter = " " * blank + _LIGATURES.get(letter, letter)
         blank = False
-        found.append(Glyph(letter, size, left.value, right.value, bottom.value, top.value, y.value, *fonts[name.value]))
+        place = (known.size, left.value, right.value, bottom.value, top.value, y.value)
+        found.append(Glyph(letter, *place, known.mono, known.bold))
     return found
+
+
+class Font(NamedTuple):
+    """How a character is drawn."""
+
+    size: float
+    mono: bool
+    bold: bool
+    slanted: bool
+
+
+class _Fonts:
+    """Of one page's characters."""
+
+    def __init__(self, text: Any) -> None:
+        self._text = text
+        self._name, self._flags, self._matrix = ctypes.create_string_buffer(128), ctypes.c_int(), raw.FS_MATRIX()
+        self._known: dict[bytes, tuple[bool, bool]] = {}
+
+    def of(self, at: int) -> Font:
+        """The font of the character at this place."""
+        size = raw.FPDFText_GetFontSize(self._text, at)
+        if raw.FPDFText_GetMatrix(self._text, at, self._matrix):
+            size *= abs(self._matrix.d) or abs(self._matrix.b) or 1
+        raw.FPDFText_GetFontInfo(self._text, at, self._name, 128, self._flags)
+        if self._name.value not in self._known:
+            shown = self._name.value.decode("latin-1")
+            mono = bool(_MONO.search(shown)) or bool(self._flags.value & _FIXED_PITCH)
+            self._known[self._name.value] = (mono, bool(_BOLD.search(shown)))
+        return Font(size, *self._known[self._name.value], _slanted(raw.FPDFText_GetCharAngle(self._text, at)))
 
 
 def _slanted(angle: float) -> bool:
