@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -71,9 +73,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No garbage is collected while a process of tests imports some thousand modules: there is none."""
+    """No garbage is collected while a process of tests imports some thousand modules: there is none.
+
+    And the runs of one process of tests do not rest for those of another.
+    """
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="autoresearch-state-")
     if hasattr(config, "workerinput"):
         gc.disable()
+
+
+def pytest_unconfigure() -> None:
+    """Remove what `pytest_configure` has made."""
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

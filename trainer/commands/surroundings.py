@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainer.commands import file_tree
 from trainer.contract import PLACE_PREFIX, RunFile, Spec, TaskSpec
+from trainer.processes.quiet import users_place
 from trainer.run.run_folder import RunFolder
 from trainer.sandbox.allowlist import SHIMS
 
@@ -80,7 +81,8 @@ def hidden(run_folder: RunFolder, spec: Spec) -> list[Path]:
     states += [other for workspace in states if (other := _repository(workspace))]
     homes = [] if spec.task and spec.task.home else [Path.home()]
     withheld = _withheld(spec.task.links, spec.task.hidden) if spec.task and spec.task.hidden else ()
-    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes, *withheld]
+    meeting = [place] if (place := users_place()) else []  # of the runs: its locks are not for commands
+    return [folder.parent, folder.parent.parent, *states, Path(spec.data), *homes, *meeting, *withheld]
 
 
 def listed_around(withheld: Iterable[Path], readable: Iterable[Path]) -> set[Path]:

@@ -5,13 +5,13 @@ A later one: by the files that it reads or names. One of another run that works 
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
 from trainer.contract import Spec
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoLocks, NoRest, Quiet, WorkedOn
+from trainer.processes.quiet import NoLocks, NoRest, Quiet, WorkedOn, users_place
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock
@@ -73,7 +73,7 @@ class FileTraces:
 
 
 class Neighbours:
-    """The other runs on this machine: none works while this one is shown validation text, nor this one while they are.
+    """The user's other runs on this machine: none works while this one sees validation text, nor this one while they do.
 
     That is where the budget is CPU seconds: who rests loses none.
     """
@@ -81,7 +81,7 @@ class Neighbours:
     def __init__(self, stage: StageClock, spec: Spec, launcher: Launcher, shared: bool = False) -> None:
         """`shared`: whether other machines share the disk, as where an engine has chosen this one."""
         self._stage, self._spec, self._launcher = stage, spec, launcher
-        self._node = os.uname().nodename if shared else ""  # several nodes of a cluster may be one machine
+        self._shared = shared
         self._quiet: Quiet | None = None
 
     def join(self) -> dict[str, str]:
@@ -92,15 +92,23 @@ class Neighbours:
         """
         if PROFILES[self._spec.profile].clock != "cpu":
             return {}
-        began, helpers = self._stage.now(), lambda: self._launcher.pids
-        folder = Path(self._spec.data).parent  # beside the data, which all runs of a workspace share
-        try:
-            self._quiet = Quiet(folder, self._spec.cookie, helpers, self._stage.wait, self._node)
-        except NoLocks as error:
-            return {"neighbours": str(error)}
-        self._stage.rested(self._stage.now() - began)
-        self._stage.rest = lambda: self._rested(Quiet.rest)
-        return {}
+        began, why = self._stage.now(), ""
+        for folder, node in self._places():
+            try:
+                self._quiet = Quiet(folder, self._spec.cookie, lambda: self._launcher.pids, self._stage.wait, node)
+            except (NoLocks, OSError) as error:
+                why = str(error)
+                continue
+            self._stage.rested(self._stage.now() - began)
+            self._stage.rest = lambda: self._rested(Quiet.rest)
+            return {}
+        return {"neighbours": why}
+
+    def _places(self) -> Iterator[tuple[Path, str]]:
+        """Where the runs meet, the best first, and as which machine's: homes may be on a disk that several share."""
+        if place := users_place():
+            yield place, os.uname().nodename  # several nodes of a cluster may be one machine
+        yield Path(self._spec.data).parent, os.uname().nodename if self._shared else ""  # beside the data
 
     def send_to_rest(self) -> None:
         """From here on no other run works, until `leave`. Raises RunEnded."""
@@ -115,7 +123,7 @@ class Neighbours:
         try:
             return turn(self._quiet) if self._quiet else 0.0
         except NoRest as error:
-            told = "Another run on this machine did not pause for the validation text. Is its supervisor stopped?"
+            told = "Another run on this machine did not pause for the validation text. Does its supervisor hang?"
             raise RunEnded("env_fail", told, cause="neighbour") from error
         except WorkedOn as error:
             told = f"A process of train.py, {error}, worked on while another run was shown validation text."

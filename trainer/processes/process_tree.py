@@ -8,7 +8,7 @@ processes can be listed comes to be our own child again and again. Elsewhere the
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,9 +72,34 @@ def stop_all(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
     Returns:
         Those that are stopped. Raises TimeoutError: some still work after _STOP_SECONDS.
     """
+    return _stop(lambda: _alive(cookie, spared))
+
+
+def stop_below(pid: int) -> list[psutil.Process]:
+    """The same for all that another process has started, which is stopped itself and starts no more.
+
+    Returns:
+        Those that have not been stopped before. Raises TimeoutError.
+    """
+    resting = {one for one in _below(pid) if _stopped(one.pid, "Tt")}
+    return [one for one in _stop(lambda: _below(pid)) if one not in resting]
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process that is there (Linux)."""
+    return Path(f"/proc/{pid}/task").is_dir() and _stopped(pid, "Tt")
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [one for one in psutil.Process(pid).children(recursive=True) if _lives(one)]
+    return []
+
+
+def _stop(listed: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
     deadline, quiet, told = time.monotonic() + _STOP_SECONDS, 0, set[psutil.Process]()
     while quiet < 2:
-        working = [process for process in _alive(cookie, spared) if process not in told or not _rests(process)]
+        working = [process for process in listed() if process not in told or not _rests(process)]
         for process in working:
             told.add(process)
             with suppress(psutil.Error):

@@ -41,7 +41,7 @@ _SECRETS = (
 )
 _BESIDE = ("lib", "lib64", "libexec", "include")  # a folder of programs: what they load
 SHIMS = "shims"  # a folder of scripts that choose among versions: slow, and of no use to who cannot see those
-_NOT_CODE = ("pkgs", "envs", "share", "conda-meta")  # below an interpreter's folder
+_NOT_CODE = ("pkgs", "envs", "share", "state", "conda-meta")  # below an interpreter's folder
 
 
 def build_allowlist(train: Path, scratch: Path, imports: Path, hidden: list[Path], gpu: bool = True) -> Allowlist:

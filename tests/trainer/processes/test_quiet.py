@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from trainer.contract import Spec
 from trainer.evaluators.file_traces import Neighbours
 from trainer.processes import process_tree
 from trainer.processes.quiet import NoRest, Quiet, WorkedOn
-from trainer.run.clock import StageClock
+from trainer.run.clock import RunEnded, StageClock
 from trainer.run.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ while True:
     count += 1
     open(sys.argv[1], "w").write(str(count))
     time.sleep(0.002)
+"""
+
+# A supervisor with a process.
+_SUPERVISES = """
+import subprocess, sys, time
+from pathlib import Path
+from trainer.processes.quiet import Quiet
+quiet = Quiet(Path(sys.argv[1]), "of another run", frozenset, lambda: None)
+child = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[3]])
+while True:
+    quiet.rest()
+    time.sleep(0.05)
 """
 
 
@@ -76,6 +89,65 @@ def test_a_run_rests_while_another_is_alone_and_then_goes_on(
     looks.join()
     assert sum(rested) > 0.2
     until(lambda: path.read_text() not in (before, ""))
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A run of another study, and where its process counts."""
+    path = tmp_path / "count"
+    command = [sys.executable, "-c", _SUPERVISES, str(tmp_path / "data"), _WORKS, str(path)]
+    with subprocess.Popen(command) as process:
+        until(lambda: path.exists() and path.read_text())
+        yield process, path
+        for one in (*psutil.Process(process.pid).children(), process):
+            one.kill()
+
+
+def goes_on(path: Path) -> None:
+    """Wait until the process counts on."""
+    before = path.read_text()
+    until(lambda: path.read_text() not in (before, ""))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not tell who has a lock")
+@pytest.mark.parametrize("continued", [False, True], ids=["stays stopped", "goes on meanwhile"])
+def test_the_processes_of_a_supervisor_that_is_stopped_rest_and_then_go_on(
+    made: list[Quiet], supervised: tuple[subprocess.Popen[bytes], Path], continued: bool
+) -> None:
+    supervisor, path = supervised
+    made[1].leave()
+    supervisor.send_signal(signal.SIGSTOP)
+    goes_on(path)  # its process does not stop with it
+    made[0].be_alone()
+    (worker,) = psutil.Process(supervisor.pid).children()
+    assert worker.status() == psutil.STATUS_STOPPED
+    if continued:
+        supervisor.send_signal(signal.SIGCONT)
+        until(lambda: psutil.Process(supervisor.pid).status() != psutil.STATUS_STOPPED)
+    before = path.read_text()
+    time.sleep(0.3)
+    assert made[0].rest() == 0.0 and path.read_text() == before
+    made[0].leave()
+    goes_on(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not tell who has a lock")
+def test_a_process_that_wakes_although_its_stopped_supervisor_cannot_see_it_is_ended(
+    made: list[Quiet], supervised: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    supervisor, _ = supervised
+    made[1].leave()
+    supervisor.send_signal(signal.SIGSTOP)
+    made[0].be_alone()
+    (worker,) = psutil.Process(supervisor.pid).children()
+
+    def ended() -> bool:
+        if worker.status() != psutil.STATUS_ZOMBIE:
+            worker.resume()  # as a timer of its own can
+        made[0].rest()
+        return worker.status() == psutil.STATUS_ZOMBIE
+
+    until(ended)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of no work")
@@ -201,3 +273,29 @@ def test_processes_that_fork_on_and_on_are_stopped_all_the_same() -> None:
         for one in stopped:
             if one.is_running():
                 one.kill()
+
+
+def test_runs_of_two_workspaces_meet_in_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    found = list[Neighbours]()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(tmp_path / name / "data"), "", name)
+        found.append(Neighbours(StageClock(RunFolder(tmp_path / name)), spec, cast("Launcher", None)))
+        assert found[-1].join() == {}
+    monkeypatch.setattr("trainer.processes.quiet._PATIENCE_SECONDS", 0.1)
+    with pytest.raises(RunEnded, match="did not pause"):
+        found[0].send_to_rest()
+    for each in found:
+        each.leave()
+
+
+def test_where_the_user_has_no_folder_the_runs_of_a_workspace_meet_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    spec = Spec(1, "smoke", 42, 1.0, 1.0, 300.0, 300.0, str(tmp_path / "data"), "", "")
+    neighbours = Neighbours(StageClock(RunFolder(tmp_path)), spec, cast("Launcher", None))
+    assert neighbours.join() == {} and (tmp_path / "working.lock").exists()
+    neighbours.leave()
