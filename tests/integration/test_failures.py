@@ -14,6 +14,7 @@ from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
 from tests.support.builders import attempt
 from tests.support.polling import ended
+from tests.support.repositories import QUICK
 from tests.support.runs import local_executor, start_run
 from trainer.contract import RunResult, Spec
 from trainer.run.run_folder import RunFolder
@@ -116,6 +117,68 @@ def test_a_disk_that_is_full_also_without_train_pys_files_is_the_machines_fault(
     assert (told["outcome"], told["cause"]) == (outcome, "disk_full"), told
 
 
+# What a replica does at its second probe; the next one as well, unless that is to happen once.
+_FAILS = """
+import os, sys
+from pathlib import Path
+from trainer.run import protocol
+receive, asked, there = protocol.Channel.receive, [], Path({there!r})
+
+def fails(channel, *kinds, **named):
+    frame = receive(channel, *kinds, **named)
+    asked.append(frame.kind)
+    if asked.count("probe") == 2 and not ({once} and there.exists()):
+        there.touch()
+        {what}
+    return frame
+
+protocol.Channel.receive = fails
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "once", "outcome", "cause"),
+    [
+        ("os.kill(os.getpid(), 9)", True, Outcome.FINISHED, ""),
+        ("os.kill(os.getpid(), 9)", False, Outcome.INVALID, ""),  # by somebody: no proof of anything
+        ("raise OSError(5, 'Input/output error')", True, Outcome.FINISHED, ""),
+        ("raise MemoryError", False, Outcome.INVALID, "audit"),
+        ("os._exit(0)", False, Outcome.INVALID, "audit"),
+    ],
+)
+def test_where_a_replica_fails_another_one_goes_on(
+    executor: LocalExecutor, tmp_path: Path, what: str, once: bool, outcome: Outcome, cause: str
+) -> None:
+    text = _FAILS.format(what=what, once=once, there=str(tmp_path / "failed")) + QUICK
+    result = run(executor, text)
+    assert (result.outcome, result.cause) == (outcome, cause), result
+    assert (tmp_path / "failed").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "cause"),
+    [("raise OSError(28, 'No space left on device')", "env_fail", "disk_full"), ("raise MemoryError", "oom", "oom")],
+)
+def test_a_replica_that_fails_on_a_machine_without_space_or_memory_refutes_nothing(
+    tmp_path: Path, data: Path, what: str, outcome: str, cause: str
+) -> None:
+    spec = Spec(1, "smoke", 42, 0.5, 1.0, 300.0, 300.0, str(data), str(tmp_path), str(tmp_path), confine=False)
+    (tmp_path / "spec.json").write_text(json.dumps(asdict(spec) | {"preflight": False}), encoding="utf-8")
+    text = _FAILS.format(what=what, once=False, there=str(tmp_path / "failed")) + QUICK
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
+    lacks = _FULL if cause == "disk_full" else _NO_MEMORY
+    subprocess.run([sys.executable, "-c", lacks, str(tmp_path), str(1 << 60)], check=True)
+    told = json.loads((tmp_path / "result.json").read_bytes())
+    assert (told["outcome"], told["cause"]) == (outcome, cause), told
+
+
+_NO_MEMORY = """
+import sys
+from trainer import supervisor
+from trainer.evaluators import trial
+trial._GROWTH_MB = int(sys.argv.pop())
+supervisor.main()
+"""
 _OLDER_KERNEL = """
 from trainer import supervisor
 from trainer.run import protocol

@@ -73,7 +73,7 @@ class FileTraces:
 
 
 class Neighbours:
-    """The user's other runs on this machine: none works while this one sees validation text, nor this one while they do.
+    """The user's other runs on this machine: none works while this one sees validation text, nor it while they do.
 
     That is where the budget is CPU seconds: who rests loses none.
     """

@@ -20,7 +20,7 @@ from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
 from trainer.datasets.errors import DataUnavailable
-from trainer.evaluators.evaluation_plan import EvaluationPlan
+from trainer.evaluators.questions import EvaluationPlan
 from trainer.evaluators.trial import Trial
 from trainer.processes import scratch
 from trainer.processes.process_tree import kill_descendants

@@ -17,24 +17,23 @@ import secrets
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
 from trainer.datasets.embedded import Shards
 from trainer.evaluators import audit
-from trainer.evaluators.evaluation_plan import EvaluationPlan
 from trainer.evaluators.file_traces import FileTraces, Neighbours, can_be_closed, require_idle
+from trainer.evaluators.questions import EvaluationPlan, Questions
 from trainer.processes import scratch
-from trainer.processes.fork_server import ForkFailed
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
 from trainer.processes.usage import METER, Usage
-from trainer.run.child import ChildProcess, known_figures
-from trainer.run.child_launch import LaunchedChild, Launcher
+from trainer.run.child import ChildProcess, known_figures, launched
+from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock, evasion
 from trainer.run.deadline import Deadline, allowed, check_readings, rebuilding
 from trainer.run.early_stop import EarlyStop
@@ -46,8 +45,8 @@ from trainer.run.throughput import throughput
 
 _FOR_OTHERS = {"lr", "matrix_parameters"}  # told for the curve and the throughput
 MAX_WEIGHTS = 16 << 30  # bytes
+_BY_MACHINES = ("crashed", "oom")  # how a process ends for which a machine may be to blame
 _GROWTH_MB = 512  # of memory that an evaluation may need beyond one and a half times the training's
-_BATCHES_AGAIN = 4  # that are asked again to tell why an audit failed
 
 
 class Trial:
@@ -98,7 +97,7 @@ class Trial:
         claims = self._shown(candidate, replica.pid, plan)
         used = self._usages[0].read(now=True) - used
         candidate.close()
-        self._kill_candidate(replica)
+        self._end(ScratchRole.CANDIDATE, spared=replica.pid)
         used += self._audit(replica, weights, plan, claims)
         # To a tenth of a second: train.py could tell what it saw by how long it took.
         self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
@@ -164,13 +163,13 @@ class Trial:
             self._check_guards({METER: usage.state if self._spec.confine else filtered})
         return usage
 
-    def _kill_candidate(self, replica: ChildProcess) -> None:
-        """End the candidate and remove its folder: even the size of a file it left could tell the replica something."""
-        if left := kill_descendants(self._spec.cookie, spared=self._launcher.pids | {replica.pid}):
+    def _end(self, role: ScratchRole, spared: int = 0) -> None:
+        """End all processes but `spared` and remove a folder: even a file's size could tell the next one something."""
+        if left := kill_descendants(self._spec.cookie, spared=self._launcher.pids | {spared}):
             told = f"Processes of train.py cannot be ended: {', '.join(map(str, left))}. Is a driver in trouble?"
             raise RunEnded("env_fail", told, cause="unkillable")
         try:
-            scratch.remove(self.folders["candidate"])
+            scratch.remove(self.folders[role])
         except OSError as error:
             outcome = "env_fail" if error.errno in BROKEN else "invalid"  # a disk that fails is not train.py's fault
             raise RunEnded(outcome, f"train.py left files that cannot be removed: {error.strerror}.") from error
@@ -203,23 +202,10 @@ class Trial:
         self.folders[role] = scratch.make(self._run_folder.place.folder, role)
         if role is ScratchRole.CANDIDATE and plan.secret:
             settings |= scratch.copy_kernels_in(self._kernels, self.folders[role])
-        child = self._launched(self.folders[role], settings, plan)
+        child = launched(self._launcher, self.folders[role], settings, self.stage, certain=plan.secret)
         self._log.drain(child.output)
         self.children.append(ChildProcess(child, self.stage))
         return self.children[-1]
-
-    def _launched(self, folder: Path, settings: dict[str, str], plan: EvaluationPlan) -> LaunchedChild:
-        """Raises RunEnded: no line of train.py has run, so that its failing is the machine's fault."""
-        told = "No process for train.py could be started, and no line of it has run"
-        try:
-            return self._launcher.launch(folder, settings, self.stage.watch)
-        except ForkFailed as failed:
-            self.stage.watch()  # who cancels a run may end that process, too
-            raise RunEnded("env_fail", f"{told}: {failed}.", cause="no_process") from failed
-        except RunEnded as ended:
-            if ended.outcome == "cancelled" or not plan.secret:  # of a rehearsal, slowness proves nothing
-                raise
-            raise RunEnded("env_fail", f"{told}: {ended.reason}", cause=ended.cause or ended.outcome) from ended
 
     def _check_guards(self, guards: dict[str, str]) -> None:
         """Note how a process is confined. Raises RunEnded: it is less so than the operator asks for."""
@@ -326,6 +312,30 @@ class Trial:
         Raises:
             RunEnded: the claims do not hold, or the replica did more than answer.
         """
+        shards, device = self._shards, self._profile.device
+        self._begin(replica, plan)
+        surprise = audit.surprise(shards.train, plan.rows)  # while the replica builds its model
+        replica.expect("submit")
+        evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise, shards.train, shards.bos)
+        probes = audit.draw(evidence, plan.audits, self._profile.rows, np.random.default_rng(secrets.randbits(128)))
+        asked = Questions(probes, claims, plan.rows, self._profile.rows, shards.vocab_size)
+        with self._must_answer(plan, refutes=device == "cpu"):
+            try:
+                readings = self._asked(replica, weights, asked)
+            except RunEnded as ended:
+                replica = self._another(ended, plan)
+                readings = self._asked(replica, weights, asked)
+        if objection := asked.objection(device):
+            cause = ""
+            with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
+                cause = asked.cause(replica, device)
+            raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
+        plus, clock = rebuilding(len(weights), self._profile.clock), self._profile.clock
+        check_readings(readings, self._spec.budget_seconds, clock, plus)
+        return self._usages[-1].read(now=True)
+
+    def _begin(self, replica: ChildProcess, plan: EvaluationPlan) -> None:
+        """Let a replica run train.py, on a clock of its own."""
         if plan.secret:
             replica.redact_output()
         usage = self._measure(replica, spared=0)
@@ -333,35 +343,26 @@ class Trial:
         self._read = (lambda: usage.read(now=True)) if self._counted else (lambda: self.stage.elapsed)
         replica.tell("go")
         self._greet(replica, "replica", plan)
-        surprise = audit.surprise(self._shards.train, plan.rows)  # while the replica builds its model
-        replica.expect("submit")
+
+    def _asked(self, replica: ChildProcess, weights: bytearray, asked: Questions) -> list[float]:
+        """Have a replica that has come to its `submit` answer what is left. Returns the readings of the clock."""
         readings = [self._read()]
         replica.tell("weights", bytes(weights))
-        shards = self._shards
-        evidence = audit.Evidence(claims, plan.rows, self._scored(plan.rows), surprise, shards.train, shards.bos)
-        probes = audit.draw(evidence, plan.audits, self._profile.rows, np.random.default_rng(secrets.randbits(128)))
-        claimed, device = claims[probes.rows, probes.cuts], self._profile.device
-        with self._must_answer(plan, refutes=device == "cpu"):
-            self._close_files(replica, "probe", frozenset(), readings)
-            answers = self._asked(replica, probes, plan.rows, readings)
-        if objection := audit.objection(claimed, answers, probes.weights, device):
-            cause = ""
-            with suppress(RunEnded):  # the claims do not hold, whatever becomes of the replica from here on
-                worst = np.argsort(-np.abs(answers - claimed))[: _BATCHES_AGAIN * self._profile.rows]
-                some = audit.chosen(probes, worst, self._profile.rows)
-                cause = audit.cause(claimed[worst], self._asked_again(replica, some, plan.rows, answers[worst]), device)
-            raise RunEnded("invalid", f"The audit failed: {objection} {cause}".rstrip(), cause=AUDIT_FAILED)
-        plus, clock = rebuilding(len(weights), self._profile.clock), self._profile.clock
-        check_readings(readings, self._spec.budget_seconds, clock, plus)
-        return usage.read(now=True)
+        self._close_files(replica, "probe", frozenset(), readings)
+        asked.ask(replica, self._read, readings)
+        return readings
 
-    def _asked_again(
-        self, replica: ChildProcess, probes: audit.Probes, rows: NDArray[np.uint16], first: NDArray[np.float64]
-    ) -> audit.Answers:
-        """What tells why claims do not hold; `first` are the answers [k] in nats about these probes among others."""
-        regrouped, repeated = (self._asked(replica, probes, rows, []) for _ in range(2))
-        unaltered = self._asked(replica, replace(probes, inputs=rows[probes.rows, :-1]), rows, [])
-        return audit.Answers(first, regrouped, repeated, unaltered)
+    def _another(self, failed: RunEnded, plan: EvaluationPlan) -> ChildProcess:
+        """A replica in place of one that has failed, as far as a machine can make one fail. Raises RunEnded."""
+        if not plan.secret or failed.outcome not in _BY_MACHINES:
+            raise failed
+        self._end(ScratchRole.REPLICA)
+        replica = self._launch(ScratchRole.REPLICA, plan)
+        self._check_guards(replica.ready())
+        self._traces.remember(replica)
+        self._begin(replica, plan)
+        replica.expect("submit")
+        return replica
 
     @contextmanager
     def _must_answer(self, plan: EvaluationPlan, refutes: bool = False) -> Generator[None]:
@@ -377,24 +378,23 @@ class Trial:
             starves = ended.cause == "kernel_oom" and not self._grew()
             starves = starves or (ended.outcome == "oom" and self._profile.device == "cuda")
             if plan.secret and not starves:
-                raise evasion(ended, refutes) from ended.__cause__
+                raise (self._machines(ended) or evasion(ended, refutes)) from ended.__cause__
             raise
+
+    def _machines(self, ended: RunEnded) -> RunEnded | None:
+        """How the run ends where the machine lacks what a process needs, once all that train.py took is given back."""
+        if ended.outcome not in _BY_MACHINES:
+            return None
+        kill_descendants(self._spec.cookie, spared=self._launcher.pids)
+        for folder in self.folders.values():
+            with suppress(OSError):
+                scratch.remove(folder)
+        if self._run_folder.full():
+            return RunEnded("env_fail", f"The disk is full. {ended.reason}", cause="disk_full")
+        if ended.outcome == "oom" and psutil.virtual_memory().available < 2**20 * (self._trained_mb + _GROWTH_MB):
+            return RunEnded("oom", f"The machine is short of memory. {ended.reason}", cause="oom")
+        return None
 
     def _grew(self) -> bool:
         """Whether the process that answers has taken far more memory than was taken in training."""
         return self._usages[-1].peak_memory_mb > 1.5 * self._trained_mb + _GROWTH_MB
-
-    def _asked(
-        self, replica: ChildProcess, probes: audit.Probes, rows: NDArray[np.uint16], readings: list[float]
-    ) -> NDArray[np.float64]:
-        """-log p in nats, float64 [K], by the replica's logits at the probes' positions; a reading after each batch."""
-        height, vocabulary = self._profile.rows, self._shards.vocab_size
-        targets, nats = rows[probes.rows, probes.cuts + 1], np.empty(len(probes.cuts))
-        for batch in probes.batches:
-            full = np.resize(batch, height)  # a short batch is filled up: kernels depend on shapes
-            inputs = probes.inputs[full]
-            replica.tell("probe", inputs.tobytes(), shape=inputs.shape, cuts=probes.cuts[full].tolist())
-            logits = replica.floats("logits", height, vocabulary)[: len(batch)]
-            readings.append(self._read())
-            nats[batch] = audit.negative_log_likelihood(logits, targets[batch])
-        return nats

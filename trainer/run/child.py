@@ -3,12 +3,14 @@
 import builtins
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.run.child_launch import LaunchedChild
+from trainer.processes.fork_server import ForkFailed
+from trainer.run.child_launch import LaunchedChild, Launcher
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.failure_cause import STARVED, kernel_kills, of_exception, of_exit
 from trainer.run.protocol import Channel, ChannelClosed, DescriptorSent, Frame, ProtocolViolation, ignored
@@ -45,8 +47,12 @@ class ChildProcess:
         return self._child.pid
 
     def redact_output(self) -> None:
-        """From here on the process knows validation text: of its failures no word of its own is passed on."""
+        """From here on the process knows validation text: of its failures no word of its own is passed on.
+
+        Nor does it count any more what the kernel has ended for lack of memory before, which may have been its doing.
+        """
         self._redacting = True
+        self._kills = kernel_kills()
 
     def ready(self) -> dict[str, str]:
         """How the process is confined. No line of train.py has run in it: whatever fails by now is the machine's fault.
@@ -146,6 +152,29 @@ class ChildProcess:
         first = message.splitlines()[0] if message else "no message"
         outcome, told = "oom" if cause in STARVED else "crashed", f"train.py raised {kind}: {first[:300]}"
         return RunEnded(outcome, told, plain(fields.get("traceback", ""))[:4000], cause)
+
+
+def launched(
+    launcher: Launcher, scratch: Path, settings: dict[str, str], stage: StageClock, certain: bool
+) -> LaunchedChild:
+    """Start train.py, as Launcher.launch does.
+
+    Args:
+        certain: that it takes too long is the machine's fault, and no reason to try without.
+
+    Raises:
+        RunEnded: `env_fail`, as no line of train.py has run; or somebody cancelled the run.
+    """
+    told = "No process for train.py could be started, and no line of it has run"
+    try:
+        return launcher.launch(scratch, settings, stage.watch)
+    except ForkFailed as failed:
+        stage.watch()  # who cancels a run may end that process, too
+        raise RunEnded("env_fail", f"{told}: {failed}.", cause="no_process") from failed
+    except RunEnded as ended:
+        if ended.outcome == "cancelled" or not certain:
+            raise
+        raise RunEnded("env_fail", f"{told}: {ended.reason}", cause=ended.cause or ended.outcome) from ended
 
 
 def known_figures(fields: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def confine_command(order: CommandOrder, allowed: Allowlist, asks: bool) -> dict
     else:
         files = tried(lambda: landlock.restrict(allowed))
         signals = files if landlock.scopes_signals() else "the kernel cannot keep signals inside (Linux 6.12 can)"
-        left_out = {*(seccomp.NETWORK if order.network else ()), *(seccomp.OF_FILES if asks else ())}
+        left_out = {*seccomp.OF_ENDS, *(seccomp.NETWORK if order.network else ()), *(seccomp.OF_FILES if asks else ())}
         left_out |= {seccomp.SIGACTION} if order.children else set[str]()
         filtered = tried(lambda: seccomp.install(left_out=frozenset(left_out)))
         held = {"files": files, "network": filtered, "signals": signals, "privileges": tried(drop_capabilities)}

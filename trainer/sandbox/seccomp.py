@@ -84,6 +84,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "quotactl_fd": (443, 443),
     "kcmp": (312, 272),
     "open_by_handle_at": (304, 265),
+    "timer_create": (222, 107),  # can send any signal: a process that ends itself so looks as if somebody had ended it
     "setpriority": (141, 140),  # can name all processes of a user
     "ioprio_set": (251, 30),
 }
@@ -109,12 +110,13 @@ _IGNORED: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
 }
+_F_SETSIG = 10  # any signal when something can be read
 # Arguments that change the inode of a file which may only be read: flags, generation, project, life-time hints; that
 # tell when others open it, by a lease or a notice; and advice that puts pages of a file out of memory, as if the kernel
 # were older than Linux 5.4.
 _COMMANDS: dict[str, tuple[tuple[int, int], int, tuple[int, ...], int]] = {
     "ioctl": ((16, 29), _SECOND_ARGUMENT, (0x40086602, 0x40046602, 0x40087602, 0x40047602, 0x401C5820), errno.EPERM),
-    "fcntl": ((72, 25), _SECOND_ARGUMENT, (1024, 1026, 1036, 1038), errno.EPERM),
+    "fcntl": ((72, 25), _SECOND_ARGUMENT, (_F_SETSIG, 1024, 1026, 1036, 1038), errno.EPERM),
     "madvise": ((28, 233), _THIRD_ARGUMENT, (20, 21), errno.EINVAL),
 }
 # Answered with success and not made for SIGCHLD. A process that ignores that signal makes the kernel forget what its
@@ -133,6 +135,11 @@ _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW* (linux/sched.h)
 _SIBLING = 0x8000  # CLONE_PARENT: the new process is no child of its maker, whose descendants are counted
 SECCOMP = (317, 277)
 _PRCTL = (157, 167)
+# A limit of CPU seconds ends a process by a signal, as somebody else would.
+LIMITS = "setrlimit"
+_SETRLIMIT = (160, 164)
+_PRLIMIT = (302, 261)
+_RLIMIT_CPU = 0
 _SENDTO = (44, 206)
 _PR_SET_CHILD_SUBREAPER = 36  # orphans come to the referee, which must see them
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
@@ -140,6 +147,7 @@ MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column abo
 
 TABLES = (_REFUSED, _OWN_ONLY, _IGNORED)
 OF_FILES = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat")  # modes and times, as builds set them
+OF_ENDS = frozenset({"timer_create", LIMITS})  # with them a process can end itself as somebody else would
 ATTRIBUTES = frozenset({"setxattr", "lsetxattr", "fsetxattr", "setxattrat"})
 NETWORK = frozenset({"socket", "sendmsg", "sendmmsg"})  # what the guard of this name is made of
 
@@ -223,14 +231,7 @@ def program(column: int, architecture: int, another: int = 0, left_out: frozense
         _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_RETURN, _ALLOW),
     ]
-    if SIGACTION not in left_out:
-        code += [
-            _instruction(_EQUAL, _SIGACTION[column], 0, 4),
-            _instruction(_LOAD, _FIRST_ARGUMENT),
-            _instruction(_EQUAL, _SIGCHLD, 0, 1),
-            _instruction(_RETURN, _ERRNO),
-            _instruction(_RETURN, _ALLOW),
-        ]
+    code += _of_ends(column, left_out)
     own_only = [(numbers[column], _ALLOW) for numbers in _OWN_ONLY.values()]
     for number, answer in (*own_only, (_AFFINITY[column], _ERRNO)):
         code += [
@@ -241,6 +242,34 @@ def program(column: int, architecture: int, another: int = 0, left_out: frozense
             _instruction(_RETURN, answer),
         ]
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def _of_ends(column: int, left_out: frozenset[str]) -> list[bytes]:
+    """No child is forgotten as it ends, no limit of CPU seconds set; prlimit(2) without an address only reads one."""
+    children = [
+        _instruction(_EQUAL, _SIGACTION[column], 0, 4),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _SIGCHLD, 0, 1),
+        _instruction(_RETURN, _ERRNO),
+        _instruction(_RETURN, _ALLOW),
+    ]
+    limits = [
+        _instruction(_EQUAL, _SETRLIMIT[column], 0, 4),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _RLIMIT_CPU, 0, 1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+        _instruction(_EQUAL, _PRLIMIT[column], 0, 8),
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, _RLIMIT_CPU, 0, 5),
+        _instruction(_LOAD, _THIRD_ARGUMENT),
+        _instruction(_EQUAL, 0, 0, 2),
+        _instruction(_LOAD, _THIRD_ARGUMENT + _HIGH),
+        _instruction(_EQUAL, 0, 1, 0),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_LOAD, _NUMBER),  # for what else is asked of this call
+    ]
+    return children * (SIGACTION not in left_out) + limits * (LIMITS not in left_out)
 
 
 def _of_filters(column: int, another: int) -> list[bytes]:
