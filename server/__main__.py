@@ -4,6 +4,7 @@ Clients start the server in the user's folder, with the user's PYTHONPATH. No mo
 server imports. -P keeps Python from looking into the current folder. -E keeps it from looking into PYTHONPATH.
 """
 
+import gc
 import os
 import sys
 
@@ -34,6 +35,7 @@ def _is_here(folder: str) -> bool:
 
 if __name__ == "__main__":
     ours_first()
+    gc.disable()  # as in autoresearch_command.py
     from server.cli.entry import main
 
     main(["serve", *sys.argv[1:]])

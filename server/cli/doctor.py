@@ -27,7 +27,7 @@ from server.runs.cleanup import process_name
 from server.runs.hardware import Hardware, Machine, file_system, gpu_pids, probe
 from server.runs.profile_choice import as_torch_sees_it, default_profile, reason, trouble, why_no_gpu
 from server.runs.spawn import TorchView, compiler, probe_guards, torch_view
-from server.serve_options import DEFAULT_PORT
+from server.serve_words import DEFAULT_PORT
 from server.source import patch
 from server.source.editable import Editable
 from server.study.find_study import tag_to_serve

@@ -1,6 +1,7 @@
 """The command line: which commands there are, and what an error looks like to an operator."""
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -16,7 +17,7 @@ from server.cli import adopt, call, control, library, reports, serve, setup
 from server.cli.screens.help_words import in_plain_words
 from server.cli.terminal import console, say, spell_out
 from server.errors import AutoresearchError
-from server.serve_options import DEFAULT_ADDRESS, after_dashes
+from server.serve_words import DEFAULT_ADDRESS, after_dashes
 
 _USAGE = 2  # exit code
 _ROOM = 500  # characters that are told of an error
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.flags.optimize:
         _start_whole(words)
     spell_out()
+    _collect_garbage()
     try:
         command = in_plain_words(typer.main.get_command(app))
         command(args=_serving_last(command, words), prog_name="autoresearch")
@@ -115,6 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if ended.code == _USAGE:
             _answer(words, f"autoresearch does not understand the options {' '.join(words)!r}.", _OPTIONS)
         raise
+
+
+def _collect_garbage() -> None:
+    """Go on with what whoever has loaded this module stopped meanwhile: a command may run for days."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _end(words: Sequence[str], problem: str, step: str, code: int = 1) -> NoReturn:

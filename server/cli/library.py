@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from server.cli.terminal import columns, console, say
@@ -89,6 +87,8 @@ def add(
 
 def _add_each(adding: "Adding", sources: list[str], wishes: "Wishes", quiet: bool) -> list[dict[str, Any]]:
     """Add one after the other, and go on where one fails."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     from server.errors import AutoresearchError
     from server.library.fetching.sources import without_secrets
 
@@ -141,6 +141,8 @@ def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> No
     if not found and not others:
         say(_out, "The library is empty: `autoresearch library add SOURCE` adds a page, a paper or a repository.")
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "kind", "words", "licence", "fetched", "title"):
         table.add_column(name, justify="right" if name == "words" else "left", overflow="fold")

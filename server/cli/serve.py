@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from server.cli.terminal import console, say
-from server.serve_options import DEFAULT_ADDRESS
+from server.serve_words import DEFAULT_ADDRESS
 from trainer.contract import ProfileName
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.text import Text
 from server.cli.screens.layout import whole, wrapped
 from server.cli.terminal import console, folded, print_json, say
 from server.paths import Home
-from server.serve_options import DEFAULT_ADDRESS
+from server.serve_words import DEFAULT_ADDRESS
 from trainer.contract import Entry, Referee
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from server.errors import LedgerUnavailable
 from server.files import write_whole
-from server.history.ledger import Ledger
 from server.locks import lock_holder
 from server.paths import Home, StudyPaths
 
@@ -65,6 +64,8 @@ def _is_unfinished(study: StudyPaths) -> bool:
     """Whether a night is paused, or has a run whose result was not looked at, or waits and was not stopped."""
     if (word := read_request(study.state)) is OperatorRequest.PAUSE:
         return True
+    from server.history.ledger import Ledger
+
     try:
         with closing(Ledger(study.ledger, read_only=True)) as ledger:
             return any(word is None or not row.queued for row in ledger.unfinished())

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
@@ -24,8 +24,10 @@ from server.runs.run_folder import RunFolder, RunFolders
 from server.runs.run_spec import draw_seed
 from server.runs.spawn import trainer_hash
 from server.source.candidate import Candidate
-from server.study.study import Study
 from trainer.contract import RunFile, public_half, utc_now
+
+if TYPE_CHECKING:
+    from server.study.study import Study
 
 _LOOK_SECONDS = 0.2
 _SURE = 2.0  # standard errors
@@ -58,7 +60,7 @@ class RerunResult(Value):
 
 
 def rerun(
-    study: Study, experiments: Sequence[Experiment], question: RerunRequest, show: Callable[[str], None]
+    study: "Study", experiments: Sequence[Experiment], question: RerunRequest, show: Callable[[str], None]
 ) -> list[RerunResult]:
     """Run every seed of every experiment, in turn, so that a drift of the machine meets them alike.
 
@@ -94,7 +96,7 @@ class Variant(NamedTuple):
 
 
 def run_variants(
-    study: Study,
+    study: "Study",
     variants: Sequence[Variant],
     question: RerunRequest,
     show: Callable[[str], None],
@@ -127,7 +129,9 @@ def run_variants(
     return scores
 
 
-def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show: Callable[[Progress], None]) -> Result:
+def _run(
+    study: "Study", variant: Variant, question: RerunRequest, seed: int, show: Callable[[Progress], None]
+) -> Result:
     """One run of one variant, waited for."""
     executor, runs = _beside(study)
     key = new_key(executor)
@@ -154,7 +158,7 @@ def _run(study: Study, variant: Variant, question: RerunRequest, seed: int, show
     return _wait(executor, attempt, runs.of(attempt.number), show)
 
 
-def require_possible(study: Study, question: RerunRequest) -> None:
+def require_possible(study: "Study", question: RerunRequest) -> None:
     """Refuse what a study cannot be asked now. Raises Unavailable."""
     study.settle()
     if any(not row.queued for row in study.ledger.unfinished()):
@@ -167,7 +171,7 @@ def require_possible(study: Study, question: RerunRequest) -> None:
         raise Unavailable("This task has no judge that is reserved for the end.", step)
 
 
-def _scoreless(study: Study, experiments: Sequence[Experiment], why: str) -> Unavailable:
+def _scoreless(study: "Study", experiments: Sequence[Experiment], why: str) -> Unavailable:
     """Why there is no answer; a run that failed its audit is entered into the study first."""
     before = revocations.last_message(study.ledger)
     enter_failures(study, experiments)
@@ -180,13 +184,13 @@ def attempt_path(runs: RunFolders, number: int) -> Path:
     return runs.folder / f"attempt-{number:05d}.json"
 
 
-def _beside(study: Study) -> tuple[Executor, RunFolders]:
+def _beside(study: "Study") -> tuple[Executor, RunFolders]:
     """Who starts reruns, and where they are."""
     site = RunSite.of(study.workspace.paths, study.workspace.paths.reruns, study.slots_asked)
     return study.engine(site), RunFolders(site.runs)
 
 
-def enter_failures(study: Study, experiments: Sequence[Experiment]) -> None:
+def enter_failures(study: "Study", experiments: Sequence[Experiment]) -> None:
     """Make rows of the study of runs that an audit has refuted: they end code and revoke keeps as any run does.
 
     A run of changed constants is another code's. What an earlier command has left behind when it was killed counts.
@@ -206,7 +210,7 @@ def enter_failures(study: Study, experiments: Sequence[Experiment]) -> None:
             _enter(study, row, attempt, folder.path)
 
 
-def _enter(study: Study, of: Experiment, made: Attempt, folder: Path) -> None:
+def _enter(study: "Study", of: Experiment, made: Attempt, folder: Path) -> None:
     """Add a run of experiment `of`'s train.py, which was `made` beside the study's own and has ended in `folder`.
 
     Whatever follows from its result then follows, now or after the next start. Raises Unavailable, OSError.
@@ -254,7 +258,7 @@ def gain_carries_over(before: RerunResult, after: RerunResult, metric: Metric) -
     return f"{told} ± {metric.shown_error(error)}: {sure}"
 
 
-def _candidate(study: Study, row: Experiment, question: RerunRequest) -> Candidate:
+def _candidate(study: "Study", row: Experiment, question: RerunRequest) -> Candidate:
     candidate = study.workspace.files(row.commit)
     return candidate.with_constants(question.knobs) if question.knobs else candidate
 

@@ -56,6 +56,7 @@ class Workspace:
         self.main = CandidateFolder(self._linked, editable, self)
         self.objects, self.trees = Objects(repo), Trees(repo)
         self._modules: dict[str, Made] = {}  # by name: most are the same at every commit
+        self._trains: dict[str, bool] = {}  # by commit: whether some file there imports our `trainer`
         self._read: dict[str, Candidate] = {}  # by commit: what a name stands for never changes
 
     @classmethod
@@ -342,14 +343,16 @@ class Workspace:
 
     def trains_here(self) -> bool:
         """Whether some Python file of the branch, or of the checkout's commit, imports our `trainer`."""
-        with translating_git_errors("Looking for a Session"):
-            try:
-                self._repo.git.grep("--quiet", "-I", "-E", "-e", _IMPORT, self.base(), "--", "*.py")
-            except GitCommandError as error:
-                if error.status == 1:  # there is none
-                    return False
-                raise
-        return True
+        if (base := self.base()) not in self._trains:
+            with translating_git_errors("Looking for a Session"):
+                try:
+                    self._repo.git.grep("--quiet", "-I", "-E", "-e", _IMPORT, base, "--", "*.py")
+                    self._trains[base] = True
+                except GitCommandError as error:
+                    if error.status != 1:  # 1: there is none
+                        raise
+                    self._trains[base] = False
+        return self._trains[base]
 
     def close(self) -> None:
         """End the git processes that serve this object."""

@@ -23,7 +23,10 @@ EXAMPLES = ROOT / "server" / "templates" / "tasks"  # workspaces that `init --ta
 # package, never from a neighbour on its own floor.
 FLOORS = {
     "server": (
-        ("server", "server.errors", "server.files", "server.metric", "server.paths", "server.text"),
+        (
+            *("server", "server.errors", "server.files", "server.metric", "server.paths", "server.serve_words"),
+            "server.text",
+        ),
         ("server.records",),
         ("server.library", "server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),
         ("server.history", "server.runs", "server.vcs"),

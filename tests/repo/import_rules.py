@@ -143,6 +143,8 @@ LATE_IMPORTS = {
     "server.chosen_engine": "whoever does not ask for Ray loads nothing of it",
     "server.cli.setup": "a command loads what it needs when it runs",
     "server.library.extraction.child": "each kind of source loads its own libraries, where they are installed",
+    "server.study.find_study": "most commands name a study and read no row of it",
+    "server.study.reruns": "a report looks at what was run again, and opens no study",
     "server.foreign.load": "a workspace of ours pays for no reader of another tool's",
     "trainer": "Session needs torch, which takes seconds to import, and the supervisor starts without",
     "trainer.evaluators.registry": "a run pays for the evaluator that it asks for, and for no other",

@@ -18,7 +18,7 @@ NAMES = {
         r"(?<!\w)(ledger\.sqlite3|(notes|sweep|tasks|hours)\.json)",
         r"^(reruns|pulse|front-matter)$",
     ),
-    "server.serve_options": ("8765",),
+    "server.serve_words": ("8765",),
     "trainer.contract": (
         r"^(spec|progress|result)\.json",
         r"^(curve\.jsonl|run\.log|supervisor\.log|lease)",

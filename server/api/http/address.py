@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from server.api.http.auth import LOOPBACK
 from server.errors import Unavailable
-from server.serve_options import DEFAULT_ADDRESS, DEFAULT_PORT
+from server.serve_words import DEFAULT_ADDRESS, DEFAULT_PORT
 from server.text import clip
 
 PATH = "/mcp"

@@ -28,7 +28,7 @@ from server.api.http.address import PATH, called, is_loopback, split
 from server.api.http.auth import BODY_SECONDS, MAX_BODY, AuthMiddleware, BearerToken
 from server.api.http.connections import ConnectionLimiter
 from server.errors import Unavailable
-from server.serve_options import DEFAULT_ADDRESS, DEFAULT_PORT
+from server.serve_words import DEFAULT_ADDRESS, DEFAULT_PORT
 from server.study.background import STALE_SECONDS
 
 _CONNECTIONS = 256

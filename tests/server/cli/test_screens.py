@@ -27,7 +27,7 @@ from server.history.ledger import Ledger
 from server.locks import RepositoryLock, lock_path
 from server.paths import StudyPaths
 from server.records import Experiment, Judgement, Purpose, Verdict
-from server.serve_options import after_dashes
+from server.serve_words import after_dashes
 from server.study.find_study import OperatorRequest, write_request
 from server.task.definition import Task
 from tests.support import made_studies
