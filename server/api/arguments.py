@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from functools import cache
+from functools import cache, cached_property
 from inspect import isclass, signature
 from typing import Annotated, Any, cast
 
@@ -87,6 +87,12 @@ Change = Annotated[
 class StrictTool(Tool):
     """A tool that takes arguments as models send them, and says in plain words what is wrong with them."""
 
+    @cached_property
+    def output_schema(self) -> dict[str, Any] | None:
+        """The schema of the reply, made when the tools are listed: a server answers its first request without it."""
+        reply: type[BaseModel] | None = self.fn_metadata.output_model
+        return None if reply is None else _schema(reply)
+
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the tool. Raises ToolError, also for arguments that do not fit."""
         try:
@@ -124,7 +130,8 @@ def _made(function: Callable[..., Any]) -> Tool:
     tool.description = " ".join(tool.description.split())
     reply = signature(function).return_annotation
     if isclass(reply) and issubclass(reply, BaseModel):
-        tool.fn_metadata.output_model, tool.fn_metadata.output_schema = reply, _schema(reply)
+        tool.fn_metadata.output_model = reply
+        tool.fn_metadata.output_schema = {}  # there is one: the SDK checks the reply against the model
     return tool
 
 
