@@ -132,6 +132,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 # Modules that import inside a function or for the type checker, each with its reason.
 LATE_IMPORTS = {
     "server.api.app": "the prompt that sets up a study pays for what it asks, and no start of a server does",
+    "server.api.http.server": "a page of its own is served without the SDK, which takes half a second to import",
     "server.cli": "`from server.cli import main` loads the commands when main is called",
     "server.cli.adopt": "a command loads what it needs when it runs",
     "server.cli.call": "a command loads what it needs when it runs",

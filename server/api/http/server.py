@@ -9,13 +9,11 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Timer
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
-from mcp.server import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -30,6 +28,9 @@ from server.api.http.connections import ConnectionLimiter
 from server.errors import Unavailable
 from server.serve_words import DEFAULT_ADDRESS, DEFAULT_PORT
 from server.study.background import STALE_SECONDS
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
 
 _CONNECTIONS = 256
 _BACKLOG = 128  # so many are accepted at once, before one can be hung up on
@@ -115,7 +116,7 @@ class Beside:
 
 
 async def listen(
-    server: MCPServer[None],
+    server: "MCPServer[None]",
     listening: socket.socket,
     hosts: Sequence[str],
     bearer: BearerToken | None,
@@ -126,6 +127,8 @@ async def listen(
     Raises:
         Unavailable: the MCP server behind the web server has ended by itself.
     """
+    from mcp.server.transport_security import TransportSecuritySettings
+
     beside = beside or Beside()
     app = server.streamable_http_app(
         streamable_http_path=PATH,
