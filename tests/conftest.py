@@ -28,26 +28,26 @@ sys.dont_write_bytecode = False
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
 # Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the sizes of train.py,
-# the parsed source.
+# the parsed source; those with the same word, with each other.
 _SHARING = {
-    "tests/repo/test_architecture.py",
-    "tests/repo/test_names.py",
-    "tests/repo/test_packaging.py",
-    "tests/integration/test_http.py",
-    "tests/server/watch/test_accessibility.py",
-    "tests/server/watch/test_door.py",
-    "tests/server/watch/test_page.py",
-    "tests/server/watch/test_trouble.py",
-    "tests/trainer/datasets/test_prepare.py",
-    "tests/trainer/run/test_profiles.py",
+    "tests/repo/test_architecture.py": "source",
+    "tests/repo/test_names.py": "source",
+    "tests/repo/test_packaging.py": "wheel",
+    "tests/integration/test_http.py": "server",
+    "tests/server/watch/test_accessibility.py": "browser",
+    "tests/server/watch/test_door.py": "page",
+    "tests/server/watch/test_page.py": "browser",
+    "tests/server/watch/test_trouble.py": "browser",
+    "tests/trainer/datasets/test_prepare.py": "data",
+    "tests/trainer/run/test_profiles.py": "sizes",
 }
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
 _LONG = [
     _TESTS / name
     for name in (
-        *("repo/test_packaging.py", "integration/test_gpu_check.py", "trainer/run/test_profiles.py", "faults"),
-        *("trainer/test_model_weights.py", "integration", "attack", "trainer/run", "repo/test_docs.py"),
+        *("server/watch", "repo/test_packaging.py", "integration/test_gpu_check.py", "trainer/run/test_profiles.py"),
+        *("faults", "trainer/test_model_weights.py", "integration", "attack", "trainer/run", "repo"),
         *("server/runs/test_gpu.py", "server/task/test_dataset.py", "server/clients", "server/cli", "trainer"),
     )
 ]
@@ -57,8 +57,7 @@ class _Together(LoadScopeScheduling):
     """Each test goes to the next free process, but those that share something expensive to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file in _SHARING else nodeid
+        return _SHARING.get(nodeid.partition("::")[0], nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Together:

@@ -1,6 +1,5 @@
 """Page and report for everybody: axe-core finds nothing wrong, and keys reach what is shown and nothing else."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,18 +10,12 @@ from tests.server.reporting.test_view_summary import NIGHT
 from tests.server.watch.test_page import shown, workspace
 from tests.support.app_host import needs_browser
 from tests.support.axe import needs_axe, violations
-from tests.support.browser import Browser, chromium
+from tests.support.browser import Browser
 from tests.support.made_studies import curve, made, running, study_paths
 from tests.support.watching import Watch
 
 pytestmark = needs_browser
 COLOURS = "color-contrast"  # all that differs between light and dark
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 def busy(folder: Path) -> Path:

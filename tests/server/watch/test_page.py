@@ -19,7 +19,7 @@ from server.watch.local_page import leading_file
 from server.watch.page_file import page
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.support.app_host import needs_browser
-from tests.support.browser import Browser, Tab, chromium
+from tests.support.browser import Browser, Tab
 from tests.support.builders import of_task
 from tests.support.made_studies import decided, made, measured, report, result, running, study_paths, write
 from tests.support.night import long_night
@@ -30,12 +30,6 @@ from tests.support.watching import Watch
 pytestmark = needs_browser
 PROGRAM = "---\nname: a study\n---\nDo research.\n"
 BAD = '<img src=x onerror="hacked=1"><script>hacked=1</script>"\'`${1}</script><!--\u202eevil\u202c\u0000\x1b[31m'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,19 +18,13 @@ from server.watch.access import PageAccess
 from tests.server.reporting.test_view_summary import NIGHT
 from tests.server.watch.test_page import shown, workspace
 from tests.support.app_host import needs_browser
-from tests.support.browser import Browser, Tab, chromium
+from tests.support.browser import Browser, Tab
 from tests.support.made_studies import study_paths, write
 from tests.support.repositories import make_quick
 from tests.support.watching import Watch
 
 pytestmark = needs_browser
 FETCHED = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('api/summary')).length"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 STATE = "document.querySelector('#state').textContent"
