@@ -1,6 +1,7 @@
 """Tasks: a call that returns at once, and a run that is asked about later, by any server that has its folder."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,22 @@ from mcp_types import CallToolResult
 
 from server.api.app import create
 from server.api.mcp_tasks import TTL_SECONDS
+from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.polling import PATIENCE
-from tests.support.repositories import QUICK, make_repository
+from tests.support.repositories import QUICK, make_quick
 from tests.support.task_client import Understands, ask, call, finished, taken
 
 RUN = {"description": "baseline", "wait_seconds": 600}
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
+def study(tmp_path: Path, data: Path) -> Iterator[Study]:
+    """A study whose runs have no guards, which take half of their time."""
     train = QUICK.replace("STEPS = 5", "STEPS = 150")  # it goes on while it is asked about
-    return make_repository(tmp_path / "work", train)
+    study = Study(make_quick(tmp_path / "work", data, train), "t1", ServeOptions(profile="smoke", confine=False))
+    yield study
+    study.close()
 
 
 def speaking(study: Study) -> Client:
