@@ -23,7 +23,7 @@ from tests.integration.test_shadows import NAMES, shadow
 from tests.server.cli.test_demo import CHEAT, DUPLICATE, REFUSED, told
 from tests.server.cli.test_demo import QUICK as QUICK_STEPS
 from tests.support.examples import examples
-from tests.support.repositories import IDENTITY, QUICK, git, link_data
+from tests.support.repositories import IDENTITY, QUICK, copy_repository, git, link_data
 
 ROOT = Path(__file__).parents[2]
 OURS = ("autoresearch_command.py", "server", "trainer")
@@ -109,12 +109,19 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return install(wheel, tmp_path_factory.mktemp("installed") / "environment", borrow=True)
 
 
+@pytest.fixture(scope="session")
+def made(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace that the installed package made; each test has a copy."""
+    folder = tmp_path_factory.mktemp("made")
+    installed.run(folder, "autoresearch", "init", "study")
+    return folder / "study"
+
+
 @pytest.fixture
-def study(installed: Installed, tmp_path: Path, data: Path) -> Path:
-    """A workspace that the installed package made."""
-    installed.run(tmp_path, "autoresearch", "init", "study")
-    link_data(tmp_path / "study", data)
-    return tmp_path / "study"
+def study(made: Path, tmp_path: Path, data: Path) -> Path:
+    study = copy_repository(made, tmp_path / "study")
+    link_data(study, data)
+    return study
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
