@@ -58,7 +58,8 @@ async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> N
         assert named == {tool.name for tool in (await client.list_tools()).tools}
 
 
-async def test_the_script_of_the_docs_drives_the_loop(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("rule", ["any", pytest.param("confirmed", marks=pytest.mark.thorough)])  # the one as shipped
+async def test_the_script_of_the_docs_drives_the_loop(tmp_path: Path, data: Path, rule: str) -> None:
     page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
     script = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert script and len(script[1].splitlines()) <= 40
@@ -68,7 +69,7 @@ async def test_the_script_of_the_docs_drives_the_loop(tmp_path: Path, data: Path
     # A train.py that costs little and has the line that the script changes.
     train = QUICK.replace("RATE = 1e-6", f"{patch[1]}\nRATE = (MATRIX_LR - 0.01999) / 10")
     workspace = make_quick(tmp_path / "workspace", data, train)
-    (workspace / "program.md").write_text("---\npreflight: false\n---\n", encoding="utf-8")  # the rule as it is shipped
+    (workspace / "program.md").write_text(f"---\npreflight: false\nkeep_rule: {rule}\n---\n", encoding="utf-8")
     (tmp_path / "client.py").write_text(script[1], encoding="utf-8")
     command = [sys.executable, str(tmp_path / "client.py"), str(workspace), "smoke", "0.5"]
     done = await anyio.run_process(command, check=False)
