@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from server.cli.terminal import console, print_json, say
+from server.cli.screens.layout import commands
+from server.cli.terminal import columns, console, print_json, say
 
+_out = console()
 _err = console(stderr=True)
 
 
@@ -58,8 +60,9 @@ def call(
 
     try:
         if listed:
-            for name, (description, _) in schemas().items():
-                sys.stdout.write(f"{name:<18} {description.partition('. ')[0]}\n")
+            tools = [(name, description.partition(". ")[0].rstrip(".")) for name, (description, _) in schemas().items()]
+            for line in commands(tools, columns(_out)):
+                _out.print(line)
             return
         if schema:
             print_json(schema_of(schema))

@@ -66,6 +66,33 @@ def test_the_version_is_one_line_with_what_a_report_of_a_bug_needs() -> None:
     assert run_command("version").stdout == f"{__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("autoresearch fin", ["finalize"]),
+        ("autoresearch connect c", ["claude-code", "claude-desktop", "codex", "cursor"]),
+        ("autoresearch prepare tiny", ["tinystories", "tinystories-mini"]),
+        ("autoresearch drive swe", ["sweep"]),
+        ("autoresearch stop --n", ["--now"]),
+        ("autoresearch library rem", ["remove"]),
+    ],
+)
+def test_a_shell_completes_commands_options_clients_and_data_sets(
+    monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]
+) -> None:
+    asked = {"_AUTORESEARCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    assert run_command().stdout.split() == offered
+
+
+def test_the_tools_and_their_arguments_can_be_listed_without_a_study(tmp_path: Path) -> None:
+    lines = run_command("call", "--list", "--workspace", tmp_path).stdout.splitlines()
+    assert "keep" in [line.split()[0] for line in lines], lines
+    schema = json.loads(run_command("call", "--schema", "keep").stdout)
+    assert schema["type"] == "object" and "reason" in schema["properties"]
+
+
 def test_init_makes_a_workspace_that_doctor_accepts_and_never_overwrites_one(tmp_path: Path) -> None:
     folder = tmp_path / "[red] a [/b] :bug:"  # no markup
     made = run_command("init", folder)

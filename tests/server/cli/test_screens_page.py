@@ -18,7 +18,7 @@ def test_the_page_shows_what_the_commands_print_at_eighty_columns(tmp_path: Path
 
 def test_sentences_are_folded_between_words_wherever_they_are_printed(tmp_path: Path) -> None:
     workspace = study(tmp_path / "night")
-    for words in ("report", "library list", "status --tag none"):
+    for words in ("report", "library list", "status --tag none", "call --list"):
         screen = shown(workspace, *words.split())
         wide = [line for line in screen.splitlines() if cell_len(line) > COLUMNS]
         assert not [line for line in wide if "/" not in line], screen  # a path is never broken
