@@ -21,6 +21,7 @@ _BOLD = re.compile(r"bold|black|cmbx|medi|heavy|semibold|-bd|sfbx", re.I)
 _ITALIC = re.compile(r"ital|obli|cmti|cmsl|cmmi", re.I)
 _FIXED_PITCH = 1  # a flag of fonts
 _HYPHENS = (2, 0xAD, 0xFFFE)
+_BLANKS = (0, 10, 13, 32)
 HYPHEN = "\u00ad"  # at the end of a line: pdfium marks those that divide a word
 _LIGATURES = {
     "\ufb00": "ff",
@@ -35,6 +36,18 @@ _GAP = 1.6  # sizes of a letter: a wider gap divides two columns
 _BLANK = 0.3  # a narrower one is none between words
 _WIDE_BLANK = 0.75  # of letters of one width, which stand further apart
 _SLOPE = 0.2  # of a line that does not lie flat, such as a number of arXiv along the margin
+
+
+def _quick(function: Any, answer: Any, numbers: int = 0) -> Any:
+    """A function of pdfium, for a text, a place in it and addresses of numbers; a million calls check no types."""
+    told = (ctypes.c_void_p, ctypes.c_int, *(ctypes.c_void_p for _ in range(numbers)))
+    return ctypes.PYFUNCTYPE(answer, *told)(ctypes.cast(function, ctypes.c_void_p).value)
+
+
+_code_of = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint)
+_object_of = _quick(raw.FPDFText_GetTextObject, ctypes.c_void_p)
+_box_of = _quick(raw.FPDFText_GetCharBox, ctypes.c_int, 4)
+_origin_of = _quick(raw.FPDFText_GetCharOrigin, ctypes.c_int, 2)
 
 
 @dataclass(slots=True)
@@ -125,24 +138,25 @@ def _page(page: Any, number: int, most: int) -> Page:
 
 
 def _glyphs(text: Any) -> list[Glyph]:
-    left, right, bottom, top, x, y = numbers = [ctypes.c_double() for _ in range(6)]
-    box, origin = [ctypes.byref(one) for one in numbers[:4]], [ctypes.byref(one) for one in numbers[4:]]
+    left, right, bottom, top, _, y = numbers = [ctypes.c_double() for _ in range(6)]
+    places = [ctypes.addressof(one) for one in numbers]
+    box, origin, page = places[:4], places[4:], ctypes.cast(text.raw, ctypes.c_void_p).value
     fonts = _Fonts(text)
     drawn, known = None, Font(0.0, False, False, False)
     blank = False
     found: list[Glyph] = []
     for at in range(text.count_chars()):
-        code = raw.FPDFText_GetUnicode(text, at)
-        if code in (0, 10, 13, 32) or (code not in _HYPHENS and raw.FPDFText_IsGenerated(text, at) == 1):
+        code = _code_of(page, at)
+        if code in _BLANKS:  # those that pdfium has put in as well
             blank = True
             continue
-        one = ctypes.cast(raw.FPDFText_GetTextObject(text, at), ctypes.c_void_p).value
+        one = _object_of(page, at)
         if one is None or one != drawn:  # what is drawn at once has one font, size and angle
             drawn, known = one, fonts.of(at)
         if known.slanted:
             continue
-        raw.FPDFText_GetCharBox(text, at, *box)
-        raw.FPDFText_GetCharOrigin(text, at, *origin)
+        _box_of(page, at, *box)
+        _origin_of(page, at, *origin)
         letter = HYPHEN if code in _HYPHENS else chr(code)
         letter = " " * blank + _LIGATURES.get(letter, letter)
         blank = False

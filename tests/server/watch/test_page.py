@@ -203,7 +203,8 @@ COVERED = """(() => {
     points.push([(b.left + b.right) / 2, (b.top + b.bottom) / 2]);
   }
   const names = [...document.querySelectorAll("#plot .name")].map(box);
-  const under = names.map(n => points.filter(([x, y]) => n.left < x && x < n.right && n.top + 3 < y && y < n.bottom - 3));
+  const inside = (n, x, y) => n.left < x && x < n.right && n.top + 3 < y && y < n.bottom - 3;
+  const under = names.map(n => points.filter(([x, y]) => inside(n, x, y)));
   return [names.length, points.length, under.flat().length];
 })()"""
 

@@ -27,6 +27,7 @@ from server.library.extraction.html.tree import (
     words,
 )
 from server.library.extraction.page.blocks import Block, blocks_of
+from server.library.extraction.page.endings import without_endings
 from server.library.extraction.page.metadata import article_body
 from server.library.extraction.page.weighing import OUTSIDE, features, home, likely, second
 from server.library.extraction.page.weights import FIRST, SECOND
@@ -42,16 +43,6 @@ _NOTE = 2  # elements between a footnote and its paragraphs
 _LEAST_NAMED = 40  # words
 _TEXT_NAME = re.compile(r"[\s_-](?:article|entry|post|story)[-_]?(?:content|body|text)\s", re.I)
 _LABEL = 3  # words
-_LINE = 40  # words of a line that leads elsewhere
-_LINKED = 0.4
-_ELSEWHERE = re.compile(
-    r"\W*(?:read (?:more|also|next)|see more|also read|more (?:on|from|about|in)\b|related\b|don'?t miss|recommended\b|"
-    r"(?:le|te) puede interesar|(?:lea|lee|ver) tambi[eé]n|tambi[eé]n (?:lea|le puede)|mehr zum thema|"
-    r"lesen sie (?:auch|mehr)|"
-    r"lies auch|auch interessant|(?:à|a) lire|lire aussi|leia (?:tamb[eé]m|mais)|leggi anche|lees ook|"
-    r"czytaj (?:też|także|również)|läs (?:också|mer)|читайте также)",
-    re.I,
-)
 _LEAST_SHARE = 0.1  # of the longer opinion's words: less is no text
 _ALIKE = 0.7  # share of a heading's words that are words of the title
 _MOST_ELEMENTS = 40_000  # of a page that the libraries are asked about: both grow faster than the page
@@ -156,7 +147,7 @@ def settle(
     found = [
         keep or _goes_along(blocks, kept, at, around) or _is_noted(blocks[at], noted) for at, keep in enumerate(kept)
     ]
-    found = [keep and not _leads_away(block) for keep, block in zip(found, blocks, strict=True)]
+    found = without_endings(blocks, found)
     for at, block in enumerate(blocks):
         if found[at] and is_title(block, title):
             found[at] = False
@@ -184,12 +175,6 @@ def _named_text(element: Element) -> Element | None:
     """The outermost element around it that is named as the text of an article; a body's name is that of the page."""
     above = [one for one in (element, *element.iterancestors()) if one.tag not in ("body", "html")]
     return next((one for one in reversed(above) if _TEXT_NAME.search(names(one))), None)
-
-
-def _leads_away(block: Block) -> bool:
-    """Whether a line only names another page of the site: many stand between the paragraphs of news."""
-    size = len(block.words)
-    return size <= _LINE and block.links > _LINKED * size and bool(_ELSEWHERE.match(block.text))
 
 
 def is_title(block: Block, title: frozenset[str]) -> bool:

@@ -1,13 +1,17 @@
 """Papers: columns, headings, hyphens, heads and feet. The PDFs are written here."""
 
+import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from server.library.extraction import pdf_text
-from server.library.extraction.pdf_layout import read_pdf
+from server.library.extraction.pdf_layout import _Layout, read_pdf  # pyright: ignore[reportPrivateUsage]
+from server.library.extraction.pdf_text import Line
 from server.library.extraction.text.reasons import Reason, Unreadable
+from tests.support.growth import require_even
 
 WORDS = (
     "the optimizer keeps a running average of every gradient and divides each step by its root so that rare features "
@@ -111,6 +115,18 @@ def test_words_divided_at_the_end_of_a_line_are_joined() -> None:
         pdf([[("F1", 10, 50, 700 - 12 * at, line) for at, line in enumerate([*lines, *["filling it up"] * 3])]])
     )
     assert "a measure of the learning rate in a state-of-the-art and low-rank model." in found["markdown"]
+
+
+def test_a_paragraph_without_an_end_takes_no_longer_for_each_of_its_lines() -> None:
+    def seconds(lines: int) -> float:
+        text = Line("momentum and weight decay go to-", 10, 50, 300, 100, 110, mono=False, bold=False, page=0)
+        pages = [[replace(text, bottom=800.0 - 12 * at, text=text.text.replace("go", f"go{at}")) for at in range(60)]]
+        begun = time.process_time()
+        written = _Layout(pages * (lines // 60)).write()
+        assert written.count("momentum") == lines // 60 * 60 and written.count("\n\n") < lines // 60
+        return time.process_time() - begun
+
+    require_even(seconds, 24_000)
 
 
 def test_code_keeps_its_indentation_and_a_list_its_items() -> None:
