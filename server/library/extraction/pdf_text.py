@@ -41,7 +41,7 @@ _SLOPE = 0.2  # of a line that does not lie flat, such as a number of arXiv alon
 def _quick(function: Any, answer: Any, numbers: int = 0) -> Any:
     """A function of pdfium, for a text, a place in it and addresses of numbers; a million calls check no types."""
     told = (ctypes.c_void_p, ctypes.c_int, *(ctypes.c_void_p for _ in range(numbers)))
-    return ctypes.PYFUNCTYPE(answer, *told)(ctypes.cast(function, ctypes.c_void_p).value)
+    return ctypes.cast(function, ctypes.PYFUNCTYPE(answer, *told))
 
 
 _code_of = _quick(raw.FPDFText_GetUnicode, ctypes.c_uint)

@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from server.metric import Metric
+from server.metric import Direction, Metric
 from server.reporting.morning.chart import Mark, Sheet
 from server.reporting.morning.labels import Box, Room
 from server.reporting.view_model import Kind, Standing
@@ -15,7 +15,7 @@ _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _LEAST_LETTER = 6.5  # a name is at least so wide for each of its letters
 
 
-def dense(seed: int, count: int, direction: str) -> Sheet:
+def dense(seed: int, count: int, direction: Direction) -> Sheet:
     """A study with a mark at every experiment: most are near the best, each sixth is kept, each ninth has failed."""
     rng, metric = random.Random(seed), Metric("a", direction)
     best, every = 2.0, list[Mark]()
@@ -64,7 +64,7 @@ def drawn(sheet: Sheet) -> list[Box]:
 @pytest.mark.parametrize("direction", ["lower", "higher"])
 @pytest.mark.parametrize("count", [40, 130, 400])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_name_covers_anything(seed: int, count: int, direction: str) -> None:
+def test_no_name_covers_anything(seed: int, count: int, direction: Direction) -> None:
     sheet = dense(seed, count, direction)
     found, others = names(sheet), drawn(sheet)
     assert not [(one, other) for one in found for other in others if one.meets(other)]
