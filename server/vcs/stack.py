@@ -6,6 +6,7 @@ No checkout, index, stash or worktree is read or written.
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -101,8 +102,8 @@ class Stack:
     def commit(self, message: str, date: str) -> str:
         """Commit what was put, as the repository's user. `date`: when it was made, ISO 8601; it is committed now."""
         when = datetime.fromisoformat(date)
-        author = f"author {self._who()} {int(when.timestamp())} {when:%z}"
-        committer = f"committer {self._who()} {int(time.time())} +0000"
+        author = f"author {self._user} {int(when.timestamp())} {when:%z}"
+        committer = f"committer {self._user} {int(time.time())} +0000"
         head = f"tree {self.tree}\nparent {self.tip}\n{author}\n{committer}\n\n"
         made = Made("commit", (head + message).encode())
         self._made[made.name], self.tip = made, made.name
@@ -160,7 +161,8 @@ class Stack:
         except UnicodeDecodeError:
             raise WorkspaceUnusable(f"{path} is not a text file there.", "Choose another branch with --onto.") from None
 
-    def _who(self) -> str:
+    @cached_property
+    def _user(self) -> str:
         """Name and address, as git knows the user; ours where it knows none."""
         try:
             return str(self._repo.git.var("GIT_AUTHOR_IDENT")).rsplit(" ", 2)[0]
