@@ -34,13 +34,23 @@ def with_error(metric: Metric, gain: float, error: float | None, of: float | Non
         change = 100 * (metric.better_by(gain, 1.0) - 1)
         digits = places(100 * error) if error else 2
         share = f"{100 * error:.{digits}f} %" if error else "0"
-        return f"{change:+.{digits}f} %" + (f" ± {share}" if error is not None else "")
+        return f"{_signed(change, digits)} %" + (f" ± {share}" if error is not None else "")
     change = metric.sign * gain
     if not error:
         told = metric.number(change, 4, "+")
         return told if error is None else f"{told} ± 0"
     digits = places(error)
-    return f"{change:+.{digits}f} ± {error:.{digits}f}"
+    return f"{_signed(change, digits)} ± {error:.{digits}f}"
+
+
+def _signed(change: float, digits: int) -> str:
+    """With its sign, unless nothing is left to have one.
+
+    >>> _signed(0.012, 2), _signed(-0.001, 2)
+    ('+0.01', '0.00')
+    """
+    told = f"{change:+.{digits}f}"
+    return told if told.strip("+-0.") else told[1:]
 
 
 def value_with_error(metric: Metric, value: float, error: float | None) -> str:

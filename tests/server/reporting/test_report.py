@@ -351,6 +351,7 @@ def test_numbers_are_rounded_to_what_their_error_leaves() -> None:
     assert with_error(lower, 0.01194, 0.0003) == "-0.0119 ± 0.0003"
     assert with_error(lower, 0.01194, 0.00012) == "-0.01194 ± 0.00012"
     assert with_error(lower, -1234.5, 20.0) == "+1234 ± 20"
+    assert with_error(lower, 0.00001, 0.0003) == "0.0000 ± 0.0003" == with_error(lower, -0.00001, 0.0003)
     assert with_error(lower, 0.5, 0.0) == "-0.5000 ± 0" and with_error(lower, 0.5, None) == "-0.5000"
     assert with_error(log, 0.2231, 0.01) == "-20.0 % ± 1.0 %"
     assert value_with_error(lower, 0.97004, 0.0002) == "0.9700 ± 0.0002"
