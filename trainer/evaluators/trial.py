@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from trainer.contract import AUDIT_FAILED, ScratchRole, Spec
@@ -31,7 +30,7 @@ from trainer.evaluators.questions import EvaluationPlan, Questions
 from trainer.processes import scratch
 from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
-from trainer.processes.usage import METER, Usage
+from trainer.processes.usage import METER, Usage, free_memory_mb
 from trainer.run.child import ChildProcess, known_figures, launched
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock, evasion
@@ -391,7 +390,7 @@ class Trial:
                 scratch.remove(folder)
         if self._run_folder.full():
             return RunEnded("env_fail", f"The disk is full. {ended.reason}", cause="disk_full")
-        if ended.outcome == "oom" and psutil.virtual_memory().available < 2**20 * (self._trained_mb + _GROWTH_MB):
+        if ended.outcome == "oom" and free_memory_mb() < self._trained_mb + _GROWTH_MB:
             return RunEnded("oom", f"The machine is short of memory. {ended.reason}", cause="oom")
         return None
 

@@ -7,6 +7,8 @@ filter lets no process have its children forgotten, nor leave the core.
 from collections.abc import Callable
 from contextlib import suppress
 
+import psutil
+
 from trainer.processes.control_group import ControlGroup
 from trainer.processes.cpu_meter import CpuMeter
 from trainer.processes.one_core import OneCore
@@ -63,6 +65,11 @@ class Usage:
     def _looked(self) -> list[int]:
         self._meter.read(now=True)
         return self._meter.pids
+
+
+def free_memory_mb() -> float:
+    """Memory in MiB that processes of this machine can still be given."""
+    return psutil.virtual_memory().available / 2**20
 
 
 def _group(pid: int) -> ControlGroup | None:

@@ -133,6 +133,12 @@ _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW* (linux/sched.h)
 _SIBLING = 0x8000  # CLONE_PARENT: the new process is no child of its maker, whose descendants are counted
+# The CPU clock of any process of the machine can be read, also of the referee, which one process can make work for a
+# later one to tell. Its own has two names, those of its threads have the bit.
+_CLOCKS = ((228, 113), (229, 114), (230, 115))  # clock_gettime, clock_getres, clock_nanosleep
+_OF_A_PROCESS = 0x80000000
+_OF_A_THREAD = 4
+_OF_THIS_PROCESS = 0xFFFFFFFA
 SECCOMP = (317, 277)
 _PRCTL = (157, 167)
 # A limit of CPU seconds ends a process by a signal, as somebody else would.
@@ -232,6 +238,16 @@ def program(column: int, architecture: int, another: int = 0, left_out: frozense
         _instruction(_RETURN, _ALLOW),
     ]
     code += _of_ends(column, left_out)
+    for numbers in _CLOCKS:
+        code += [
+            _instruction(_EQUAL, numbers[column], 0, 6),
+            _instruction(_LOAD, _FIRST_ARGUMENT),
+            _instruction(_ANY_OF, _OF_A_PROCESS, 0, 3),
+            _instruction(_ANY_OF, _OF_A_THREAD, 2, 0),
+            _instruction(_EQUAL, _OF_THIS_PROCESS, 1, 0),
+            _instruction(_RETURN, _ERRNO | errno.EINVAL),
+            _instruction(_RETURN, _ALLOW),
+        ]
     own_only = [(numbers[column], _ALLOW) for numbers in _OWN_ONLY.values()]
     for number, answer in (*own_only, (_AFFINITY[column], _ERRNO)):
         code += [
