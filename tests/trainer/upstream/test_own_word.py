@@ -87,3 +87,35 @@ def test_an_environment_that_is_gone_is_the_operators(tmp_path: Path) -> None:
     ended = run(tmp_path, PRINTS, links=(), python=".venv/bin/python")
     assert (ended.outcome, ended.cause) == ("env_fail", "no_command")
     assert "There is no .venv/bin/python in reach of the run" in ended.reason and "uv sync" in ended.reason
+
+
+def test_what_one_run_leaves_the_next_does_not_find(tmp_path: Path) -> None:
+    """Files in every place that it may try, and what the environment names; both runs have the same home and links."""
+    cache, mark = tmp_path / "home" / ".cache" / "autoresearch", f"left-by-{tmp_path.parent.name}-{tmp_path.name}"
+    (cache / "data").mkdir(parents=True)
+    text = f"""
+import glob, os, site, sys, sysconfig, tempfile
+home = os.path.expanduser("~")
+places = [".", home, os.path.dirname(home), tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm", "/run/lock"]
+places += [*sys.path, *site.getsitepackages(), site.getusersitepackages(), *sysconfig.get_paths().values()]
+places += [value for value in os.environ.values() if value.startswith("/")]
+places += [os.path.join(top, name) for top, names, _ in os.walk(home, followlinks=True) for name in names]
+made = set()
+for place in filter(None, places):
+    path = os.path.join(os.path.realpath(place), {mark!r})
+    if os.path.lexists(path) and path not in made:
+        print("FOUND", path)
+    try:
+        open(path, "w").close()
+        made.add(path)
+    except OSError:
+        pass
+print("left", len(made))
+{PRINTS}"""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "home").symlink_to(tmp_path / "home")
+        ended = run(tmp_path / name, text, home_links=((".cache/autoresearch", str(cache)),))
+        told = log(tmp_path / name)
+        assert ended.score is not None, ended.reason
+        assert "FOUND" not in told and "left 0" not in told, told
