@@ -266,7 +266,7 @@ class Study:
                 phase = self.verdicts.bring_up(lane)
         plan = self.verdicts.plan(phase, self.program().task, lane)
         if plan.of is None:
-            self.verdicts.require_valid(plan.candidate, phase, self.words())
+            self.verdicts.require_valid(plan.candidate, phase, self.program().task, self.words())
         audit_failures.require_sound(self.ledger, plan.candidate)
         terms, code = self._terms(), plan.candidate.fingerprint
         if phase in (Phase.PATCHED, Phase.FAILED):

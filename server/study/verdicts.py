@@ -10,7 +10,7 @@ from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Re
 from server.scoring.decision_rule import Assessment
 from server.source import patch
 from server.source.candidate import Candidate
-from server.study.lane import Lane, Lanes
+from server.study.lane import Lane, Lanes, what_may_change
 from server.study.phase import Phase, new_baseline
 from server.task.definition import Task
 from server.task.words import Words
@@ -219,14 +219,30 @@ class Verdicts:
         measured = self._ledger.measured()
         return measured is None or measured.verdict != Verdict.BASELINE  # else its keep was broken off
 
-    def require_valid(self, candidate: Candidate, phase: Phase, words: Words) -> None:
+    def require_valid(self, candidate: Candidate, phase: Phase, rule: Task, words: Words) -> None:
         """Hold what is about to be run against the rules for its text; a baseline is no patch. Raises PatchRefused."""
+        self._require_editable(candidate, rule)
         try:
             self.require_sound(candidate)
         except PatchRefused as error:
             if phase not in (Phase.NEW, Phase.BASELINE_FAILED):
                 raise
             raise PatchRefused(error.problem, f"This is the baseline, not a patch: {new_baseline(words)}.") from None
+
+    def _require_editable(self, candidate: Candidate, rule: Task) -> None:
+        """Refuse what program.md has let be changed when the server started, and lets no more. Raises PatchRefused."""
+        if self._workspace.editable.plain:
+            return
+        allowed, before = (
+            what_may_change(rule, self._workspace.root),
+            self._workspace.files(self.base() or self._workspace.tip()),
+        )
+        for path in sorted({*candidate, *before}):
+            if candidate.get(path) != before.get(path) and (why := allowed.why_not(path)):
+                raise PatchRefused(
+                    f"{path} is changed, and program.md does not allow that any more: {why}.",
+                    "Change it back with apply_patch(patch), or call discard(reason).",
+                )
 
     def require_sound(self, candidate: Candidate) -> None:
         """Hold a new candidate against the rules for its text. Raises PatchRefused."""

@@ -109,6 +109,21 @@ def test_what_judges_is_never_editable(study: Study) -> None:
     assert what_may_change(Task()).plain == ("train.py",)
 
 
+def test_what_the_operator_withdraws_in_mid_study_is_not_run(study: Study) -> None:
+    """A server goes on with the files that it was started with, but measures no change that is allowed no more."""
+    study.apply_patch(PATCH)
+    for text, told in (
+        (PROGRAM.replace("[src/**, rules.txt]", "rules.txt"), "src/a.c .* any more: it is not editable"),
+        (PROGRAM.replace("src/vendor/**", "src/deep/**"), "src/deep/b.c .* any more: it is in `off_limits`"),
+    ):
+        study.workspace.program.write_text(text, encoding="utf-8")
+        with pytest.raises(PatchRefused, match=told):
+            study.run("withdrawn")
+        assert study.phase() is Phase.PATCHED and study.ledger.last() == study.ledger.get(1)
+    study.workspace.program.write_text(PROGRAM.replace("rules.txt]", "rules.txt, tools/**]"), encoding="utf-8")
+    study.verdicts.require_valid(study.lane.candidate(), study.phase(), study.program().task, study.words())
+
+
 def test_a_patch_over_several_files_is_kept_as_one(study: Study) -> None:
     base = study.workspace.tip()
     reply = views.apply_patch(study, PATCH, study.lane.candidate().sha256, 0)
