@@ -30,6 +30,7 @@ from tests.repo.architecture import (
     read,
     redrawn,
     source_files,
+    without_garbage,
 )
 from tests.repo.import_rules import (
     CHECKED_BY_HAND,
@@ -80,7 +81,8 @@ FILES = {
 def trees() -> dict[Path, ast.Module]:
     """Every file's. Not at the import: every process of the tests imports this one."""
     parsed = {path: read().get(module_name(str(path))) for path in FILES}
-    return {path: module.tree if module else ast.parse(FILES[path]) for path, module in parsed.items()}
+    with without_garbage():
+        return {path: module.tree if module else ast.parse(FILES[path]) for path, module in parsed.items()}
 
 
 def assert_none(faults: Iterable[str]) -> None:
