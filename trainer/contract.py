@@ -6,7 +6,7 @@ Standard library only: both sides import it, and of each other's modules `traine
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -271,8 +271,13 @@ class SeatOrder:
 
     @classmethod
     def from_json(cls, text: str) -> "SeatOrder":
-        """Read one. Raises ValueError, TypeError: it is of another version."""
-        return cls(**json.loads(text))
+        """Read one. A field that another version has added is left out: that version shows in `trainer`.
+
+        Raises:
+            ValueError, TypeError.
+        """
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

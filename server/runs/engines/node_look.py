@@ -8,13 +8,12 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from server.errors import Unavailable
+from server.errors import RunnerUnavailable, Unavailable
 from server.records import Value
 from server.runs.hardware import Machine, probe
 from server.runs.profile_choice import as_torch_sees_it, default_profile
@@ -49,11 +48,15 @@ class NodeLook(Value):
 
 
 def read(folder: Path) -> NodeLook | None:
-    """The answer in a folder; None while there is none."""
-    with suppress(OSError, ValidationError):
+    """The answer in a folder; None while there is none. Raises RunnerUnavailable: another version has written it."""
+    try:
         os.listdir(folder)
         return NodeLook.model_validate_json((folder / ANSWER).read_bytes())
-    return None
+    except OSError:
+        return None
+    except ValidationError as error:
+        told = "A node has another version of autoresearch than this machine: its answer cannot be read."
+        raise RunnerUnavailable(told, "Install the same version there, or share one environment.") from error
 
 
 def doubts(look: NodeLook, own: NodeLook, asked: tuple[float, float], torch: bool = True) -> list[tuple[str, str]]:

@@ -22,6 +22,8 @@ NO_FOLDER = 76
 OTHER_FOLDER = 77
 NO_PYTHON = 78
 NO_PACKAGE = 79
+_SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
+_SAME_PYTHON = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{_SERIES}')"
 _NOT_OURS = ("SLURM_", "SBATCH_")  # of a server that is itself a job of Slurm's
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _CHANGES_SUBMISSION = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_TEST_ONLY")
@@ -134,7 +136,7 @@ def job_script(folder: Path, nonce: str, entry: str = Entry.SEAT) -> str:
         (
             f"cd {at} 2>/dev/null || exit {NO_FOLDER}",
             f"grep -q {shlex.quote(nonce)} {RunFile.JOB} 2>/dev/null || exit {OTHER_FOLDER}",
-            f"[ -x {python} ] || exit {NO_PYTHON}",
+            f"{python} -I -S -c {shlex.quote(_SAME_PYTHON)} 2>/dev/null || exit {NO_PYTHON}",
             f"[ -r {module} ] || exit {NO_PACKAGE}",
             f"exec {python} -P -B -m {entry} {at}",
         )
@@ -157,7 +159,7 @@ def unfit(code: int | None, node: str, folder: Path) -> str:
     return {
         NO_FOLDER: f"{where} does not see {folder}: the workspace must be on a disk that all nodes share.",
         OTHER_FOLDER: f"{where} sees a different {folder} from this machine: not the same disk, or it lags behind.",
-        NO_PYTHON: f"{where} has no {sys.executable}: install the same environment there, or share it.",
+        NO_PYTHON: f"{where} has no Python {_SERIES} in {sys.executable}: install the same environment there, or share it.",
         NO_PACKAGE: f"{where} has no autoresearch in {_PACKAGES}: install the same package there, or share it.",
     }.get(code or 0, "")
 

@@ -102,6 +102,9 @@ def test_a_jobs_script_says_by_its_exit_code_what_its_node_lacks(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert _script(folder) == commands.NO_PYTHON
     monkeypatch.undo()
+    monkeypatch.setattr(commands, "_SAME_PYTHON", commands._SAME_PYTHON.replace("'3.", "'2."))  # pyright: ignore[reportPrivateUsage]
+    assert _script(folder) == commands.NO_PYTHON, "an interpreter of another series at the same path"
+    monkeypatch.undo()
     monkeypatch.setattr(commands, "_PACKAGES", tmp_path)
     assert _script(folder) == commands.NO_PACKAGE
 
