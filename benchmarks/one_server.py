@@ -10,6 +10,7 @@ stand-ins: no process is started, and an engine's answer is at hand. Every fifti
 
 import argparse
 import platform
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +128,7 @@ def main() -> None:
             ended = spent(study.settle) / len(some)
             print(
                 f"{count:4} under way: a beat {beat:8.1f}   begun {started:6.1f} a run   result {ended:6.1f} a run   "
-                f"queue {asked:6.2f}",
+                f"queue {asked:6.2f}   memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB at most",
                 flush=True,
             )
             study.close()

@@ -8,7 +8,11 @@ from server.records import MAIN, Experiment
 
 FORMAT = 3
 UNCHAINED = 2  # the format before the chain
-SCHEMA = """
+# The name of a row's lane, empty of main. (json_extract would refuse a text that somebody has damaged.)
+_LANE = """instr(document, '"lane":"')"""
+_NAMED = f"substr(document, {_LANE} + 8)"
+_LANE_OF = f"""CASE WHEN {_LANE} THEN substr({_NAMED}, 1, instr({_NAMED}, '"') - 1) ELSE '' END"""
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS experiments (
     number INTEGER PRIMARY KEY,
     verdict TEXT NOT NULL,
@@ -30,7 +34,7 @@ CREATE TABLE IF NOT EXISTS changes (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS changed ON changes (number);
 CREATE INDEX IF NOT EXISTS kept_last ON experiments (number) WHERE kept;
-CREATE INDEX IF NOT EXISTS in_lanes ON experiments (number) WHERE instr(document, '"lane":"');
+CREATE INDEX IF NOT EXISTS by_lane ON experiments ({_LANE_OF}, number);
 CREATE TABLE IF NOT EXISTS chain (
     place INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,
@@ -49,16 +53,13 @@ ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
 FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
 # Only such a verdict is ever kept, and the index by it leaves few rows to be read.
 REVOKED = """WHERE verdict IN ('improved', 'simpler') AND NOT kept AND instr(document, '"revocation":')"""
-_LANE = """instr(document, '"lane":"')"""
 
 
 def in_lane(lane: str) -> tuple[str, tuple[str, ...]]:
     """The condition for rows of a lane, and its values; of "" for all rows."""
     if not lane:
         return "1", ()
-    if lane == MAIN:
-        return f"NOT {_LANE}", ()
-    return f"{_LANE} AND instr(document, ?)", (f'"lane":"{lane}"',)
+    return f"{_LANE_OF} = ?", ("" if lane == MAIN else lane,)
 
 
 @lru_cache(maxsize=128)  # a call asks for the same few rows several times, and so does the next one

@@ -282,7 +282,9 @@ class Lanes:
         """The lane of this name. Until there is an incumbent, all that is done is about the baseline, in main."""
         if self._ledger.incumbent() is None:
             return self.main
-        return self._known.setdefault(name or MAIN, Lane(self._ledger, self._workspace, name or MAIN))
+        if (known := self._known.get(name or MAIN)) is None:
+            known = self._known[name] = Lane(self._ledger, self._workspace, name)
+        return known
 
     def of(self, row: Experiment) -> Lane:
         """The lane of a row."""

@@ -48,7 +48,7 @@ class Verdicts:
         """What ends a candidate of another lane, whose own runs alone else judge it: each look more could be luck."""
         for lane in self._lanes.all():
             root = lane.measured()
-            if lane is not but and root and root.decision is None and self._ended(root):
+            if lane is not but and root and root.score and root.decision is None and self._ended(root):
                 self.reassess(lane, rule)
 
     def revise(self) -> bool:

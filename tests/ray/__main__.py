@@ -18,13 +18,12 @@ from rich.console import Console
 
 from tests.ray import inputs
 from tests.ray.bench import bench, enter
-from tests.ray.cluster import Cluster, cluster
-from tests.ray.night import EXPERIMENTS, same_verdicts
+from tests.ray.cluster import Cluster, running
+from tests.ray.night import same_verdicts
 from tests.ray.rows import ROWS, Row
 from tests.slurm.cluster import NO_CLUSTER
 
 _STUDY = "the same study here and on the cluster, with its server killed in a run"
-_FEW = 4  # experiments of the short form
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 
@@ -53,40 +52,51 @@ def _row(row: Row, place: Path, nodes: Cluster) -> None:
         made.works()
 
 
+def _all(tally: Tally, folder: Path, nodes: Cluster, only: str, times: int) -> None:
+    """Rows, checks and the study; `times` 0: the short form, which is one trial of few rows."""
+    for row in ROWS:
+        if not re.search(only, row.name) or not (times or row.short):
+            continue
+        if row.networks and not nodes.networks:
+            _out.print(f"not possible here: {row.name}")
+            continue
+        for trial in range(times or 1):
+            place = folder / f"{ROWS.index(row)}-{trial}"
+            tally.tried(row.name, lambda row=row, place=place: _row(row, place, nodes))
+    if times:
+        _checks(inputs.CHECKS, tally, folder, nodes, only)
+        if re.search(only, _STUDY):
+            tally.tried(_STUDY, lambda: same_verdicts(folder / "study", nodes))
+
+
+def _checks(checks: dict[str, inputs.Check], tally: Tally, folder: Path, nodes: Cluster, only: str) -> None:
+    for name, check in checks.items():
+        if re.search(only, name):
+            place = folder / re.sub(r"\W", "-", name)
+            tally.tried(name, lambda check=check, place=place: check(place, nodes))
+
+
 def main(
     only: Annotated[str, typer.Option(help="Only what has a name that this regular expression finds.")] = "",
-    short: Annotated[bool, typer.Option(help="One trial of what is in the short form.")] = False,
+    short: Annotated[bool, typer.Option(help="One node with a slot, one trial of what is in the short form.")] = False,
     times: Annotated[int, typer.Option(help="Trials of each row.")] = 3,
 ) -> None:
     """Try everything; exit with 1 if something fails, and with 77 if no cluster can be had here."""
     tally = Tally()
-    chosen = [row for row in ROWS if re.search(only, row.name) and (row.short or not short)]
-    with tempfile.TemporaryDirectory(prefix="ar-ray-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="ar-ray-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        place = Path(folder)
+        nodes = Cluster(place / "ray", count=2 if short else 3)
+        if not short:
+            _checks(inputs.ALONE, tally, place, nodes, only)
         begun = time.monotonic()
-        with ExitStack() as stack:
-            try:
-                nodes = stack.enter_context(cluster(Path(folder) / "ray"))
-            except (RuntimeError, OSError, subprocess.SubprocessError) as reason:
-                _out.print(f"no cluster: {reason}", markup=False)
-                raise typer.Exit(NO_CLUSTER) from reason
-            _out.print(f"{time.monotonic() - begun:6.1f} s  three nodes are up, networks {nodes.networks}")
-            enter(nodes)
-            for row in chosen:
-                if row.networks and not nodes.networks:
-                    _out.print(f"not possible here: {row.name}")
-                    continue
-                for trial in range(1 if short else times):
-                    place = Path(folder) / f"{ROWS.index(row)}-{trial}"
-                    tally.tried(row.name, lambda row=row, place=place: _row(row, place, nodes))
-            for name, check in inputs.CHECKS.items():
-                if re.search(only, name) and not short:
-                    tally.tried(
-                        name, lambda check=check, name=name: check(Path(folder) / name.replace(" ", "-"), nodes)
-                    )
-            if re.search(only, _STUDY):
-                tally.tried(
-                    _STUDY, lambda: same_verdicts(Path(folder) / "study", nodes, _FEW if short else EXPERIMENTS)
-                )
+        try:
+            stack.enter_context(running(nodes))
+        except (RuntimeError, OSError, subprocess.SubprocessError) as reason:
+            _out.print(f"no cluster: {reason}", markup=False)
+            raise typer.Exit(NO_CLUSTER) from reason
+        _out.print(f"{time.monotonic() - begun:6.1f} s  the nodes are up, networks {nodes.networks}")
+        enter(nodes)
+        _all(tally, place, nodes, only, 0 if short else times)
     _out.print(f"{tally.passed} passed, {tally.failed} failed")
     raise typer.Exit(bool(tally.failed))
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,10 +48,12 @@ def can_have_networks() -> bool:
 class Cluster:
     """Three nodes: 0 is the head, which has no slot, 1 and 2 have one each."""
 
-    def __init__(self, folder: Path, python: str = sys.executable, networks: bool | None = None) -> None:
-        self.folder, self.python = folder, python
+    def __init__(
+        self, folder: Path, python: str = sys.executable, networks: bool | None = None, count: int = 3
+    ) -> None:
+        self.folder, self.python, self._count = folder, python, count
         self.networks = can_have_networks() if networks is None else networks
-        self._mark = f"ar{os.getpid()}"
+        self._mark, self._port = f"ar{os.getpid()}", _PORT if self.networks else _free_port()
         self.token = folder / "token"
         folder.mkdir(parents=True, exist_ok=True)
         self.token.touch(mode=0o600)
@@ -58,7 +61,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        return f"{_NET}10:{_PORT}" if self.networks else f"127.0.0.1:{_PORT}"
+        return f"{self._ip(0)}:{self._port}"
 
     def environment(self, node: int = 0) -> dict[str, str]:
         """Of a program on a node."""
@@ -78,7 +81,7 @@ class Cluster:
         """Raises RuntimeError, with what Ray has said."""
         if self.networks:
             self._lay_network()
-        for node in range(3):
+        for node in range(self._count):
             self.start(node)
 
     def start(self, node: int, python: str = "", extra: dict[str, str] | None = None) -> None:
@@ -89,7 +92,7 @@ class Cluster:
             temporary = self.folder / "r"
             given += [
                 "--head",
-                f"--port={_PORT}",
+                f"--port={self._port}",
                 "--num-cpus=0",
                 "--include-dashboard=false",
                 "--include-log-monitor=false",
@@ -188,6 +191,12 @@ class Cluster:
         subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 def _command(pid: int) -> str:
     with suppress(psutil.Error):
         return " ".join(psutil.Process(pid).cmdline())
@@ -195,11 +204,10 @@ def _command(pid: int) -> str:
 
 
 @contextmanager
-def cluster(folder: Path, python: str = sys.executable) -> Generator[Cluster]:
-    """A cluster that is taken down in the end."""
-    made = Cluster(folder, python)
+def running(made: Cluster) -> Generator[None]:
+    """Around what uses a cluster, which is taken down in the end."""
     try:
         made.up()
-        yield made
+        yield
     finally:
         made.down()

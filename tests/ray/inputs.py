@@ -1,5 +1,6 @@
 """What is wrong before a run: no cluster, no token, a node that is unfit. Each is told in one sentence."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,24 +9,29 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
+
 from server.errors import RunnerUnavailable
 from server.records import Outcome
 from server.runs.engines.ray import checks
 from server.runs.engines.remote import RemoteRun
 from server.runs.executor import RunRequest
 from server.runs.run_spec import RunLimits
+from tests.faults.night import Refused
 from tests.ray.bench import Bench, bench, ended
 from tests.ray.cluster import Cluster
+from tests.ray.night import RayNight
 from tests.support.repositories import QUICK
 from trainer.contract import Referee
 
 Check = Callable[[Path, Cluster], None]
 CHECKS: dict[str, Check] = {}
+ALONE: dict[str, Check] = {}  # with a cluster that is not up
 
 
-def check(name: str) -> Callable[[Check], Check]:
+def check(name: str, alone: bool = False) -> Callable[[Check], Check]:
     def added(does: Check) -> Check:
-        CHECKS[name] = does
+        (ALONE if alone else CHECKS)[name] = does
         return does
 
     return added
@@ -44,6 +50,29 @@ def _doctor(place: Path, nodes: Cluster) -> None:
     assert {one.state for one in found} == {"ok"}, found
     assert sum(one.name == "node" for one in found) == 3
     assert nodes.token.read_text(encoding="ascii") not in str(found), "the token is told"
+
+
+@check("no cluster runs here: doctor and the server say so", alone=True)
+def _none(place: Path, nodes: Cluster) -> None:
+    nodes.home(0).mkdir()
+    environment = nodes.environment(0)
+    words = ["-m", "server.cli", "doctor", "--executor", "ray", "--json", "--workspace", str(place)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=environment)
+    (told,) = [one["detail"] for one in json.loads(done.stdout)["checks"] if one["name"] == "ray"]
+    assert done.returncode == 1 and "no cluster runs on this machine" in told, told
+    night = RayNight(place / "night", place / "data", None)
+    night.engine = ("--executor", "ray")
+    told = anyio.run(_refused_start, night, environment)
+    assert "no cluster runs on this machine" in told and not night.rows(), told
+
+
+async def _refused_start(night: RayNight, environment: dict[str, str]) -> str:
+    async with night.agent(**environment) as agent:
+        try:
+            await agent.start()
+        except Refused as refused:
+            return str(refused)
+    raise AssertionError("it was taken")
 
 
 @check("no cluster answers")
@@ -103,6 +132,15 @@ def _other_torch(place: Path, nodes: Cluster) -> None:
         found = [one.detail for one in checks.examine(nodes.address) if one.state == "fix"]
         assert len(found) == 1 and "has torch 9.9.9" in found[0], found
         _unfit(place, nodes, "it has torch 9.9.9")
+
+
+@check("a node whose clock differs")
+def _clock(place: Path, nodes: Cluster) -> None:
+    python, packages = _like_ours(place)
+    (packages / "clock.pth").write_text("import time; time.time = lambda real=time.time: real() + 3600\n", "utf-8")
+    with _odd_node(nodes, python):
+        (line,) = [one for one in checks.examine(nodes.address) if one.state == "fix"]
+        assert "has a clock that differs from this machine's by 3" in line.detail, line
 
 
 @check("a node without torch and all the rest")
@@ -171,12 +209,17 @@ def _venv(place: Path) -> tuple[str, Path]:
     return str(folder / "bin" / "python"), next((folder / "lib").glob("python*/site-packages"))
 
 
+def _like_ours(place: Path) -> tuple[str, Path]:
+    """A Python that has what this one has, and where it looks first."""
+    python, packages = _venv(place)
+    found = "\n".join(path for path in sys.path if "site-packages" in path)
+    (packages / "base.pth").write_text(found, encoding="utf-8")
+    return python, packages
+
+
 def _odd_python(place: Path, name: str, version: str) -> str:
     """A Python that has what this one has, and takes a package for another version."""
-    python, packages = _venv(place)
-    (packages / "base.pth").write_text(
-        "\n".join(path for path in sys.path if "site-packages" in path), encoding="utf-8"
-    )
+    python, packages = _like_ours(place)
     (packages / f"{name}-{version}.dist-info").mkdir()
     (packages / f"{name}-{version}.dist-info" / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"

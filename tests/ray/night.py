@@ -19,11 +19,10 @@ class RayNight(JobNight):
         folder.mkdir(parents=True)
         data.mkdir(parents=True, exist_ok=True)
         super().__init__(folder, data, None)
-        self.nodes = nodes
+        self.engine: tuple[str, ...] = ("--executor", "ray", "--ray-address", nodes.address) if nodes else ()
 
     def command(self, *options: str) -> list[str]:
-        ray = ("--executor", "ray", "--ray-address", self.nodes.address) if self.nodes else ()
-        return super().command(*ray, *options)
+        return super().command(*self.engine, *options)
 
 
 async def _study(night: RayNight, experiments: int) -> list[Experiment]:

@@ -35,7 +35,7 @@ def row(name: str, networks: bool = False, short: bool = False) -> Callable[[Cal
     return added
 
 
-@row("a run is cancelled", short=True)
+@row("a run is cancelled")
 def _cancelled(bench: Bench) -> None:
     run = bench.start("sleep 60")
     node = bench.node(run)

@@ -19,6 +19,8 @@ import psutil
 from tests.support.polling import PATIENCE
 
 _PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+_BOUNDED = ("-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20", "-o", "DPkg::Lock::Timeout=60")
+_INSTALL_SECONDS = 600.0
 _CONF = """ClusterName=autoresearch
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
@@ -72,9 +74,15 @@ def install() -> None:
         return
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends", *_PACKAGES)):
-        done = subprocess.run(["apt-get", *words], env=quiet, capture_output=True, text=True)
+        try:
+            done = subprocess.run(
+                ["apt-get", *_BOUNDED, *words], env=quiet, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NotHere(f"Slurm's packages cannot be installed: {error}") from error
         if done.returncode:
-            raise NotHere(f"apt-get {words[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
+            told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NotHere(f"Slurm's packages cannot be installed: apt-get {words[0]}: {told[-1]}")
 
 
 def slurm(*command: str) -> str:

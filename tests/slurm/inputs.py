@@ -15,7 +15,7 @@ from server.chosen_engine import engine_of
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.faults.night import TAG
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, slurm
 from tests.support.repositories import QUICK, make_repository
 
 Check = Callable[[Cluster, Path], None]
@@ -112,6 +112,22 @@ def gres(cluster: Cluster, folder: Path) -> None:
     assert told["slurm"].startswith("fix: Slurm refuses such jobs: Invalid generic resource"), told
 
 
+@check("nodes that are all drained: doctor says so, the server starts, and a run waits until they are back")
+def drained(cluster: Cluster, folder: Path) -> None:
+    work = _made(folder)
+    slurm("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
+    told = doctor(work, "--partition=main")
+    assert told["slurm"].startswith("fix: Slurm refuses such jobs: ") and "(`sinfo`)" in told["slurm"], told
+    choices = ServeOptions(profile="smoke", executor="slurm", slurm="--partition=main")
+    with closing(Study(work, TAG, choices, engine_of(choices))) as study:
+        row = study.run("the baseline")
+        cluster.until(lambda: study.settle() and study.runs.of(row.number).progress().stage.startswith("waiting for"))
+        slurm("scontrol", "update", "nodename=n1,n2", "state=resume")
+        cluster.until(lambda: (last := study.settle()) and not last.running)
+        last = study.ledger.get(row.number)
+        assert last and last.score is not None, last
+
+
 @check("an option that is not the operator's, and words that are none")
 def options(cluster: Cluster, folder: Path) -> None:
     told = doctor(_made(folder), "--array=1-4")
@@ -181,7 +197,7 @@ _of_a_node("package", "has no autoresearch in", "has no autoresearch in")
 _of_a_node("version", "has another version of autoresearch", "has another version of autoresearch")
 _of_a_node("torch", "has no torch", "torch is not installed there")
 _of_a_node("other torch", "has torch 0.1, this machine", "it has torch 0.1, the server has")
-_of_a_node("python", "has no ", "install the same environment there, or share it")
+_of_a_node("python", "has no ", "install this environment there, or share it")
 _of_a_node("disk", "GB are free in", "its disk is full")
 _of_a_node("clock", "the clock of o8 differs from this machine's by 3", "")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import LedgerUnavailable
+from server.history import ledger_schema
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Verdict
 from server.source.python_source import Change
@@ -176,3 +177,20 @@ def test_commits_are_made_durable(ledger: Ledger, tmp_path: Path) -> None:
     finally:
         observer.close()
     assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_last_row_of_a_lane_is_found_by_the_index_and_by_its_whole_name(ledger: Ledger, tmp_path: Path) -> None:
+    lanes = [None, "b", "bb", "b", None, "bb", "a-b"]
+    for number, lane in enumerate(lanes, 1):
+        told = 'not of "lane":"z"'
+        ledger.begin(attempt(number, told).model_copy(update={"lane": lane}))
+    found = {lane: row.number for lane in ("main", "b", "bb", "a-b") if (row := ledger.last(lane))}
+    assert found == {"main": 5, "b": 4, "bb": 6, "a-b": 7}
+    assert ledger.last("z") is None and ledger.measured("a") is None and ledger.last("") == ledger.get(7)
+    assert [row.number for lane in ("b", "a-b") if (row := ledger.measured(lane))] == [4, 7]
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection:
+        for lane in ("main", "b"):
+            where, values = ledger_schema.in_lane(lane)
+            for rows in (where, f"+purpose = 'measure' AND {where}"):
+                query = f"EXPLAIN QUERY PLAN SELECT document FROM experiments WHERE {rows} ORDER BY number DESC LIMIT 1"
+                assert "USING INDEX by_lane" in str(connection.execute(query, values).fetchall())

@@ -163,6 +163,8 @@ def _why(error: Exception) -> str:
         return f"the cluster has other versions ({theirs}) than this machine ({own})"
     if name == "AuthenticationError" or "token" in told.lower():
         return "the cluster asks for a token, and refuses this server's"
+    if "Could not find any running Ray instance" in told:
+        return "no cluster runs on this machine, and neither --ray-address nor RAY_ADDRESS names one"
     if isinstance(error, ConnectionError | TimeoutError | RuntimeError):
         return "no cluster answers at its address, or it refuses this server's token"
     return f"Ray says {name}: {_last_line(error)}"

@@ -12,7 +12,8 @@ from typing import Any
 from server.errors import RunnerUnavailable
 from server.runs.engines.ray import settings
 
-READY_SECONDS = 45.0  # that a connection may take
+_READY_SECONDS = 45.0  # that a connection may take
+_AGAIN_SECONDS = 1.0  # for which a connection is waited for that has just failed: it comes in the background, if at all
 _ANSWER_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _FIRST_PAUSE = 2.0  # before it is started again; each time twice as long
@@ -24,14 +25,21 @@ _LOG_BYTES = 1 << 20
 class Link:
     """One such process at a time. No call but `ask` waits for it."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, unfinished: Callable[[], list[str]]) -> None:
-        """`unfinished`: the folders of the runs that a new process is to follow."""
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        unfinished: Callable[[], list[str]],
+        patience: float = _READY_SECONDS,
+    ) -> None:
+        """`unfinished`: the folders of runs that a new process is to follow. `patience`: seconds for a connection."""
         self._environment, self._log, self._unfinished = environment, log, unfinished
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = threading.Condition()
         self._answers: dict[int, dict[str, Any]] = {}
         self._next, self._pause, self._started = 0, 0.0, 0.0
+        self._left = self._longest = patience  # seconds for which `require` waits
         self._ready = threading.Event()
         self.nodes: list[dict[str, Any]] = []  # as the cluster told of them last
         self.trouble = ""  # why there is no connection, as a clause; empty where there is one, or none was tried
@@ -50,15 +58,17 @@ class Link:
                 self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
             self._start()
 
-    def require(self, seconds: float = READY_SECONDS) -> None:
-        """Wait for the connection. Raises RunnerUnavailable."""
-        deadline = time.monotonic() + seconds
+    def require(self) -> None:
+        """Wait for the connection, for long only the first time: a caller may hold a lock. Raises RunnerUnavailable."""
+        deadline = time.monotonic() + self._left
         self.tend()
         while not self._ready.wait(_LOOK_SECONDS):
             with self._lock:
                 dead = self._process is None or self._process.poll() is not None
             if (dead and self.trouble) or time.monotonic() > deadline:
-                why = self.trouble or f"no cluster answers within {seconds:.0f} s"
+                self._left = min(_AGAIN_SECONDS, self._longest)
+                address = self._environment.get(settings.ADDRESS)
+                why = self.trouble or f"no cluster answers{f' at {address}' if address else ''}"
                 raise RunnerUnavailable(f"The Ray cluster cannot be used: {why}.", _STEP)
 
     def ask(self, op: str, seconds: float = _ANSWER_SECONDS, **words: object) -> Any:
@@ -135,7 +145,7 @@ class Link:
         if "unreachable" in told:
             self.trouble = str(told["unreachable"])
         elif "ready" in told:
-            self.nodes, self._pause = told["ready"], 0.0
+            self.nodes, self._pause, self._left = told["ready"], 0.0, self._longest
             self._follow(process)
             self._ready.set()
         elif "id" in told:

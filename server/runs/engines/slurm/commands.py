@@ -24,6 +24,8 @@ NO_PYTHON = 78
 NO_PACKAGE = 79
 _SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 _SAME_PYTHON = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{_SERIES}')"
+# What `sbatch --test-only` says while every node that is asked for is down or drained, and, of some options, for ever.
+_NO_NODE_UP = ("configuration is not available", "configuration not available", "Required node not available")
 _NOT_OURS = ("SLURM_", "SBATCH_")  # of a server that is itself a job of Slurm's
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _CHANGES_SUBMISSION = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_TEST_ONLY")
@@ -36,6 +38,11 @@ class SlurmTrouble(Exception):
     def __init__(self, told: str, silent: bool = False) -> None:
         super().__init__(told)
         self.silent = silent
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nothing may be wrong with the options: no answer, or no node is up that could take such a job."""
+        return self.silent or any(words in str(self) for words in _NO_NODE_UP)
 
 
 class Line(NamedTuple):
@@ -159,7 +166,7 @@ def unfit(code: int | None, node: str, folder: Path) -> str:
     return {
         NO_FOLDER: f"{where} does not see {folder}: the workspace must be on a disk that all nodes share.",
         OTHER_FOLDER: f"{where} sees a different {folder} from this machine: not the same disk, or it lags behind.",
-        NO_PYTHON: f"{where} has no Python {_SERIES} in {sys.executable}: install the same environment there, or share it.",
+        NO_PYTHON: f"{where} has no Python {_SERIES} in {sys.executable}: install this environment there, or share it.",
         NO_PACKAGE: f"{where} has no autoresearch in {_PACKAGES}: install the same package there, or share it.",
     }.get(code or 0, "")
 

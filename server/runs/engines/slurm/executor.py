@@ -119,13 +119,13 @@ class SlurmEngine:
 
     @classmethod
     def of(cls, options: str) -> "SlurmEngine":
-        """With the operator's options, tried against the cluster where that answers. Raises RunnerUnavailable."""
+        """With the operator's options, tried against the cluster where that has nodes. Raises RunnerUnavailable."""
         words = parsed(options)
         commands.require_installed()
         try:
             commands.test(words, minutes=1)
         except SlurmTrouble as trouble:
-            if not trouble.silent:  # else runs under way may need a server, and nothing new is started meanwhile
+            if not trouble.may_pass:  # else runs under way may need a server; a new one waits in Slurm, or is refused
                 step = "The operator must correct `--slurm`; `sinfo` lists the partitions."
                 raise RunnerUnavailable(f"Slurm refuses such jobs: {trouble}.", step) from trouble
         return cls(words)

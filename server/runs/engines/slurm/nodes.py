@@ -160,6 +160,7 @@ def _cluster(words: Sequence[str]) -> Iterator[Finding]:
     try:
         commands.test(words, _MINUTES)
     except SlurmTrouble as trouble:
-        yield Finding("slurm", "fix", f"Slurm refuses such jobs: {trouble}", "correct `--slurm`")
+        remedy = "correct `--slurm`, or bring such nodes up (`sinfo`)" if trouble.may_pass else "correct `--slurm`"
+        yield Finding("slurm", "fix", f"Slurm refuses such jobs: {trouble}", remedy)
         return
     yield Finding("slurm", "ok", f"{told}{f', partition {wanted}' if wanted else ''}")

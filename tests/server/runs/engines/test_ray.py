@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_a_child_that_cannot_connect_says_why_and_is_started_again(tmp_path: Pat
     with pytest.raises(RunnerUnavailable, match="no cluster answers"):
         link.ask("nodes")
     link.close()
+
+
+def test_a_cluster_that_is_silent_is_waited_for_once(tmp_path: Path) -> None:
+    """A call that starts a run, again and again, holds the study's lock meanwhile."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", settings.ADDRESS: "10.0.0.9:6379"}
+    (tmp_path / "ray").mkdir()
+    silent = "import time\ndef init(**told): time.sleep(1000)\n"
+    (tmp_path / "ray" / "__init__.py").write_text(silent, encoding="utf-8")
+    (tmp_path / "ray" / "cloudpickle.py").write_text("def register_pickle_by_value(module): pass\n", encoding="utf-8")
+    link, took = Link(environment, tmp_path / "log", list, patience=5.0), list[float]()
+    for _ in range(2):
+        begun = time.monotonic()
+        with pytest.raises(RunnerUnavailable, match=r"no cluster answers at 10\.0\.0\.9:6379"):
+            link.require()
+        took.append(time.monotonic() - begun)
+    link.close()
+    assert took[0] >= 5.0 > took[1]
 
 
 def test_the_names_of_a_runs_files_are_those_of_the_contract() -> None:

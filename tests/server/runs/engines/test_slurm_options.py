@@ -68,6 +68,30 @@ def test_without_slurm_the_server_says_so(monkeypatch: pytest.MonkeyPatch, tmp_p
         SlurmEngine.of("")
 
 
+@pytest.mark.parametrize(
+    ("said", "starts"),
+    [
+        ("allocation failure: Requested node configuration is not available", True),
+        ("allocation failure: Required node not available (down, drained or reserved)", True),
+        ("allocation failure: Unable to contact slurm controller (connect failure)", True),
+        ("allocation failure: Invalid partition name specified", False),
+    ],
+)
+def test_a_server_starts_while_no_node_is_up_since_runs_may_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, starts: bool
+) -> None:
+    """With an sbatch that says what Slurm 22.05 has said to `--test-only`."""
+    script = f"#!/bin/sh\n[ $1 = --version ] || {{ echo 'sbatch: error: {said}' >&2; exit 1; }}\n"
+    (tmp_path / "sbatch").write_text(script, encoding="ascii")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    if starts:
+        assert SlurmEngine.of("--partition=gpu").words == ("--partition=gpu",)
+    else:
+        with pytest.raises(RunnerUnavailable, match="Slurm refuses such jobs: Invalid partition name specified"):
+            SlurmEngine.of("--partition=gpu")
+
+
 def test_slots_are_counted_by_the_operator(tmp_path: Path) -> None:
     site = RunSite(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path, SlotRequest("auto", "gpu"))
     with pytest.raises(RunnerUnavailable, match="Say how many jobs"):
