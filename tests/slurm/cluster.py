@@ -21,7 +21,7 @@ from tests.support.polling import PATIENCE
 _PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 _BOUNDED = ("-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20", "-o", "DPkg::Lock::Timeout=60")
 _INSTALL_SECONDS = 600.0
-_CONF = """ClusterName=autoresearch
+_CONF = """ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 SlurmUser=root
@@ -94,7 +94,7 @@ class Cluster:
     """Two nodes, n1 and n2, and as many odd ones as somebody asks for."""
 
     def __init__(self, folder: Path, odd: int = 0) -> None:
-        self.folder, self._started = folder, list[psutil.Process]()
+        self.folder, self.name = folder, f"ar{os.getpid()}"  # no part in another cluster of a test's
         self.odd = [f"o{place}" for place in range(1, odd + 1)]
         with socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", 0))
@@ -112,7 +112,7 @@ class Cluster:
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
         self.conf = folder / "slurm.conf"
-        text = _CONF.format(host=host, port=port, folder=folder, nodes="\n".join(nodes))
+        text = _CONF.format(name=self.name, host=host, port=port, folder=folder, nodes="\n".join(nodes))
         self.conf.write_text(text, encoding="ascii")
 
     def __enter__(self) -> "Cluster":
@@ -205,7 +205,7 @@ class Cluster:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environment = process.environ()
-                ours = environment.get("SLURM_CLUSTER_NAME") == "autoresearch" and "SLURM_JOB_ID" in environment
+                ours = environment.get("SLURM_CLUSTER_NAME") == self.name and "SLURM_JOB_ID" in environment
                 if ours and (not node or environment.get("SLURMD_NODENAME") == node):
                     found.append(process)
         return found

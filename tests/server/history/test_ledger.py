@@ -187,7 +187,7 @@ def test_the_last_row_of_a_lane_is_found_by_the_index_and_by_its_whole_name(ledg
     found = {lane: row.number for lane in ("main", "b", "bb", "a-b") if (row := ledger.last(lane))}
     assert found == {"main": 5, "b": 4, "bb": 6, "a-b": 7}
     assert ledger.last("z") is None and ledger.measured("a") is None and ledger.last("") == ledger.get(7)
-    assert [row.number for lane in ("b", "a-b") if (row := ledger.measured(lane))] == [4, 7]
+    assert [row and row.number for row in map(ledger.measured, ("b", "a-b"))] == [4, 7]
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection:
         for lane in ("main", "b"):
             where, values = ledger_schema.in_lane(lane)
