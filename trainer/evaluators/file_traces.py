@@ -22,11 +22,11 @@ from trainer.sandbox.traces import Traces
 
 
 class FileTraces:
-    """Those of the processes of one trial."""
+    """Those of the processes of one run."""
 
     def __init__(self, place: RunFolder, spec: Spec, launcher: Launcher, train: Path) -> None:
         """`train` is the file of training tokens: the candidate is handed a descriptor of it."""
-        self._place, self._spec, self._launcher, self._train = place, spec, launcher, train
+        self._place, self._spec, self.launcher, self._train = place, spec, launcher, train
         self._images: dict[int, tuple[str, ...]] = {}  # of each process, before a line of train.py has run
         self._filters = 0  # of system calls, that are on by then
 
@@ -43,7 +43,7 @@ class FileTraces:
 
     @cached_property
     def _traces(self) -> Traces:
-        """Listed once for the whole trial: tens of thousands of files."""
+        """Listed once for the whole run: tens of thousands of files."""
         readable = self._place.reach(self._spec, self._place.folder).readable
         return Traces([*readable, self._train], self._place.folder, Path(self._spec.data))
 
@@ -62,7 +62,7 @@ class FileTraces:
         """
         child.tell("close")
         child.expect("closed")
-        others = process_tree.stop_descendants(self._spec.cookie, child.pid, self._launcher.pids | spared)
+        others = process_tree.stop_descendants(self._spec.cookie, child.pid, self.launcher.pids | spared)
         try:
             closed = lookups.filters(child.pid) > self._filters and lookups.image(child.pid) == self._images[child.pid]
         except OSError:

@@ -20,6 +20,7 @@ from trainer.datasets import prepared
 from trainer.datasets.embedded import Shards, holdout, load
 from trainer.datasets.embedded import rows as evaluation_rows
 from trainer.datasets.errors import DataUnavailable
+from trainer.evaluators.file_traces import FileTraces
 from trainer.evaluators.questions import EvaluationPlan
 from trainer.evaluators.trial import Trial
 from trainer.processes import scratch
@@ -78,6 +79,7 @@ class SealedLM:
 
     def _run(self) -> Score:
         shards = prepared.load(self._dataset) if self._dataset else load(Path(self._spec.data))
+        self._traces = FileTraces(self._run_folder.place, self._spec, self._launcher, shards.train_path)
         if why := compiler.broken(self._run_folder, self._spec):
             self._run_folder.standing["compiler"] = f"none: eager, {why}"
         if self._spec.preflight:
@@ -132,7 +134,7 @@ class SealedLM:
 
     def _try(self, shards: Shards, plan: EvaluationPlan) -> NDArray[np.float32]:
         log = RunLog(self._run_folder.log)
-        trial = Trial(self._run_folder, self._spec, shards, log, self._launcher)
+        trial = Trial(self._run_folder, self._spec, shards, log, self._traces)
         try:
             trial.prepare()
             if not plan.secret:

@@ -32,7 +32,6 @@ from trainer.processes.gpu_monitor import GpuMonitor
 from trainer.processes.process_tree import kill_descendants
 from trainer.processes.usage import METER, Usage, free_memory_mb
 from trainer.run.child import ChildProcess, known_figures, launched
-from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock, evasion
 from trainer.run.deadline import Deadline, allowed, check_readings, rebuilding
 from trainer.run.early_stop import EarlyStop
@@ -51,9 +50,9 @@ _GROWTH_MB = 512  # of memory that an evaluation may need beyond one and a half 
 class Trial:
     """One pass; the caller ends the processes, whatever happens."""
 
-    def __init__(self, run_folder: RunFolder, spec: Spec, shards: Shards, log: RunLog, launcher: Launcher) -> None:
+    def __init__(self, run_folder: RunFolder, spec: Spec, shards: Shards, log: RunLog, traces: FileTraces) -> None:
         self._run_folder, self._spec, self._shards, self._log = run_folder, spec, shards, log
-        self._launcher = launcher
+        self._traces, self._launcher = traces, traces.launcher
         self._profile = PROFILES[spec.profile]
         self.stage = StageClock(run_folder)
         self.figures: dict[str, float | int | str | None] = {}
@@ -62,8 +61,7 @@ class Trial:
         self.folders: dict[str, Path] = {}  # scratch folder of each role
         self.gpu_monitor: GpuMonitor | None = None
         self.children: list[ChildProcess] = []
-        self._traces = FileTraces(run_folder.place, spec, launcher, shards.train_path)
-        self._neighbours = Neighbours(self.stage, spec, launcher, shared="node_name" in run_folder.standing)
+        self._neighbours = Neighbours(self.stage, spec, traces.launcher, shared="node_name" in run_folder.standing)
         self._usages: list[Usage] = []  # of the candidate, and of the replica once that is asked
         self._read: Callable[[], float] = lambda: self.stage.elapsed  # seconds of the profile's clock, as they are now
         self._used = 0.0  # seconds of the budget that a long set-up has cost
@@ -96,7 +94,7 @@ class Trial:
         claims = self._shown(candidate, replica.pid, plan)
         used = self._usages[0].read(now=True) - used
         candidate.close()
-        self._end(ScratchRole.CANDIDATE, spared=replica.pid)
+        self._end(ScratchRole.CANDIDATE, plan, spared=replica.pid)
         used += self._audit(replica, weights, plan, claims)
         # To a tenth of a second: train.py could tell what it saw by how long it took.
         self.figures["evaluation_seconds"] = round(time.monotonic() - submitted, 1)
@@ -162,7 +160,7 @@ class Trial:
             self._check_guards({METER: usage.state if self._spec.confine else filtered})
         return usage
 
-    def _end(self, role: ScratchRole, spared: int = 0) -> None:
+    def _end(self, role: ScratchRole, plan: EvaluationPlan, spared: int = 0) -> None:
         """End all processes but `spared` and remove a folder: even a file's size could tell the next one something."""
         if left := kill_descendants(self._spec.cookie, spared=self._launcher.pids | {spared}):
             told = f"Processes of train.py cannot be ended: {', '.join(map(str, left))}. Is a driver in trouble?"
@@ -172,7 +170,8 @@ class Trial:
         except OSError as error:
             outcome = "env_fail" if error.errno in BROKEN else "invalid"  # a disk that fails is not train.py's fault
             raise RunEnded(outcome, f"train.py left files that cannot be removed: {error.strerror}.") from error
-        self.guards |= self._traces.erase(self.stage.watch)
+        if plan.secret:  # the replica of a rehearsal gives no score, and before the trial all is erased
+            self.guards |= self._traces.erase(self.stage.watch)
 
     def _close_files(
         self, child: ChildProcess, kind: str, spared: frozenset[int], readings: list[float]
@@ -355,7 +354,7 @@ class Trial:
         """A replica in place of one that has failed, as far as a machine can make one fail. Raises RunEnded."""
         if not plan.secret or failed.outcome not in _BY_MACHINES:
             raise failed
-        self._end(ScratchRole.REPLICA)
+        self._end(ScratchRole.REPLICA, plan)
         replica = self._launch(ScratchRole.REPLICA, plan)
         self._check_guards(replica.ready())
         self._traces.remember(replica)
