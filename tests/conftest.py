@@ -163,9 +163,9 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(repository: Path, data: Path) -> Iterator[Study]:
-    """An open study in the repository."""
+    """An open study in the repository; its runs have no guards (tests.support.repositories.UNGUARDED)."""
     (repository / ".autoresearch").mkdir()
     (repository / ".autoresearch" / "data").symlink_to(data)
-    study = Study(repository, "t1", ServeOptions(profile="smoke"))
+    study = Study(repository, "t1", ServeOptions(profile="smoke", confine=False))
     yield study
     study.close()

@@ -40,7 +40,7 @@ def _measured(bench: Bench, name: str, way: Callable[..., dict[str, Any]]) -> di
     size = _CPU_BYTES if bench.dry else min(_GPU_BYTES, driver.total() // 2)
     train = stand_in("hog").replace("BYTES = 64 << 20", f"BYTES = {size}")
     before = _used(bench, [])
-    folder, process = bench.start(name, train, recording=False, budget_seconds=600.0)
+    folder, process = bench.start(name, train, recording=False, budget_seconds=600.0, confine=not bench.dry)
     try:
         _await(lambda: stage(folder) == "training" or process.poll() is not None, min(_START_SECONDS, bench.left))
         if stage(folder) != "training" or process.poll() is not None:

@@ -68,8 +68,8 @@ def script(path: Path, text: str) -> Path:
 def run(folder: Path, data: Path, text: str, **terms: object) -> Result:
     executor = local_executor(folder / "tag", data, folder)
     about = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 0.5})
-    given = {"setup_seconds": 300, "evaluation_seconds": 300, "grace_seconds": 2, "preflight": False} | terms
-    start_run(executor, about, text, RunLimits.model_validate(given))
+    given = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=2, preflight=False, confine=False)
+    start_run(executor, about, text, given.model_copy(update=terms))
     return ended(executor)
 
 

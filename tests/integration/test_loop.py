@@ -140,7 +140,7 @@ async def test_the_loop_over_stdio(tmp_path: Path, data: Path) -> None:
     repository = make_repository(tmp_path / 'my "re" pô\'s', QUICK)
     before = untouched(repository)
     link_data(repository, data)
-    async with Client(parameters(repository)) as client:
+    async with Client(parameters(repository, *UNGUARDED)) as client:
         await night_of_experiments(client)
         await check_the_morning(client, repository)
     assert untouched(repository) == before
@@ -180,7 +180,7 @@ async def test_a_second_server_is_refused_and_told_the_pid(study: Study, reposit
 
 
 async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(study: Study) -> None:
-    study.choices = ServeOptions(profile="smoke", budget_seconds=300)
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
     told: list[str] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:

@@ -25,7 +25,7 @@ from tests.support.command_line import run_command
 from tests.support.polling import PATIENCE
 from tests.support.recorded_studies import FIXTURES, STATE, TAG, call, client, look, lost, settled, unpack
 from tests.support.recorded_studies import command as in_a_wide_terminal
-from tests.support.repositories import git
+from tests.support.repositories import UNGUARDED, git
 
 VERSIONS = sorted(path.stem for path in FIXTURES.glob("study-*.json"))
 ROOT = FIXTURES.parent.parent
@@ -143,7 +143,8 @@ async def test_what_an_old_version_measured_is_known_and_can_be_done_again(repos
 
 @pytest.mark.parametrize("moment", ["finished"])
 async def test_a_promising_candidate_is_confirmed_and_kept(repository: Path, recorded: dict[str, Any]) -> None:
-    async with client(repository) as server:  # without --tag: a night with a result that nobody saw goes on
+    # Without --tag: a night with a result that nobody saw goes on.
+    async with client(repository, *UNGUARDED) as server:
         assert (await call(server, "status"))["phase"] == "promising"
         while (told := await again(server))["verdict"] == "promising":  # by a new torch, both sides are measured anew
             pass

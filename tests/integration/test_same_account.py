@@ -52,14 +52,14 @@ def test_files_that_are_changed_during_the_preflight_change_nothing(study: Study
     until(lambda: study.runs.of(number).progress().stage.startswith("preflight"))
     (folder / RunFile.TRAIN).write_text(SWAPPED, encoding="utf-8")
     spec = json.loads((folder / RunFile.SPEC).read_bytes())
-    edited = json.dumps(spec | {"confine": False, "data": "/nonexistent", "seed": 7, "train_sha256": ""})
+    edited = json.dumps(spec | {"confine": True, "data": "/nonexistent", "seed": 7, "train_sha256": ""})
     (folder / RunFile.SPEC).write_text(edited, encoding="utf-8")
     (folder / RunFile.RESULT).write_text(FORGED, encoding="utf-8")
     early = study.settle()  # the supervisor lives, and has signed nothing; or it is done by now
     assert early and (early.running or early.verdict == Verdict.BASELINE)
     row = settled(study)
     assert row.verdict == Verdict.BASELINE and row.result and row.result.outcome is Outcome.FINISHED
-    assert row.value and row.value > 1 and "switched off" not in str(row.result.guards)
+    assert row.value and row.value > 1 and set(row.result.guards.values()) == {"switched off by the operator"}
     assert (folder / RunFile.TRAIN).read_text(encoding="utf-8") == SWAPPED
     assert row.attempt.referee == trainer_hash() and len(trainer_hash()) == 16
 

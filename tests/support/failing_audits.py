@@ -27,7 +27,7 @@ def opened(folder: Path, rule: str) -> Study:
     if not folder.exists():
         make_repository(folder, (STAND_INS / "honest.py").read_text(encoding="utf-8"))
         set_rule(folder, rule)
-    return Study(folder, "t1", ServeOptions(profile="smoke"))
+    return Study(folder, "t1", ServeOptions(profile="smoke", confine=False))
 
 
 def set_rule(folder: Path, rule: str) -> None:

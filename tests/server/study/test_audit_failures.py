@@ -142,8 +142,9 @@ def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -
         if number in (0, 1, 2):
             ran(strict, INVALID)
             strict.discard("ended")
-    strict.discard("not this one")
-    run = strict.run("the incumbent once more")
+    assert audit_failures.factor(strict.ledger, Purpose.REFERENCE) == 16
+    strict.replace(only(QUICK))
+    run = strict.run("an honest one")
     spec = RunFolder(strict.runs.path(run.number)).spec()
     result = ended(strict.executor, run.number)
     assert spec.audit_factor == 16
@@ -155,7 +156,7 @@ def test_each_false_claim_makes_later_audits_denser(strict: Study, data: Path) -
 
 def test_what_confirms_a_keep_is_asked_at_four_times_as_many_positions(strict: Study, data: Path) -> None:
     (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
-    strict.apply_patch(patch("model = Bigram().float()"))
+    strict.replace(only(QUICK))
     ran(strict, 1.0)
     run = strict.run("again")
     assert run.attempt.purpose is Purpose.CONFIRM

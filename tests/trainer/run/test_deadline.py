@@ -14,6 +14,7 @@ from server.source.patch import apply
 from tests.attack.cases import BASE
 from tests.support.builders import attempt
 from tests.support.polling import ended, processes_of, until
+from tests.support.repositories import QUICK
 from tests.support.runs import local_executor, start_run
 from trainer.contract import Spec
 from trainer.run import deadline
@@ -103,10 +104,10 @@ def test_batches_are_alike_and_none_is_as_long_as_a_training(
     return None
 
 
-def run(executor: LocalExecutor, change: str, budget: float, number: int = 1) -> None:
+def run(executor: LocalExecutor, text: str, budget: float, number: int = 1) -> None:
     about = attempt(number).model_copy(update={"profile": "smoke", "budget_seconds": budget})
-    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False)
-    start_run(executor, about, apply(BASE, change, "train.py"), terms)
+    terms = RunLimits(setup_seconds=300, evaluation_seconds=300, grace_seconds=5, preflight=False, confine=False)
+    start_run(executor, about, text, terms)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(executor:
     """Without it none ever ends in time; where others work on the machine, one may be late."""
 
     def of_run(number: int) -> Result:
-        run(executor, LARGE, budget=1.5, number=number)
+        run(executor, apply(BASE, LARGE, "train.py"), budget=1.5, number=number)
         return ended(executor, number)
 
     result = next((one for one in map(of_run, range(1, 6)) if one.outcome is Outcome.FINISHED), None)
@@ -143,33 +144,25 @@ def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(executor:
 
 STOPS = """
 <<<<<<< SEARCH
-        return self.head(x)
+        elif frame.kind == "rows":
 =======
-        if not self.training and not session._replica:
-            self.batches += 1
-            if self.batches == 1:
-                os.kill(os.getpid(), signal.SIGSTOP)
-        return self.head(x)
+        elif frame.kind == "rows":
+            if not stopped:
+                stopped.append(os.kill(os.getpid(), signal.SIGSTOP))
 >>>>>>> REPLACE
 <<<<<<< SEARCH
-        self.head = nn.Linear(16, session.vocab_size)
+import time
 =======
-        self.head = nn.Linear(16, session.vocab_size)
-        self.batches = 0
->>>>>>> REPLACE
-<<<<<<< SEARCH
-import torch
-=======
-import os
 import signal
+import time
 
-import torch
+stopped = []
 >>>>>>> REPLACE
 """
 
 
 def test_an_evaluation_that_gets_no_cpu_for_seconds_is_not_invalid(executor: LocalExecutor) -> None:
-    run(executor, STOPS, budget=0.5)
+    run(executor, apply(QUICK, STOPS, "train.py"), budget=0.5)
 
     def stopped() -> list[psutil.Process]:
         return [process for process in processes_of(executor) if process.status() == psutil.STATUS_STOPPED]
