@@ -127,18 +127,6 @@ def wheel(name: str, folder: Path) -> None:
                 archive.write(Path(str(file.locate())), str(file))
 
 
-def test_the_memory_of_a_train_py_is_computed_without_a_gpu() -> None:
-    size = module("hardware_table").size
-    found = size("gpu-small", machine=(2, 128, 64, 4, 4))
-    weights = 4 * found.parameters / 2**30
-    logits = 4 * 512 * 8192 * 4 / 2**30
-    assert found.batch_tokens == 4 * 512 and found.needed_gb > found.peak_gb
-    # Gradients and two moments of most parameters are as large as the weights; some kinds of logits live at a time.
-    assert 3 * weights + 3 * logits < found.peak_gb < 5 * weights + 12 * logits, found
-    with pytest.raises(RuntimeError, match="shape"):
-        size("gpu-small", machine=(2, 128, 48, 4, 4))
-
-
 def test_without_time_a_part_keeps_what_ended_and_names_the_rest(tmp_path: Path) -> None:
     bench = module("gpu.bench").Bench(tmp_path, ROOT, True, 0.5, float("-inf"))
     part = module("gpu.parts").audit(bench)

@@ -1,13 +1,23 @@
 """What is asked of torch before a line of train.py runs, with a stand-in for the device's properties."""
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from trainer.session import machine
+from tests.support.late import import_into
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.session import machine
 
 WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    import_into(globals(), "torch", "trainer.session:machine")
 
 
 @pytest.mark.parametrize(

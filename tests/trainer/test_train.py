@@ -1,17 +1,28 @@
 """train.py's set-up where a device knows or holds less than hoped, on a CPU that is made to fail as a GPU would."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from torch import Tensor
+
+from tests.support.late import import_into
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 TEXT = (Path(__file__).parents[2] / "train.py").read_text(encoding="utf-8")
 FAILS = {r'if device.type == "cpu":\n                raise': "if False:\n                raise"}  # as on a GPU
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    import_into(globals(), "torch")
 
 
 class Started(Exception):
@@ -25,10 +36,12 @@ class Session:
     budget_seconds = 1.0
     sequence_length = 16
     vocab_size = 512
-    device = torch.device("cpu")
     replica = False
     due = False
     tokens: Tensor | None = None
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
 
     def start(self) -> Tensor:
         if self.tokens is None:
@@ -51,7 +64,7 @@ def set_up(changes: dict[str, str] | None = None, **facts: Any) -> Any:
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     module.__dict__["Session"] = lambda: made(facts)
     try:
-        exec(compile(text, "train.py", "exec"), module.__dict__)
+        exec(compile(text, "train.py", "exec", dont_inherit=True), module.__dict__)
     except Started:
         pass
     return module

@@ -1,19 +1,30 @@
 """What a prepare.py evaluates on is found by running its own evaluation on a model of ours."""
 
+from __future__ import annotations
+
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
-from trainer.upstream.hooks import OtherOrder, Survey
+from tests.support.late import import_into
 from trainer.upstream.survey import read_survey
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.upstream.hooks import OtherOrder, Survey
 
 STAND_IN = Path(__file__).parents[2] / "fixtures" / "stand_ins" / "upstream" / "prepare.py"
 TOKENS = 28
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    import_into(globals(), "torch", "trainer.upstream.hooks:OtherOrder", "trainer.upstream.hooks:Survey")
 
 
 @pytest.fixture
