@@ -27,7 +27,7 @@ sys.dont_write_bytecode = False
 
 _TESTS = Path(__file__).parent
 _WHOLE = [_TESTS / folder for folder in ("integration", "faults", "attack")]
-# Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the sizes of train.py,
+# Files whose tests share a wheel and its environment, a server, a browser, a prepared data set, the import of torch,
 # the parsed source; those with the same word, with each other.
 _SHARING = {
     "tests/repo/test_architecture.py": "source",
@@ -35,11 +35,14 @@ _SHARING = {
     "tests/repo/test_packaging.py": "wheel",
     "tests/integration/test_http.py": "server",
     "tests/server/watch/test_accessibility.py": "browser",
-    "tests/server/watch/test_door.py": "page",
+    "tests/server/watch/test_page_access.py": "page",
     "tests/server/watch/test_page.py": "browser",
     "tests/server/watch/test_trouble.py": "browser",
     "tests/trainer/datasets/test_prepare.py": "data",
-    "tests/trainer/run/test_profiles.py": "sizes",
+    "tests/trainer/run/test_profiles.py": "torch",
+    "tests/trainer/test_session.py": "torch",
+    "tests/trainer/test_train.py": "torch",
+    "tests/trainer/upstream/test_survey.py": "torch",
 }
 _MOST_PROCESSES = 8  # of tests: one test is longer than an eighth of the whole
 # What takes longest starts first: else one core works on it at the end, and the others wait.
