@@ -14,6 +14,8 @@ from mcp import Client, StdioServerParameters
 
 from server import __version__
 from server.clients.client_config import CLIENTS, INSTALLED, ServerEntry, configuration, serving
+from server.records import Trust
+from server.runs.spawn import probe_guards
 from tests.support.command_line import run_command
 from tests.support.repositories import git
 
@@ -141,7 +143,8 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
     git(repository, "commit", "--quiet", "-m", "shadows")
     async with Client(started(repository, arguments, ".")) as client:
         answer = await client.call_tool("run_experiment", {"description": "baseline", "wait_seconds": 300})
-    assert answer.structured_content and answer.structured_content["verdict"] == "baseline", answer
+    assert (told := answer.structured_content) and told["verdict"] == "baseline", answer
+    assert told["trust"] == Trust.SEALED or set(probe_guards().values()) != {"held"}  # nobody asked for less
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
