@@ -35,7 +35,7 @@ _SHARING = {
     "tests/repo/test_packaging.py": "wheel",
     "tests/integration/test_http.py": "server",
     "tests/server/watch/test_accessibility.py": "browser",
-    "tests/server/watch/test_page_access.py": "page",
+    "tests/server/watch/test_access.py": "page",
     "tests/server/watch/test_page.py": "browser",
     "tests/server/watch/test_trouble.py": "browser",
     "tests/trainer/datasets/test_prepare.py": "data",
