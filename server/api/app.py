@@ -307,11 +307,14 @@ def _has_forms(ctx: Context[None, Any]) -> bool:
 
 
 async def serve(server: MCPServer[None]) -> None:
-    """Serve on stdin and stdout until stdin closes or a signal arrives. Current runs go on."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(_end_on_signal, group.cancel_scope)
-        await server.run_stdio_async()
-        group.cancel_scope.cancel()
+    """Serve on stdin and stdout until the client closes them or a signal arrives. Current runs go on."""
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_end_on_signal, group.cancel_scope)
+            await server.run_stdio_async()
+            group.cancel_scope.cancel()
+    except* BrokenPipeError:  # nobody reads stdout any more: that is no defect
+        pass
 
 
 async def _end_on_signal(scope: CancelScope) -> None:

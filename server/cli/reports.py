@@ -205,7 +205,11 @@ def _print_summary(view: "StudyView") -> None:
         brought = f", {metric.name} {shown_change(metric, gain.change)}{error}" if gain.kept else ""
         say(_out, f"{gain.category}: {gain.tried} tried, {gain.kept} kept{brought}")
     for fact in summary.health.facts:
-        say(_out, f"{'✓' if fact.good else '!'} {printable(fact.text)}. {printable(fact.more)}".rstrip(), indent=2)
+        say(
+            _out,
+            f"{'✓' if fact.good else '!'} {printable(fact.text).rstrip('.')}. {printable(fact.more)}".rstrip(),
+            indent=2,
+        )
 
 
 def _write_report(paths: StudyPaths, form: Form, output: Path | None) -> None:

@@ -179,4 +179,5 @@ def test_a_client_that_vanished_ends_the_server(start: Start) -> None:
     server.process.stdout.close()
     server.ask("status")  # the answer finds nobody
     server.process.stdin.close()
-    server.process.wait(stretched(END_SECONDS))
+    assert server.process.wait(stretched(END_SECONDS)) == 0 and server.process.stderr
+    assert b"Traceback" not in server.process.stderr.read()  # that is no defect
