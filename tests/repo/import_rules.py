@@ -58,6 +58,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http": ("server.notify.sending", "trainer.datasets.download"),
     "importlib": (
         "server.cli.doctor",
+        "server.cli.entry",  # only which version is installed
         "server.library.extraction",  # only which version is installed
         "server.runs.engines",
         "server.runs.hardware",
