@@ -1,4 +1,4 @@
-"""Two runs at once: what one is shown of validation text does not reach the other, which still trains."""
+"""Two runs of one user at once: what one is shown of validation text does not reach the other, which still trains."""
 
 from pathlib import Path
 
@@ -62,9 +62,16 @@ def _stage(executor: LocalExecutor) -> object:
     return executor.handle(1).progress().stage
 
 
+def _workspace(folder: Path, data: Path) -> LocalExecutor:
+    """One with its own folder beside the data: the two runs are of different studies."""
+    folder.mkdir()
+    (folder / "data").symlink_to(data)
+    return local_executor(folder / "state", folder / "data", folder / "imports")
+
+
 @pytest.mark.thorough
 def test_a_run_that_trains_hears_nothing_of_one_that_is_shown_validation_text(tmp_path: Path, data: Path) -> None:
-    first, other = (local_executor(tmp_path / name, data, tmp_path / "imports") for name in ("first", "other"))
+    first, other = (_workspace(tmp_path / name, data) for name in ("first", "other"))
     begin, _, _ = BASE.partition("tokens = session.start()")
     listens = attempt(1).model_copy(update={"profile": "smoke", "budget_seconds": 60})
     start_run(first, listens, begin + _LISTENS, _LIMITS)
