@@ -140,7 +140,7 @@ def _clock(place: Path, nodes: Cluster) -> None:
     (packages / "clock.pth").write_text("import time; time.time = lambda real=time.time: real() + 3600\n", "utf-8")
     with _odd_node(nodes, python):
         (line,) = [one for one in checks.examine(nodes.address) if one.state == "fix"]
-        assert "has a clock that differs from this machine's by 3" in line.detail, line
+        assert "has a clock that differs from this machine's by " in line.detail, line
 
 
 @check("a node without torch and all the rest")

@@ -17,6 +17,7 @@ from server.study.study import Study
 from tests.faults.night import TAG
 from tests.slurm.cluster import Cluster, slurm
 from tests.support.repositories import QUICK, make_repository
+from trainer.contract import RunFile
 
 Check = Callable[[Cluster, Path], None]
 CHECKS: dict[str, Check] = {}
@@ -123,9 +124,9 @@ def drained(cluster: Cluster, folder: Path) -> None:
         row = study.run("the baseline")
         cluster.until(lambda: study.settle() and study.runs.of(row.number).progress().stage.startswith("waiting for"))
         slurm("scontrol", "update", "nodename=n1,n2", "state=resume")
-        cluster.until(lambda: (last := study.settle()) and not last.running)
-        last = study.ledger.get(row.number)
-        assert last and last.score is not None, last
+        cluster.until(lambda: (study.runs.path(row.number) / RunFile.STARTED).exists())
+        last = study.settle()
+        assert last and last.running, last
 
 
 @check("an option that is not the operator's, and words that are none")
