@@ -165,9 +165,8 @@ class Ledger:
     def measured(self, lane: str = "") -> Experiment | None:
         """The last run of a train.py that was new, in one lane or in all: what a decision is about."""
         where, values = tables.in_lane(lane)
-        purpose = "+purpose" if values else "purpose"  # the index by lane finds fewer rows than that by purpose
-        clause = f"WHERE {purpose} = 'measure' AND {where} ORDER BY number DESC LIMIT 1"
-        return next(self._select(clause, *values), None)
+        clause = f"{'+' if values else ''}purpose = 'measure' AND {where}"  # +: by the index of lanes
+        return next(self._select(f"WHERE {clause} ORDER BY number DESC LIMIT 1", *values), None)
 
     def unfinished(self) -> list[Experiment]:
         """The runs under way and those that wait for a slot, oldest first."""
