@@ -7,7 +7,7 @@ VENV ?= .venv
 TORCH ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test attack faults slurm ray clients conformance bundle lint format
+.PHONY: demo test slow attack faults slurm ray clients conformance bundle lint format
 
 demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another example than the language model
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
@@ -15,6 +15,9 @@ demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another exa
 test: $(VENV)/.ready
 	$(BIN)/python -m compileall -q server trainer  # a run's processes keep none, and each would compile again
 	$(BIN)/python -m pytest
+
+slow: $(VENV)/.ready  # the tests marked `slow`, which `make test` leaves out; some minutes
+	$(BIN)/python -m pytest -m "slow and not thorough"
 
 attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
 	$(BIN)/python -m pytest -m thorough

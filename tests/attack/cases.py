@@ -33,6 +33,7 @@ class Case(Value):
     evaluation_seconds: float = 300.0
     setup_allowed: float | None = None
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
+    slow: bool = False  # by default only `make slow` runs it
     together: bool = False  # it leaves the model as it is: the default tests try all of these in one run
     kind: str = ""  # of one in the default tests: the way around the referee that it stands for
     profile: str = "smoke"

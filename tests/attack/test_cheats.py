@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from server.records import Outcome, Trust
 from server.runs.spawn import probe_guards
@@ -15,8 +16,11 @@ CHEATS = [case for case in QUICK if not case.together]
 UNUSUAL = [case for case in cases("unusual") if not case.thorough]
 
 
-def named(chosen: list[Case]) -> list[str]:
-    return [re.sub(r"\W+", "-", case.name) for case in chosen]
+def parameters(chosen: list[Case]) -> list[ParameterSet]:
+    return [
+        pytest.param(case, id=re.sub(r"\W+", "-", case.name), marks=pytest.mark.slow if case.slow else [])
+        for case in chosen
+    ]
 
 
 def together() -> Case:
@@ -29,13 +33,13 @@ def together() -> Case:
 
 
 def test_every_kind_of_cheat_is_tried_by_default() -> None:
-    """The rest of each kind is for `make attack`. Text that train.py brings along is for the tests of source_size."""
+    """With `make slow`; the rest is for `make attack`. Text that train.py brings is for the tests of source_size."""
     kinds = "descriptors,kernel state,lies,unseen children,handing in,set-up,evaluation,figures,reach"
     assert {case.kind for case in QUICK} == set(kinds.split(","))
     assert {case.ends for case in QUICK if case.together} == {"finished"}
 
 
-@pytest.mark.parametrize("case", [together(), *CHEATS], ids=named([together(), *CHEATS]))
+@pytest.mark.parametrize("case", parameters([together(), *CHEATS]))
 def test_a_cheat_is_caught_or_harmless(tmp_path: Path, data: Path, case: Case) -> None:
     """Without a preflight, which would refuse many before the referee sees them."""
     (ended,) = run_all([case], tmp_path, data, preflight=False)
@@ -45,7 +49,8 @@ def test_a_cheat_is_caught_or_harmless(tmp_path: Path, data: Path, case: Case) -
         assert ended.result.trust is Trust.SEALED or set(probe_guards().values()) != {"held"}
 
 
-@pytest.mark.parametrize("case", UNUSUAL, ids=named(UNUSUAL))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", parameters(UNUSUAL))
 def test_an_unusual_honest_model_passes(tmp_path: Path, data: Path, case: Case) -> None:
     (ended,) = run_all([case], tmp_path, data, preflight=True)
     result = ended.result

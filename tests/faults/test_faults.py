@@ -7,6 +7,7 @@ there is, and does what the fault says. What is done again and again is done a t
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.faults.__main__ import Trials, faults
 from tests.faults.catalogue import Fault
@@ -15,7 +16,15 @@ SHORT = [fault for fault in faults() if fault.short]
 pytestmark = pytest.mark.timeout(1000)  # more than a trial is given
 
 
-@pytest.mark.parametrize("fault", SHORT, ids=[fault.name.partition(", x")[0] for fault in SHORT])
+def cases() -> list[ParameterSet]:
+    """A server that is killed comes by default; the others are slow."""
+    return [
+        pytest.param(fault, id=fault.name.partition(", x")[0], marks=[] if "kill" in fault.name else pytest.mark.slow)
+        for fault in SHORT
+    ]
+
+
+@pytest.mark.parametrize("fault", cases())
 async def test_a_night_survives(data: Path, fault: Fault) -> None:
     trials = Trials(data, short=True)
     await trials.one(fault, seed=1)

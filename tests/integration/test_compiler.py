@@ -186,6 +186,7 @@ def test_without_torch_a_run_is_the_machines_failure(tmp_path: Path, data: Path)
     assert "torch cannot be imported on this machine" in told["reason"] and "No module named 'torch'" in told["reason"]
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_lost_is_the_machines_failure_where_the_machine_agrees(tmp_path: Path, data: Path) -> None:
     result = run(tmp_path, data, "raise RuntimeError('CUDA error: no CUDA-capable device is detected')")
     assert (result.outcome, result.cause) == (Outcome.CRASHED, "exception"), result  # the CPU is there
@@ -197,6 +198,7 @@ def test_a_gpu_that_torch_does_not_see_is_told(tmp_path: Path) -> None:
         assert "torch sees no GPU" in why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("no_such_module", marks=pytest.mark.thorough), "torch_such_module"])
 def test_an_import_that_is_train_pys_own_mistake_stays_its_own(tmp_path: Path, data: Path, name: str) -> None:
     result = run(tmp_path, data, f"import {name}")

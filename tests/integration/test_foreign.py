@@ -13,6 +13,7 @@ from tests.support.repositories import git
 PATCH = "src/count.sh\n<<<<<<< SEARCH\necho {}\n=======\necho {}\n>>>>>>> REPLACE\n"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_session_of_another_tool_is_refereed_and_nothing_of_it_is_changed(tmp_path: Path) -> None:
     """Git ignores one of its scripts, as many have it: that is brought into the runs."""

@@ -48,6 +48,7 @@ def checked(tmp_path: Path, *words: str, python: str = sys.executable, **environ
 SHORT = [word for part in ("upstream", "kill", "doctor") for word in ("--only", part)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

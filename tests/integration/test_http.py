@@ -197,6 +197,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up() -> None:
     assert told[0] == ("127.0.0.1", 1) and told[1]["status"] == 408
 
 
+@pytest.mark.slow
 async def test_a_crowd_of_strangers_keeps_nobody_out_and_uses_nothing_up(tmp_path: Path, data: Path) -> None:
     crowded = Web(make_workspace(tmp_path, data), descriptors=256)
     silence, half, slow = b"", b"GET /", b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
@@ -253,6 +254,7 @@ async def test_a_run_ends_with_its_score_whatever_happens_around_it(web: Web) ->
         assert (await call(one, "history"))["total"] == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_ended_in_the_middle_of_a_call_leaves_the_run_alone(web: Web, workspace: Path) -> None:
     web.ask(HELLO)
     assert web.end() == 0

@@ -37,6 +37,7 @@ def said(workspace: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_transfer_runs_both_again_for_the_time_that_is_asked_for(workspace: Path) -> None:
     lines = said(workspace, "transfer", "2", "--seeds", "1", "--budget", "0.5").splitlines()
     assert [line.partition(":")[0] for line in lines[:2]] == ["experiment 1", "experiment 2"]

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.integration.test_hidden_final import JUDGE
@@ -21,6 +22,7 @@ editable: [src/**]
 """
 
 
+@pytest.mark.slow
 async def test_a_mended_judge_is_measured_by_under_the_same_tag(tmp_path: Path) -> None:
     root = make_repository(tmp_path / "work", "x = 1\n")
     judge = JUDGE.format([1, 2, 3])

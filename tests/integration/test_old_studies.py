@@ -95,7 +95,7 @@ def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str
         pytest.param("patched", False, marks=pytest.mark.thorough),
         pytest.param("finished", False, marks=pytest.mark.thorough),
         ("interrupted", False),  # the last: it has what was left at the others
-        ("interrupted", True),
+        pytest.param("interrupted", True, marks=pytest.mark.slow),
     ],
 )
 async def test_a_server_takes_it_up_as_the_old_version_did(
@@ -141,6 +141,7 @@ async def test_what_an_old_version_measured_is_known_and_can_be_done_again(repos
         assert "RATE = 0.002\n" in (repository / STATE / "worktree" / "train.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["finished"])
 async def test_a_promising_candidate_is_confirmed_and_kept(repository: Path, recorded: dict[str, Any]) -> None:
     # Without --tag: a night with a result that nobody saw goes on.

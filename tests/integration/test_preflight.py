@@ -54,6 +54,7 @@ def test_what_a_refused_train_py_printed_is_kept_and_its_exception_is_told(tmp_p
     assert "KeyError: 'head'" in result.reason and f"line {line}" in result.traceback
 
 
+@pytest.mark.slow
 def test_a_rehearsal_leaves_no_trace_in_the_run(tmp_path: Path, data: Path) -> None:
     text = FRAMES.replace("\ntry:\n", '\nprint("started")\nopen("trace", "x").close()\ntry:\n')
     result, log = run(tmp_path, data, text, 0.5, TERMS.model_copy(update={"confine": True}))

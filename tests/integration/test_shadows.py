@@ -134,6 +134,7 @@ def test_what_only_pythonpath_names_is_still_found(repository: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Path) -> None:
     arguments = entry(repository)
     (repository / ".autoresearch").mkdir(exist_ok=True)
@@ -148,6 +149,7 @@ async def test_nothing_of_the_users_runs_within_a_run(repository: Path, data: Pa
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_data_is_prepared_by_our_processes_alone(repository: Path, tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
@@ -180,6 +182,7 @@ def test_every_client_is_given_a_safe_start(client: str) -> None:
     assert place.arguments[:2] == INSTALLED[:2] == ("-E", "-P")
 
 
+@pytest.mark.slow
 def test_no_module_of_ours_is_started_without_p() -> None:
     found = 0
     for name in git(ROOT, "ls-files", "--", *STARTED).splitlines():

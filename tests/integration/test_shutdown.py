@@ -131,7 +131,8 @@ def test_an_idle_server_ends_at_once_and_lets_go_of_the_workspace(
 @pytest.mark.parametrize(
     "end",
     [
-        *(pytest.param(ENDS[name], id=name) for name in ("stdin closed", "SIGTERM")),
+        pytest.param(ENDS["stdin closed"], id="stdin closed"),
+        pytest.param(ENDS["SIGTERM"], id="SIGTERM", marks=pytest.mark.slow),
         pytest.param(ENDS["SIGINT"], id="SIGINT", marks=pytest.mark.thorough),  # the idle server shows it
     ],
 )

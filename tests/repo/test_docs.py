@@ -58,6 +58,7 @@ async def test_the_readmes_tool_table_names_exactly_the_tools(study: Study) -> N
         assert named == {tool.name for tool in (await client.list_tools()).tools}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["any", pytest.param("confirmed", marks=pytest.mark.thorough)])  # the one as shipped
 async def test_the_script_of_the_docs_drives_the_loop(tmp_path: Path, data: Path, rule: str) -> None:
     page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")

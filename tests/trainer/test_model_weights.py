@@ -76,6 +76,7 @@ def run(tmp_path: Path, data: Path, change: str, preflight: bool = False) -> str
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     ["eager", pytest.param("inductor", marks=[pytest.mark.thorough, needs_compiler])],

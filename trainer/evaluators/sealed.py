@@ -136,7 +136,7 @@ class SealedLM:
         log = RunLog(self._run_folder.log)
         trial = Trial(self._run_folder, self._spec, shards, log, self._traces)
         try:
-            trial.prepare()
+            trial.prepare(plan)
             if not plan.secret:
                 trial.stage.enclose("preflight", _REHEARSAL_SECONDS, "the preflight")
             return trial.run(plan)

@@ -68,9 +68,10 @@ class Trial:
         self._trained_mb = math.inf  # memory in MiB by the end of the training
         self._handed_in = 0.0  # by this clock: when the last byte of the weights was here
 
-    def prepare(self) -> None:
+    def prepare(self, plan: EvaluationPlan) -> None:
         """Once before the pass, on no clock. Raises RunEnded: somebody cancelled the run."""
-        self.guards |= self._traces.erase(self.stage.watch)
+        if plan.secret:  # a rehearsal gives no score; what it could find, or leave, is erased after it
+            self.guards |= self._traces.erase(self.stage.watch)
         self.guards |= self._neighbours.join()
 
     def run(self, plan: EvaluationPlan) -> NDArray[np.float32]:
@@ -170,7 +171,7 @@ class Trial:
         except OSError as error:
             outcome = "env_fail" if error.errno in BROKEN else "invalid"  # a disk that fails is not train.py's fault
             raise RunEnded(outcome, f"train.py left files that cannot be removed: {error.strerror}.") from error
-        if plan.secret:  # the replica of a rehearsal gives no score, and before the trial all is erased
+        if plan.secret:
             self.guards |= self._traces.erase(self.stage.watch)
 
     def _close_files(

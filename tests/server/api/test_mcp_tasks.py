@@ -35,6 +35,7 @@ def speaking(study: Study) -> Client:
     return Client(create(study), extensions=[Understands()])
 
 
+@pytest.mark.slow
 async def test_a_call_becomes_a_task_that_outlives_its_server_and_ends_with_the_result(study: Study) -> None:
     async with speaking(study) as client:
         with anyio.fail_after(PATIENCE):

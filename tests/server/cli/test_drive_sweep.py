@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from server.cli.scaffold import create
 
 
@@ -12,6 +14,7 @@ def autoresearch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
 
+@pytest.mark.slow
 def test_a_search_whose_server_does_not_start_ends_in_a_sentence(tmp_path: Path) -> None:
     create(tmp_path / "work")
     (tmp_path / "work" / "program.md").write_text("---\nknobs: {MLP_RATIO: {low: 2, high: 4}}\n---\n", encoding="utf-8")

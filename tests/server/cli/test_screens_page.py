@@ -16,6 +16,7 @@ def test_the_page_shows_what_the_commands_print_at_eighty_columns(tmp_path: Path
     require_the_same(study(tmp_path / "night"), written(), CHEAP)
 
 
+@pytest.mark.slow
 def test_sentences_are_folded_between_words_wherever_they_are_printed(tmp_path: Path) -> None:
     workspace = study(tmp_path / "night")
     for words in ("report", "library list", "status --tag none", "call --list"):

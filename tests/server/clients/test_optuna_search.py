@@ -42,6 +42,7 @@ def drive_sweep(repository: Path, **environment: str) -> "subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_proposals_are_judged_like_any_idea_and_their_end_is_told_and_reported(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data)
     (repository / "program.md").write_text(

@@ -44,7 +44,7 @@ def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: s
     [
         ("read_trian", [], "", "Did you mean read_train"),
         ("zzz", [], "", "The tools are: status"),
-        ("", [], "", "no tool ''"),
+        ("", [], "", "Name a tool"),
         ("read_train", ["3"], "", "'3' is not an argument"),
         ("read_train", ["=3"], "", "not an argument"),
         ("read_train", ["start=3"], "", "does not take start.*start_line, end_line"),

@@ -104,6 +104,7 @@ def test_rows_that_are_final_are_not_read_again(ledger: Ledger, file: Path, tmp_
     assert file.read_text(encoding="utf-8") == before
 
 
+@pytest.mark.slow
 def test_a_server_spares_what_it_has_loaded_the_garbage_collections(repository: Path) -> None:
     ends_at_once = """
 import gc, sys

@@ -197,6 +197,7 @@ told["seconds"] = time.monotonic() - begun
     assert told["figures"]["driver"] == "1.2.3" and told["held"] is None and told["seconds"] < stretched(8)
 
 
+@pytest.mark.slow
 def test_doctor_names_who_is_on_the_gpu_and_outlives_a_driver_that_hangs(
     environment: dict[str, str], repository: Path
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_ref_that_cannot_be_made_is_named_and_the_others_are_made(told: list[E
         everything_is_there(after, told)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lost=st.sets(st.integers(0, 12)), pruned=st.booleans(), packed=st.booleans())
 def test_any_refs_may_be_deleted(

@@ -122,6 +122,7 @@ def refuted_under_way(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.thorough), 200])
 def test_a_server_killed_at_a_line_of_a_revocation_is_followed_by_one_that_finishes_it(
     tmp_path: Path, step: int

@@ -48,6 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "linux" and landlock.abi() < 1, reason="nothing here keeps train.py from files")
 def test_a_night_on_a_prepared_set_is_scored_on_text_that_train_py_cannot_read(
     tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch

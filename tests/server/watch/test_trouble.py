@@ -118,6 +118,7 @@ def test_a_server_that_is_killed_and_started_again_is_seen_on_the_page(
             tab.until(f"{STATE}.includes('no server')")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_is_told_on_its_own_page_and_on_that_of_watch_and_comes_back(
     browser: Browser, tmp_path: Path, data: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_what_was_built_takes_the_place_of_whatever_was_there(tmp_path: Path, be
     assert list(home.parent.iterdir()) == [home], "leftovers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [pytest.param(False, marks=pytest.mark.thorough), True], ids=["nothing", "damaged"])
 def test_builders_at_the_same_time_all_get_the_whole(home: Path, damaged: bool) -> None:
     whole = sums(home)

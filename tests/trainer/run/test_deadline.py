@@ -130,6 +130,7 @@ while session.training():
 """
 
 
+@pytest.mark.slow
 def test_a_large_honest_model_keeps_back_the_time_to_write_its_weights(executor: LocalExecutor) -> None:
     """Without it none ever ends in time; where others work on the machine, one may be late."""
 
