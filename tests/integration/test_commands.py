@@ -112,6 +112,7 @@ def test_the_tools_of_ordinary_benchmarks_work_confined(
     assert ended.outcome == "finished", ended.reason
 
 
+@pytest.mark.slow
 def test_pytest_checks_a_tree_and_finds_no_settings_of_the_workspace(tmp_path: Path) -> None:
     """Tools look for their settings in the folders above."""
     files = {"test_a.py": "def test_a(tmp_path):\n    (tmp_path / 'x').write_text('x')\n", "pyproject.toml": ""}

@@ -77,6 +77,7 @@ def spec(folder: Path, data: Path, profile: str = "smoke", confine: bool = False
     return Spec(1, profile, 42, 0.5, 1.0, 300.0, 300.0, str(data), str(folder), str(folder), confine=confine)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_train_py_that_compiles_runs_eagerly_and_the_row_says_why(
     bare: Path, tmp_path: Path, data: Path
 ) -> None:

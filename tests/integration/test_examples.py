@@ -35,6 +35,7 @@ async def judged(client: Client, name: str, change: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "cheat"),

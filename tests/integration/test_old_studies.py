@@ -94,7 +94,7 @@ def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str
     [
         pytest.param("patched", False, marks=pytest.mark.thorough),
         pytest.param("finished", False, marks=pytest.mark.thorough),
-        ("interrupted", False),  # the last: it has what was left at the others
+        pytest.param("interrupted", False, marks=pytest.mark.slow),  # the last: it has what was left at the others
         pytest.param("interrupted", True, marks=pytest.mark.slow),
     ],
 )

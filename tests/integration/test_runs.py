@@ -189,6 +189,7 @@ def test_a_run_outlives_the_server_that_started_it(executor: LocalExecutor, tmp_
     assert ended(executor) == ended(adopted)
 
 
+@pytest.mark.slow
 def test_train_py_has_a_private_home_and_nothing_of_our_environment(
     executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,9 +245,8 @@ def _registered(study: Path) -> tuple[list[str], dict[str, str]]:
     return words, {}
 
 
-@pytest.mark.parametrize(
-    "entry", [_plugin, *(pytest.param(entry, marks=pytest.mark.slow) for entry in (_bundle, _registered))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [_plugin, _bundle, _registered])
 async def test_every_entry_point_starts_the_installed_server(
     entry: Callable[[Path], tuple[list[str], dict[str, str]]], installed: Installed, study: Path
 ) -> None:

@@ -47,6 +47,7 @@ def drive(repository: Path, data: Path) -> Driver:
     return Driver("claude-code", repository, ["--tag", "t1", "--profile", "smoke", *UNGUARDED], "go")
 
 
+@pytest.mark.slow
 def test_a_client_that_stops_too_early_is_started_again(repository: Path, data: Path, path: Path) -> None:
     client = (STAND_INS / "client.py").read_text(encoding="utf-8")
     program(path / "claude", client.replace("/usr/bin/env python3", sys.executable))
@@ -163,6 +164,7 @@ def test_a_word_said_before_the_first_run_is_heard(repository: Path, data: Path,
     assert not study.log.exists()
 
 
+@pytest.mark.slow
 def test_who_ends_drive_ends_its_client_too(repository: Path, path: Path) -> None:
     program(path / "claude", f"#!/bin/sh\necho $$ > {path}/pid.new\nmv {path}/pid.new {path}/pid\nexec sleep 600\n")
     command = [sys.executable, "-m", "server.cli", "drive", "claude-code", "--workspace", str(repository)]

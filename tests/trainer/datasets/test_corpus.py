@@ -117,6 +117,7 @@ def test_learning_is_deterministic_and_a_smaller_vocabulary_is_a_prefix(tmp_path
         Tokenizer.train(["ab"], 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", [310, pytest.param(SHIPPED.vocab_size, marks=pytest.mark.thorough)])
 def test_the_shipped_tokenizer_is_learnt_from_the_training_documents_alone(tmp_path: Path, vocabulary: int) -> None:
     """A smaller vocabulary is a prefix. With the validation documents the 48th merge would already be another."""

@@ -144,6 +144,7 @@ def test_builders_at_the_same_time_all_get_the_whole(home: Path, damaged: bool) 
     assert [path for path in home.parent.iterdir() if path.is_dir()] == [home], "leftovers"
 
 
+@pytest.mark.slow
 def test_a_builder_that_is_killed_leaves_the_way_free(home: Path) -> None:
     whole = sums(home)
     shutil.rmtree(home)

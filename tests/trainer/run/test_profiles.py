@@ -33,6 +33,7 @@ def test_the_profiles_are_the_trainers() -> None:
     assert {name for name, profile in PROFILES.items() if profile.device == "cuda"} == GPU_PROFILES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_class_fits_into_the_smallest_memory_of_its_cards(table: Any, name: str) -> None:
     of = table.size_of_class(name)

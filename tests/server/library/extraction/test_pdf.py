@@ -117,6 +117,7 @@ def test_words_divided_at_the_end_of_a_line_are_joined() -> None:
     assert "a measure of the learning rate in a state-of-the-art and low-rank model." in found["markdown"]
 
 
+@pytest.mark.slow
 def test_a_paragraph_without_an_end_takes_no_longer_for_each_of_its_lines() -> None:
     def seconds(lines: int) -> float:
         text = Line("momentum and weight decay go to-", 10, 50, 300, 100, 110, mono=False, bold=False, page=0)
