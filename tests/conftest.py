@@ -69,9 +69,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Togeth
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two more than there are cores, as tests also wait; none beside this one where files or single tests are named."""
+    """One more than there are cores, as tests also wait; none beside this one where files or single tests are named."""
     named = any(".py" in word for word in config.args)
-    return 0 if named else min(cores() + 2, _MOST_PROCESSES)
+    return 0 if named else min(cores() + 1, _MOST_PROCESSES)
 
 
 def pytest_configure(config: pytest.Config) -> None:

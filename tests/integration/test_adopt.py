@@ -82,6 +82,7 @@ def test_a_repository_becomes_a_workspace_by_its_defaults(tmp_path: Path, adopt:
     assert "doctor: referee" not in told and "next: autoresearch doctor" in told
 
 
+@pytest.mark.slow
 def test_checks_that_were_only_proposed_and_fail_are_left_out(tmp_path: Path, adopt: Adopt) -> None:
     files = {**FILES, "Makefile": "test:\n\tfalse\n"}
     told = adopt(repository(tmp_path / "a", files), noise="0")
@@ -174,6 +175,7 @@ def test_without_a_terminal_it_says_what_it_would_ask_and_runs_nothing(
     assert git(folder, "status", "--short") == ""
 
 
+@pytest.mark.slow
 def test_somebody_at_a_terminal_is_asked_and_may_decline(tmp_path: Path) -> None:
     folder = repository(tmp_path / "a", FILES)
     master, slave = pty.openpty()

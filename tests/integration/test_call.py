@@ -76,6 +76,7 @@ def test_a_server_over_http_is_found_by_its_workspace(workspace: Path, call: Cal
     assert code == Exit.UNREACHABLE and "cannot be reached" in said and "serve --http" in said
 
 
+@pytest.mark.slow
 def test_a_server_of_another_client_is_named_with_the_next_step(workspace: Path, call: Call) -> None:
     async def beside() -> tuple[int, Any, str]:
         arguments = ["-E", "-P", "-m", "server", "--workspace", str(workspace), *OPTIONS]
@@ -93,6 +94,7 @@ def test_a_misspelt_call_starts_nothing(workspace: Path, call: Call) -> None:
     assert not (workspace / ".autoresearch").exists()
 
 
+@pytest.mark.slow
 def test_why_no_server_starts_is_said_once(call: Call, workspace: Path) -> None:
     (workspace / "program.md").write_text("---\nno_such_field: 1\n---\n", encoding="utf-8")
     code, told, said = call(workspace, "status")

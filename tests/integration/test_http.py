@@ -112,6 +112,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return answer.structured_content
 
 
+@pytest.mark.slow
 def test_the_page_has_a_path_and_a_token_of_its_own_beside_the_agents(web: Web) -> None:
     access = PageAccess.of(Home(web.workspace))
     status, text = web.ask("", f"{access.prefix}/", "GET", Authorization="")
@@ -230,6 +231,7 @@ def test_health_is_open_and_discovery_finds_no_issuer(web: Web) -> None:
     assert web.ask("", "/.well-known/oauth-protected-resource", "GET", Authorization="")[0] == 404
 
 
+@pytest.mark.slow
 async def test_a_run_ends_with_its_score_whatever_happens_around_it(web: Web) -> None:
     async with web.client() as one, web.client("legacy") as other:
         assert (await call(one, "run_experiment", description="baseline", wait_seconds=0))["status"] == "running"

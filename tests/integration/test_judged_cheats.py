@@ -316,6 +316,7 @@ def test_nothing_is_gained_when(tmp_path: Path, name: str) -> None:
     assert result["outcome"] in ("finished", "crashed", "invalid", "timeout"), result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _marked(FINDING))
 def test_nobody_finds(tmp_path: Path, name: str) -> None:
     result = _run(tmp_path, FINDING[name] + _FINDS)

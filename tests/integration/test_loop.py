@@ -179,6 +179,7 @@ async def test_a_second_server_is_refused_and_told_the_pid(study: Study, reposit
     assert f"pid {os.getpid()}" in second.stderr.decode() and second.stdout == b""
 
 
+@pytest.mark.slow
 async def test_progress_is_told_in_words_and_a_cancelled_run_has_no_score(study: Study) -> None:
     study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
     told: list[str] = []

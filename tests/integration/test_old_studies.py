@@ -77,6 +77,7 @@ def results(repository: Path) -> str:
     return (repository / STATE / "results.tsv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["interrupted"])  # the last: it has the rows of all
 def test_the_commands_show_what_they_showed(repository: Path, recorded: dict[str, Any]) -> None:
     assert not lost(recorded["rows"], exported(repository))

@@ -32,7 +32,7 @@ def run(folder: Path, data: Path, text: str, budget: float = BUDGET, terms: RunL
         ("crash", "ValueError: shapes 3 and 4 do not match"),
         ("leave", "without session.submit(model)"),
         pytest.param("wrong_shape", "must give logits of shape", marks=pytest.mark.thorough),
-        ("lookahead", "The audit failed"),
+        pytest.param("lookahead", "The audit failed", marks=pytest.mark.slow),
         pytest.param("forgetful", "registered buffers", marks=pytest.mark.thorough),
         ("garbage", "broke the protocol"),
     ],

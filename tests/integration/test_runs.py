@@ -88,7 +88,7 @@ def test_a_busy_machine_costs_wall_time_and_hardly_any_steps(executor: LocalExec
     [
         ("crash", Outcome.CRASHED, "exception", "ValueError: shapes 3 and 4 do not match"),
         ("leave", Outcome.CRASHED, "left_early", "without session.submit(model)"),
-        ("out_of_memory", Outcome.OOM, "oom", "raised"),
+        pytest.param("out_of_memory", Outcome.OOM, "oom", "raised", marks=pytest.mark.slow),
         ("garbage", Outcome.INVALID, "", "broke the protocol"),
         pytest.param("late", Outcome.TIMEOUT, "", "with a budget of 0.5 s", marks=pytest.mark.thorough),
         ("workers", Outcome.TIMEOUT, "", "with a budget of 0.5 s"),

@@ -258,6 +258,7 @@ async def test_every_entry_point_starts_the_installed_server(
     assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_image_starts_the_installed_server(installed: Installed, study: Path) -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     lists = [re.search(rf"^{name} (\[.*\])$", text, re.MULTILINE) for name in ("ENTRYPOINT", "CMD")]

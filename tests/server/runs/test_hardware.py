@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from server.runs.hardware import file_system, torch_build
 
 
@@ -12,6 +14,7 @@ def test_the_kind_of_a_file_system_is_told(tmp_path: Path) -> None:
     assert file_system(tmp_path / "not" / "there")
 
 
+@pytest.mark.slow
 def test_what_torch_was_built_for_is_told_without_importing_it() -> None:
     import torch
 

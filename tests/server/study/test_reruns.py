@@ -66,6 +66,7 @@ def require_revoked(study: Study, row: Experiment) -> None:
     assert study.workspace.recorded(failed.number) == failed.commit and study.runs.of(failed.number).result()
 
 
+@pytest.mark.slow
 def test_a_rerun_that_fails_its_audit_revokes_the_keep(study: Study) -> None:
     row = lying(study)
     with pytest.raises(Unavailable, match=r"The audit failed.* that keep is revoked"):

@@ -83,6 +83,7 @@ def home(stories: Path) -> Path:
     return stories / ".autoresearch" / "data" / "stories"
 
 
+@pytest.mark.slow
 def test_every_document_is_in_one_split_and_copies_of_those_that_score_are_gone(home: Path) -> None:
     found = {split: [" ".join(text.split()) for text in spelt(home, split)] for split in Split}
     plain = {" ".join(text.split()) for text in texts(400)}
@@ -202,6 +203,7 @@ def test_a_missing_reader_is_told_before_anything_is_downloaded(tmp_path: Path) 
     assert not (tmp_path / "downloads").exists()
 
 
+@pytest.mark.slow
 def test_a_preset_is_downloaded_and_prepared(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
