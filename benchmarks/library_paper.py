@@ -10,6 +10,7 @@ with hyphens, figures with axes and captions, a table, formulas, lists, footnote
 Its sentences are those of docs/*.md.
 """
 
+import argparse
 import re
 import sys
 from collections import Counter
@@ -191,4 +192,8 @@ def read(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("write", "read"))
+    parser.add_argument("folder", type=Path)
+    chosen = parser.parse_args()
+    {"write": write, "read": read}[chosen.what](chosen.folder)
