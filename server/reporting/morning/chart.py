@@ -188,19 +188,20 @@ class Sheet:
         return el("g", made)
 
     def labels(self) -> Html:
-        """The largest gains, named where there is room; a shorter name where there is none for the whole."""
+        """The largest gains, named where there is room; a shorter name, or none, where there is none for the whole."""
         rated = [(self._metric.sign * mark.change, mark) for mark in self._kept[1:] if mark.change is not None]
         room = self._room()
         made: list[Html] = []
         for gain, mark in sorted(rated, key=lambda one: -one[0])[:_LABELS]:
             told = minus(with_error(self._metric, gain, mark.change_error)).partition(" ±")[0]
             what = " ".join(shown(mark.description).split())
-            for most in (_LABEL, _SHORT):
-                name = what if len(what) <= most else f"{what[: most - 1].rstrip()}…"
-                width = _LETTER * len(name) + _BOLD * (len(told) + 1)
+            for most in (_LABEL, _SHORT, 0):
+                name = f"{what if len(what) <= most else f'{what[: most - 1].rstrip()}…'} " if most else ""
+                width = _LETTER * len(name.rstrip()) + _BOLD * (len(told) + 1)
                 if placed := room.place(self.x(mark.number), self.y(mark.value or 0.0), width):
                     end = {"text_anchor": "end"} if placed.ends else {}
-                    made.append(el("text", f"{name} ", el("tspan", told, class_="gain"), x=placed.x, y=placed.y, **end))
+                    gained = el("tspan", told, class_="gain")
+                    made.append(el("text", name, gained, x=placed.x, y=placed.y, **end))
                     break
         return el("g", made, class_="labels")
 

@@ -86,9 +86,9 @@ function names(at, kept, x, y, phone) { // the largest gains that are sure, wher
     const py = y(shown(row)), next = kept[i + 1], to = next ? x(next.number) : G.width - G.R, below = next ? y(shown(next)) : py;
     taken.push([x(row.number), py, to, py], [to, Math.min(py, below), to, Math.max(py, below)]);
   });
-  for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) for (const most of phone ? [24] : [44, 24]) {
-    const text = clean(row.description.replace(/\s*\(.*/, ""), most), px = x(row.number), py = y(shown(row));
-    const label = at.appendChild(s("text", { class: "name" }, text + " ", s("tspan", {}, change(row.change)))), w = label.getComputedTextLength() + 2;
+  for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) for (const most of phone ? [24, 0] : [44, 24, 0]) {
+    const text = most ? clean(row.description.replace(/\s*\(.*/, ""), most) + " " : "", px = x(row.number), py = y(shown(row));
+    const label = at.appendChild(s("text", { class: "name" }, text, s("tspan", {}, change(row.change)))), w = label.getComputedTextLength() + 2;
     const free = ([l, t]) => l > G.L && l + w < G.width && t > 12 && t < G.height - 39 && !taken.some(o => o[0] < l + w + 2 && l - 2 < o[2] && o[1] < t + 16 && t + 1 < o[3]);
     const spot = [-21, 6, -7].flatMap(rise => [[Math.min(px + 9, G.width - w - 1), py + rise], [px - 11 - w, py + rise]]).find(free);
     if (!spot) { label.remove(); continue; }
