@@ -48,12 +48,12 @@ class Ledger:
             else:
                 # Opened again, a ledger stays as old as its last row: that tells nights apart.
                 before = path.stat()
-                self._connection.executescript(_DURABLE if made else _DURABLE + tables.SCHEMA)
+                self._connection.executescript(_DURABLE + tables.SCHEMA)  # indexes that it was made without, too
                 if not made:
                     self._begin_chain()
+                if path.stat().st_mtime_ns != before.st_mtime_ns:
                     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-            self._version = self._data_version()
-        self._file = _identity(path)
+            self._version, self._file = self._data_version(), _identity(path)
 
     def close(self) -> None:
         self._connection.close()

@@ -3,8 +3,8 @@
     python -m tests.attack [--honest N] [--user NAME] [--profile NAME] [--only WORDS] [--repeats N]
 
 Honest runs come first: a cheat that ends with a score must not be better than they are by more than two standard
-deviations. A score beyond is measured again, because one in forty honest ones is. The default tests run a few of each
-kind once (tests/attack/test_cheats.py).
+deviations. A score beyond is measured again, because one in forty honest ones is. `make test` and `make slow` run
+one of each kind (tests/attack/test_cheats.py).
 """
 
 import os

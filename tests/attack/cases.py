@@ -35,7 +35,7 @@ class Case(Value):
     thorough: bool = False  # a variation, or something that a quicker test shows: `make attack` alone runs it
     slow: bool = False  # by default only `make slow` runs it
     together: bool = False  # it leaves the model as it is: the default tests try all of these in one run
-    kind: str = ""  # of one in the default tests: the way around the referee that it stands for
+    kind: str = ""  # of one that `make test` or `make slow` runs: the way around the referee that it stands for
     profile: str = "smoke"
     repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
 

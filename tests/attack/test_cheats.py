@@ -32,8 +32,8 @@ def together() -> Case:
     return Case(name="all that leave the model as it is", patch="", base=text)
 
 
-def test_every_kind_of_cheat_is_tried_by_default() -> None:
-    """With `make slow`; the rest is for `make attack`. Text that train.py brings is for the tests of source_size."""
+def test_every_kind_of_cheat_is_tried_by_the_check() -> None:
+    """By `make test` and `make slow`; the rest is for `make attack`. For text in train.py: the tests of source_size."""
     kinds = "descriptors,kernel state,lies,unseen children,handing in,set-up,evaluation,figures,reach"
     assert {case.kind for case in QUICK} == set(kinds.split(","))
     assert {case.ends for case in QUICK if case.together} == {"finished"}

@@ -1,5 +1,6 @@
 """The history survives, and tells the truth."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,19 @@ def test_commits_are_made_durable(ledger: Ledger, tmp_path: Path) -> None:
     finally:
         observer.close()
     assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_ledger_that_was_made_without_an_index_is_given_it_and_stays_as_old(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.begin(attempt(1))
+    ledger.close()
+    path = tmp_path / "ledger.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX by_lane")
+    os.utime(path, ns=(10**18, 10**18))
+    Ledger(path).close()
+    assert path.stat().st_mtime_ns == 10**18
+    with closing(sqlite3.connect(path)) as connection:
+        assert ("by_lane",) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()
 
 
 def test_the_last_row_of_a_lane_is_found_by_the_index_and_by_its_whole_name(ledger: Ledger, tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_most_gains_are_named_where_there_is_room() -> None:
     assert [len(names(dense(seed, 25, "lower"))) for seed in range(3)] == [pytest.approx(3, abs=1)] * 3  # of four
 
 
+def test_a_gain_whose_name_has_no_room_stands_as_a_number() -> None:
+    """Between the axis, a dot above the line and the line's next step."""
+    said, steps = "twice the rate of the head", {1: 3.0, 3: 2.6, 8: 1.5}
+    kept = [Mark(n, Kind.KEPT, Standing.SURE, best, 0.004, -0.4, 0.003, said) for n, best in steps.items()]
+    others = {4: 2.65, **dict.fromkeys(range(9, 40), 3.0)}
+    dots = [Mark(n, Kind.DISCARDED, Standing.NONE, value, 0.004, None, None, said) for n, value in others.items()]
+    labels = Sheet([*kept, *dots], kept, Metric("a", "lower"), 0.004).labels().text
+    told = re.findall(r"<text [^>]*>(.*?)</text>", labels)
+    assert sorted(text.startswith("<tspan") for text in told) == [False, True], told
+
+
 def test_a_name_goes_below_its_mark_or_before_it_where_that_is_free() -> None:
     sheet = Box(0, 0, 100, 100)
     assert (placed := Room(sheet, [], []).place(20, 50, 40)) and placed.y < 50 < placed.x + 40 and not placed.ends

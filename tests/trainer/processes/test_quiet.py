@@ -109,17 +109,23 @@ def goes_on(path: Path) -> None:
     until(lambda: path.read_text() not in (before, ""))
 
 
+def alone_beside(supervisor: subprocess.Popen[bytes], made: list[Quiet]) -> psutil.Process:
+    """Let the first of the runs be alone while a supervisor is stopped. Returns that one's process."""
+    made[1].leave()
+    made[0].be_alone()
+    (worker,) = psutil.Process(supervisor.pid).children()
+    return worker
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not tell who has a lock")
 @pytest.mark.parametrize("continued", [False, True], ids=["stays stopped", "goes on meanwhile"])
 def test_the_processes_of_a_supervisor_that_is_stopped_rest_and_then_go_on(
     made: list[Quiet], supervised: tuple[subprocess.Popen[bytes], Path], continued: bool
 ) -> None:
     supervisor, path = supervised
-    made[1].leave()
     supervisor.send_signal(signal.SIGSTOP)
     goes_on(path)  # its process does not stop with it
-    made[0].be_alone()
-    (worker,) = psutil.Process(supervisor.pid).children()
+    worker = alone_beside(supervisor, made)
     assert worker.status() == psutil.STATUS_STOPPED
     if continued:
         supervisor.send_signal(signal.SIGCONT)
@@ -136,10 +142,8 @@ def test_a_process_that_wakes_although_its_stopped_supervisor_cannot_see_it_is_e
     made: list[Quiet], supervised: tuple[subprocess.Popen[bytes], Path]
 ) -> None:
     supervisor, _ = supervised
-    made[1].leave()
     supervisor.send_signal(signal.SIGSTOP)
-    made[0].be_alone()
-    (worker,) = psutil.Process(supervisor.pid).children()
+    worker = alone_beside(supervisor, made)
 
     def ended() -> bool:
         if worker.status() != psutil.STATUS_ZOMBIE:
