@@ -11,7 +11,8 @@ from pathlib import Path
 
 from trainer.contract import Spec
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoLocks, NoRest, Quiet, WorkedOn, users_place
+from trainer.processes.process_tree import WorkedOn
+from trainer.processes.quiet import NoLocks, NoRest, Quiet, users_place
 from trainer.run.child import ChildProcess
 from trainer.run.child_launch import Launcher
 from trainer.run.clock import RunEnded, StageClock

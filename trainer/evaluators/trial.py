@@ -261,9 +261,9 @@ class Trial:
             frame = candidate.expect("step", "submit", limit=MAX_WEIGHTS, opened=deadline.opened)
             told = known_figures(frame.fields)
             self.figures |= {name: value for name, value in told.items() if name not in _FOR_OTHERS}
+            self.stage.step(told, last=frame.kind == "submit")
             if frame.kind == "submit":
                 break
-            self.stage.step(told)
             loss = math.inf if candidate.diverged else float(told.get("loss", 0.0))
             if plan.secret and ceiling.hopeless(deadline.seconds, loss):
                 why = f"Stopped after {deadline.seconds:.0f} s: the loss is higher than in every good run at that time."

@@ -22,6 +22,13 @@ _SWEEP_SECONDS = 0.5  # a child that lives on for longer is left to the slower l
 _QUIET_LOOKS = 100  # in a row that find no child, before there is none
 
 
+class WorkedOn(Exception):
+    """Processes did not stay stopped while they had to."""
+
+    def __init__(self, pids: list[int]) -> None:
+        super().__init__(f"process {', '.join(map(str, pids))}")
+
+
 def kill_descendants(cookie: str, spared: frozenset[int] = frozenset()) -> list[int]:
     """End every descendant of this process and every process that carries `cookie`.
 
@@ -70,7 +77,10 @@ def stop_all(cookie: str, spared: frozenset[int]) -> list[psutil.Process]:
     """Stop every process that `kill_descendants` would end, until two looks in a row find none that works.
 
     Returns:
-        Those that are stopped. Raises TimeoutError: some still work after _STOP_SECONDS.
+        Those that are stopped.
+
+    Raises:
+        WorkedOn: some go on after every stop, until _STOP_SECONDS are over. TimeoutError: some never stop.
     """
     return _stop(lambda: _alive(cookie, spared))
 
@@ -79,7 +89,7 @@ def stop_below(pid: int) -> list[psutil.Process]:
     """The same for all that another process has started, which is stopped itself and starts no more.
 
     Returns:
-        Those that have not been stopped before. Raises TimeoutError.
+        Those that have not been stopped before. Raises WorkedOn, TimeoutError.
     """
     resting = {one for one in _below(pid) if _stopped(one.pid, "Tt")}
     return [one for one in _stop(lambda: _below(pid)) if one not in resting]
@@ -97,8 +107,9 @@ def _below(pid: int) -> list[psutil.Process]:
 
 
 def _stop(listed: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
-    deadline, quiet, told = time.monotonic() + _STOP_SECONDS, 0, set[psutil.Process]()
+    deadline, quiet, told, rested = time.monotonic() + _STOP_SECONDS, 0, set[psutil.Process](), set[psutil.Process]()
     while quiet < 2:
+        rested |= {process for process in told if is_stopped(process.pid)}
         working = [process for process in listed() if process not in told or not _rests(process)]
         for process in working:
             told.add(process)
@@ -106,6 +117,8 @@ def _stop(listed: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
                 process.suspend()
         quiet = 0 if working else quiet + 1
         if working and time.monotonic() > deadline:
+            if woken := rested & set(working):
+                raise WorkedOn(sorted(process.pid for process in woken))
             raise TimeoutError(f"processes of train.py cannot be stopped: {', '.join(str(one.pid) for one in working)}")
     return list(told)
 
@@ -120,7 +133,7 @@ def worked_on(cookie: str, spared: frozenset[int], before: dict[int, str]) -> li
 
     A process can have a timer send it SIGCONT, which only somebody outside could send otherwise.
 
-    Raises TimeoutError, as `stop_all` does.
+    Raises WorkedOn, TimeoutError, as `stop_all` does.
     """
     now = used(before)
     if not (suspects := {pid for pid, told in now.items() if told != before[pid]}):

@@ -22,7 +22,15 @@ from pathlib import Path
 
 import psutil
 
-from trainer.processes.process_tree import is_stopped, stop_all, stop_below, used, used_by_stopped, worked_on
+from trainer.processes.process_tree import (
+    WorkedOn,
+    is_stopped,
+    stop_all,
+    stop_below,
+    used,
+    used_by_stopped,
+    worked_on,
+)
 
 _WISH = "alone"
 _ROOM = "working"
@@ -41,10 +49,6 @@ class NoRest(Exception):
 
 class NoLocks(Exception):
     """The disk that the runs share has no locks."""
-
-
-class WorkedOn(Exception):
-    """A process of this run did not stay stopped while it had to."""
 
 
 class Quiet:
@@ -123,7 +127,7 @@ class Quiet:
         """Stop the processes of the supervisors that cannot do so. Whether all who are in the room are such."""
         holders = _holders(self._room)
         for pid in filter(is_stopped, holders - self._stood_in.keys()):
-            with suppress(TimeoutError):  # it is looked for again
+            with suppress(TimeoutError, WorkedOn):  # it is looked for again
                 self._stood_in[pid] = stop_below(pid)
                 self._before |= used(process.pid for process in self._stood_in[pid])
         return bool(holders) and holders <= self._stood_in.keys()
@@ -167,7 +171,7 @@ class Quiet:
             if pids := worked_on(self._cookie, self._helpers(), before):
                 found += 1
                 if found > _CHANCES:
-                    raise WorkedOn(f"process {', '.join(map(str, pids))}")
+                    raise WorkedOn(pids)
                 before.update(used_by_stopped(stopped))
 
         self._until(until, look=look)

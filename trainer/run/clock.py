@@ -62,6 +62,7 @@ class StageClock:
         self._rested = 0.0
         self._entered, self._clock = self.now(), self._wall(self.now())
         self._reported = self._plotted = 0.0
+        self._plotted_step: int | None = None
         self._told: dict[str, Any] = {}
         self._whole = False
         self._spare = 0.0
@@ -136,12 +137,14 @@ class StageClock:
         if seconds > self._limit + self._spare:
             raise RunEnded("timeout", f"{self._what.capitalize()} took longer than its {self._limit:g} s.")
 
-    def step(self, told: dict[str, Any]) -> None:
-        """Take note of what train.py told about a step."""
+    def step(self, told: dict[str, Any], last: bool = False) -> None:
+        """Take note of what train.py told about a step; the `last` one is on the curve, however short the run."""
         self._told = {name: told[name] for name in _PROGRESS if name in told}
         step, loss = told.get("steps"), told.get("loss")
-        if loss is not None and step is not None and self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
-            self._plotted = self.elapsed
+        if loss is None or step is None or step == self._plotted_step:
+            return
+        if last or self.elapsed - self._plotted >= self._limit / _CURVE_POINTS:
+            self._plotted, self._plotted_step = self.elapsed, step
             beside = {name: told.get(name) for name in ("lr", "grad_norm")}
             self._run_folder.plot({"seconds": round(self.elapsed, 3), "step": step, "loss": loss, **beside})
 

@@ -19,7 +19,8 @@ from tests.support.polling import until
 from trainer.contract import Spec
 from trainer.evaluators.file_traces import Neighbours
 from trainer.processes import process_tree
-from trainer.processes.quiet import NoRest, Quiet, WorkedOn
+from trainer.processes.process_tree import WorkedOn
+from trainer.processes.quiet import NoRest, Quiet
 from trainer.run.clock import RunEnded, StageClock
 from trainer.run.run_folder import RunFolder
 
@@ -177,6 +178,24 @@ def test_a_process_that_wakes_while_another_run_is_alone_ends_its_run(
 
     until(woken)
     assert str(process.pid) in str(found[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not tell who is stopped")
+def test_a_process_that_is_woken_more_often_than_it_can_be_stopped_has_worked_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as started:
+        process = psutil.Process(started.pid)
+
+        def woken(*_: object) -> list[psutil.Process]:
+            process.resume()  # as a timer of its own can, between any two looks
+            return [process]
+
+        monkeypatch.setattr(process_tree, "_STOP_SECONDS", 1.0)
+        monkeypatch.setattr(process_tree, "_alive", woken)
+        with pytest.raises(WorkedOn, match=str(process.pid)):
+            process_tree.stop_all("a cookie", frozenset())
+        started.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of no work")
