@@ -53,25 +53,24 @@ def call(
 
     Exit code 0: an answer; 1: the tool refused, and stderr says why; 2: the call is misspelt; 3: no server answers.
     """
-    import anyio
-
-    from server.clients.tool_call import CallMisspelt, Place, answer, call_tool, read_arguments, schema_of, schemas
+    from server.clients.call_words import CallMisspelt, read_arguments, schema_of
+    from server.clients.tool_call import answer, described, server_of
     from server.errors import AutoresearchError
 
     try:
         if listed:
-            tools = [(name, description.partition(". ")[0].rstrip(".")) for name, (description, _) in schemas().items()]
+            tools = [(name, text.partition(". ")[0].rstrip(".")) for name, (text, _) in described().items()]
             for line in commands(tools, columns(_out)):
                 _out.print(line)
             return
         if schema:
-            print_json(schema_of(schema))
+            print_json(schema_of(schema, {name: told for name, (_, told) in described().items()}))
             return
         options = words or []
         first = next((at for at, word in enumerate(options) if word.startswith("-")), len(options))
-        arguments = read_arguments(tool, options[:first], given, _read)
-        place = Place(workspace.resolve(), url, token, options[first:])
-        result = anyio.run(call_tool, place, tool, arguments, _progress)
+        server = server_of(workspace.resolve(), url, token, options[first:])
+        arguments = read_arguments(tool, schema_of(tool, server.schemas()), options[:first], given, _read)
+        result = server.call(tool, arguments, _progress)
     except CallMisspelt as error:
         raise _ended(error, Exit.MISSPELT) from None
     except AutoresearchError as error:
@@ -90,7 +89,7 @@ def _ended(error: Exception, code: Exit) -> typer.Exit:
 
 def _read(name: str) -> str:
     """The text of a file, its line ends as they are; "-" is stdin. Raises CallMisspelt."""
-    from server.clients.tool_call import CallMisspelt
+    from server.clients.call_words import CallMisspelt
 
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import server
-from server.api.http.auth import TOKEN_VARIABLE
+from server.api.http.address import TOKEN_VARIABLE
 from server.errors import Unavailable
 from server.files import keep_copy, replace_text
 

@@ -25,7 +25,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "apprise": ("server.notify.sending",),
     "anyio": (
         "server.api",
-        "server.cli.call",
+        "server.clients.tool_call",
         "server.cli.control",
         "server.cli.serve",
         "server.clients.optuna_search",
@@ -34,7 +34,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "charset_normalizer": ("server.library.extraction.text.charset",),
     "httpcore2": ("server.library.fetching.reach", "server.library.fetching.web"),
-    "httpx2": ("server.clients.tool_call", "server.library.fetching.web"),
+    "httpx2": ("server.clients.http_call", "server.library.fetching.web"),
     "concurrent": ("trainer.datasets.encoding",),
     "ctypes": (
         "server.cli.serve",

@@ -4,12 +4,13 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from server.api.http.auth import LOOPBACK
 from server.errors import Unavailable
 from server.serve_words import DEFAULT_ADDRESS, DEFAULT_PORT
 from server.text import clip
 
 PATH = "/mcp"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what is listened on, and what this machine calls it by
 _PARTS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\s\]/]+)?)\]|([^\s/?#@\[\]:%\\]*))(?::([0-9]{1,5}))?(/[^\s?#]*)?")

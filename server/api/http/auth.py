@@ -19,11 +19,11 @@ from pathlib import Path
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.http.address import LOOPBACK, TOKEN_VARIABLE
 from server.api.http.connections import Peer
 from server.errors import Unavailable
 from server.paths import HOME, TOKEN
 
-TOKEN_VARIABLE = "AUTORESEARCH_TOKEN"
 _SHORTEST = 16  # characters
 _NAMED = "@"  # server.api.lanes.caller reads what follows
 
@@ -84,7 +84,6 @@ def _read_or_make(file: Path) -> str:
 MAX_BODY = 4 << 20  # bytes; a patch has at most 256 KiB
 BODY_SECONDS = 20.0
 _OPEN = ("/health", "/.well-known/")  # discovery is to find nothing there, rather than a door
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/@\s]+))(?::\d*)?")  # RFC 9110: host, or [IPv6], and perhaps a port
 _SEND = (
     f"Send the header `Authorization: Bearer TOKEN`: it is in {TOKEN_VARIABLE} on the server, or in "

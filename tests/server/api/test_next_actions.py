@@ -8,7 +8,7 @@ import pytest
 
 from server.api import views
 from server.api.next_actions import next_calls, sentences
-from server.clients.tool_call import schemas
+from server.clients.tool_call import described
 from server.serve_options import ServeOptions
 from server.study.phase import NextAction, Phase, call, next_actions
 from server.study.study import Study
@@ -30,7 +30,7 @@ def test_an_action_is_shown_as_a_call_or_as_a_notice() -> None:
 @pytest.mark.parametrize("phase", Phase)
 def test_an_action_names_a_tool_and_arguments_that_it_has(phase: Phase) -> None:
     for action in next_actions(phase):
-        assert not action.tool or set(action.arguments) <= set(schemas()[action.tool][1]["properties"])
+        assert not action.tool or set(action.arguments) <= set(described()[action.tool][1]["properties"])
 
 
 def test_status_names_the_tool_of_each_sentence(study: Study) -> None:

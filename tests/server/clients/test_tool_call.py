@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from server.clients.tool_call import CallMisspelt, read_arguments, schemas
+from server.clients.call_words import CallMisspelt, read_arguments, schema_of
+from server.clients.tool_call import described
 from tests.support.contracts import FOLDER
+
+KNOWN = {name: schema for name, (_, schema) in described().items()}
 
 
 def read(name: str) -> str:
@@ -36,7 +39,7 @@ def read(name: str) -> str:
     ],
 )
 def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: str, given: dict[str, object]) -> None:
-    assert read_arguments(tool, words, base, read) == given
+    assert read_arguments(tool, schema_of(tool, KNOWN), words, base, read) == given
 
 
 @pytest.mark.parametrize(
@@ -65,10 +68,10 @@ def test_a_word_is_typed_as_the_tool_has_it(tool: str, words: list[str], base: s
 )
 def test_a_call_that_is_misspelt_is_told_how_it_is_spelt(tool: str, words: list[str], base: str, told: str) -> None:
     with pytest.raises(CallMisspelt, match=told) as error:
-        read_arguments(tool, words, base, read)
+        read_arguments(tool, schema_of(tool, KNOWN), words, base, read)
     assert error.value.next_step
 
 
 def test_the_schemas_are_those_that_a_server_shows() -> None:
     shown = {file.stem: json.loads(file.read_text(encoding="utf-8"))["inputSchema"] for file in Path(FOLDER).iterdir()}
-    assert {tool: schema for tool, (_, schema) in schemas().items()} == shown
+    assert {tool: schema for tool, (_, schema) in described().items()} == shown
