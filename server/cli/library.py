@@ -145,7 +145,8 @@ def list_documents(workspace: _Workspace = Path(), as_json: _Json = False) -> No
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "kind", "words", "licence", "fetched", "title"):
-        table.add_column(name, justify="right" if name == "words" else "left", overflow="fold")
+        whole = name == "id"  # which is copied
+        table.add_column(name, justify="right" if name == "words" else "left", overflow="fold", no_wrap=whole)
     for document in _rows(found):
         fields = (document.id, document.kind, f"{document.words:,}", document.licence, document.fetched[:10])
         title = clip(printable(document.title), 80) + ("  [tables or mathematics lost]" if document.lossy else "")

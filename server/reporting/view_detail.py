@@ -22,7 +22,6 @@ _ALIKE = 0.4  # a line that has less in common with the one that it replaces is 
 _SILENT = ("diff --git ", "index ", "old mode ", "new mode ", "new file mode ", "deleted file mode ")
 _TEXT = 6000  # characters of a traceback
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
-_TIMES = ("setup_seconds", "training_seconds", "evaluation_seconds", "total_seconds")
 
 
 class DiffLine(Value):

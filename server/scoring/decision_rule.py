@@ -181,8 +181,10 @@ def _elsewhere(first: float, reference: Reference) -> Assessment:
 
 def _screen(first: float, reference: Reference, value: float, noise: Noise, simpler: bool) -> Assessment:
     metric, delta, gain = reference.metric, first - value, reference.metric.gain(first, value)
+    runs = len(reference.scores)
+    mean_of = f", the mean of {runs} runs" if runs > 1 else ""
     told = (
-        f"{metric.word(first)} against {metric.shown(value)} of experiment {reference.experiment} "
+        f"{metric.word(first)} against {metric.shown(value)}{mean_of} of experiment {reference.experiment} "
         f"({metric.shown_change(first, value)}, {abs(gain) / noise.sigma:.1f}σ of {metric.shown_error(noise.sigma)})"
     )
     clear = gain > SCREEN * noise.sigma

@@ -144,6 +144,7 @@ LATE_IMPORTS = {
     "server.notify.sending": "apprise is an extra, for whoever names such an address",
     "server.chosen_engine": "whoever does not ask for Ray loads nothing of it",
     "server.cli.setup": "a command loads what it needs when it runs",
+    "server.clients.tool_call": "a call to a server that listens needs neither the SDK nor the tools",
     "server.library.extraction.child": "each kind of source loads its own libraries, where they are installed",
     "server.study.find_study": "most commands name a study and read no row of it",
     "server.study.reruns": "a report looks at what was run again, and opens no study",

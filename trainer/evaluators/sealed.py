@@ -35,6 +35,7 @@ from trainer.run.run_log import RunLog
 _REHEARSAL_SECONDS = 90.0  # one that takes longer is given up, and the run goes on
 _REHEARSAL_STEPS = 2
 _REHEARSAL_AUDITS = 32
+_STAGES = ("preflight_seconds", "setup_seconds", "training_wall_seconds", "evaluation_seconds")
 _LOG_SECONDS = 2.0  # after all processes are dead, their pipes are read to the end within this time
 
 
@@ -55,8 +56,10 @@ class SealedLM:
         if (why := self._run_folder.standing.get("compiler")) and b"compile" in self._run_folder.text:
             ending = replace(ending, reason=f"{ending.reason} (compiler: {why})")
         self._figures |= self._run_folder.standing
-        self._figures["total_seconds"] = round(time.monotonic() - started, 3)
         ending.figures.update(self._figures)
+        total = time.monotonic() - started
+        counted = sum(float(ending.figures.get(name) or 0.0) for name in _STAGES)
+        ending.figures.update(starting_seconds=round(max(total - counted, 0.0), 3), total_seconds=round(total, 3))
         ending.guards.update(self._guards)
         return ending
 

@@ -93,7 +93,7 @@ def test_the_rule(
 def test_the_words_of_a_metric_that_is_better_when_lower() -> None:
     promising = decide(1.9, [], THREE, NOISE).why
     assert promising == (
-        "Lower, once: val_bpb 1.900000 against 2.000000 of experiment 3 (-0.100000, 10.0σ of 0.010000)."
+        "Lower, once: val_bpb 1.900000 against 2.000000, the mean of 3 runs of experiment 3 (-0.100000, 10.0σ of 0.010000)."
     )
     confirmed = decide(1.9, [1.97], THREE, NOISE).why
     assert confirmed.endswith("1.970000 over 1 confirmation against 2.000000 over 3 (-0.030000, 2.6 standard errors).")
@@ -126,7 +126,7 @@ def test_on_a_log_scale_the_words_are_in_per_cent() -> None:
     seconds = Metric("seconds", "lower", "s", "log", places=None)
     against = Reference(metric=seconds, experiment=3, scores=[0.002] * 3)
     assert decide(0.0018, [], against, NOISE).why == (
-        "Lower, once: seconds 0.0018 s against 0.002 of experiment 3 (-10.00 %, 10.5σ of 1 %)."
+        "Lower, once: seconds 0.0018 s against 0.002, the mean of 3 runs of experiment 3 (-10.00 %, 10.5σ of 1 %)."
     )
 
 
