@@ -214,12 +214,14 @@ def describe_running(study: Study, experiment: Experiment) -> Running:
     left = {**before, "training": budget - progress.elapsed_seconds}.get(progress.stage, 0)
     if experiment.attempt.task is not None:  # build and checks have limits of their own
         left = (progress.limit_seconds or budget) - progress.elapsed_seconds
+    pace = progress.pace if progress.stage == "training" and experiment.attempt.task is None else None
     return Running(
         experiment=experiment.number,
         description=shorten(experiment.attempt.description),
         stage=progress.stage,
         elapsed_seconds=progress.elapsed_seconds,
-        remaining_seconds=round(max(left, 0.0), 1),
+        remaining_seconds=round(max(left, 0.0) / (pace or 1.0), 1),
+        pace=pace,
         steps=progress.steps,
         loss=progress.loss,
         compiler=progress.compiler,

@@ -37,7 +37,8 @@ class Running(Value):
     description: str
     stage: str
     elapsed_seconds: float  # in this stage
-    remaining_seconds: float  # until the training budget ends; 0 while evaluating
+    remaining_seconds: float  # until the training budget ends, at the pace so far; 0 while evaluating
+    pace: float | None = None  # CPU seconds of the budget in a second: less than 1 where other programs use the cores
     steps: int | None = None
     loss: float | None = None
     compiler: str | None = None  # why nothing is compiled; absent where it is

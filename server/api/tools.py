@@ -395,5 +395,5 @@ def _stage(running: Running) -> str:
     if running.stage != "training":
         return f"{running.stage}, {running.elapsed_seconds:.0f} s{', eager: no compiler' if running.compiler else ''}"
     step, loss = f"step {running.steps or 0}", "" if running.loss is None else f", loss {running.loss:.2f}"
-    budget = running.elapsed_seconds + running.remaining_seconds
+    budget = running.elapsed_seconds + running.remaining_seconds * (running.pace or 1.0)
     return f"{step}{loss}, {running.elapsed_seconds:.0f}/{budget:.0f} s"

@@ -368,6 +368,7 @@ class Progress(Value):
     stage: str = "starting"
     elapsed_seconds: float = 0.0
     limit_seconds: float | None = None
+    pace: float | None = None  # seconds of the stage's clock in a second: of CPU time, less where others use the cores
     steps: int | None = None
     loss: float | None = None
     tokens: int | None = None

@@ -342,7 +342,7 @@ def _remaining(row: Experiment, progress: Progress, past: Sequence[Experiment]) 
     scoring = [figures.evaluation_seconds for figures in like if figures.evaluation_seconds]
     after = (statistics.median(scoring) if scoring else 0.0) + _END_SECONDS
     if progress.stage == "training":
-        return round(max(budget - passed, 0.0) + after, 1), min(passed / budget, 1.0)
+        return round(max(budget - passed, 0.0) / (progress.pace or 1.0) + after, 1), min(passed / budget, 1.0)
     if progress.stage == "evaluation":
         return round(max(after - passed, 0.0), 1), 1.0
     return round(budget + after, 1), 0.0

@@ -10,6 +10,7 @@ from trainer.run.failure_cause import of_error
 from trainer.run.run_folder import RunFolder
 
 _REPORT_SECONDS = 0.5
+_PACE_SECONDS = 2.0  # of a stage: earlier, its pace tells nothing
 _PROGRESS = ("steps", "loss", "tokens")  # of what train.py tells, for the progress message
 _CURVE_POINTS = 300  # at most, over the whole budget
 
@@ -154,4 +155,6 @@ class StageClock:
     def _report(self) -> None:
         self._reported = time.monotonic()
         now = {"stage": self._name, "elapsed_seconds": round(self.elapsed, 2), "limit_seconds": self._limit}
+        if self.wall >= _PACE_SECONDS:
+            now["pace"] = round(self.elapsed / self.wall, 2)
         self._run_folder.report({**now, "gpu_strangers": self.strangers, **self._told})

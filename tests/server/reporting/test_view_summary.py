@@ -248,6 +248,14 @@ def test_a_task_tells_what_is_left_by_what_its_runs_took() -> None:
     assert first.eta is None and first.share is None
 
 
+def test_a_training_on_shared_cores_takes_as_long_as_its_pace_says() -> None:
+    row = Experiment(attempt=made(9, "it runs").model_copy(update={"budget_seconds": 60.0}))
+    quiet, shared = (
+        now_view(row, Progress(stage="training", elapsed_seconds=30.0, pace=pace), [], ([], [])) for pace in (1.0, 0.5)
+    )
+    assert quiet.eta is not None and shared.eta == quiet.eta + 30.0 and quiet.share == shared.share == 0.5
+
+
 def test_an_experiment_in_depth_has_its_words_and_its_repeats(tmp_path: Path) -> None:
     view = view_of(tmp_path, NIGHT)
     found = view.detail(4)

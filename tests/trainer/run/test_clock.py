@@ -1,11 +1,13 @@
 """What counts against a stage, and what a failure in the evaluation counts as."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
-from trainer.contract import AUDIT_FAILED
+from tests.support.polling import until
+from trainer.contract import AUDIT_FAILED, RunFile
 from trainer.run.clock import RunEnded, StageClock, evasion
 from trainer.run.run_folder import RunFolder
 
@@ -45,3 +47,16 @@ def test_what_a_replica_does_of_its_own_accord_refutes_its_claims(
 ) -> None:
     found = evasion(RunEnded(outcome, "It ended.", cause=cause), refutes)
     assert (found.outcome, found.cause) == ends
+
+
+def test_how_fast_a_clock_of_cpu_seconds_runs_is_told(tmp_path: Path) -> None:
+    stage = StageClock(RunFolder(tmp_path))
+    stage.enter("training", 1000.0, "training", lambda: 25.0)
+    stage.rested(-100.0)  # so much wall time has passed
+
+    def told() -> dict[str, object]:
+        stage.wait()
+        return json.loads((tmp_path / RunFile.PROGRESS).read_text(encoding="utf-8"))
+
+    until(lambda: "pace" in told())
+    assert told()["pace"] == pytest.approx(0.25, abs=0.02)
