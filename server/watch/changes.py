@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from server.errors import AutoresearchError
 from server.paths import StudyPaths
 from server.reporting.study_view import StudyView, Told
-from server.reporting.view_model import Summary
+from server.reporting.view_model import Rows, Summary
 from trainer.contract import RunFile
 
 LOOK_SECONDS = 0.25
@@ -65,6 +65,7 @@ class Changes:
         self._heard = anyio.Event()  # set when somebody begins to listen
         self._summary: Summary | None = None
         self._rows: dict[int, tuple[object, ...]] = {}
+        self._told_rows: tuple[Rows | None, str] = None, ""  # as JSON: ten thousand are written once, not for each tab
         self._files: tuple[object, ...] = ()
         self._head, self._trouble = "", ""
         self._searched = self._ticked = self._stirred = 0.0
@@ -127,7 +128,10 @@ class Changes:
         known = self._summary
         if known is None:
             return json.dumps({"trouble": self._trouble, "cursor": self.cursor})
-        return known.model_copy(update={"cursor": self.cursor, "quiet": self.view.quiet()}).model_dump_json()
+        if self._told_rows[0] is not known.rows:
+            self._told_rows = known.rows, known.rows.model_dump_json()
+        told = known.model_copy(update={"cursor": self.cursor, "quiet": self.view.quiet()})
+        return f'{told.model_dump_json(exclude={"rows"})[:-1]},"rows":{self._told_rows[1]}}}'
 
     async def detail(self, number: int) -> str | None:
         """An experiment in depth, as JSON; None: there is none. Raises LedgerUnavailable, OSError."""

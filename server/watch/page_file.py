@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 _FOLDER = Path(__file__).with_name("page")
 _NAMES = ("base", "plot", "words", "chart", "panels", "detail", "live")
 _SCRIPTS = [f"{name}.js" for name in _NAMES]  # in this order: one module
+_REMARK = re.compile(r"(?<=[;{}),]) // [^\"'`\n]*$", re.MULTILINE)
 HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -31,8 +33,11 @@ def page() -> PageText:
     """The page. Raises OSError: a part of the installation is missing."""
     style = _read("page.css")
     script = "".join(_lean(_read(name)) for name in _SCRIPTS)
-    html = _read("page.html").replace("/*STYLE*/", style, 1).replace("/*SCRIPT*/", script, 1)
-    sources = f"script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; img-src data:"
+    first = _lean(_read("first.js"))
+    html = _read("page.html")
+    for place, text in (("FIRST", first), ("STYLE", style), ("SCRIPT", script)):
+        html = html.replace(f"/*{place}*/", text, 1)
+    sources = f"script-src {_hash(first)} {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; img-src data:"
     closed = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     types = "require-trusted-types-for 'script'; trusted-types 'none'"
     return PageText(html, f"default-src 'none'; {sources}; {closed}; {types}")
@@ -43,9 +48,9 @@ def _read(name: str) -> str:
 
 
 def _lean(script: str) -> str:
-    """Without indents and lines of comment: no text of a script goes over two lines."""
+    """Without indents and comments: no text of a script goes over two lines, and no comment cut has a quote."""
     lines = (line.lstrip(" ") for line in script.splitlines(keepends=True))
-    return "".join(line for line in lines if not line.startswith("//"))
+    return _REMARK.sub("", "".join(line for line in lines if not line.startswith("//")))
 
 
 def _hash(text: str) -> str:

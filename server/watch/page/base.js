@@ -32,7 +32,7 @@ function put(at, ...kids) {
 // What the page knows, and what it shows of it.
 let D = null; // the summary
 let rows = []; // its rows as objects
-let byNumber = new Map();
+let byNumber = [];
 const details = new Map();
 const view = { tab: "experiments", show: "all", find: "", sort: "number", down: true, from: null, to: null, bend: null, number: null };
 let hover = null;

@@ -1,6 +1,14 @@
 // The chart: every experiment, the best so far, hover, click, zoom, and a scale that stretches near the best.
 let G = { points: [] };
 const stage = $("stage");
+let room = 0; // width of the stage: to ask for it while the page changes would lay out the page once more
+let font = "";
+function measure() { // while the first answer is on its way
+  $("main").hidden = false;
+  room = stage.clientWidth;
+  font = getComputedStyle(stage).fontFamily;
+  $("main").hidden = true;
+}
 
 function frame(seen, kept, from, to) { // what the value axis must show: the best line and most of what is near it
   const sigma = D.noise?.sigma ?? 0, sign = -metric().sign, at = row => sign * place(shown(row)); // here lower is better
@@ -10,8 +18,8 @@ function frame(seen, kept, from, to) { // what the value axis must show: the bes
 }
 
 function plot() {
-  if (stage.clientWidth < 120) return; // it is not shown
-  const width = stage.clientWidth, phone = width < 560, height = !rows.length ? 150 : phone ? 270 : Math.round(Math.min(440, Math.max(320, innerHeight * .44)));
+  if (room < 120) return; // it is not shown
+  const width = room, phone = width < 560, height = !rows.length ? 150 : phone ? 270 : Math.round(Math.min(440, Math.max(320, innerHeight * .44)));
   const L = 58, R = phone ? 12 : 22, T = 26, B = 26;
   const list = rows.filter(row => row.kind !== "refused" && row.comparable), first = list[0]?.number ?? 1, end = Math.max(list.at(-1)?.number ?? 1, first + 5);
   const a = view.from ?? first, b = view.to ?? end, kept = list.filter(row => row.kind === "kept" && shown(row) != null), seen = list.filter(row => row.number >= a && row.number <= b);
@@ -34,18 +42,21 @@ function plot() {
   svg.append(clip, below, above);
   steps(below, kept, x, y, b);
   let dots = "", crosses = "", outside = "";
+  G.points = seen;
   for (const row of seen) {
     const value = shown(row), px = x(row.number), off = value != null && F.sign * place(value) > top;
     const py = value == null ? (row.kind === "running" ? y(D.headline?.best.value ?? valueAt(F.sign * F.best)) : 13) : off ? wall : y(value);
-    G.points.push({ row, px, py });
+    row.px = px;
+    row.py = py;
     if (row.kind === "failed") crosses += `M${px - 3.6},${py - 3.6}l7.2,7.2m0,-7.2l-7.2,7.2`;
     else if (off) outside += up ? `M${px},${py + 2}l4,-7h-8z` : `M${px},${py - 4}l4,7h-8z`;
-    else if (row.kind === "discarded") dots += `M${Math.round(px * 10) / 10},${Math.round(py * 10) / 10}h0`; // one element for ten thousand dots
+    else if (row.kind === "discarded") dots += `M${Math.round(px * 10)},${Math.round(py * 10)}h0`; // one element for ten thousand dots, in tenths
   }
-  below.append(s("path", { class: "dots", d: dots }), s("path", { class: "d-discarded", d: outside }), s("path", { class: "d-failed", d: crosses }));
+  below.append(s("path", { class: "dots", transform: "scale(.1)", d: dots }), s("path", { class: "d-discarded", d: outside }), s("path", { class: "d-failed", d: crosses }));
   if (crosses) svg.append(s("text", { x: L - 8, y: 17, "text-anchor": "end" }, "failed"));
   const small = kept.length > 90 ? 2.8 : phone ? 4 : 5;
-  for (const { row, px, py } of G.points) {
+  for (const row of seen) {
+    const { px, py } = row;
     if (row.kind === "discarded" || row.kind === "failed") continue;
     if (row.kind === "kept" && row.value_error != null) above.append(s("path", { class: "err", d: `M${px},${y(valueAt(place(shown(row)) + row.value_error))}V${y(valueAt(place(shown(row)) - row.value_error))}` }));
     above.append(mark(look(row), px, py, row.kind === "kept" ? small : 4.6));
@@ -68,7 +79,7 @@ function axes(svg, { x, y, F, bend, edge, top }) {
     ...ticks(a, b, Math.min(b - a, width / 80)).filter(v => Number.isInteger(+v)).map(v => s("text", { x: x(+v), y: height - 6, "text-anchor": "middle" }, v)));
 }
 
-function steps(at, kept, x, y, b) { // the best so far, in a band of one run's noise
+function steps(at, kept, x, y, b) { // the best so far, in a band of the noise
   const sigma = D.noise?.sigma ?? 0;
   let line = "", upper = "", lower = "";
   kept.forEach((row, i) => {
@@ -80,29 +91,41 @@ function steps(at, kept, x, y, b) { // the best so far, in a band of one run's n
   if (kept.length) at.append(s("path", { class: "band", d: upper + lower + "Z" }), s("path", { class: "best", d: `${line}H${x(b).toFixed(1)}` }));
 }
 
+let pen;
+function breadth(text, weight = 400) { // of a name: a canvas measures without laying the page out
+  pen ??= new OffscreenCanvas(1, 1).getContext("2d");
+  pen.font = `${weight} 11.5px ${font}`;
+  return pen.measureText(text).width;
+}
+function after(px) { // the place of the first point that is not left of it
+  let low = 0, high = G.points.length;
+  while (low < high) { const mid = low + high >> 1; if (G.points[mid].px < px) low = mid + 1; else high = mid; }
+  return low;
+}
 function names(at, kept, x, y, phone) { // the largest gains that are sure, where they cover no mark, no line and no other name
-  const taken = G.points.map(({ px, py }) => [px - 4, py - 4, px + 4, py + 4]), told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
+  const taken = [], told = kept.filter(row => row.change != null && row.standing !== "noise" && row.number >= G.a && row.number <= G.b);
   kept.forEach((row, i) => {
     const py = y(shown(row)), next = kept[i + 1], to = next ? x(next.number) : G.width - G.R, below = next ? y(shown(next)) : py;
     taken.push([x(row.number), py, to, py], [to, Math.min(py, below), to, Math.max(py, below)]);
   });
   for (const row of told.sort((p, q) => metric().sign * (q.change - p.change)).slice(0, phone ? 4 : 9)) for (const most of phone ? [24, 0] : [44, 24, 0]) {
-    const text = most ? clean(row.description.replace(/\s*\(.*/, ""), most) + " " : "", px = x(row.number), py = y(shown(row));
-    const label = at.appendChild(s("text", { class: "name" }, text, s("tspan", {}, change(row.change)))), w = label.getComputedTextLength() + 2;
-    const free = ([l, t]) => l > G.L && l + w < G.width && t > 12 && t < G.height - 39 && !taken.some(o => o[0] < l + w + 2 && l - 2 < o[2] && o[1] < t + 16 && t + 1 < o[3]);
+    const text = most ? clean(row.description.replace(/\s*\(.*/, ""), most) + " " : "", gain = change(row.change), { px, py } = row, w = breadth(text) + breadth(gain, 600) + 2;
+    const near = G.points.slice(after(px - w - 20), after(px + w + 20)).filter(p => Math.abs(p.py - py) < 45).map(p => [p.px - 4, p.py - 4, p.px + 4, p.py + 4]).concat(taken);
+    const free = ([l, t]) => l > G.L && l + w < G.width && t > 12 && t < G.height - 39 && !near.some(o => o[0] < l + w + 2 && l - 2 < o[2] && o[1] < t + 16 && t + 1 < o[3]);
     const spot = [-21, 6, -7].flatMap(rise => [[Math.min(px + 9, G.width - w - 1), py + rise], [px - 11 - w, py + rise]]).find(free);
-    if (!spot) { label.remove(); continue; }
+    if (!spot) continue;
     const [l, t] = spot;
     taken.push([l, t, l + w, t + 17]);
-    label.setAttribute("x", l);
-    label.setAttribute("y", t + 12);
+    at.append(s("text", { class: "name", x: l, y: t + 12 }, text, s("tspan", {}, gain)));
     break;
   }
 }
 
 function legend(list) {
   if (!rows.length) return put("legend");
-  const C = D.counts, count = kind => list.filter(row => row.kind === kind).length, queued = list.filter(row => row.verdict === "queued").length;
+  const C = D.counts, n = { queued: 0 };
+  for (const row of list) { n[row.kind] = (n[row.kind] ?? 0) + 1; n.queued += row.verdict === "queued"; }
+  const count = kind => n[kind] ?? 0, { queued } = n;
   const entry = (what, n, text) => n > 0 && h("span", {}, icon(what), h("b", {}, n), ` ${text}`);
   const band = D.noise && h("span", {}, s("svg", { viewBox: "0 0 14 12", "aria-hidden": "true" }, s("rect", { class: "band", width: 14, height: 12 }), s("path", { class: "best", d: "M0,6H14" })), `best so far, ± σ of one run (${size(D.noise.sigma)})`);
   const old = rows.length - list.length - C.refused;
@@ -123,7 +146,7 @@ function hint() { // the chosen one, the one under the pointer, and its card
   if (!over) { tip.hidden = true; return; }
   over.replaceChildren();
   G.under.replaceChildren();
-  const chosen = G.points.find(p => p.row.number === view.number), p = hover && G.points.find(q => q.row.number === hover);
+  const chosen = G.points.find(p => p.number === view.number), p = hover && G.points.find(q => q.number === hover);
   if (chosen) {
     G.under.append(s("path", { class: "hair", d: `M${chosen.px},26V${G.height - 26}` })); // below the names
     over.append(s("circle", { class: "ring", cx: chosen.px, cy: chosen.py, r: 8 }));
@@ -131,9 +154,8 @@ function hint() { // the chosen one, the one under the pointer, and its card
   tip.hidden = !p;
   if (!p) return;
   over.append(s("circle", { class: "ring", cx: p.px, cy: p.py, r: 8 }));
-  const { row } = p;
-  put(tip, h("div", {}, h("b", {}, `#${row.number} ${name(row)} `), row.value != null && num(shown(row)), row.change != null && h("span", { class: better(row.change) ? "green" : "soft" }, ` ${change(row.change)}${row.error != null ? ` ± ${size(row.error)}` : ""}`)),
-    h("div", { class: "text" }, clean(row.description, 140)), row.runs > 1 && h("div", { class: "soft" }, `${row.runs} runs`));
+  put(tip, h("div", {}, h("b", {}, `#${p.number} ${name(p)} `), p.value != null && num(shown(p)), p.change != null && h("span", { class: better(p.change) ? "green" : "soft" }, ` ${change(p.change)}${p.error != null ? ` ± ${size(p.error)}` : ""}`)),
+    h("div", { class: "text" }, clean(p.description, 140)), p.runs > 1 && h("div", { class: "soft" }, `${p.runs} runs`));
   const above = p.py - tip.offsetHeight - 14;
   tip.style.left = `${Math.max(0, Math.min(p.px - tip.offsetWidth / 2, G.width - tip.offsetWidth))}px`;
   tip.style.top = `${above < 0 ? p.py + 16 : above}px`;
@@ -146,7 +168,7 @@ function nearest(event) {
   const [px, py] = inside(event);
   let best = null, least = 36 ** 2;
   for (const p of G.points) { const d = (p.px - px) ** 2 + (p.py - py) ** 2; if (d < least) { least = d; best = p; } }
-  return best?.row.number ?? null;
+  return best?.number ?? null;
 }
 function zoomTo(from, to) {
   view.from = Math.max(G.first, Math.floor(from));
@@ -193,8 +215,10 @@ stage.addEventListener("keydown", event => {
 stage.addEventListener("blur", () => { hover = null; hint(); });
 let wide = 0;
 new ResizeObserver(() => {
-  if (!D || stage.clientWidth === G.width && wide === innerWidth) return; // it was drawn like this
-  if (stage.clientWidth !== G.width) plot();
-  if (wide && wide !== innerWidth) { running(); const found = details.get(view.number); if (found) draw(byNumber.get(view.number), found); } // loss curves are as wide as their cards
+  if (!D) return;
+  room = stage.clientWidth;
+  if (room === G.width && wide === innerWidth) return; // it was drawn like this
+  if (room !== G.width) plot();
+  if (wide && wide !== innerWidth) { running(); const found = details.get(view.number); if (found) draw(byNumber[view.number], found); } // loss curves are as wide as their cards
   wide = innerWidth;
 }).observe(stage);

@@ -1,22 +1,24 @@
 // One experiment in depth.
-const routed = () => { const n = Number(/^#\/(\d+)$/.exec(location.hash)?.[1] ?? NaN); return byNumber.has(n) ? n : null; };
+const routed = () => { const n = Number(/^#\/(\d+)$/.exec(location.hash)?.[1] ?? NaN); return byNumber[n] ? n : null; };
 
-async function choose(number, open = true) {
-  if (number == null) return;
+function choose(number, open = true) {
   view.number = number;
-  const row = byNumber.get(number);
+  hint();
+  repaint();
+  return show(open);
+}
+async function show(open) { // what was chosen, in depth
+  const { number } = view, row = byNumber[number];
   if (row) {
     for (const [key, value] of Object.entries({ valuemin: rows[0].number, valuemax: rows.at(-1).number, valuenow: number, valuetext: `${number}, ${name(row)}, ${row.value == null ? "no score" : num(row.value)}, ${clean(row.description, 120)}` })) stage.setAttribute(`aria-${key}`, value);
   }
-  hint();
-  repaint();
   if (open) {
     if (location.hash !== `#/${number}`) history.pushState(null, "", `#/${number}`);
     shut(false);
   }
   draw(row, details.get(number), true);
   const found = await live.detail(number);
-  if (found && view.number === number) draw(byNumber.get(number), found);
+  if (found && view.number === number) draw(byNumber[number], found);
 }
 function shut(yes) { // the detail covers a small screen: then nothing else can be reached
   const box = $("detail"), opens = !yes && !box.classList.contains("open");
@@ -52,14 +54,14 @@ async function copy(text) {
 function draw(row, found, fresh = false) {
   const box = $("detail");
   if (!row) return put(box, h("p", { class: "soft" }, rows.length ? "Choose an experiment." : "Experiments appear here as they are measured."));
-  const at = rows.indexOf(row), top = box.scrollTop, step = (to, label, sign) => h("button", { class: "btn", "aria-label": label, disabled: !rows[to], onclick: () => choose(rows[to].number) }, sign);
+  const at = rows.indexOf(row), bare = !box.firstChild, top = fresh || bare ? 0 : box.scrollTop, step = (to, label, sign) => h("button", { class: "btn", "aria-label": label, disabled: !rows[to], onclick: () => choose(rows[to].number) }, sign);
   const sigma = D.noise?.sigma || Math.abs(row.change ?? 0), wide = Math.max(5 * sigma, Math.min(1.3 * Math.abs(row.change ?? 0), 40 * sigma));
   const error = row.error == null ? "" : ` ± ${size(row.error)}`, held = box !== document.activeElement && box.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   put(box, h("header", {}, h("h2", { class: "text" }, h("span", { class: "soft" }, `#${row.number} `), clean(row.description, 400)), step(at - 1, "Earlier", "‹"), step(at + 1, "Later", "›"), h("button", { class: "btn", id: "close", "aria-label": "Close", onclick: back }, "✕")),
     h("div", { class: `verdict v-${look(row)}` }, h("b", {}, found ? found.title : capital(name(row))), h("span", { class: "text" }, found ? clean(found.text, 800) : row.change != null ? `${change(row.change)}${error}` : ""), row.change != null && row.comparable && forest(row, 260, wide)),
     found ? parts(row, found) : h("p", { class: "soft" }, live.quiet() ? "Not loaded: no connection." : "Loading…"));
   if (held) (box.querySelector(`[aria-label="${held}"]:not(:disabled)`) ?? box).focus({ preventScroll: true }); // the button is another one now
-  box.scrollTop = fresh ? 0 : top;
+  if (!bare) box.scrollTop = top; // each look at a place lays the page out
 }
 function parts(row, found) {
   const against = found.against ?? D.headline?.best.number, block = (title, ...kids) => h("section", {}, h("h3", {}, title), kids);

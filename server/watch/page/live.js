@@ -11,28 +11,24 @@ const live = {
   },
 
   async begin() {
-    const token = /^#t=(.+)/.exec(location.hash)?.[1];
-    if (token) {
-      history.replaceState(null, "", location.pathname); // before anything else can read it
-      if (!await this.enter(token)) return gate("This link is not valid: use the link that 'autoresearch watch' prints.");
-    } else {
-      const answer = await fetch("api/session").catch(() => null);
-      if (answer?.status === 401) return gate("");
-      if (answer?.ok) this.csrf = (await answer.json()).csrf;
-    }
-    await this.again().catch(() => { this.broken = true; });
+    measure();
+    const answer = await first.session;
+    if (first.linked && !answer?.ok) return gate("This link is not valid: use the link that 'autoresearch watch' prints.");
+    if (answer?.status === 401) return gate("");
+    if (answer?.ok) this.csrf = (await answer.json()).csrf;
+    await this.again(first.summary).catch(() => { this.broken = true; });
     this.stream();
   },
   async enter(token) {
-    const answer = await fetch("api/session", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) }).catch(() => null);
+    const answer = await post("api/session", { token });
     if (!answer?.ok) return false;
     this.csrf = (await answer.json()).csrf;
     return true;
   },
 
   // Fetch everything. Raises when the server is away: what is shown stays.
-  async again(tries = 5) {
-    const answer = await fetch("api/summary");
+  async again(asked = fetch("api/summary"), tries = 5) {
+    const answer = await asked;
     if (answer.status === 401) { this.close(); gate(""); throw new Error("no session"); }
     if (!answer.ok) throw new Error(answer.statusText);
     const told = await answer.json();
@@ -41,7 +37,7 @@ const live = {
     trouble(told.trouble ?? "");
     // What was told meanwhile is newer than an answer that was on its way: ask once more.
     const [boot, number] = told.cursor.split("."), [heardBoot, heardNumber] = this.cursor.split(".");
-    if (boot === heardBoot && +number < +heardNumber && tries > 0) return this.again(tries - 1);
+    if (boot === heardBoot && +number < +heardNumber && tries > 0) return this.again(undefined, tries - 1);
     if (told.study) try { take(told); } catch (error) { reportError(error); } // no fault of the connection
     else if (!D) this.after = told.cursor;
   },
@@ -93,8 +89,7 @@ const live = {
     return found;
   },
   async ask(word) {
-    const headers = { "content-type": "application/json", "x-csrf": this.csrf };
-    const answer = await fetch("api/request", { method: "POST", headers, body: JSON.stringify({ word }) }).catch(() => null);
+    const answer = await post("api/request", { word }, { "x-csrf": this.csrf });
     const told = await answer?.json().catch(() => null);
     toast(answer?.ok ? capital(told.told) + "." : `Not done: ${told?.error ?? "there is no connection."}`);
   },
@@ -106,24 +101,24 @@ function take(summary) {
   D.nearly = new Set(D.lessons.near.map(miss => miss.number));
   toldAt = nowAt = performance.now();
   const C = D.rows;
-  rows = C.number.map((number, at) => {
-    const row = { number, kind: D.kinds[C.kind[at]], standing: D.standings[C.standing[at]], verdict: D.verdicts[C.verdict[at]], category: D.categories[C.category[at]], comparable: C.comparable[at] === 1 };
-    for (const key of ["value", "first", "change", "error", "value_error", "runs", "confirmations", "against", "started", "seconds", "description", "again"]) row[key] = C[key][at];
-    return row;
-  });
-  byNumber = new Map(rows.map(row => [row.number, row]));
+  rows = C.number.map((number, at) => ({ // all of one shape: there may be ten thousand
+    number, kind: D.kinds[C.kind[at]], standing: D.standings[C.standing[at]], verdict: D.verdicts[C.verdict[at]], category: D.categories[C.category[at]], comparable: C.comparable[at] === 1,
+    value: C.value[at], change: C.change[at], error: C.error[at], value_error: C.value_error[at], runs: C.runs[at], started: C.started[at], seconds: C.seconds[at], description: C.description[at], again: C.again[at],
+    px: 0, py: 0, search: null,
+  }));
+  byNumber = [];
+  for (const row of rows) byNumber[row.number] = row;
+  const fresh = !byNumber[view.number], wanted = fresh ? routed() : null;
+  if (fresh) view.number = wanted ?? D.headline?.best.number ?? rows.at(-1)?.number ?? null;
   $("main").hidden = false;
   $("gate").hidden = true;
   beat(true);
   headline();
   plot();
   refresh();
-  if (view.number == null || !byNumber.has(view.number)) {
-    const wanted = routed();
-    if (wanted) choose(wanted);
-    else choose(D.headline?.best.number ?? rows.at(-1)?.number, false);
-    if (!rows.length) { view.number = null; draw(null); }
-  } else live.detail(view.number).then(found => { if (found && view.number === found.number) draw(byNumber.get(found.number), found); });
+  if (!rows.length) draw(null);
+  else if (fresh) show(wanted != null);
+  else live.detail(view.number).then(found => { if (found && view.number === found.number) draw(byNumber[found.number], found); });
 }
 function update({ rows: part, rest }) {
   if (!D) return;

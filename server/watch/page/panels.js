@@ -132,27 +132,26 @@ function experiments() {
   const column = (id, text, width, cls) => h("th", { scope: "col", style: width && { width }, class: cls, "aria-sort": view.sort === id && id ? (view.down ? "descending" : "ascending") : null },
     id ? h("button", { "data-sort": id, onclick: () => { view.down = view.sort === id ? !view.down : id === "number"; view.sort = id; panel(); } }, text, view.sort === id ? (view.down ? " ↓" : " ↑") : "") : text);
   box.append(h("table", {}, h("caption", { class: "sr" }, "Experiments"), h("thead", {}, h("tr", {}, column("number", "#", "52px"), column("", "outcome", "148px"), column("value", metric().name.slice(0, 16), "84px"), column("change", "Δ to its incumbent", "196px"), column("", "kind", "104px", "opt"), column("", "description"))), body));
-  const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search the experiments", value: view.find, oninput: event => { view.find = event.target.value; list(); } });
-  const chip = ([id, [text, test]]) => { const n = rows.filter(test).length; return (n > 0 || id === "all") && h("button", { class: "btn", "aria-pressed": String(view.show === id), onclick: () => { view.show = id; panel(); } }, text, h("span", { class: "soft" }, ` ${n}`)); };
+  const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search the experiments", value: view.find, oninput: event => { view.find = event.target.value; list(box.scrollTop); } });
+  const chip = ([id, [text, test]]) => { const n = rows.reduce((n, row) => n + test(row), 0); return (n > 0 || id === "all") && h("button", { class: "btn", "aria-pressed": String(view.show === id), onclick: () => { view.show = id; panel(); } }, text, h("span", { class: "soft" }, ` ${n}`)); };
   put("panel", h("div", { class: "filters" }, Object.entries(SHOW).map(chip), search), box);
-  const list = () => {
+  const list = top => {
     const words = view.find.toLowerCase().split(/\s+/).filter(Boolean), test = SHOW[view.show][1];
     listed = rows.filter(row => test(row) && (!words.length || words.every(word => (row.search ??= `#${row.number} ${row.description} ${row.verdict} ${row.kind} ${row.category}`.toLowerCase()).includes(word))));
     const key = { number: row => row.number, value: row => row.value, change: row => row.change }[view.sort];
     listed.sort((p, q) => { const a = key(p), b = key(q); return a == null ? (b == null ? q.number - p.number : 1) : b == null ? -1 : (view.down ? -1 : 1) * (a - b); });
-    from0 = -1;
     box.style.setProperty("height", `min(${Math.max(listed.length, 2) * TALL() + 36}px, 560px, 70vh)`);
-    paint();
+    paint(top, true);
   };
-  const paint = () => { // only what can be seen
-    const tall = TALL(), from = Math.max(0, Math.floor(box.scrollTop / tall) - 8), to = Math.min(listed.length, from + Math.ceil((box.clientHeight || 560) / tall) + 16);
-    if (from === from0) return;
+  const paint = (top, anew) => { // only what can be seen
+    const tall = TALL(), from = Math.max(0, Math.floor(top / tall) - 8), to = Math.min(listed.length, Math.floor((top + 560) / tall) + 8);
+    if (from === from0 && !anew) return;
     from0 = from;
     const gap = many => h("tr", { class: "gap", "aria-hidden": "true", style: { height: `${many * tall}px` } });
     put(body, from > 0 && gap(from), listed.slice(from, to).map(line), to < listed.length && gap(listed.length - to));
     if (!listed.length) put(body, h("tr", { class: "gap" }, h("td", { colspan: 6, class: "soft" }, rows.length ? "No experiment matches." : "Nothing was tried yet.")));
   };
-  box.addEventListener("scroll", paint, { passive: true });
+  box.addEventListener("scroll", () => paint(box.scrollTop), { passive: true });
   box.addEventListener("keydown", event => {
     const way = { ArrowDown: 1, ArrowUp: -1 }[event.key], at = listed.findIndex(row => row.number === view.number) + way;
     if (!way || !listed[at]) return;
@@ -163,8 +162,8 @@ function experiments() {
     repaint();
     body.querySelector("[aria-current=true] button")?.focus({ preventScroll: true });
   });
-  repaint = () => { from0 = -1; paint(); };
-  list();
+  repaint = () => paint(box.scrollTop, true);
+  list(0);
 }
 function line(row) {
   return h("tr", { "aria-current": row.number === view.number ? "true" : null, onclick: () => choose(row.number) }, h("td", {}, row.number),
@@ -197,7 +196,7 @@ function knob({ name: label, points }, at, all, W = 200, H = 104) {
   const tell = p => `#${p.number}: ${clean(p.before, 40)} → ${clean(p.after, 40)} ${change(p.change, 1)}`;
   return h("figure", {}, h("figcaption", { class: "text" }, clean(label, 60)), s("svg", { viewBox: `0 0 ${W} ${H}`, width: "100%", role: "img", "aria-label": points.map(tell).join("; ").slice(0, 600) },
     s("rect", { class: "band", x: 0, width: W, y: y(sigma), height: Math.max(0, y(-sigma) - y(sigma)) }), s("path", { class: "grid", d: `M0,${y(0)}H${W}` }),
-    points.map((p, i) => { const cx = x(xs[i]), cy = p.change == null ? 9 : y(p.change), row = byNumber.get(p.number); return s("g", { class: "hit", onclick: () => choose(p.number) }, s("title", {}, tell(p)), s("circle", { cx, cy, r: 10, fill: "transparent" }), mark(row ? look(row) : D.kinds[p.kind], cx, cy)); }),
+    points.map((p, i) => { const cx = x(xs[i]), cy = p.change == null ? 9 : y(p.change), row = byNumber[p.number]; return s("g", { class: "hit", onclick: () => choose(p.number) }, s("title", {}, tell(p)), s("circle", { cx, cy, r: 10, fill: "transparent" }), mark(row ? look(row) : D.kinds[p.kind], cx, cy)); }),
     s("text", { x: 4, y: H - 3 }, clean(ends[0][1], 14)), ends[1][1] !== ends[0][1] && s("text", { x: W - 4, y: H - 3, "text-anchor": "end" }, clean(ends[1][1], 14))));
 }
 

@@ -7,7 +7,7 @@ function ticks(low, high, count) { // round numbers between the two
   return Array.from({ length: many }, (_, at) => ((first + at) * step).toFixed(Math.min(places, 20)));
 }
 function range(values, held, sigma) { // the best and the worst that are shown, where lower is better: what diverged flattens nothing
-  values.sort((p, q) => p - q);
+  values = Float64Array.from(values).sort();
   const best = values[0], usual = values[values.length * 3 >> 2], least = sigma || Math.abs(best) * 1e-4 || 1e-6;
   const fence = Math.max(usual + 1.1 * (usual - best), best + 4 * least, ...held), worst = values.findLast(v => v <= fence) ?? best;
   const span = Math.max(worst - best, 3 * least);

@@ -68,6 +68,15 @@ def test_nobody_else_sees_anything(inside: Watch, path: str, headers: dict[str, 
     assert found == status and "headline" not in text and "access-control-allow-origin" not in answered
 
 
+@pytest.mark.parametrize("path", GUARDED)
+def test_the_token_as_a_header_shows_what_a_cookie_shows_and_changes_nothing(inside: Watch, path: str) -> None:
+    if path != "api/events":  # which never ends
+        assert inside.ask(path, Cookie="", X_Token=inside.token)[0] == inside.ask(path)[0]
+    for wrong in ("nonsense", inside.token[:-1], inside.token + "x"):
+        assert inside.ask(path, Cookie="", X_Token=wrong)[0] == 401
+    assert inside.ask("api/request", {"word": "pause"}, Cookie="", X_Csrf="", X_Token=inside.token)[0] == 403
+
+
 @pytest.mark.parametrize("token", ["", "nonsense", None, 7, ["a"], {"a": 1}, "é" * 40, "\ud800" * 40], ids=ascii)
 def test_a_wrong_token_lets_nobody_in(inside: Watch, token: object) -> None:
     status, text, headers = inside.ask("api/session", {"token": token}, Cookie="")
