@@ -19,11 +19,11 @@ from rich.console import Console
 from tests.ray import inputs
 from tests.ray.bench import bench, enter
 from tests.ray.cluster import Cluster, running
-from tests.ray.night import same_verdicts
 from tests.ray.rows import ROWS, Row
 from tests.slurm.cluster import NO_CLUSTER
+from tests.slurm.seeded import EXPERIMENTS, same_study
 
-_STUDY = "the same study here and on the cluster, with its server killed in a run"
+_STUDY = f"the same study of {EXPERIMENTS} experiments here and on the cluster: the same verdicts for the same seeds"
 _out = Console(highlight=False, soft_wrap=True, width=120)
 
 
@@ -66,7 +66,8 @@ def _all(tally: Tally, folder: Path, nodes: Cluster, only: str, times: int) -> N
     if times:
         _checks(inputs.CHECKS, tally, folder, nodes, only)
         if re.search(only, _STUDY):
-            tally.tried(_STUDY, lambda: same_verdicts(folder / "study", nodes))
+            engine = ("--executor", "ray", "--ray-address", nodes.address)
+            tally.tried(_STUDY, lambda: same_study(folder / "study", *engine))
 
 
 def _checks(checks: dict[str, inputs.Check], tally: Tally, folder: Path, nodes: Cluster, only: str) -> None:

@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Bench:
             train_sha256="0" * 64,
             profile="cpu",
             seed=42,
-            budget_seconds=limits.pop("budget", 60.0),
+            budget_seconds=limits.pop("budget", 600.0),
             started_at=utc_now(),
             slot="0",
             concurrency=2,
@@ -123,6 +123,19 @@ class Bench:
             except (psutil.Error, OSError):
                 continue
         return found
+
+    def end_command(self, run: RemoteRun, node: int) -> None:
+        """Let a run come to its score: its command's `sleep` is over."""
+        until(lambda: self._waited_for(run, node), what="the run's command")
+        for process in self._waited_for(run, node):
+            process.terminate()
+
+    def _waited_for(self, run: RemoteRun, node: int) -> list[psutil.Process]:
+        supervisors = (one for one in self.processes(run, node) if "trainer.supervisor" in one.cmdline())
+        with suppress(psutil.NoSuchProcess):
+            below = (child for one in supervisors for child in one.children(recursive=True))
+            return [child for child in below if child.name() == "sleep"]
+        return []
 
     def clear(self) -> None:
         """No run of ours keeps a slot from the next trial."""

@@ -20,7 +20,7 @@ from server.runs.run_spec import RunLimits
 from tests.faults.night import Refused
 from tests.ray.bench import Bench, bench, ended
 from tests.ray.cluster import Cluster
-from tests.ray.night import RayNight
+from tests.slurm.seeded import SeededNight
 from tests.support.repositories import QUICK
 from trainer.contract import Referee
 
@@ -60,13 +60,13 @@ def _none(place: Path, nodes: Cluster) -> None:
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=environment)
     (told,) = [one["detail"] for one in json.loads(done.stdout)["checks"] if one["name"] == "ray"]
     assert done.returncode == 1 and "no cluster runs on this machine" in told, told
-    night = RayNight(place / "night", place / "data", None)
-    night.engine = ("--executor", "ray")
+    (place / "night").mkdir(parents=True)
+    night = SeededNight(place / "night", place / "data", "--executor", "ray")
     told = anyio.run(_refused_start, night, environment)
     assert "no cluster runs on this machine" in told and not night.rows(), told
 
 
-async def _refused_start(night: RayNight, environment: dict[str, str]) -> str:
+async def _refused_start(night: SeededNight, environment: dict[str, str]) -> str:
     async with night.agent(**environment) as agent:
         try:
             await agent.start()

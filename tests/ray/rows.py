@@ -26,6 +26,7 @@ class Row:
 
 
 ROWS: list[Row] = []
+_LONG = "sleep 300"  # a run of a trial that ends it
 
 
 def row(name: str, networks: bool = False, short: bool = False) -> Callable[[Callable[[Bench], None]], None]:
@@ -37,7 +38,7 @@ def row(name: str, networks: bool = False, short: bool = False) -> Callable[[Cal
 
 @row("a run is cancelled")
 def _cancelled(bench: Bench) -> None:
-    run = bench.start("sleep 60")
+    run = bench.start(_LONG)
     node = bench.node(run)
     run.cancel("enough")
     result = ended(run)
@@ -47,7 +48,7 @@ def _cancelled(bench: Bench) -> None:
 
 @row("a run that waits for a node is cancelled")
 def _cancelled_in_queue(bench: Bench) -> None:
-    full = [bench.start("sleep 60") for _ in range(2)]
+    full = [bench.start(_LONG) for _ in range(2)]
     for run in full:
         bench.node(run)
     waits = bench.start()
@@ -62,41 +63,43 @@ def _cancelled_in_queue(bench: Bench) -> None:
 
 @row("the server's process that talks with Ray is killed")
 def _child_killed(bench: Bench) -> None:
-    run = bench.start("sleep 6")
-    bench.node(run)
+    run = bench.start(_LONG)
+    node = bench.node(run)
     child = next(one for one in psutil.Process().children() if "server.runs.engines.ray.child" in one.cmdline())
     child.kill()
+    bench.end_command(run, node)
     assert ended(run).outcome is Outcome.FINISHED
 
 
 @row("the server is killed")
 def _server_killed(bench: Bench) -> None:
-    run = bench.start("sleep 8")
-    bench.node(run)
+    run = bench.start(_LONG)
+    node = bench.node(run)
     bench.executor.close()
     bench.executor = bench.open()
+    bench.end_command(run, node)
     again = bench.executor.handle(int(run.folder.path.name))
     assert ended(again).outcome is Outcome.FINISHED
 
 
 @row("the server is killed before the run has reached a node")
 def _server_killed_early(bench: Bench) -> None:
-    full = [bench.start("sleep 12") for _ in range(2)]
-    for one in full:
-        bench.node(one)
+    full = [bench.start(_LONG) for _ in range(2)]
+    nodes = [bench.node(one) for one in full]
     waits = bench.start()
     until(lambda: "waiting for a node" in waits.progress().stage)
     bench.executor.close()
     bench.executor = bench.open()
     again = bench.executor.handle(int(waits.folder.path.name))
     assert ended(again).outcome is Outcome.LOST
-    for one in full:
+    for one, node in zip(full, nodes, strict=True):
+        bench.end_command(one, node)
         assert ended(bench.executor.handle(int(one.folder.path.name))).outcome is Outcome.FINISHED
 
 
 @row("Ray's worker is killed", short=True)
 def _worker_killed(bench: Bench) -> None:
-    run = bench.start("sleep 60")
+    run = bench.start(_LONG)
     node = bench.node(run)
     (worker,) = bench.cluster.pids(node, "ray::Tenant")
     os.kill(worker, signal.SIGKILL)
@@ -107,7 +110,7 @@ def _worker_killed(bench: Bench) -> None:
 
 @row("the supervisor is killed")
 def _supervisor_killed(bench: Bench) -> None:
-    run = bench.start("sleep 60")
+    run = bench.start(_LONG)
     node = bench.node(run)
     for process in bench.processes(run, node):
         if "trainer.supervisor" in process.cmdline():
@@ -119,7 +122,7 @@ def _supervisor_killed(bench: Bench) -> None:
 
 @row("a supervisor that hangs is cancelled")
 def _hangs(bench: Bench) -> None:
-    run = bench.start("sleep 60")
+    run = bench.start(_LONG)
     node = bench.node(run)
     for process in bench.processes(run, node):
         if "trainer.supervisor" in process.cmdline():
@@ -132,7 +135,7 @@ def _hangs(bench: Bench) -> None:
 
 @row("the tether is killed")
 def _tether_killed(bench: Bench) -> None:
-    run = bench.start("sleep 60")
+    run = bench.start(_LONG)
     node = bench.node(run)
     tethers = [one for one in bench.processes(run, node) if "trainer.node.tether" in one.cmdline()]
     first = min(tethers, key=lambda one: one.create_time())
@@ -143,14 +146,14 @@ def _tether_killed(bench: Bench) -> None:
 
 @row("a run meets its time limit")
 def _time_limit(bench: Bench) -> None:
-    run = bench.start("sleep 60", budget=1.0)
+    run = bench.start(_LONG, budget=1.0)
     result = ended(run)
     assert result.outcome is Outcome.TIMEOUT, result
 
 
 @row("a run is submitted twice")
 def _submitted_twice(bench: Bench) -> None:
-    run = bench.start("sleep 6")
+    run = bench.start(_LONG)
     node = bench.node(run)
     other = Bench(bench.place / "again", bench.cluster)
     other.executor.study = bench.executor.study  # another server, which takes itself for this one
@@ -166,13 +169,14 @@ def _submitted_twice(bench: Bench) -> None:
         assert gone and gone.outcome is Outcome.ENV_FAIL, gone
     finally:
         other.executor.close()
+    bench.end_command(run, node)
     assert ended(run).outcome is Outcome.FINISHED
     _nothing_left(bench, run, node)
 
 
 @row("raylet is killed")
 def _raylet_killed(bench: Bench) -> None:
-    run = bench.start("sleep 120")
+    run = bench.start(_LONG)
     node = bench.node(run)
     for pid in bench.cluster.pids(node, "raylet/raylet"):
         os.kill(pid, signal.SIGKILL)
@@ -184,32 +188,35 @@ def _raylet_killed(bench: Bench) -> None:
 
 @row("a node is killed")
 def _node_killed(bench: Bench) -> None:
-    run = bench.start("sleep 120")
+    run = bench.start(_LONG)
     node = bench.node(run)
-    other = bench.start("sleep 10")
-    assert bench.node(other) != node
+    other = bench.start(_LONG)
+    elsewhere = bench.node(other)
+    assert elsewhere != node
     bench.cluster.kill(node)
     result = ended(run)
     assert result.outcome is Outcome.LOST and "gone" in result.reason, result
+    bench.end_command(other, elsewhere)
     assert ended(other).outcome is Outcome.FINISHED
     _revive(bench, node)
 
 
 @row("the network is cut for a moment", networks=True)
 def _blink(bench: Bench) -> None:
-    run = bench.start("sleep 10")
+    run = bench.start(_LONG)
     node = bench.node(run)
     bench.cluster.cut(node)
     time.sleep(2.5)
     assert run.result() is None, "nothing is certain"
     bench.cluster.heal(node)
+    bench.end_command(run, node)
     result = ended(run)
     assert result.outcome is Outcome.FINISHED, result
 
 
 @row("the network is cut", networks=True)
 def _cut(bench: Bench) -> None:
-    run = bench.start("sleep 300")
+    run = bench.start(_LONG)
     node = bench.node(run)
     bench.cluster.cut(node)
     result = ended(run)
@@ -222,7 +229,7 @@ def _cut(bench: Bench) -> None:
 
 @row("the head is killed, and started anew")
 def _head_killed(bench: Bench) -> None:
-    run = bench.start("sleep 300")
+    run = bench.start(_LONG)
     node = bench.node(run)
     bench.cluster.kill(0)
     _nothing_left(bench, run, node)  # a node without a head ends itself, and its runs with it
@@ -234,11 +241,12 @@ def _head_killed(bench: Bench) -> None:
 
 @row("the head is killed, and the run's result lies on its node")
 def _head_killed_late(bench: Bench) -> None:
-    run = bench.start("sleep 4")
+    run = bench.start(_LONG)
     node = bench.node(run)
     bench.cluster.kill(0)
     for pid in _children("server.runs.engines.ray.child"):
         os.kill(pid, signal.SIGKILL)
+    bench.end_command(run, node)
     until(lambda: (bench.on_node(run, node) / RunFile.RESULT).exists(), what="a result on the node")
     _start_anew(bench)
     result = ended(run)

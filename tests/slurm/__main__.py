@@ -98,7 +98,8 @@ def main(
             anyio.run(_inject, night, tally, short, 1 if short else trials)
         checks: dict[str, inputs.Check] = {} if short else {**inputs.CHECKS, **studies.CHECKS}
         for name, check in checks.items():
-            if tally.asks_for(name):
+            times = trials if name in inputs.ROWS else 1
+            for _ in range(times if tally.asks_for(name) else 0):
                 _check(cluster, tally, name, check, place / str(len(tally.failed) + tally.passed))
     _out.print(f"{tally.passed} passed, {len(tally.failed)} failed")
     sys.exit(bool(tally.failed))

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 import trainer
 from tests.faults.night import Refused
 from tests.slurm.cluster import slurm
 from tests.slurm.night import JobNight
+from tests.support.polling import PATIENCE
 from trainer.contract import SeatOrder
 
 Injection = Callable[[JobNight], Awaitable[None]]
@@ -48,12 +51,13 @@ def took(what: str, begun: float) -> None:
 @fault("server -9 in a run: it goes on, and the next server takes it up", alone=True)
 async def server(night: JobNight) -> None:
     with broken() as killed:
-        async with night.under_way("8") as agent:
+        async with night.under_way() as agent:
             killed.append(bool(night.kill("server")))
             await agent.finish()
     row = night.last()
     assert row.running and night.processes("trainer.supervisor")
     async with night.agent() as agent:
+        night.end_command()
         await agent.finish()
     assert night.last().number == row.number
     night.require_score()
@@ -122,13 +126,14 @@ async def scancel(night: JobNight) -> None:
 
 @fault("slurmd -9: Slurm calls the node down, and the run goes on to its score")
 async def node_daemon(night: JobNight) -> None:
-    async with night.under_way("45") as agent:
+    async with night.under_way() as agent:
         node, begun = night.node(), time.monotonic()
         for process in night.cluster.daemons(f"-N {node}"):
             process.kill()
         night.cluster.until(lambda: night.cluster.state(node).startswith("down") or not night.last().running)
         took("down", begun)
         assert night.last().running
+        night.end_command()
         await agent.finish()
     night.require_score()
 
@@ -145,11 +150,13 @@ async def node_dead(night: JobNight) -> None:
 
 @fault("slurmstepd -9: the folder is believed, and the run has its score")
 async def step_daemon(night: JobNight) -> None:
-    async with night.under_way("8") as agent:
+    async with night.under_way() as agent:
         hit = night.cluster.step_daemons(night.node())
         assert hit
         for process in hit:
             process.kill()
+        psutil.wait_procs(hit, timeout=PATIENCE)
+        night.end_command()
         await agent.finish()
     night.require_score()
 
@@ -188,9 +195,10 @@ async def seat(night: JobNight) -> None:
 
 @fault("slurmctld -9 in a run: nothing is lost, the run has its score, and the next is refused until it is back")
 async def controller(night: JobNight) -> None:
-    async with night.under_way("30") as agent:
+    async with night.under_way() as agent:
         for process in night.cluster.daemons("slurmctld"):
             process.kill()
+        night.end_command()
         await agent.finish()
         night.require_score()
         try:
@@ -215,7 +223,7 @@ async def controller_at_start(night: JobNight) -> None:
 
 @fault("the same job submitted again: the folder is not started a second time")
 async def twice(night: JobNight) -> None:
-    async with night.under_way("8") as agent:
+    async with night.under_way() as agent:
         (running,) = night.processes("trainer.node.seat")
         words, folder = running.cmdline()[:5], night.run_folder()
         order = SeatOrder("{}", night.job().nonce, "x").to_json()  # as of a requeue: the same start of the same run
@@ -223,13 +231,14 @@ async def twice(night: JobNight) -> None:
         path = Path(str(trainer.__file__)).parents[1]
         job = slurm("sbatch", "--parsable", f"--export=ALL,PYTHONPATH={path}", "-o", "/dev/null", "--wrap", script)
         night.cluster.until(lambda: "ExitCode=75:0" in slurm("scontrol", "-o", "show", "job", job.strip()))
+        night.end_command()
         await agent.finish()
     night.require_score()
 
 
 @fault("the time limit of Slurm's is reached: the run ends, and is not held against the idea")
 async def time_limit(night: JobNight) -> None:
-    async with night.under_way("280") as agent:
+    async with night.under_way() as agent:
         begun = time.monotonic()
         slurm("scontrol", "update", f"jobid={night.job().id}", "timelimit=1")
         await agent.finish()
@@ -250,10 +259,24 @@ async def state_down(night: JobNight) -> None:
     night.cluster.until(lambda: not night.processes())
 
 
+@fault("the controller refuses the job: the run ends with Slurm's words, and no idea is judged")
+async def refused(night: JobNight) -> None:
+    slurm("scontrol", "update", "partitionname=main", "state=inactive")
+    async with night.session() as agent:
+        try:
+            await agent.start()
+            raise AssertionError("a run was started in a partition that takes none")
+        except Refused as refused:
+            assert "Slurm does not accept the run: " in str(refused), refused
+        finally:
+            slurm("scontrol", "update", "partitionname=main", "state=up")
+    night.require_unjudged("env_fail")
+
+
 @fault("the server killed before its sbatch: the run is given up, or carried out once", alone=True)
 async def never_submitted(night: JobNight) -> None:
     slow = night.folder / "slow"
-    slow.mkdir()
+    slow.mkdir(exist_ok=True)
     script = '#!/bin/sh\ncase "$*" in *export-file*) kill -9 $PPID; exit 1;; esac\nexec /usr/bin/sbatch "$@"\n'
     (slow / "sbatch").write_text(script, encoding="ascii")
     (slow / "sbatch").chmod(0o755)

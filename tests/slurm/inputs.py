@@ -21,17 +21,19 @@ from trainer.contract import RunFile
 
 Check = Callable[[Cluster, Path], None]
 CHECKS: dict[str, Check] = {}
+ROWS: set[str] = set()  # checks that are a row of the failure table by themselves: tried as often as each fault
 _PACKAGES = Path(str(trainer.__file__)).parents[1]
 _TORCH = Path(str(metadata.distribution("torch").locate_file(""))) / f"torch-{metadata.version('torch')}.dist-info"
 _FULL = "/tmp/autoresearch-full"
 ODD = ["share", "package", "version", "torch", "other torch", "python", "disk", "clock", "other share"]
 
 
-def check(name: str) -> Callable[[Check], Check]:
+def check(name: str, row: bool = False) -> Callable[[Check], Check]:
     """Add a function to the table. It gets a folder of its own."""
 
     def add(told: Check) -> Check:
         CHECKS[name] = told
+        ROWS.update([name] if row else [])
         return told
 
     return add
@@ -113,7 +115,7 @@ def gres(cluster: Cluster, folder: Path) -> None:
     assert told["slurm"].startswith("fix: Slurm refuses such jobs: Invalid generic resource"), told
 
 
-@check("nodes that are all drained: doctor says so, the server starts, and a run waits until they are back")
+@check("nodes that are all drained: doctor says so, the server starts, and a run waits until they are back", row=True)
 def drained(cluster: Cluster, folder: Path) -> None:
     work = _made(folder)
     slurm("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
@@ -160,7 +162,10 @@ def slots(cluster: Cluster, folder: Path) -> None:
     assert done.returncode == 1 and "Say how many jobs may run at once" in _said(done), done
 
 
-@check("a partition whose jobs may not take so long: the run ends with that sentence, and does not wait for ever")
+@check(
+    "a partition whose jobs may not take so long: the run ends with that sentence, and does not wait for ever",
+    row=True,
+)
 def time_limit(cluster: Cluster, folder: Path) -> None:
     told = _run(_made(folder), "--partition=short")
     assert told.startswith("env_fail: Slurm will never start this run (PartitionTimeLimit): "), told
@@ -168,8 +173,8 @@ def time_limit(cluster: Cluster, folder: Path) -> None:
 
 @check("a node that is fit: doctor is content with it")
 def fit(cluster: Cluster, folder: Path) -> None:
-    told = doctor(_made(folder), "--partition=main")
-    assert told["slurm"].startswith("ok: slurm ") and not told["node"].startswith("fix"), told
+    told = doctor(_made(folder), "--partition=main")  # Debian says slurm-wlm
+    assert told["slurm"].startswith("ok: slurm") and not told["node"].startswith("fix"), told
 
 
 def _of_a_node(place: str, doctors: str, runs: str) -> None:

@@ -4,7 +4,7 @@ import json
 import random
 import signal
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ budget_seconds: 300
 Make the value smaller.
 """
 SHORT = "0.2"  # seconds of a run
-LONG = "60"  # of one that something else ends
+LONG = "280"  # of one that something else ends
 
 
 class JobAgent(Agent):
@@ -48,12 +48,12 @@ class JobAgent(Agent):
 
 
 class JobNight(Night):
-    """One repository with one tag; its servers start jobs, or runs on this machine where there is no cluster."""
+    """One repository with one tag; its servers start jobs."""
 
-    def __init__(self, folder: Path, data: Path, cluster: Cluster | None, options: str = "--partition=main") -> None:
+    def __init__(self, folder: Path, data: Path, cluster: Cluster, options: str = "--partition=main") -> None:
         self.folder, self.data, self.chance, self.ideas = folder, data, random.Random(1), 0
         self._budget, self._short, self.slots = 300.0, False, 2
-        self.on, self.options = cluster, options
+        self.cluster, self.options = cluster, options
         self.open: JobAgent | None = None  # that serves one fault after the other
         data.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,13 +65,8 @@ class JobNight(Night):
         self._acknowledged: dict[str, set[int]] = {"run": set(), "keep": set()}
         self.move(self.repository)
 
-    @property
-    def cluster(self) -> Cluster:
-        assert self.on
-        return self.on
-
     def command(self, *options: str) -> list[str]:
-        slurm = ("--executor", "slurm", "--slurm", self.options) if self.on else ()
+        slurm = ("--executor", "slurm", "--slurm", self.options)
         return super().command(*slurm, "--slots", str(self.slots), *options)
 
     @asynccontextmanager
@@ -89,11 +84,12 @@ class JobNight(Night):
             yield agent
 
     @asynccontextmanager
-    async def under_way(self, seconds: str = LONG) -> AsyncGenerator[JobAgent]:
-        """An agent with a run whose command has begun."""
+    async def under_way(self) -> AsyncGenerator[JobAgent]:
+        """An agent with a run whose command has begun, and goes on until something ends it."""
         async with self.session() as agent:
-            await agent.start(seconds)
+            await agent.start(LONG)
             self.until_measuring()
+            self.cluster.until(self._waited_for)
             yield agent
 
     def run_folder(self, number: int = 0) -> Path:
@@ -110,6 +106,18 @@ class JobNight(Night):
     def until_measuring(self) -> None:
         """Wait until the command of the last run runs."""
         self.cluster.until(lambda: self.stage() == "measuring")
+
+    def end_command(self) -> None:
+        """Let the run under way come to its score: what its command waits for is over."""
+        for process in self._waited_for():
+            process.terminate()
+
+    def _waited_for(self) -> list[psutil.Process]:
+        """The `sleep` of the run under way."""
+        with suppress(psutil.NoSuchProcess):
+            below = (child for one in self.processes("trainer.supervisor") for child in one.children(recursive=True))
+            return [child for child in below if child.name() == "sleep"]
+        return []
 
     def job(self, number: int = 0) -> Job:
         """The job of a run."""
@@ -145,7 +153,7 @@ class JobNight(Night):
         """The last run must have one, and must have been on a node."""
         row = self.last()
         assert row.score is not None and row.result, self.told()
-        assert not self.on or row.result.figures.node_name in ("n1", "n2")
+        assert row.result.figures.node_name in ("n1", "n2")
 
     def require_unjudged(self, *outcomes: str) -> str:
         """The last run must have ended so, and no idea must have been judged by it. Returns its words."""
@@ -156,8 +164,7 @@ class JobNight(Night):
 
     async def recover(self) -> dict[str, Any]:
         """The cluster is mended; the next run; then everything that must hold."""
-        if self.on:
-            self.on.heal()
+        self.cluster.heal()
         async with self.session() as agent:
             await agent.start()
             ended = await agent.finish()
@@ -167,6 +174,5 @@ class JobNight(Night):
 
     def check(self) -> None:
         """What must hold, once the last run's supervisor and seat, which write a result last, have ended."""
-        if self.on:
-            self.on.until(lambda: not self.processes() or self.last().running)
+        self.cluster.until(lambda: not self.processes() or self.last().running)
         super().check()

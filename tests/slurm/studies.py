@@ -10,18 +10,16 @@ from pathlib import Path
 import anyio
 
 from server.runs.hardware import cores
-from tests.faults.night import BRANCH, Agent, Night
+from tests.faults.night import BRANCH, Agent
 from tests.slurm.cluster import Cluster
 from tests.slurm.night import JobNight
-from tests.support.repositories import QUICK, git
+from tests.slurm.seeded import EXPERIMENTS, same_study
+from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[2]
 CHECKS: dict[str, Callable[[Cluster, Path], None]] = {}
 _ROUNDS = 10
 _LANES = ("main", "second")
-# The server draws the seeds of runs in secret; here both servers draw the same.
-_SEEDS = "import itertools, runpy, secrets; c = itertools.count(1); secrets.randbelow = lambda n: next(c)"
-_SEEDED = QUICK.replace("min(RATE / 0.03", 'min(RATE * (1 + config["seed"] / 50) / 0.03')
 
 
 def check(name: str) -> Callable[[Callable[[Cluster, Path], None]], Callable[[Cluster, Path], None]]:
@@ -80,46 +78,9 @@ async def _decide(agent: Agent, lane: str) -> None:
         await agent.call("run_experiment", description="again", lane=lane, wait_seconds=0)
 
 
-class SeededNight(Night):
-    """A language model's study, whose server draws seeds that are known."""
-
-    options: tuple[str, ...] = ()
-
-    def command(self, *options: str) -> list[str]:
-        _, _, *words = super().command(*self.options, *options)
-        return ["-c", f"{_SEEDS}; runpy.run_module('server', run_name='__main__')", *words]
-
-
-@check("the same study here and on the cluster: the same scores and verdicts for the same seeds")
+@check(f"the same study of {EXPERIMENTS} experiments here and on the cluster: the same verdicts for the same seeds")
 def same(cluster: Cluster, folder: Path) -> None:
-    told: list[list[tuple[object, ...]]] = []
-    for options in ((), ("--executor", "slurm", "--slurm", "--partition=main")):
-        place = folder / f"of {len(told)}"
-        place.mkdir()
-        night = SeededNight(place, folder / "data", seed=1)
-        night.data.mkdir(exist_ok=True)
-        (night.repository / "train.py").write_text(_SEEDED, encoding="utf-8")
-        subprocess.run(["git", "commit", "-qam", "seeded"], cwd=night.repository, check=True, env=_identity())
-        night.accept()
-        night.options = options
-        anyio.run(_experiments, night)
-        rows = night.rows()
-        told.append([(r.attempt.seed, r.score and r.score.value, r.verdict, r.kept, r.attempt.purpose) for r in rows])
-        on = {row.result.figures.node_name for row in rows if row.result}
-        assert on == ({"n1", "n2"} & on if options else {None}) and on, on
-    assert told[0] == told[1] and len(told[0]) >= 4, told
-    assert len({score for _, score, *_ in told[0]}) == len(told[0]), "seeds change the scores"
-
-
-def _identity() -> dict[str, str]:
-    names = {f"GIT_{role}_{part}": "user@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
-    return {**os.environ, **names}
-
-
-async def _experiments(night: Night) -> None:
-    async with night.agent() as agent:
-        for _ in range(4):
-            await agent.experiment()
+    same_study(folder, "--executor", "slurm", "--slurm", "--partition=main")
 
 
 @check("eight runs of 5 s on two nodes: what a run costs beside")
