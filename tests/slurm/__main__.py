@@ -72,6 +72,7 @@ async def _with_one_server(night: JobNight, tally: Tally, short: bool) -> None:
                     await inject(night)
                     night.cluster.heal()
                     night.check()
+                night.cluster.heal()  # a failure stays one
         with tally.one("after all of them, the next run and all that must hold"):
             await night.recover()
     night.open = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 import trainer
+from server.runs.engines.remote import ANSWER_SECONDS
 from tests.faults.night import Refused
 from tests.slurm.cluster import slurm
 from tests.slurm.night import JobNight
@@ -110,6 +111,7 @@ async def cancel_unanswered(night: JobNight) -> None:
         await agent.call("cancel_experiment", reason="enough")
         await agent.finish()
         took("ended", begun)
+        assert time.monotonic() - begun > ANSWER_SECONDS / 2, "the supervisor was not given time to answer"
     night.require_unjudged(*_UNJUDGED)
     night.cluster.until(lambda: not night.processes())
 

@@ -131,7 +131,8 @@ class RemoteRun:
         self._over_since = None
         if look.standing is Standing.WAITING:
             self._since = now  # it owes a sign of life from its start on
-            return self._waits(look)
+            if not self._has(RunFile.STARTED):  # else the word is older than the start: a cancel is the supervisor's
+                return self._waits(look)
         self._hurry(look, now)
         return None
 
@@ -152,7 +153,7 @@ class RemoteRun:
         if look.unfit:
             return self._end(Outcome.ENV_FAIL, look.unfit, look)
         told = f"waiting for a node{f': {look.why}' if look.why else ''}"
-        if told != self._told and not self._has(RunFile.STARTED):
+        if told != self._told:
             self._told = told
             temporary = self.folder.path / f"{RunFile.PROGRESS}.server"
             with suppress(OSError):

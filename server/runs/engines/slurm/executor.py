@@ -90,7 +90,8 @@ class SlurmExecutor:
             with startable():  # a job that was taken all the same finds that nobody wants it
                 write_whole(folder / RunFile.GONE, '{"outcome": "env_fail", "why": "It was not submitted."}')
             self._table.end(job)
-            raise RunnerUnavailable(f"Slurm does not accept the run: {trouble}.", commands.STEP) from trouble
+            why = "does not answer" if trouble.silent else "does not accept the run"
+            raise RunnerUnavailable(f"Slurm {why}: {trouble}.", commands.STEP) from trouble
         job = job.model_copy(update={"id": told})
         with startable():
             job.write(folder)

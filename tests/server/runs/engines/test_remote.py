@@ -158,6 +158,13 @@ def test_a_cancelled_job_that_never_began_is_cancelled(bench: Bench) -> None:
     assert ended and ended.outcome is Outcome.CANCELLED and ended.reason == "Cancelled: enough"
 
 
+def test_a_run_that_has_begun_is_not_taken_for_one_that_waits_by_an_older_word(started: Bench) -> None:
+    started.engine.says = Standing.WAITING  # as squeue said some seconds ago
+    started.run.cancel("enough")
+    assert started.after(ANSWER_SECONDS - 1) is None and not started.engine.ended, "its supervisor ends it"
+    assert started.after(2) is None and started.engine.ended
+
+
 def test_a_supervisor_that_does_not_answer_a_cancel_has_its_job_ended(started: Bench) -> None:
     started.run.cancel("enough")
     for beat in range(2, 20):
