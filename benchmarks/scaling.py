@@ -5,9 +5,10 @@
     python benchmarks/scaling.py --executor slurm --slurm "--partition=main" --place /shared/tmp --slots 1 2 --seconds 5
 
 Each slot gets as many runs, one after the other, each as soon as the one before has ended. The efficiency is the time
-that the first number of slots took, divided by what it took; the overhead is what a run costs beside. Runs that `sleep`
-need no core, so that any number of slots can be tried; those that `compute` need one each, and are tried with as many
-slots as there are cores. On a cluster a slot is a job, and what it gets is the cluster's to say.
+that the first number of slots took, divided by what it took; `of the ideal` is the same with the seconds that a slot's
+runs sleep or compute. The overhead is what a run costs beside. Runs that `sleep` need no core, so that any number of
+slots can be tried; those that `compute` need one each, and are tried with as many slots as there are cores. On a
+cluster a slot is a job, and what it gets is the cluster's to say.
 
 What else the machine does shows in `waited`: the share of the time in which something waited for a core (Linux). An
 efficiency says little where it is high, or differs between the lines: `--slots 1 2 4 4 2 1` tells a drift.
@@ -158,8 +159,9 @@ def main() -> None:
             wall = measured(executor, command, count, given.runs)
         first = first or wall
         overhead, hourly = wall / given.runs - given.seconds, 3600 * count * given.runs / wall
+        ideal = given.seconds * given.runs / wall
         told = f"{count:3} slots   {wall:6.1f} s   {hourly:6.0f} runs an hour   efficiency {first / wall:6.1%}"
-        print(f"{told}   overhead {overhead:5.2f} s a run{waited}", flush=True)
+        print(f"{told}   of the ideal {ideal:6.1%}   overhead {overhead:5.2f} s a run{waited}", flush=True)
 
 
 if __name__ == "__main__":

@@ -212,10 +212,22 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """As a power cut does it: the daemons and all processes on it at once."""
-        victims = [*self.daemons(f"-N {node}"), *self.step_daemons(node), *self.jobs(node)]
-        for process in victims:
+        self._kill(*self.daemons(f"-N {node}"), *self.step_daemons(node), *self.jobs(node))
+
+    def kill_jobs(self, node: str) -> None:
+        """Every process of a job on a node at once, and Slurm's own beside it."""
+        self._kill(*self.step_daemons(node), *self.jobs(node))
+
+    def _kill(self, *processes: psutil.Process) -> None:
+        """Kill these, and what they have started, before one of them sees another's death and tells of it."""
+        victims = {*processes}
+        for process in processes:
             with suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
+                victims.update(process.children(recursive=True))
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in victims:
+                with suppress(psutil.Error):
+                    process.send_signal(number)
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=self._environment())

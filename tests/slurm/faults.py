@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -167,9 +167,7 @@ async def step_daemon(night: JobNight) -> None:
 async def step_and_all(night: JobNight) -> None:
     async with night.under_way() as agent:
         begun = time.monotonic()
-        for process in [*night.cluster.step_daemons(night.node()), *night.cluster.jobs(night.node())]:
-            with suppress(Exception):
-                process.kill()
+        night.cluster.kill_jobs(night.node())
         await agent.finish()
         took("lost", begun)
     night.require_unjudged("lost")
