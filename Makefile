@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test slow attack faults slurm ray clients conformance bundle lint format
 
-demo: $(VENV)/.ready  # three minutes on two quiet cores; TASK=NAME: another example than the language model
+demo: $(VENV)/.ready  # under three minutes on two cores; TASK=NAME: another example than the language model
 	$(BIN)/autoresearch demo $(if $(TASK),--task $(TASK))
 
 test: $(VENV)/.ready

@@ -45,7 +45,7 @@ from server.vcs.workspace import Workspace
 _SCRIPT = Path(__file__).parents[1] / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)
 _BASELINE_RUNS = 3
-_BESIDE_SECONDS = 12.0  # of a run, besides its training
+_BESIDE_SECONDS = 8.0  # of a run, besides its training
 _NOT_IN = {True: "", False: "only"}  # the steps that a quick demo, or a whole one, leaves out
 _KEPT = ("improved", "simpler")
 _STYLE = {

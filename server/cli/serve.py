@@ -322,14 +322,14 @@ def demo(
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: 8, with --quick 0.5."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: 6, with --quick 0.5."),
     ] = None,
     profile: Annotated[
-        ProfileName | None,
-        typer.Option(metavar="PROFILE", help="Class of machine; default: cpu, with --quick smoke."),
-    ] = None,
+        ProfileName,
+        typer.Option(metavar="PROFILE", help="Class of machine; smoke: the smallest model."),
+    ] = ProfileName.SMOKE,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Try fewer ideas with a tiny model, in under a minute.")
+        bool, typer.Option("--quick", help="Try fewer ideas with less training, in under a minute.")
     ] = False,
     task: Annotated[
         str, typer.Option(metavar="NAME", help="Run an example of `init --task`, with its own prepared changes.")
@@ -343,6 +343,5 @@ def demo(
     if task:
         anyio.run(TaskDemo(console(), task, budget).run)
         return
-    usual, seconds = (ProfileName.SMOKE, 0.5) if quick else (ProfileName.CPU, 8.0)
-    night = Demo(console(), workspace, budget or seconds, (profile or usual).value, quick)
+    night = Demo(console(), workspace, budget or (0.5 if quick else 6.0), profile.value, quick)
     anyio.run(night.run)
