@@ -1,6 +1,7 @@
 """From the ledger to the replies of `history`: the table, one experiment in depth, the lessons."""
 
 from contextlib import suppress
+from datetime import datetime
 from itertools import accumulate
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from server.reporting.position import Position, position
 from server.reporting.summary import table_row, who_found_what
 from server.reporting.view_words import headline_words
 from server.source import patch
+from server.study import limits
 from server.study.lane import Lane
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepItem
@@ -29,6 +31,7 @@ _LOG_BYTES = 4096
 _BEST_REPORTED = 5  # rows of another tool's log among the lessons
 _LAST_REPORTED = 10
 _CURVE_POINTS = 60
+_IDLE_MINUTES = 2.0
 _Row = TypeVar("_Row", bound=Value)
 
 
@@ -198,6 +201,18 @@ def _sweep_numbers(sweep: Sweep) -> list[int]:
 
 def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
     return SweepRow(knobs=item.knobs, skipped=item.skipped, experiment=table_row(experiment) if experiment else None)
+
+
+def idle_words(study: Study, now: datetime) -> str:
+    """Since when no run has been under way; empty while one is, shortly after the last, and when the night is over."""
+    last = study.ledger.last()
+    if last is None or last.result is None or study.ledger.unfinished() or limits.why_study_over(study):
+        return ""
+    minutes = (now - datetime.fromisoformat(last.result.finished_at)).total_seconds() / 60
+    if minutes < _IDLE_MINUTES:
+        return ""
+    told = f"No run has been under way for {minutes:.0f} minutes."
+    return f"{told} Prepare the next candidate in a second lane while one is measured."
 
 
 def under_way(study: Study, lane: Lane) -> Running | None:

@@ -1,7 +1,9 @@
 """The tools' answers, from the state of the study."""
 
 import math
+from datetime import UTC, datetime
 from itertools import accumulate
+from typing import Any
 
 from server.api import history_views
 from server.api.history_views import describe_running, fit_status, sweep_reply, under_way
@@ -85,6 +87,7 @@ def status(study: Study, caller: Caller = UNNAMED) -> StatusReply:
         keeps=_keeps(stand.counts) if stand else None,
         noise=_noise(stand, task) if incumbent and stand else None,
         running=under_way(study, lane),
+        idle=history_views.idle_words(study, datetime.now(UTC)),
         limits=task.stop.progress(limits.study_facts(study.workspace.state, study.ledger, task), task.measure),
         over=limits.why_study_over(study),
         bill=bill_in_words(study.workspace.paths),
@@ -94,8 +97,7 @@ def status(study: Study, caller: Caller = UNNAMED) -> StatusReply:
         boundary=boundary(study.workspace.root).word,
         profile=study.profile,
         dataset="" if task.sha256 else str(study.dataset),
-        guards=last.result.guards if last and last.result else {},
-        compiler=(last.result.figures.compiler if last and last.result else None) or "",
+        **_of_last_run(last),
         device=why_no_gpu(study.hardware),
         library=count(study.workspace.paths.home.library),
         memory=study_memory(study.ledger, study.notebook, current_metric(study.ledger, task)),
@@ -105,6 +107,12 @@ def status(study: Study, caller: Caller = UNNAMED) -> StatusReply:
         candidate_sha256=lane.candidate_sha256(),
     )
     return fit_status(reply)
+
+
+def _of_last_run(last: Experiment | None) -> dict[str, Any]:
+    """What the last run has shown of the machine."""
+    result = last.result if last else None
+    return {"guards": result.guards if result else {}, "compiler": (result.figures.compiler if result else None) or ""}
 
 
 def read_program(study: Study, start_line: int, end_line: int) -> TextReply:
