@@ -4,11 +4,11 @@ results.tsv on disk is written whole after every move, but a line is made anew o
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from csv import DictWriter
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.files import write_whole
 from server.history.ledger import Ledger
@@ -16,6 +16,7 @@ from server.records import MAIN, Experiment, Figures, Verdict, decision_name, lm
 
 _COLUMNS = ("commit", lm_names.COLUMN, "memory_gb", "status", "description")
 _More = Mapping[int, Mapping[str, Any]]
+_TAB = "\t"
 _UNNAMED = "score"  # the column of a task that has none yet
 _STATUS = {"kept": "keep", "discarded": "discard"}
 
@@ -26,29 +27,49 @@ def tsv(experiments: Iterable[Experiment]) -> str:
     A language model's has the five columns of karpathy/autoresearch. Of another task the second is named by the metric,
     and a sixth holds the trust. So are all rows of a study in which there is one: an old row has its score as well.
     """
-    rows = list(experiments)
-    metric = metric_of(rows)
-    return tsv_table((tsv_line(row, metric) for row in rows), metric)
+    told = _read(experiments)
+    return _header(told.metric) + "".join(line for _, line in told.formed(told.metric))
 
 
-def metric_of(experiments: Iterable[Experiment]) -> str:
-    """The name of the last score that is no language model's; empty if all are."""
-    names = [row.score.name if row.score else _UNNAMED for row in experiments if row.attempt.task is not None]
-    return next((name for name in reversed(names) if name != _UNNAMED), _UNNAMED if names else "")
+class _Told(NamedTuple):
+    """What results.tsv is made of. All rows of a long study would take 70 MB, so each becomes a line as it is read."""
+
+    metric: str  # the name of the last score that is no language model's; empty if all are
+    lines: list[tuple[int, str]]  # each with the number of its experiment
+    open: list[int]  # the numbers of rows that may still change
+
+    def formed(self, metric: str) -> list[tuple[int, str]]:
+        """The lines under the columns for this metric: only a named one has the trust."""
+        if metric:
+            return self.lines
+        return [(number, f"{line.rpartition(_TAB)[0]}\n" if line else "") for number, line in self.lines]
 
 
-def tsv_table(lines: Iterable[str], metric: str = "") -> str:
-    """results.tsv of the lines of its experiments; `metric`: as `metric_of` names it."""
-    return _header(metric) + "".join(lines)
+def _read(experiments: Iterable[Experiment]) -> _Told:
+    metric, lines, open_ = "", list[tuple[int, str]](), list[int]()
+    for row in experiments:
+        lines.append((row.number, _line(row)))
+        if (name := _metric_of(row)) not in ("", _UNNAMED) or not metric:
+            metric = name
+        if _may_change(row):
+            open_.append(row.number)
+    return _Told(metric, lines, open_)
+
+
+def _metric_of(row: Experiment | None) -> str:
+    """The name of a row's score, if that is no language model's."""
+    if row is None or row.attempt.task is None:
+        return ""
+    return row.score.name if row.score else _UNNAMED
 
 
 def _header(metric: str) -> str:
     names = (_COLUMNS[0], metric, *_COLUMNS[2:], "trust") if metric else _COLUMNS
-    return "\t".join(names) + "\n"
+    return _TAB.join(names) + "\n"
 
 
-def tsv_line(experiment: Experiment, metric: str = "") -> str:
-    """One line of results.tsv.
+def _line(experiment: Experiment) -> str:
+    """One line of results.tsv, with the trust.
 
     Empty for what the preflight refused and for runs that judged another experiment: they were no experiments.
     """
@@ -63,9 +84,9 @@ def tsv_line(experiment: Experiment, metric: str = "") -> str:
         "" if memory is None else f"{memory / 1024:.1f}",
         _status(experiment),
         " ".join(experiment.attempt.description.split()),
-        *((experiment.trust,) if metric else ()),
+        experiment.trust,
     )
-    return "\t".join(fields) + "\n"
+    return _TAB.join(fields) + "\n"
 
 
 def _score(value: float, of_task: bool) -> str:
@@ -137,7 +158,7 @@ def _status(experiment: Experiment) -> str:
     return _STATUS.get(decision_name(experiment), decision_name(experiment))
 
 
-def settled_before(rows: Sequence[Experiment], measured: Experiment | None) -> int:
+def settled_before(rows: Iterable[Experiment], measured: Experiment | None) -> int:
     """Of the rows with lower numbers none changes any more, unless it is revoked: 0 if there are none.
 
     A row is final once the row of a later new train.py follows it; in several lanes, once it has ended and is decided.
@@ -145,11 +166,11 @@ def settled_before(rows: Sequence[Experiment], measured: Experiment | None) -> i
     Args:
         rows: those that were not final before. measured: the last one of a new train.py.
     """
-    if measured is None:
-        return 0
-    open_ = (row.number for row in rows if row.attempt.of is None and not row.decision and row.value is not None)
-    unfinished = (row.number for row in rows if row.running)
-    return min(measured.number, next(open_, measured.number), next(unfinished, measured.number))
+    return min([measured.number, *(row.number for row in rows if _may_change(row))]) if measured else 0
+
+
+def _may_change(row: Experiment) -> bool:
+    return row.running or (row.attempt.of is None and not row.decision and row.value is not None)
 
 
 class ResultsFile:
@@ -182,16 +203,16 @@ class ResultsFile:
         """
         if (revoked := [row.number for row in ledger.revoked()]) != self._revoked:
             self._final, self._lines, self._revoked = 0, "", revoked
-        rows = list(ledger.all(after=self._final))
-        metric = metric_of(rows)
+        told, measured = _read(ledger.all(after=self._final)), ledger.measured()
+        metric = told.metric
         if metric in ("", _UNNAMED):  # the last rows tell none
             metric = self._metric or metric
         if metric != self._metric and self._final:
-            self._final, self._lines, rows = 0, "", list(ledger.all())
+            self._final, self._lines, told = 0, "", _read(ledger.all())
         self._metric = metric
-        lines = [(row.number, tsv_line(row, metric)) for row in rows]
-        write_whole(self._path, tsv_table([self._lines, *(line for _, line in lines)], metric))
-        self._final = max(settled_before(rows, ledger.measured()) - 1, 0)
+        lines = told.formed(metric)
+        write_whole(self._path, "".join((_header(metric), self._lines, *(line for _, line in lines))))
+        self._final = max(min([measured.number, *told.open]) - 1, 0) if measured else 0
         self._lines += "".join(line for number, line in lines if number <= self._final)
 
     def _whole(self, ledger: Ledger) -> bool:
@@ -199,5 +220,6 @@ class ResultsFile:
         if not self._path.exists() or self._path.stat().st_mtime_ns <= ledger.written_ns:
             return False
         text = self._path.read_text(encoding="utf-8", errors="replace")
-        header = _header(metric_of(row for row in (ledger.measured(), ledger.last()) if row))
+        names = [_metric_of(row) for row in (ledger.last(), ledger.measured())]
+        header = _header(next((name for name in names if name not in ("", _UNNAMED)), max(names)))
         return text.startswith(header) and text.endswith("\n") and text.count("\n") == 1 + ledger.experiments()

@@ -2,8 +2,10 @@
 
 import csv as reader
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from weakref import ref
 
 from server.history.export import ResultsFile, csv, jsonl, tsv
 from server.history.ledger import Ledger
@@ -29,6 +31,21 @@ def test_tsv_has_upstreams_columns_and_a_missing_score_is_missing() -> None:
         ["", "", "running"],
     ]
     assert lines[5][4] == "tabs and lines"
+
+
+def test_a_long_history_is_not_held_all_at_once() -> None:
+    made, most = list[ref[Experiment]](), 0
+
+    def rows() -> Iterator[Experiment]:
+        nonlocal most
+        for number in range(1, 100):
+            row = experiment(number, Verdict.WORSE, 2.0, kept=False)
+            made.append(ref(row))
+            most = max(most, sum(one() is not None for one in made))
+            yield row
+
+    assert len(tsv(rows()).splitlines()) == 100
+    assert most < 10
 
 
 def test_what_the_preflight_refused_is_no_experiment_to_other_tools() -> None:
