@@ -97,7 +97,7 @@ def lessons_reply(study: Study) -> HistoryReply:
     metric = current_metric(study.ledger, task)
     found, log = lessons(study.ledger, metric), reported(study.workspace.root, task)
     reply = HistoryReply(next_actions=next_sentences(study), total=found.attempts, rows=[], lessons=found)
-    if agents := who_found_what(study.ledger.all()):
+    if agents := who_found_what(study.ledger.all(of_agents=True)):
         reply = reply.model_copy(update={"agents": agents})
     if not log.rows:
         return reply

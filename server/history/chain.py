@@ -38,8 +38,7 @@ class Entry(NamedTuple):
 class Chain:
     """What the entries say."""
 
-    rows: dict[int, Entry] = field(default_factory=dict[int, Entry])  # the last one of each row
-    copies: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])  # all that were ever written
+    rows: Stored = field(default_factory=Stored)  # as they were last written; of a removed one the name is empty
     broken: int = 0  # the first place whose link does not hold; 0: all do
 
 
@@ -48,17 +47,19 @@ def linked(entry: Entry, before: str) -> Entry:
     return entry._replace(link=_link(before, *entry[:-1]))
 
 
-def read(entries: Iterable[tuple[int, str, str, str, str]]) -> Chain:
-    """Follow the chain from its beginning."""
-    found, before, last = Chain(), "", dict[int, tuple[int, str, str, str, str]]()
-    for place, entry in enumerate(entries, 1):
-        number, copy, columns, mark, link = entry
+def read(entries: Iterable[tuple[int, str, str, str, str]], copies: set[tuple[int, str]] | None = None) -> Chain:
+    """Follow the chain from its beginning.
+
+    Args:
+        copies: filled with the number and the copy's name of everything that was ever written.
+    """
+    found, before = Chain(), ""
+    for place, (number, copy, columns, mark, link) in enumerate(entries, 1):
         if _link(before, number, copy, columns, mark) != link:
-            found.broken = place
-            return found
-        before, last[number] = link, entry
-        found.copies.add((number, copy))
-    found.rows = {number: Entry(*entry) for number, entry in last.items()}
+            return Chain(broken=place)
+        before, found.rows[number] = link, (copy, columns)
+        if copies is not None:
+            copies.add((number, copy))
     return found
 
 
@@ -68,7 +69,7 @@ def _link(before: str, number: int, copy: str, columns: str, mark: str) -> str:
 
 def differing(chain: Chain, stored: Stored) -> list[int]:
     """Numbers of the rows that are not as the chain says, ascending: edited, deleted or added by somebody else."""
-    said = {number: (entry.copy, entry.columns) for number, entry in chain.rows.items() if entry.copy}
+    said = {number: told for number, told in chain.rows.items() if told[0]}
     return sorted(number for number in {*said, *stored} if said.get(number) != stored.get(number))
 
 

@@ -8,7 +8,7 @@ corruption bug before SQLite 3.51.3, sqlite.org/wal.html#walresetbug.) Each writ
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from server.errors import LedgerDamaged, LedgerUnavailable
 from server.history import chain
 from server.history import ledger_schema as tables
 from server.history.chain import Chain, Entry, Mark
+from server.history.ledger_schema import Answers
 from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.source.language import Change
 
@@ -36,7 +37,7 @@ class Ledger:
         """
         self._path, self.mark = path, Mark.WRITTEN  # mark: how the rows that are written come into the chain
         self._file: tuple[int, int] | None = None
-        self._answers: dict[tuple[object, ...], list[Any]] | None = None  # of this call; None outside of one
+        self._answers = Answers()
         address = f"{path.absolute().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         self._barred = False
         with self._speaking():
@@ -78,15 +79,9 @@ class Ledger:
         """When a row was last written, in ns since the epoch. Raises OSError."""
         return self._path.stat().st_mtime_ns
 
-    @contextmanager
-    def one_call(self) -> Generator[None]:
-        """What is asked again in here is not read again. Each write forgets all answers; nobody else writes."""
-        before = self._answers
-        self._answers = {} if before is None else before
-        try:
-            yield
-        finally:
-            self._answers = before
+    def one_call(self) -> AbstractContextManager[None]:
+        """What is asked again in here, or was in the last call, is not read again until somebody writes."""
+        return self._answers.one_call(self._state)
 
     def begin(self, attempt: Attempt, made: Change | None = None) -> None:
         """Add the row of a run that is about to start, and what it changes. Raises LedgerUnavailable."""
@@ -130,12 +125,12 @@ class Ledger:
                 self._connection.execute(f"INSERT INTO experiments VALUES {tables.MARKS}", tables.columns(row))
             self._link(row, number, Mark.RESTORED)
 
-    def chain(self) -> Chain | None:
-        """The chain over the rows; None of a ledger that no server with a chain has opened yet."""
+    def chain(self, copies: set[tuple[int, str]] | None = None) -> Chain | None:
+        """The chain over the rows, as chain.read; None of a ledger that no server with a chain has opened yet."""
         if not self._ask("SELECT 1 FROM sqlite_master WHERE name = 'chain'"):
             return None
         with self._speaking():
-            return chain.read(self._connection.execute(tables.ENTRIES))
+            return chain.read(self._connection.execute(tables.ENTRIES), copies)
 
     def edited(self) -> list[int]:
         """Numbers of the rows that are not as a server wrote them; none where a chain that is broken cannot tell."""
@@ -210,9 +205,10 @@ class Ledger:
             return list(self._select("WHERE verdict = ? ORDER BY number DESC LIMIT ? OFFSET ?", verdict, limit, offset))
         return list(self._select("ORDER BY number DESC LIMIT ? OFFSET ?", limit, offset))
 
-    def all(self, after: int = 0) -> Iterator[Experiment]:
-        """Every experiment after number `after`, oldest first; read by and by: a night does not fit into one hand."""
-        query = "SELECT number, document FROM experiments WHERE number > ? ORDER BY number LIMIT ?"
+    def all(self, after: int = 0, of_agents: bool = False) -> Iterator[Experiment]:
+        """Every experiment after number `after`, or of those with the name of a client, oldest first, in pages."""
+        also = tables.OF_AGENTS if of_agents else ""
+        query = f"SELECT number, document FROM experiments WHERE number > ? {also} ORDER BY number LIMIT ?"
         while rows := self._ask(query, after, _PAGE):
             yield from [self._read(document) for _, document in rows]
             after = rows[-1][0]  # a row that somebody else has added may say another number
@@ -285,11 +281,7 @@ class Ledger:
         )
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        if self._answers is None:
-            return self._ask(query, *values)
-        if (question := (query, *values)) not in self._answers:
-            self._answers[question] = self._ask(query, *values)
-        return self._answers[question]
+        return self._answers.get((query, *values), lambda: self._ask(query, *values))
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._speaking():
@@ -349,6 +341,14 @@ class Ledger:
         """Another number once another connection has written."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
+    def _state(self) -> tuple[int, ...] | None:
+        """Another one once anybody has written to the file, in whatever way; None if that cannot be told."""
+        try:
+            found, version = self._path.stat(), self._data_version()
+        except (OSError, sqlite3.Error):
+            return None
+        return version, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
     def _select(self, clause: str, *values: Any) -> Iterator[Experiment]:
         rows = self._rows(f"SELECT document FROM experiments {clause}", *values)
         return (self._read(document) for (document,) in rows)
@@ -367,8 +367,7 @@ class Ledger:
             with self._speaking():
                 yield
         finally:
-            if self._answers is not None:
-                self._answers.clear()
+            self._answers.forget()
 
     @contextmanager
     def _speaking(self) -> Generator[None]:

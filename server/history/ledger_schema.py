@@ -1,6 +1,7 @@
-"""The tables of a ledger, and the formats that were written. Pure."""
+"""The tables of a ledger, the formats that were written, and what was read of them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -48,9 +49,11 @@ CREATE INDEX IF NOT EXISTS marked ON chain (mark, number) WHERE mark != '';
 """
 VERSION = f"PRAGMA user_version = {FORMAT}"
 CATEGORY = "category"
+_KEPT = 2000  # rows that were read, between two calls: about 2 MB
 MARKS = "(?, ?, ?, ?, ?, ?, ?)"
 ENTRIES = "SELECT number, copy, columns, mark, link FROM chain ORDER BY place"
 FAILED = """SELECT number FROM experiments WHERE instr(document, '"outcome":"invalid"')"""  # quotes in a text: escaped
+OF_AGENTS = """AND instr(document, '"agent":"')"""
 # Only such a verdict is ever kept, and the index by it leaves few rows to be read.
 REVOKED = """WHERE verdict IN ('improved', 'simpler') AND NOT kept AND instr(document, '"revocation":')"""
 
@@ -77,3 +80,42 @@ def columns(row: Experiment) -> tuple[int, str, int, str, int | None, str, str]:
 def beside(stored: Sequence[Any]) -> str:
     """What the table has of a row beside number and text, as the chain has it."""
     return " ".join(map(str, stored[1:-1]))
+
+
+class Answers:
+    """What a ledger was asked in its calls and has answered, for as long as nobody has written to it."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[object, ...], list[Any]] = {}
+        self._state: Hashable = None
+        self._calls = 0  # each within the one before
+
+    @contextmanager
+    def one_call(self, state: Callable[[], Hashable]) -> Generator[None]:
+        """Keep answers in this block, and those of the last one if the ledger is in the same state as then.
+
+        Args:
+            state: differs once somebody has written to the ledger; None: that cannot be told.
+        """
+        if not self._calls:
+            now = state()
+            if now is None or now != self._state or sum(map(len, self._rows.values())) > _KEPT:
+                self.forget()
+            self._state = now
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    def forget(self) -> None:
+        """Ask all of it again: the ledger is written to."""
+        self._rows, self._state = {}, None
+
+    def get(self, question: tuple[object, ...], ask: Callable[[], list[Any]]) -> list[Any]:
+        """The answer of before, or what `ask` answers."""
+        if not self._calls:
+            return ask()
+        if question not in self._rows:
+            self._rows[question] = ask()
+        return self._rows[question]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from server.errors import WorkspaceUnusable
 from server.files import set_aside, write_whole
-from server.history.chain import Chain, Mark, Stored, copy_name, numbers_in_words
+from server.history.chain import Mark, Stored, copy_name, numbers_in_words
 from server.history.ledger import Ledger
 from server.history.notes import Notebook
 from server.paths import StudyPaths
@@ -145,7 +145,7 @@ class _Repair:
         """Find out what is missing, and make it in memory."""
         wants, rows = self._wants, self._listed.rows
         self._lost_commits.lacking = self._workspace.objects.lacking([name for want in wants.values() for name in want])
-        odd = [number for number in wants if self._moves(number)]
+        odd = list(dict.fromkeys(number for number, _ in self._moves()))
         if odd or self._lost_commits.lacking:
             self._look_closer()
         for number, want in wants.items():
@@ -165,7 +165,7 @@ class _Repair:
     def write(self) -> list[str]:
         """Write it: the objects first. Returns what failed, and why. Raises WorkspaceUnusable."""
         self._workspace.objects.add(list(self._lost_commits.made.values()))
-        moves = [move for number in self._wants for move in self._moves(number)]
+        moves = [move for _, move in self._moves()]
         return self._workspace.refs.put([*self._kept, *moves])
 
     def told(self) -> list[str]:
@@ -199,24 +199,23 @@ class _Repair:
         return max([*self._wants, *self._listed.rows, *self._lost_commits.folders], default=0)
 
     @cached_property
-    def _chain(self) -> Chain:
-        return self._ledger.chain() or Chain()
+    def _written(self) -> set[tuple[int, str]]:
+        self._ledger.chain(found := set[tuple[int, str]]())
+        return found
 
     def _row(self, number: int) -> Experiment:
         row = self._ledger.get(number)
         assert row is not None, number
         return row
 
-    def _moves(self, number: int) -> list[Move]:
-        """What has to happen to the two refs of an experiment."""
-        want, workspace = self._wants[number], self._workspace
-        attempt, row = self._listed.attempts.get(number), self._listed.rows.get(number)
-        moves: list[Move] = []
-        if attempt != want.commit and number not in self._gone:
-            moves.append(Move(f"{workspace.attempts}/{number}", want.commit, attempt))
-        if row != want.copy:
-            moves.append(Move(f"{workspace.rows}/{number}", want.copy, row))
-        return moves
+    def _moves(self) -> Iterator[tuple[int, Move]]:
+        """What has to happen to the two refs of each experiment."""
+        workspace, attempts, rows = self._workspace, self._listed.attempts, self._listed.rows
+        for number, (commit, copy) in self._wants.items():
+            if attempts.get(number) != commit and number not in self._gone:
+                yield number, Move(f"{workspace.attempts}/{number}", commit, attempts.get(number))
+            if rows.get(number) != copy:
+                yield number, Move(f"{workspace.rows}/{number}", copy, rows.get(number))
 
     def _look_closer(self) -> None:
         """Something was at work here: look for each commit's text, and for what the lost ones were built on."""
@@ -248,7 +247,7 @@ class _Repair:
 
     def _ours(self, found: Experiment, blob: str, row: Experiment) -> bool:
         """Whether a server wrote what was found in the place of a row's copy."""
-        if found == row or (row.number, blob) in self._chain.copies:  # the same: as an earlier version wrote it
+        if found == row or (row.number, blob) in self._written:  # the same: as an earlier version wrote it
             return True
         # The chain does not know what a row was before it came in as a whole.
         return row.number in self._unlinked and _earlier(found, row)

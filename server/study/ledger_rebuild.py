@@ -111,12 +111,12 @@ def edited_now(ledger: Ledger) -> str:
 
 def _true(workspace: Workspace, listed: Listed, chain: Chain, number: int) -> Experiment | None:
     """A row as it was written; None if nobody has written it. Raises LedgerUnavailable: that cannot be told."""
-    entry = chain.rows.get(number)
-    if entry is None or not entry.copy:
+    name, _ = chain.rows.get(number, ("", ""))
+    if not name:
         if number not in listed.rows:
             return None
         problem = f"Somebody else added experiment {number} to the ledger and to git."
-    elif row := copy(workspace, entry.copy):
+    elif row := copy(workspace, name):
         return row
     else:
         problem = f"Somebody else edited experiment {number} in the ledger, and git has no copy of the original row."

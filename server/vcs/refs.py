@@ -19,7 +19,10 @@ from server.vcs.git_environment import translating_git_errors
 NOTHING = "0" * 40  # git's word for a ref that must not be there
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BROKEN = re.compile(r"ignoring (?:broken ref|dangling symref) (\S+)")
-_PACKED = re.compile(rb"(?:(?!0{40})[0-9a-f]{40} refs/[^\0-\x20\x7f~^:?*\[\\]+|\^[0-9a-f]{40})")
+_REF = rb"(?!0{40})[0-9a-f]{40} refs/[^\0-\x20\x7f~^:?*\[\\]+"
+_PEELED = rb"\^[0-9a-f]{40}"
+_PACKED = re.compile(_REF + b"|" + _PEELED)
+_ALL_PACKED = re.compile(b"(?:#.*\n)*(?:" + _REF + b"\n(?:" + _PEELED + b"\n)?)*+")
 _LOCK_SECONDS = 10.0  # that a ref is locked by git, at the very most
 _FAILURES = 20  # refs that cannot be moved: then it is the disk, and not the refs
 _LONG_AGO = 10**9 + 1  # ns
@@ -188,9 +191,12 @@ def mend_packed(folder: Path) -> Path | None:
     path, lock = folder / "packed-refs", folder / "packed-refs.lock"
     with translating_git_errors(f"Reading {path}"):
         try:
-            *lines, end = path.read_bytes().split(b"\n")
+            packed = path.read_bytes()
         except FileNotFoundError:
             return None
+        if _ALL_PACKED.fullmatch(packed):
+            return None
+        *lines, end = packed.split(b"\n")
         good = _readable(lines)
         if not end and len(good) == sum(not line.startswith(b"#") for line in lines):
             return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import LedgerUnavailable
+from server.errors import LedgerDamaged, LedgerUnavailable
 from server.history import ledger_schema
 from server.history.ledger import Ledger
 from server.records import Decision, Experiment, Verdict
@@ -104,12 +104,60 @@ def test_a_write_that_fails_is_forgotten_as_well_and_a_later_call_reads_anew(led
         assert set(ledger.counts()) == {"worse", "kept"}
 
 
+def test_the_next_call_sees_what_anybody_has_written_since(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger)
+    with ledger.one_call():
+        first = ledger.counts()
+    ledger.begin(attempt(6))
+    with ledger.one_call():
+        assert ledger.counts() == first | {"running": 2}
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("DELETE FROM experiments WHERE number = 6")
+    with ledger.one_call():
+        assert ledger.counts() == first
+    (tmp_path / "ledger.sqlite3").write_bytes(b"no ledger any more " * 4096)
+    with ledger.one_call(), pytest.raises(LedgerDamaged):
+        ledger.counts()
+
+
+def test_an_answer_is_kept_for_as_long_as_the_ledger_stays_as_it_is() -> None:
+    answers, asked = ledger_schema.Answers(), list[int]()
+
+    def ask(rows: int = 1) -> list[int]:
+        asked.append(rows)
+        return [0] * rows
+
+    def times_asked(*states: int | None, rows: int = 1) -> int:
+        asked.clear()
+        for state in states:
+            with answers.one_call(lambda state=state: state):
+                for _ in range(2):
+                    answers.get(("how many",), lambda: ask(rows))
+        return len(asked)
+
+    assert times_asked(1, 1, 1) == 1
+    assert times_asked(1, 2, 3, 2) == 3
+    assert times_asked(None, None) == 2, "what cannot be compared may have changed"
+    assert times_asked(4, 4, rows=10_000) == 2, "much is kept for one call"
+    answers.forget()
+    assert times_asked(4, 4) == 1
+    assert [answers.get(("how many",), ask) for _ in range(3)] and len(asked) == 4, "outside of a call: each time"
+
+
 def test_pages_are_newest_first_and_filtered_by_verdict(ledger: Ledger) -> None:
     fill(ledger)
     assert [row.number for row in ledger.page(2, 1)] == [4, 3]
     assert [row.number for row in ledger.page(9, 0, "worse")] == [2]
     assert ledger.page(9, 0, "'; DROP TABLE experiments; --") == []
     assert [row.number for row in ledger.all()] == [1, 2, 3, 4, 5]
+
+
+def test_the_rows_of_named_clients_are_read_alone(ledger: Ledger) -> None:
+    words = 'it says "agent":"nobody"'
+    for number, agent in enumerate((None, "ada", None, "bea"), 1):
+        ledger.begin(attempt(number, words).model_copy(update={"agent": agent}))
+    assert [row.attempt.agent for row in ledger.all(of_agents=True)] == ["ada", "bea"]
+    assert [row.number for row in ledger.all(after=2, of_agents=True)] == [4]
 
 
 def test_a_number_is_never_given_twice(ledger: Ledger) -> None:
