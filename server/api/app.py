@@ -23,6 +23,7 @@ from mcp.server.apps import Apps, ResourceCsp
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     PromptsListChanged,
@@ -36,7 +37,7 @@ from server import __version__
 from server.api import history_views, views
 from server.api.arguments import strict
 from server.api.mcp_tasks import Tasks
-from server.api.stdio import StdioServer
+from server.api.stdio import LateCodec, StdioServer
 from server.api.tools import WAITING, Tools, running
 from server.errors import AutoresearchError, Unavailable, UnknownDocument, UnknownExperiment
 from server.history.export import tsv
@@ -135,6 +136,7 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
         log_level="WARNING",
         subscriptions=changes,
         lifespan=lifespan,
+        request_state_security=RequestStateSecurity(codec=LateCodec()),
     )
     server.at_end = tools.stop_waiting
     server.unlisted = lambda: () if tools.reference.exists() else _OF_LIBRARY

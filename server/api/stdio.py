@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cached_property
 from typing import Any, BinaryIO, Self, TypeVar, cast
 
 import anyio
 from anyio import AsyncFile, to_thread
-from mcp.server import MCPServer
+from mcp.server import MCPServer, request_state
 from mcp.server.mcpserver import Context
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
@@ -30,6 +31,7 @@ from starlette.applications import Starlette
 
 from server.api.json_rpc import MAX_LINE, Answer, long_line
 from server.api.messages import BodyReader, validated
+from server.late import resolve
 
 _Named = TypeVar("_Named", Tool, Prompt, ResourceTemplate)
 _LAST_SECONDS = 60.0  # for the answers to requests that came before stdin closed; a client that is gone kills
@@ -80,6 +82,23 @@ class StdioServer(MCPServer[None]):
             told = ", ".join(sorted(prompts[name])) or "none"
             raise MCPError(INVALID_PARAMS, f"Prompt {name} has no argument {min(unknown)[:80]}. It has: {told}.")
         return await super().get_prompt(name, arguments, context)
+
+
+class LateCodec:
+    """The SDK's codec for the state of questions to a client, with a key of this process. The first use makes it."""
+
+    @cached_property
+    def _codec(self) -> request_state.AESGCMRequestStateCodec:
+        resolve(request_state)  # it catches an error of a library that may be imported late
+        return request_state.AESGCMRequestStateCodec([os.urandom(32)])
+
+    def seal(self, payload: bytes) -> str:
+        """A token for the client to return."""
+        return self._codec.seal(payload)
+
+    def unseal(self, token: str) -> bytes:
+        """What was sealed. Raises InvalidRequestState."""
+        return self._codec.unseal(token)
 
 
 @asynccontextmanager

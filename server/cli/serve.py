@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from server.study.study import Study
 
 
+# What the SDK imports and a server on stdin and stdout does not use, or uses for one of the protocol's versions.
+_SELDOM_USED = (
+    "cryptography",
+    "httpx2",
+    "mcp.client",
+    "mcp.server.auth",
+    "mcp.server.elicitation",
+    "mcp.server.sse",
+    "mcp.server.streamable_http",
+    "mcp.server.streamable_http_manager",
+    "mcp.shared.auth",
+    "mcp_types._v2025_11_25",
+    "mcp_types._v2026_07_28",
+    "python_multipart",
+    "sse_starlette",
+    "starlette",
+    "uvicorn",
+)
+
+
 class Engine(StrEnum):
     """What starts the runs."""
 
@@ -120,11 +140,10 @@ def serve(
     import gc
 
     gc.disable()  # what is imported stays: to look through it again and again takes a fifth of the start
-    import anyio
+    if http is None:
+        _load_less()
+    from concurrent.futures import ThreadPoolExecutor
 
-    from server.api.app import create
-    from server.api.app import serve as speak
-    from server.api.next_actions import why_no_baseline
     from server.chosen_engine import engine_of, remember
     from server.serve_options import ServeOptions
     from server.study.find_study import tag_to_serve
@@ -142,7 +161,14 @@ def serve(
         ray_address=ray_address,
         wait_seconds=wait,
     )
-    with closing(Study(workspace, tag or tag_to_serve(workspace), choices, engine_of(choices))) as study:
+    with ThreadPoolExecutor(1) as pool:  # while git lists what there is, this imports
+        opened = pool.submit(lambda: Study(workspace, tag or tag_to_serve(workspace), choices, engine_of(choices)))
+        import anyio
+
+        from server.api.app import create
+        from server.api.app import serve as speak
+        from server.api.next_actions import why_no_baseline
+    with closing(opened.result()) as study:
         remember(study.workspace.paths, choices)
         # Reading rows or code sets off garbage collections: they need not look at what was loaded, again and again.
         gc.freeze()
@@ -162,6 +188,16 @@ def _slots(told: str) -> int | Literal["auto"] | None:
     if told.isdecimal() and int(told) > 0:
         return int(told)
     raise typer.BadParameter("give auto, or a number from 1 on.", param_hint="--slots")
+
+
+def _load_less() -> None:
+    """Import what is seldom used, and make the validators of models, when they are first used: half of the start."""
+    from pydantic import BaseModel
+
+    from server.late import import_late
+
+    import_late(*_SELDOM_USED)
+    BaseModel.model_config["defer_build"] = True
 
 
 def _return_memory() -> None:

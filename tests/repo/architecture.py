@@ -26,8 +26,8 @@ EXAMPLES = ROOT / "server" / "templates" / "tasks"  # workspaces that `init --ta
 FLOORS = {
     "server": (
         (
-            *("server", "server.errors", "server.files", "server.metric", "server.paths", "server.serve_words"),
-            "server.text",
+            *("server", "server.errors", "server.files", "server.late", "server.metric", "server.paths"),
+            *("server.serve_words", "server.text"),
         ),
         ("server.records",),
         ("server.library", "server.locks", "server.serve_options", "server.scoring", "server.source", "server.task"),

@@ -35,7 +35,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "charset_normalizer": ("server.library.extraction.text.charset",),
     "httpcore2": ("server.library.fetching.reach", "server.library.fetching.web"),
     "httpx2": ("server.clients.http_call", "server.library.fetching.web"),
-    "concurrent": ("trainer.datasets.encoding",),
+    "concurrent": ("server.cli.serve", "trainer.datasets.encoding"),
     "ctypes": (
         "server.cli.serve",
         "server.library.extraction.pdf_text",
@@ -59,6 +59,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "importlib": (
         "server.cli.doctor",
         "server.cli.entry",  # only which version is installed
+        "server.late",
         "server.library.extraction",  # only which version is installed
         "server.runs.engines",
         "server.runs.hardware",
