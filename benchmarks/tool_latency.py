@@ -1,10 +1,10 @@
 """How long each tool call takes on a workspace with many experiments; how fast and how large the server is.
 
-    python benchmarks/tool_latency.py [--experiments 10000] [--calls 200]
+    python benchmarks/tool_latency.py [--experiments 10000] [--calls 200] [--workspace FOLDER]
 
-The history is written through the real ledger and copied into git, as a study does; so the start that is measured
-finds nothing to mend. The calls go through the real client and server over stdio. A warm-up call of each tool is not
-counted.
+With `--workspace` the workspace stays, and further calls take it as it is, so that versions can be measured in turns.
+The history is written through the real ledger and copied into git, as a study does; so the start that is measured finds
+nothing to mend. The calls go through the real client and server over stdio. A warm-up call of each tool is not counted.
 """
 
 import argparse
@@ -144,33 +144,36 @@ async def write(client: Client, meter: Meter) -> None:
     await meter.measure("discard", discard, before=lambda _: patch(0))
 
 
-async def run(experiments: int, calls: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Path(folder) / "workspace"
-        create(workspace)
-        start = time.perf_counter()
-        fill(workspace, experiments)
-        print(f"{experiments} experiments written in {time.perf_counter() - start:.1f} s")
-        arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "bench", "--profile", "cpu"]
-        start = time.perf_counter()
-        async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
-            print(f"server start to first answer  {time.perf_counter() - start:.2f} s")
-            held = lock_holder(workspace)
-            assert held
-            meter = Meter(calls, psutil.Process(held.pid))
-            await read(client, meter, experiments)
-            await write(client, meter)
-            look_up(workspace, calls)
-            print(f"resident memory of the server {meter.server.memory_info().rss / 2**20:.0f} MB")
+async def run(workspace: Path, experiments: int, calls: int) -> None:
+    arguments = ["-m", "server", "--workspace", str(workspace), "--tag", "bench", "--profile", "cpu"]
+    start = time.perf_counter()
+    async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
+        took = time.perf_counter() - start
+        held = lock_holder(workspace)
+        assert held
+        meter = Meter(calls, psutil.Process(held.pid))
+        print(f"server start to first answer  {took:.2f} s   CPU {sum(meter.server.cpu_times()[:4]):.2f} s")
+        await read(client, meter, experiments)
+        await write(client, meter)
+        look_up(workspace, calls)
+        print(f"resident memory of the server {meter.server.memory_info().rss / 2**20:.0f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=10_000)
     parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--workspace", type=Path, help="make it here, and leave it; or take the one that is here")
     given = parser.parse_args()
     print(f"{platform.platform(terse=True)}, Python {platform.python_version()}, {psutil.cpu_count()} cores")
-    anyio.run(run, given.experiments, given.calls)
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = (given.workspace or Path(folder) / "workspace").absolute()
+        if not workspace.exists():
+            create(workspace)
+            start = time.perf_counter()
+            fill(workspace, given.experiments)
+            print(f"{given.experiments} experiments written in {time.perf_counter() - start:.1f} s")
+        anyio.run(run, workspace, given.experiments, given.calls)
 
 
 if __name__ == "__main__":
