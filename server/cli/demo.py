@@ -10,7 +10,7 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
@@ -23,7 +23,7 @@ from server.cli.scaffold import create, example
 from server.cli.screens.bars import one_run
 from server.cli.screens.layout import wrapped
 from server.cli.screens.text_chart import text_chart
-from server.cli.terminal import columns
+from server.cli.terminal import columns, say
 from server.clients.client_config import serving
 from server.errors import Unavailable, only_cause
 from server.foreign.load import load
@@ -46,7 +46,6 @@ _SCRIPT = Path(__file__).parents[1] / "templates" / "demo.toml"
 _Reply = TypeVar("_Reply", bound=Value)
 _BASELINE_RUNS = 3
 _BESIDE_SECONDS = 8.0  # of a run, besides its training
-_NOT_IN = {True: "", False: "only"}  # the steps that a quick demo, or a whole one, leaves out
 _KEPT = ("improved", "simpler")
 _STYLE = {
     "improved": "bold green",
@@ -68,7 +67,7 @@ class Step(Value):
     description: str
     hypothesis: str = ""
     patch: str
-    quick: Literal["", "also", "only"] = ""  # whether the quick demo tries it, also or only
+    quick: bool = False  # whether the quick demo tries it, too
 
 
 class Demo:
@@ -105,7 +104,7 @@ class Demo:
     def _steps(self) -> list[Step]:
         script = tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))["step"]
         steps = TypeAdapter(list[Step]).validate_python(script)
-        return [step for step in steps if step.quick != _NOT_IN[self._quick]]
+        return [step for step in steps if step.quick or not self._quick]
 
     def _prepare(self) -> None:
         if (self._source / "program.md").exists() and (self._source / ".git").exists():
@@ -212,7 +211,7 @@ class Demo:
             self._out.print(Text(line))
         self._out.print(Text("\nfigures, as measured", "bold"))
         for line in _figures(experiments, metric, stand):
-            self._out.print(Text(line))
+            say(self._out, line, indent=2)
         self._out.print(
             f"chart: {chart}\nreport: {write_report(workspace.paths)}\n"
             f"details: autoresearch history --workspace {shlex.quote(str(self._workspace))}\n"

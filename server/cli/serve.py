@@ -358,7 +358,7 @@ def demo(
     workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="A git repository with a program.md.")] = Path(),
     budget: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: 6, with --quick 0.5."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Training time per run; default: 6, with --quick 1."),
     ] = None,
     profile: Annotated[
         ProfileName,
@@ -379,5 +379,5 @@ def demo(
     if task:
         anyio.run(TaskDemo(console(), task, budget).run)
         return
-    night = Demo(console(), workspace, budget or (0.5 if quick else 6.0), profile.value, quick)
+    night = Demo(console(), workspace, budget or (1.0 if quick else 6.0), profile.value, quick)
     anyio.run(night.run)

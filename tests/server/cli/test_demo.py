@@ -27,9 +27,8 @@ from tests.support.repositories import git
 
 ROOT = Path(__file__).parents[3]
 TRAIN = (ROOT / "train.py").read_text(encoding="utf-8")
-ALL = tomllib.loads((ROOT / "server" / "templates" / "demo.toml").read_text(encoding="utf-8"))["step"]
-STEPS = [step for step in ALL if step.get("quick") != "only"]
-QUICK = [step for step in ALL if step.get("quick")]
+STEPS = tomllib.loads((ROOT / "server" / "templates" / "demo.toml").read_text(encoding="utf-8"))["step"]
+QUICK = [step for step in STEPS if step.get("quick")]
 CHEAT = "a cheat: claims that are five percent too good"
 REFUSED = "a syntax error"
 ENDINGS = {
@@ -63,7 +62,7 @@ def test_every_patch_of_the_script_applies_in_turn_but_the_one_that_must_not(
 
 
 def test_a_patch_applies_also_when_everything_before_it_was_discarded() -> None:
-    for step in ALL:
+    for step in STEPS:
         if step["description"] != REFUSED:
             assert patched(TRAIN, step["patch"]) != TRAIN
 
