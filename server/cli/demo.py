@@ -238,7 +238,9 @@ class TaskDemo(Demo):
         return ["--budget", str(self._budget)] if self._budget else []
 
     def _steps(self) -> list[Step]:
-        return [read_change(path) for path in sorted((self._example / "changes").glob("*.patch"))]
+        # Each changes the files as they are at first, so the one that is kept comes last.
+        changes = (self._example / "changes").glob("*.patch")
+        return [read_change(path) for path in sorted(changes, key=lambda path: (path.stem == "good", path.stem))]
 
     def _again(self, incumbent: IncumbentSummary) -> bool:
         wanted = load(self._workspace / "program.md").task

@@ -15,8 +15,8 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from server.cli.demo import Demo, _figures  # pyright: ignore[reportPrivateUsage]
-from server.cli.scaffold import create
+from server.cli.demo import Demo, _figures, read_change  # pyright: ignore[reportPrivateUsage]
+from server.cli.scaffold import create, example
 from server.errors import PatchRefused
 from server.history.ledger import Ledger
 from server.metric import Metric
@@ -138,6 +138,19 @@ def test_a_night_in_miniature(tmp_path: Path) -> None:
         assert said in shown
     assert (folder / "progress.png").read_bytes().startswith(b"\x89PNG")
     assert state(checkout) == before and before[2] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["extract-rules", pytest.param("sqlite-index", marks=pytest.mark.thorough)])
+def test_the_demo_of_an_example_measures_every_change_and_keeps_the_good_one(tmp_path: Path, name: str) -> None:
+    shown = autoresearch(tmp_path, "demo", "--task", name)
+    changes = {path.stem: read_change(path).description for path in (example(name) / "changes").glob("*.patch")}
+    _, experiments = told(tmp_path)
+    tried = [row for row in experiments if row.attempt.of is None]
+    assert [row.attempt.description for row in tried if row.kept] == ["baseline", changes["good"]]
+    assert sorted(row.attempt.description for row in tried) == sorted(["baseline", *changes.values()])
+    assert "the night" in shown and "1 kept" in shown
 
 
 @pytest.mark.parametrize(("direction", "kept", "change"), [("lower", 1.9, "-5.00 %"), ("higher", 2.1, "+5.00 %")])
