@@ -10,6 +10,7 @@ from server.errors import WorkspaceUnusable
 from server.task.program import load
 from server.task.requirements import lacking
 from server.vcs.workspace import Workspace
+from tests.support.command_line import run_command
 from tests.support.repositories import git
 
 
@@ -114,6 +115,12 @@ def test_an_example_overwrites_nothing(tmp_path: Path, tasks: Path) -> None:
 def test_a_change_of_an_example_begins_with_what_it_tries(tasks: Path) -> None:
     step = read_change(tasks / "sorting" / "changes" / "good.patch")
     assert step.description == "x is two" and step.patch.startswith("--- a/src/sort.py\n")
+
+
+def test_init_makes_the_example_that_is_named(tmp_path: Path) -> None:
+    done = run_command("init", tmp_path / "faster", "--task", "json-tokenizer")
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "faster" / "program.md").task.judge and not (tmp_path / "faster" / "changes").exists()
 
 
 def test_every_example_that_comes_with_us_has_what_the_demo_needs(tmp_path: Path) -> None:

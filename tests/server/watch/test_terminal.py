@@ -1,5 +1,10 @@
 """The summary in a terminal."""
 
+import os
+import pty
+import signal
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -35,3 +40,22 @@ def test_it_waits_for_a_study_that_is_not_there_yet_and_fits_a_narrow_terminal(t
     write(study_paths(tmp_path), NIGHT)
     text = told(tmp_path, width=60)
     assert "0.9700" in text and max(map(len, text.splitlines())) <= 60
+
+
+def test_the_command_follows_a_study_until_it_is_interrupted(tmp_path: Path) -> None:
+    write(study_paths(tmp_path), NIGHT[:5])
+    screen, terminal = pty.openpty()
+    words = [sys.executable, "-m", "server.cli", "watch", "--terminal", "--workspace", str(tmp_path)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    shown = b""
+    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as command:
+        while b"a smaller batch" not in shown:
+            shown += os.read(screen, 65536)
+        assert b"no good" not in shown
+        write(study_paths(tmp_path), NIGHT[5:])
+        while b"no good" not in shown:
+            shown += os.read(screen, 65536)
+        command.send_signal(signal.SIGINT)
+    os.close(terminal)
+    os.close(screen)
+    assert command.returncode == 0 and b"Traceback" not in shown
