@@ -1,6 +1,7 @@
 """Three texts of one file, merged as git does it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,9 +11,17 @@ from git import Repo
 from server.files import write_whole
 from server.vcs.git_environment import translating_git_errors
 
+# A place that git could not merge: ours, base and theirs.
+_CONFLICT = re.compile(
+    r"^<{7} [^\n]*\n(.*?)^\|{7} [^\n]*\n(.*?)^={7}\n(.*?)^>{7} [^\n]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+
 
 def merge_file(repo: Repo, scratch: Path | None, texts: tuple[str, str, str], sides: Sequence[str]) -> tuple[str, str]:
-    """Base, ours and theirs in one text, and the places that git could not merge, with both sides.
+    """Base, ours and theirs in one text, and the places that could not be merged, with both sides.
+
+    Where git sees a conflict, but one side has all that the other has and more, as who built on a change before it was
+    kept, that side is taken.
 
     Args:
         scratch: a folder for files that are gone afterwards; None: the system's.
@@ -36,9 +45,21 @@ def merge_file(repo: Repo, scratch: Path | None, texts: tuple[str, str, str], si
             strip_newline_in_stdout=False,
             stdout_as_string=True,
         )
-    return merged, (_conflicts(merged) or "git cannot merge them") if status else ""
+    if not status:
+        return merged, ""
+    merged, conflicts = _CONFLICT.subn(lambda found: _fuller(*found.groups()) or found[0], merged)
+    left = "\n".join(found[0].rstrip("\n") for found in _CONFLICT.finditer(merged))
+    return merged, left or ("" if conflicts else "git cannot merge them")
 
 
-def _conflicts(merged: str) -> str:
-    """The places that git could not merge, with both sides."""
-    return "\n".join(re.findall(r"^<{7} .*?^>{7} [^\n]*", merged, re.DOTALL | re.MULTILINE))
+def _fuller(ours: str, base: str, theirs: str) -> str | None:
+    """The side that has all that the other one has; None if neither does."""
+    before = base.splitlines()
+    for fuller, other in ((ours, theirs), (theirs, ours)):
+        lines, told = fuller.splitlines(), other.splitlines()
+        added = any(line.strip() for line in Counter(told) - Counter(before))
+        undone = (Counter(before) - Counter(told)) & Counter(lines)  # what the other one has removed
+        rest = iter(lines)
+        if added and not undone and all(line in rest for line in told):
+            return fuller
+    return None
