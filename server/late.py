@@ -7,10 +7,11 @@ stand-ins from it. A stand-in imports its module when it is called, subscripted,
 
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,14 @@ def import_late(*names: str) -> None:
     An `except` clause does not import: call `resolve` before a module reaches one that names a stand-in.
     """
     sys.meta_path.insert(0, _Finder(names))
+
+
+def versions_are(tried: Mapping[str, str]) -> bool:
+    """Whether these versions of packages are installed, under a Python whose typing knows stand-ins."""
+    try:
+        return sys.version_info < (3, 14) and all(version(package) == known for package, known in tried.items())
+    except PackageNotFoundError:
+        return False
 
 
 def resolve(module: ModuleType) -> None:

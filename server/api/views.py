@@ -301,13 +301,12 @@ def _noise(stand: Position, task: Task) -> NoiseReply | None:
     source = "" if task.sha256 else " from published runs"
     assumed = "measured" if found.repeats else f"assumed{source}, not measured here"
     runs = stand.headline.best.runs
-    now, after = (metric.shown_error(found.sigma / math.sqrt(max(count, 1))) for count in (runs, runs + 1))
-    return NoiseReply(
-        sigma=found.sigma,
-        repeats=found.repeats,
-        smallest_effect=found.smallest,
-        note=f"{assumed}; the incumbent is known to ±{now}, and to ±{after} after one more run",
+    known = (
+        f"is known to ±{metric.shown_error(found.sigma / math.sqrt(runs))}" if runs else "was not run since its keep"
     )
+    after = metric.shown_error(found.sigma / math.sqrt(runs + 1))
+    note = f"{assumed}; the incumbent {known}, and is known to ±{after} after one more run"
+    return NoiseReply(sigma=found.sigma, repeats=found.repeats, smallest_effect=found.smallest, note=note)
 
 
 def _count(diff: str, sign: str) -> int:

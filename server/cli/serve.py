@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from server.study.study import Study
 
 
+# With these the late imports below were tried; with others the SDK is imported as it is, and a start takes longer.
+_TRIED = {"mcp": "2.3.0", "pydantic": "2.14.3", "starlette": "1.10.0"}
 # What the SDK imports and a server on stdin and stdout does not use, or uses for one of the protocol's versions.
 _SELDOM_USED = (
     "cryptography",
@@ -194,9 +196,10 @@ def _load_less() -> None:
     """Import what is seldom used, and make the validators of models, when they are first used: half of the start."""
     from pydantic import BaseModel
 
-    from server.late import import_late
+    from server.late import import_late, versions_are
 
-    import_late(*_SELDOM_USED)
+    if versions_are(_TRIED):
+        import_late(*_SELDOM_USED)
     BaseModel.model_config["defer_build"] = True
 
 

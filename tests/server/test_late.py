@@ -10,8 +10,9 @@ from types import ModuleType
 import pytest
 from pydantic import TypeAdapter
 
-from server.late import import_late, resolve
+from server.late import import_late, resolve, versions_are
 
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 _PARTS = {
     "__init__": "",
     "part": """
@@ -97,3 +98,12 @@ def test_several_threads_run_a_module_once(user: ModuleType) -> None:
         made = [pool.submit(user.Base) for _ in range(32)]
     assert {type(one.result()) for one in made} == {user.part.Base}
     assert _runs() == 1
+
+
+def test_only_the_versions_that_it_was_tried_with_are_imported_late() -> None:
+    from server.cli.serve import _TRIED  # pyright: ignore[reportPrivateUsage]
+
+    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text("utf-8").splitlines() if "==" in line)
+    assert {name: pinned[name] for name in _TRIED} == _TRIED
+    assert versions_are(_TRIED) == (sys.version_info < (3, 14))
+    assert not versions_are(_TRIED | {"mcp": "2.4.0"}) and not versions_are(_TRIED | {"no-such-package": "1"})

@@ -93,7 +93,8 @@ def test_the_rule(
 def test_the_words_of_a_metric_that_is_better_when_lower() -> None:
     promising = decide(1.9, [], THREE, NOISE).why
     assert promising == (
-        "Lower, once: val_bpb 1.900000 against 2.000000, the mean of 3 runs of experiment 3 (-0.100000, 10.0σ of 0.010000)."
+        "Lower, once: val_bpb 1.900000 against 2.000000, the mean of 3 runs of experiment 3 "
+        "(-0.100000, 10.0σ of 0.010000)."
     )
     confirmed = decide(1.9, [1.97], THREE, NOISE).why
     assert confirmed.endswith("1.970000 over 1 confirmation against 2.000000 over 3 (-0.030000, 2.6 standard errors).")
