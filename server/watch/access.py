@@ -71,9 +71,10 @@ class PageAccess:
         """Whether this is the token of the link."""
         return isinstance(token, str) and hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
 
-    def has_cookie(self, cookie: str | None) -> bool:
-        """Whether this is the cookie of a browser that was let in."""
-        return hmac.compare_digest((cookie or "").encode(), self._cookie.encode())
+    def admits(self, request: Request) -> bool:
+        """Whether the request has the cookie of a browser that was let in, or the token of the link."""
+        cookie = request.cookies.get(COOKIE, "")
+        return hmac.compare_digest(cookie.encode(), self._cookie.encode()) or self.knows(request.headers.get(TOKEN))
 
     def let_in(self) -> Response:
         """The answer to a link that is right: a cookie that no script reads, and the token for requests."""
@@ -103,7 +104,7 @@ class PageAccess:
             return Refused(415, "Post JSON.")
         if open_to_all:
             return None
-        if not self.has_cookie(request.cookies.get(COOKIE)) and not self.knows(headers.get(TOKEN)):
+        if not self.admits(request):
             return Refused(401, "Open the link that `autoresearch watch` prints.")
         if request.method == "POST" and not hmac.compare_digest(headers.get(CSRF, "").encode(), self._csrf.encode()):
             return Refused(403, f"The header {CSRF} is missing or wrong.")

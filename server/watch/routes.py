@@ -16,7 +16,7 @@ from server.errors import AutoresearchError
 from server.reporting.study_view import StudyView
 from server.study.find_study import OperatorRequest
 from server.watch import controls
-from server.watch.access import COOKIE, PageAccess, posted
+from server.watch.access import PageAccess, posted
 from server.watch.changes import Changes
 from server.watch.page_file import HEADERS, page
 
@@ -50,7 +50,7 @@ class Page:
 
     def knows(self, scope: Scope) -> bool:
         """Whether the request is of a browser that was let in."""
-        return self.access.has_cookie(Request(scope).cookies.get(COOKIE))
+        return self.access.admits(Request(scope))
 
     async def run(self) -> None:
         """Look for changes until it is cancelled."""
