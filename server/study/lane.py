@@ -112,7 +112,7 @@ class Lane:
         Else the incumbent's.
         """
         root = self.measured()
-        return root.attempt.commit if root and root.decision is None else self._workspace.tip()
+        return root.commit if root and root.decision is None else self._workspace.tip()
 
     def mount(self) -> None:
         """Make the worktree if there is none. Raises WorkspaceUnusable."""
@@ -120,6 +120,11 @@ class Lane:
             begun = self._beginning()
             if self._folder.worktree.mount("", begun):
                 self._folder.write(self._workspace.files(begun))  # git may have changed line ends on the way
+
+    def bring_back(self) -> None:
+        """Write the candidate that is under way into a worktree that was made anew, if git still has it."""
+        with suppress(WorkspaceUnusable):
+            self._folder.write(self._workspace.files(self._beginning()))
 
     def close(self) -> None:
         """Remove the worktree, whose candidate is the incumbent. Raises WorkspaceUnusable."""
@@ -265,7 +270,7 @@ class Lane:
             return found
         for row in (self.measured(), self._ledger.incumbent()):
             with suppress(WorkspaceUnusable):  # git has lost it
-                if row and self._workspace.files(row.attempt.commit).sha256 == found:
+                if row and self._workspace.files(row.commit).sha256 == found:
                     return row.attempt.train_sha256
         return found
 

@@ -340,9 +340,9 @@ class Study:
 
     def recover(self) -> None:
         """Finish the move that was broken off. Every step may be made twice."""
-        self.workspace.prepare(self.verdicts.base())
-        lanes = self.lanes.all()
-        for lane in lanes:
+        if self.workspace.prepare(self.verdicts.base()):
+            self.lanes.main.bring_back()
+        for lane in (lanes := self.lanes.all()):
             lane.mount()
         last = self._settle()
         if last is None or (last.judgement is None and len(lanes) == 1):

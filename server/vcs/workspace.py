@@ -83,8 +83,10 @@ class Workspace:
             raise
         return workspace
 
-    def prepare(self, base: str | None = None) -> None:
+    def prepare(self, base: str | None = None) -> bool:
         """Make what the tag needs: folder, exclude line, branch, worktree. May be called again and again.
+
+        Returns whether the worktree had to be made.
 
         Args:
             base: the commit that the branch is at if it has to be made; None: where the user's checkout is.
@@ -96,8 +98,10 @@ class Workspace:
                 exclude(self._repo, f"/{library.name}/{LIBRARY_INDEX}*")
             if self.refs.resolve(self._head) is None:
                 self._repo.git.update_ref(self._head, base or "HEAD", NOTHING)
-        if self._linked.mount(self.branch):
+        made = self._linked.mount(self.branch)
+        if made:
             self.write_candidate(self.files(base or self.tip()))  # git may have changed line ends on the way
+        return made
 
     def folder(self, lane: str) -> CandidateFolder:
         """Where a lane's candidate is, or will be: `main` stands on the branch, any other on no branch."""
