@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--executor local] [--slots 1 2 4] [--seconds 10] [--runs 4] [--kind sleep]
     python benchmarks/scaling.py --executor ray --slots 1 2 --seconds 5     # RAY_ADDRESS and the token as for `serve`
-    python benchmarks/scaling.py --executor slurm --slurm "--partition=main" --place /shared/tmp --slots 1 2 --seconds 5
+    python benchmarks/scaling.py --executor slurm --slurm=--partition=main --place /shared/tmp --slots 1 2 --seconds 5
 
 Each slot gets as many runs, one after the other, each as soon as the one before has ended. The efficiency is the time
 that the first number of slots took, divided by what it took; `of the ideal` is the same with the seconds that a slot's

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from server.runs.hardware import cores
-from tests.faults.night import BRANCH, Agent
+from tests.faults.night import BRANCH, Agent, Refused
 from tests.slurm.cluster import Cluster
 from tests.slurm.night import JobNight
 from tests.slurm.seeded import EXPERIMENTS, same_study
@@ -61,7 +61,7 @@ async def _two_lanes(night: JobNight) -> None:
 
 
 async def _decide(agent: Agent, lane: str) -> None:
-    """Wait for a lane's run, run again what was overtaken, and keep or discard."""
+    """Wait for a lane's run, run again what was overtaken where that is possible, and keep or discard."""
     while True:
         await agent.call("wait_experiment", lane=lane, wait_seconds=300)
         told = await agent.call("status")
@@ -75,7 +75,11 @@ async def _decide(agent: Agent, lane: str) -> None:
             return
         if phase in ("idle", "new"):
             return
-        await agent.call("run_experiment", description="again", lane=lane, wait_seconds=0)
+        try:
+            await agent.call("run_experiment", description="again", lane=lane, wait_seconds=0)
+        except Refused:  # it changes the line that the other lane's keep has changed
+            await agent.call("discard", reason="overtaken", lane=lane)
+            return
 
 
 @check(f"the same study of {EXPERIMENTS} experiments here and on the cluster: the same verdicts for the same seeds")
