@@ -101,8 +101,8 @@ class NGrams(nn.Module):
     def __init__(self, vocab_size: int, orders: int, width: int) -> None:
         super().__init__()
         self.vocab_size, self.orders = vocab_size, range(2, orders + 1)
-        self.hints = nn.Linear(2 * orders - 3, width)
-        self.own = nn.Sequential(nn.Linear(width + 2 * orders - 3, 64), nn.ReLU(), nn.Linear(64, orders + 1))
+        self.hints = nn.Linear(2 * (orders - 2), width)
+        self.own = nn.Linear(width, orders + 1)  # network, counts, each order alone from the longest
         self.match_bias = nn.Parameter(torch.tensor([0.0, 2.3, 3.0]))
         self.register_buffer("unigram", torch.full((vocab_size,), 1 / vocab_size))
         self.register_buffer("topics", torch.zeros(1, vocab_size))  # logarithms of how much likelier a token is there
@@ -163,8 +163,9 @@ class NGrams(nn.Module):
 
     @torch.no_grad()
     def forward(self, idx: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
-        """Probabilities of the next token [B, T, vocab_size], hints how far to trust them [B, T, 2 * orders + 1], and
-        the probabilities of each order alone: rows of B * T, tokens, probabilities."""
+        """Probabilities of the next token [B, T, vocab_size], how far they are to be trusted [B, T, 2 * orders], and
+        the probabilities of each order alone: rows of B * T, tokens, probabilities.
+        """
         context, contexts = idx, {}
         for k in self.orders[:-1]:
             key, keys = F.pad(context[:, :-1], (1, 0), value=-1) * self.vocab_size + idx, getattr(self, f"keys{k}")
@@ -194,7 +195,6 @@ class NGrams(nn.Module):
         table *= (TOPIC_POWER * self.topics).exp()[topic]
         self.recall(idx, table)
         table /= table.sum(1, keepdim=True)
-        hints.append(table.amax(1).log())
         return table.view(*idx.shape, self.vocab_size), torch.stack(hints, 1).view(*idx.shape, -1), alone
 
     def recall(self, idx: Tensor, table: Tensor) -> None:
@@ -206,15 +206,16 @@ class NGrams(nn.Module):
         table[where, token] *= (1 + times[last] / (RECALL_TOKENS * self.unigram[token])) ** RECALL_POWER
 
     def voices(self, x: Tensor, idx: Tensor, hints: Tensor) -> tuple[Tensor, ...]:
-        """Shares of the network and the counts [B, T, 2], of each order alone from the longest [B, T, orders], and of
-        what followed each earlier match [B, T, T], a pointer (Merity et al. 2016)."""
+        """With which probability the next token is the network's or the counts' [B, T, 2], of each order's alone [B, T,
+        orders], or copied from behind each earlier token that is the same as this one [B, T, T] (Merity et al. 2016).
+        """
         same = idx[:, :, None] == idx[:, None, :]
         match, score = same.tril(-1), torch.full(same.shape, -math.inf, device=idx.device)
         for bias in self.match_bias:
             score = torch.where(match, bias, score)
             match = F.pad(match[:, :-1, :-1], (1, 0, 1, 0)) & same
-        unknown = F.pad(hints[..., :-1:2] == 0, (2, 1))
-        own = self.own(torch.cat((x, hints), 2)).masked_fill(unknown, -math.inf)
+        unknown = F.pad(hints[..., ::2] == 0, (2, 1))
+        own = self.own(x).masked_fill(unknown, -math.inf)
         return torch.cat((own, score), 2).softmax(2).split((2, len(self.orders), idx.size(1)), 2)
 
 
@@ -244,9 +245,9 @@ class GPT(nn.Module):
         if self.ngrams is None:
             nn.init.zeros_(self.bigrams.weight)
         else:
-            nn.init.zeros_(self.ngrams.own[2].weight)
+            nn.init.zeros_(self.ngrams.own.weight)
             nn.init.zeros_(self.ngrams.hints.weight)
-            self.ngrams.own[2].bias.copy_(torch.tensor([0.5, 2.5, *[-1.0] * (NGRAM_ORDERS - 1)]))
+            self.ngrams.own.bias.copy_(torch.tensor([0.5, 2.5, *[-1.0] * (NGRAM_ORDERS - 1)]))
         for table in self.values:
             nn.init.uniform_(table.weight, -bound, bound)
         for block in self.blocks:
@@ -364,8 +365,8 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     pairs, mixture = (module.parameters() if module is not None else [] for module in (model.bigrams, model.ngrams))
     adam = [
         {"params": [model.embed.weight, *pairs, *model.values.parameters()], "lr": EMBED_LR},
-        {"params": [model.head.weight, *mixture], "lr": HEAD_LR},
-        {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *gates], "lr": SCALAR_LR},
+        {"params": [model.head.weight], "lr": HEAD_LR},
+        {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *mixture, *gates], "lr": SCALAR_LR},
     ]
     made = [adamw(adam), Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY)]
     for optimiser in made:
@@ -444,7 +445,7 @@ BIGRAM_ROWS = 5  # where no n-grams are counted: rows of the table of token pair
 OWN_LOSS = 0.5  # weight of the network's own loss beside that of the mixture with the counts
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
 EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, of pairs of them, and of values
-HEAD_LR = 0.008  # AdamW, unembedding, and what mixes it with the counts
+HEAD_LR = 0.008  # AdamW, unembedding
 SCALAR_LR = 0.02  # AdamW, scales and gates
 ADAM_BETAS = (0.8, 0.95)
 MUON_MOMENTUM = 0.95
