@@ -148,8 +148,8 @@ class NGrams(nn.Module):
         self.pairs.view(-1).index_add_(0, self.keys2, self.value2 / total[self.keys2 // self.vocab_size])
 
     def grouped(self, tokens: Tensor, start: int) -> Tensor:
-        """How much likelier each token is in groups of documents of like words (a mixture of multinomials, with hard
-        assignments): logarithms [1 + TOPICS, vocab_size]; the first group is the whole text.
+        """How much likelier each token is in groups of documents of like words (a mixture of multinomials, Nigam
+        et al. 2000): logarithms [1 + TOPICS, vocab_size]; the first group is the whole text.
         """
         place = (tokens == start).cumsum(0) * self.vocab_size + tokens
         rows = int(place.max()) // self.vocab_size + 1
@@ -206,8 +206,8 @@ class NGrams(nn.Module):
         table[where, token] *= (1 + times[last] / (RECALL_TOKENS * self.unigram[token])) ** RECALL_POWER
 
     def voices(self, x: Tensor, idx: Tensor, hints: Tensor) -> tuple[Tensor, ...]:
-        """With which probability the next token is the network's or the counts' [B, T, 2], of each order's alone [B, T,
-        orders], or copied from behind each earlier token that is the same as this one [B, T, T] (Merity et al. 2016).
+        """Shares of network and counts [B, T, 2], of each order alone [B, T, orders] (Neubig & Dyer 2016), and of what
+        followed each earlier match of one to three tokens [B, T, T], a pointer (Merity et al. 2016).
         """
         same = idx[:, :, None] == idx[:, None, :]
         match, score = same.tril(-1), torch.full(same.shape, -math.inf, device=idx.device)
@@ -429,9 +429,9 @@ COMPILE = WORTH_COMPILING and has_compiler(session.device)
 
 NGRAM_ORDERS = 5 if session.profile == "cpu" else 0  # the longest n-grams that are counted, 0 for none
 FOLD = 400_000  # tokens that are trained on while the others are counted
-TOPICS, TOPIC_PRIOR, TOPIC_POWER = 64, 1000.0, 0.4
+TOPICS, TOPIC_PRIOR, TOPIC_POWER = 64, 1000.0, 0.4  # groups of documents, text in each, influence
 RECALL_TOKENS = 100  # of the text that count as much as the row
-RECALL_POWER = 0.5
+RECALL_POWER = 0.5  # how far it counts that a token is likelier there
 MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream
 GATE_CHANNELS = 12  # channels that decide how much of the value embedding is let in
 ROPE_BASE = 200_000.0 if GPU else 10_000.0  # longest wavelength, in tokens / 2π
