@@ -15,7 +15,7 @@ _COMPARED = 8  # lines of a hunk that the nearest place is found by
 _LETTER = re.compile(r"\w")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _ADD_LINES = "Add lines above or below, so that it matches only one of them."
-_COPY = "Copy the lines to replace exactly as read_train() shows them, without the line numbers."
+_COPY = "Copy whole lines exactly as read_train() shows them, without the line numbers."
 
 
 class Undecided(PatchRefused):
