@@ -14,7 +14,7 @@ from server.history import segments
 from server.history.lessons import lessons
 from server.history.segments import current_metric
 from server.library.reading.answers import Asked, ReferenceLibrary
-from server.records import Experiment, Value, Verdict, decision_name
+from server.records import Experiment, Judgement, Value, Verdict, decision_name
 from server.reporting.position import Position, position
 from server.reporting.summary import table_row, who_found_what
 from server.reporting.view_words import headline_words
@@ -220,6 +220,18 @@ def under_way(study: Study, lane: Lane) -> Running | None:
     rows = [row for row in study.ledger.unfinished() if not row.queued]
     rows.sort(key=lambda row: study.lanes.of(row) is not lane)
     return describe_running(study, rows[0]) if rows else None
+
+
+def why_so(run: Experiment, subject: Experiment, own: Judgement) -> str:
+    """The reason of `subject`'s verdict, behind why a run that should have helped to it has no score.
+
+    Args:
+        own: the run's judgement, where the subject has none.
+    """
+    why = (subject.judgement or own).why
+    if run is subject or run.score or run.result is None:
+        return why
+    return f"Run {run.number}: {run.result.reason.rstrip('.')}. {why}"
 
 
 def describe_running(study: Study, experiment: Experiment) -> Running:

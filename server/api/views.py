@@ -301,10 +301,8 @@ def _noise(stand: Position, task: Task) -> NoiseReply | None:
     source = "" if task.sha256 else " from published runs"
     assumed = "measured" if found.repeats else f"assumed{source}, not measured here"
     runs = stand.headline.best.runs
-    known = (
-        f"is known to ±{metric.shown_error(found.sigma / math.sqrt(runs))}" if runs else "was not run since its keep"
-    )
-    after = metric.shown_error(found.sigma / math.sqrt(runs + 1))
+    now, after = (metric.shown_error(found.sigma / math.sqrt(max(count, 1))) for count in (runs, runs + 1))
+    known = f"is known to ±{now}" if runs else "was not run since its keep"
     note = f"{assumed}; the incumbent {known}, and is known to ±{after} after one more run"
     return NoiseReply(sigma=found.sigma, repeats=found.repeats, smallest_effect=found.smallest, note=note)
 
@@ -363,7 +361,7 @@ def _run(study: Study, experiment: Experiment, caller: Caller) -> RunReply:
     over = {
         "status": result.outcome.value,
         "verdict": subject.verdict,
-        "why": (subject.judgement or judgement).why + describe_stale_lane(study, lane),
+        "why": history_views.why_so(experiment, subject, judgement) + describe_stale_lane(study, lane),
         "bits": bits(experiment, experiment.score.value) if experiment.score else None,
         "value": experiment.score.value if experiment.score else None,
         "unit": history_views.unit_of(study),

@@ -10,7 +10,7 @@ from server.api import views
 from server.errors import AlreadyMeasured, Refusal, WrongPhase
 from server.history.comparisons import STALE_RUNS
 from server.history.export import tsv
-from server.records import Experiment, Purpose, Verdict
+from server.records import Experiment, Outcome, Purpose, Verdict
 from server.serve_options import ServeOptions
 from server.study import limits
 from server.study.find_study import OperatorRequest, write_request
@@ -65,6 +65,16 @@ def test_the_baseline_is_measured_again_until_the_noise_is_known(tmp_path: Path)
     assert then.noise and then.noise.repeats == 2 and then.noise.sigma == pytest.approx(0.002, rel=0.05)
     assert then.next_actions[0].startswith("apply_patch") and then.experiments == 1
     study.close()
+
+
+def test_a_confirmation_without_a_score_says_why_beside_the_verdict(study: Study) -> None:
+    study.apply_patch(patch(OTHERS[0]))
+    ran(study, 1.99)
+    row = ran(study, crashed().model_copy(update={"outcome": Outcome.CANCELLED, "reason": "Cancelled: another first."}))
+    told = views.show_run(study, 0)
+    assert row.attempt.purpose is Purpose.CONFIRM and (told.status, told.verdict) == ("cancelled", Verdict.PROMISING)
+    assert told.why and told.why.startswith(f"Run {row.number}: Cancelled: another first.")
+    assert "Lower, once: val_bpb 1.99" in told.why
 
 
 def test_a_lucky_score_is_not_kept(study: Study) -> None:
