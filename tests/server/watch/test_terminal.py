@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -48,7 +49,11 @@ def test_the_command_follows_a_study_until_it_is_interrupted(tmp_path: Path) -> 
     words = [sys.executable, "-m", "server.cli", "watch", "--terminal", "--workspace", str(tmp_path)]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     shown = b""
-    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as command:
+    # Where the tests run in the background, a shell has them ignore the signal, and what they start as well.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, preexec_fn=heard
+    ) as command:
         while b"a smaller batch" not in shown:
             shown += os.read(screen, 65536)
         assert b"no good" not in shown
