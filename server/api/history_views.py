@@ -204,9 +204,11 @@ def _sweep_row(item: SweepItem, experiment: Experiment | None) -> SweepRow:
 
 
 def idle_words(study: Study, now: datetime) -> str:
-    """Since when no run has been under way; empty while one is, shortly after the last, and when the night is over."""
+    """Since when no run has been under way; empty while one is, shortly after the last, and while none may start."""
     last = study.ledger.last()
-    if last is None or last.result is None or study.ledger.unfinished() or limits.why_study_over(study):
+    if last is None or last.result is None or study.ledger.unfinished():
+        return ""
+    if limits.why_study_over(study) or limits.why_waiting(study):
         return ""
     minutes = (now - datetime.fromisoformat(last.result.finished_at)).total_seconds() / 60
     if minutes < _IDLE_MINUTES:

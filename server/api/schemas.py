@@ -72,7 +72,7 @@ class StatusReply(Reply, Scored):
     keeps: dict[str, int] | None = None  # changes that were kept, by how sure their gain is
     noise: NoiseReply | None
     running: Running | None
-    idle: str = ""  # since when nothing is measured; empty while something is, and when the night is over
+    idle: str = ""  # since when nothing is measured; empty while something is, and while nothing may start
     lane: str = ""  # that phase, candidate_sha256 and next_actions are about; left out for main
     lanes: dict[str, str] | None = None  # where each one stands; left out while main is the only one
     limits: str  # what ends the night, and how far it has come

@@ -12,9 +12,12 @@ import anyio
 import anyio.to_thread
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from server.cli import main
 from server.cli.call import Exit
+from server.clients.http_call import META, PROTOCOL, HttpServer
 from tests.integration.test_http import Web
 from tests.support.repositories import QUICK, UNGUARDED, make_repository
 
@@ -74,6 +77,20 @@ def test_a_server_over_http_is_found_by_its_workspace(workspace: Path, call: Cal
         assert code == Exit.UNREACHABLE and told is None and "Give its token with --token" in said
     code, told, said = call(workspace, "status", *url)
     assert code == Exit.UNREACHABLE and "cannot be reached" in said and "serve --http" in said
+
+
+def test_what_a_server_tells_of_a_run_meanwhile_comes_before_its_answer(workspace: Path) -> None:
+    told = list[str]()
+    with listening(workspace) as web:
+        server = HttpServer(f"http://127.0.0.1:{web.port}/mcp", web.token)
+        arguments = {"description": "the baseline", "wait_seconds": 300}
+        result = server.request("tools/call", {"name": "run_experiment", "arguments": arguments}, told.append)
+    assert result["structuredContent"]["status"] == "finished" and told
+
+
+def test_the_names_on_the_wire_are_those_of_the_protocol() -> None:
+    names = (CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY)
+    assert all(name.startswith(META) for name in names) and PROTOCOL in MODERN_PROTOCOL_VERSIONS
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from server.api import views
 from server.api.history_views import idle_words
 from server.study.find_study import OperatorRequest, write_request
@@ -28,7 +30,8 @@ def test_nothing_is_idle_while_a_run_goes_on(study: Study) -> None:
     assert idle_words(study, ENDED + timedelta(hours=1)) == ""
 
 
-def test_nothing_is_idle_in_a_night_that_is_over(study: Study) -> None:
+@pytest.mark.parametrize("word", OperatorRequest)
+def test_nothing_is_idle_where_the_operator_lets_nothing_start(study: Study, word: OperatorRequest) -> None:
     improved(study)
-    write_request(study.workspace.state, OperatorRequest.STOP)
+    write_request(study.workspace.state, word)
     assert idle_words(study, ENDED + timedelta(hours=1)) == ""
