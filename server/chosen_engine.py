@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from server.paths import StudyPaths
-from server.runs.engines.slurm.executor import SlurmEngine
 from server.runs.executor import Engine
 from server.runs.local_executor import LocalExecutor
 from server.serve_options import ServeOptions
@@ -17,7 +16,11 @@ def engine_of(choices: ServeOptions) -> Engine:
         from server.runs.engines.ray.executor import RayEngine
 
         return RayEngine.of(choices.ray_address)
-    return SlurmEngine.of(choices.slurm) if choices.executor == "slurm" else LocalExecutor
+    if choices.executor == "slurm":
+        from server.runs.engines.slurm.executor import SlurmEngine
+
+        return SlurmEngine.of(choices.slurm)
+    return LocalExecutor
 
 
 def remember(paths: StudyPaths, choices: ServeOptions) -> None:

@@ -5,15 +5,14 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Iterable, Sequence
+from importlib import import_module, metadata
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from server import __version__
 from server.api.json_rpc import NOT_STARTED, refuse_all
-from server.cli import adopt, call, control, library, reports, serve, setup
 from server.cli.screens.help_words import in_plain_words
 from server.cli.terminal import console, say, spell_out
 from server.errors import AutoresearchError
@@ -31,10 +30,33 @@ _REMEDIES = {  # the next step, by what the system says
 }
 _OPTIONS = "`autoresearch serve --help` lists them: correct the entry in the client's configuration."
 
-app = typer.Typer(
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-)
+_COMMANDS = {  # in the order of the help; in which module of server.cli each one is
+    "serve": "serve",
+    "demo": "serve",
+    "drive": "serve",
+    "init": "setup",
+    "adopt": "adopt",
+    "prepare": "setup",
+    "doctor": "setup",
+    "connect": "setup",
+    "install-service": "setup",
+    "history": "reports",
+    "export": "reports",
+    "report": "reports",
+    "finalize": "reports",
+    "notify": "reports",
+    "transfer": "reports",
+    "call": "call",
+    "status": "control",
+    "stop": "control",
+    "pause": "control",
+    "resume": "control",
+    "health": "control",
+    "watch": "control",
+    "version": "entry",
+    "library": "library",
+}
+_WITH_OPTIONS_OF_SERVE = ("drive", "call")
 
 
 def _print_versions(wanted: bool) -> None:
@@ -44,7 +66,6 @@ def _print_versions(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def alone(
     context: typer.Context,
     version: Annotated[  # pyright: ignore[reportUnusedParameter]
@@ -56,6 +77,8 @@ def alone(
 ) -> None:
     """An MCP server that referees autonomous research. Without a command, it says what to do next in this folder."""
     if context.invoked_subcommand is None:
+        from server.cli import control
+
         control.say_what_is_next()
 
 
@@ -64,33 +87,17 @@ def version() -> None:
     sys.stdout.write(f"{__version__}\n")
 
 
-for command in (
-    serve.serve,
-    serve.demo,
-    serve.drive,
-    setup.init,
-    adopt.adopt,
-    setup.prepare,
-    setup.doctor,
-    setup.connect,
-    setup.install_service,
-    reports.history,
-    reports.export,
-    reports.report,
-    reports.finalize,
-    reports.notify,
-    reports.transfer,
-    call.call,
-    control.status,
-    control.stop,
-    control.pause,
-    control.resume,
-    control.health,
-    control.watch,
-    version,
-):
-    app.command()(command)
-app.add_typer(library.app, name="library")
+def app_of(names: Iterable[str] = tuple(_COMMANDS)) -> typer.Typer:
+    """The command line with these commands alone, so that no other's modules are loaded: a server must start fast."""
+    app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+    app.callback()(alone)
+    for name in names:
+        module = import_module(f"server.cli.{_COMMANDS[name]}")
+        if name == "library":
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name.replace("-", "_")))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spell_out()
     _collect_garbage()
     try:
-        command = in_plain_words(typer.main.get_command(app))
+        command = in_plain_words(typer.main.get_command(app_of(_needed(words))))
         command(args=_serving_last(command, words), prog_name="autoresearch")
     except AutoresearchError as error:
         _end(words, error.problem, error.next_step)
@@ -117,6 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if ended.code == _USAGE:
             _answer(words, f"autoresearch does not understand the options {' '.join(words)!r}.", _OPTIONS)
         raise
+
+
+def _needed(words: Sequence[str]) -> Iterable[str]:
+    """The commands that take part in understanding these words: all, unless the first word names one."""
+    if not words or words[0] not in _COMMANDS:
+        return _COMMANDS
+    return (words[0], "serve") if words[0] in _WITH_OPTIONS_OF_SERVE else words[:1]
 
 
 def _collect_garbage() -> None:
@@ -150,7 +164,7 @@ def _start_whole(words: list[str]) -> None:
 
 def _serving_last(command: Any, words: Sequence[str]) -> list[str]:
     """Options of `serve` behind `--`, where a command that starts a server is given them among its own."""
-    if not words or words[0] not in ("drive", "call"):
+    if not words or words[0] not in _WITH_OPTIONS_OF_SERVE:
         return list(words)
     serve, own = (
         {

@@ -5,23 +5,26 @@ import json
 import os
 import sys
 from io import TextIOWrapper
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from server.cli.screens.layout import wrapped
+
+if TYPE_CHECKING:  # a server that has nothing to say starts without it
+    from rich.console import Console
 
 _LEAST_COLUMNS = 20
 _SPELT = {"→": "->", "±": "+-", "−": "-", "…": "...", "σ": "sigma", "Δ": "delta", "·": "-"}
 
 
-def console(stderr: bool = False) -> Console:
+def console(stderr: bool = False) -> "Console":
     """A console that takes no text for markup: a path or a description may hold [brackets]."""
+    from rich.console import Console
+
     _forget_narrow()
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-def columns(out: Console) -> int:
+def columns(out: "Console") -> int:
     """How many columns a line may take. What is no terminal has room for all, unless COLUMNS says how much."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal():
@@ -30,8 +33,10 @@ def columns(out: Console) -> int:
     return out.width if out.is_terminal else 1000
 
 
-def say(out: Console, text: str, style: str = "", indent: int = 0) -> None:
+def say(out: "Console", text: str, style: str = "", indent: int = 0) -> None:
     """Print sentences. In a terminal, their lines are folded between words, and all but the first one indented."""
+    from rich.text import Text
+
     width = columns(out) if out.is_terminal else sys.maxsize
     for part in (part for line in text.split("\n") for part in wrapped(line, width, indent)):
         out.print(Text(part, style))

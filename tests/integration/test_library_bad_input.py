@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli.entry import app
+from server.cli.entry import app_of
 from tests.server.library.extraction.test_pdf import pdf, raw_pdf
 from tests.support.repositories import git
 from tests.support.web_server import Handler, Site, page, redirect, serving
@@ -69,7 +69,7 @@ def test_each_is_one_sentence_and_nothing_is_written(tmp_path: Path, monkeypatch
     }
     with serving(Site({path: answer for path, (answer, _) in PAGES.items()})) as site:
         said |= {f"{site.url}{path}": words for path, (_, words) in PAGES.items()}
-        done = CliRunner().invoke(app, ["library", "add", *said, "--allow-address", "127.0.0.1", "--json"])
+        done = CliRunner().invoke(app_of(), ["library", "add", *said, "--allow-address", "127.0.0.1", "--json"])
     answers = json.loads(done.stdout)
     assert done.exit_code == 1 and [one["state"] for one in answers] == ["refused"] * len(said)
     for answer, words in zip(answers, said.values(), strict=True):

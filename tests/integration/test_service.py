@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli.entry import app
+from server.cli.entry import app_of
 from server.clients.service import Service
 from server.runs.boundary import ANOTHER, SAME, UNKNOWN, boundary
 from tests.integration.test_http import Web
@@ -133,7 +133,7 @@ def test_without_write_all_is_printed_and_nothing_is_done(repository: Path) -> N
     (repository / "program.md").write_text("---\neditable: model.py\n---\n", encoding="utf-8")
     git(repository, "commit", "--quiet", "--all", "--message", "another name")
     before = sorted(repository.rglob("*"))
-    done = CliRunner().invoke(app, ["install-service", "--workspace", str(repository)])
+    done = CliRunner().invoke(app_of(), ["install-service", "--workspace", str(repository)])
     if sys.platform != "linux":
         assert "launchd" in str(done.exception)
         return

@@ -58,7 +58,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http": ("server.notify.sending", "trainer.datasets.download"),
     "importlib": (
         "server.cli.doctor",
-        "server.cli.entry",  # only which version is installed
+        "server.cli.entry",  # loads the command that is called; which version is installed
         "server.late",
         "server.library.extraction",  # only which version is installed
         "server.runs.engines",
@@ -139,11 +139,14 @@ LATE_IMPORTS = {
     "server.cli.adopt": "a command loads what it needs when it runs",
     "server.cli.call": "a command loads what it needs when it runs",
     "server.cli.control": "a command loads what it needs when it runs",
+    "server.cli.entry": "a command loads what it needs when it runs",
     "server.cli.library": "a command loads what it needs when it runs",
     "server.cli.reports": "only a chart pays for matplotlib",
+    "server.cli.screens.layout": "a server that has nothing to say starts without rich",
     "server.cli.serve": "a server starts fast",
+    "server.cli.terminal": "a server that has nothing to say starts without rich",
     "server.notify.sending": "apprise is an extra, for whoever names such an address",
-    "server.chosen_engine": "whoever does not ask for Ray loads nothing of it",
+    "server.chosen_engine": "whoever does not ask for an engine loads nothing of it",
     "server.cli.setup": "a command loads what it needs when it runs",
     "server.clients.tool_call": "a call to a server that listens needs neither the SDK nor the tools",
     "server.library.extraction.child": "each kind of source loads its own libraries, where they are installed",

@@ -14,7 +14,7 @@ import typer
 from mcp import Client
 
 from server.api.app import create
-from server.cli.entry import app
+from server.cli.entry import app_of
 from server.clients import client_config
 from server.source.patch import apply
 from server.study.study import Study
@@ -105,7 +105,7 @@ def test_every_command_of_the_readme_exists() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{one.name}" for one in sorted((ROOT / "docs").glob("*.md")))])
 def test_every_option_that_a_page_names_with_its_command_exists(page: str) -> None:
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app_of())
     known: dict[str, set[str]] = {name: _options(command) for name, command in group.commands.items()}
     text = (ROOT / page).read_text(encoding="utf-8")
     lines = re.findall(r"^(?:\$ )?autoresearch [a-z].*$", text, re.MULTILINE)  # of a console

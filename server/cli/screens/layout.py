@@ -5,12 +5,12 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from server.text import printable
+
+if TYPE_CHECKING:  # a server that has nothing to say starts without it
+    from rich.console import Console, RenderableType
 
 _BLANK = "\ue000"  # stands for one that is no place to break; no text has it
 _COMMAND = re.compile(r"`[^`]*`")
@@ -57,11 +57,14 @@ def commands(told: Sequence[tuple[str, str]], width: int) -> list[str]:
     return lines
 
 
-def shown(out: Console, parts: Sequence[RenderableType], width: int) -> None:
+def shown(out: "Console", parts: "Sequence[RenderableType]", width: int) -> None:
     """Print lines and tables, through a pager where a person looks at more of them than fit on the screen.
 
     A text is folded into lines of `width` columns; an empty one is left out.
     """
+    from rich.console import Group
+    from rich.text import Text
+
     lines = [line for part in parts if part for line in (wrapped(part, width) if isinstance(part, str) else [part])]
     out.width = width
     tall = out.is_terminal and len(out.render_lines(Group(*lines), pad=False)) >= out.height
@@ -70,7 +73,7 @@ def shown(out: Console, parts: Sequence[RenderableType], width: int) -> None:
             out.print(line, soft_wrap=isinstance(line, str | Text))
 
 
-def paging(out: Console) -> AbstractContextManager[Any]:
+def paging(out: "Console") -> AbstractContextManager[Any]:
     """A pager around what is printed; as git does it, one that ends by itself where all fits, and shows colours."""
     os.environ.setdefault("LESS", "FRX")
     return out.pager(styles=True)

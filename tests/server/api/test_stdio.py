@@ -240,8 +240,8 @@ def test_a_server_that_does_not_start_tells_its_client_why(tmp_path: Path, optio
 
 
 def test_a_server_that_a_defect_stops_tells_its_client_so() -> None:
-    program = "from server.cli import entry\ndef serve(): 1 // 0\n"
-    program += "entry.app.registered_commands[0].callback = serve\nentry.main(['serve'])"
+    program = "from server.cli import entry, serve\ndef failing(): 1 // 0\n"
+    program += "serve.serve = failing\nentry.main(['serve'])"
     done = subprocess.run(
         [sys.executable, "-c", program], input=request() + "\n", capture_output=True, text=True, check=False
     )

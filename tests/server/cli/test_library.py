@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli.entry import app, main
+from server.cli.entry import app_of, main
 from server.library.fetching.sources import read_source
 from tests.support.repositories import git
 from tests.support.web_server import Site, page, serving
@@ -24,7 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(*words: str) -> str:
-    done = CliRunner().invoke(app, ["library", *words], catch_exceptions=False)
+    done = CliRunner().invoke(app_of(), ["library", *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -79,13 +79,13 @@ def test_of_many_sources_those_that_fail_are_told_and_the_others_added(workspace
     with serving(Site({"/a.md": page(b"# A\n\nText.\n")})) as site:
         sources = ["muon.md", f"{site.url}/a.md?token=s3cret", f"{site.url}/none", "nowhere.md"]
         command = ["library", "add", *sources, "--allow-address", "127.0.0.1"]
-        done = CliRunner().invoke(app, [*command, "--json"])
+        done = CliRunner().invoke(app_of(), [*command, "--json"])
         answers = json.loads(done.stdout)
         assert done.exit_code == 1
         assert [answer["state"] for answer in answers] == ["added", "added", "refused", "refused"]
         assert all(answer["problem"] and answer["next_step"] for answer in answers[2:])
         command.remove("muon.md")
-        done = CliRunner().invoke(app, command)
+        done = CliRunner().invoke(app_of(), command)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["known"]
     assert "there is no such page" in done.stderr and "s3cret" not in done.output
     assert "s3cret" not in "".join(path.read_text("utf-8") for path in (workspace / "library").glob("*.md"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli.entry import app
+from server.cli.entry import app_of
 from server.records import Verdict
 from tests.server.reporting.test_chart import NIGHT
 from tests.support.made_studies import decided, made, measured, study_paths, write
@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(*words: object) -> str:
-    told = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+    told = CliRunner().invoke(app_of(), [str(word) for word in words], env={"COLUMNS": "200"})
     assert told.exit_code == 0, told.output
     return told.output
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from server.cli.doctor import examine
-from server.cli.entry import _serving_last, app, main  # pyright: ignore[reportPrivateUsage]
+from server.cli.entry import _serving_last, app_of, main  # pyright: ignore[reportPrivateUsage]
 from server.cli.scaffold import create
 from server.cli.screens.bars import RunBar, driving
 from server.cli.screens.help_words import in_plain_words
@@ -141,7 +141,7 @@ def test_the_same_for_programs_and_for_people(tmp_path: Path, command: Callable[
 
 
 def test_options_of_serve_are_found_among_those_of_the_command() -> None:
-    built = typer.main.get_command(app)
+    built = typer.main.get_command(app_of())
     assert _serving_last(built, ["drive", "sweep", "--budget", "60"]) == "drive sweep -- --budget 60".split()
     words = "call note --token t text=x --no-token --workspace w --tag y".split()
     assert _serving_last(built, words) == "call note --token t text=x --workspace w -- --no-token --tag y".split()
@@ -203,7 +203,7 @@ def test_a_run_under_way_is_told(tmp_path: Path) -> None:
 
 
 def test_help_is_in_plain_words_and_types_that_typer_has_are_not_shown() -> None:
-    command: Any = in_plain_words(typer.main.get_command(app))
+    command: Any = in_plain_words(typer.main.get_command(app_of()))
     pages = {"": command, **command.commands}
     assert {"status", "history", "doctor"} <= pages.keys()
     for name, page in pages.items():

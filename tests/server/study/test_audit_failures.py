@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.api import history_views, views
-from server.cli.entry import app
+from server.cli.entry import app_of
 from server.errors import TextEnded, WrongPhase
 from server.history import audit_failures
 from server.history.ledger import Ledger
@@ -129,7 +129,7 @@ def test_status_lessons_and_report_count_the_failures(strict: Study) -> None:
     assert found and found.audit_failures == 4
     strict.close()
     for command in ("report", "history"):
-        told = CliRunner().invoke(app, [command, "--workspace", str(strict.workspace.root), "--tag", "t1"])
+        told = CliRunner().invoke(app_of(), [command, "--workspace", str(strict.workspace.root), "--tag", "t1"])
         assert told.exit_code == 0 and "4 audit failures, the last in experiment 8" in told.output, told.output
 
 

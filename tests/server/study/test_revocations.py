@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.api import history_views, views
-from server.cli.entry import app
+from server.cli.entry import app_of
 from server.errors import AlreadyMeasured, HeadMoved, TextEnded, WrongPhase
 from server.history import audit_failures, revocations
 from server.records import Experiment, Outcome, Purpose, Result, Verdict
@@ -209,7 +209,7 @@ def test_a_revocation_is_told_wherever_the_study_is_told(strict: Study) -> None:
     assert lessons and sum(gain.kept for gain in lessons.gains) == 0
     strict.close()
     for command in ("report", "history"):
-        told = CliRunner().invoke(app, [command, "--workspace", str(strict.workspace.root), "--tag", "t1"])
+        told = CliRunner().invoke(app_of(), [command, "--workspace", str(strict.workspace.root), "--tag", "t1"])
         assert told.exit_code == 0 and said in told.output, told.output
 
 
