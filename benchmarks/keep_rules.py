@@ -86,13 +86,16 @@ class Confirmed:
         """Try a patch; `draws` are the errors of its runs, one after the other. Returns who keeps it."""
         truth = self.true + effect
         self.runs += 1
-        open_ = truth + next(draws) < self.value - SCREEN * self.sigma
+        score = truth + next(draws)
+        open_ = score < self.value - SCREEN * self.sigma
         count, mean, kept = np.zeros(len(truth)), np.zeros(len(truth)), np.zeros(len(truth), bool)
+        every = np.ones(len(truth)), score  # of all its runs: how many, and their mean
         while open_.any():
             confirm = open_ & ((count == 0) | ((self.fresh > 0) & (count <= self.fresh) & (count < RUNS)))
             again = open_ & ~confirm
             error = next(draws)
-            count, mean = self._add(confirm, truth + error, count, mean)
+            count, mean = _after(confirm, truth + error, count, mean)
+            every = self._add(confirm, truth + error, *every)
             self.fresh, self.value = self._add(again, self.true + error, self.fresh, self.value)
             self.runs += open_
             won, lost = self._decided(open_ & (self.fresh > 0), count, mean)
@@ -119,12 +122,15 @@ class Confirmed:
 
     def _add(self, who: Flags, score: Floats, count: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """A further score of a group: its mean, and what it tells of σ (Welford 1962)."""
-        first = count == 0
-        after = np.where(first, score, mean + (score - mean) / (count + 1))
-        repeated = who & ~first
+        repeated, (further, after) = who & (count > 0), _after(who, score, count, mean)
         self.squares = self.squares + np.where(repeated, (score - mean) * (score - after), 0.0)
         self.freedom = self.freedom + repeated
-        return count + who, np.where(who, after, mean)
+        return further, after
+
+
+def _after(who: Flags, score: Floats, count: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """How many scores a group has with a further one, and their mean."""
+    return count + who, np.where(who, np.where(count == 0, score, mean + (score - mean) / (count + 1)), mean)
 
 
 @dataclass
@@ -137,11 +143,13 @@ class Lane:
     anew: Flags  # whether it is measured again, on another incumbent than at first
     count: Floats  # of its confirmations, and their mean
     mean: Floats
+    runs: Floats  # of all its runs, the first as well, and their mean
+    level: Floats
 
     @classmethod
     def empty(cls, nights: int) -> "Lane":
         whole, flag, real = (np.zeros(nights, kind) for kind in (np.int64, bool, float))
-        return cls(whole - 1, whole.copy(), flag, flag.copy(), real, real.copy())
+        return cls(whole - 1, whole.copy(), flag, flag.copy(), *(real.copy() for _ in range(4)))
 
     def take(self, who: Flags, number: NDArray[np.int64]) -> None:
         """Begin with another patch."""
@@ -153,6 +161,7 @@ class Lane:
         self.draw, self.passed = np.where(who, 0, self.draw), self.passed & ~who
         self.anew = np.where(who, anew, self.anew)
         self.count, self.mean = np.where(who, 0.0, self.count), np.where(who, 0.0, self.mean)
+        self.runs, self.level = np.where(who, 0.0, self.runs), np.where(who, 0.0, self.level)
 
 
 class InLanes(Confirmed):
@@ -188,7 +197,8 @@ class InLanes(Confirmed):
         screened, open_ = busy & ~lane.passed, busy & lane.passed
         lane.passed = lane.passed | (screened & (truth + error < self.value - SCREEN * self.sigma))
         confirm = open_ & ((lane.count == 0) | ((self.fresh > 0) & (lane.count <= self.fresh) & (lane.count < RUNS)))
-        lane.count, lane.mean = self._add(confirm, truth + error, lane.count, lane.mean)
+        lane.count, lane.mean = _after(confirm, truth + error, lane.count, lane.mean)
+        lane.runs, lane.level = self._add(screened | confirm, truth + error, lane.runs, lane.level)
         self.fresh, self.value = self._add(open_ & ~confirm, self.true + error, self.fresh, self.value)
         won, lost = self._decided(open_ & (self.fresh > 0), lane.count, lane.mean)
         self.true, self.value = np.where(won, truth, self.true), np.where(won, lane.mean, self.value)

@@ -83,12 +83,16 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: in
         return paired_runs.run_noise(ledger, like, metric)
     groups: dict[tuple[int | None, Purpose], list[Experiment]] = defaultdict(list)
     false = {row.number for row in ledger.revoked()} | {without}  # a lie may scatter as it likes
-    for run in ledger.recent_repeats():
+    for run in reversed(ledger.recent_repeats()):
         if run.attempt.of not in false:
             groups[run.attempt.of, run.attempt.purpose].append(run)
+    for (number, purpose), group in groups.items():
+        # The score that a candidate was selected by is too good, and then shows too much noise, if any.
+        if purpose is Purpose.CONFIRM and number and (first := ledger.get(number)):
+            group.insert(0, first)
     baseline = ledger.baseline()
     if baseline is not None:
-        groups[baseline.number, Purpose.REFERENCE].append(baseline)
+        groups[baseline.number, Purpose.REFERENCE].insert(0, baseline)
     found = [comparable_scores(ledger, group, like, metric) for group in groups.values()]
     if like.attempt.task is not None and all_alike(every := _scores_of_codes(ledger, like, metric)):
         return Noise(sigma=0.0, repeats=sum(max(len(group) - 1, 0) for group in every))

@@ -9,7 +9,7 @@ from server.errors import AlreadyMeasured
 from server.history.comparisons import assess_candidate, compare_figures, measured_noise, require_new
 from server.history.ledger import Ledger
 from server.metric import Metric
-from server.records import Figures, Purpose, Verdict
+from server.records import Experiment, Figures, Purpose, Verdict
 from server.task.definition import Task
 from tests.support.builders import enter, experiment
 from trainer.run.throughput import throughput, utilisation
@@ -103,6 +103,33 @@ def test_noise_is_measured_on_the_metrics_scale(tmp_path: Path) -> None:
         linear = measured_noise(ledger, baseline, Metric("seconds", "lower", "s"))
         log = measured_noise(ledger, baseline, Metric("seconds", "lower", "s", "log"))
     assert linear.sigma == pytest.approx(1.89, abs=0.01) and log.sigma == pytest.approx(linear.sigma / 200, rel=1e-3)
+
+
+def test_a_candidates_first_score_and_its_confirmation_tell_of_the_noise(tmp_path: Path) -> None:
+    baselines = [experiment(1, Verdict.BASELINE, 2.0, kept=True)]
+    baselines += [_again(number, score, 1, Purpose.REFERENCE) for number, score in ((2, 2.02), (3, 1.98))]
+    pairs = [experiment(4, Verdict.PROMISING, 1.8), _again(5, 1.801, 4, Purpose.CONFIRM)]
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, *baselines)
+        busy = measured_noise(ledger, baselines[0], Metric("score", "lower"))
+        enter(ledger, *pairs)
+        later = measured_noise(ledger, baselines[0], Metric("score", "lower"))
+    assert (busy.repeats, later.repeats) == (2, 3) and later.sigma < 0.85 * busy.sigma
+
+
+def test_after_a_drift_the_later_runs_tell_the_noise(tmp_path: Path) -> None:
+    scores = [2.0, 2.001, 2.0, 2.001, 2.0, 2.001, 3.0, 3.02, 3.0, 3.02, 3.0, 3.02]
+    baseline = experiment(1, Verdict.BASELINE, scores[0], kept=True)
+    runs = [_again(number, score, 1, Purpose.REFERENCE) for number, score in enumerate(scores[1:], 2)]
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, baseline, *runs)
+        assert measured_noise(ledger, baseline, Metric("score", "lower")).sigma > 0.005
+
+
+def _again(number: int, score: float, of: int, purpose: Purpose) -> Experiment:
+    verdict = Verdict.REFERENCE if purpose is Purpose.REFERENCE else Verdict.CONFIRMATION
+    run = experiment(number, verdict, score)
+    return run.model_copy(update={"attempt": run.attempt.model_copy(update={"of": of, "purpose": purpose})})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Night:
         while (found := self.assess(first, confirmed)).next:
             group, truth = (confirmed, self.true + effect) if found.next is Purpose.CONFIRM else (self.fresh, self.true)
             group.append(LEVEL + truth + next(draws))
-        self.groups.append(confirmed)
+        self.groups.append([first, *confirmed])
         if found.verdict is not Verdict.IMPROVED:
             return False
         self.true, self.provisional, self.fresh = self.true + effect, mean(confirmed), list[float]()
@@ -37,7 +37,7 @@ class Night:
 
     def assess(self, first: float, confirmed: list[float]) -> Assessment:
         reference = Reference(metric=METRIC, experiment=1, scores=self.fresh, provisional=self.provisional)
-        return decide(first, confirmed, reference, estimate_noise([*self.groups, confirmed], LEVEL))
+        return decide(first, confirmed, reference, estimate_noise([*self.groups, [first, *confirmed]], LEVEL))
 
 
 def test_the_arrays_follow_the_functions_draw_by_draw() -> None:
