@@ -106,6 +106,7 @@ class TextReply(Reply):
     text: str
     sha256: str  # of the whole file
     lines: int  # in the whole file
+    lines_left: int | None = None  # that a patch may add to it; None: any number
     first_line: int
     last_line: int
 
@@ -116,6 +117,7 @@ class PatchReply(Reply):
     diff: str  # against the incumbent
     sha256: str
     lines: int
+    lines_left: int | None = None  # that a further patch may add to a file; None: any number
     note: str
     similar: list[Similar] = Field(default_factory=list[Similar])  # what became of the nearest earlier attempts
 

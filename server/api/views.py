@@ -135,17 +135,17 @@ def read_train(
     study.settle()
     lane = study.lanes.at(caller.lane)
     files = lane.candidate()
-    if not path and len(files) == 1:
-        return _numbered(study, files.text, start_line, end_line, "read_train(")
-    if not path:
+    if not path and len(files) > 1:
         first = f'read_train(path="{next(iter(files))}"): the lines of one file; any of these paths'
         reply = _numbered(study, _listing(files), start_line, end_line, "read_train(", first)
         return reply.model_copy(update={"sha256": files.sha256})
-    name = path.removeprefix("./")
+    name = path.removeprefix("./") or next(iter(files))
     if name not in files:
         step = f"The editable files are {study.workspace.editable}. Read other files in {study.workspace.worktree}."
         raise PatchRefused(f"There is no {clip(name)} in the candidate. {nearest_path(name, files.keys())}", step)
-    return _numbered(study, files[name], start_line, end_line, f'read_train(path="{name}", ')
+    call = f'read_train(path="{name}", ' if path else "read_train("
+    reply = _numbered(study, files[name], start_line, end_line, call)
+    return reply.model_copy(update={"lines_left": study.workspace.editable.lines_left(files[name])})
 
 
 def candidate_text(study: Study) -> str:
@@ -188,6 +188,7 @@ def apply_patch(
         diff=first_lines(diff, f"read_train() has {_told(after)} as it is"),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
+        lines_left=study.workspace.editable.lines_left(*after.values()),
         note=note,
         similar=nearest(study.ledger, after.changed_from(before)) if diff else [],
     )

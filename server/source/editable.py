@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from server.source.python_source import line_count
 from trainer.text import glob_matches
 
 
@@ -63,6 +64,10 @@ class Editable:
 
     def __str__(self) -> str:
         return ", ".join(self.globs)
+
+    def lines_left(self, *texts: str) -> int | None:
+        """How many lines the longest of these files may grow by; None: any number."""
+        return None if self.limits.lines is None else self.limits.lines - max(map(line_count, texts))
 
     @property
     def roots(self) -> list[str]:

@@ -39,6 +39,13 @@ def latest_study(workspace: Path, tag: str) -> StudyPaths:
         return study
     found = sorted(Home(workspace).studies(tag), key=_last_changed)
     if not found:
+        from server.vcs.repository_checks import studies_in_git
+
+        if kept := [name for name in studies_in_git(workspace) if tag in ("", name)]:
+            raise LedgerUnavailable(
+                f"{workspace.resolve()} has no ledger of the study {' or '.join(kept)}, but git has its rows.",
+                f"Run `autoresearch serve --tag {kept[-1]}`: the server makes the ledger from them, and goes on.",
+            )
         raise LedgerUnavailable(
             f"No study{f' {tag}' if tag else ''} found in {workspace.resolve()}.",
             "Start a client in the workspace, or run `autoresearch drive CLIENT`. For another workspace, give "

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from git import Repo
-from git.exc import GitCommandError
+from git.exc import GitCommandError, GitError
 
 from server.errors import WorkspaceUnusable
 from server.locks import lock_path
@@ -149,6 +149,17 @@ def _check_exclude(exclude: Path) -> None:
         return
     except UnicodeDecodeError as error:
         raise WorkspaceUnusable(f"{exclude} is not UTF-8 (byte {error.start}).", "Save it as UTF-8 text.") from None
+
+
+def studies_in_git(path: Path) -> list[str]:
+    """Tags of the studies whose rows a repository has: a clone or a bundle brings them, without a ledger."""
+    rows = "refs/autoresearch-rows/"
+    try:
+        with Repo(path) as repo:
+            names: list[str] = repo.git.for_each_ref("--format=%(refname)", rows).splitlines()
+    except (GitError, OSError):
+        return []
+    return sorted({name.removeprefix(rows).partition("/")[0] for name in names})
 
 
 def _commit(repo: Repo, ref: str) -> str | None:

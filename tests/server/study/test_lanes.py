@@ -9,12 +9,12 @@ import pytest
 from server.api import history_views, views
 from server.api.lanes.caller import Caller
 from server.api.lanes.lane_states import to_watch
-from server.errors import AlreadyMeasured, PatchRefused, UnknownLane, WrongPhase
+from server.errors import AlreadyMeasured, LedgerUnavailable, PatchRefused, UnknownLane, WrongPhase
 from server.records import Purpose
 from server.serve_options import ServeOptions
 from server.study import limits, sweep
 from server.study.background import dispatch
-from server.study.find_study import OperatorRequest, write_request
+from server.study.find_study import OperatorRequest, latest_study, write_request
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.failing_audits import INVALID
@@ -392,6 +392,11 @@ def test_a_study_goes_on_from_a_bundle_with_the_candidates_that_its_lanes_had(st
     git(tmp_path, "init", "--quiet", str(place))
     git(place, "fetch", "--quiet", str(bundle), "refs/*:refs/*")
     git(place, "checkout", "--quiet", "--detach", git(study.workspace.root, "rev-parse", "HEAD").strip())
+    with pytest.raises(LedgerUnavailable, match="no ledger of the study t1, but git has its rows") as told:
+        latest_study(place, "")
+    assert "serve --tag t1" in told.value.next_step
+    with pytest.raises(LedgerUnavailable, match="No study t2 found"):
+        latest_study(place, "t2")
     with closing(opened(place)) as there:
         assert {lane: there.lanes.at(lane).candidate().sha256 for lane in ("", "b")} == before
         assert (there.phase(), there.phase("b")) == (Phase.IMPROVED, Phase.IMPROVED)

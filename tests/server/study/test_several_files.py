@@ -213,6 +213,7 @@ def test_several_files_are_listed_and_read_one_by_one(study: Study) -> None:
     assert told.next_actions[0].startswith('read_train(path="rules.txt")')
     one = views.read_train(study, 2, 0, "./src/a.c")
     assert one.text == "   2  int b;" and one.sha256 == sha256(FILES["src/a.c"]) and one.lines == 2
+    assert told.lines_left is None and one.lines_left is None
     with pytest.raises(PatchRefused, match=r"no src/A\.c in the candidate\. Did you mean src/a\.c"):
         views.read_train(study, 1, 0, "src/A.c")
     with pytest.raises(PatchRefused, match=r"no bench\.sh.*Read other files in .*worktree"):
