@@ -1,6 +1,7 @@
 """The lanes of a study, in a few words each, and the runs in them that somebody waits for."""
 
 from server.api.lanes.caller import UNNAMED, Caller
+from server.history.comparisons import incumbent_value
 from server.records import Experiment, Outcome
 from server.study.lane import Lane
 from server.study.phase import JUDGED, Phase
@@ -54,8 +55,16 @@ def describe_stale_lane(study: Study, lane: Lane) -> str:
     incumbent = study.ledger.incumbent()
     if incumbent is None or lane.phase() is not Phase.STALE:
         return ""
+    task, run = study.program().task, lane.run()
+    value, _ = incumbent_value(study.ledger, incumbent, task)
+    score = run.score if run and run.attempt.task == task.sha256 else None
+    # What is measured in pairs drifts with the machine: only the pairs can be compared.
+    reached = value is None or score is None or "pairs" in score.details or task.measure.gain(score.value, value) > 0
+    better = (
+        "" if reached or value is None else f", whose {task.measure.shown(value)} is not worse than this run's score"
+    )
     return (
-        f" The incumbent is now experiment {incumbent.number}: run_experiment() applies the change to it and "
+        f" The incumbent is now experiment {incumbent.number}{better}: run_experiment() applies the change to it and "
         "measures it again."
     )
 

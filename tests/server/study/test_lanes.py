@@ -100,6 +100,19 @@ def test_a_keep_leaves_the_other_candidate_stale_and_a_run_brings_it_to_the_new_
     assert study.phase() is Phase.IDLE and "y = 1" in study.lane.candidate().text, "main, unchanged, follows"
 
 
+@pytest.mark.parametrize(("second", "told"), [(1.95, True), (1.8, False)])
+def test_a_stale_candidate_is_told_where_the_new_incumbent_is_as_good(study: Study, second: float, told: bool) -> None:
+    patched(study, "x = 1")
+    study.run("one")
+    end(study, 2, 1.9)
+    patched(study, "y = 1", "b")
+    study.run("two", lane="b")
+    end(study, 3, second)
+    study.keep("it is better")
+    why = str(views.show_run(study, 3).why)
+    assert "The incumbent is now experiment 2" in why and ("not worse than this run's score" in why) is told
+
+
 def test_a_candidate_that_waits_is_brought_to_the_new_incumbent_when_its_run_starts(study: Study) -> None:
     patched(study, "x = 1")
     patched(study, "y = 1", "b", at="model =")
