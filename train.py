@@ -5,11 +5,8 @@ Reads top to bottom: model, optimiser, knobs, set-up, loop. Whatever shapes the 
 registered buffers or constants, because the referee rebuilds the model from this file and the submitted weights.
 """
 
+import ctypes
 import math
-import os
-import shutil
-import sys
-import sysconfig
 from dataclasses import dataclass
 
 import torch
@@ -91,26 +88,140 @@ class Block(nn.Module):
         return x + self.down(F.relu(self.up(norm(x))).square())
 
 
+class NGrams(nn.Module):
+    """What n-gram counts say of the next token: interpolated Kneser-Ney with three discounts an order (Chen & Goodman
+    1999), in sorted arrays (Heafield et al. 2013). An n-gram's id is its place in its array, and its key is the id of
+    its first k - 1 tokens, times the size of the vocabulary, plus its last token. Two tokens are a dense table.
+    """
+
+    def __init__(self, vocab_size: int, orders: int, width: int) -> None:
+        super().__init__()
+        self.vocab_size, self.orders = vocab_size, range(2, orders + 1)
+        self.hints = nn.Linear(2 * (orders - 2), width)
+        self.own = nn.Linear(width, orders + 1)  # network, counts, each order alone from the longest
+        self.match_bias = nn.Parameter(torch.tensor([0.0, 2.3, 3.0]))
+        self.register_buffer("pairs", torch.full((vocab_size, vocab_size), 1 / vocab_size))
+        for k in self.orders:
+            self.register_buffer(f"keys{k}", torch.zeros(1, dtype=torch.int64))
+            self.register_buffer(f"value{k}", torch.zeros(1))  # of each n-gram: its count less the discount
+            self.register_buffer(f"total{k}", torch.zeros(vocab_size))  # of each context: its counts
+            self.register_buffer(f"spare{k}", torch.zeros(vocab_size))  # of each context: its discounts
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        for name, buffer in self.named_buffers():  # the text decided how long they are
+            setattr(self, name, torch.empty_like(state[prefix + name], device=buffer.device))
+        super()._load_from_state_dict(state, prefix, *rest)
+
+    @torch.no_grad()
+    def count(self, tokens: Tensor) -> None:
+        """Fill the arrays from a text, int64 [N]."""
+        ids, keys, times, within = tokens, {}, {1: torch.zeros(self.vocab_size)}, {}
+        for k in self.orders:
+            found = ids[:-1] * self.vocab_size + tokens[k - 1 :]
+            keys[k], longer, times[k] = torch.unique(found, return_inverse=True, return_counts=True)
+            tail = torch.empty_like(keys[k])
+            tail[longer] = ids[1:]  # what is left without the first token
+            within[k - 1] = torch.bincount(tail, minlength=len(times[k - 1]))  # the contexts it occurs in
+            ids = longer
+        shorter = (within[1] + 0.5) / (within[1] + 0.5).sum()
+        for k in self.orders:
+            count = within.get(k, times[k])
+            n = [int((count == i).sum()) + 1 for i in (1, 2, 3, 4)]
+            cut = [max(i - (i + 1) * n[0] / (n[0] + 2 * n[1]) * n[i] / n[i - 1], 0.1) for i in (1, 2, 3)]
+            discount = torch.tensor([0.0, *cut])[count.clamp(max=3)]
+            context, empty = keys[k] // self.vocab_size, torch.zeros(len(times[k - 1]))
+            found = (keys[k], count - discount, empty.index_add(0, context, count.float()))
+            found = (*found, empty.index_add(0, context, discount))
+            for name, tensor in zip(("keys", "value", "total", "spare"), found, strict=True):
+                setattr(self, f"{name}{k}", tensor)
+        total = self.total2.clamp(min=1)
+        torch.outer(torch.where(self.total2 > 0, self.spare2 / total, 1.0), shorter, out=self.pairs)
+        self.pairs.view(-1).index_add_(0, self.keys2, self.value2 / total[self.keys2 // self.vocab_size])
+
+    @torch.no_grad()
+    def forward(self, idx: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Probabilities of the next token [B, T, vocab_size]; hints how far to trust them [B, T, 2 * orders - 4]; of
+        each order alone, from the longest, rows of B * T, tokens and probabilities.
+        """
+        context, contexts = idx, {}
+        for k in self.orders[:-1]:
+            key, keys = F.pad(context[:, :-1], (1, 0), value=-1) * self.vocab_size + idx, getattr(self, f"keys{k}")
+            found = torch.searchsorted(keys, key).clamp(max=len(keys) - 1)
+            context = torch.where(keys[found] == key, found, -1)
+            contexts[k + 1] = context.flatten()
+        rest = torch.ones(idx.numel(), device=idx.device)  # of the probability, left for shorter contexts
+        row = torch.arange(idx.numel(), device=idx.device)
+        places, shares, hints, alone = [], [], [], []
+        for k in reversed(self.orders[1:]):
+            keys, context = getattr(self, f"keys{k}"), contexts[k]
+            total, spare = (getattr(self, f"{name}{k}")[context.clamp(min=0)] for name in ("total", "spare"))
+            known = (context >= 0) & (total > 0)
+            first, last = (torch.searchsorted(keys, (context + i) * self.vocab_size) for i in (0, 1))
+            size = (last - first) * known
+            rows = row.repeat_interleave(size)
+            place = torch.arange(len(rows), device=idx.device) + (first - size.cumsum(0) + size)[rows]
+            places.append(rows * self.vocab_size + keys[place] % self.vocab_size)
+            value = getattr(self, f"value{k}")[place]
+            shares.append(value * (rest / total)[rows])
+            alone.append((rows, keys[place] % self.vocab_size, value / (total - spare)[rows]))
+            rest = torch.where(known, rest * spare / total, rest)
+            hints += [torch.log1p(total * known), rest]
+        table = self.pairs[idx.flatten()].mul_(rest[:, None])
+        table.view(-1).index_add_(0, torch.cat(places), torch.cat(shares))
+        return table.view(*idx.shape, self.vocab_size), torch.stack(hints, 1).view(*idx.shape, -1), alone
+
+    def mixed(self, idx: Tensor, x: Tensor, logits: Tensor, counts: tuple) -> Tensor:
+        """Logarithms of the probabilities of network and counts together [B, T, vocab_size]."""
+        own, orders, copied = self.voices(x, idx, counts[1])
+        table = logits.float().softmax(2).mul_(own[..., :1]).addcmul_(own[..., 1:], counts[0])
+        table.addcmul_(orders[..., -1:], self.pairs[idx])
+        for (rows, token, value), order in zip(counts[2], orders.flatten(0, 1).unbind(1)[:-1], strict=True):
+            table.view(-1).index_add_(0, rows * self.vocab_size + token, value * order[rows])
+        return table.scatter_add_(2, idx.roll(-1, 1)[:, None, :].expand_as(copied), copied).log_()
+
+    def loss(self, idx: Tensor, target: Tensor, x: Tensor, logits: Tensor, counts: tuple) -> Tensor:
+        """The same mixture's mean loss in nats at the next tokens, int64 [B, T], without the table. The network learns
+        from its own loss as well, which is not in the value.
+        """
+        own, orders, copied = self.voices(x, idx, counts[1])
+        right = (copied * (target[..., None] == target[:, None])).sum(2) + orders[..., -1] * self.pairs[idx, target]
+        of_net = -F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), reduction="none").view_as(target)
+        right += own[..., 0] * of_net.exp() + own[..., 1] * counts[0].gather(2, target[..., None])[..., 0]
+        right = right.flatten()
+        for (rows, token, value), order in zip(counts[2], orders.flatten(0, 1).unbind(1)[:-1], strict=True):
+            right = right.index_add(0, rows, order[rows] * value * (token == target.flatten()[rows]))
+        return -right.log().mean() - OWN_LOSS * (of_net - of_net.detach()).mean()
+
+    def voices(self, x: Tensor, idx: Tensor, hints: Tensor) -> tuple[Tensor, ...]:
+        """Shares of network and counts [B, T, 2], of each order alone [B, T, orders] (Neubig & Dyer 2016), and of what
+        followed each earlier match of one to three tokens [B, T, T], a pointer (Merity et al. 2016).
+        """
+        same = idx[:, :, None] == idx[:, None, :]
+        match, score = same.tril(-1), torch.full(same.shape, -math.inf, device=idx.device)
+        for bias in self.match_bias:
+            score = torch.where(match, bias, score)
+            match = F.pad(match[:, :-1, :-1], (1, 0, 1, 0)) & same
+        unknown = F.pad(hints[..., ::2] == 0, (2, 1))
+        own = self.own(x.float()).masked_fill(unknown, -math.inf)
+        return torch.cat((own, score), 2).softmax(2).split((2, len(self.orders), idx.size(1)), 2)
+
+
 class GPT(nn.Module):
     """idx int64 [B, T] -> logits [B, T, vocab_size]."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.ngrams = NGrams(shape.vocab_size, NGRAM_ORDERS, shape.width) if NGRAM_ORDERS else None
         self.embed = nn.Embedding(shape.vocab_size, shape.width)
-        self.bigrams = nn.Embedding(BIGRAM_ROWS * shape.vocab_size, shape.width)
-        self.values = nn.ModuleList(
-            nn.Embedding(shape.vocab_size, shape.width)
-            for layer in range(shape.depth)
-            if layer % 2 == (shape.depth - 1) % 2
-        )
+        self.bigrams = nn.Embedding(BIGRAM_ROWS * shape.vocab_size, shape.width) if self.ngrams is None else None
+        tables = range((shape.depth - 1) % 2, shape.depth, 2)
+        self.values = nn.ModuleList(nn.Embedding(shape.vocab_size, shape.width) for _ in tables)
         self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.depth))
         self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
         self.residual_scale = nn.Parameter(torch.ones(shape.depth))  # of the stream before each block
         self.embed_scale = nn.Parameter(torch.full((shape.depth,), 0.1))  # of the embedding added to it again
-        self.bigram_scale = nn.Parameter(
-            torch.full((shape.depth,), 0.1)
-        )  # of the embedding of the last two tokens, a bigram
+        self.known_scale = nn.Parameter(torch.full((shape.depth,), 0.1))  # of what pairs or counts tell of it
         self.init_weights()
 
     @torch.no_grad()
@@ -118,7 +229,12 @@ class GPT(nn.Module):
         bound = INIT_SCALE * math.sqrt(3 / self.shape.width)
         nn.init.normal_(self.embed.weight, std=EMBED_STD)
         nn.init.normal_(self.head.weight, std=0.001)
-        nn.init.zeros_(self.bigrams.weight)
+        if self.ngrams is None:
+            nn.init.zeros_(self.bigrams.weight)
+        else:
+            nn.init.zeros_(self.ngrams.own.weight)
+            nn.init.zeros_(self.ngrams.hints.weight)
+            self.ngrams.own.bias.copy_(torch.tensor([0.5, 2.5, *[-1.0] * (NGRAM_ORDERS - 1)]))
         for table in self.values:
             nn.init.uniform_(table.weight, -bound, bound)
         for block in self.blocks:
@@ -130,22 +246,29 @@ class GPT(nn.Module):
                 nn.init.zeros_(block.attention.gate.weight)
 
     def forward(self, idx: Tensor) -> Tensor:
+        if self.ngrams is None:
+            return self.network(idx)[1]
+        counts = self.ngrams(idx)
+        return self.ngrams.mixed(idx, *self.network(idx, *counts[:2]), counts)
+
+    def network(self, idx: Tensor, *counted: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head reads [B, T, width], and the logits [B, T, vocab_size]; given what the counts say, if any."""
         # The referee calls the model outside the loop below, so the precision is chosen here.
         with torch.autocast(idx.device.type, PRECISION, enabled=PRECISION != torch.float32):
             x = first = norm(self.embed(idx))
-            pair = self.bigrams(self.bigram_rows(idx))
+            if self.ngrams is None:
+                hashed = (F.pad(idx[:, :-1], (1, 0)) * 36_313 + idx) % self.bigrams.num_embeddings
+                known = self.bigrams(hashed)
+            else:
+                known = norm(counted[0] @ self.embed.weight.detach()) + self.ngrams.hints(counted[1])
             tables = iter(self.values)
             for layer, block in enumerate(self.blocks):
                 value = next(tables)(idx) if block.attention.gate is not None else None
-                x = self.residual_scale[layer] * x + self.embed_scale[layer] * first + self.bigram_scale[layer] * pair
+                x = self.residual_scale[layer] * x + self.embed_scale[layer] * first + self.known_scale[layer] * known
                 x = block(x, value)
-            logits = self.head(norm(x))
-        return SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
-
-    def bigram_rows(self, idx: Tensor) -> Tensor:
-        """The row of each token with the one before it, int64 [B, T], by a hash: pairs that collide share a row."""
-        before = F.pad(idx[:, :-1], (1, 0))
-        return (before * 36_313 + idx) % self.bigrams.num_embeddings
+            x = norm(x)
+            logits = self.head(x)
+        return x, SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -221,10 +344,11 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     blocks = list(model.blocks.parameters())
     matrices = [p for p in blocks if min(p.shape) > GATE_CHANNELS]
     gates = [p for p in blocks if min(p.shape) <= GATE_CHANNELS]
+    pairs, mixture = (module.parameters() if module is not None else [] for module in (model.bigrams, model.ngrams))
     adam = [
-        {"params": [model.embed.weight, model.bigrams.weight, *model.values.parameters()], "lr": EMBED_LR},
+        {"params": [model.embed.weight, *pairs, *model.values.parameters()], "lr": EMBED_LR},
         {"params": [model.head.weight], "lr": HEAD_LR},
-        {"params": [model.residual_scale, model.embed_scale, model.bigram_scale, *gates], "lr": SCALAR_LR},
+        {"params": [model.residual_scale, model.embed_scale, model.known_scale, *mixture, *gates], "lr": SCALAR_LR},
     ]
     made = [adamw(adam), Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY)]
     for optimiser in made:
@@ -248,17 +372,6 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.float16 if tensor_cores else torch.float32
 
 
-def has_compiler(device: torch.device) -> bool:
-    """Whether kernels can be compiled here: that takes the headers of Python and a compiler, for a GPU (Triton) of C,
-    for a CPU of C++. The server has tried it, and says so if it does not work.
-    """
-    variable, names = ("CC", ("gcc", "clang")) if device.type == "cuda" else ("CXX", ("g++",))
-    compilers = (os.environ[variable],) if os.environ.get(variable) else names
-    headers = os.path.join(sysconfig.get_path("include"), "Python.h")
-    works = sys.platform == "linux" and os.environ.get("TORCHDYNAMO_DISABLE") != "1" and os.path.exists(headers)
-    return works and any(map(shutil.which, compilers))
-
-
 session = Session()
 GPU = session.device.type == "cuda"
 LONG = session.budget_seconds >= 120  # enough for a deeper model, and to wait for a compiler before the clock starts
@@ -266,7 +379,7 @@ LONG = session.budget_seconds >= 120  # enough for a deeper model, and to wait f
 #                 depth width head batch micro  (batch: rows an optimiser step; micro: rows a forward pass)
 MACHINES = {
     "smoke": (1, 32, 32, 4, 4),
-    "cpu": (3 if LONG else 2, 128, 64, 4, 4),
+    "cpu": (3 if LONG else 1, 128, 64, 4, 4),
     "mps-8gb": (3, 128, 64, 8, 8),
     "mps-16gb": (4, 128, 64, 16, 16),
     "mps": (4, 256, 64, 16, 16),
@@ -290,10 +403,11 @@ ATTENTION_KERNELS = [
     SDPBackend.MATH,
 ]
 WORTH_COMPILING = GPU or (session.device.type == "cpu" and LONG)  # on a CPU a minute, for a third more steps
-COMPILE = WORTH_COMPILING and has_compiler(session.device)
+COMPILE = WORTH_COMPILING and session.has_compiler
 
+NGRAM_ORDERS = 5 if session.profile == "cpu" else 0  # the longest n-grams that are counted, 0 for none
+FOLD = 400_000  # tokens that are trained on while the others are counted
 MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream
-BIGRAM_ROWS = 5  # rows of the table of token pairs for each token of the vocabulary
 GATE_CHANNELS = 12  # channels that decide how much of the value embedding is let in
 ROPE_BASE = 200_000.0 if GPU else 10_000.0  # longest wavelength, in tokens / 2π
 QK_SCALE = 1.15  # sharpens attention after QK-norm
@@ -302,6 +416,8 @@ SOFTCAP = 15.0 if GPU else 0.0
 INIT_SCALE = 0.68  # of the uniform initialisation, 1 keeps the variance
 EMBED_STD = 0.8
 
+BIGRAM_ROWS = 5  # where no n-grams are counted: rows of the table of token pairs for each token of the vocabulary
+OWN_LOSS = 0.5  # weight of the network's own loss beside that of the mixture with the counts
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
 EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, of pairs of them, and of values
 HEAD_LR = 0.008  # AdamW, unembedding
@@ -329,6 +445,9 @@ def rate(progress: float) -> float:
 
 
 device = session.device
+if device.type == "cpu" and hasattr(ctypes.CDLL(None), "mallopt"):  # glibc gives freed pages back; new ones cost time
+    for option, value in ((-4, 0), (-1, 2**31 - 1)):  # M_MMAP_MAX, M_TRIM_THRESHOLD
+        ctypes.CDLL(None).mallopt(option, value)
 torch.set_float32_matmul_precision("high")
 if GPU:
     attention_kernels = sdpa_kernel(ATTENTION_KERNELS, set_priority=True)
@@ -348,10 +467,16 @@ scaler = new_scaler()
 
 def eager_loss(batch: Tensor) -> Tensor:
     """Mean loss in nats per token of rows [B, T + 1]."""
-    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+    idx, target = batch[:, :-1], batch[:, 1:]
+    if model.ngrams is None:
+        return F.cross_entropy(model(idx).flatten(0, 1), target.flatten())
+    counts = model.ngrams(idx)
+    return model.ngrams.loss(idx, target, *model.network(idx, *counts[:2]), counts)
 
 
-loss_of = torch.compile(eager_loss, dynamic=False) if COMPILE else eager_loss
+loss_of = torch.compile(eager_loss, dynamic=False) if COMPILE and not NGRAM_ORDERS else eager_loss
+if COMPILE and NGRAM_ORDERS:  # what comes from the counts has another length in each step
+    model.network = torch.compile(model.network, dynamic=False)
 if WORTH_COMPILING and not COMPILE:
     print("eager: torch.compile is off, or has no compiler or no Python.h here", flush=True)
 
@@ -429,27 +554,37 @@ if not session.replica:  # which only answers for weights that were trained else
 # ---------------------------------------------------------------------------------------------------------------------
 # Loop
 
-tokens = session.start()
-pool = tokens.view(torch.int16)  # torch can take rows of it; of uint16 it cannot
+pool = session.start().view(torch.int16)  # torch can take rows of it; of uint16 it cannot
 if not GPU or torch.cuda.mem_get_info()[0] > 2 * pool.nbytes:
     pool = pool.to(device)
-columns = torch.arange(session.sequence_length + 1, device=pool.device)
-rows_per_epoch = (len(pool) - 1) // session.sequence_length
-step, order = 0, torch.empty(0, dtype=torch.int64)
+fold = min(FOLD, len(pool) // 4) if model.ngrams is not None else len(pool)
+begin, step, order = -fold, 0, torch.empty(0, dtype=torch.int64)
+
+
+def read(text: Tensor) -> Tensor:
+    """Token ids int64, on the device."""
+    return text.to(device).long() & 0xFFFF
 
 
 def next_rows(count: int) -> Tensor:
-    """The next rows int64 [count, T + 1]: every epoch cuts the text at another offset and shuffles the rows."""
-    global order
+    """The next rows int64 [count, T + 1] of a part of the text, shuffled, or of the next part, cut at a random offset.
+    N-grams are counted on the rest: on a text that was counted the model would learn to trust them too much.
+    """
+    global order, begin
     if len(order) < count:
-        offset = torch.randint(session.sequence_length, ()).item()
-        order = torch.randperm(rows_per_epoch - 1) * session.sequence_length + offset
+        begin = begin + fold if begin + 2 * fold <= len(pool) else 0
+        offset = begin + torch.randint(session.sequence_length, ()).item()
+        order = torch.randperm((fold - 1) // session.sequence_length - 1) * session.sequence_length + offset
+        if model.ngrams is not None:
+            model.ngrams.count(read(torch.cat((pool[:begin], pool[begin + fold :]))))
     chosen, order = order[:count], order[count:]
-    return pool[chosen.to(pool.device)[:, None] + columns].to(device).long() & 0xFFFF
+    return read(pool[chosen.to(pool.device)[:, None] + torch.arange(session.sequence_length + 1, device=pool.device)])
 
 
-while session.training():
+counting = 0.0  # share of the time that it takes, also at the end
+while (not counting or session.progress < 1 - 1.2 * counting) and session.training():
     batches = [next_rows(micro_rows) for _ in range(BATCH_ROWS // micro_rows)]
+    counting = counting or (session.progress if model.ngrams is not None else 0.0)
     share = rate(session.progress)
     loss, size = train_step(batches, share, look=session.due)
     step += 1
@@ -459,4 +594,6 @@ while session.training():
     if math.isnan(loss):
         raise SystemExit("the loss is not a number")
 
+if model.ngrams is not None and not session.replica:
+    model.ngrams.count(read(pool))
 session.submit(model)

@@ -19,7 +19,9 @@ import mmap
 import os
 import random
 import resource
+import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -135,6 +137,17 @@ class Session:
     def replica(self) -> bool:
         """Whether this process only answers for weights that were trained elsewhere, and need not be ready to train."""
         return self._replica
+
+    @property
+    def has_compiler(self) -> bool:
+        """Whether torch.compile finds what it needs: the headers of Python and a compiler, for a GPU (Triton) of C, for
+        a CPU of C++. The server has tried it, and says so if it does not work.
+        """
+        variable, names = ("CC", ("gcc", "clang")) if self.device.type == "cuda" else ("CXX", ("g++",))
+        compilers = (os.environ[variable],) if os.environ.get(variable) else names
+        headers = os.path.join(sysconfig.get_path("include"), "Python.h")
+        works = sys.platform == "linux" and os.environ.get("TORCHDYNAMO_DISABLE") != "1" and os.path.exists(headers)
+        return works and any(map(shutil.which, compilers))
 
     @property
     def due(self) -> bool:

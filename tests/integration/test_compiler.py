@@ -1,6 +1,5 @@
 """A machine on which torch.compile cannot work: runs are eager and say so; no idea is blamed, nor excused."""
 
-import ast
 import json
 import os
 import shutil
@@ -10,8 +9,6 @@ import sysconfig
 import venv
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -226,17 +223,24 @@ def test_after_the_machines_failure_the_operator_is_not_sent_to_train_py(study: 
     assert not any("repair and commit train.py" in action.why for action in next_calls(study))
 
 
-def test_our_train_py_asks_for_a_compiler_on_a_gpu_as_well(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = ast.parse((ROOT / "train.py").read_text(encoding="utf-8"))
-    (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "has_compiler")
-    known: dict[str, Any] = {"os": os, "shutil": shutil, "sys": SimpleNamespace(platform="linux")}
-    known |= {"sysconfig": SimpleNamespace(get_path=lambda _: str(bare)), "torch": SimpleNamespace(device=object)}  # pyright: ignore
-    exec(compile(ast.Module([function], []), "train.py", "exec"), known)
+def test_train_py_is_told_whether_its_device_has_a_compiler(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from trainer.session import Session
+
+    def headers(_: str) -> str:
+        return str(bare)
+
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(sysconfig, "get_path", headers)
     monkeypatch.delenv("TORCHDYNAMO_DISABLE", raising=False)
-    cpu, gpu = SimpleNamespace(type="cpu"), SimpleNamespace(type="cuda")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    cpu, gpu = (Session.__new__(Session) for _ in range(2))
+    cpu.device, gpu.device = torch.device("cpu"), torch.device("cuda")
 
     def able() -> tuple[bool, bool]:
-        return known["has_compiler"](cpu), known["has_compiler"](gpu)
+        return cpu.has_compiler, gpu.has_compiler
 
     (bare / "Python.h").touch()
     assert able() == (False, False)

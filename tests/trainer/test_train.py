@@ -230,3 +230,38 @@ def test_rows_are_cut_from_tokens_of_the_whole_range() -> None:
     rows = train.next_rows(20)
     assert rows.dtype == torch.int64 and rows.shape == (20, 17) and int(rows.max()) > 2**15
     assert torch.equal(rows.diff(dim=1), torch.full((20, 16), 125))
+
+
+def counted(**facts: Any) -> Any:
+    """train.py on the profile that counts n-grams, at its end, with the counts of a text of two documents."""
+    tokens = torch.randint(1, 30, (2_000,), generator=torch.Generator().manual_seed(1))
+    tokens[[0, 900]] = 0
+    return set_up(tokens=tokens.to(torch.uint16), profile="cpu", vocab_size=32, budget_seconds=60.0, **facts)
+
+
+def test_a_model_with_counts_gives_probabilities_and_sees_no_later_token() -> None:
+    model = counted().model
+    row = torch.randint(1, 30, (2, 17), generator=torch.Generator().manual_seed(2))
+    changed = row.clone()
+    changed[:, 9:] = 31 - changed[:, 9:]
+    with torch.no_grad():
+        before, after = model(row), model(changed)
+    torch.testing.assert_close(before.exp().sum(2), torch.ones(2, 17))
+    torch.testing.assert_close(before[:, :9], after[:, :9])
+    assert not torch.allclose(before[:, 9:], after[:, 9:])
+
+
+def test_counts_of_a_text_give_seen_ngrams_more_than_unseen_ones() -> None:
+    train = counted()
+    text = train.read(train.pool)
+    probability, _, _ = train.model.ngrams(text[None, 100:110])
+    last = probability[0, -1]
+    assert last[text[110]] > last.median() and float(last.sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_counts_are_loaded_into_a_model_that_counted_another_text() -> None:
+    whole, empty = counted().model, set_up(profile="cpu", vocab_size=32, budget_seconds=60.0).model
+    empty.load_state_dict(whole.state_dict())
+    row = torch.arange(1, 18)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(empty(row), whole(row))
