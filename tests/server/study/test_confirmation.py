@@ -95,7 +95,7 @@ def test_a_lucky_score_is_not_kept(study: Study) -> None:
 
 def test_a_confirmed_gain_is_kept_with_the_value_that_did_not_select_it(study: Study) -> None:
     study.apply_patch(patch(OTHERS[0]))
-    ran(study, 1.96)
+    ran(study, 1.979)
     confirmation = ran(study, 1.98)
     assert (confirmation.attempt.purpose, confirmation.attempt.of) == (Purpose.CONFIRM, 4)
     candidate = root(study)
@@ -103,7 +103,7 @@ def test_a_confirmed_gain_is_kept_with_the_value_that_did_not_select_it(study: S
         candidate.verdict == Verdict.IMPROVED
         and candidate.value == 1.98
         and candidate.score
-        and candidate.score.value == 1.96
+        and candidate.score.value == 1.979
     )
     assert study.workspace.recorded(4) == candidate.commit
     reply = views.show_run(study)
@@ -136,7 +136,7 @@ def test_the_question_may_still_be_decided_when_the_night_has_come_to_a_limit(st
     program = study.workspace.program
     program.write_text(program.read_text(encoding="utf-8").replace("---\n", "---\nstop: {target: 1.99}\n", 1), "utf-8")
     study.apply_patch(patch(OTHERS[0]))
-    ran(study, 1.96)
+    ran(study, 1.979)
     assert limits.why_study_over(study) == ""
     ran(study, 1.98)
     assert study.keep("confirmed")

@@ -10,11 +10,12 @@ import pytest
 from server.api import history_views, views
 from server.api.lanes.caller import Caller
 from server.api.next_actions import next_sentences
-from server.errors import AlreadyMeasured, UnknownLane, WrongPhase
+from server.errors import AlreadyMeasured, LedgerUnavailable, UnknownLane, WrongPhase
 from server.records import Figures, Outcome, Purpose, Result, Score, Verdict
 from server.serve_options import ServeOptions
 from server.study import sweep
 from server.study.background import dispatch
+from server.study.find_study import latest_study
 from server.study.phase import Phase
 from server.study.study import Study
 from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
@@ -227,3 +228,27 @@ def test_no_client_takes_every_lane(study: Study) -> None:
 
 def _line(name: str) -> str:
     return f"<<<<<<< SEARCH\nsession.submit(model)\n=======\nx_{name} = 1\nsession.submit(model)\n>>>>>>> REPLACE"
+
+
+def test_a_study_goes_on_from_a_bundle_with_the_candidates_that_its_lanes_had(study: Study, tmp_path: Path) -> None:
+    patched(study, "x = 1")
+    study.run("one")
+    end(study, 2, 1.9)
+    patched(study, "y = 1", "b")
+    study.run("two", lane="b")
+    end(study, 3, 1.8)
+    before = {lane: study.lanes.at(lane).candidate().sha256 for lane in ("", "b")}
+    bundle, place = tmp_path / "night.bundle", tmp_path / "elsewhere"
+    git(study.workspace.root, "bundle", "create", "--quiet", str(bundle), "--all")
+    git(tmp_path, "init", "--quiet", str(place))
+    git(place, "fetch", "--quiet", str(bundle), "refs/*:refs/*")
+    git(place, "checkout", "--quiet", "--detach", git(study.workspace.root, "rev-parse", "HEAD").strip())
+    with pytest.raises(LedgerUnavailable, match="no ledger of the study t1, but git has its rows") as told:
+        latest_study(place, "")
+    assert "serve --tag t1" in told.value.next_step
+    with pytest.raises(LedgerUnavailable, match="No study t2 found"):
+        latest_study(place, "t2")
+    with closing(opened(place)) as there:
+        assert {lane: there.lanes.at(lane).candidate().sha256 for lane in ("", "b")} == before
+        assert (there.phase(), there.phase("b")) == (Phase.IMPROVED, Phase.IMPROVED)
+        there.keep("it holds", "b")
