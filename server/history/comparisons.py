@@ -87,7 +87,7 @@ def measured_noise(ledger: Ledger, like: Experiment, metric: Metric, without: in
         if run.attempt.of not in false:
             groups[run.attempt.of, run.attempt.purpose].append(run)
     for (number, purpose), group in groups.items():
-        # The score that a candidate was selected by is too good, and then shows too much noise, if any.
+        # A candidate was selected by its first score, which may be too good: then σ comes out larger, not smaller.
         if purpose is Purpose.CONFIRM and number and (first := ledger.get(number)):
             group.insert(0, first)
     baseline = ledger.baseline()

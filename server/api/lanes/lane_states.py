@@ -58,11 +58,11 @@ def describe_stale_lane(study: Study, lane: Lane) -> str:
     task, run = study.program().task, lane.run()
     value, _ = incumbent_value(study.ledger, incumbent, task)
     score = run.score if run and run.attempt.task == task.sha256 else None
+    better = ""
     # What is measured in pairs drifts with the machine: only the pairs can be compared.
-    reached = value is None or score is None or "pairs" in score.details or task.measure.gain(score.value, value) > 0
-    better = (
-        "" if reached or value is None else f", whose {task.measure.shown(value)} is not worse than this run's score"
-    )
+    if value is not None and score and "pairs" not in score.details and not task.measure.problem(score.value):
+        if task.measure.gain(score.value, value) <= 0:
+            better = f", whose {task.measure.shown(value)} is not worse than this run's score"
     return (
         f" The incumbent is now experiment {incumbent.number}{better}: run_experiment() applies the change to it and "
         "measures it again."
