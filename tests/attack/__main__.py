@@ -77,9 +77,8 @@ def main(
     """Print a line a run, and exit with 1 if one did not end as it must."""
     if user:
         _become(user)
-    chosen = {"profile": profile} if profile else {}
     unusual, cheats = (
-        [one.model_copy(update=chosen) for one in cases(name) if only in one.name] for name in ("unusual", "cheats")
+        [one.on(profile or one.profile) for one in cases(name) if only in one.name] for name in ("unusual", "cheats")
     )
     if repeats:
         cheats = [one.model_copy(update={"repeats": min(one.repeats, repeats)}) for one in cheats]
