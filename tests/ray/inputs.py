@@ -93,7 +93,7 @@ def _tokens(place: Path, nodes: Cluster) -> None:
     try:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(place / "none")
         told = _refused(lambda: Bench(place, nodes))
-        assert "No token" in told, told
+        assert "There is no token" in told, told
         place.mkdir(parents=True)
         (place / "wrong").write_text("0" * 64, encoding="ascii")
         (place / "wrong").chmod(0o644)
