@@ -41,8 +41,8 @@ class Case(Value):
     repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
 
     def on(self, profile: str) -> "Case":
-        """The same on another profile, with a minute for its evaluation: what takes longer there has lost as well."""
-        changed = {"profile": profile, "moved": self.ends != "finished", "evaluation_seconds": 60.0}
+        """The same on another profile, with less time for its evaluation: what takes longer there has lost as well."""
+        changed = {"profile": profile, "moved": self.ends != "finished", "evaluation_seconds": 15.0}
         return self if profile == self.profile else self.model_copy(update=changed)
 
     @property
