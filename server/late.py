@@ -7,7 +7,8 @@ stand-ins from it. A stand-in imports its module when it is called, subscripted,
 
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -25,6 +26,19 @@ def import_late(*names: str) -> None:
     An `except` clause does not import: call `resolve` before a module reaches one that names a stand-in.
     """
     sys.meta_path.insert(0, _Finder(names))
+
+
+@contextmanager
+def as_if_missing(*names: str) -> Generator[None]:
+    """Let imports of these modules fail meanwhile, as where they are not installed; but not of what is imported."""
+    hidden = [name for name in names if name not in sys.modules]
+    known: dict[str, ModuleType | None] = sys.modules  # pyright: ignore[reportAssignmentType]
+    known |= dict.fromkeys(hidden)  # None: Python's own mark of a module that is not to be found
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def versions_are(tried: Mapping[str, str]) -> bool:

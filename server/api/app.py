@@ -41,6 +41,7 @@ from server.api.stdio import LateCodec, StdioServer
 from server.api.tools import WAITING, Tools, running
 from server.errors import AutoresearchError, Unavailable, UnknownDocument, UnknownExperiment
 from server.history.export import tsv
+from server.late import as_if_missing
 from server.metric import Metric
 from server.paths import StudyPaths
 from server.records import lm_names
@@ -126,18 +127,19 @@ def create(study: Study, at_end: AtEnd | None = None) -> MCPServer[None]:
             yield
             group.cancel_scope.cancel()
 
-    server = StdioServer(
-        "autoresearch",
-        title="autoresearch",
-        instructions=instructions(task) + (_LIBRARY_INSTRUCTIONS if readable else ""),
-        version=__version__,
-        tools=register_tools(tools, words),
-        extensions=[Tasks(WAITING, running, tools.view, study.workspace.paths.tasks), chart_panel(task.measure)],
-        log_level="WARNING",
-        subscriptions=changes,
-        lifespan=lifespan,
-        request_state_security=RequestStateSecurity(codec=LateCodec()),
-    )
+    with as_if_missing("rich.console"):  # with which the SDK would colour its log
+        server = StdioServer(
+            "autoresearch",
+            title="autoresearch",
+            instructions=instructions(task) + (_LIBRARY_INSTRUCTIONS if readable else ""),
+            version=__version__,
+            tools=register_tools(tools, words),
+            extensions=[Tasks(WAITING, running, tools.view, study.workspace.paths.tasks), chart_panel(task.measure)],
+            log_level="WARNING",
+            subscriptions=changes,
+            lifespan=lifespan,
+            request_state_security=RequestStateSecurity(codec=LateCodec()),
+        )
     server.at_end = tools.stop_waiting
     server.unlisted = lambda: () if tools.reference.exists() else _OF_LIBRARY
     library = Library(study, tools)

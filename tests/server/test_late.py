@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from pydantic import TypeAdapter
 
-from server.late import import_late, resolve, versions_are
+from server.late import as_if_missing, import_late, resolve, versions_are
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 _PARTS = {
@@ -107,3 +107,11 @@ def test_only_the_versions_that_it_was_tried_with_are_imported_late() -> None:
     assert {name: pinned[name] for name in _TRIED} == _TRIED
     assert versions_are(_TRIED) == (sys.version_info < (3, 14))
     assert not versions_are(_TRIED | {"mcp": "2.4.0"}) and not versions_are(_TRIED | {"no-such-package": "1"})
+
+
+def test_a_module_may_be_missing_for_a_while_and_what_is_imported_stays(user: ModuleType) -> None:
+    with as_if_missing("lately.child", "lately.user"):
+        with pytest.raises(ModuleNotFoundError):
+            import_module("lately.child")
+        assert import_module("lately.user") is user
+    assert import_module("lately.child").Child
