@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainer.contract import SeatOrder
-from trainer.node.run_seat import Seat
+from trainer.node.seat import Seat
 from trainer.processes.parentage import become_subreaper, end_with_parent
 from trainer.processes.process_tree import kill_descendants
 

@@ -25,9 +25,11 @@ from trainer.contract import (
     is_signed,
     public_half,
 )
+from trainer.node import begin
 
 ROOT = Path(__file__).parents[3]
 KEY = "k" * 64
+SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="engines have Linux on their nodes")
 
 
@@ -54,7 +56,7 @@ def take(folder: Path, command: str = "true", node: str = "n7", **told: str) -> 
     terms = {"nonce": "abc", "trainer": trainer_hash(), **told}
     order = SeatOrder(Order(given, KEY).to_json(), **terms).to_json()
     return subprocess.Popen(
-        [sys.executable, "-P", "-B", "-m", "trainer.node.seat", str(folder)],
+        [sys.executable, "-I", "-S", begin.__file__, SERIES, "trainer.node.seat", str(folder)],
         env={**os.environ, "PYTHONPATH": str(ROOT), SEAT_VARIABLE: order, "SLURMD_NODENAME": node},
         start_new_session=True,
     )

@@ -23,7 +23,6 @@ OTHER_FOLDER = 77
 NO_PYTHON = 78
 NO_PACKAGE = 79
 _SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
-_SAME_PYTHON = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{_SERIES}')"
 # What `sbatch --test-only` says while every node that is asked for is down or drained, and, of some options, for ever.
 _NO_NODE_UP = ("configuration is not available", "configuration not available", "Required node not available")
 _NOT_OURS = ("SLURM_", "SBATCH_")  # of a server that is itself a job of Slurm's
@@ -138,14 +137,14 @@ def partitions() -> dict[str, str]:
 def job_script(folder: Path, nonce: str, entry: str = Entry.SEAT) -> str:
     """What a job does on its node: it sees whether this is the folder that the server wrote, and begins."""
     at, python, package = (shlex.quote(str(one)) for one in (folder, sys.executable, _PACKAGES))
-    module = f"{package}/{entry.replace('.', '/')}.py"
+    begin = f"{package}/trainer/node/begin.py"
     return "\n".join(
         (
             f"cd {at} 2>/dev/null || exit {NO_FOLDER}",
             f"grep -q {shlex.quote(nonce)} {RunFile.JOB} 2>/dev/null || exit {OTHER_FOLDER}",
-            f"{python} -I -S -c {shlex.quote(_SAME_PYTHON)} 2>/dev/null || exit {NO_PYTHON}",
-            f"[ -r {module} ] || exit {NO_PACKAGE}",
-            f"exec {python} -P -B -m {entry} {at}",
+            f"{python} -V >/dev/null 2>&1 || exit {NO_PYTHON}",
+            f"[ -r {begin} ] || exit {NO_PACKAGE}",
+            f"exec {python} -I -S {begin} {_SERIES} {entry} {at}",
         )
     )
 

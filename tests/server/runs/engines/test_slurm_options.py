@@ -109,7 +109,7 @@ def test_nothing_of_this_machines_devices_reaches_a_job(monkeypatch: pytest.Monk
 
 def _script(folder: Path, nonce: str = "abc") -> int:
     """The exit code of a job's script, whose entry is replaced by one that ends at once."""
-    told = commands.job_script(folder, nonce).replace("-m trainer.node.seat", "-c pass")
+    told = commands.job_script(folder, nonce).replace("trainer.node.seat", "this")
     return subprocess.run(["sh", "-c", told]).returncode
 
 
@@ -126,7 +126,7 @@ def test_a_jobs_script_says_by_its_exit_code_what_its_node_lacks(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert _script(folder) == commands.NO_PYTHON
     monkeypatch.undo()
-    monkeypatch.setattr(commands, "_SAME_PYTHON", commands._SAME_PYTHON.replace("'3.", "'2."))  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(commands, "_SERIES", "2.7")
     assert _script(folder) == commands.NO_PYTHON, "an interpreter of another series at the same path"
     monkeypatch.undo()
     monkeypatch.setattr(commands, "_PACKAGES", tmp_path)
