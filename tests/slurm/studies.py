@@ -11,7 +11,7 @@ import anyio
 
 from server.runs.hardware import cores
 from tests.faults.night import BRANCH, Agent, Refused
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, slurm
 from tests.slurm.night import JobNight
 from tests.slurm.seeded import EXPERIMENTS, same_study
 from tests.support.repositories import git
@@ -90,6 +90,7 @@ def same(cluster: Cluster, folder: Path) -> None:
 @check("eight runs of 5 s on two nodes: what a run costs beside")
 def scaling(cluster: Cluster, folder: Path) -> None:
     words = ["--executor", "slurm", "--slots", "2", "--seconds", "5", "--runs", "4", "--place", str(folder)]
+    slurm("srun", "true")  # a controller that has just started lets its first job wait
     load = os.getloadavg()[0]
     done = subprocess.run(
         [sys.executable, "benchmarks/scaling.py", *words], cwd=ROOT, check=True, capture_output=True, text=True
