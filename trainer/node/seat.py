@@ -1,4 +1,4 @@
-"""A run's seat on another machine, by whatever engine chose it: `... -m trainer.node.seat RUN_FOLDER DESCRIPTOR`.
+"""A run's seat on another machine: `python -P -B -m trainer.node.seat RUN_FOLDER DESCRIPTOR`, on whatever engine.
 
 It is the parent of the run's supervisor, which owns clock, kill and result as ever. The seat adds what a server on the
 same machine would see by itself: that a folder is started once, that this machine is fit for the run, that the
