@@ -41,8 +41,8 @@ class Case(Value):
     repeats: int = 1  # runs in `make attack`: of what succeeds by chance, if at all
 
     def on(self, profile: str) -> "Case":
-        """The same on another profile, with less time for its evaluation: what takes longer there has lost as well."""
-        changed = {"profile": profile, "moved": self.ends != "finished", "evaluation_seconds": 15.0}
+        """The same on another profile, in five minutes of evaluation on a quiet machine: what needs more has lost."""
+        changed = {"profile": profile, "moved": self.ends != "finished", "evaluation_seconds": 30.0}
         return self if profile == self.profile else self.model_copy(update=changed)
 
     @property
@@ -61,18 +61,24 @@ class Ended(Value):
     @property
     def objection(self) -> str:
         """Why the case did not end as it must; empty if it did."""
-        ended = self.result.outcome.value
-        if self.case.moved or ended != self.case.ends:
-            return f"ended {ended}" if ended == "env_fail" or not self.case.moved else ""
-        if not re.search(self.case.reason, self.result.reason):
-            return "for another reason"
-        if self.case.cause not in (None, self.result.cause):
-            return f"for another cause: {self.result.cause or 'none'}"
+        if wrong := self._wrong_end():
+            return wrong
         if "GOT" in self.log + self.result.reason + self.result.traceback:
             return "got something: " + next(line for line in self.log.splitlines() if "GOT" in line)
         if found := self._believed():
             return f"believed what train.py tells: {found}"
         return f"left {self.left} behind" if self.left else ""
+
+    def _wrong_end(self) -> str:
+        ended = self.result.outcome.value
+        if self.case.moved:
+            return "ended env_fail" if ended == "env_fail" else ""
+        if ended != self.case.ends:
+            return f"ended {ended}"
+        if not re.search(self.case.reason, self.result.reason):
+            return "for another reason"
+        wrong_cause = self.case.cause not in (None, self.result.cause)
+        return f"for another cause: {self.result.cause or 'none'}" if wrong_cause else ""
 
     def _believed(self) -> dict[str, object]:
         """Figures of a finished run that are not what the referee can have measured, or been told before train.py."""

@@ -12,7 +12,7 @@ from server.cli.scaffold import create
 
 pytestmark = pytest.mark.integration
 
-_NEEDLESS = {"matplotlib", "torch", "numpy", "optuna", "pyarrow"}
+_NEEDLESS = {"matplotlib", "torch", "numpy", "optuna", "pyarrow", "rich.console"}
 _OF_THE_SDK = {  # it imports them wherever it is used; but not this server
     "cryptography",
     "httpx2",
@@ -25,11 +25,17 @@ _OF_THE_SDK = {  # it imports them wherever it is used; but not this server
 _OURS = {
     "server.adopt",
     "server.api.http",
+    "server.cli.adopt",
+    "server.cli.control",
     "server.cli.demo",
     "server.cli.doctor",
+    "server.cli.library",
+    "server.cli.reports",
+    "server.cli.setup",
     "server.clients",
     "server.foreign.find",
     "server.reporting.chart",
+    "server.runs.engines.slurm",
 }
 _BY_THE_SDK = "import mcp.server.mcpserver"
 _SERVE = "from server.cli import main; main(['serve', '--profile', 'cpu', '--tag', 'night'])"
