@@ -17,6 +17,7 @@ def test_a_patch_may_add_as_many_lines_as_are_told_and_no_more(study: Study) -> 
     kept_baseline(study)
     last = study.lane.candidate().text.rstrip("\n").rpartition("\n")[2]
     told = views.read_train(study, 1, 1)
+    assert told.lines_left is not None
     assert told.lines_left == 630 - told.lines
     with pytest.raises(PatchRefused, match="would have 631 lines"):
         views.apply_patch(study, _append(last, told.lines_left + 1), "", 0)
