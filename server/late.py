@@ -14,8 +14,11 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from threading import RLock
-from types import ModuleType
+from types import ModuleType, UnionType
 from typing import Any
+
+import pydantic
+from pydantic import ConfigDict, TypeAdapter
 
 _ASKED_BY_TYPING = ("__parameters__", "__typing_subst__", "__typing_unpacked_tuple_args__")  # of the parts of a union
 
@@ -41,6 +44,16 @@ def as_if_missing(*names: str) -> Generator[None]:
             del sys.modules[name]
 
 
+@contextmanager
+def adapters_late() -> Generator[None]:
+    """Let the modules that are imported meanwhile make the validators of unions when they are first used."""
+    pydantic.TypeAdapter = _LateAdapters()  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        pydantic.TypeAdapter = TypeAdapter
+
+
 def versions_are(tried: Mapping[str, str]) -> bool:
     """Whether these versions of packages are installed, under a Python whose typing knows stand-ins."""
     try:
@@ -54,6 +67,19 @@ def resolve(module: ModuleType) -> None:
     for name, value in list(vars(module).items()):
         if type(value) is Late:
             setattr(module, name, value.meant())
+
+
+class _LateAdapters:
+    """In the place of the class TypeAdapter, of which nothing may be derived."""
+
+    def __getitem__(self, _: Any) -> "_LateAdapters":
+        return self
+
+    def __call__(self, type: Any, **given: Any) -> Any:
+        union = isinstance(type, UnionType) or typing.get_origin(type) is typing.Union
+        config = ConfigDict(defer_build=True) if union else None  # a model has a config of its own
+        made: Any = TypeAdapter
+        return made(type, config=config, _parent_depth=3, **given)
 
 
 class _Finder(MetaPathFinder):

@@ -58,6 +58,23 @@ def every():
     return [f"{name}:{one}" for name, module in list(sys.modules.items()) for one in caught(module)]
 atexit.register(lambda: sys.stderr.write("loaded: " + " ".join(every())))
 """
+_ADAPTERS = """
+import atexit, sys
+def made():
+    import mcp_types._types
+    adapters = {name: value for name, value in vars(mcp_types._types).items() if type(value).__name__ == "TypeAdapter"}
+    return [name for name, value in adapters.items() if value.pydantic_complete]
+atexit.register(lambda: sys.stderr.write("loaded: " + " ".join(made())))
+"""
+_UNION = """
+from server.late import adapters_late
+with adapters_late():
+    from pydantic import TypeAdapter
+    adapter = TypeAdapter[int | str](int | str)
+assert not adapter.pydantic_complete
+assert adapter.validate_python("7") == "7" and adapter.json_schema()["anyOf"] and adapter.pydantic_complete
+assert __import__("pydantic").TypeAdapter is type(adapter)
+"""
 _SEALED = """
 from server.late import import_late
 import_late("cryptography")
@@ -124,6 +141,17 @@ def test_a_server_answers_at_once_without_what_it_does_not_need(tmp_path: Path) 
     by_the_sdk, _ = loaded(_REPORT + _BY_THE_SDK, tmp_path)
     assert by_the_sdk >= _OF_THE_SDK, "what the SDK does not import need not be imported late"
     assert not (_NEEDLESS | _OURS | _OF_THE_SDK) & modules
+
+
+def test_adapters_that_nobody_asks_are_not_made(tmp_path: Path) -> None:
+    create(tmp_path / "night")
+    calls = "".join(json.dumps({"jsonrpc": "2.0", **call}) + "\n" for call in _CALLS)
+    made, answers = loaded(_ADAPTERS + _SERVE, tmp_path / "night", calls)
+    assert not answers[3].get("isError")
+    assert not made
+    by_the_sdk, _ = loaded(_ADAPTERS + "import mcp_types", tmp_path)
+    assert by_the_sdk, "where the SDK makes none, LateAdapters have no use"
+    loaded(_REPORT + _UNION, tmp_path)
 
 
 def test_no_except_clause_of_the_sdk_names_what_is_imported_late(tmp_path: Path) -> None:
