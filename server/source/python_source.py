@@ -22,6 +22,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
 _INERT = (ast.Constant, ast.Name, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.unaryop, ast.operator, ast.expr_context)
 _SEEDERS = {"manual_seed", "manual_seed_all", "seed"}  # torch's, random's and numpy's
+_FINGERPRINTS: dict[bytes, str] = {}  # by digests: the texts of a night would be as large as the server
+_MOST_FINGERPRINTS = 1024
 
 
 def _strip(node: ast.AST) -> None:
@@ -98,12 +100,23 @@ def _readable(file: str = "train.py") -> Generator[None]:
         raise PatchRefused(problem, step) from None
 
 
-@lru_cache(maxsize=256)  # the files of a candidate are asked about several times a call, and few of them change
 def fingerprint(text: str) -> str:
     """The same for texts that differ in comments, layout, docstrings, prints and seeds alone. Raises SyntaxError.
 
     So is a value at the top level that only such calls read.
     """
+    # The files of a candidate are asked about several times a call, and few of them change.
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+    known = _FINGERPRINTS.get(digest)
+    if known is None:
+        known = _fingerprint(text)
+        if len(_FINGERPRINTS) >= _MOST_FINGERPRINTS:
+            _FINGERPRINTS.clear()
+        _FINGERPRINTS[digest] = known
+    return known
+
+
+def _fingerprint(text: str) -> str:
     dumps = ", ".join(statement.dump for statement in _statements(text))
     whole = ast.dump(ast.Module([ast.Pass()], [])).replace(ast.dump(ast.Pass()), dumps)
     return hashlib.sha256(whole.encode()).hexdigest()
