@@ -156,6 +156,12 @@ def show_experiment(study: Study, number: int) -> HistoryReply:
     return HistoryReply(next_actions=next_sentences(study), total=1, rows=[table_row(found)], detail=detail)
 
 
+def require_known(study: Study, number: int) -> None:
+    """Refuse a number that no experiment has; 0 names none. Raises UnknownExperiment."""
+    if number and study.ledger.get(number) is None:
+        raise unknown_experiment(study, number)
+
+
 def unknown_experiment(study: Study, number: int | str) -> UnknownExperiment:
     """The refusal for an unknown number of an experiment, or for text that is not a number."""
     last = study.ledger.last()

@@ -35,6 +35,7 @@ from server.study import limits
 from server.study.background import dispatch, hand_over
 from server.study.phase import UNFINISHED
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
 _MOST = 10**9  # of a number that counts something: SQLite's have 64 bits
@@ -160,11 +161,7 @@ class Tools:
         ] = "",
         experiment: Annotated[
             int,
-            Field(
-                ge=0,
-                le=_MOST,
-                description="Instead of a patch: apply the change of this earlier experiment (three-way merge)",
-            ),
+            Field(ge=0, le=_MOST, description="Instead of a patch: the change of this experiment (three-way merge)"),
         ] = 0,
         lane: _Lane = "",
         ctx: _Ctx = None,
@@ -209,16 +206,20 @@ class Tools:
         description: Annotated[
             str, Field(min_length=3, max_length=200, description="What this looks for, in one line")
         ],
+        experiment: Annotated[
+            int, Field(ge=0, le=_MOST, description="Try them around this experiment; 0: around the incumbent")
+        ] = 0,
         wait_seconds: _Wait = None,
         lane: _Lane = "",
     ) -> RunReply:
         """Try several values of constants, one run after the other, in one call. Call it when an idea is a question of
-        values. Each change is applied to the incumbent current when it starts. The server confirms, keeps and discards
-        by its usual rule. Returns the last run, and the result of each change under `sweep`. If the status is
-        "running", call wait_experiment, or cancel_experiment to end the sweep. Next: apply_patch."""
+        values. Each change is applied to the incumbent current when it starts; with `experiment`, together with that
+        experiment's change. The server confirms, keeps and discards by its usual rule. Returns the last run, and the
+        result of each change under `sweep`. If the status is "running", call wait_experiment, or cancel_experiment to
+        end the sweep. Next: apply_patch."""
         given = [{name: str(value) for name, value in change.items()} for change in changes]
         at = caller_of(ctx, lane)
-        await self.call(views.start_sweep, self._study, description, given, at)
+        await self.call(views.start_sweep, self._study, Sweep.of(description, given, around=experiment), at)
         return await self._follow(ctx, wait_seconds, at)
 
     async def wait_experiment(

@@ -44,6 +44,7 @@ from server.study.git_repair import lost
 from server.study.ledger_rebuild import edited
 from server.study.phase import UNFINISHED, Move, Phase, require
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 from server.task.definition import Task
 from server.task.task_words import referee_in_words, words_of
 from server.text import ANSWER, clip, fence_output, first_lines, shorten
@@ -174,8 +175,7 @@ def apply_patch(
         raise PatchRefused(
             "Nothing was changed.", "Give either a patch, or the number of an experiment whose change to apply."
         )
-    if number and study.ledger.get(number) is None:
-        raise history_views.unknown_experiment(study, number)
+    history_views.require_known(study, number)
     before, after, diff, _ = study.apply_patch(text, base_sha256, number, caller.lane, caller.agent)
     told = f"+{_count(diff, '+')} -{_count(diff, '-')} lines against the incumbent." + _tried_elsewhere(study, diff)
     note = (
@@ -215,10 +215,11 @@ def start_run(study: Study, description: str, hypothesis: str, caller: Caller = 
     return _run(study, study.run(description, hypothesis, caller.lane, caller.agent, source), caller)
 
 
-def start_sweep(study: Study, description: str, changes: list[dict[str, str]], caller: Caller = UNNAMED) -> RunReply:
-    """Start a sweep."""
-    require_lane(study, caller)
-    sweep.begin(study, description, changes, study.lanes.at(caller.lane).id, caller.agent)
+def start_sweep(study: Study, wanted: Sweep, caller: Caller = UNNAMED) -> RunReply:
+    """Start a sweep in the caller's lane, which this opens."""
+    require_name(caller)
+    history_views.require_known(study, wanted.around)
+    sweep.begin(study, wanted.model_copy(update={"lane": study.lanes.at(caller.lane).id, "agent": caller.agent}))
     return show_run(study, caller=caller)
 
 

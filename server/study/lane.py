@@ -189,10 +189,18 @@ class Lane:
     def reapplied(self, base: Candidate, number: int, base_sha256: str) -> Candidate:
         """`base` with what experiment `number` changed. Raises PatchRefused, StaleText, WorkspaceUnusable."""
         require_fresh(base, base_sha256)
+        before, theirs = self._sides(number)
+        return self._workspace.merge(before, base, theirs, f"experiment {number}")
+
+    def with_change(self, base: Candidate, number: int) -> Candidate:
+        """As `reapplied`, also where `base` has that change already."""
+        before, theirs = self._sides(number)
+        return self._workspace.rebase(before, base, theirs, f"experiment {number}")
+
+    def _sides(self, number: int) -> tuple[Candidate, Candidate]:
         found = self._ledger.get(number)
         assert found is not None
-        before, theirs = (self._workspace.files(commit) for commit in (found.attempt.parent, found.commit))
-        return self._workspace.merge(before, base, theirs, f"experiment {number}")
+        return self._workspace.files(found.attempt.parent), self._workspace.files(found.commit)
 
     def require_unspoiled(self) -> None:
         """Refuse a worktree that differs from the branch where the candidate may not. Raises PatchRefused."""

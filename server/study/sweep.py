@@ -13,31 +13,45 @@ from server.errors import (
     WrongPhase,
 )
 from server.records import MAIN, Verdict
+from server.source.candidate import Candidate
 from server.study import limits
 from server.study.phase import Phase, next_actions
 from server.study.study import Study
-from server.study.sweep_queue import Sweep, SweepItem
+from server.study.sweep_queue import Sweep
 
 _TRIES = 3  # runs in a row that could not even be started: each leaves a row
 
 
-def begin(study: Study, description: str, changes: list[dict[str, str]], lane: str = MAIN, agent: str = "") -> None:
-    """Queue the changes, each on the incumbent of its moment. Raises Refusal; then nothing is queued."""
+def begin(study: Study, wanted: Sweep) -> None:
+    """Queue a sweep. Raises Refusal; then nothing is queued."""
     require_none(study)
+    lane = wanted.lane
     limits.require_open(study, lane)
     phase = study.phase(lane)
     if phase is not Phase.IDLE:
-        raise WrongPhase(
-            f"A sweep starts from the incumbent, but the phase is {phase}.",
-            next_actions(phase, study.words())[0].sentence(),
-        )
-    for change in changes:
-        study.incumbent().with_constants(change)
-    study.lanes.make_room(lane, agent)
-    items = [SweepItem(knobs=change) for change in changes]
-    study.queue.begin(Sweep(description=description, items=items, lane=lane, agent=agent))
+        raise WrongPhase(f"A sweep starts from the incumbent, but the phase is {phase}.", _instead(study, phase, lane))
+    base = _base(study, wanted)
+    for item in wanted.items:
+        base.with_constants(item.knobs)
+    study.lanes.make_room(lane, wanted.agent)
+    study.queue.begin(wanted)
     with suppress(Unavailable, OSError):  # the sweep is under way, and says what it waits for
         step(study)
+
+
+def _instead(study: Study, phase: Phase, lane: str) -> str:
+    """What to do instead of a sweep in a lane."""
+    usual = next_actions(phase, study.words())[0].sentence()
+    tried = study.lanes.at(lane).measured() if phase is Phase.PROMISING else None
+    if tried is None:
+        return usual
+    return f"{usual}. Or call sweep with experiment={tried.number} in another lane: it varies this candidate."
+
+
+def _base(study: Study, sweep: Sweep) -> Candidate:
+    """What the constants are set in. Raises PatchRefused: the change of `around` conflicts with the incumbent."""
+    incumbent = study.incumbent()
+    return study.lanes.at(sweep.lane).with_change(incumbent, sweep.around) if sweep.around else incumbent
 
 
 def step(study: Study) -> None:
@@ -144,9 +158,8 @@ def _next(study: Study, sweep: Sweep) -> None:
     item = sweep.items[index]
     told = ", ".join(f"{name} = {value}" for name, value in item.knobs.items())
     try:
-        incumbent = study.incumbent()
-        candidate = incumbent.with_constants(item.knobs)
-        if candidate == incumbent:
+        candidate = _base(study, sweep).with_constants(item.knobs)
+        if candidate == study.incumbent():
             raise PatchRefused("The incumbent already has these values.", "Leave this change out.")
         study.replace(candidate, study.lanes.at(sweep.lane))
         run = study.run(f"{sweep.description}: {told}", lane=sweep.lane, agent=sweep.agent)

@@ -1,6 +1,7 @@
 """What is to be run one after the other without an agent: a list of changes, and how far it got. One file."""
 
 from pathlib import Path
+from typing import Any
 
 from server.files import set_aside, write_whole
 from server.records import MAIN, Value
@@ -15,13 +16,19 @@ class SweepItem(Value):
 
 
 class Sweep(Value):
-    """A list of changes; each is built on the incumbent of its moment."""
+    """A list of changes; each is built on the incumbent of its moment, and on the change of `around`, if it has one."""
 
     description: str
     items: list[SweepItem]
+    around: int = 0  # an experiment; 0: none
     ended: str = ""  # why; empty while it goes on
     lane: str = MAIN
     agent: str = ""  # the client that has asked for it, by the name that its token carries
+
+    @classmethod
+    def of(cls, description: str, changes: list[dict[str, str]], **words: Any) -> "Sweep":
+        """A sweep that has not begun, of changes of constants."""
+        return cls(description=description, items=[SweepItem(knobs=change) for change in changes], **words)
 
     @property
     def next(self) -> int | None:

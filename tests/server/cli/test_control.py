@@ -43,7 +43,7 @@ def test_a_night_that_has_come_to_a_limit_starts_no_run_and_says_so_in_every_ans
     with pytest.raises(NightOver, match="No new runs: the limit of 1 experiment was reached"):
         views.start_run(study, "more", "")
     with pytest.raises(NightOver):
-        sweep.begin(study, "rates", [{"RATE": "1"}])
+        sweep.begin(study, Sweep.of("rates", [{"RATE": "1"}]))
     assert study.ledger.counts() == {"baseline": 1, "kept": 1}
     status = views.status(study)
     assert status.over == "the limit of 1 experiment was reached" and status.limits.startswith("1 of 1 experiments; ")

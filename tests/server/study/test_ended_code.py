@@ -10,6 +10,7 @@ from server.serve_options import ServeOptions
 from server.study import sweep
 from server.study.phase import Phase
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 from tests.support.builders import NOON, crashed
 from tests.support.failing_audits import (
     INVALID,
@@ -144,7 +145,7 @@ def test_a_sweep_skips_code_that_was_ended_and_goes_on(ruled: Study) -> None:
     ruled.apply_patch(patch("RATE = 0.04", "RATE = 0.03"))
     ran(ruled, INVALID)
     ruled.discard("ended")
-    sweep.begin(ruled, "rates", [{"RATE": "0.04"}, {"RATE": "0.05"}])
+    sweep.begin(ruled, Sweep.of("rates", [{"RATE": "0.04"}, {"RATE": "0.05"}]))
     sweep.step(ruled)
     assert ruled.phase() is Phase.RUNNING
     told = sweep_reply(ruled)

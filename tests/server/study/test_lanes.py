@@ -17,6 +17,7 @@ from server.study.background import dispatch
 from server.study.find_study import OperatorRequest, write_request
 from server.study.phase import Phase
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 from tests.support.failing_audits import INVALID
 from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
 from tests.support.repositories import HARDLY_LEARNS, make_repository
@@ -342,7 +343,7 @@ def test_a_sweep_goes_on_while_another_lane_moves_the_incumbent(place: Path) -> 
     with closing(opened(place, TwoSlots)) as study:
         study.run("the baseline")
         end(study, 1, 2.0)
-        sweep.begin(study, "rates", [{"RATE": "2e-6"}, {"RATE": "3e-6"}])
+        sweep.begin(study, Sweep.of("rates", [{"RATE": "2e-6"}, {"RATE": "3e-6"}]))
         patched(study, "y = 1", "b", at="model =")
         study.run("two", lane="b")
         end(study, 3, 1.5)

@@ -18,6 +18,7 @@ from server.study.background import dispatch
 from server.study.find_study import latest_study
 from server.study.phase import Phase
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 from tests.support.lanes import HeldExecutor, TwoSlots, end, patched
 from tests.support.repositories import HARDLY_LEARNS, git, make_repository
 
@@ -137,7 +138,7 @@ def test_a_candidate_that_has_all_of_the_new_incumbent_is_measured_anew(place: P
 def test_a_sweep_tells_of_the_run_that_its_change_went_on_as(study: Study) -> None:
     patched(study, "x = 1")
     study.run("one")
-    sweep.begin(study, "rates", [{"RATE": "0.01"}], "b")
+    sweep.begin(study, Sweep.of("rates", [{"RATE": "0.01"}], lane="b"))
     end(study, 2, 1.9)
     study.keep("better")
     dispatch(study)
@@ -216,7 +217,7 @@ def test_no_client_takes_every_lane(study: Study) -> None:
     with pytest.raises(UnknownLane, match="8 lanes are open beside"):
         study.apply_patch(_line("more"), lane="more", agent="bea")
     with pytest.raises(UnknownLane, match="8 lanes are open beside"):
-        sweep.begin(study, "rates", [{"RATE": "2e-6"}], "more", "bea")
+        sweep.begin(study, Sweep.of("rates", [{"RATE": "2e-6"}], lane="more", agent="bea"))
     for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
         study.apply_patch(_line(name), lane=name, agent=name)
         study.run(name, lane=name, agent=name)

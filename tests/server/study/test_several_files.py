@@ -12,6 +12,7 @@ from server.source.candidate import sha256
 from server.study.lane import what_may_change
 from server.study.phase import Phase
 from server.study.study import Study
+from server.study.sweep_queue import Sweep
 from server.task.definition import Task
 from tests.support.lifecycle import ran
 from tests.support.lost_refs import delete_all, prune, refs
@@ -246,7 +247,7 @@ def test_a_sweep_names_the_file_or_finds_it(study: Study) -> None:
         ({"src/params.py:DEPTH": "four"}, "is not a number"),
     ):
         with pytest.raises(PatchRefused, match=words):
-            views.start_sweep(study, "depths", [knobs])
+            views.start_sweep(study, Sweep.of("depths", [knobs]))
     other = candidate.with_file("src/b.py", "DEPTH = 1\n")
     with pytest.raises(PatchRefused, match=r"src/b\.py and src/params\.py set DEPTH"):
         other.with_constants({"DEPTH": "4"})

@@ -10,19 +10,22 @@ from mcp import Client
 
 from server.api import views
 from server.api.app import create
+from server.api.lanes.caller import Caller
 from server.api.views import sweep_reply
-from server.errors import PatchRefused, RunnerUnavailable, WrongPhase
+from server.errors import PatchRefused, RunnerUnavailable, UnknownExperiment, WrongPhase
+from server.records import Verdict
 from server.serve_options import ServeOptions
 from server.study import sweep
 from server.study.phase import Phase
 from server.study.study import Study
-from server.study.sweep_queue import SweepQueue
+from server.study.sweep_queue import Sweep, SweepQueue
 from tests.support.corruption import obstructed
 from tests.support.lifecycle import ran
 from tests.support.polling import PATIENCE
 from tests.support.repositories import QUICK, make_repository
 
 TRAIN = QUICK.replace("RATE = 1e-6", "RATE = 1e-6\nOTHER = 1")
+FASTER = "<<<<<<< SEARCH\nRATE = 1e-6\n=======\nRATE = 2e-6\n>>>>>>> REPLACE"
 
 
 @pytest.fixture
@@ -59,10 +62,10 @@ async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(
 def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study) -> None:
     ran(study, 2.0)
     with pytest.raises(PatchRefused, match="sets no NONE"):
-        sweep.begin(study, "typo", [{"RATE": "0.1"}, {"NONE": "1"}])
+        sweep.begin(study, Sweep.of("typo", [{"RATE": "0.1"}, {"NONE": "1"}]))
     assert study.queue.sweep is None and study.phase() is Phase.IDLE
     study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
-    sweep.begin(study, "rates", [{"RATE": "0.1"}, {"RATE": "0.2"}])
+    sweep.begin(study, Sweep.of("rates", [{"RATE": "0.1"}, {"RATE": "0.2"}]))
     assert study.phase() is Phase.RUNNING
     study.close()
 
@@ -85,7 +88,7 @@ def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(study: Study
     runs = study.runs.path(1).parent
     shutil.rmtree(runs)
     runs.write_text("in the way", encoding="utf-8")
-    sweep.begin(study, "rates", [{"RATE": "0.1"}])
+    sweep.begin(study, Sweep.of("rates", [{"RATE": "0.1"}]))
     tries = 1
     while study.queue.active:
         assert views.show_run(study).why == study.queue.waits != ""
@@ -97,11 +100,49 @@ def test_a_sweep_ends_with_the_machines_reason_when_nothing_can_run(study: Study
     assert told and "could not be started" in told.ended and tries == 3
 
 
+def test_a_sweep_around_a_promising_candidate_has_its_change_in_each(study: Study) -> None:
+    (study.workspace.root / "program.md").write_text("---\nbudget_seconds: 1\n---\n", encoding="utf-8")
+    for score in (2.0, 2.002, 1.998):
+        ran(study, score)
+    study.apply_patch(FASTER, "")
+    assert ran(study, 1.99).verdict == Verdict.PROMISING
+    with pytest.raises(WrongPhase, match=r"sweep with experiment=4 in another lane"):
+        sweep.begin(study, Sweep.of("rates", [{"RATE": "0.1"}]))
+    with pytest.raises(PatchRefused, match="sets no NONE"):
+        sweep.begin(study, Sweep.of("typo", [{"NONE": "1"}], lane="b", around=4))
+    with pytest.raises(UnknownExperiment, match="1 to 4"):
+        views.start_sweep(study, Sweep.of("rates", [{"RATE": "0.1"}], around=9), Caller("b"))
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
+    views.start_sweep(study, Sweep.of("others", [{"OTHER": "3"}, {"OTHER": "4"}], around=4), Caller("b"))
+    tried = study.lanes.at("b").candidate().text
+    assert "RATE = 2e-6\n" in tried and "OTHER = 3\n" in tried
+    study.cancel("enough", "b")
+    while study.queue.active and "OTHER = 4\n" not in tried:
+        sweep.step(study)
+        tried = study.lanes.at("b").candidate().text
+    assert "RATE = 2e-6\n" in tried and "OTHER = 4\n" in tried
+    study.queue.end("enough")
+    study.cancel("enough", "b")
+
+
+def test_a_sweep_around_what_was_kept_since_is_one_of_the_incumbent(study: Study) -> None:
+    ran(study, 2.0)
+    study.apply_patch(FASTER, "")
+    ran(study, 1.5)
+    ran(study, 1.5)
+    study.keep("better")
+    study.choices = ServeOptions(profile="smoke", budget_seconds=300, confine=False)
+    sweep.begin(study, Sweep.of("others", [{"OTHER": "3"}], around=2))
+    assert study.lanes.at("main").candidate() == study.incumbent().with_constants({"OTHER": "3"})
+    study.queue.end("enough")
+    study.cancel("enough")
+
+
 def test_a_sweep_that_cannot_be_written_down_is_not_begun(study: Study) -> None:
     ran(study, 2.0)
     path = study.workspace.state / "sweep.json"
     with obstructed(path), pytest.raises(OSError):
-        sweep.begin(study, "rates", [{"RATE": "0.1"}])
+        sweep.begin(study, Sweep.of("rates", [{"RATE": "0.1"}]))
     assert study.queue.active is None and study.phase() is Phase.IDLE
     study.queue.save()
     assert SweepQueue(path).active is None
