@@ -1,5 +1,6 @@
 """The arguments of a tool, as models and clients send them: null for what is optional, and errors in one sentence."""
 
+import ast
 import difflib
 import json
 import re
@@ -57,6 +58,8 @@ def read_change(told: object) -> object:
 
     >>> read_change("RATE = 0.03; SHAPE = (1, 2)")
     {'RATE': '0.03', 'SHAPE': '(1, 2)'}
+    >>> read_change("DEPTH, WIDTH = 2, 64")
+    {'DEPTH': '2', 'WIDTH': '64'}
 
     Raises:
         ValueError: a part of the text has no name and value, or names one twice.
@@ -69,12 +72,22 @@ def read_change(told: object) -> object:
     found: dict[str, str] = {}
     for part in filter(str.strip, _PARTS.findall(told)) if told.strip() else [told]:
         name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or value[:1] in ("", "=") or not name.isidentifier() or name in found:
-            raise ValueError(
-                f"write 'KNOB = value', or 'KNOB = value; OTHER = value', not {reprlib.repr(part.strip())}"
-            )
-        found[name] = value
+        together = dict(zip(names := [one.strip() for one in name.split(",")], _values(value), strict=False))
+        knobs = together if len(together) == len(names) > 1 else {name: value}
+        if not equals or value[:1] in ("", "=") or not all(map(str.isidentifier, knobs)) or found.keys() & knobs:
+            which = f"; look at {reprlib.repr(part.strip())}" if part.strip() != told.strip() else ""
+            raise ValueError(f"write 'KNOB = value', or 'KNOB = value; OTHER = value'{which}")
+        found |= knobs
     return found
+
+
+def _values(value: str) -> list[str]:
+    """Those of names that are set together, as in A, B = 1, 2; empty if there is only one."""
+    with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+        node = ast.parse(value, mode="eval").body
+        if isinstance(node, ast.Tuple):
+            return [ast.unparse(one) for one in node.elts]
+    return []
 
 
 Change = Annotated[

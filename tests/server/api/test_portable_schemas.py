@@ -115,16 +115,34 @@ def test_what_a_new_tool_may_bring_is_made_portable() -> None:
         ('{"RATE": 0.03, "DEPTH": 4}', {"RATE": 0.03, "DEPTH": 4}),
         ({"RATE": 0.03}, {"RATE": 0.03}),
         ("FLAG = x == 1", {"FLAG": "x == 1"}),
+        ("DEPTH, WIDTH = 2, 64", {"DEPTH": "2", "WIDTH": "64"}),
+        ("DEPTH, NAME = (2, 3), 'a, b'; RATE = 1, 2", {"DEPTH": "(2, 3)", "NAME": "'a, b'", "RATE": "1, 2"}),
     ],
 )
 def test_a_change_of_a_sweep_is_a_text_or_as_before_an_object(told: object, change: dict[str, Any]) -> None:
     assert read_change(told) == change
 
 
-@pytest.mark.parametrize("wrong", ["RATE", "RATE =", "= 3", "", "  ", "A == 3", "A = 1; A = 2", "a b = 3", '{"A": 1'])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "RATE",
+        "RATE =",
+        "= 3",
+        "",
+        "  ",
+        "A == 3",
+        "A = 1; A = 2",
+        "A, B = 1; A = 2",
+        "A, A = 1, 2",
+        "a b = 3",
+        '{"A": 1',
+    ],
+)
 async def test_a_change_that_is_none_is_refused_in_a_sentence(tools: dict[str, Any], wrong: str) -> None:
-    with pytest.raises(ToolError, match=r"changes\.0 is not valid: write 'KNOB = value'"):
+    with pytest.raises(ToolError, match=r"changes\.0 is not valid: write 'KNOB = value'") as refused:
         await tools["sweep"].run({"changes": [wrong], "description": "try"}, None)
+    assert str(refused.value).count(", not ") == 1
 
 
 @pytest.mark.parametrize("nothing", [{}, {"wait_seconds": None}, {"wait_seconds": ""}])
