@@ -153,7 +153,7 @@ def _told(experiments: Sequence[Experiment], metric: Metric, stand: Position) ->
     if (found := stand.headline) is None or found.best.number == found.baseline.number:
         return head
     error = "" if found.best.error is None else f" ± {shown_size(metric, found.best.error)}"
-    again = ", provisional" if found.provisional else ""
+    again = ", a provisional value" if found.provisional else ""
     way = metric.step(found.baseline.value, found.best.value, 1)
     return f"{head}\n{way}{f', known to{error}' if error else ''}{again}"
 

@@ -63,7 +63,7 @@ def headline_words(metric: Metric, headline: Headline) -> str:
         return f"{value} by {_runs(best.runs)}, the baseline; nothing better was kept so far"
     off = "" if headline.error is None else f" ± {shown_size(metric, headline.error)}"
     way = f"{metric.number(headline.baseline.value, 4)} → {value} ({shown_change(metric, headline.change)}{off})"
-    again = "provisional, not measured again since it was kept"
+    again = "a provisional value: not measured again since it was kept"
     again = again if headline.provisional else f"measured again by {_runs(best.runs)}"
     return f"{way}, {again}; the best single score was {metric.number(headline.single.value, 4)}"
 
@@ -186,7 +186,7 @@ def _best_fact(scale: Scale, headline: Headline) -> Fact:
     if headline.provisional:
         by = f"the {_runs(best.confirmations)} that confirmed it" if best.confirmations else "the run that selected it"
         more = f"{value} comes from {by}, so it is probably {'a little ' * bool(best.confirmations)}too good."
-        return Fact(good=False, text="The best is provisional: it was not measured again since it was kept", more=more)
+        return Fact(good=False, text="The value of the best is provisional: it was not measured again since it was kept", more=more)
     error = "" if best.error is None else f" ± {shown_size(metric, best.error)}"
     luck = scale.between(single.value, best.value)
     told = f"{value}{error}."

@@ -80,7 +80,7 @@ def _best(headline: Headline | None, metric: Metric) -> str:
     if best.number == first.number:
         return f"the baseline, {told}"
     error = "" if headline.error is None else f" ± {shown_size(metric, headline.error)}"
-    sure = "; provisional: not measured again yet" if headline.provisional else ""
+    sure = "; its value is provisional: not measured again yet" if headline.provisional else ""
     return (
         f"{told}; {shown_change(metric, headline.change)}{error} from the baseline's {_measured(first, metric)}{sure}"
     )

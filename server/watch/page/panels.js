@@ -40,7 +40,7 @@ function headline() {
     put("change", same ? h("span", { class: "soft" }, `the baseline, in ${metric().name}`) : [h("span", { class: H.better ? "green" : "amber" }, `${change(H.change)}${H.error != null ? ` ± ${size(H.error)}` : ""}`), h("span", { class: "soft" }, ` ${metric().name}${share}`)]);
     const best = `${num(H.best.value)}${H.best.error != null ? ` ± ${size(H.best.error)}` : ""}`;
     put("sure", same ? `${best} by ${plural(H.best.runs, "run")}; nothing better was kept so far.`
-      : H.provisional ? [h("b", { class: "amber" }, "Provisional: "), `not measured again since it was kept; the best single score was ${num(H.single.value)}.`]
+      : H.provisional ? [h("b", { class: "amber" }, "Provisional value: "), `not measured again since it was kept; the best single score was ${num(H.single.value)}.`]
         : `${best}, measured again by ${plural(H.best.runs, "run")}; the best single score was ${num(H.single.value)}.`);
   }
   latest();
