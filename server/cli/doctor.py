@@ -67,11 +67,13 @@ class Check(Value):
         return printable(told)
 
 
-def examine(workspace: Path, data: str = EMBEDDED, without: Collection[str] = ()) -> Iterator[Check]:
-    """Check the workspace and the machine, one check after the other, `without` some; nothing is changed."""
+def examine(workspace: Path, data: str = EMBEDDED, profile: str = "", without: Collection[str] = ()) -> Iterator[Check]:
+    """Check the workspace and the machine, for a profile, one check after the other, `without` some."""
     machine = _Machine(workspace)
+    if profile:
+        machine.profile = profile
     checks: dict[str, Callable[[], Check]] = {
-        "python": _python,
+        "python": lambda: Check(name="python", state="ok", detail=sys.version.split()[0]),  # no older one installs us
         "workspace": lambda: _workspace(workspace),
         "program.md": lambda: _program(workspace),
         "referee": lambda: _referee(workspace),
@@ -115,7 +117,7 @@ class _Machine:
 
     @cached_property
     def profile(self) -> str:
-        """The profile that the server would choose, by the study that it would continue and by train.py."""
+        """The profile that a server would choose, by the study that it would continue and by train.py."""
         last, train = "", ""
         with suppress(OSError, ValueError):
             train = (self._workspace / "train.py").read_text(encoding="utf-8")
@@ -131,10 +133,6 @@ class _Machine:
     def torch(self) -> TorchView:
         """As the torch of a run sees it. Raises Unavailable."""
         return torch_view(self.profile)
-
-
-def _python() -> Check:
-    return Check(name="python", state="ok", detail=sys.version.split()[0])  # an older one cannot install this package
 
 
 def _torch(machine: _Machine) -> Check:

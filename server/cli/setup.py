@@ -12,7 +12,7 @@ from server.cli.screens.layout import whole, wrapped
 from server.cli.terminal import console, folded, print_json, say
 from server.paths import Home
 from server.serve_words import DEFAULT_ADDRESS
-from trainer.contract import Entry, Referee
+from trainer.contract import Entry, ProfileName, Referee
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,10 @@ def doctor(
     data: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The data set that you will give to `serve`.")
     ] = "embedded",
+    profile: Annotated[
+        ProfileName | None,
+        typer.Option(metavar="PROFILE", help="The profile that you will give to `serve`; default: detected."),
+    ] = None,
     executor: Annotated[
         str, typer.Option(metavar="local|slurm|ray", help="The executor that you will give to `serve`.")
     ] = "local",
@@ -101,7 +105,8 @@ def doctor(
 
     if executor not in ("local", "slurm", "ray"):
         raise typer.BadParameter("local, slurm or ray is meant.", param_hint="--executor")
-    checks, broken = _checks(workspace, data, executor, slurm if executor == "slurm" else ray_address), False
+    options = slurm if executor == "slurm" else ray_address
+    checks, broken = _checks(workspace, (data, profile.value if profile else ""), executor, options), False
     if json:
         found = [check.model_dump() for check in checks]
         broken = any(check["state"] == "fix" for check in found)
@@ -115,12 +120,12 @@ def doctor(
         raise SystemExit(1)
 
 
-def _checks(workspace: Path, data: str, executor: str, options: str) -> "Iterator[Check]":
-    """Every check; of an engine, given its options, a node is looked at in place of this machine."""
+def _checks(workspace: Path, meant: tuple[str, str], executor: str, options: str) -> "Iterator[Check]":
+    """Every check, for a data set and a profile; of an engine, given its options, a node is looked at, too."""
     from server.cli.doctor import Check, examine
     from server.foreign.load import load_valid
 
-    yield from examine(workspace, data, () if executor == "local" else _OF_A_NODE)
+    yield from examine(workspace, *meant, () if executor == "local" else _OF_A_NODE)
     found = load_valid(workspace)
     trains = found is None or found.task.kind is Referee.SEALED
     if executor == "slurm":

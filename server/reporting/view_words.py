@@ -186,7 +186,11 @@ def _best_fact(scale: Scale, headline: Headline) -> Fact:
     if headline.provisional:
         by = f"the {_runs(best.confirmations)} that confirmed it" if best.confirmations else "the run that selected it"
         more = f"{value} comes from {by}, so it is probably {'a little ' * bool(best.confirmations)}too good."
-        return Fact(good=False, text="The value of the best is provisional: it was not measured again since it was kept", more=more)
+        return Fact(
+            good=False,
+            text="The best has a provisional value: not measured again since it was kept",
+            more=more,
+        )
     error = "" if best.error is None else f" ± {shown_size(metric, best.error)}"
     luck = scale.between(single.value, best.value)
     told = f"{value}{error}."

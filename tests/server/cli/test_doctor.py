@@ -1,12 +1,16 @@
 """What `doctor` makes of a machine in trouble: a line, whatever fails."""
 
+import json
 import resource
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from server.cli import main
 from server.cli.doctor import _account, _client, _disk, _program, _referee, examine  # pyright: ignore[reportPrivateUsage]
+from server.cli.scaffold import create
 from server.clients.client_config import ServerEntry, write
 from tests.support.repositories import git
 
@@ -106,3 +110,16 @@ def test_doctor_takes_upstreams_own_repository_as_it_is_and_says_what_is_missing
 def test_a_name_of_two_lines_breaks_no_line_of_doctors(tmp_path: Path) -> None:
     (tmp_path / "program.md").write_text('---\nname: "a\\nb\\tc"\n---\n', encoding="utf-8")
     assert _program(tmp_path).detail == "a b c; 300 s a run"
+
+
+def test_doctor_speaks_of_the_profile_that_serve_will_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(tmp_path / "night")
+    with suppress(SystemExit):  # the smallest profile is for trying out
+        main(["doctor", "--workspace", str(tmp_path / "night"), "--profile", "smoke", "--json"])
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert "profile smoke" in checks["device"]["detail"]
+    with pytest.raises(SystemExit):
+        main(["doctor", "--workspace", str(tmp_path / "night"), "--profile", "huge"])
+    assert "gpu-8gb" in capsys.readouterr().err
