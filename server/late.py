@@ -44,12 +44,11 @@ def as_if_missing(*names: str) -> Generator[None]:
             del sys.modules[name]
 
 
-@contextmanager
-def adapters_late() -> Generator[None]:
-    """Let the modules that are imported meanwhile make the validators of unions when they are first used."""
+def import_unmade(name: str) -> None:
+    """Import a module, whose validators of unions are made when they are first used. Raises ImportError."""
     pydantic.TypeAdapter = _LateAdapters()  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        yield
+        import_module(name)
     finally:
         pydantic.TypeAdapter = TypeAdapter
 

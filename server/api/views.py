@@ -52,6 +52,7 @@ from server.text import ANSWER, clip, fence_output, first_lines, shorten
 _WAIT_FOR_TASK = "It is {1}, for {0:.0f} s more at most. {2}"
 _WAIT = "About {0:.0f} s of training remain, then the evaluation. {2}"
 _MOVING = (Move.APPLY_PATCH, Move.RUN_EXPERIMENT, Move.KEEP, Move.DISCARD)
+_KNOWN = 2000  # characters of a change that was shown before, when it was tried first
 _NOTHING_ELSE = "There is nothing else to do: call wait_experiment()."
 _MEANWHILE = "Meanwhile go on in another lane, as next_actions says; then call wait_experiment()."
 
@@ -185,7 +186,7 @@ def apply_patch(
     )
     return PatchReply(
         next_actions=next_sentences(study, caller),
-        diff=first_lines(diff, f"read_train() has {_told(after)} as it is"),
+        diff=first_lines(diff, f"read_train() has {_told(after)} as it is", _KNOWN if number else ANSWER),
         sha256=after.sha256,
         lines=sum(len(text.splitlines()) for text in after.values()),
         lines_left=study.workspace.editable.lines_left(*after.values()),

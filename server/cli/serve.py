@@ -194,17 +194,14 @@ def _slots(told: str) -> int | Literal["auto"] | None:
 
 def _load_less() -> None:
     """Import what is seldom used, and make the validators of models, when they are first used: half of the start."""
-    from importlib import import_module
-
     from pydantic import BaseModel
 
-    from server.late import adapters_late, import_late, versions_are
+    from server.late import import_late, import_unmade, versions_are
 
     BaseModel.model_config["defer_build"] = True
     if versions_are(_TRIED):
         import_late(*_SELDOM_USED)
-        with adapters_late():  # it has one of each kind of message, and the SDK uses none of them
-            import_module("mcp_types")
+        import_unmade("mcp_types")  # it has one of each kind of message, and the SDK uses none of them
 
 
 def _return_memory() -> None:

@@ -71,7 +71,7 @@ _VALUES = {NAME: "value", "baseline_val_bpb": "baseline"}  # the fields of answe
 # What an answer leaves out where it says nothing, as for most language models.
 _MAY_BE_SILENT = (
     *(*_VALUES.values(), "unit", "each_run", "reported", "bill", "headline", "keeps", "standing", "error"),
-    *("lane", "lanes", "place", "agents"),
+    *("lane", "lanes", "place", "agents", "first_score"),
 )
 
 

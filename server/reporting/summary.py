@@ -48,6 +48,7 @@ class TableRow(Scored):
     decision: str
     bits: Annotated[float | None, lm_names.SCORE]
     value: float | None = None
+    first_score: float | None = None  # where `value` is the mean of its confirmations: that of the run before them
     delta: float | None
     standing: str = ""  # of what was kept: baseline, sure, noise or provisional
     error: float | None = None  # of the delta of what was kept, a standard error
@@ -78,7 +79,8 @@ def incumbent_summary(experiment: Experiment | None, value: float | None, runs: 
 
 def table_row(experiment: Experiment, kept: Line | None = None) -> TableRow:
     """An experiment as a line of the compact table. `kept`: how it stands, where it was kept."""
-    figures = experiment.result.figures if experiment.result else Figures()
+    figures, own = experiment.result.figures if experiment.result else Figures(), experiment.score
+    again = own is not None and experiment.value not in (None, own.value)
     return TableRow(
         experiment=experiment.number,
         commit=experiment.commit[:12],
@@ -86,6 +88,7 @@ def table_row(experiment: Experiment, kept: Line | None = None) -> TableRow:
         decision=decision_name(experiment),
         bits=bits(experiment, experiment.value),
         value=experiment.value,
+        first_score=own.value if own and again else None,
         delta=experiment.judgement.delta if experiment.judgement and not experiment.revocation else None,
         standing=kept.standing.value if kept else "",
         error=kept.error if kept else None,

@@ -93,6 +93,7 @@ def _fields(one: Line) -> dict[str, Any]:
         "verdict": row.verdict,
         "decision": decision_name(row),
         "value": row.value,
+        "first_score": row.score.value if row.score else None,
         "value_error": one.value_error,
         "delta": judged.delta if judged and row.value is not None else None,
         "change": one.change,

@@ -140,12 +140,21 @@ def test_the_answers_for_a_language_model_are_the_ones_of_before_and_read_under_
     told = row.model_dump(mode="json")
     assert told["val_bpb"] == 2.0 and not {"value", "unit"} & set(told)
     assert TableRow.model_validate(told) == row and TableRow.model_validate(told).value == 2.0
+    assert "first_score" not in told
     reply = RunReply.model_validate(
         {"next_actions": [], "status": "finished", "experiment": 1, "description": "", "val_bpb": 2.0}
     )
     assert reply.value == 2.0
     task = table_row(of_task(experiment(1, Verdict.BASELINE, 2.0, kept=True)))
     assert TableRow.model_validate(task.model_dump(mode="json")) == task
+
+
+def test_a_row_that_was_confirmed_has_its_first_score_beside_the_mean_of_its_confirmations() -> None:
+    row = experiment(2, Verdict.IMPROVED, 1.9, kept=True)
+    assert row.judgement
+    told = table_row(row.model_copy(update={"judgement": row.judgement.model_copy(update={"value": 1.95})}))
+    assert (told.value, told.first_score) == (1.95, 1.9)
+    assert told.model_dump(mode="json")["first_score"] == 1.9
 
 
 def test_the_schema_of_answers_admits_scores_and_figures_of_any_name() -> None:

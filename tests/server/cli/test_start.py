@@ -66,11 +66,16 @@ def made():
     return [name for name, value in adapters.items() if value.pydantic_complete]
 atexit.register(lambda: sys.stderr.write("loaded: " + " ".join(made())))
 """
+_MESSAGES = """
+from pydantic import TypeAdapter
+adapter = TypeAdapter[int | str](int | str)
+"""
 _UNION = """
-from server.late import adapters_late
-with adapters_late():
-    from pydantic import TypeAdapter
-    adapter = TypeAdapter[int | str](int | str)
+import sys
+from server.late import import_unmade
+sys.path.insert(0, ".")
+import_unmade("messages")
+from messages import adapter
 assert not adapter.pydantic_complete
 assert adapter.validate_python("7") == "7" and adapter.json_schema()["anyOf"] and adapter.pydantic_complete
 assert __import__("pydantic").TypeAdapter is type(adapter)
@@ -151,6 +156,7 @@ def test_adapters_that_nobody_asks_are_not_made(tmp_path: Path) -> None:
     assert not made
     by_the_sdk, _ = loaded(_ADAPTERS + "import mcp_types", tmp_path)
     assert by_the_sdk, "where the SDK makes none, LateAdapters have no use"
+    (tmp_path / "messages.py").write_text(_MESSAGES, encoding="utf-8")
     loaded(_REPORT + _UNION, tmp_path)
 
 

@@ -78,6 +78,17 @@ def test_earlier_attempts_are_applied_again_on_top_of_each_other(study: Study) -
     assert told and told.combinations == []  # they were tried together
 
 
+def test_a_large_change_that_is_applied_again_is_shown_in_part(study: Study) -> None:
+    many = "\n".join(f"CONSTANT_{number} = {number}" for number in range(200))
+    written = views.apply_patch(study, block("WIDTH = 8", f"WIDTH = 8\n{many}"), "", 0)
+    assert written.diff.count("\n+CONSTANT") == 200
+    number = ran(study, 3.0).number
+    study.discard("only a test")
+    again = views.apply_patch(study, "", "", number)
+    assert "+CONSTANT_0 = 0\n" in again.diff and "more lines: read_train()" in again.diff
+    assert len(again.diff) < 2100 and again.sha256 == written.sha256
+
+
 def test_what_cannot_be_applied_again_is_refused_with_both_sides(study: Study) -> None:
     study.apply_patch(block("WIDTH = 8", "WIDTH = 12"))
     before = study.workspace.candidate()
