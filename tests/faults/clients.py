@@ -148,7 +148,8 @@ async def clock(night: Night) -> None:
             offset.write_text(str(jump))
             assert (await agent.finish())["val_bpb"] is not None
         told = (await agent.call("history"))["rows"]
-        assert [row["experiment"] for row in told] == [3, 2, 1]
+        assert [row["experiment"] for row in told] == list(range(len(told), 0, -1)), told
+        assert sum("lane" not in row for row in told) == 3, told
     await night.recover()
 
 
