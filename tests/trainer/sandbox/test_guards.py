@@ -25,6 +25,7 @@ from trainer.sandbox.privileges import GUARDS, HELD
 from trainer.sandbox.reach import Allowlist
 
 NOBODY = 65534
+LIMITED = (("CORE", 0, 0), ("FSIZE", 64 << 30, 1 << 20), ("NPROC", 16384, 64))  # at most, and at least
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
 
 
@@ -71,12 +72,30 @@ def test_the_corpus_and_other_runs_are_out_of_reach_whatever_is_allowed(tmp_path
     hidden = [tmp_path / "data", run.parent]
     allowed = allowlist.build_allowlist(run / "train.py", run / "candidate", tmp_path / "imports", hidden)
     secret = [PACKAGES / "trainer" / "data" / "classics.txt.xz", tmp_path / "data", tmp_path / "imports" / "corpus.txt"]
-    secret += [run / "spec.json", PACKAGES / ".git"]
+    secret += [run / "spec.json", PACKAGES / ".git", tmp_path / "ledger.sqlite3"]
     for path in allowed.readable:
         assert not any(file.is_relative_to(path) for file in secret), path
     for file in ("imports/module.py", "imports/package/inner.py", "runs/00001/train.py"):
         assert tmp_path / file in allowed.readable
     assert any((PACKAGES / "trainer" / "session.py").is_relative_to(path) for path in allowed.readable)
+
+
+def test_what_a_process_takes_of_the_machine_is_limited_for_good() -> None:
+    told = "import resource; print([resource.getrlimit(getattr(resource, f'RLIMIT_{one}')) for one in names])"
+    names = f"names = {[name for name, _, _ in LIMITED]}\n"
+    raised = "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 60, 1 << 60))"  # what a program without rights may not
+    program = f"from trainer.sandbox.privileges import drop_capabilities, limit\nlimit()\n{names}{told}\n"
+    if sys.platform == "linux":
+        program += f"drop_capabilities()\ntry:\n    {raised}\nexcept (OSError, ValueError):\n    print('refused')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PACKAGES, capture_output=True, check=True, encoding="utf-8"
+    )
+    limits, *refused = done.stdout.splitlines()
+    for (soft, hard), (_, most, least) in zip(
+        json.loads(limits.replace("(", "[").replace(")", "]")), LIMITED, strict=True
+    ):
+        assert least <= soft <= most and soft == hard
+    assert refused == ["refused"] * (sys.platform == "linux")
 
 
 def test_the_rules_for_macos_name_what_may_be_reached() -> None:
