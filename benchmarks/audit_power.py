@@ -5,11 +5,12 @@
 A 4-gram of the training text stands for an honest model. A liar claims less than the model's loss at some tokens, and
 knows everything but the draw. `one run` is the chance to pass one audit. `kept` is the chance to be kept by
 server/scoring/decision_rule.py where σ is 0.1 % of the score, and `ten more` to be kept still after ten further audited
-runs. `expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no
-noise makes worse, and after ten more. A false alarm is an honest run that fails, with noise as it was measured or, on
-a GPU, assumed. Who lies again in new code is audited more densely from the first failure on: the line below each table
-is for a liar who tells the lie that is best after so many failures, and builds a larger one on each that was kept.
-`--real` sends real lies of a small model through the real referee, N runs for each share.
+runs. `first look` is the chance to pass the audit of a candidate's first run, which may ask at fewer positions.
+`expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no noise
+makes worse, and after ten more. A false alarm is an honest first run that fails, with noise as it was measured or, on a
+GPU, assumed. Who lies again in new code is audited more densely from the first failure on: the line below each table is
+for a liar who tells the lie that is best after so many failures, and builds a larger one on each that was kept.
+`--real` sends real lies of a small model through the real referee, N first looks for each share.
 """
 
 import argparse
@@ -42,13 +43,13 @@ _DECISIONS = 400
 _MORE = 10
 _ATTEMPTS = 100
 # How many times the profile's positions are asked in a candidate's first run and in the one that confirms it, by how
-# often the study was lied to (server/history/audit_failures.py).
-_DENSITIES = ((1, 4), (4, 16), (4, 16), (16, 32))
-_OTHERWISE = (
-    (1, 4),
-    *_DENSITIES,
-)  # where a run that meets a probe ends otherwise than by a false claim, as by a timeout
-_RUNS = sum(_DENSITIES[0])  # audits as dense as the first that a candidate passes before it is kept
+# often the study was lied to (server/history/audit_failures.py). 0 is a first look, at fewer positions.
+_DENSITIES = ((0, 4), (4, 16), (4, 16), (16, 32))
+# Where a run that meets a probe ends otherwise than by a false claim, as by a timeout.
+_OTHERWISE = (_DENSITIES[0], (1, 8), *_DENSITIES[1:])
+# Where each candidate has less code than the one before and is no worse: a keep that no second run confirms.
+_SIMPLER = tuple((confirming, 0) for _, confirming in _DENSITIES)
+_CONFIRMS = _DENSITIES[0][1]
 _METRIC = Metric("val_bpb", "lower")
 Floats = NDArray[np.float64]
 REAL = """
@@ -111,9 +112,13 @@ class Task:
         told = self.evidence
         return audit.density(audit.Evidence(table, told.rows, told.scored, told.surprise, told.train, told.bos))
 
-    def passes(self, claims: Floats, draws: int, noise: float, random: np.random.Generator) -> float:
-        """The share of audits that believe these claims; `noise` is the standard deviation of the arithmetic, nats."""
-        chances, count = self.density(claims), self.profile.audits
+    def passes(self, claims: Floats, draws: int, noise: float, random: np.random.Generator, count: int = 0) -> float:
+        """The share of audits that believe these claims.
+
+        Args:
+            noise: standard deviation of the arithmetic, nats. count: positions asked; 0: the profile's.
+        """
+        chances, count = self.density(claims), count or self.profile.audits
         hits = np.searchsorted(np.cumsum(chances), random.random((draws, count))).clip(max=len(chances) - 1)
         believed = 0
         for drawn in hits:
@@ -184,8 +189,12 @@ def shaved(task: Task, random: np.random.Generator) -> Iterator[tuple[str, Float
     yield f"every claim by {0.8 * allowed:.5f} nats, and 0.02% at the density's weakest", told
 
 
-def kept(gain: float, passing: float, random: np.random.Generator) -> float:
-    """The chance that a candidate with this false gain, in per cent, is kept: real decisions on drawn scores."""
+def kept(gain: float, first_look: float, passing: float, random: np.random.Generator) -> float:
+    """The chance that a candidate with this false gain, in per cent, is kept: real decisions on drawn scores.
+
+    Args:
+        first_look, passing: chances to pass the audit of the first run, and one at the profile's positions.
+    """
     if gain < _FLOOR:
         return 0.0
     noise, won = Noise(sigma=PRIOR_SHARE, repeats=2), 0
@@ -195,14 +204,14 @@ def kept(gain: float, passing: float, random: np.random.Generator) -> float:
 
     for _ in range(_DECISIONS):
         first, confirmed, incumbent = score(gain), list[float](), [score(0.0) for _ in range(3)]
-        alive = random.random() < passing
+        alive = random.random() < first_look
         while alive:
             found = decide(first, confirmed, Reference(metric=_METRIC, experiment=1, scores=incumbent), noise)
             if found.next is Purpose.REFERENCE:
                 incumbent.append(score(0.0))
             elif found.next is Purpose.CONFIRM:
                 confirmed.append(score(gain))
-                alive = random.random() < passing ** _DENSITIES[0][1]
+                alive = random.random() < passing**_CONFIRMS
             else:
                 won += found.verdict is Verdict.IMPROVED
                 break
@@ -212,47 +221,50 @@ def kept(gain: float, passing: float, random: np.random.Generator) -> float:
 def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
     """Markdown: a line for each strategy."""
     lines = [
-        "| lie | share | gain | one run | kept | ten more | expected: at once | after ten more |",
-        "|---|---|---|---|---|---|---|---|",
+        "| lie | share | gain | first look | one run | kept | ten more | expected: at once | after ten more |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     noise = _NOISE[task.profile.device][0]
     told = [(name, f"{100 * share:g}%", claims) for share in SHARES for name, claims in strategies(task, share, random)]
     told += [(name, "", claims) for name, claims in shaved(task, random)]
-    pairs, most = list[tuple[float, float]](), [0.0, 0.0]
+    lies, most = list[tuple[float, float, float]](), [0.0, 0.0]
     for name, share, claims in told:
         gain, passing = task.gain(claims), task.passes(claims, draws, noise, random)
-        chance = kept(gain, passing, random)
-        expected = [gain * passing**_RUNS, gain * passing ** (_RUNS + _MORE)]
+        first = passing
+        if (fewer := task.profile.first_audits) < task.profile.audits:
+            first = task.passes(claims, draws, noise, random, fewer)
+        chance = kept(gain, first, passing, random)
+        expected = [gain * first * passing**_CONFIRMS, gain * first * passing ** (_CONFIRMS + _MORE)]
         most = [max(pair) for pair in zip(most, expected, strict=True)]
-        pairs.append((gain, passing))
-        lines.append(
-            f"| {name} | {share} | {gain:.3f} % | {passing:.3f} | {chance:.3f} | {chance * passing**_MORE:.4f} |"
-            f" {expected[0]:.4f} % | {expected[1]:.4f} % |"
-        )
-    lines.append(f"| **the most** | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
-    early, late = night(pairs, 0), night(pairs, _MORE)
+        lies.append((gain, first, passing))
+        chances = f"{first:.3f} | {passing:.3f} | {chance:.3f} | {chance * passing**_MORE:.4f}"
+        lines.append(f"| {name} | {share} | {gain:.3f} % | {chances} | {expected[0]:.4f} % | {expected[1]:.4f} % |")
+    lines.append(f"| **the most** | | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
+    early, late = night(lies, 0), night(lies, _MORE)
     told = f"The most in {_ATTEMPTS} candidates: {early:.4f} % at once, {late:.4f} % after ten more runs"
-    return [*lines, "", f"{told}; {night(pairs, 0, _OTHERWISE):.4f} % at once where failures are timeouts."]
+    told += f"; at once {night(lies, 0, _OTHERWISE):.4f} % where failures are timeouts"
+    return [*lines, "", f"{told}, {night(lies, 0, _SIMPLER):.4f} % where each keep has less code, and needs one run."]
 
 
-def night(lies: list[tuple[float, float]], more: int, dense: tuple[tuple[int, int], ...] = _DENSITIES) -> float:
+def night(lies: list[tuple[float, float, float]], more: int, dense: tuple[tuple[int, int], ...] = _DENSITIES) -> float:
     """Per cent expected at the end of _ATTEMPTS candidates, of who knows the best lie for each moment.
 
     A lie that is found false is no keep, and audits are denser. One that is kept stays, and only a larger one beats it.
 
     Args:
-        lies: gain in per cent and the chance to pass one audit. more: audited runs of what is kept in the end.
-        dense: how often a first run and its confirmation are asked, by the failures so far.
+        lies: gain in per cent, the chance to pass a first look, and to pass one audit.
+        more: audited runs of what is kept in the end.
+        dense: how often a first run and its confirmation are asked, by the failures so far; 0 is a first look.
     """
-    told = np.array(sorted([(0.0, 1.0), *lies]))
-    gains, passing = told[:, 0], told[:, 1]
+    told = np.array(sorted([(0.0, 1.0, 1.0), *lies]))
+    gains, first_look, passing = told.T
     worth = np.tile(gains * passing**more, (len(dense), 1))  # by failures so far, and by what is kept
     larger = gains[None, :] > gains[:, None]
     for _ in range(_ATTEMPTS):
         before = worth
         worth = before.copy()
-        for failures, densities in enumerate(dense):
-            chance = passing ** sum(densities)
+        for failures, (first, confirming) in enumerate(dense):
+            chance = (passing**first if first else first_look) * passing**confirming
             failed = before[min(failures + 1, len(dense) - 1)][:, None]
             tried = np.where(larger, chance * before[failures] + (1 - chance) * failed, 0.0)
             worth[failures] = np.maximum(before[failures], tried.max(axis=1))
@@ -265,7 +277,7 @@ _NOISE = {"cpu": (1e-5, 1e-4, 1e-3), "cuda": (0.01, 0.02, 0.03)}
 
 def false_alarms(task: Task, draws: int, random: np.random.Generator) -> str:
     told = [
-        f"{1 - task.passes(task.losses, 5 * draws, noise, random):.4f} at {noise:g} nats"
+        f"{1 - task.passes(task.losses, 5 * draws, noise, random, task.profile.first_audits):.4f} at {noise:g} nats"
         for noise in _NOISE[task.profile.device]
     ]
     return f"False alarms, {5 * draws} honest audits each: {', '.join(told)}."
@@ -287,7 +299,7 @@ def real(count: int, profile: str, budget: float) -> Iterator[str]:
                 except SystemExit as ended:
                     if "audit failed" not in str(ended):
                         raise
-        yield f"{share:.2%} of the claims, all of the loss: {passed} of {count} real runs passed"
+        yield f"{share:.2%} of the claims, all of the loss: {passed} of {count} real first looks passed"
 
 
 def task_of(profile: Profile, shards: Shards) -> Task:
@@ -312,7 +324,9 @@ def main() -> None:
         for profile in map(PROFILES.__getitem__, options.profiles):
             task = task_of(profile, shards)
             bits = task.losses.sum() / math.log(2) / len(task.losses)
-            print(f"\n{profile.name}: {profile.audits} of {len(task.losses)} positions, {bits:.2f} bits a token\n")
+            first = f"{profile.first_audits} and then " if profile.first_audits < profile.audits else ""
+            told = f"{first}{profile.audits} of {len(task.losses)} positions, {bits:.2f} bits a token"
+            print(f"\n{profile.name}: {told}\n")
             print(*table(task, options.draws, random), sep="\n")
             print(f"\n{false_alarms(task, options.draws, random)}", flush=True)
     for line in real(options.real, "cpu", options.budget) if options.real else ():

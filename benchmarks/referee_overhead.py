@@ -5,9 +5,9 @@
 The train.py of this repository is trained under the referee. After some steps it scores as many rows of its training
 text in its own process, as upstream's loop does at the end; that is the cost an evaluation has anyway, and it must fit
 into the budget. At the end the referee takes claims for the validation rows, ends the process, rebuilds the model in a
-replica and audits it. The difference, as a share of a five-minute experiment, is the price of numbers that need not be
-believed. It is given in wall seconds, for a quiet machine, and in CPU seconds of train.py's processes, which other work
-changes little.
+replica and audits it, as in a candidate's first run. The difference, as a share of a five-minute experiment, is the
+price of numbers that need not be believed. It is given in wall seconds, for a quiet machine, and in CPU seconds of
+train.py's processes, which other work changes little.
 """
 
 import argparse

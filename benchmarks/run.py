@@ -10,12 +10,12 @@ from server.runs.local_executor import LocalExecutor
 from server.runs.run_spec import RunLimits
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-_TERMS = RunLimits(setup_seconds=600, evaluation_seconds=600, grace_seconds=600)
+_TERMS = RunLimits(setup_seconds=600, evaluation_seconds=600, grace_seconds=600, first_look=True)
 _POLL_SECONDS = 0.05
 
 
 def run(place: Path, text: str, profile: str, budget: float, seed: int = 42) -> tuple[Result, str]:
-    """The result of `text` as train.py, and the end of its log.
+    """The result of `text` as train.py, audited as a candidate's first run, and the end of its log.
 
     Args:
         place: folder of the run; the tokenised data are beside it. budget: training seconds.

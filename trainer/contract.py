@@ -209,6 +209,7 @@ class Spec:
     kernels: str = ""  # folder of compiled kernels to start from; empty: from none
     keeps_kernels: bool = False  # leave those compiled in this run there
     audit_factor: int = 1  # times the profile's audited positions; not of the rehearsal
+    first_look: bool = False  # at the profile's `first_audits` positions: a denser audit comes before a keep
     split: str = "val"  # which text the score is measured on: after a night, holdout
     setup_allowed: float | None = None  # seconds of set-up by the budget's clock that count as no training; None: all
     referee: str = "sealed"  # which evaluator scores the run (trainer.evaluators.registry)

@@ -13,7 +13,7 @@ there buys nothing but a run whose own audit decides, and an honest slip costs s
 
 from server.errors import PatchRefused, TextEnded
 from server.history.ledger import Ledger
-from server.records import Experiment, Outcome, Purpose, Result, Verdict
+from server.records import Attempt, Experiment, Outcome, Purpose, Result, Verdict
 from server.source.candidate import Candidate
 from trainer.contract import AUDIT_FAILED
 
@@ -23,6 +23,7 @@ _DENSER = 4
 _DENSEST = 16
 # A keep needs a confirmation, and few runs are one: there it costs little to ask at more positions still.
 _CONFIRMING = 4
+_AFTER_ACCIDENT = 2
 _MOST = 32
 _WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
@@ -32,13 +33,24 @@ def factor(ledger: Ledger, purpose: Purpose = Purpose.MEASURE) -> int:
 
     More where it confirms what is then kept. More from the first run on whose claims the audit has found false, and far
     more from the third on: otherwise a lie that passes one time in three would be told in one candidate after another.
-    Of the runs that are invalid for another reason, which a liar may choose as well, the first is an accident.
+    Of the runs that are invalid for another reason, which a liar may choose as well, the first is an accident: it ends
+    the first looks, and doubles what a confirmation is asked.
     """
     failed = _audited(ledger)
     false = sum(map(refutes, failed))
     counted = false + max(0, len(failed) - false - 1)
     found = _DENSEST if counted >= _MANY else _DENSER if counted else 1
-    return min(_MOST, _CONFIRMING * found) if purpose is Purpose.CONFIRM else found
+    if purpose is not Purpose.CONFIRM:
+        return found
+    return min(_MOST, _CONFIRMING * (_AFTER_ACCIDENT if failed and not counted else found))
+
+
+def first_look(ledger: Ledger, attempt: Attempt) -> bool:
+    """Whether fewer positions will do for now: of a candidate, whose confirmation is asked at many more.
+
+    Not once a run was invalid, for whatever reason: who may choose how to fail could try his luck again and again.
+    """
+    return attempt.purpose is Purpose.MEASURE and not attempt.baseline and not _audited(ledger)
 
 
 def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:

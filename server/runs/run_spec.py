@@ -32,6 +32,7 @@ class RunLimits(Value):
     confine: bool = True
     require_sealed: bool = False
     audit_factor: int = Field(default=1, ge=1)  # times the profile's audited positions
+    first_look: bool = False  # at fewer positions than those: what it finds is not kept before a denser audit
     setup_allowed: float | None = None  # that set-up may take before it counts on the clock; None: all of it is free
     split: str = "val"  # which text the score is measured on
     proven: bool = False  # whether the task's judge has scored what was kept: what it cannot is the candidate's doing

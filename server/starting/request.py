@@ -122,7 +122,7 @@ class RequestMaker:
         Raises:
             WorkspaceUnusable: git has lost something, or upstream's files are others.
         """
-        root, limits = self.workspace.root, self._limits(task, attempt)
+        root, limits = self.workspace.root, self._limits(task, attempt, candidate)
         terms = task.terms(*reach(task, root), audit_asked(segments.trust_so_far(self.ledger, task.sha256)))
         if terms is None:
             modules = self.workspace.modules(attempt.commit)
@@ -141,9 +141,12 @@ class RequestMaker:
 
         return RunRequest(attempt=attempt, limits=limits, referee=task.kind, task=terms, trees=lay_out)
 
-    def _limits(self, task: Task, attempt: Attempt) -> RunLimits:
-        asked = audit_failures.factor(self.ledger, attempt.purpose)
+    def _limits(self, task: Task, attempt: Attempt, candidate: Candidate) -> RunLimits:
+        simpler = self._simpler(attempt, candidate)  # no confirmation comes before such a keep
+        asked = audit_failures.factor(self.ledger, Purpose.CONFIRM if simpler else attempt.purpose)
         limits = RunLimits.of(task, self.choices, attempt.of is None, asked)
+        if not simpler and task.keep_rule != "any" and audit_failures.first_look(self.ledger, attempt):
+            limits = limits.model_copy(update={"first_look": True})
         limits = limits.beside(self.ledger.baseline(), attempt)
         if task.early_stop and attempt.of is None and not attempt.baseline:
             curves = [self.runs.of(good).curve(_CURVE_POINTS) for good in comparisons.good_runs(self.ledger, attempt)]
@@ -152,3 +155,9 @@ class RequestMaker:
             require_pinned(self.workspace.root, self.workspace.modules(attempt.commit).get(PREPARE))
             limits = limits.beside_upstream(self.ledger.baseline(), attempt)
         return limits
+
+    def _simpler(self, attempt: Attempt, candidate: Candidate) -> bool:
+        """Whether this is the first run of a language model with less code than the one that it was built on."""
+        if attempt.purpose is not Purpose.MEASURE or attempt.baseline or attempt.task is not None:
+            return False
+        return candidate.simpler_than(self.workspace.files(attempt.parent))

@@ -116,7 +116,8 @@ class SealedLM:
 
     def _score(self, shards: Shards) -> Score:
         rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
-        asked = self._profile.audits * self._spec.audit_factor
+        first_look = self._spec.first_look
+        asked = self._profile.first_audits if first_look else self._profile.audits * self._spec.audit_factor
         try:
             claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=asked))
         except RunEnded as ended:

@@ -23,6 +23,7 @@ class Profile:
     rows: int  # rows in one evaluation batch
     max_rows: int | None  # evaluate at most this many validation rows; None is all of them
     audits: int  # audited positions: about as many rows as one more evaluation has
+    first_audits: int  # those of a first look at a candidate that is kept only if a denser audit confirms it
 
     @property
     def clock(self) -> str:
@@ -31,18 +32,22 @@ class Profile:
 
 
 def _gpu(name: ProfileName, sequence_length: int, rows: int) -> Profile:
-    return Profile(name, "cuda", sequence_length, threads=None, rows=rows, max_rows=None, audits=1024)
+    return Profile(
+        name, "cuda", sequence_length, threads=None, rows=rows, max_rows=None, audits=1024, first_audits=1024
+    )
 
 
 def _metal(name: ProfileName, rows: int) -> Profile:
-    return Profile(name, "mps", sequence_length=512, threads=None, rows=rows, max_rows=None, audits=512)
+    return Profile(
+        name, "mps", sequence_length=512, threads=None, rows=rows, max_rows=None, audits=512, first_audits=512
+    )
 
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(ProfileName.SMOKE, "cpu", sequence_length=64, threads=1, rows=16, max_rows=64, audits=32),
-        Profile(ProfileName.CPU, "cpu", sequence_length=256, threads=1, rows=8, max_rows=512, audits=544),
+        Profile(ProfileName.SMOKE, "cpu", 64, threads=1, rows=16, max_rows=64, audits=32, first_audits=32),
+        Profile(ProfileName.CPU, "cpu", 256, threads=1, rows=8, max_rows=512, audits=544, first_audits=136),
         _metal(ProfileName.MPS_8GB, rows=4),
         _metal(ProfileName.MPS_16GB, rows=8),
         _metal(ProfileName.MPS, rows=8),

@@ -59,7 +59,7 @@ class RunFolder:
         What differs between the runs of one train.py is left out: it must not know what its run is for.
         """
         alike = replace(spec, number=0, preflight=True, ceiling=(), kernels="", keeps_kernels=False)
-        alike = replace(alike, audit_factor=1, split="val", train_sha256="", setup_allowed=None)
+        alike = replace(alike, audit_factor=1, first_look=False, split="val", train_sha256="", setup_allowed=None)
         alike = replace(alike, evaluation_seconds=0.0)  # longer where more positions are asked
         return alike.to_json().encode() + b"\n" + self.text
 

@@ -12,11 +12,12 @@ from server.cli.entry import app_of
 from server.errors import TextEnded, WrongPhase
 from server.history import audit_failures
 from server.history.ledger import Ledger
-from server.records import Experiment, Outcome, Purpose, Result, Verdict
+from server.records import Experiment, Outcome, Purpose, Result, Revocation, Verdict
+from server.runs.run_spec import RunLimits
 from server.study import reruns
 from server.study.phase import Phase
 from server.study.study import Study
-from tests.support.builders import attempt, crashed, enter, experiment, judged, only
+from tests.support.builders import NOON, attempt, crashed, enter, experiment, judged, only
 from tests.support.failing_audits import (
     INVALID,
     LINE,
@@ -164,6 +165,79 @@ def test_what_confirms_a_keep_is_asked_at_four_times_as_many_positions(strict: S
     assert given.spec().audit_factor == 4
     result = ended(strict.executor, run.number)
     assert result.outcome is Outcome.FINISHED and result.figures.audits == 4 * 32, result
+
+
+def on_a_cpu(folder: Path, rule: str = "confirmed") -> Study:
+    """A study in which a baseline was kept, and a candidate is open that is no simpler."""
+    study = opened(folder, rule)
+    study.profile = "cpu"
+    for score in (2.0, 2.002, 1.998):
+        ran(study, score)
+    study.apply_patch(patch("model = Bigram().to(session.device, torch.float32)"))
+    return study
+
+
+def limits(study: Study) -> RunLimits:
+    """What is asked of the run that comes next."""
+    plan = study.verdicts.plan(study.phase(), study.program().task)
+    at = dict.fromkeys(("parent", "commit"), study.workspace.tip())
+    told = {"purpose": plan.purpose, "of": plan.of, "profile": study.profile, **at}
+    return study.request(attempt(99).model_copy(update=told), plan.candidate, "").limits
+
+
+def test_on_a_cpu_a_first_look_asks_at_a_quarter_of_the_positions(tmp_path: Path, data: Path) -> None:
+    with closing(on_a_cpu(tmp_path / "work")) as study:
+        (study.workspace.root / ".autoresearch" / "data").symlink_to(data)
+        study.replace(only(QUICK))
+        looked = study.run("a first look")
+        assert ended(study.executor, looked.number).figures.audits == 136
+        assert (study.settle() or looked).result and study.discard("worse")
+        study.replace(only(QUICK + "\n"))
+        ran(study, 1.0)
+        confirming = study.run("again")
+        assert confirming.attempt.purpose is Purpose.CONFIRM
+        assert ended(study.executor, confirming.number).figures.audits == 4 * 544
+
+
+def test_no_first_look_decides_about_a_keep(tmp_path: Path) -> None:
+    with closing(on_a_cpu(tmp_path / "work")) as study:
+        assert limits(study).first_look
+        ran(study, 1.0)
+        assert not limits(study).first_look and limits(study).audit_factor == 4, "it is confirmed"
+        study.discard("something else first")
+        assert not limits(study).first_look and limits(study).audit_factor == 1, "the incumbent runs again"
+        line = next(line for line in study.workspace.candidate().text.splitlines() if "session.log(" in line)
+        study.apply_patch(patch("", line))
+        assert not limits(study).first_look and limits(study).audit_factor == 4, "less code is kept after one run"
+
+
+def test_upstreams_rule_has_no_first_look(tmp_path: Path) -> None:
+    with closing(on_a_cpu(tmp_path / "work", "any")) as study:
+        assert not limits(study).first_look and limits(study).audit_factor == 1
+
+
+def test_one_accident_ends_the_first_looks_and_makes_confirmations_denser(tmp_path: Path) -> None:
+    with closing(on_a_cpu(tmp_path / "work")) as study:
+        ran(study, DOUBTFUL)
+        study.discard("ended")
+        study.apply_patch(patch("model = Bigram().to(session.device, torch.float64)"))
+        assert not limits(study).first_look and limits(study).audit_factor == 1
+        ran(study, 1.0)
+        assert limits(study).audit_factor == 8
+
+
+def test_what_had_a_first_look_is_not_kept_for_less_code_than_another_incumbent(strict: Study) -> None:
+    last = next(line for line in strict.workspace.candidate().text.splitlines() if "session.log(" in line)
+    strict.apply_patch(patch("", f"    model.zero_grad()\n{last}"))
+    for score in (1.9, 1.9):
+        ran(strict, score)
+    smallest = strict.keep("confirmed")
+    strict.apply_patch(patch(f"{last}\nsession.submit(model)", "session.submit(model)"))
+    ran(strict, 1.9995)
+    assert root(strict).verdict == Verdict.WORSE
+    strict.ledger.revoke({smallest.number: Revocation(by=99, of=smallest.number, revoked_at=NOON)})
+    found = strict.verdicts.assess(root(strict), strict.program().task)
+    assert found.verdict is Verdict.WITHIN_NOISE, "less code than the baseline, more than what it was built on"
 
 
 def test_a_first_run_is_audited_as_ever_and_a_failed_audit_tells_so(strict: Study, data: Path) -> None:
