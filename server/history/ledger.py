@@ -17,7 +17,7 @@ from server.history import chain
 from server.history import ledger_schema as tables
 from server.history.chain import Chain, Entry, Mark
 from server.history.ledger_schema import Answers
-from server.records import Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
+from server.records import MAIN, Attempt, Decision, Experiment, Judgement, Purpose, Result, Revocation, Verdict
 from server.source.language import Change
 
 _DURABLE = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_size = -256;"  # KiB: rows are few
@@ -163,6 +163,10 @@ class Ledger:
         clause = f"{'+' if values else ''}purpose = 'measure' AND {where}"  # +: by the index of lanes
         return next(self._select(f"WHERE {clause} ORDER BY number DESC LIMIT 1", *values), None)
 
+    def lanes(self) -> list[str]:
+        """The lanes that have a row."""
+        return [name or MAIN for (name,) in self._rows(tables.LANES)]
+
     def unfinished(self) -> list[Experiment]:
         """The runs under way and those that wait for a slot, oldest first."""
         return list(self._select("WHERE verdict IN ('running', 'queued') ORDER BY number"))
@@ -222,10 +226,8 @@ class Ledger:
 
     def experiments(self) -> int:
         """How many experiments there are: without what the preflight refused, and without repeated runs."""
-        ((count,),) = self._ask(
-            "SELECT count(*) FROM experiments WHERE verdict != ? AND of IS NULL", str(Verdict.REFUSED)
-        )
-        return int(count)
+        query = "SELECT count(*) FROM experiments WHERE verdict != ? AND of IS NULL"
+        return int(self._ask(query, str(Verdict.REFUSED))[0][0])
 
     def counts(self, after: int = 0) -> dict[str, int]:
         """How many experiments after number `after` have each verdict, and under `kept` how many were kept."""

@@ -13,6 +13,7 @@ UNCHAINED = 2  # the format before the chain
 _LANE = """instr(document, '"lane":"')"""
 _NAMED = f"substr(document, {_LANE} + 8)"
 _LANE_OF = f"""CASE WHEN {_LANE} THEN substr({_NAMED}, 1, instr({_NAMED}, '"') - 1) ELSE '' END"""
+LANES = f"SELECT DISTINCT {_LANE_OF} FROM experiments"
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS experiments (
     number INTEGER PRIMARY KEY,

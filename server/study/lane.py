@@ -310,6 +310,19 @@ class Lanes:
         names |= {row.attempt.lane for row in self._ledger.unfinished() if row.attempt.lane}
         return [self.main, *(self.at(name) for name in sorted(names) if LANE.fullmatch(name) and name != MAIN)]
 
+    def mount(self) -> list[Lane]:
+        """Those that are open, each with its worktree. In a copy of the study's refs there is none yet.
+
+        Raises WorkspaceUnusable.
+        """
+        if not self._workspace.paths.lanes.is_dir():
+            for lane in map(self.at, self._ledger.lanes()):
+                if (root := lane.measured()) and root.decision is None:
+                    lane.mount()
+        for lane in (lanes := self.all()):
+            lane.mount()
+        return lanes
+
     def require(self, name: str) -> None:
         """Refuse the name of a lane that nobody has opened. Raises UnknownLane."""
         names = [lane.id for lane in self.all()]

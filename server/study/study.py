@@ -342,8 +342,7 @@ class Study:
         """Finish the move that was broken off. Every step may be made twice."""
         if self.workspace.prepare(self.verdicts.base()):
             self.lanes.main.bring_back()
-        for lane in (lanes := self.lanes.all()):
-            lane.mount()
+        lanes = self.lanes.mount()
         last = self._settle()
         if last is None or (last.judgement is None and len(lanes) == 1):
             return

@@ -250,6 +250,8 @@ def test_a_study_goes_on_from_a_bundle_with_the_candidates_that_its_lanes_had(st
     with pytest.raises(LedgerUnavailable, match="No study t2 found"):
         latest_study(place, "t2")
     with closing(opened(place)) as there:
+        told = views.status(there).lanes
+        assert told and told["b"] == "improved, experiment 3", "nobody writes over a candidate that is not shown"
         assert {lane: there.lanes.at(lane).candidate().sha256 for lane in ("", "b")} == before
         assert (there.phase(), there.phase("b")) == (Phase.IMPROVED, Phase.IMPROVED)
         there.keep("it holds", "b")
