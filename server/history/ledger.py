@@ -176,8 +176,7 @@ class Ledger:
         return list(self._select("WHERE of = ? AND purpose = ? ORDER BY number", number, purpose.value))
 
     def recent_repeats(self) -> list[Experiment]:
-        """The last hundred runs of a train.py that was not new."""
-        # The index alone tells their numbers: a study with few of them is not searched from end to end.
+        """The last hundred runs of a train.py that was not new, by their index: few need no search of the study."""
         numbers = "SELECT number FROM experiments INDEXED BY repeats WHERE of IS NOT NULL ORDER BY number DESC LIMIT ?"
         return list(self._select(f"WHERE number IN ({numbers}) ORDER BY number DESC", _RECENT))
 

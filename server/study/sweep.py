@@ -12,7 +12,7 @@ from server.errors import (
     Unavailable,
     WrongPhase,
 )
-from server.records import MAIN, Verdict
+from server.records import MAIN, Purpose, Verdict
 from server.source.candidate import Candidate
 from server.study import limits
 from server.study.phase import Phase, next_actions
@@ -95,18 +95,29 @@ def _move(study: Study, sweep: Sweep) -> None:
     phase, lane = study.phase(sweep.lane), sweep.lane
     if phase in (Phase.PROMISING, Phase.IDLE) and (why := limits.why_study_over(study, lane)):
         _stop(study, why)
+    elif phase is Phase.PROMISING and (why := _no_gain(study, sweep)):
+        study.discard(why, lane)
     elif phase is Phase.PROMISING:
         study.run(f"{sweep.description}: confirmation", lane=lane, agent=sweep.agent)
     elif phase is Phase.STALE:
         _measure_anew(study, sweep)
     elif phase is Phase.IMPROVED:
         study.keep(sweep.description, lane)
-    elif phase in (Phase.WORSE, Phase.FAILED, Phase.INVALID):
-        study.discard(sweep.description, lane)
-    elif phase is Phase.PATCHED:  # a server ended between the text and its run
-        study.discard(sweep.description, lane)
+    elif phase in (Phase.WORSE, Phase.FAILED, Phase.INVALID, Phase.PATCHED):
+        study.discard(sweep.description, lane)  # patched: a server ended between the text and its run
     elif phase is Phase.IDLE:
         _next(study, sweep)
+
+
+def _no_gain(study: Study, sweep: Sweep) -> str:
+    """Why no confirmation is spent on the change just measured: it is no better than the candidate that it varies."""
+    tried, varied = study.lanes.at(sweep.lane).measured(), study.ledger.get(sweep.around)
+    if not (tried and varied and tried.score and varied.score) or study.ledger.repeats(tried.number, Purpose.CONFIRM):
+        return ""
+    metric = study.program().task.measure
+    if tried.attempt.task != varied.attempt.task or metric.gain(tried.score.value, varied.score.value) > 0:
+        return ""
+    return f"No better than the first score of experiment {varied.number}, which it varies."
 
 
 def _follow(study: Study, sweep: Sweep) -> None:

@@ -1,6 +1,7 @@
 """A sweep: a list of constants that the server tries by itself, under the same rule as any idea."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.study.phase import Phase
 from server.study.study import Study
 from server.study.sweep_queue import Sweep, SweepQueue
 from tests.support.corruption import obstructed
+from tests.support.lanes import HeldExecutor, end
 from tests.support.lifecycle import ran
 from tests.support.polling import PATIENCE
 from tests.support.repositories import QUICK, make_repository
@@ -123,6 +125,27 @@ def test_a_sweep_around_a_promising_candidate_has_its_change_in_each(study: Stud
     assert "RATE = 2e-6\n" in tried and "OTHER = 4\n" in tried
     study.queue.end("enough")
     study.cancel("enough", "b")
+
+
+@pytest.mark.parametrize(("score", "confirmed"), [(1.991, False), (1.99, False), (1.98, True)])
+def test_a_sweep_confirms_only_what_is_better_than_the_candidate_that_it_varies(
+    repository: Path, score: float, confirmed: bool
+) -> None:
+    (repository / "program.md").write_text("---\nbudget_seconds: 1\n---\n", encoding="utf-8")
+    with closing(Study(repository, "t1", ServeOptions(profile="smoke"), HeldExecutor)) as study:
+        for number, value in enumerate((2.0, 2.002, 1.998), 1):
+            study.run("the baseline")
+            end(study, number, value)
+        study.apply_patch(FASTER, "")
+        study.run("faster")
+        end(study, 4, 1.99)
+        sweep.begin(study, Sweep.of("others", [{"OTHER": "3"}], lane="b", around=4))
+        assert end(study, 5, score).verdict == Verdict.PROMISING
+        while study.queue.active and not study.ledger.unfinished():
+            sweep.step(study)
+        tried = study.ledger.get(5)
+        assert tried and [row.attempt.of for row in study.ledger.unfinished()] == [5] * confirmed
+        assert tried.decision is None if confirmed else tried.decision and "experiment 4" in tried.decision.reason
 
 
 def test_a_sweep_around_what_was_kept_since_is_one_of_the_incumbent(study: Study) -> None:
