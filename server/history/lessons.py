@@ -67,6 +67,7 @@ class Lessons(Value):
 
 
 _MISSES = 10
+_NEAR = (Verdict.WITHIN_NOISE, Verdict.SIMPLER, Verdict.PROMISING)  # promising: given up before it was confirmed
 _PAIRS = 5
 _VALUES = 60
 
@@ -99,8 +100,9 @@ def near_misses(ledger: Ledger, metric: Metric, last: int = 200) -> list[NearMis
     if like is None:
         return []
     sigma = comparisons.measured_noise(ledger, like, metric).sigma
-    rows = [row for verdict in (Verdict.WITHIN_NOISE, Verdict.SIMPLER) for row in ledger.page(last, 0, verdict.value)]
-    told = [(_gain(row, metric), row) for row in rows if not row.kept and row.attempt.task == task]
+    rows = [row for verdict in _NEAR for row in ledger.page(last, 0, verdict.value)]
+    given_up = [row for row in rows if not row.kept and (row.decision or row.verdict != Verdict.PROMISING)]
+    told = [(_gain(row, metric), row) for row in given_up if row.attempt.task == task]
     close = sorted((-gain, row.number, row) for gain, row in told if gain is not None and gain > -sigma / 2)
     return [
         NearMiss(experiment=number, description=row.attempt.description, delta=_delta(row) or 0.0)

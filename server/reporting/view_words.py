@@ -65,7 +65,7 @@ def headline_words(metric: Metric, headline: Headline) -> str:
     way = f"{metric.number(headline.baseline.value, 4)} → {value} ({shown_change(metric, headline.change)}{off})"
     again = "a provisional value: not measured again since it was kept"
     again = again if headline.provisional else f"measured again by {_runs(best.runs)}"
-    return f"{way}, {again}; the best single score was {metric.number(headline.single.value, 4)}"
+    return f"{way}, {again}; the best single score of a keep was {metric.number(headline.single.value, 4)}"
 
 
 def lanes_in_words(lanes: Sequence[Lane], slots: int) -> list[str]:

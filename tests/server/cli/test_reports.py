@@ -32,7 +32,7 @@ def said(*words: object) -> str:
 
 def test_report_and_history_tell_a_sure_keep_from_one_within_the_noise(root: Path) -> None:
     told = said("report", "--workspace", root)
-    assert "1.0000 → 0.9695" in told and "best single score was 0.9680" in told and "provisional" in told
+    assert "1.0000 → 0.9695" in told and "best single score of a keep was 0.9680" in told and "provisional" in told
     assert "4 experiments, 2 kept (1 sure, 1 within the noise, 0 provisional)" in told
     assert "optimizer: 1 tried, 1 kept, val_bpb −0.0320 ± 0.0" in told
     for command in (["report"], ["history", "--wide"]):

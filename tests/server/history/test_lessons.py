@@ -11,11 +11,11 @@ from server.errors import PatchRefused, UnknownExperiment
 from server.history.ledger import Ledger
 from server.history.lessons import lessons, near_misses
 from server.metric import Metric
-from server.records import Verdict
+from server.records import Decision, Verdict
 from server.serve_options import ServeOptions
 from server.source.python_source import Change
 from server.study.study import Study
-from tests.support.builders import enter, experiment
+from tests.support.builders import NOON, enter, experiment
 from tests.support.lifecycle import ran
 from tests.support.repositories import STAND_INS, make_repository
 
@@ -137,3 +137,16 @@ def test_what_has_too_little_in_common_is_left_out_before_the_limit_counts(tmp_p
         features = ("knob K", "a", "b")
         assert ledger.sharing(features, 5) == [(1, 3, 3), (2, 2, 2), (3, 2, 4)]
         assert ledger.sharing(features, 5, least=3) == ledger.sharing(features, 1) == [(1, 3, 3)]
+
+
+def test_what_was_promising_and_given_up_is_a_near_miss_and_what_is_open_is_none(tmp_path: Path) -> None:
+    metric = Metric("score", "lower")
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as ledger:
+        enter(ledger, experiment(1, Verdict.BASELINE, 2.0, kept=True))
+        for number in (2, 3):
+            row = experiment(number, Verdict.PROMISING, 1.9, kept=False)
+            assert row.result and row.judgement
+            ledger.begin(row.attempt, None)
+            ledger.finish(number, row.result, row.judgement.model_copy(update={"delta": -0.1}))
+        ledger.decide(2, Decision(kept=False, decided_at=NOON))
+        assert [miss.experiment for miss in near_misses(ledger, metric)] == [2]

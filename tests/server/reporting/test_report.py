@@ -285,7 +285,8 @@ def test_on_a_full_disk_the_last_report_stays_and_it_is_said_what_was_not_writte
     listed = sorted(path.name for path in small.report.parent.iterdir())
     words = [*("report", "--workspace", str(small.home.root), "--html")]
     done = subprocess.run(
-        [sys.executable, "-c", f"{FULL}; from server.cli import main; main()", *words],
+        # -B: Python writes what it compiles short, without a word, and the next process cannot read it.
+        [sys.executable, "-B", "-c", f"{FULL}; from server.cli import main; main()", *words],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],
