@@ -56,10 +56,14 @@ def call(
     from server.clients.call_words import CallMisspelt, read_arguments, schema_of
     from server.clients.tool_call import answer, described, server_of
     from server.errors import AutoresearchError
+    from server.library.reading.document_files import has_documents
+    from server.paths import Home
 
     try:
         if listed:
-            tools = [(name, text.partition(". ")[0].rstrip(".")) for name, (text, _) in described().items()]
+            hidden = set[str]() if has_documents(Home(workspace).library) else {"library"}
+            known = {name: text for name, (text, _) in described().items() if name not in hidden}
+            tools = [(name, text.partition(". ")[0].rstrip(".")) for name, text in known.items()]
             for line in commands(tools, columns(_out)):
                 _out.print(line)
             return

@@ -88,7 +88,11 @@ def test_a_shell_completes_commands_options_clients_and_data_sets(
 
 def test_the_tools_and_their_arguments_can_be_listed_without_a_study(tmp_path: Path) -> None:
     lines = run_command("call", "--list", "--workspace", tmp_path).stdout.splitlines()
-    assert "keep" in [line.split()[0] for line in lines], lines
+    names = [line.split()[0] for line in lines]
+    assert "keep" in names and "library" not in names, "no server here offers it"
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "muon.md").write_text("# Muon\n", encoding="utf-8")
+    assert "  library" in run_command("call", "--list", "--workspace", tmp_path).stdout
     schema = json.loads(run_command("call", "--schema", "keep").stdout)
     assert schema["type"] == "object" and "reason" in schema["properties"]
 
