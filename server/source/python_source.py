@@ -299,7 +299,7 @@ def _place(line: str) -> str:
 
 
 def set_knob(text: str, name: str, value: str, file: str = "train.py") -> str:
-    """`text` with the constant `name`, which it sets at its top level, at `value`, a Python literal.
+    """`text` with the constant `name`, which it sets at its top level, at `value`: a literal, or `0.3 if GPU else 0.1`.
 
     A constant set alone is changed in place; one set together with others gets a line of its own below.
 
@@ -309,9 +309,10 @@ def set_knob(text: str, name: str, value: str, file: str = "train.py") -> str:
     if text.startswith(BOM):  # Python counts columns without it
         return BOM + set_knob(text.removeprefix(BOM), name, value, file)
     try:
-        ast.literal_eval(value)
+        _require_plain(ast.parse(value.lstrip(" \t"), mode="eval").body)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise PatchRefused(f"{value!r} is not a number, string, tuple or other literal.", "Give a literal.") from None
+        step = "Give a literal, or one of two as in `0.3 if GPU else 0.1`."
+        raise PatchRefused(f"{value!r} is not a number, string, tuple or other literal.", step) from None
     found = [node for node in ast.parse(text).body if name in _is_named(node)]
     if not found:
         raise PatchRefused(f"{file} sets no {name} at its top level.", "Call read_train() to see its constants.")
@@ -323,6 +324,15 @@ def set_knob(text: str, name: str, value: str, file: str = "train.py") -> str:
         lines[node.end_lineno - 1] += f"{'' if ending else chr(10)}{name} = {value}{ending}"
         return "".join(lines)
     return _replace(lines, node.value, value)
+
+
+def _require_plain(value: ast.expr) -> None:
+    """Raises ValueError: neither a literal nor one of two, by a name that is true on some machines."""
+    if isinstance(value, ast.IfExp) and isinstance(value.test, ast.Name):
+        ast.literal_eval(value.body)
+        ast.literal_eval(value.orelse)
+    else:
+        ast.literal_eval(value)
 
 
 def _is_named(node: ast.stmt) -> set[str]:

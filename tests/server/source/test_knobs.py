@@ -22,6 +22,7 @@ NAME: str = 'é'  # ok"""
         ("LR", "3e-2", "LR = 0.02  #", "LR = 3e-2  #"),
         ("BETAS", "(0.9, 0.99)", "(\n    0.8,\n    0.95,\n)", "(0.9, 0.99)"),
         ("DEPTH", "4", "SIZES['cpu']\n", "SIZES['cpu']\nDEPTH = 4\n"),
+        ("LR", "0.3 if GPU else 0.1", "LR = 0.02  #", "LR = 0.3 if GPU else 0.1  #"),
         ("NAME", "'ü'", "'é'  #", "'ü'  #"),
     ],
 )
@@ -39,7 +40,15 @@ def test_a_constant_of_a_last_line_without_an_end_gets_its_own_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("NONE", "1"), ("LR", "os.system('ls')"), ("LR", "1; import os"), ("LR", "")]
+    ("name", "value"),
+    [
+        ("NONE", "1"),
+        ("LR", "os.system('ls')"),
+        ("LR", "1; import os"),
+        ("LR", ""),
+        ("LR", "1 if f() else 2"),
+        ("LR", "x if GPU else 2"),
+    ],
 )
 def test_what_is_no_constant_or_no_literal_is_refused(name: str, value: str) -> None:
     with pytest.raises(PatchRefused):
