@@ -37,6 +37,7 @@ _CONFLICT = (
     "discard(reason) and write the change again."
 )
 _OPENING = "apply_patch(patch, lane=NAME) opens another lane"
+_NO_GAIN = (Phase.WORSE, Phase.FAILED, Phase.INVALID)
 _FILES = ("editable", "off_limits", "hidden", "link", "judge", "hidden_final", "kind")
 _WORD = re.compile(r"(-m\s+)?([\w@%+./-]+)")
 
@@ -366,9 +367,11 @@ class Lanes:
 
 def _close_idle(lanes: Sequence[Lane], problem: str, step: str) -> None:
     """Close the idle one that was used least lately. Raises UnknownLane: none is idle."""
-    idle = [lane for lane in lanes if lane.phase() is Phase.IDLE]
+    phases = {lane: lane.phase() for lane in lanes}
+    idle = [lane for lane, phase in phases.items() if phase is Phase.IDLE]
     if not idle:
-        raise UnknownLane(problem, step)
+        over = [f"{lane.id} ({phase.value})" for lane, phase in phases.items() if phase in _NO_GAIN]
+        raise UnknownLane(problem, f"{step} These are no better: {', '.join(over)}." if over else step)
     min(idle, key=lambda lane: run.number if (run := lane.run()) else 0).close()
 
 

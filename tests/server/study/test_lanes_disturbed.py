@@ -221,6 +221,11 @@ def test_no_client_takes_every_lane(study: Study) -> None:
     for name in ("bea", "cy", "dot", "eva", "fay", "gus"):
         study.apply_patch(_line(name), lane=name, agent=name)
         study.run(name, lane=name, agent=name)
+    first = study.ledger.unfinished()[0]
+    end(study, first.number, 2.5)
+    with pytest.raises(UnknownLane, match="16 lanes are open") as refused:
+        study.apply_patch(_line("hal"), lane="hal", agent="hal")
+    assert f"These are no better: {first.attempt.lane} (worse)." in refused.value.next_step
     study.discard("no", "l3")
     study.apply_patch(_line("more"), lane="more", agent="bea")
     names = [lane.id for lane in study.lanes.all()]
