@@ -6,7 +6,17 @@ from itertools import accumulate
 from typing import TypeVar
 
 from server.api.next_actions import next_sentences
-from server.api.schemas import Detail, HistoryReply, LibraryReply, NoteReply, Running, StatusReply, SweepReply, SweepRow
+from server.api.schemas import (
+    Detail,
+    HistoryReply,
+    LibraryReply,
+    NoteReply,
+    Running,
+    RunReply,
+    StatusReply,
+    SweepReply,
+    SweepRow,
+)
 from server.errors import UnknownExperiment, UnknownVerdict
 from server.foreign.load import reported
 from server.foreign.reported import TRUST, best_first
@@ -263,3 +273,25 @@ def describe_running(study: Study, experiment: Experiment) -> Running:
         gpu_strangers=progress.gpu_strangers,
         node_name=progress.node_name,
     )
+
+
+def show_progress(study: Study, reply: RunReply) -> RunReply:
+    """The same answer about a run that is under way still, with how far it is by now."""
+    row = study.ledger.get(reply.experiment) if reply.running else None
+    return reply.model_copy(update={"running": describe_running(study, row)}) if row else reply
+
+
+def progress_in_words(reply: RunReply) -> str:
+    """One line for a person: "step 812, loss 3.41, 241/300 s"."""
+    if reply.status == "queued":
+        return f"queued, place {reply.place}"
+    running, left = reply.running, f", {reply.sweep.left} left in the sweep" if reply.sweep else ""
+    return (_stage(running) if running else "deciding") + left
+
+
+def _stage(running: Running) -> str:
+    if running.stage != "training":
+        return f"{running.stage}, {running.elapsed_seconds:.0f} s{', eager: no compiler' if running.compiler else ''}"
+    step, loss = f"step {running.steps or 0}", "" if running.loss is None else f", loss {running.loss:.2f}"
+    budget = running.elapsed_seconds + running.remaining_seconds * (running.pace or 1.0)
+    return f"{step}{loss}, {running.elapsed_seconds:.0f}/{budget:.0f} s"

@@ -23,7 +23,6 @@ from server.api.schemas import (
     LibraryReply,
     NoteReply,
     PatchReply,
-    Running,
     RunReply,
     StatusReply,
     TextReply,
@@ -40,6 +39,7 @@ from server.study.sweep_queue import Sweep
 WAITING = {"run_experiment", "wait_experiment", "sweep"}
 _MOST = 10**9  # of a number that counts something: SQLite's have 64 bits
 _LOOK_SECONDS = 0.2
+_ANEW_SECONDS = 10.0  # after which an answer is made anew although nothing seems to have changed
 _PROGRESS_SECONDS = 2.0
 _FAILING = (
     "The next call completes what this one began. Call status() in a minute. The operator may have to free disk space."
@@ -340,14 +340,27 @@ class Tools:
         told = begun - _PROGRESS_SECONDS
         wait = self._wait(ctx, wait_seconds)
         while True:
+            known, looked = self._signs(), anyio.current_time()
             reply = await self.call(self._look, watched or set(), at)
-            now = anyio.current_time()
             if reply.status not in UNFINISHED or self._is_over(begun, wait):
                 return reply
-            if now - told >= _PROGRESS_SECONDS:
-                told = now
-                await ctx.report_progress(now - begun, None, _progress(reply))
-            await anyio.sleep(_LOOK_SECONDS)
+            alike = True
+            while alike:  # an answer costs what a run could compute: it is made anew where it may be another one
+                if (now := anyio.current_time()) - told >= _PROGRESS_SECONDS:
+                    told = now
+                    reply = await self.call(history_views.show_progress, self._study, reply)
+                    await ctx.report_progress(now - begun, None, history_views.progress_in_words(reply))
+                await anyio.sleep(_LOOK_SECONDS)
+                late = now - looked >= _ANEW_SECONDS or self._is_over(begun, wait)
+                alike = not late and self._signs() == known
+
+    def _signs(self) -> tuple[object, ...]:
+        """What differs once an answer about a run may be another one, at the cost of a look at a file or two."""
+        queue, slots = self._study.queue, self._study.slots
+        with suppress(OSError):  # of a disk that fails it cannot be told: then time alone makes an answer anew
+            ended = [path for path in slots.results if path.exists()]
+            return self._study.ledger.written_ns, ended, queue.sweep, queue.waits, slots.held
+        return ()
 
     def _look(self, watched: set[int], at: Caller) -> RunReply:
         self._dispatch(hand_over)
@@ -368,7 +381,7 @@ class Tools:
         """A run as a task shows it; `handle` is its number. Raises ToolError."""
         reply = await self.call(views.show_run, self._study, int(handle))
         if reply.status in UNFINISHED:
-            return View(message=_progress(reply))
+            return View(message=history_views.progress_in_words(reply))
         return View(message=reply.verdict or reply.status, result=_result(reply))
 
 
@@ -382,19 +395,3 @@ def _result(reply: RunReply) -> CallToolResult:
     """The reply as the SDK makes it of a tool's."""
     text = reply.model_dump_json(indent=2)
     return CallToolResult(content=[TextContent(text=text)], structured_content=reply.model_dump(mode="json"))
-
-
-def _progress(reply: RunReply) -> str:
-    """One line for a person: "step 812, loss 3.41, 241/300 s"."""
-    if reply.status == "queued":
-        return f"queued, place {reply.place}"
-    running, left = reply.running, f", {reply.sweep.left} left in the sweep" if reply.sweep else ""
-    return (_stage(running) if running else "deciding") + left
-
-
-def _stage(running: Running) -> str:
-    if running.stage != "training":
-        return f"{running.stage}, {running.elapsed_seconds:.0f} s{', eager: no compiler' if running.compiler else ''}"
-    step, loss = f"step {running.steps or 0}", "" if running.loss is None else f", loss {running.loss:.2f}"
-    budget = running.elapsed_seconds + running.remaining_seconds * (running.pace or 1.0)
-    return f"{step}{loss}, {running.elapsed_seconds:.0f}/{budget:.0f} s"
