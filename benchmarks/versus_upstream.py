@@ -6,13 +6,14 @@
 Upstream is scaled to the machine as its README advises (benchmarks/upstream.py); `--depth` and `--batch` try whether
 another size suits it better. A window costs its attention a dense mask here, which its own kernel does not need: on a
 GPU `--windows L` is the fair comparison of speed. Without `--upstream` ours runs alone, which tells how far its score
-spreads over seeds.
+spreads over seeds. With `--together` both train.py's of a seed run at the same time, each on a core of its own.
 """
 
 import argparse
 import platform
 import statistics
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--depth", type=int, help="upstream's DEPTH; default: its README's advice")
     parser.add_argument("--windows", help='upstream\'s WINDOW_PATTERN; default: "L" on a CPU, "SSSL" on a GPU')
     parser.add_argument("--batch", type=int, help="upstream's tokens an optimiser step; default: the same")
+    parser.add_argument("--together", action="store_true", help="run both at the same time")
     return parser.parse_args()
 
 
@@ -64,10 +66,15 @@ def main() -> None:
     chosen = options()
     competitors = texts(chosen)
     scores: dict[str, list[float]] = {name: [] for name in competitors}
-    with tempfile.TemporaryDirectory() as folder:
+    count = len(competitors) if chosen.together else 1
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as at_once:
+
+        def trained(name: str) -> Result:
+            place = Path(folder) / f"{name}-{seed}"
+            return run(place, competitors[name], chosen.profile, chosen.seconds, seed)[0]
+
         for seed in range(42, 42 + chosen.seeds):
-            for name, text in competitors.items():
-                result, _ = run(Path(folder) / f"{name}-{seed}", text, chosen.profile, chosen.seconds, seed)
+            for name, result in zip(competitors, at_once.map(trained, competitors), strict=True):
                 assert result.score is not None
                 scores[name].append(result.score.value)
                 print(f"{name}, seed {seed}: {told(result)}", flush=True)
