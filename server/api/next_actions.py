@@ -1,5 +1,6 @@
 """The legal next calls, which come with every answer."""
 
+import math
 from string import ascii_lowercase
 
 from server.api.lanes.caller import UNNAMED, Caller, current_caller
@@ -50,13 +51,14 @@ def _elsewhere(study: Study, caller: Caller) -> list[NextAction]:
     """What the client may do in its other lanes, above all while its run here goes on."""
     here, words = study.lanes.at(caller.lane), words_of(study.program().task)
     run, told, busy = here.run(), list[NextAction](), 0
-    for lane in study.lanes.all():
-        if lane.id == here.id or not owns(study, caller, lane):
-            continue
-        phase = lane.phase()
+    sign = study.program().task.measure.sign
+    own = [(lane, lane.phase()) for lane in study.lanes.all() if lane.id != here.id and owns(study, caller, lane)]
+    scores = {lane.id: _unconfirmed(lane, phase) for lane, phase in own}
+    own.sort(key=lambda one: math.inf if (score := scores[one[0].id]) is None else -sign * score)
+    for lane, phase in own:  # a confirmation is worth most where the first score is the best
         busy += phase is not Phase.IDLE
         if phase not in (Phase.IDLE, *UNFINISHED):
-            told += _in_lane(next_actions(phase, words)[:1], lane.id, caller)
+            told += _in_lane(_with_score(study, next_actions(phase, words)[:1], scores[lane.id]), lane.id, caller)
     if study.queue.active or study.head_moved or limits.why_study_over(study):
         return [action for action in told if action.tool != Move.RUN_EXPERIMENT]
     if run is None or not run.running:
@@ -68,6 +70,20 @@ def _elsewhere(study: Study, caller: Caller) -> list[NextAction]:
             NextAction(tool=Move.WAIT_EXPERIMENT, arguments={"any": "true"}, why="waits for the first run to end")
         )
     return told
+
+
+def _with_score(study: Study, actions: list[NextAction], score: float | None) -> list[NextAction]:
+    """The calls with the first score of the candidate that they confirm."""
+    if score is None:
+        return actions
+    told = f"; its first score is {study.program().task.measure.shown(score)}"
+    return [action.model_copy(update={"why": action.why + told}) for action in actions]
+
+
+def _unconfirmed(lane: Lane, phase: Phase) -> float | None:
+    """The first score of a candidate that is promising."""
+    root = lane.measured() if phase is Phase.PROMISING else None
+    return root.score.value if root and root.score else None
 
 
 def _prepare(study: Study, caller: Caller, number: int) -> NextAction:

@@ -12,8 +12,9 @@ from server.clients.tool_call import described
 from server.serve_options import ServeOptions
 from server.study.phase import NextAction, Phase, call, next_actions
 from server.study.study import Study
+from tests.support.lanes import HeldExecutor, end, patched
 from tests.support.lifecycle import improved, kept_baseline
-from tests.support.repositories import git
+from tests.support.repositories import HARDLY_LEARNS, git, make_repository
 
 SERVER = Path(__file__).parents[3] / "server"
 SHOWN = {"server/api/schemas.py", "server/api/next_actions.py", "server/api/views.py", "server/api/history_views.py"}
@@ -68,3 +69,21 @@ def test_no_code_reads_the_sentences() -> None:
         assert "sentence" not in attributes or name in RENDERING, name
         given = {node.arg for node in nodes if isinstance(node, ast.keyword)}
         assert "next_actions" not in given or name in SHOWN, name
+
+
+def test_of_two_candidates_to_confirm_the_better_one_comes_first_with_its_score(tmp_path: Path) -> None:
+    root = make_repository(tmp_path / "work", HARDLY_LEARNS)
+    (root / "program.md").write_text("---\nbudget_seconds: 1\n---\n", encoding="utf-8")
+    with closing(Study(root, "t1", ServeOptions(profile="smoke"), HeldExecutor)) as study:
+        for number, score in enumerate((2.0, 2.002, 1.998), 1):
+            study.run("the baseline")
+            end(study, number, score)
+        for number, (lane, score) in enumerate((("a", 1.95), ("b", 1.9), ("c", 1.93)), 4):
+            patched(study, f"x_{lane} = 1", lane)
+            study.run(lane, lane=lane)
+            end(study, number, score)
+        calls = [
+            action for action in next_calls(study) if action.tool == "run_experiment" and "lane" in action.arguments
+        ]
+    assert [action.arguments["lane"] for action in calls] == ["b", "c", "a"]
+    assert "its first score is 1.900000" in calls[0].why
