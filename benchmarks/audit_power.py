@@ -5,7 +5,8 @@
 A 4-gram of the training text stands for an honest model. A liar claims less than the model's loss at some tokens, and
 knows everything but the draw. `one run` is the chance to pass one audit. `kept` is the chance to be kept by
 server/scoring/decision_rule.py where σ is 0.1 % of the score, and `ten more` to be kept still after ten further audited
-runs. `first look` is the chance to pass the audit of a candidate's first run, which may ask at fewer positions.
+runs. `first look` is the chance to pass the audit of a candidate's first run, which may ask at fewer positions, and
+`confirms` that of a run that confirms a keep, which asks at more.
 `expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no noise
 makes worse, and after ten more. A false alarm is an honest first run that fails, with noise as it was measured or, on a
 GPU, assumed. Who lies again in new code is audited more densely from the first failure on: the line below each table is
@@ -17,11 +18,12 @@ import argparse
 import math
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +44,18 @@ _BACKOFF = 3.0
 _DECISIONS = 400
 _MORE = 10
 _ATTEMPTS = 100
-# How many times the profile's positions are asked in a candidate's first run and in the one that confirms it, by how
-# often the study was lied to (server/history/audit_failures.py). 0 is a first look, at fewer positions.
-_DENSITIES = ((0, 4), (4, 16), (4, 16), (16, 32))
-# Where a run that meets a probe ends otherwise than by a false claim, as by a timeout.
-_OTHERWISE = (_DENSITIES[0], (1, 8), *_DENSITIES[1:])
-# Where each candidate has less code than the one before and is no worse: a keep that no second run confirms.
-_SIMPLER = tuple((confirming, 0) for _, confirming in _DENSITIES)
-_CONFIRMS = _DENSITIES[0][1]
+# How many times the profile's positions are asked in each run that a keep needs, by how many runs have failed: those
+# whose claims were found false, and then those that ended otherwise when they met a probe, as by a timeout
+# (server/history/audit_failures.py). 0 is a first look, at fewer positions.
+_CONFIRMED = ((0, 4), (4, 16), (4, 16), (16, 32)), ((0, 4), (1, 16), (4, 16), (4, 32), (16, 32))
+_LESS_CODE = ((4,), (16,), (16,), (32,)), ((4,), (16,), (16,), (32,))
+_ANY = ((1,), (4,), (4,), (16,)), ((1,), (1,), (4,), (4,), (16,))
+_KEEPS = {
+    "keeps are confirmed": _CONFIRMED,
+    "keeps have less code and need one run": _LESS_CODE,
+    "keep_rule is any": _ANY,
+}
+_CONFIRMS = 4
 _METRIC = Metric("val_bpb", "lower")
 Floats = NDArray[np.float64]
 REAL = """
@@ -189,13 +195,22 @@ def shaved(task: Task, random: np.random.Generator) -> Iterator[tuple[str, Float
     yield f"every claim by {0.8 * allowed:.5f} nats, and 0.02% at the density's weakest", told
 
 
-def kept(gain: float, first_look: float, passing: float, random: np.random.Generator) -> float:
-    """The chance that a candidate with this false gain, in per cent, is kept: real decisions on drawn scores.
+class Lie(NamedTuple):
+    """What a candidate gains by false claims, in per cent, and its chance to pass an audit."""
 
-    Args:
-        first_look, passing: chances to pass the audit of the first run, and one at the profile's positions.
-    """
-    if gain < _FLOOR:
+    gain: float
+    first_look: float
+    one: float  # at the profile's positions
+    confirming: float  # at `_CONFIRMS` times as many
+
+    def passing(self, times: int) -> float:
+        """The chance to pass an audit at so many times the profile's positions; 0 is a first look."""
+        return (self.first_look, self.one)[times] if times < _CONFIRMS else self.confirming ** (times // _CONFIRMS)
+
+
+def kept(lie: Lie, random: np.random.Generator) -> float:
+    """The chance that a candidate with this lie is kept: real decisions on drawn scores."""
+    if lie.gain < _FLOOR:
         return 0.0
     noise, won = Noise(sigma=PRIOR_SHARE, repeats=2), 0
 
@@ -203,15 +218,15 @@ def kept(gain: float, first_look: float, passing: float, random: np.random.Gener
         return 1.0 - false / 100 + noise.sigma * float(random.standard_normal())
 
     for _ in range(_DECISIONS):
-        first, confirmed, incumbent = score(gain), list[float](), [score(0.0) for _ in range(3)]
-        alive = random.random() < first_look
+        first, confirmed, incumbent = score(lie.gain), list[float](), [score(0.0) for _ in range(3)]
+        alive = random.random() < lie.first_look
         while alive:
             found = decide(first, confirmed, Reference(metric=_METRIC, experiment=1, scores=incumbent), noise)
             if found.next is Purpose.REFERENCE:
                 incumbent.append(score(0.0))
             elif found.next is Purpose.CONFIRM:
-                confirmed.append(score(gain))
-                alive = random.random() < passing**_CONFIRMS
+                confirmed.append(score(lie.gain))
+                alive = random.random() < lie.confirming
             else:
                 won += found.verdict is Verdict.IMPROVED
                 break
@@ -221,50 +236,51 @@ def kept(gain: float, first_look: float, passing: float, random: np.random.Gener
 def table(task: Task, draws: int, random: np.random.Generator) -> list[str]:
     """Markdown: a line for each strategy."""
     lines = [
-        "| lie | share | gain | first look | one run | kept | ten more | expected: at once | after ten more |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| lie | share | gain | first look | one run | confirms | kept | ten more | expected at once | after ten |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    noise = _NOISE[task.profile.device][0]
+    noise, usual = _NOISE[task.profile.device][0], task.profile.audits
     told = [(name, f"{100 * share:g}%", claims) for share in SHARES for name, claims in strategies(task, share, random)]
     told += [(name, "", claims) for name, claims in shaved(task, random)]
-    lies, most = list[tuple[float, float, float]](), [0.0, 0.0]
+    lies, most = list[Lie](), [0.0, 0.0]
     for name, share, claims in told:
-        gain, passing = task.gain(claims), task.passes(claims, draws, noise, random)
-        first = passing
-        if (fewer := task.profile.first_audits) < task.profile.audits:
-            first = task.passes(claims, draws, noise, random, fewer)
-        chance = kept(gain, first, passing, random)
-        expected = [gain * first * passing**_CONFIRMS, gain * first * passing ** (_CONFIRMS + _MORE)]
+        counts = (task.profile.first_audits, usual, _CONFIRMS * usual)
+        chance = {count: task.passes(claims, draws, noise, random, count) for count in counts}  # two may be the same
+        lie = Lie(task.gain(claims), *(chance[count] for count in counts))
+        held, later = kept(lie, random), lie.one**_MORE
+        expected = [lie.gain * lie.first_look * lie.confirming * more for more in (1, later)]
         most = [max(pair) for pair in zip(most, expected, strict=True)]
-        lies.append((gain, first, passing))
-        chances = f"{first:.3f} | {passing:.3f} | {chance:.3f} | {chance * passing**_MORE:.4f}"
-        lines.append(f"| {name} | {share} | {gain:.3f} % | {chances} | {expected[0]:.4f} % | {expected[1]:.4f} % |")
-    lines.append(f"| **the most** | | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
-    early, late = night(lies, 0), night(lies, _MORE)
-    told = f"The most in {_ATTEMPTS} candidates: {early:.4f} % at once, {late:.4f} % after ten more runs"
-    told += f"; at once {night(lies, 0, _OTHERWISE):.4f} % where failures are timeouts"
-    return [*lines, "", f"{told}, {night(lies, 0, _SIMPLER):.4f} % where each keep has less code, and needs one run."]
+        lies.append(lie)
+        chances = " | ".join(f"{one:.3f}" for one in (*lie[1:], held))
+        told_of = f"| {name} | {share} | {lie.gain:.3f} % | {chances} | {held * later:.4f} |"
+        lines.append(f"{told_of} {expected[0]:.4f} % | {expected[1]:.4f} % |")
+    lines.append(f"| **the most** | | | | | | | | **{most[0]:.4f} %** | **{most[1]:.4f} %** |")
+    most_told = [
+        f"where {when}, {night(lies, false):.4f} %, by timeouts {night(lies, otherwise):.4f} %"
+        for when, (false, otherwise) in _KEEPS.items()
+    ]
+    later = f"after ten more runs {night(lies, _CONFIRMED[0], _MORE):.4f} %"
+    return [*lines, "", f"The most in {_ATTEMPTS} candidates: {'; '.join(most_told)}. Confirmed and {later}."]
 
 
-def night(lies: list[tuple[float, float, float]], more: int, dense: tuple[tuple[int, int], ...] = _DENSITIES) -> float:
+def night(lies: list[Lie], dense: Sequence[tuple[int, ...]], more: int = 0) -> float:
     """Per cent expected at the end of _ATTEMPTS candidates, of who knows the best lie for each moment.
 
     A lie that is found false is no keep, and audits are denser. One that is kept stays, and only a larger one beats it.
 
     Args:
-        lies: gain in per cent, the chance to pass a first look, and to pass one audit.
+        dense: how densely the runs are asked that a keep needs, by the failures so far.
         more: audited runs of what is kept in the end.
-        dense: how often a first run and its confirmation are asked, by the failures so far; 0 is a first look.
     """
-    told = np.array(sorted([(0.0, 1.0, 1.0), *lies]))
-    gains, first_look, passing = told.T
-    worth = np.tile(gains * passing**more, (len(dense), 1))  # by failures so far, and by what is kept
+    told = sorted([Lie(0.0, 1.0, 1.0, 1.0), *lies])
+    gains = np.array([lie.gain for lie in told])
+    passing = np.array([[math.prod(map(lie.passing, runs)) for lie in told] for runs in dense])
+    worth = np.tile(gains * np.array([lie.one for lie in told]) ** more, (len(dense), 1))  # also by what is kept
     larger = gains[None, :] > gains[:, None]
     for _ in range(_ATTEMPTS):
         before = worth
         worth = before.copy()
-        for failures, (first, confirming) in enumerate(dense):
-            chance = (passing**first if first else first_look) * passing**confirming
+        for failures, chance in enumerate(passing):
             failed = before[min(failures + 1, len(dense) - 1)][:, None]
             tried = np.where(larger, chance * before[failures] + (1 - chance) * failed, 0.0)
             worth[failures] = np.maximum(before[failures], tried.max(axis=1))

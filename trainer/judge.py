@@ -41,7 +41,7 @@ _DEEPEST = 200
 _REMEMBERED = 8  # cases whose truth is kept: workers practise on the same ones several times
 _MOST_FIGURES = 50
 # Names of figures that records keep as whole numbers, or as words.
-_TAKEN = frozenset("steps tokens parameters audits threads gpu_clock_mhz gpu_celsius".split())
+_TAKEN = frozenset("steps tokens parameters audits audit_factor threads gpu_clock_mhz gpu_celsius".split())
 _TAKEN |= frozenset("device torch compiler data unkillable gpu_held driver".split())
 _LONGEST_NAME = 60
 _NO_ANSWER = object()

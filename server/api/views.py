@@ -252,10 +252,10 @@ def cancel(study: Study, reason: str, caller: Caller = UNNAMED) -> Reply:
     """Request the end of the lane's run."""
     require_lane(study, caller)
     swept = study.queue.active if study.queue.active and study.queue.active.lane == caller.lane else None
-    if swept:
-        study.queue.end(f"cancelled: {reason}")
     if swept is None or study.phase(caller.lane) in UNFINISHED:
         study.cancel(_by(study, reason, caller), caller.lane)
+    if swept:
+        study.queue.end(f"cancelled: {reason}")
     return Reply(next_actions=next_sentences(study, caller))
 
 

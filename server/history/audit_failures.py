@@ -14,6 +14,7 @@ there buys nothing but a run whose own audit decides, and an honest slip costs s
 from server.errors import PatchRefused, TextEnded
 from server.history.ledger import Ledger
 from server.records import Attempt, Experiment, Outcome, Purpose, Result, Verdict
+from server.scoring.decision_rule import Assessment
 from server.source.candidate import Candidate
 from trainer.contract import AUDIT_FAILED
 
@@ -23,7 +24,6 @@ _DENSER = 4
 _DENSEST = 16
 # A keep needs a confirmation, and few runs are one: there it costs little to ask at more positions still.
 _CONFIRMING = 4
-_AFTER_ACCIDENT = 2
 _MOST = 32
 _WORDS = "The audit failed:"  # how reasons begin in rows of before the cause was written down
 
@@ -33,16 +33,14 @@ def factor(ledger: Ledger, purpose: Purpose = Purpose.MEASURE) -> int:
 
     More where it confirms what is then kept. More from the first run on whose claims the audit has found false, and far
     more from the third on: otherwise a lie that passes one time in three would be told in one candidate after another.
-    Of the runs that are invalid for another reason, which a liar may choose as well, the first is an accident: it ends
-    the first looks, and doubles what a confirmation is asked.
+    Of the runs that are invalid for another reason, which a liar may choose as well, the first is an accident: it makes
+    confirmations alone denser.
     """
     failed = _audited(ledger)
-    false = sum(map(refutes, failed))
-    counted = false + max(0, len(failed) - false - 1)
+    false, confirms = sum(map(refutes, failed)), purpose is Purpose.CONFIRM
+    counted = false + max(0, len(failed) - false - (not confirms))
     found = _DENSEST if counted >= _MANY else _DENSER if counted else 1
-    if purpose is not Purpose.CONFIRM:
-        return found
-    return min(_MOST, _CONFIRMING * (_AFTER_ACCIDENT if failed and not counted else found))
+    return min(_MOST, _CONFIRMING * found) if confirms else found
 
 
 def first_look(ledger: Ledger, attempt: Attempt) -> bool:
@@ -51,6 +49,23 @@ def first_look(ledger: Ledger, attempt: Attempt) -> bool:
     Not once a run was invalid, for whatever reason: who may choose how to fail could try his luck again and again.
     """
     return attempt.purpose is Purpose.MEASURE and not attempt.baseline and not _audited(ledger)
+
+
+def once_more(ledger: Ledger, candidate: Experiment, found: Assessment) -> Assessment:
+    """The same, or that a confirmation is missing which asks at as many positions as are asked by now.
+
+    Runs of several lanes may have been under way when the first of them failed its audit, and program.md may have
+    asked for a confirmation when this candidate had a first look.
+    """
+    if found.verdict not in (Verdict.IMPROVED, Verdict.SIMPLER) or candidate.attempt.task is not None:
+        return found
+    runs = [candidate, *ledger.repeats(candidate.number, Purpose.CONFIRM)]
+    asked = [run.result.figures.audit_factor for run in runs if run.result and run.score]
+    wanted = factor(ledger, Purpose.CONFIRM if found.verdict == Verdict.SIMPLER or len(asked) > 1 else Purpose.MEASURE)
+    if any(times is None or times >= wanted for times in asked):
+        return found  # None: a row of before this was written down
+    why = f"{found.why} It is confirmed once more: its audits asked at too few positions for a keep."
+    return found.model_copy(update={"verdict": Verdict.PROMISING, "why": why, "next": Purpose.CONFIRM, "of": None})
 
 
 def refutation(ledger: Ledger, experiment: Experiment) -> Experiment | None:
@@ -158,7 +173,9 @@ def message(ledger: Ledger) -> str:
     if not failed:
         return ""
     count = f"{len(failed)} audit failure{'s' * (len(failed) > 1)}, the last in experiment {failed[-1].number}."
-    more = f"Runs are now audited at {times} times as many positions." if (times := factor(ledger)) > 1 else ""
+    times, confirmed = factor(ledger), factor(ledger, Purpose.CONFIRM) // _CONFIRMING
+    what, times = ("Runs", times) if times > 1 else ("Confirmations", confirmed)
+    more = f"{what} are now audited at {times} times as many positions."
     return " ".join(filter(None, (count, more, alarm(ledger))))
 
 

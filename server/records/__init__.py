@@ -183,6 +183,7 @@ class Figures(Value):
     evaluation_seconds: float | None = None
     evaluation_cpu_seconds: float | None = None  # of claims and audit
     audits: int | None = None  # positions at which the score was audited
+    audit_factor: int | None = None  # how many times the profile's they are; 0: a first look, at fewer
     starting_seconds: float | None = None  # what no other figure counts: processes start, and torch is imported
     total_seconds: float | None = None
     device: str | None = None
@@ -224,6 +225,7 @@ class Figures(Value):
 MEASURED = tuple(  # numbers that the referee measures itself
     "peak_memory_mb weights_mb preflight_seconds setup_seconds setup_cpu_seconds training_seconds "
     "training_wall_seconds evaluation_seconds evaluation_cpu_seconds starting_seconds total_seconds audits "
+    "audit_factor "
     "slowed_share gpu_clock_mhz gpu_celsius".split()
 )
 

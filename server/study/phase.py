@@ -31,6 +31,7 @@ class Phase(StrEnum):
     BASELINE_INVALID = "baseline_invalid"  # so has the unmodified train.py
 
 
+_SCORING = ("evaluation", "evaluating")  # stages of a run, as its referee calls them
 JUDGED = (Phase.PROMISING, Phase.IMPROVED, Phase.WORSE)  # by a comparison with the incumbent
 UNFINISHED = (Phase.RUNNING, Phase.QUEUED)
 
@@ -209,6 +210,15 @@ def new_baseline(words: Words) -> str:
 def legal(phase: Phase, move: Move) -> bool:
     """Whether `move` may be made in `phase`."""
     return phase not in _ILLEGAL[move]
+
+
+def require_unscored(stage: str, number: int) -> None:
+    """Refuse to cancel a run that is shown validation text. Raises WrongPhase.
+
+    An audit that waits where it meets a false claim could be cancelled, and the same code run again until none does.
+    """
+    if stage in _SCORING:
+        raise WrongPhase(f"Experiment {number} is being scored, and ends by itself.", "Call wait_experiment().")
 
 
 def require(phase: Phase, move: Move, fact: str = "", words: Words = LANGUAGE_MODEL, lane: str = MAIN) -> None:

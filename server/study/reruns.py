@@ -145,6 +145,8 @@ def _run(
     )
     request = study.request(attempt, variant.candidate, key)
     asked: dict[str, object] = {"split": question.split, "preflight": False, "ceiling": [], "proven": False}
+    # Nothing confirms what is asked after the night.
+    asked |= {"first_look": False, "audit_factor": audit_failures.factor(study.ledger, Purpose.CONFIRM)}
     request = request.model_copy(update={"limits": request.limits.model_copy(update=asked)})
     if request.task and question.split != "val":
         request = request.model_copy(update={"task": study.program().task.final_terms(request.task)})

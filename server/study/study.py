@@ -34,7 +34,7 @@ from server.starting.slots import Slots
 from server.study import ledger_rebuild
 from server.study.git_repair import repair_refs
 from server.study.lane import Lane, Lanes, what_may_change
-from server.study.phase import Move, Phase, require
+from server.study.phase import Move, Phase, require, require_unscored
 from server.study.sweep_queue import SweepQueue
 from server.study.verdicts import Verdicts
 from server.task.dataset import find
@@ -312,7 +312,8 @@ class Study:
             if run.queued:
                 self.refuse(run, f"cancelled in the queue: {reason}", Outcome.CANCELLED)
             else:
-                self.executor.handle(run.number).cancel(reason)
+                require_unscored((handle := self.executor.handle(run.number)).progress().stage, run.number)
+                handle.cancel(reason)
 
     def keep(self, reason: str, lane: str = MAIN, agent: str = "") -> Experiment:
         """Make a lane's measured candidate the incumbent. Raises Refusal, HeadMoved."""

@@ -120,10 +120,9 @@ class Verdicts:
         """What the candidate's scores amount to, and what has to be run next."""
         incumbent = comparisons.built_on(self._ledger, candidate.attempt)
         assert incumbent is not None
-        # Only what has less code than its parent, which may be revoked, was audited for a keep at once.
-        made, *others = map(self._workspace.files, (candidate.commit, candidate.attempt.parent, incumbent.commit))
-        simpler = all(map(made.simpler_than, others))
-        return comparisons.assess_candidate(self._ledger, candidate, rule, simpler=simpler)
+        made, kept = (self._workspace.files(commit) for commit in (candidate.commit, incumbent.commit))
+        found = comparisons.assess_candidate(self._ledger, candidate, rule, simpler=made.simpler_than(kept))
+        return audit_failures.once_more(self._ledger, candidate, found)
 
     def finish(self, rule: Task) -> bool:
         """Finish what was broken off after a result came in. Whether the branch could be moved."""

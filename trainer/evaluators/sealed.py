@@ -116,15 +116,15 @@ class SealedLM:
 
     def _score(self, shards: Shards) -> Score:
         rows = evaluation_rows(self._text(shards), self._profile.sequence_length, shards.bos)[: self._profile.max_rows]
-        first_look = self._spec.first_look
-        asked = self._profile.first_audits if first_look else self._profile.audits * self._spec.audit_factor
+        factor = 0 if self._spec.first_look else self._spec.audit_factor
+        asked = factor * self._profile.audits or self._profile.first_audits
         try:
             claims = self._try(shards, EvaluationPlan(rows, secret=True, audits=asked))
         except RunEnded as ended:
             if ended.cause == AUDIT_FAILED:  # it may be invalid for another reason, before a position was asked for
-                self._figures["audits"] = asked
+                self._figures.update(audits=asked, audit_factor=factor)
             raise
-        self._figures["audits"] = asked
+        self._figures.update(audits=asked, audit_factor=factor)
         lengths = shards.token_bytes[rows[:, 1:]]
         scored = lengths > 0
         nats, size = float(claims[scored].sum(dtype=np.float64)), int(lengths.sum())

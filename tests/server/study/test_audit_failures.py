@@ -26,9 +26,10 @@ from tests.support.failing_audits import (
     promising_then_invalid,
     require_ended,
     root,
+    set_rule,
 )
 from tests.support.lifecycle import measured, ran
-from tests.support.polling import ended
+from tests.support.polling import ended, until
 from tests.support.repositories import QUICK
 from trainer.run.run_folder import RunFolder
 
@@ -223,7 +224,7 @@ def test_one_accident_ends_the_first_looks_and_makes_confirmations_denser(tmp_pa
         study.apply_patch(patch("model = Bigram().to(session.device, torch.float64)"))
         assert not limits(study).first_look and limits(study).audit_factor == 1
         ran(study, 1.0)
-        assert limits(study).audit_factor == 8
+        assert limits(study).audit_factor == 16
 
 
 def test_what_had_a_first_look_is_not_kept_for_less_code_than_another_incumbent(strict: Study) -> None:
@@ -233,11 +234,49 @@ def test_what_had_a_first_look_is_not_kept_for_less_code_than_another_incumbent(
         ran(strict, score)
     smallest = strict.keep("confirmed")
     strict.apply_patch(patch(f"{last}\nsession.submit(model)", "session.submit(model)"))
-    ran(strict, 1.9995)
+    ran(strict, measured(1.9995, audit_factor=0))
     assert root(strict).verdict == Verdict.WORSE
     strict.ledger.revoke({smallest.number: Revocation(by=99, of=smallest.number, revoked_at=NOON)})
     found = strict.verdicts.assess(root(strict), strict.program().task)
-    assert found.verdict is Verdict.WITHIN_NOISE, "less code than the baseline, more than what it was built on"
+    assert (found.verdict, found.next) == (Verdict.PROMISING, Purpose.CONFIRM), "it has more code than it was built on"
+
+
+def test_a_rule_that_is_changed_keeps_nothing_that_had_a_first_look(strict: Study) -> None:
+    strict.apply_patch(patch("model = Bigram()"))
+    assert ran(strict, measured(1.999, audit_factor=0)).verdict == Verdict.WITHIN_NOISE
+    set_rule(strict.workspace.root, "any")
+    found = strict.verdicts.assess(root(strict), strict.program().task)
+    assert (found.verdict, found.next) == (Verdict.PROMISING, Purpose.CONFIRM)
+    assert "It is confirmed once more" in found.why
+    ran(strict, measured(1.9995, audit_factor=4))
+    assert strict.keep("it is lower").kept
+
+
+def test_where_another_lane_has_failed_meanwhile_a_confirmation_is_made_once_more(strict: Study) -> None:
+    strict.apply_patch(patch("model = Bigram()"))
+    ran(strict, measured(1.9, audit_factor=0))
+    number = ran(strict, measured(1.9, audit_factor=4)).number
+    assert strict.phase() is Phase.IMPROVED
+    failed = attempt(number + 1).model_copy(update={"lane": "b", "fingerprint": "f" * 64})
+    strict.ledger.begin(failed)
+    strict.ledger.finish(failed.number, INVALID, judged(failed.number, Verdict.INVALID))
+    strict.verdicts.reassess(strict.lane, strict.program().task)
+    assert strict.phase() is Phase.PROMISING and limits(strict).audit_factor == 16
+    ran(strict, measured(1.9, audit_factor=16))
+    assert strict.keep("it holds").kept
+
+
+def test_a_run_that_is_being_scored_cannot_be_cancelled(strict: Study, data: Path) -> None:
+    """A replica could wait where it meets a false claim, and whoever sees that could cancel the run."""
+    (strict.workspace.root / ".autoresearch" / "data").symlink_to(data)
+    waits = QUICK.replace('channel.send("logits"', 'time.sleep(0.5)\n            channel.send("logits"')
+    assert waits != QUICK
+    strict.replace(only(waits))
+    number = strict.run("slow to answer").number
+    until(lambda: strict.executor.handle(number).progress().stage == "evaluation")
+    with pytest.raises(WrongPhase, match="is being scored, and ends by itself"):
+        strict.cancel("it has been told to")
+    assert ended(strict.executor, number).outcome is Outcome.FINISHED
 
 
 def test_a_first_run_is_audited_as_ever_and_a_failed_audit_tells_so(strict: Study, data: Path) -> None:

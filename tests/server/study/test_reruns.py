@@ -1,5 +1,6 @@
 """After the night: the same referee asks again, on another text, for another time, at another size."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> 
     (hidden,) = rerun(study, [row], RerunRequest(split="holdout", budget_seconds=1), shown.append)
     (open_,) = rerun(study, [row], RerunRequest(budget_seconds=1), shown.append)
     assert 2 < hidden.scores[0] < 3.4 and 2 < open_.scores[0] < 3.4 and hidden.scores != open_.scores
+    specs = [json.loads(path.read_text("utf-8")) for path in study.workspace.state.rglob("spec.json")]
+    assert [(spec["first_look"], spec["audit_factor"]) for spec in specs] == [(False, 4)] * 2, "nothing confirms them"
     assert any("training" in line for line in shown)
     assert [row.number for row in study.ledger.all()] == [1]
     with pytest.raises(PatchRefused, match="sets no DEPTH"):
