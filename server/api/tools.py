@@ -245,8 +245,9 @@ class Tools:
         return await self._follow(ctx, left, at, await self.call(to_watch, self._study, at) if any else None)
 
     async def cancel_experiment(self, ctx: Context[Any, Any], reason: _Reason, lane: _Lane = "") -> RunReply:
-        """End the current run. Call it only if its result is no longer of use: the time it took is lost. Returns the
-        run, recorded as cancelled, without a score. Next: apply_patch (repair), run_experiment or discard."""
+        """End the current run. Call it only if its result is no longer of use: the time it took is lost. A run that is
+        being scored cannot be cancelled. Returns the run, recorded as cancelled, without a score. Next: apply_patch
+        (repair), run_experiment or discard."""
         at = caller_of(ctx, lane)
         await self.call(views.cancel, self._study, reason, at)
         return await self._follow(ctx, None, at)
