@@ -22,8 +22,6 @@ from trainer import Session
 
 @dataclass(frozen=True)
 class Shape:
-    """What the model looks like."""
-
     vocab_size: int
     depth: int  # blocks
     width: int  # channels of the residual stream
@@ -101,11 +99,11 @@ class NGrams(nn.Module):
         self.own = nn.Linear(width, orders + 1)  # network, counts, each order alone from the longest
         self.match_bias = nn.Parameter(torch.tensor([0.0, 2.3, 3.0]))
         self.register_buffer("pairs", torch.full((vocab_size, vocab_size), 1 / vocab_size))
+        self.register_buffer("means", torch.zeros(vocab_size, width))  # of the embeddings after each token, in the end
         for k in self.orders:
             self.register_buffer(f"keys{k}", torch.zeros(1, dtype=torch.int64))
-            self.register_buffer(f"value{k}", torch.zeros(1))  # of each n-gram: its count less the discount
-            self.register_buffer(f"total{k}", torch.zeros(vocab_size))  # of each context: its counts
-            self.register_buffer(f"spare{k}", torch.zeros(vocab_size))  # of each context: its discounts
+            for name in ("value", "total", "spare"):  # an n-gram's count less its discount; a context's sums of both
+                self.register_buffer(f"{name}{k}", torch.zeros(vocab_size))
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         for name, buffer in self.named_buffers():  # the text decided how long they are
@@ -130,9 +128,9 @@ class NGrams(nn.Module):
             cut = [max(i - (i + 1) * n[0] / (n[0] + 2 * n[1]) * n[i] / n[i - 1], 0.1) for i in (1, 2, 3)]
             discount = torch.tensor([0.0, *cut])[count.clamp(max=3)]
             context, empty = keys[k] // self.vocab_size, torch.zeros(len(times[k - 1]))
-            found = (keys[k], count - discount, empty.index_add(0, context, count.float()))
-            found = (*found, empty.index_add(0, context, discount))
-            for name, tensor in zip(("keys", "value", "total", "spare"), found, strict=True):
+            total, spare = (empty.index_add(0, context, of_each) for of_each in (count.float(), discount))
+            found = {"keys": keys[k], "value": count - discount, "total": total, "spare": spare}
+            for name, tensor in found.items():
                 setattr(self, f"{name}{k}", tensor)
         total = self.total2.clamp(min=1)
         torch.outer(torch.where(self.total2 > 0, self.spare2 / total, 1.0), shorter, out=self.pairs)
@@ -140,8 +138,9 @@ class NGrams(nn.Module):
 
     @torch.no_grad()
     def forward(self, idx: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
-        """Probabilities of the next token [B, T, vocab_size]; hints how far to trust them [B, T, 2 * orders - 4]; of
-        each order alone, from the longest, rows of B * T, tokens and probabilities.
+        """Where the next tokens' probabilities come from: the share of the pairs [B, T, 1]; hints how far to trust the
+        counts [B, T, 2 * orders - 4]; of each order, from the longest, rows of B * T, tokens, what they add to the
+        probabilities, and their probabilities by this order alone.
         """
         context, contexts = idx, {}
         for k in self.orders[:-1]:
@@ -151,7 +150,7 @@ class NGrams(nn.Module):
             contexts[k + 1] = context.flatten()
         rest = torch.ones(idx.numel(), device=idx.device)  # of the probability, left for shorter contexts
         row = torch.arange(idx.numel(), device=idx.device)
-        places, shares, hints, alone = [], [], [], []
+        hints, found = [], []
         for k in reversed(self.orders[1:]):
             keys, context = getattr(self, f"keys{k}"), contexts[k]
             total, spare = (getattr(self, f"{name}{k}")[context.clamp(min=0)] for name in ("total", "spare"))
@@ -160,50 +159,65 @@ class NGrams(nn.Module):
             size = (last - first) * known
             rows = row.repeat_interleave(size)
             place = torch.arange(len(rows), device=idx.device) + (first - size.cumsum(0) + size)[rows]
-            places.append(rows * self.vocab_size + keys[place] % self.vocab_size)
-            value = getattr(self, f"value{k}")[place]
-            shares.append(value * (rest / total)[rows])
-            alone.append((rows, keys[place] % self.vocab_size, value / (total - spare)[rows]))
+            token, value = keys[place] % self.vocab_size, getattr(self, f"value{k}")[place]
+            found.append((rows, token, value * (rest / total)[rows], value / (total - spare)[rows]))
             rest = torch.where(known, rest * spare / total, rest)
             hints += [torch.log1p(total * known), rest]
-        table = self.pairs[idx.flatten()].mul_(rest[:, None])
-        table.view(-1).index_add_(0, torch.cat(places), torch.cat(shares))
-        return table.view(*idx.shape, self.vocab_size), torch.stack(hints, 1).view(*idx.shape, -1), alone
+        return rest.view(*idx.shape, 1), torch.stack(hints, 1).view(*idx.shape, -1), found
+
+    @torch.no_grad()
+    def expected(self, idx: Tensor, counts: tuple, embedding: Tensor) -> Tensor:
+        """The mean embedding of the next token [B, T, width], as the counts expect it."""
+        tokens, place = idx.unique(return_inverse=True)
+        means = (self.pairs[tokens] @ embedding)[place] if self.training else self.means[idx]
+        mean = (counts[0] * means).flatten(0, 1)
+        for rows, token, share, _ in counts[2]:
+            first = torch.searchsorted(rows, torch.arange(len(mean), device=idx.device))
+            mean += F.embedding_bag(token, embedding, first, mode="sum", per_sample_weights=share)
+        return mean.view(*idx.shape, -1)
 
     def mixed(self, idx: Tensor, x: Tensor, logits: Tensor, counts: tuple) -> Tensor:
         """Logarithms of the probabilities of network and counts together [B, T, vocab_size]."""
-        own, orders, copied = self.voices(x, idx, counts[1])
-        table = logits.float().softmax(2).mul_(own[..., :1]).addcmul_(own[..., 1:], counts[0])
-        table.addcmul_(orders[..., -1:], self.pairs[idx])
-        for (rows, token, value), order in zip(counts[2], orders.flatten(0, 1).unbind(1)[:-1], strict=True):
-            table.view(-1).index_add_(0, rows * self.vocab_size + token, value * order[rows])
-        return table.scatter_add_(2, idx.roll(-1, 1)[:, None, :].expand_as(copied), copied).log_()
+        shares, (rows, token, copied) = self.voices(x, idx, counts[1])
+        table = logits.float().flatten(0, 1).softmax(1).mul_(shares[:, :1])
+        table.addcmul_(shares[:, 1:2] * counts[0].view(-1, 1) + shares[:, -1:], self.pairs[idx.flatten()])
+        table.view(-1).index_add_(0, rows * self.vocab_size + token, copied)
+        for (rows, token, share, value), order in zip(counts[2], shares.unbind(1)[2:-1], strict=True):
+            both = share * shares[rows, 1] + value * order[rows]
+            table.view(-1).index_add_(0, rows * self.vocab_size + token, both)
+        return table.log_().view_as(logits)
 
-    def loss(self, idx: Tensor, target: Tensor, x: Tensor, logits: Tensor, counts: tuple) -> Tensor:
-        """The same mixture's mean loss in nats at the next tokens, int64 [B, T], without the table. The network learns
-        from its own loss as well, which is not in the value.
+    def loss(self, idx: Tensor, target: Tensor, x: Tensor, of_net: Tensor, counts: tuple) -> Tensor:
+        """The same mixture's mean loss in nats at the next tokens, int64 [B, T], without the table; of_net [B * T] are
+        logarithms of what the network says. It learns from its own loss as well, which is not in the value.
         """
-        own, orders, copied = self.voices(x, idx, counts[1])
-        right = (copied * (target[..., None] == target[:, None])).sum(2) + orders[..., -1] * self.pairs[idx, target]
-        of_net = -F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), reduction="none").view_as(target)
-        right += own[..., 0] * of_net.exp() + own[..., 1] * counts[0].gather(2, target[..., None])[..., 0]
-        right = right.flatten()
-        for (rows, token, value), order in zip(counts[2], orders.flatten(0, 1).unbind(1)[:-1], strict=True):
-            right = right.index_add(0, rows, order[rows] * value * (token == target.flatten()[rows]))
+        shares, (rows, token, copied) = self.voices(x, idx, counts[1])
+        target = target.flatten()
+        right = (shares[:, 1] * counts[0].flatten() + shares[:, -1]) * self.pairs[idx.flatten(), target]
+        right = right + shares[:, 0] * of_net.exp()
+        right = right.index_add(0, rows, copied * (token == target[rows]))
+        for (rows, token, share, value), order in zip(counts[2], shares.unbind(1)[2:-1], strict=True):
+            hit = (token == target[rows]).nonzero()[:, 0]
+            both = share[hit] * shares[rows[hit], 1] + value[hit] * order[rows[hit]]
+            right = right.index_add(0, rows[hit], both)
         return -right.log().mean() - OWN_LOSS * (of_net - of_net.detach()).mean()
 
-    def voices(self, x: Tensor, idx: Tensor, hints: Tensor) -> tuple[Tensor, ...]:
-        """Shares of network and counts [B, T, 2], of each order alone [B, T, orders] (Neubig & Dyer 2016), and of what
-        followed each earlier match of one to three tokens [B, T, T], a pointer (Merity et al. 2016).
+    def voices(self, x: Tensor, idx: Tensor, hints: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Shares of network, counts, each order alone [B * T, orders + 2] (Neubig & Dyer 2016); a pointer (Merity et
+        al. 2016) to what followed each earlier match of one to three tokens: rows, tokens and shares.
         """
-        same = idx[:, :, None] == idx[:, None, :]
-        match, score = same.tril(-1), torch.full(same.shape, -math.inf, device=idx.device)
-        for bias in self.match_bias:
-            score = torch.where(match, bias, score)
+        match = same = (idx[:, :, None] == idx[:, None, :]).tril(-1)
+        length = torch.zeros_like(same, dtype=torch.uint8)
+        for _ in self.match_bias:
+            length += match
             match = F.pad(match[:, :-1, :-1], (1, 0, 1, 0)) & same
+        place, at = length.flatten(0, 1).nonzero().unbind(1)
+        token = idx[place // idx.size(1), at + 1]
         unknown = F.pad(hints[..., ::2] == 0, (2, 1))
-        own = self.own(x.float()).masked_fill(unknown, -math.inf)
-        return torch.cat((own, score), 2).softmax(2).split((2, len(self.orders), idx.size(1)), 2)
+        own = self.own(x.float()).masked_fill(unknown, -math.inf).flatten(0, 1).exp()
+        score = F.embedding(length.flatten(0, 1)[place, at].long() - 1, self.match_bias[:, None])[:, 0].exp()
+        total = own.sum(1).index_add(0, place, score)
+        return own / total[:, None], (place, token, score / total[place])
 
 
 class GPT(nn.Module):
@@ -238,21 +252,56 @@ class GPT(nn.Module):
         for table in self.values:
             nn.init.uniform_(table.weight, -bound, bound)
         for block in self.blocks:
-            nn.init.uniform_(block.attention.qkv.weight, -bound, bound)
-            nn.init.uniform_(block.up.weight, -bound, bound)
-            nn.init.zeros_(block.attention.out.weight)  # every block starts as the identity
-            nn.init.zeros_(block.down.weight)
-            if block.attention.gate is not None:
-                nn.init.zeros_(block.attention.gate.weight)
+            for matrix in (block.attention.qkv, block.up):
+                nn.init.uniform_(matrix.weight, -bound, bound)
+            for matrix in (block.attention.out, block.down, block.attention.gate):  # it starts as the identity
+                if matrix is not None:
+                    nn.init.zeros_(matrix.weight)
 
-    def forward(self, idx: Tensor) -> Tensor:
+    @torch.no_grad()
+    def embed_counts(self) -> None:
+        """Begin with embeddings that know the whole text: the first singular vectors of the pairs' positive pointwise
+        mutual information (Levy & Goldberg 2014), of each token as the first and as the second of a pair.
+        """
+        often = self.ngrams.total2 / self.ngrams.total2.sum()
+        likelier = (self.ngrams.pairs / (often @ self.ngrams.pairs)).log_().clamp_(min=0)
+        first, size, second = torch.svd_lowrank(likelier, self.shape.width // 2)
+        self.embed.weight.copy_(EMBED_STD * norm(torch.cat((first * size.sqrt(), second * size.sqrt()), 1)))
+
+    def forward(self, idx: Tensor, target: Tensor | None = None) -> Tensor:
+        """The logits; or, given the next tokens int64 [B, T], the mean loss in nats."""
         if self.ngrams is None:
-            return self.network(idx)[1]
+            logits = self.logits(self.network(idx))
+            return logits if target is None else F.cross_entropy(logits.flatten(0, 1), target.flatten())
         counts = self.ngrams(idx)
-        return self.ngrams.mixed(idx, *self.network(idx, *counts[:2]), counts)
+        x = self.network(idx, self.ngrams.expected(idx, counts, self.embed.weight), counts[1])
+        if target is None:
+            return self.ngrams.mixed(idx, x, self.logits(x), counts)
+        return self.ngrams.loss(idx, target, x, self.sampled(x, target), counts)
 
-    def network(self, idx: Tensor, *counted: Tensor) -> tuple[Tensor, Tensor]:
-        """What the head reads [B, T, width], and the logits [B, T, vocab_size]; given what the counts say, if any."""
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits [B, T, vocab_size]."""
+        with torch.autocast(x.device.type, PRECISION, enabled=PRECISION != torch.float32):
+            logits = self.head(x)
+        return SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
+
+    def sampled(self, x: Tensor, target: Tensor) -> Tensor:
+        """Logarithms of the network's probabilities of the next tokens [B * T], from a part of the vocabulary (Jean et
+        al. 2015): the frequent tokens, those that come next, and random ones, which stand for all others.
+        """
+        often = self.ngrams.total2.topk(min(SAMPLED, len(self.ngrams.total2))).indices
+        surely = torch.cat((often, target.flatten())).unique()
+        others = self.shape.vocab_size - len(surely)
+        chance = torch.rand(self.shape.vocab_size, device=x.device).index_fill(0, surely, 2.0)
+        drawn = chance.topk(min(SAMPLED, others), largest=False).indices
+        many = torch.full((len(drawn),), math.log(max(1, others / SAMPLED)), device=x.device)
+        rows = F.embedding(torch.cat((surely, drawn)), self.head.weight)
+        logits = F.linear(x.float().flatten(0, 1), rows, F.pad(many, (len(surely), 0)))
+        place = torch.searchsorted(surely, target.flatten())
+        return -F.cross_entropy(logits, place, reduction="none")
+
+    def network(self, idx: Tensor, *counted: Tensor) -> Tensor:
+        """What the head reads [B, T, width]; given what the counts say, if any."""
         # The referee calls the model outside the loop below, so the precision is chosen here.
         with torch.autocast(idx.device.type, PRECISION, enabled=PRECISION != torch.float32):
             x = first = norm(self.embed(idx))
@@ -260,20 +309,17 @@ class GPT(nn.Module):
                 hashed = (F.pad(idx[:, :-1], (1, 0)) * 36_313 + idx) % self.bigrams.num_embeddings
                 known = self.bigrams(hashed)
             else:
-                known = norm(counted[0] @ self.embed.weight.detach()) + self.ngrams.hints(counted[1])
+                known = norm(counted[0]) + self.ngrams.hints(counted[1])
             tables = iter(self.values)
             for layer, block in enumerate(self.blocks):
                 value = next(tables)(idx) if block.attention.gate is not None else None
                 x = self.residual_scale[layer] * x + self.embed_scale[layer] * first + self.known_scale[layer] * known
                 x = block(x, value)
-            x = norm(x)
-            logits = self.head(x)
-        return x, SOFTCAP * torch.tanh(logits.float() / SOFTCAP) if SOFTCAP else logits
+            return norm(x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Optimiser
-
 
 # Coefficients of the Polar Express (Amsel et al. 2025, arXiv:2505.16932): five steps towards the orthogonal factor.
 POLAR_EXPRESS = (
@@ -291,7 +337,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     wide = x.size(-2) <= x.size(-1)
     x = x if wide else x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    for a, b, c in POLAR_EXPRESS:
+    for a, b, c in POLAR_EXPRESS if GPU else POLAR_EXPRESS[2:]:  # small matrices, where the last three do
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return (x if wide else x.mT).to(matrix.dtype)
@@ -329,16 +375,6 @@ class Muon(torch.optim.Optimizer):
                 parameter.sub_(rate * (change + group["decay"] * parameter * agrees))
 
 
-def adamw(groups: list[dict]) -> torch.optim.AdamW:
-    """In one kernel where torch has it for this device, which it says by refusing."""
-    options = {"betas": ADAM_BETAS, "eps": 1e-10, "weight_decay": 0.0}
-    try:
-        return torch.optim.AdamW(groups, fused=session.device.type in ("cpu", "cuda"), **options)
-    except RuntimeError as error:
-        print(f"AdamW is not fused: {error}", flush=True)
-        return torch.optim.AdamW(groups, **options)
-
-
 def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for everything else; rates as the knobs say."""
     blocks = list(model.blocks.parameters())
@@ -350,11 +386,9 @@ def optimisers(model: GPT) -> list[torch.optim.Optimizer]:
         {"params": [model.head.weight], "lr": HEAD_LR},
         {"params": [model.residual_scale, model.embed_scale, model.known_scale, *mixture, *gates], "lr": SCALAR_LR},
     ]
-    made = [adamw(adam), Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY)]
-    for optimiser in made:
-        for group in optimiser.param_groups:
-            group["peak_lr"] = group["lr"]
-    return made
+    fused = session.device.type in ("cpu", "cuda")
+    adamw = torch.optim.AdamW(adam, betas=ADAM_BETAS, eps=1e-10, weight_decay=0.0, fused=fused)
+    return [adamw, Muon(matrices, MATRIX_LR, MUON_MOMENTUM, MUON_BETA2, MATRIX_DECAY)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -379,7 +413,7 @@ LONG = session.budget_seconds >= 120  # enough for a deeper model, and to wait f
 #                 depth width head batch micro  (batch: rows an optimiser step; micro: rows a forward pass)
 MACHINES = {
     "smoke": (1, 32, 32, 4, 4),
-    "cpu": (3 if LONG else 1, 128, 64, 4, 4),
+    "cpu": (3, 128, 64, 4, 4) if LONG else (2, 64, 32, 4, 4),
     "mps-8gb": (3, 128, 64, 8, 8),
     "mps-16gb": (4, 128, 64, 16, 16),
     "mps": (4, 256, 64, 16, 16),
@@ -396,12 +430,7 @@ DEPTH, WIDTH, HEAD_DIM, BATCH_ROWS, MICRO_ROWS = MACHINES[session.profile]
 PRECISION = fast_precision(session.device)  # of matrix products; sums, softmax and weights stay in float32
 FLOAT32_ATTENTION = session.device.type == "cpu"  # there the kernel's backward pass is slower in bfloat16
 # The first that has a kernel for this GPU, this precision and these heads is taken.
-ATTENTION_KERNELS = [
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
+KERNELS = "FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION", "MATH"
 WORTH_COMPILING = GPU or (session.device.type == "cpu" and LONG)  # on a CPU a minute, for a third more steps
 COMPILE = WORTH_COMPILING and session.has_compiler
 
@@ -417,9 +446,10 @@ INIT_SCALE = 0.68  # of the uniform initialisation, 1 keeps the variance
 EMBED_STD = 0.8
 
 BIGRAM_ROWS = 5  # where no n-grams are counted: rows of the table of token pairs for each token of the vocabulary
+SAMPLED = 400  # tokens of the vocabulary that are always in the softmax of a step, and again as many that are drawn
 OWN_LOSS = 0.5  # weight of the network's own loss beside that of the mixture with the counts
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
-EMBED_LR = 0.3 if GPU else 0.15  # AdamW, embeddings of tokens, of pairs of them, and of values
+EMBED_LR = 0.3 if GPU else 0.03  # AdamW, embeddings of tokens, of pairs of them, and of values
 HEAD_LR = 0.008  # AdamW, unembedding
 SCALAR_LR = 0.02  # AdamW, scales and gates
 ADAM_BETAS = (0.8, 0.95)
@@ -429,7 +459,7 @@ MATRIX_DECAY = 0.1  # relative to the rate
 WARMUP = 0.02  # share of the time in which the rates rise
 WARMDOWN = 0.6  # share of the time in which they fall
 FINAL_LR = 0.05  # what they fall to, as a share of the peak
-LOG_EVERY = 10  # steps between two prints
+LOG_EVERY = 25  # steps between two prints
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -450,7 +480,7 @@ if device.type == "cpu" and hasattr(ctypes.CDLL(None), "mallopt"):  # glibc give
         ctypes.CDLL(None).mallopt(option, value)
 torch.set_float32_matmul_precision("high")
 if GPU:
-    attention_kernels = sdpa_kernel(ATTENTION_KERNELS, set_priority=True)
+    attention_kernels = sdpa_kernel([getattr(SDPBackend, name) for name in KERNELS], set_priority=True)
     attention_kernels.__enter__()  # for good: the referee calls the model, too
 model = GPT(Shape(session.vocab_size, DEPTH, WIDTH, HEAD_DIM)).to(device)
 updates = optimisers(model)
@@ -467,11 +497,7 @@ scaler = new_scaler()
 
 def eager_loss(batch: Tensor) -> Tensor:
     """Mean loss in nats per token of rows [B, T + 1]."""
-    idx, target = batch[:, :-1], batch[:, 1:]
-    if model.ngrams is None:
-        return F.cross_entropy(model(idx).flatten(0, 1), target.flatten())
-    counts = model.ngrams(idx)
-    return model.ngrams.loss(idx, target, *model.network(idx, *counts[:2]), counts)
+    return model(batch[:, :-1], batch[:, 1:])
 
 
 loss_of = torch.compile(eager_loss, dynamic=False) if COMPILE and not NGRAM_ORDERS else eager_loss
@@ -482,11 +508,7 @@ if WORTH_COMPILING and not COMPILE:
 
 
 def train_step(batches: list[Tensor], lr_share: float, look: bool = False) -> tuple[float, float | None]:
-    """One optimiser step over micro-batches [rows, T + 1].
-
-    Returns:
-        The mean loss in nats per token; the norm of all gradients, if `look`.
-    """
+    """One optimiser step over micro-batches [rows, T + 1]: mean loss in nats per token; gradients' norm, if `look`."""
     total = torch.zeros((), device=device)
     for batch in batches:
         loss = loss_of(batch) / len(batches)
@@ -497,7 +519,7 @@ def train_step(batches: list[Tensor], lr_share: float, look: bool = False) -> tu
     size = float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])) if look else None
     for optimiser in updates:
         for group in optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * lr_share
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * lr_share
         scaler.step(optimiser)
         optimiser.zero_grad(set_to_none=True)
     scaler.update()
@@ -577,6 +599,8 @@ def next_rows(count: int) -> Tensor:
         order = torch.randperm((fold - 1) // session.sequence_length - 1) * session.sequence_length + offset
         if model.ngrams is not None:
             model.ngrams.count(read(torch.cat((pool[:begin], pool[begin + fold :]))))
+            if step == 0:
+                model.embed_counts()
     chosen, order = order[:count], order[count:]
     return read(pool[chosen.to(pool.device)[:, None] + torch.arange(session.sequence_length + 1, device=pool.device)])
 
@@ -596,4 +620,5 @@ while (not counting or session.progress < 1 - 1.2 * counting) and session.traini
 
 if model.ngrams is not None and not session.replica:
     model.ngrams.count(read(pool))
+    model.ngrams.means = (model.ngrams.pairs @ model.embed.weight).detach()
 session.submit(model)
