@@ -1,6 +1,7 @@
 """Candidates of several files: read from a worktree by globs, written there, told from other changes, and merged."""
 
 import shlex
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from server.vcs.worktree import Worktree
 _HEAD = 8192  # bytes by which a text is known
 _NAMED = 20  # paths in a command
 _QUOTED = 4000  # characters of a conflict
+_MANY_LINES, _NEARLY_ALL = 20, 0.9  # lines of a change, and which share of them tells who was built on it
 
 
 class Tree(Protocol):
@@ -231,4 +233,12 @@ def _both(
     if ours is None or theirs is None:
         who, other = (name, "the candidate") if theirs is None else ("the candidate", name)
         return None, f"{who} has deleted it, and {other} has changed it"
-    return merge_file(repo, scratch, (base or "", ours, theirs), ("the candidate", "before", name))
+    merged, told = merge_file(repo, scratch, (base or "", ours, theirs), ("the candidate", "before", name))
+    return (ours, "") if told and _goes_on(base or "", ours, theirs) else (merged, told)
+
+
+def _goes_on(base: str, ours: str, theirs: str) -> bool:
+    """Whether `ours` was made of `theirs`, before that was kept: it has nearly all of what that has added."""
+    before, mine, yours = (Counter(filter(str.strip, text.splitlines())) for text in (base, ours, theirs))
+    added = yours - before
+    return added.total() >= _MANY_LINES and (added & mine).total() >= _NEARLY_ALL * added.total()

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from git import Repo
 
+from server.errors import PatchRefused
+from server.vcs.editing import rebase
 from server.vcs.merging import merge_file
+from tests.support.builders import only
 
 BASE = "a = 1\nb = 2\nreturn a\n"
 KEPT = "a = 1\nb = table()\nb = b.sum()\nreturn a\n"
@@ -43,3 +46,19 @@ def test_one_place_may_be_taken_and_another_stay_in_conflict(tmp_path: Path) -> 
         sides = (f"{BASE}{gap}z = 0\n", f"{fuller}{gap}z = 1\n", f"{KEPT}{gap}z = 2\n")
         text, conflicts = merge_file(repo, None, sides, ("ours", "before", "theirs"))
     assert text.startswith(fuller) and "z = 1" in conflicts and "b = " not in conflicts
+
+
+@pytest.mark.parametrize(("line", "goes_on"), [("line 7 = 0", True), ("mine = 1", False)])
+def test_a_candidate_that_has_nearly_all_of_what_was_kept_since_stays_as_it_is(
+    tmp_path: Path, line: str, goes_on: bool
+) -> None:
+    """It was made of that, with a number changed; and not where it has its own in the same place."""
+    kept = BASE.replace("b = 2\n", "".join(f"line {number}\n" for number in range(30)))
+    mine = kept.replace("line 7\n", f"{line}\n") if goes_on else BASE.replace("b = 2", line)
+    sides = tuple(only(text) for text in (BASE, mine, kept))
+    with Repo.init(tmp_path) as repo:
+        if goes_on:
+            assert rebase(repo, tmp_path, sides, "experiment 9") == sides[1]
+        else:
+            with pytest.raises(PatchRefused, match="experiment 9 conflicts"):
+                rebase(repo, tmp_path, sides, "experiment 9")
