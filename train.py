@@ -121,7 +121,7 @@ class NGrams(nn.Module):
             tail[longer] = ids[1:]  # what is left without the first token
             within[k - 1] = torch.bincount(tail, minlength=len(times[k - 1]))  # the contexts it occurs in
             ids = longer
-        shorter = (within[1] + 0.5) / (within[1] + 0.5).sum()
+        shorter = F.normalize(within[1] + 0.5, p=1, dim=0)
         for k in self.orders:
             count = within.get(k, times[k])
             n = [int((count == i).sum()) + 1 for i in (1, 2, 3, 4)]
@@ -337,7 +337,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     wide = x.size(-2) <= x.size(-1)
     x = x if wide else x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    for a, b, c in POLAR_EXPRESS if GPU else POLAR_EXPRESS[2:]:  # small matrices, where the last three do
+    for a, b, c in POLAR_EXPRESS[2 if NGRAM_ORDERS else 0 :]:  # for small matrices the last three do
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return (x if wide else x.mT).to(matrix.dtype)
@@ -449,7 +449,7 @@ BIGRAM_ROWS = 5  # where no n-grams are counted: rows of the table of token pair
 SAMPLED = 400  # tokens of the vocabulary that are always in the softmax of a step, and again as many that are drawn
 OWN_LOSS = 0.5  # weight of the network's own loss beside that of the mixture with the counts
 MATRIX_LR = 0.02  # Muon, matrices of the blocks
-EMBED_LR = 0.3 if GPU else 0.03  # AdamW, embeddings of tokens, of pairs of them, and of values
+EMBED_LR = 0.3 if GPU else 0.03 if NGRAM_ORDERS else 0.15  # AdamW, embeddings of tokens, of pairs, and of values
 HEAD_LR = 0.008  # AdamW, unembedding
 SCALAR_LR = 0.02  # AdamW, scales and gates
 ADAM_BETAS = (0.8, 0.95)
