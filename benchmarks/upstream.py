@@ -81,8 +81,11 @@ train_loader = make_dataloader(session.start(), DEVICE_BATCH_SIZE, MAX_SEQ_LEN)
 '''
 
 
-def adapted(checkout: Path, profile: str, size: Size) -> str:
+def adapted(checkout: Path, profile: str, size: Size, float32: bool = False) -> str:
     """The text of `checkout`/train.py for our referee.
+
+    Args:
+        float32: in place of bfloat16, which a CPU without instructions for it emulates thirty times as slowly.
 
     Raises:
         SystemExit: it is not the train.py these replacements were written for.
@@ -97,7 +100,7 @@ def adapted(checkout: Path, profile: str, size: Size) -> str:
         if text.count(first) != 1 or end < begin + len(first):
             raise SystemExit(f"{checkout}/train.py has another {name} than this benchmark knows: {first!r}")
         text = text[:begin] + after + text[end:]
-    return text
+    return text.replace("torch.bfloat16", "torch.float32").replace(".bfloat16()", ".float()") if float32 else text
 
 
 def _replacements(device: str, length: int, size: Size) -> dict[str, tuple[str, str]]:

@@ -4,9 +4,10 @@
     python benchmarks/versus_upstream.py --upstream ../upstream [--seconds 60] [--seeds 3] [--profile cpu]
 
 Upstream is scaled to the machine as its README advises (benchmarks/upstream.py); `--depth` and `--batch` try whether
-another size suits it better. A window costs its attention a dense mask here, which its own kernel does not need: on a
-GPU `--windows L` is the fair comparison of speed. Without `--upstream` ours runs alone, which tells how far its score
-spreads over seeds. With `--together` both train.py's of a seed run at the same time, each on a core of its own.
+another size suits it better. On a CPU that has no bfloat16 it computes in float32, which is faster there. A window costs
+its attention a dense mask here, which its own kernel does not need: on a GPU `--windows L` is the fair comparison of
+speed. Without `--upstream` ours runs alone, which tells how far its score spreads over seeds. With `--together` both
+train.py's of a seed run at the same time, each on a core of its own.
 """
 
 import argparse
@@ -59,7 +60,14 @@ def texts(chosen: argparse.Namespace) -> dict[str, str]:
     size = SIZES[chosen.profile]
     batch = chosen.batch or size.total_batch
     size = Size(chosen.depth or size.depth, batch, min(batch, size.forward), chosen.windows or size.windows)
-    return {"upstream": adapted(chosen.upstream, chosen.profile, size)} | ours
+    return {"upstream": adapted(chosen.upstream, chosen.profile, size, _emulates_bfloat16(chosen.profile))} | ours
+
+
+def _emulates_bfloat16(profile: str) -> bool:
+    """Whether upstream is faster in float32 here, so that it is compared in that."""
+    if profile != "cpu":
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # pyright: ignore[reportPrivateUsage]
 
 
 def main() -> None:
