@@ -4,7 +4,7 @@
     python benchmarks/versus_upstream.py --upstream ../upstream [--seconds 60] [--seeds 3] [--profile cpu]
 
 Upstream is scaled to the machine as its README advises (benchmarks/upstream.py); `--depth` and `--batch` try whether
-another size suits it better. On a CPU that has no bfloat16 it computes in float32, which is faster there. A window costs
+another size suits it better. On a CPU without bfloat16 it computes in float32, which is faster there. A window costs
 its attention a dense mask here, which its own kernel does not need: on a GPU `--windows L` is the fair comparison of
 speed. Without `--upstream` ours runs alone, which tells how far its score spreads over seeds. With `--together` both
 train.py's of a seed run at the same time, each on a core of its own.
