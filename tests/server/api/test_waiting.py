@@ -49,8 +49,8 @@ async def test_a_call_that_waits_makes_its_answer_seldom(study: Study) -> None:
 
 
 async def test_a_call_that_waits_ends_with_its_run(study: Study) -> None:
+    told: list[str] = []
     async with Client(create(study)) as client, anyio.create_task_group() as group:
-        told: list[str] = []
 
         async def wait() -> None:
             answer = await client.call_tool("wait_experiment", {"lane": "a", "wait_seconds": PATIENCE})

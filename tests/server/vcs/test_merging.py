@@ -55,7 +55,7 @@ def test_a_candidate_that_has_nearly_all_of_what_was_kept_since_stays_as_it_is(
     """It was made of that, with a number changed; and not where it has its own in the same place."""
     kept = BASE.replace("b = 2\n", "".join(f"line {number}\n" for number in range(30)))
     mine = kept.replace("line 7\n", f"{line}\n") if goes_on else BASE.replace("b = 2", line)
-    sides = tuple(only(text) for text in (BASE, mine, kept))
+    sides = only(BASE), only(mine), only(kept)
     with Repo.init(tmp_path) as repo:
         if goes_on:
             assert rebase(repo, tmp_path, sides, "experiment 9") == sides[1]
