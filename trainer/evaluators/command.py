@@ -40,7 +40,7 @@ _HINTS = (  # what a program says where a guard stops it, and what helps
     ),
 )
 _LEAST_LEFT = 0.05  # seconds: with less of the budget left no run is begun
-_WHOLE = {"steps", "tokens", "parameters", "audits", "threads"}  # figures that records keep as whole numbers
+_WHOLE = {"steps", "tokens", "parameters", "audits", "audit_factor", "threads"}  # figures kept as whole numbers
 _WORDS = {"device", "torch", "compiler", "data", "unkillable", "gpu_held", "node_name"}  # and as words
 
 
