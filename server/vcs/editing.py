@@ -18,7 +18,8 @@ from server.vcs.worktree import Worktree
 _HEAD = 8192  # bytes by which a text is known
 _NAMED = 20  # paths in a command
 _QUOTED = 4000  # characters of a conflict
-_MANY_LINES, _NEARLY_ALL = 20, 0.9  # lines of a change, and which share of them tells who was built on it
+_MANY_LINES = 20  # of a change: which share of them a candidate has tells whether it was built on it
+_NEARLY_ALL = 0.9
 
 
 class Tree(Protocol):

@@ -2,9 +2,11 @@
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from server.errors import DeviceBusy
@@ -53,7 +55,7 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     executor: LocalExecutor, tmp_path: Path, data: Path
 ) -> None:
     lasts: dict[str, Experiment] = {}
-    assert [start(executor, 1, "hang", lasts).id, start(executor, 2, "unigram", lasts).id] == ["0", "1"]
+    assert [start(executor, 1, "hang", lasts).id, start(executor, 2, "honest", lasts).id] == ["0", "1"]
     with pytest.raises(DeviceBusy, match=r"^None of the 2 slots is free. Slot 0 is busy: .* Slot 1 is"):
         executor.require_free("smoke", lasts)
     other = two_slots(tmp_path, data, "of another server")
@@ -64,11 +66,21 @@ def test_two_runs_go_side_by_side_and_one_that_is_killed_harms_no_other(
     alone = local_executor(tmp_path / "another tag", data, tmp_path, tmp_path)
     with pytest.raises(DeviceBusy, match=r"a tag/runs/0000[12] is still active"):
         alone.require_free("smoke", {})
-    until(lambda: processes_of(executor, 1) and processes_of(executor, 2))
-    places = {(executor.runs.path(number) / "place").resolve() for number in (1, 2)}
+    places, shown = set[Path](), {1: set[str | None](), 2: set[str | None]()}
+
+    def look() -> bool:
+        """The second may be over before the first has a process."""
+        for number, seen in shown.items():
+            for one in processes_of(executor, number):
+                with suppress(psutil.Error):
+                    seen.add(one.environ().get("CUDA_VISIBLE_DEVICES"))
+                    places.add((executor.runs.path(number) / "place").resolve())
+        return all(shown.values())
+
+    until(look)
     assert len(places) == 2
-    shown = [{one.environ().get("CUDA_VISIBLE_DEVICES") for one in processes_of(executor, number)} for number in (1, 2)]
-    assert shown == [{"GPU-of-the-slot"}, {os.environ.get("CUDA_VISIBLE_DEVICES")}], "each sees its own GPU alone"
+    gpus = {"GPU-of-the-slot"}, {os.environ.get("CUDA_VISIBLE_DEVICES")}
+    assert tuple(shown.values()) == gpus, "each sees its own GPU alone"
     (pid,) = supervisors(str(executor.runs.path(1)))
     os.kill(pid, signal.SIGKILL)
     until(lambda: not executor.handle(1).alive())
