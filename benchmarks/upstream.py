@@ -85,7 +85,7 @@ def adapted(checkout: Path, profile: str, size: Size, float32: bool = False) -> 
     """The text of `checkout`/train.py for our referee.
 
     Args:
-        float32: in place of bfloat16, which a CPU without instructions for it emulates thirty times as slowly.
+        float32: in place of bfloat16, which a CPU without instructions for it emulates, ten times as slowly.
 
     Raises:
         SystemExit: it is not the train.py these replacements were written for.
