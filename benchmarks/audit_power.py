@@ -6,12 +6,12 @@ A 4-gram of the training text stands for an honest model. A liar claims less tha
 knows everything but the draw. `one run` is the chance to pass one audit. `kept` is the chance to be kept by
 server/scoring/decision_rule.py where σ is 0.1 % of the score, and `ten more` to be kept still after ten further audited
 runs. `first look` is the chance to pass the audit of a candidate's first run, which may ask at fewer positions, and
-`confirms` that of a run that confirms a keep, which asks at more.
-`expected` is gain times chance: `at once` for a score so quiet that each lie is confirmed in two runs, which no noise
-makes worse, and after ten more. A false alarm is an honest first run that fails, with noise as it was measured or, on a
-GPU, assumed. Who lies again in new code is audited more densely from the first failure on: the line below each table is
-for a liar who tells the lie that is best after so many failures, and builds a larger one on each that was kept.
-`--real` sends real lies of a small model through the real referee, N first looks for each share.
+`confirms` that of a run that confirms a keep, which asks at more. `expected` is gain times chance: `at once` for a
+score so quiet that each lie is confirmed in two runs, which no noise makes worse, and after ten more. A false alarm is
+an honest first run that fails, with noise as it was measured or, on a GPU, assumed. Who lies again in new code is
+audited more densely from the first failure on: the line below each table is for a liar who tells the lie that is best
+after so many failures, and builds a larger one on each that was kept. `--real` sends real lies of a small model through
+the real referee, N first looks for each share.
 """
 
 import argparse
@@ -118,13 +118,13 @@ class Task:
         told = self.evidence
         return audit.density(audit.Evidence(table, told.rows, told.scored, told.surprise, told.train, told.bos))
 
-    def passes(self, claims: Floats, draws: int, noise: float, random: np.random.Generator, count: int = 0) -> float:
+    def passes(self, claims: Floats, draws: int, noise: float, random: np.random.Generator, count: int) -> float:
         """The share of audits that believe these claims.
 
         Args:
-            noise: standard deviation of the arithmetic, nats. count: positions asked; 0: the profile's.
+            noise: standard deviation of the arithmetic, nats. count: positions asked.
         """
-        chances, count = self.density(claims), count or self.profile.audits
+        chances = self.density(claims)
         hits = np.searchsorted(np.cumsum(chances), random.random((draws, count))).clip(max=len(chances) - 1)
         believed = 0
         for drawn in hits:

@@ -225,8 +225,7 @@ class Figures(Value):
 MEASURED = tuple(  # numbers that the referee measures itself
     "peak_memory_mb weights_mb preflight_seconds setup_seconds setup_cpu_seconds training_seconds "
     "training_wall_seconds evaluation_seconds evaluation_cpu_seconds starting_seconds total_seconds audits "
-    "audit_factor "
-    "slowed_share gpu_clock_mhz gpu_celsius".split()
+    "audit_factor slowed_share gpu_clock_mhz gpu_celsius".split()
 )
 
 

@@ -10,7 +10,6 @@ import pytest
 from mcp import Client
 
 from server.api.app import create
-from server.records import Result
 from server.serve_options import ServeOptions
 from server.study.study import Study
 from tests.support.lanes import HeldExecutor, end, end_unseen, patched
@@ -60,9 +59,8 @@ async def test_a_call_that_waits_ends_with_its_run(study: Study) -> None:
         group.start_soon(wait)
         await anyio.sleep(0.5)
         assert not told
-        result: Result = measured(1.9)
         begun = time.monotonic()
-        end_unseen(study, 2, result)
+        end_unseen(study, 2, measured(1.9))
         while not told:
             await anyio.sleep(0.02)
             assert time.monotonic() - begun < PATIENCE / 2
