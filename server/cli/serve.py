@@ -351,8 +351,8 @@ def _listen(study: "Study", told: str, hosts: list[str], ask: bool) -> None:
         port, paths = listening.getsockname()[1], study.workspace.paths
         page = Page(PageAccess.of(paths.home), Changes(lambda: paths), PAGE_VIEWS)
         shown = f"the live page is at {page.prefix}/, its token in {paths.home.page_token}"
-        console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         write_whole(paths.home.address, json.dumps({"pid": os.getpid(), "url": address.url(port)}) + "\n")
+        console(stderr=True).print(f"listening on http://{address.host}:{port}{PATH}; {where}; {shown}")
         quiet = partial(seconds_since_heartbeat, study.workspace.state, lock_path(study.workspace.root))
         server, names = create(study, _leave_report), [*address.names(), *hosts]
         anyio.run(listen, server, listening, names, bearer, Beside(quiet, page))

@@ -6,6 +6,7 @@ The SDK is imported only where a server is started for the call: that takes seco
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -16,9 +17,11 @@ from server.api.json_rpc import NOT_STARTED
 from server.api.timeouts import SHELL
 from server.clients.http_call import HttpServer, NoAnswer, NotLetIn
 from server.errors import Unavailable
-from server.locks import lock_holder
+from server.locks import lock_holder, lock_path
 from server.paths import Home
 
+_STARTING_SECONDS = 5.0  # from a server's lock to its address, which it writes when its study is open
+_LOOK_SECONDS = 0.05
 _START = "See the messages above, or run `autoresearch doctor`."
 Tell = Callable[[str], None]
 
@@ -50,15 +53,15 @@ def server_of(workspace: Path, url: str, token: str, options: list[str]) -> Answ
     if not (holder := lock_holder(workspace)):
         return _Started(workspace, options)
     home = Home(workspace)
-    if not token and home.token.exists():
-        token = home.token.read_text(encoding="utf-8").strip()
-    if not (found := _written_url(home.address, holder.pid)):
+    if not (found := _written_url(home.address, holder.pid, lock_path(workspace))):
         raise Unavailable(
             f"A server (pid {holder.pid}, study {holder.tag}) works in {workspace} over stdio: it answers only the "
             "client that started it.",
             "Call again when that client has ended; or start the server with `autoresearch serve --http`, which "
             "answers both the client and calls.",
         )
+    if not token and home.token.exists():
+        token = home.token.read_text(encoding="utf-8").strip()
     return _Listening(found, token)
 
 
@@ -140,8 +143,14 @@ def answer(result: Mapping[str, Any]) -> tuple[Any, str]:
     return structured if structured is not None else {"text": text}, ""
 
 
-def _written_url(file: Path, pid: int) -> str:
-    """The URL that the server with this pid has written down; empty if it has none."""
+def _written_url(file: Path, pid: int, lock: Path) -> str:
+    """The URL that the server with this pid writes down when it listens; empty if it has started without one."""
+    while not (url := _url(file, pid)) and time.time() - lock.stat().st_mtime < _STARTING_SECONDS:
+        time.sleep(_LOOK_SECONDS)
+    return url
+
+
+def _url(file: Path, pid: int) -> str:
     try:
         written: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

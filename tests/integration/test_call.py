@@ -18,7 +18,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from server.cli import main
 from server.cli.call import Exit
 from server.clients.http_call import META, PROTOCOL, HttpServer
+from server.locks import lock_holder
 from tests.integration.test_http import Web
+from tests.support.polling import until
 from tests.support.repositories import QUICK, UNGUARDED, make_repository
 
 pytestmark = pytest.mark.integration
@@ -48,8 +50,8 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 @contextmanager
-def listening(workspace: Path) -> Generator[Web]:
-    web = Web(workspace)
+def listening(workspace: Path, hasty: bool = False) -> Generator[Web]:
+    web = Web(workspace, hasty=hasty)
     try:
         yield web
     finally:
@@ -77,6 +79,14 @@ def test_a_server_over_http_is_found_by_its_workspace(workspace: Path, call: Cal
         assert code == Exit.UNREACHABLE and told is None and "Give its token with --token" in said
     code, told, said = call(workspace, "status", *url)
     assert code == Exit.UNREACHABLE and "cannot be reached" in said and "serve --http" in said
+
+
+def test_a_server_that_is_just_starting_is_waited_for(workspace: Path, call: Call) -> None:
+    with listening(workspace, hasty=True):
+        until(lambda: lock_holder(workspace) is not None)
+        code, told, said = call(workspace, "read_train", "start_line=2", "end_line=2")
+        assert code == Exit.ANSWERED, said
+        assert told["first_line"] == 2
 
 
 def test_what_a_server_tells_of_a_run_meanwhile_comes_before_its_answer(workspace: Path) -> None:

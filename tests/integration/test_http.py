@@ -33,7 +33,9 @@ HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
 class Web:
     """`autoresearch serve --http` as a process."""
 
-    def __init__(self, workspace: Path, *options: str, budget: str = "3", descriptors: int = 1024) -> None:
+    def __init__(
+        self, workspace: Path, *options: str, budget: str = "3", descriptors: int = 1024, hasty: bool = False
+    ) -> None:
         arguments = ["--workspace", str(workspace), "--tag", "t1", "--profile", "smoke", "--budget", budget]
         self.workspace = workspace
         self.process = subprocess.Popen(
@@ -56,6 +58,11 @@ class Web:
             encoding="utf-8",
             cwd=Path(__file__).parents[2],
         )
+        if not hasty:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the server listens."""
         assert self.process.stderr
         self.said = self.process.stderr.readline()
         assert self.said.startswith("listening on http://127.0.0.1:"), self.said + self.process.stderr.read()
