@@ -61,6 +61,18 @@ def _cancelled_in_queue(bench: Bench) -> None:
         assert ended(run).outcome is Outcome.CANCELLED
 
 
+@row("a run that waits for a node gets that of a run that ends")
+def _waits_for_a_place(bench: Bench) -> None:
+    full = [bench.start(_LONG) for _ in range(2)]
+    nodes = [bench.node(run) for run in full]
+    waits = bench.start("true")
+    until(lambda: "waiting for a node" in waits.progress().stage)
+    for run, node in zip(full, nodes, strict=True):
+        bench.end_command(run, node)
+        assert ended(run).outcome is Outcome.FINISHED
+    assert ended(waits).outcome is Outcome.FINISHED
+
+
 @row("the server's process that talks with Ray is killed")
 def _child_killed(bench: Bench) -> None:
     run = bench.start(_LONG)

@@ -65,7 +65,7 @@ def test_a_night_that_has_come_to_its_limit_is_not_driven_on(repository: Path, d
     client = (STAND_INS / "client.py").read_text(encoding="utf-8")
     program(path / "claude", client.replace("/usr/bin/env python3", sys.executable))
     study = drive(repository, data)
-    assert study.run(DriveLimits(pauses=(0.0,)), lambda line: None) == "1 experiments are done"
+    assert study.run(DriveLimits(pauses=(0.0,)), lambda line: None) == "the limit of 1 experiment was reached"
     assert study.measured() == 1
 
 

@@ -14,8 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, Thread, Timer
 from typing import Any, TextIO
 
 from server.runs.engines.ray import door
@@ -27,13 +28,48 @@ from server.runs.engines.ray.where import Where
 from server.runs.engines.remote import Job
 
 _PER_RUN_SECONDS = 0.01  # that a look at each of many runs may take of ours
-
-
 _LEAVE_SECONDS = 3.0
+_SPARE_SECONDS = 2.0  # for which a tenant keeps its slot without a run; its own patience is longer
 
 
 class Refused(Exception):
     """What the server reads as the reason."""
+
+
+class Spares:
+    """Tenants whose run is over, for the next ones: a worker of Ray's takes a second to start."""
+
+    def __init__(self) -> None:
+        self._lock, self._found = Lock(), list[tuple[door.Handle, bool]]()
+
+    def add(self, handle: door.Handle, gpu: bool) -> None:
+        """Keep a tenant for a moment."""
+        with self._lock:
+            self._found.append((handle, gpu))
+        late = Timer(_SPARE_SECONDS, self._end, [handle])
+        late.daemon = True
+        late.start()
+
+    def take(self, gpu: bool) -> door.Handle | None:
+        """One that has, or has not, a GPU; None: there is none."""
+        with self._lock:
+            found = next((one for one in self._found if one[1] == gpu), None)
+            if found:
+                self._found.remove(found)
+        return found[0] if found else None
+
+    def end_all(self) -> None:
+        """Give every slot back."""
+        for handle, _ in list(self._found):
+            self._end(handle)
+
+    def _end(self, handle: door.Handle) -> None:
+        with self._lock:
+            left = [one for one in self._found if one[0] is not handle]
+            ours, self._found = len(left) < len(self._found), left
+        if ours:
+            with suppress(Exception):
+                door.end(handle)
 
 
 class Child:
@@ -43,15 +79,15 @@ class Child:
         self._out, self._lock = out, Lock()
         self._cargo = Cargo()
         self._keepers: dict[str, Keeper] = {}
+        self._spares = Spares()
 
     def serve(self, requests: TextIO) -> None:
         """Until the server is gone."""
         self.tell({"ready": self._nodes({}), "cluster": door.cluster_id()})
         for line in requests:
             Thread(target=self._answer, args=[json.loads(line)], daemon=True).start()
-        for keeper in self._keepers.values():
-            if keeper.leaving:  # its slot would be taken for some seconds more
-                keeper.join(_LEAVE_SECONDS)
+        self._join_leaving()  # their slots would be taken for some seconds more
+        self._spares.end_all()
 
     def tell(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -81,9 +117,14 @@ class Child:
         if job is None:
             raise Refused(f"{folder} names no job")
         job.model_copy(update={"id": str(Where(door.cluster_id()))}).write(folder)
+        self._join_leaving()
+        spare = self._spares.take(asked["gpu"])
         try:
-            handle = door.create(job.name, asked["gpu"])
+            door.claim(job.name, spare.name if spare else job.name)
+            handle = spare or door.create(job.name, asked["gpu"])
         except Taken as taken:
+            if spare:
+                self._pass_on(spare, asked["gpu"])
             raise Refused(f"a run of this name is active on the cluster: {job.name}") from taken
         self._keep(folder, handle, Order(asked["seat"], asked["dataset"], asked["gpu"], self._cargo))
 
@@ -93,9 +134,22 @@ class Child:
                 self._keep(folder, None, None)
 
     def _keep(self, folder: Path, handle: door.Handle | None, order: Order | None) -> None:
-        keeper = Keeper(folder, handle, order, self._pace)
+        keeper = Keeper(folder, handle, order, self._pace, self._pass_on)
         self._keepers[str(folder)] = keeper
         keeper.start()
+
+    def _join_leaving(self) -> None:
+        """Wait for the tenants of runs whose ending is here."""
+        for keeper in list(self._keepers.values()):
+            if keeper.leaving:
+                keeper.join(_LEAVE_SECONDS)
+
+    def _pass_on(self, handle: door.Handle, gpu: bool) -> None:
+        """Keep a tenant whose run is over, unless a run waits for a slot: Ray gives it that of a tenant that ends."""
+        if any(keeper.waits for keeper in list(self._keepers.values())):
+            door.end(handle)
+        else:
+            self._spares.add(handle, gpu)
 
     def _pace(self) -> float:
         return max(LOOK_SECONDS, _PER_RUN_SECONDS * sum(one.is_alive() for one in self._keepers.values()))

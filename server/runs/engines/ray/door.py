@@ -24,7 +24,7 @@ class Failed(Exception):
 
 
 class Taken(Exception):
-    """An actor of this name lives."""
+    """An actor of this name lives, or another one has the run."""
 
 
 class Unreachable(Exception):
@@ -41,7 +41,13 @@ class Node(NamedTuple):
     resources: dict[str, float]
 
 
-Handle = Any  # of an actor
+class Handle(NamedTuple):
+    """Of an actor."""
+
+    name: str  # that of its first run
+    actor: Any
+
+
 Ref = Any  # of an answer
 
 
@@ -92,7 +98,7 @@ def create(name: str, gpu: bool) -> Handle:
         **place,
     }
     try:
-        return _ray().remote(tenant.Tenant).options(**options).remote(name)
+        return Handle(name, _ray().remote(tenant.Tenant).options(**options).remote(name))
     except ValueError as error:
         raise Taken from error
     except Exception as error:
@@ -102,9 +108,37 @@ def create(name: str, gpu: bool) -> Handle:
 def find(name: str) -> Handle | None:
     """The tenant of this name; None where the cluster has none that lives. Raises Silent."""
     try:
-        return _ray().get_actor(name)
+        return Handle(name, _ray().get_actor(name))
     except ValueError:
         return None
+    except Exception as error:
+        raise Silent from error
+
+
+def claim(run: str, name: str) -> None:
+    """Say in the cluster that the tenant `name` has this run. Raises Taken: another one that lives has it; Silent."""
+    if _table("put", run, name.encode(), False) and (other := holder(run)) != name:
+        if find(other):
+            raise Taken
+        _table("put", run, name.encode(), True)
+
+
+def holder(run: str) -> str:
+    """The name of the tenant that has this run, as far as the cluster knows. Raises Silent."""
+    found: bytes | None = _table("get", run)
+    return found.decode() if found else run
+
+
+def forget(run: str) -> None:
+    """The run is over. Raises Silent."""
+    _table("del", run)
+
+
+def _table(does: str, *words: object) -> Any:
+    """Put into the table of strings that the cluster's head has (whether the key was there), get, or del."""
+    table = import_module("ray.experimental.internal_kv")
+    try:
+        return getattr(table, f"_internal_kv_{does}")(*words, namespace=NAMESPACE)
     except Exception as error:
         raise Silent from error
 
@@ -116,7 +150,7 @@ def put(value: object) -> Ref:
 
 def ask(handle: Handle, method: str, *words: object) -> Ref:
     """Begin a call of a tenant's method."""
-    return getattr(handle, method).remote(*words)
+    return getattr(handle.actor, method).remote(*words)
 
 
 def ask_node(node: str, function: Callable[..., Any], *words: object) -> Ref:
@@ -152,7 +186,7 @@ def lost(ref: Ref) -> bool:
 
 def end(handle: Handle) -> None:
     """End a tenant; its tether ends the run, if there is one."""
-    _ray().kill(handle, no_restart=True)
+    _ray().kill(handle.actor, no_restart=True)
 
 
 def _why(error: Exception) -> str:

@@ -24,6 +24,7 @@ LOOK_SECONDS = 0.4  # between two looks at a run
 _ANSWER_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
 _TETHER_SECONDS = 25.0  # that a run takes to end after its tenant
+_WORKER_SECONDS = 3.0  # that Ray takes at most, usually, to start a worker where there is a place
 _PLACES = 10
 _OBEY_SECONDS = 30.0  # that a supervisor has to end a run that is cancelled
 _BACK_SECONDS = 60.0  # for a node to come back after its cluster was started anew, before its run is given up
@@ -53,17 +54,36 @@ class Keeper(Thread):
     """Follows one run until it has an ending in its folder."""
 
     def __init__(
-        self, folder: Path, handle: door.Handle | None, order: Order | None, pace: Callable[[], float]
+        self,
+        folder: Path,
+        handle: door.Handle | None,
+        order: Order | None,
+        pace: Callable[[], float],
+        pass_on: Callable[[door.Handle, bool], None],
     ) -> None:
-        """`order` None: an earlier process has brought the run to its node. `pace`: seconds between two looks."""
+        """Follow a run.
+
+        Args:
+            handle: a new tenant, or one whose run before is over; None: it is searched for.
+            order: None: an earlier process has brought the run to its node.
+            pace: seconds between two looks.
+            pass_on: takes the tenant of a run that is over, and whether it has a GPU.
+        """
         super().__init__(daemon=True, name=folder.name)
         job = Job.read(folder)
         assert job is not None
         self._folder, self._handle, self._order, self._pace = RunFolder(folder), handle, order, pace
+        self._pass_on, self._gpu = pass_on, order.gpu if order else None
         self._job, self._where = job, Where.of(job)
         self._cancelled: float | None = None  # since when the node knows that the run is to end
-        self._stage = ""
+        self._stage, self._since = "", time.monotonic()
         self.leaving = False  # whether the run's ending is here, and its tenant is being told
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run waits for a place on a node, as far as its new tenant is not just starting."""
+        late = time.monotonic() - self._since > _WORKER_SECONDS
+        return late and self.is_alive() and self._order is not None and not self._where.node
 
     def run(self) -> None:
         while True:
@@ -89,14 +109,14 @@ class Keeper(Thread):
             self._move_in(self._order)
             self._order = None
         elif not self._where.node or not self._hello()["begun"]:
-            door.end(self._handle)
+            door.end(self._tenant)
             self._lost("The server ended before this run began on a node", begun=False)
         while True:
             self._pass_cancel_on()
             files, alive = self._call("look", mirror.seen(self._folder.path), self._pace())
             self.leaving = bool(files.keys() & set(tenant.LAST))
             if mirror.receive(self._folder.path, files):
-                self._leave()
+                self._leave(self._gpu)
             if not alive and not files.keys() & set(tenant.LAST):
                 self._after_tether()
 
@@ -107,6 +127,7 @@ class Keeper(Thread):
     def _ask_for_another(self, order: Order) -> None:
         order.left -= 1
         try:
+            door.claim(self._job.name, self._job.name)
             self._handle = door.create(self._job.name, order.gpu)
         except door.Taken as error:  # Ray does not know yet that it is dead
             raise Silent from error
@@ -114,7 +135,7 @@ class Keeper(Thread):
     def _move_in(self, order: Order) -> None:
         """Bring everything to the node that Ray chooses, and start the run."""
         self._say("waiting for a node of the Ray cluster")
-        found = self._hello()
+        found = self._hello("take", self._job.name)
         self._where = self._where.at(found["node"], next((n for n in door.nodes() if n.id == found["node"]), None))
         self._job = self._job.model_copy(update={"id": str(self._where)})
         self._job.write(self._folder.path)  # from here on it may have begun there
@@ -128,7 +149,7 @@ class Keeper(Thread):
         except Failed as error:
             why = str(error)
         if why:
-            door.end(self._handle)
+            door.end(self._tenant)
             self._give_up(Outcome.ENV_FAIL, f"{self._where.told} cannot run this: {why}. No idea was judged.")
 
     def _bring_data(self, place: Path) -> None:
@@ -145,9 +166,9 @@ class Keeper(Thread):
         if why := self._call("seal_data", data.digest, data.sums, seconds=600):
             raise Failed(why)
 
-    def _hello(self) -> dict[str, Any]:
+    def _hello(self, method: str = "hello", *words: str) -> dict[str, Any]:
         """Where the tenant is; it is waited for its place."""
-        ref = door.ask(self._handle, "hello")
+        ref = door.ask(self._tenant, method, *words)
         while True:
             try:
                 return door.answer(ref, _ANSWER_SECONDS / 5)
@@ -159,12 +180,12 @@ class Keeper(Thread):
 
     def _end_in_queue(self) -> None:
         if self._folder.cancelled and not self._where.node:
-            door.end(self._handle)
+            door.end(self._tenant)
             self._give_up(Outcome.CANCELLED, f"Cancelled in the cluster's queue: {self._reason()}")
 
     def _call(self, method: str, *words: object, seconds: float = _ANSWER_SECONDS) -> Any:
         """The answer of the tenant, for which it is waited through any silence: asking twice could do twice."""
-        ref = door.ask(self._handle, method, *words)
+        ref = door.ask(self._tenant, method, *words)
         while True:
             try:
                 return door.answer(ref, seconds)
@@ -174,21 +195,24 @@ class Keeper(Thread):
 
     def _pass_cancel_on(self) -> None:
         if self._cancelled and time.monotonic() - self._cancelled > _OBEY_SECONDS:
-            door.end(self._handle)  # a supervisor that hangs: the tether ends what is left
+            door.end(self._tenant)  # a supervisor that hangs: the tether ends what is left
             raise Dead("it did not answer a cancel")
         if self._folder.cancelled and self._cancelled is None:
             if self._order is not None:  # nothing has begun, or is certain to have
-                door.end(self._handle)
+                door.end(self._tenant)
                 raise Dead("cancelled")
             self._call("cancel", self._reason())
             self._cancelled = time.monotonic()
 
-    def _leave(self) -> None:
-        """The run's ending is here: the node may forget it, and its slot is free."""
+    def _leave(self, gpu: bool | None = None) -> None:
+        """The run's ending is here: the node may forget it. `gpu`: what the tenant has; None: it ends in any case."""
         with suppress(Silent, Dead, Failed):
-            door.answer(door.ask(self._handle, "leave"), _ANSWER_SECONDS)
+            door.answer(door.ask(self._tenant, "leave"), _ANSWER_SECONDS)
+            if gpu is not None:
+                self._pass_on(self._tenant, gpu)
+                self._finish()
         with suppress(Exception):
-            door.end(self._handle)
+            door.end(self._tenant)
         self._finish()
 
     def _after_tether(self) -> None:
@@ -206,7 +230,7 @@ class Keeper(Thread):
     def _search(self) -> None:
         """The tenant of this name; or, where Ray is certain that there is none, what the run has left on its node."""
         same = self._where.cluster in ("", door.cluster_id())
-        if same and (found := door.find(self._job.name)) is not None:
+        if same and (found := door.find(door.holder(self._job.name))) is not None:
             self._handle = found
             return
         if not self._where.node:
@@ -257,6 +281,8 @@ class Keeper(Thread):
     def _finish(self) -> None:
         with suppress(OSError):  # it costs space, and no run
             cargo.lighten(self._folder)
+        with suppress(Silent):
+            door.forget(self._job.name)
         raise _Over
 
     def _give_up(self, outcome: Outcome, why: str) -> None:
@@ -268,6 +294,11 @@ class Keeper(Thread):
             self._stage = stage
             with suppress(OSError):
                 mirror.say(self._folder.path, stage)
+
+    @property
+    def _tenant(self) -> door.Handle:
+        assert self._handle is not None
+        return self._handle
 
     def _reason(self) -> str:
         with suppress(OSError):

@@ -49,14 +49,14 @@ def node_home() -> Path:
 
 
 class Tenant:
-    """One run on this node."""
+    """One run on this node, and then another."""
 
     def __init__(self, name: str, leaves: bool = True) -> None:
         """`leaves`: end this process, an actor's worker, once nobody has asked for anything for a while."""
         self.home = node_home()
         self.folder = self.home / "runs" / name
         self._tether, self._told = -1, False  # told: somebody was given the run's ending
-        self._heard = time.monotonic()
+        self._heard, self._leaving = time.monotonic(), threading.Lock()
         for old in (self.home / "runs").glob("*/*"):
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
@@ -68,6 +68,16 @@ class Tenant:
         self._heard = time.monotonic()
         context: Any = import_module("ray").get_runtime_context()
         return {"node": context.get_node_id(), "host": os.uname().nodename, "begun": self._begun()}
+
+    def take(self, name: str) -> dict[str, Any]:
+        """Have this run from here on: the one before is over, and its files have been fetched. Returns `hello`."""
+        with self._leaving:
+            folder = self.home / "runs" / name
+            if folder != self.folder:
+                if self._tether >= 0:
+                    os.close(self._tether)
+                self.folder, self._tether, self._told = folder, -1, False
+            return self.hello()
 
     def install(self, code: bytes, digest: str) -> None:
         """Unpack our own code, once for each version of it. Raises OSError."""
@@ -161,6 +171,7 @@ class Tenant:
 
     def leave(self) -> None:
         """The run's files have been fetched: remove them."""
+        self._heard = time.monotonic()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self, order: str, packages: Path) -> str:
@@ -202,9 +213,10 @@ class Tenant:
     def _leave_when_idle(self) -> None:
         while True:
             time.sleep(1)
-            idle = time.monotonic() - self._heard > (_TOLD_SECONDS if self._told else _IDLE_SECONDS)
-            if idle and not (self._begun() and not self._over()):
-                os._exit(0)  # what the run has left stays on the node's disk
+            with self._leaving:
+                idle = time.monotonic() - self._heard > (_TOLD_SECONDS if self._told else _IDLE_SECONDS)
+                if idle and not (self._begun() and not self._over()):
+                    os._exit(0)  # what the run has left stays on the node's disk
 
 
 def collect(name: str, seen: dict[str, int], seconds: float) -> dict[str, tuple[int, bytes]] | None:

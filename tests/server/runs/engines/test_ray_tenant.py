@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -25,21 +27,27 @@ ROOT = Path(__file__).parents[4]
 
 def _begin(place: Path, command: str) -> tenant.Tenant:
     """A run of a command on a node whose home is below `place`; its code is the repository's."""
+    made = tenant.Tenant("study/00001", leaves=False)
+    (made.home / "code").mkdir(parents=True)
+    (made.home / "code" / "digest").symlink_to(ROOT)
+    _run(made, place, command)
+    return made
+
+
+def _run(made: tenant.Tenant, place: Path, command: str) -> None:
+    """Have the tenant begin a run of a command."""
     about: Attempt = attempt(1)
     task = TaskSpec("cost", command=f"{command}; echo METRIC cost=1", editable=("value",))
     limits = RunLimits(setup_seconds=60, evaluation_seconds=60, grace_seconds=5, preflight=False)
     request = RunRequest(attempt=about, limits=limits, referee=Referee.COMMAND, task=task)
-    here, made = place / "here", tenant.Tenant("study/00001", leaves=False)
+    here = place / made.folder.name
     (here / RunFile.TREE).mkdir(parents=True)
     (here / RunFile.TREE / "value").write_text("1\n", encoding="ascii")
-    (made.home / "code").mkdir(parents=True)
-    (made.home / "code" / "digest").symlink_to(ROOT)
     spec = on_node(make_spec(site(place, place, place), request, here), "study")
     seat = SeatOrder(make_order(spec, request).decode(), "nonce", trainer_hash())
     for _ in range(2):  # a call whose answer was lost is made again
         files = cargo.folder(here, json.dumps({"nonce": "nonce"}))
         assert made.begin(files, seat.to_json(), "digest") == ""
-    return made
 
 
 def _followed(made: tenant.Tenant, here: Path) -> Result:
@@ -87,6 +95,21 @@ def test_a_run_goes_through_and_a_second_start_of_it_is_the_same(tmp_path: Path)
     until(lambda: not made.look({})[1])
     made.leave()
     assert not made.folder.exists()
+
+
+@pytest.mark.usefixtures("_home")
+def test_a_tenant_takes_another_run_once_the_first_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = SimpleNamespace(get_node_id=lambda: "n1")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    made = _begin(tmp_path, "true")
+    assert _followed(made, tmp_path / "mirror").outcome == "finished"
+    assert made.take("study/00001")["begun"], "asked again, it is still the same run"
+    made.leave()
+    assert made.take("study/00002") == {"node": "n1", "host": os.uname().nodename, "begun": False}
+    assert made.look({}) == ({}, False), "nothing of the first run is the second's"
+    _run(made, tmp_path, "true")
+    assert _followed(made, tmp_path / "mirror2").outcome == "finished"
+    assert made.folder.name == "00002" and made.look({})[0]
 
 
 def test_a_tenant_without_a_run_is_asked_for_nothing_that_is_not_there(tmp_path: Path) -> None:
