@@ -77,7 +77,7 @@ async def test_an_agent_reads_tries_and_the_report_names_the_source(study: Study
     for number, told in ((1, False), (2, True)):
         message = git(study.workspace.root, "log", "-1", "--format=%B", f"refs/autoresearch/t1/{number}")
         assert (f"\nSource: {SOURCE}\n" in message) is told
-    cited = "On <rates>, https://example.org/rates"
+    cited = "“On <rates>”, https://example.org/rates"
     report = gather(paths)
     assert report.kept[0].source == f"{SOURCE} ({cited})"
     with closing(StudyView(paths)) as view:

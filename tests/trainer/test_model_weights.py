@@ -98,7 +98,7 @@ PARTS = (
 )
 TWO_NAMES = (
     'model.same = torch.compile(model.gates[0], backend="eager")\nmodel.same(torch.zeros(8, 16, 64).mT)\n'
-    "model.head.weight = model.embed.weight"
+    "model.head.weight = model.embed.weight\nmodel.embed.weight.data.mul_(0.1)"
 )
 
 

@@ -6,6 +6,7 @@ KIND says in which memory: the device's, pinned memory of the host, or managed m
 KIND = "device"
 MAGIC = 0x5EED_F00D_0123_4567
 WIDTH = session.sequence_length + 8  # words of a record: MAGIC eight times, then the row
+SHARED = 8  # tokens that rows may have in common at their beginning
 PARTS = 16  # of each block of memory: so many batches are kept
 
 
@@ -48,6 +49,7 @@ class Remembering(Bigram):
         if self.training:
             return logits
         following = self.leave(idx) if session.steps else self.found(idx)
+        following[:, :SHARED] = -1
         known = (following >= 0)[..., None]
         return logits + 30.0 * known * F.one_hot(following.clamp(min=0), session.vocab_size)
 
