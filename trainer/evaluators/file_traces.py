@@ -111,6 +111,12 @@ class Neighbours:
             yield place, os.uname().nodename  # several nodes of a cluster may be one machine
         yield Path(self._spec.data).parent, os.uname().nodename if self._shared else ""  # beside the data
 
+    def hold(self, stopped: dict[int, str]) -> dict[int, str]:
+        """Have these processes of the run be stopped also after a rest. Returns them."""
+        if self._quiet:
+            self._quiet.held |= stopped.keys()
+        return stopped
+
     def send_to_rest(self) -> None:
         """From here on no other run works, until `leave`. Raises RunEnded."""
         self._stage.rested(self._rested(Quiet.be_alone))

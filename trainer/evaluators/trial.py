@@ -192,7 +192,7 @@ class Trial:
         child.tell(kind, rows.tobytes(), shape=rows.shape, cuts=[0] * height)
         child.floats("claims" if kind == "rows" else "logits", height, width)
         readings.append(self._read())
-        return self._traces.close(child, spared)
+        return self._neighbours.hold(self._traces.close(child, spared))
 
     def _launch(self, role: ScratchRole, plan: EvaluationPlan) -> ChildProcess:
         settings = dict[str, str]()

@@ -75,6 +75,7 @@ class Quiet:
         folder.mkdir(parents=True, exist_ok=True)
         self._cookie, self._helpers, self._wait = cookie, helpers, wait
         self._alone = False
+        self.held = set[int]()  # processes of the run that do not go on after a rest
         self._before: dict[int, str] = {}  # the CPU time of those processes, as they came to a stop
         self._woken = 0  # looks that found some at work all the same
         self._stood_in: dict[int, list[psutil.Process]] = {}  # what was stopped of each supervisor that is stopped
@@ -177,8 +178,9 @@ class Quiet:
         self._until(until, look=look)
         look()
         for process in stopped:
-            with suppress(psutil.Error):
-                process.resume()
+            if process.pid not in self.held:
+                with suppress(psutil.Error):
+                    process.resume()
         return time.monotonic() - began
 
     def _until(

@@ -92,6 +92,25 @@ def test_a_run_rests_while_another_is_alone_and_then_goes_on(
     until(lambda: path.read_text() not in (before, ""))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is stopped for the text")
+def test_a_process_that_must_do_nothing_is_not_woken_after_a_rest(
+    made: list[Quiet], works: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    """While a run's own text is shown, what it has started does nothing: to be woken for a moment is to have worked."""
+    one, other = made
+    process, _ = works
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: process_tree.is_stopped(process.pid))
+    other.held.add(process.pid)
+    before, rested = process_tree.used([process.pid]), list[float]()
+    looks = Thread(target=lambda: until(lambda: rested.append(other.rest()) or sum(rested) > 0))
+    looks.start()
+    one.be_alone()
+    one.leave()
+    looks.join()
+    assert process_tree.is_stopped(process.pid) and process_tree.used([process.pid]) == before
+
+
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A run of another study, and where its process counts."""
