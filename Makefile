@@ -19,7 +19,7 @@ test: $(VENV)/.ready
 slow: $(VENV)/.ready  # the tests marked `slow`, which `make test` leaves out; some minutes
 	$(BIN)/python -m pytest -m "slow and not thorough"
 
-attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; a quarter of an hour
+attack: $(VENV)/.ready  # the tests that take long, every cheat, and fifty runs of honest models; an hour
 	$(BIN)/python -m pytest -m thorough
 	$(BIN)/python -m tests.attack
 
