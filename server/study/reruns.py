@@ -140,7 +140,7 @@ def _run(
             "number": 1 + max(runs.numbers(), default=0),
             "seed": seed,
             "signer": public_half(key) if key else "",
-            **({"commit": variant.commit} if variant.commit else {}),
+            "commit": variant.commit or variant.row.commit,  # the attempt's own is in no clone and in no bundle
         }
     )
     request = study.request(attempt, variant.candidate, key)

@@ -1,6 +1,7 @@
 """After the night: the same referee asks again, on another text, for another time, at another size."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from server.study.study import Study
 from tests.support.builders import only
 from tests.support.failing_audits import INVALID
 from tests.support.lifecycle import ran
-from tests.support.repositories import QUICK, make_repository
+from tests.support.repositories import QUICK, git, make_repository
 from trainer.contract import RunFile, public_half, sign
 from trainer.datasets.corpus import Split, documents
 from trainer.datasets.embedded import holdout, load
@@ -40,6 +41,10 @@ def study(study: Study) -> Study:
 
 def test_a_rerun_is_scored_on_hidden_text_and_is_no_experiment(study: Study) -> None:
     row = ran(study, 2.5)
+    git(study.workspace.root, "gc", "--quiet", "--prune=now")  # as good as a clone, or a bundle: what has a ref is left
+    assert git(study.workspace.root, "rev-parse", row.commit) and row.commit != row.attempt.commit
+    with pytest.raises(subprocess.CalledProcessError):
+        git(study.workspace.root, "cat-file", "-e", row.attempt.commit)
     shown: list[str] = []
     (hidden,) = rerun(study, [row], RerunRequest(split="holdout", budget_seconds=1), shown.append)
     (open_,) = rerun(study, [row], RerunRequest(budget_seconds=1), shown.append)
