@@ -116,7 +116,7 @@ class Study:
     def close(self) -> None:
         """Let go of everything; a run under way goes on."""
         self.ledger.close()
-        self.workspace.close()
+        self.workspace.close(pack=True)
         self._lock.release()
 
     @contextmanager

@@ -358,8 +358,11 @@ class Workspace:
                     self._trains[base] = False
         return self._trains[base]
 
-    def close(self) -> None:
-        """End the git processes that serve this object."""
+    def close(self, pack: bool = False) -> None:
+        """End the git processes that serve this object. `pack`: refs that are files, too, if they are many."""
+        if pack:
+            with suppress(WorkspaceUnusable):  # it saves time at the next start, and no more
+                self.refs.pack()
         self._repo.close()
 
     def __enter__(self) -> "Workspace":

@@ -14,6 +14,7 @@ from server.cli.doctor import examine
 from server.records import Experiment
 from server.study.phase import Phase
 from server.study.study import Study
+from server.vcs import refs as vcs_refs
 from tests.server.cli.test_control import autoresearch
 from tests.support.lifecycle import begin, ran
 from tests.support.lost_refs import (
@@ -136,6 +137,33 @@ def test_moves_of_our_own_cost_no_look_at_all_refs(told: list[Experiment], repos
         delete(repository, "refs/autoresearch/t1/2")
         study.verdicts.archive(row.model_copy(update={"attempt": row.attempt.model_copy(update={"profile": "cpu"})}))
         assert study.workspace.refs.disturbed, "a move of ours has covered one of theirs"
+
+
+def loose(repository: Path) -> list[Path]:
+    return [path for name in OURS for path in (repository / ".git" / name).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_server_that_ends_packs_refs_that_are_many(
+    told: list[Experiment], repository: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    lock = repository / ".git" / "packed-refs.lock"
+    with served(repository):
+        before = refs(repository)
+    assert loose(repository), "a few stay files"
+    monkeypatch.setattr(vcs_refs, "_MANY", 4)
+    with served(repository):
+        if locked:
+            lock.touch()  # by another git, or by one that was killed
+    assert bool(loose(repository)) is locked and refs(repository) == before
+    lock.unlink(missing_ok=True)
+    with served(repository) as study:
+        assert not study.notebook.notes and not study.workspace.refs.disturbed
+        everything_is_there(study, told)
+        study.apply_patch(last_patch().replace("the last", "more"))
+        begin(study, 7)
+        study.settle()
+        assert not study.workspace.refs.disturbed
 
 
 def test_a_run_under_way_whose_commit_is_pruned_is_judged(told: list[Experiment], repository: Path) -> None:
