@@ -44,6 +44,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--upstream", type=Path, help="a checkout of karpathy/autoresearch")
     parser.add_argument("--seconds", type=float, default=60.0, help="training seconds a run")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=42, help="the first seed, to go on with a comparison")
     parser.add_argument("--profile", choices=SIZES, default="cpu")
     parser.add_argument("--depth", type=int, help="upstream's DEPTH; default: its README's advice")
     parser.add_argument("--windows", help='upstream\'s WINDOW_PATTERN; default: "L" on a CPU, "SSSL" on a GPU')
@@ -81,7 +82,7 @@ def main() -> None:
             place = Path(folder) / f"{name}-{seed}"
             return run(place, competitors[name], chosen.profile, chosen.seconds, seed)[0]
 
-        for seed in range(42, 42 + chosen.seeds):
+        for seed in range(chosen.first, chosen.first + chosen.seeds):
             for name, result in zip(competitors, at_once.map(trained, competitors), strict=True):
                 assert result.score is not None
                 scores[name].append(result.score.value)

@@ -291,7 +291,8 @@ def _drive(night: "Driver | OptunaSearch", limits: "DriveLimits", run: Callable[
             raise
     done = night.measured() - before
     bill, report = bill_in_words(night.paths), _report_of(night.paths)
-    say(out, f"{reason}: {done} runs; see `autoresearch history`{f', or {report}' if report else ''}")
+    runs = f"{done} run{'' if done == 1 else 's'}"
+    say(out, f"{reason}: {runs}; see `autoresearch history`{f', or {report}' if report else ''}")
     if bill:
         say(out, bill)
 

@@ -215,7 +215,8 @@ class Driver:
             return f"{shift.hours:g} hours are over"
         done = 0 < shift.experiments <= self.measured() - before
         why = self.expenses.reached(shift.usd, shift.tokens)
-        why = why or (f"{shift.experiments} experiments are done" if done else self._curfew())
+        wanted = f"{shift.experiments} experiment{'s are' if shift.experiments > 1 else ' is'} done"
+        why = why or (wanted if done else self._curfew())
         self._done_at = (self._done_at or time.monotonic()) if why else 0.0
         return why if self._decided() or time.monotonic() - self._done_at >= patience else ""
 

@@ -75,7 +75,7 @@ class OptunaSearch:
                 if hours > 0 and time.monotonic() - begun >= 3600 * hours:
                     return f"{hours:g} hours are over"
                 if 0 < experiments <= done:
-                    return f"{experiments} proposals are done"
+                    return f"{experiments} proposal{'s are' if experiments > 1 else ' is'} done"
                 status = await _call(client, "status", {})
                 if await self._decide(client, status) or await self._rest(status):
                     continue

@@ -98,7 +98,7 @@ class Trial:
             encoding="utf-8",
         )
         rows = self._recorded()
-        passed = "1 experiments are done: 1 runs" in done.stdout and len(rows) == 1 and rows[0]["val_bpb"] is not None
+        passed = "1 experiment is done: 1 run;" in done.stdout and len(rows) == 1 and rows[0]["val_bpb"] is not None
         outcome = f"{rows[0]['verdict']}, val_bpb {rows[0]['val_bpb']:.4f}" if passed else f"{rows}: {done.stdout}"
         calls = len(model.received)
         return Report(self._client.name, self._version(), "drive", calls, model.longest, "not asked", outcome, passed)

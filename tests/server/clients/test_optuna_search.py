@@ -53,13 +53,13 @@ def test_proposals_are_judged_like_any_idea_and_their_end_is_told_and_reported(t
         done = drive_sweep(repository, AUTORESEARCH_NOTIFY=service.url)
     told = done.stderr
     assert done.returncode == 0 and "RATE = 0.0" in told and "improved, kept" in told, told
-    assert re.search(r"1 proposals are done: \d runs; see `autoresearch history`, or .*report\.html", told), told
+    assert re.search(r"1 proposal is done: \d runs?; see `autoresearch history`, or .*report\.html", told), told
     paths = StudyPaths(repository / ".autoresearch" / "t1")
     with closing(Ledger(paths.ledger, read_only=True)) as ledger:
         assert [row.attempt.description[:3] for row in ledger.all() if row.attempt.of is None] == ["bas", "TPE"]
     assert "RATE" in paths.report.read_text(encoding="utf-8")
     assert [(sent["event"], sent["title"]) for _, sent in service.requests] == [
-        ("over", "t1 is over: 1 proposals are done")
+        ("over", "t1 is over: 1 proposal is done")
     ]
 
 
@@ -72,7 +72,7 @@ async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(t
     search = OptunaSearch(
         repository, ["--tag", "t1", "--profile", "smoke"], Task(knobs={"RATE": Range(low=0.01, high=0.05)})
     )
-    assert await search.run(0, 1, lambda line: None) == "1 proposals are done"
+    assert await search.run(0, 1, lambda line: None) == "1 proposal is done"
     with closing(Ledger(repository / ".autoresearch" / "t1" / "ledger.sqlite3", read_only=True)) as ledger:
         assert ledger.failed() == [2, 3]  # and the proposal, which is built on it
         assert not [row.number for row in ledger.all(after=2) if row.attempt.purpose is Purpose.REFERENCE]
