@@ -14,13 +14,13 @@ from server.clients.optuna_search import OptunaSearch
 from server.errors import Unavailable
 from server.history.ledger import Ledger
 from server.paths import StudyPaths
-from server.records import Purpose
+from server.records import Purpose, Verdict
 from server.serve_options import ServeOptions
 from server.study.find_study import OperatorRequest, write_request
 from server.study.study import Study
 from server.task.definition import Task
 from server.task.fields import Range
-from tests.support.builders import only
+from tests.support.builders import attempt, enter, experiment, only
 from tests.support.lifecycle import ran
 from tests.support.polling import PATIENCE
 from tests.support.repositories import QUICK, UNGUARDED, make_quick
@@ -63,6 +63,40 @@ def test_proposals_are_judged_like_any_idea_and_their_end_is_told_and_reported(t
     ]
 
 
+def test_a_search_that_is_started_again_knows_what_the_first_has_measured(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path / ".autoresearch" / "t1")
+    paths.state.mkdir(parents=True)
+    told = {
+        2: ("TPE: RATE = 0.02, STEPS = 3, KIND = b", 1.5),
+        3: ("an agent's own: RATE = 0.02", 1.4),
+        4: ("TPE: RATE = 0.9, STEPS = 3, KIND = b", 1.3),  # beyond what program.md says by now
+        5: ("TPE: RATE = 0.03, STEPS = 4, KIND = a", 1.2),
+        6: ("TPE: RATE = much, STEPS = 4, KIND = a", 1.1),
+    }
+    rows = [experiment(1, Verdict.BASELINE, 2.0)]
+    for number, (said, value) in told.items():
+        row = experiment(number, Verdict.WORSE, value)
+        rows.append(row.model_copy(update={"attempt": attempt(number, said)}))
+    with closing(Ledger(paths.ledger)) as ledger:
+        enter(ledger, *rows)
+    knobs = {
+        "RATE": Range(low=0.01, high=0.05),
+        "STEPS": Range(low=1, high=9, integer=True),
+        "KIND": Range(choices=["a", "b"]),
+    }
+    search = OptunaSearch(tmp_path, ["--tag", "t1"], Task(knobs=knobs))
+    search.recall()
+    assert [(trial.params, trial.value) for trial in search.study.trials] == [
+        ({"RATE": 0.02, "STEPS": 3, "KIND": "b"}, 1.5),
+        ({"RATE": 0.03, "STEPS": 4, "KIND": "a"}, 1.2),
+    ]
+    other = OptunaSearch(tmp_path, ["--tag", "t2"], Task(knobs=knobs))
+    other.recall()
+    assert not other.study.trials
+    first, second = (search.study.ask().suggest_float("RATE", 0.01, 0.05) for search in (other, search))
+    assert first != second, "what is drawn at first is not drawn again"
+
+
 @pytest.mark.thorough
 async def test_a_search_goes_on_where_a_repeat_of_the_baseline_fails_its_audit(tmp_path: Path, data: Path) -> None:
     repository = make_quick(tmp_path / "work", data, CHEAT)
@@ -103,4 +137,4 @@ def test_what_may_be_turned_is_said_in_the_program(tmp_path: Path) -> None:
 def test_the_search_goes_where_the_metric_says(tmp_path: Path, direction: str, towards: str) -> None:
     task = Task(knobs={"RATE": Range(low=0.01, high=0.05)}).model_copy(update={"direction": direction})
     search = OptunaSearch(tmp_path, [], task)
-    assert search._study.direction.name == towards  # pyright: ignore[reportPrivateUsage]
+    assert search.study.direction.name == towards
