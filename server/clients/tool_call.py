@@ -50,10 +50,15 @@ def server_of(workspace: Path, url: str, token: str, options: list[str]) -> Answ
     token = token or os.environ.get(TOKEN_VARIABLE, "")
     if url:
         return _Listening(client_url(url), token)
-    if not (holder := lock_holder(workspace)):
-        return _Started(workspace, options)
-    home = Home(workspace)
-    if not (found := _written_url(home.address, holder.pid, lock_path(workspace))):
+    home, deadline = Home(workspace), time.monotonic() + _STARTING_SECONDS
+    while True:
+        if not (holder := lock_holder(workspace)):
+            return _Started(workspace, options)
+        if found := _written_url(home.address, holder.pid):
+            break
+        if time.monotonic() < deadline and abs(time.time() - lock_path(workspace).stat().st_mtime) < _STARTING_SECONDS:
+            time.sleep(_LOOK_SECONDS)
+            continue
         raise Unavailable(
             f"A server (pid {holder.pid}, study {holder.tag}) works in {workspace} over stdio: it answers only the "
             "client that started it.",
@@ -143,14 +148,8 @@ def answer(result: Mapping[str, Any]) -> tuple[Any, str]:
     return structured if structured is not None else {"text": text}, ""
 
 
-def _written_url(file: Path, pid: int, lock: Path) -> str:
-    """The URL that the server with this pid writes down when it listens; empty if it has started without one."""
-    while not (url := _url(file, pid)) and time.time() - lock.stat().st_mtime < _STARTING_SECONDS:
-        time.sleep(_LOOK_SECONDS)
-    return url
-
-
-def _url(file: Path, pid: int) -> str:
+def _written_url(file: Path, pid: int) -> str:
+    """The URL that the server with this pid has written down; empty if it has none, or is just starting."""
     try:
         written: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -116,8 +116,8 @@ class Study:
     def close(self) -> None:
         """Let go of everything; a run under way goes on."""
         self.ledger.close()
-        self.workspace.close(pack=True)
         self._lock.release()
+        self.workspace.close(pack=True)  # git has locks of its own
 
     @contextmanager
     def one_call(self) -> Generator[None]:

@@ -25,6 +25,7 @@ _PACKED = re.compile(_REF + b"|" + _PEELED)
 _ALL_PACKED = re.compile(b"(?:#.*\n)*(?:" + _REF + b"\n(?:" + _PEELED + b"\n)?)*+")
 _LOCK_SECONDS = 10.0  # that a ref is locked by git, at the very most
 _FAILURES = 20  # refs that cannot be moved: then it is the disk, and not the refs
+_PACKS_SAFELY = (2, 36)  # git before it removes the files while packed-refs may not be on the disk yet
 _MANY = 1000  # refs that are files: git takes some 15 ms to read so many
 _LONG_AGO = 10**9 + 1  # ns
 
@@ -166,18 +167,16 @@ class Refs:
         return dict(line.split(" ") for line in str(told).splitlines())
 
     def pack(self) -> None:
-        """Have git put refs into packed-refs, as `git gc` does, once there are many: a look at all opens each file.
+        """Have git put refs into packed-refs, as `git gc` does, if many are files: listing them opens each file.
 
         Raises:
             WorkspaceUnusable.
         """
-        if sum(len(os.listdir(folder)) for folder in self._watched if folder.is_dir()) < _MANY:
+        if self._repo.git.version_info[:2] < _PACKS_SAFELY:
             return
-        undisturbed = self._whole and not self.disturbed
         with translating_git_errors("Packing refs"):
-            self._repo.git.pack_refs("--all")
-        if undisturbed:
-            self.accept()
+            if sum(len(os.listdir(folder)) for folder in self._watched if folder.is_dir()) >= _MANY:
+                self._repo.git.pack_refs("--all")
 
     def _transact(self, moves: list[Move]) -> None:
         with translating_git_errors(f"Moving {moves[0].ref}"), TemporaryFile() as asked:

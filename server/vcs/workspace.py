@@ -359,7 +359,7 @@ class Workspace:
         return self._trains[base]
 
     def close(self, pack: bool = False) -> None:
-        """End the git processes that serve this object. `pack`: refs that are files, too, if they are many."""
+        """End the git processes that serve this object. `pack`: have git pack our refs first, if many are files."""
         if pack:
             with suppress(WorkspaceUnusable):  # it saves time at the next start, and no more
                 self.refs.pack()

@@ -112,9 +112,9 @@ class Neighbours:
         yield Path(self._spec.data).parent, os.uname().nodename if self._shared else ""  # beside the data
 
     def hold(self, stopped: dict[int, str]) -> dict[int, str]:
-        """Have these processes of the run be stopped also after a rest. Returns them."""
+        """Keep these processes of the run stopped after a rest, too. Returns them."""
         if self._quiet:
-            self._quiet.held |= stopped.keys()
+            self._quiet.held = set(stopped)
         return stopped
 
     def send_to_rest(self) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from threading import Lock, Thread, Timer
 from typing import Any, TextIO
@@ -30,6 +31,7 @@ from server.runs.engines.remote import Job
 _PER_RUN_SECONDS = 0.01  # that a look at each of many runs may take of ours
 _LEAVE_SECONDS = 3.0
 _SPARE_SECONDS = 2.0  # for which a tenant keeps its slot without a run; its own patience is longer
+_TURN_SECONDS = 60.0  # of a tenant's life, after which it takes no other run: another server's may wait for the slot
 
 
 class Refused(Exception):
@@ -37,39 +39,37 @@ class Refused(Exception):
 
 
 class Spares:
-    """Tenants whose run is over, for the next ones: a worker of Ray's takes a second to start."""
+    """Tenants whose run is over, for the next runs: a worker of Ray's takes a second to start."""
 
     def __init__(self) -> None:
-        self._lock, self._found = Lock(), list[tuple[door.Handle, bool]]()
+        self._lock, self._found, self._stays = Lock(), dict[int, tuple[door.Handle, bool]](), count()
 
     def add(self, handle: door.Handle, gpu: bool) -> None:
         """Keep a tenant for a moment."""
-        with self._lock:
-            self._found.append((handle, gpu))
-        late = Timer(_SPARE_SECONDS, self._end, [handle])
+        stay = next(self._stays)
+        late = Timer(_SPARE_SECONDS, self._end, [stay])
         late.daemon = True
-        late.start()
+        with self._lock:
+            late.start()
+            self._found[stay] = handle, gpu
 
     def take(self, gpu: bool) -> door.Handle | None:
         """One that has, or has not, a GPU; None: there is none."""
         with self._lock:
-            found = next((one for one in self._found if one[1] == gpu), None)
-            if found:
-                self._found.remove(found)
-        return found[0] if found else None
+            stay = next((stay for stay, (_, has) in self._found.items() if has == gpu), None)
+            return None if stay is None else self._found.pop(stay)[0]
 
     def end_all(self) -> None:
         """Give every slot back."""
-        for handle, _ in list(self._found):
-            self._end(handle)
+        for stay in list(self._found):
+            self._end(stay)
 
-    def _end(self, handle: door.Handle) -> None:
+    def _end(self, stay: int) -> None:
         with self._lock:
-            left = [one for one in self._found if one[0] is not handle]
-            ours, self._found = len(left) < len(self._found), left
-        if ours:
+            found = self._found.pop(stay, None)
+        if found:
             with suppress(Exception):
-                door.end(handle)
+                door.end(found[0])
 
 
 class Child:
@@ -117,15 +117,14 @@ class Child:
         if job is None:
             raise Refused(f"{folder} names no job")
         job.model_copy(update={"id": str(Where(door.cluster_id()))}).write(folder)
-        self._join_leaving()
-        spare = self._spares.take(asked["gpu"])
+        handle = self._spare(asked["gpu"]) or door.create(job.name, asked["gpu"])
         try:
-            door.claim(job.name, spare.name if spare else job.name)
-            handle = spare or door.create(job.name, asked["gpu"])
-        except Taken as taken:
-            if spare:
-                self._pass_on(spare, asked["gpu"])
-            raise Refused(f"a run of this name is active on the cluster: {job.name}") from taken
+            door.claim(job.name, handle)
+        except (Taken, Silent) as error:
+            door.end(handle)
+            if isinstance(error, Silent):
+                raise
+            raise Refused(f"a run of this name is active on the cluster: {job.name}") from error
         self._keep(folder, handle, Order(asked["seat"], asked["dataset"], asked["gpu"], self._cargo))
 
     def _follow(self, asked: dict[str, Any]) -> None:
@@ -138,15 +137,24 @@ class Child:
         self._keepers[str(folder)] = keeper
         keeper.start()
 
+    def _spare(self, gpu: bool) -> door.Handle | None:
+        """A tenant whose run is over; None: there is none."""
+        if (found := self._spares.take(gpu)) is None:
+            self._join_leaving()
+            found = self._spares.take(gpu)
+        return found
+
     def _join_leaving(self) -> None:
-        """Wait for the tenants of runs whose ending is here."""
+        """Wait for the tenants of runs whose ending is here, for some seconds in all."""
+        deadline = time.monotonic() + _LEAVE_SECONDS
         for keeper in list(self._keepers.values()):
             if keeper.leaving:
-                keeper.join(_LEAVE_SECONDS)
+                keeper.join(max(0.0, deadline - time.monotonic()))
 
     def _pass_on(self, handle: door.Handle, gpu: bool) -> None:
-        """Keep a tenant whose run is over, unless a run waits for a slot: Ray gives it that of a tenant that ends."""
-        if any(keeper.waits for keeper in list(self._keepers.values())):
+        """Keep a tenant whose run is over for the next run, or end it: then Ray gives its slot to a run that waits."""
+        late = time.monotonic() - handle.made > _TURN_SECONDS
+        if late or any(keeper.waits for keeper in list(self._keepers.values())):
             door.end(handle)
         else:
             self._spares.add(handle, gpu)

@@ -1,7 +1,9 @@
 """Ray's functions that we use, with types, and with what they raise in our words. For the child process alone."""
 
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 from server.runs.engines.ray import tenant
@@ -24,7 +26,7 @@ class Failed(Exception):
 
 
 class Taken(Exception):
-    """An actor of this name lives, or another one has the run."""
+    """Another actor that lives has the run."""
 
 
 class Unreachable(Exception):
@@ -44,8 +46,9 @@ class Node(NamedTuple):
 class Handle(NamedTuple):
     """Of an actor."""
 
-    name: str  # that of its first run
+    name: str  # of no other
     actor: Any
+    made: float = 0.0  # monotonic seconds, of one that this process has made
 
 
 Ref = Any  # of an answer
@@ -85,9 +88,10 @@ def nodes() -> list[Node]:
     ]
 
 
-def create(name: str, gpu: bool) -> Handle:
-    """A tenant for the run `name`, as soon as a node has a place for it. Raises Taken, Silent."""
+def create(run: str, gpu: bool) -> Handle:
+    """A tenant for a run, as soon as a node has a place for it. Raises Silent."""
     place: dict[str, Any] = {"num_gpus": 1} if gpu else {"resources": {SLOT: 1}}
+    name = f"{run}-{token_hex(8)}"
     options = {
         "name": name,
         "lifetime": "detached",  # it outlives us
@@ -98,9 +102,7 @@ def create(name: str, gpu: bool) -> Handle:
         **place,
     }
     try:
-        return Handle(name, _ray().remote(tenant.Tenant).options(**options).remote(name))
-    except ValueError as error:
-        raise Taken from error
+        return Handle(name, _ray().remote(tenant.Tenant).options(**options).remote(run), time.monotonic())
     except Exception as error:
         raise Silent from error
 
@@ -115,12 +117,12 @@ def find(name: str) -> Handle | None:
         raise Silent from error
 
 
-def claim(run: str, name: str) -> None:
-    """Say in the cluster that the tenant `name` has this run. Raises Taken: another one that lives has it; Silent."""
-    if _table("put", run, name.encode(), False) and (other := holder(run)) != name:
+def claim(run: str, handle: Handle) -> None:
+    """Say in the cluster that this tenant, which lives, has the run. Raises Taken: another one has it; Silent."""
+    if _table("put", run, handle.name.encode(), False) and (other := holder(run)) != handle.name:
         if find(other):
             raise Taken
-        _table("put", run, name.encode(), True)
+        _table("put", run, handle.name.encode(), True)
 
 
 def holder(run: str) -> str:
@@ -135,7 +137,7 @@ def forget(run: str) -> None:
 
 
 def _table(does: str, *words: object) -> Any:
-    """Put into the table of strings that the cluster's head has (whether the key was there), get, or del."""
+    """Put, get or delete in the table of strings that the cluster's head has; put returns whether the key was there."""
     table = import_module("ray.experimental.internal_kv")
     try:
         return getattr(table, f"_internal_kv_{does}")(*words, namespace=NAMESPACE)

@@ -64,7 +64,7 @@ class Keeper(Thread):
         """Follow a run.
 
         Args:
-            handle: a new tenant, or one whose run before is over; None: it is searched for.
+            handle: a new tenant, or one whose previous run is over; None: it is searched for.
             order: None: an earlier process has brought the run to its node.
             pace: seconds between two looks.
             pass_on: takes the tenant of a run that is over, and whether it has a GPU.
@@ -81,7 +81,7 @@ class Keeper(Thread):
 
     @property
     def waits(self) -> bool:
-        """Whether the run waits for a place on a node, as far as its new tenant is not just starting."""
+        """Whether the run waits for a place on a node; a tenant that may be just starting does not count."""
         late = time.monotonic() - self._since > _WORKER_SECONDS
         return late and self.is_alive() and self._order is not None and not self._where.node
 
@@ -116,7 +116,9 @@ class Keeper(Thread):
             files, alive = self._call("look", mirror.seen(self._folder.path), self._pace())
             self.leaving = bool(files.keys() & set(tenant.LAST))
             if mirror.receive(self._folder.path, files):
-                self._leave(self._gpu)
+                result = self._folder.result()  # what a node cannot run, it cannot the next time
+                fit = result is not None and result.outcome not in (Outcome.ENV_FAIL, Outcome.LOST)
+                self._leave(self._gpu if fit else None)
             if not alive and not files.keys() & set(tenant.LAST):
                 self._after_tether()
 
@@ -126,11 +128,13 @@ class Keeper(Thread):
 
     def _ask_for_another(self, order: Order) -> None:
         order.left -= 1
+        made = door.create(self._job.name, order.gpu)
         try:
-            door.claim(self._job.name, self._job.name)
-            self._handle = door.create(self._job.name, order.gpu)
-        except door.Taken as error:  # Ray does not know yet that it is dead
+            door.claim(self._job.name, made)
+        except (door.Taken, Silent) as error:  # Ray does not know yet that the one before is dead
+            door.end(made)
             raise Silent from error
+        self._handle = made
 
     def _move_in(self, order: Order) -> None:
         """Bring everything to the node that Ray chooses, and start the run."""
@@ -206,14 +210,15 @@ class Keeper(Thread):
 
     def _leave(self, gpu: bool | None = None) -> None:
         """The run's ending is here: the node may forget it. `gpu`: what the tenant has; None: it ends in any case."""
+        self._tidy_up()
         with suppress(Silent, Dead, Failed):
             door.answer(door.ask(self._tenant, "leave"), _ANSWER_SECONDS)
             if gpu is not None:
-                self._pass_on(self._tenant, gpu)
-                self._finish()
+                self._pass_on(self._tenant, gpu)  # from here on it is not this run's
+                raise _Over
         with suppress(Exception):
             door.end(self._tenant)
-        self._finish()
+        raise _Over
 
     def _after_tether(self) -> None:
         """Neither tether nor lease, and no ending: look once more, as it may have come in between."""
@@ -279,11 +284,14 @@ class Keeper(Thread):
         self._give_up(Outcome.LOST, f"{why}; the idea was not judged.")
 
     def _finish(self) -> None:
-        with suppress(OSError):  # it costs space, and no run
-            cargo.lighten(self._folder)
-        with suppress(Silent):
-            door.forget(self._job.name)
+        self._tidy_up()
         raise _Over
+
+    def _tidy_up(self) -> None:
+        with suppress(Exception):  # it costs space, and no run
+            cargo.lighten(self._folder)
+        with suppress(Exception):
+            door.forget(self._job.name)
 
     def _give_up(self, outcome: Outcome, why: str) -> None:
         mirror.give_up(self._folder.path, outcome, why, self._where.host)

@@ -74,9 +74,9 @@ class Tenant:
         with self._leaving:
             folder = self.home / "runs" / name
             if folder != self.folder:
-                if self._tether >= 0:
-                    os.close(self._tether)
-                self.folder, self._tether, self._told = folder, -1, False
+                old, self.folder, self._tether, self._told = self._tether, folder, -1, False
+                if old >= 0:
+                    os.close(old)
             return self.hello()
 
     def install(self, code: bytes, digest: str) -> None:
