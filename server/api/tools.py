@@ -47,6 +47,7 @@ _FAILING = (
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Hypothesis = Annotated[str, Field(max_length=2000, description="Why it should help")]
 _Wait = Annotated[
     float | None,
     Field(ge=0, le=3600, description="How many seconds to wait for the result; default: your client's own timeout"),
@@ -177,7 +178,7 @@ class Tools:
         self,
         ctx: Context[Any, Any],
         description: Annotated[str, Field(min_length=3, max_length=300, description="What this tries, in one line")],
-        hypothesis: Annotated[str, Field(max_length=2000, description="Why it should help")] = "",
+        hypothesis: _Hypothesis = "",
         source: _Source = "",
         wait_seconds: _Wait = None,
         lane: _Lane = "",
@@ -209,6 +210,7 @@ class Tools:
         experiment: Annotated[
             int, Field(ge=0, le=_MOST, description="Try them around this experiment; 0: around the incumbent")
         ] = 0,
+        hypothesis: _Hypothesis = "",
         wait_seconds: _Wait = None,
         lane: _Lane = "",
     ) -> RunReply:
@@ -218,8 +220,8 @@ class Tools:
         result of each change under `sweep`. If the status is "running", call wait_experiment, or cancel_experiment to
         end the sweep. Next: apply_patch."""
         given = [{name: str(value) for name, value in change.items()} for change in changes]
-        at = caller_of(ctx, lane)
-        await self.call(views.start_sweep, self._study, Sweep.of(description, given, around=experiment), at)
+        asked = Sweep.of(description, given, around=experiment, hypothesis=hypothesis)
+        await self.call(views.start_sweep, self._study, asked, at := caller_of(ctx, lane))
         return await self._follow(ctx, wait_seconds, at)
 
     async def wait_experiment(

@@ -173,7 +173,7 @@ def _next(study: Study, sweep: Sweep) -> None:
         if candidate == study.incumbent():
             raise PatchRefused("The incumbent already has these values.", "Leave this change out.")
         study.replace(candidate, study.lanes.at(sweep.lane))
-        run = study.run(f"{sweep.description}: {told}", lane=sweep.lane, agent=sweep.agent)
+        run = study.run(f"{sweep.description}: {told}", sweep.hypothesis, sweep.lane, sweep.agent)
     except Refusal as refused:
         if study.phase(sweep.lane) in (Phase.PATCHED, Phase.INVALID):
             study.discard(refused.problem, sweep.lane)

@@ -19,6 +19,7 @@ class Sweep(Value):
     """A list of changes; each is built on the incumbent of its moment, and on the change of `around`, if it has one."""
 
     description: str
+    hypothesis: str = ""  # of each of its experiments
     items: list[SweepItem]
     around: int = 0  # an experiment; 0: none
     ended: str = ""  # why; empty while it goes on

@@ -47,7 +47,8 @@ async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(
     async with Client(create(study)) as client:
         await call(client, "run_experiment", description="baseline", wait_seconds=200)
         changes = [{"RATE": 0.02}, {"RATE": "0.02", "OTHER": 1}, {"RATE": 1e-9}]
-        told = await call(client, "sweep", changes=changes, description="rates", wait_seconds=0)
+        asked = {"changes": changes, "description": "rates", "hypothesis": "1 is far too slow", "wait_seconds": 0}
+        told = await call(client, "sweep", **asked)
         assert told["status"] == "running" and "sweep" in told["next_actions"][0]
         for tool, given in (("keep", {"reason": "mine"}), ("apply_patch", {"patch": "x"})):
             refused = await client.call_tool(tool, given)
@@ -59,6 +60,8 @@ async def test_a_sweep_keeps_what_is_better_and_drops_the_rest_without_an_agent(
         assert [row["experiment"] and row["experiment"]["decision"] for row in rows] == ["kept", None, "discarded"]
         assert "has these values" in rows[1]["skipped"]
         assert "RATE = 0.02" in study.incumbent().text and study.phase() is Phase.IDLE
+        tried = [row for row in study.ledger.all() if row.attempt.of is None and not row.attempt.baseline]
+        assert {row.attempt.hypothesis for row in tried} == {"1 is far too slow"}
 
 
 def test_a_sweep_survives_its_server_and_ends_when_it_is_cancelled(study: Study) -> None:
