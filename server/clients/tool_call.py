@@ -41,6 +41,8 @@ class Answerer(Protocol):
 def server_of(workspace: Path, url: str, token: str, options: list[str]) -> Answerer:
     """The server at `url`, else the one that works in `workspace`, else one that is started for the call.
 
+    A server that has just taken the workspace's lock is waited for: it does not listen yet.
+
     Args:
         options: of `serve`, for one that is started.
 

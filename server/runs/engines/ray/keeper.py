@@ -214,8 +214,9 @@ class Keeper(Thread):
         with suppress(Silent, Dead, Failed):
             door.answer(door.ask(self._tenant, "leave"), _ANSWER_SECONDS)
             if gpu is not None:
-                self._pass_on(self._tenant, gpu)  # from here on it is not this run's
-                raise _Over
+                with suppress(Exception):  # it ends by itself
+                    self._pass_on(self._tenant, gpu)
+                raise _Over  # from here on it is not this run's
         with suppress(Exception):
             door.end(self._tenant)
         raise _Over
