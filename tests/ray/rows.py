@@ -61,6 +61,19 @@ def _cancelled_in_queue(bench: Bench) -> None:
         assert ended(run).outcome is Outcome.CANCELLED
 
 
+@row("a run takes over the actor of the run before it, which ends if none follows")
+def _taken_over(bench: Bench) -> None:
+    bench.works()
+    workers = [bench.cluster.pids(node, "ray::Tenant") for node in (1, 2)]
+    assert sum(map(len, workers)) == 1, workers
+    run = bench.start(_LONG)
+    node = bench.node(run)
+    assert [bench.cluster.pids(node, "ray::Tenant") for node in (1, 2)] == workers, "the same process"
+    bench.end_command(run, node)
+    assert ended(run).outcome is Outcome.FINISHED
+    until(lambda: not any(bench.cluster.pids(node, "ray::Tenant") for node in (1, 2)), 30.0, "the slot is given back")
+
+
 @row("a run that waits for a node gets that of a run that ends")
 def _waits_for_a_place(bench: Bench) -> None:
     full = [bench.start(_LONG) for _ in range(2)]
